@@ -1,0 +1,321 @@
+"""Every way Bondstone says no.
+
+The tree, with the stable code of each, the exit code of `bond` and the HTTP status it maps to::
+
+    BondError                          INTERNAL               1  500
+    ├── InvalidInput                   INVALID_INPUT          2  422   what was asked cannot be right
+    │   ├── PromiseInvalid             PROMISE_INVALID        2  422
+    │   ├── PolicyInvalid              POLICY_INVALID         2  422
+    │   ├── ExpressionInvalid          EXPRESSION_INVALID     2  422
+    │   ├── InputsInvalid              INPUTS_INVALID         2  422
+    │   └── SettingsInvalid            SETTINGS_INVALID       2  422
+    ├── NotFound                       NOT_FOUND              3  404
+    ├── Refused                        REFUSED                4  409   right in form, not allowed now
+    │   ├── AlreadyExists              ALREADY_EXISTS         4  409
+    │   ├── RevisionConflict           REVISION_CONFLICT      4  409
+    │   ├── RevisionYanked             REVISION_YANKED        4  409
+    │   ├── PolicyDenied               POLICY_DENIED          4  403
+    │   ├── ApprovalRequired           APPROVAL_REQUIRED      4  409
+    │   └── PlatformBusy               PLATFORM_BUSY          4  409   a data directory or port in use
+    ├── OperationFailed                OPERATION_FAILED       1  500   the work was tried and failed
+    │   ├── ToolFailed                 TOOL_FAILED            1  500   the tool said no
+    │   ├── ToolUnavailable            TOOL_UNAVAILABLE       1  503   the tool is not there or cannot start
+    │   ├── StepTimedOut               STEP_TIMED_OUT         1  504
+    │   ├── OperationCancelled         OPERATION_CANCELLED    1  409
+    │   ├── PlanStale                  PLAN_STALE             1  409   reality moved since the plan
+    │   ├── Fenced                     FENCED                 1  409   another attempt holds the state now
+    │   ├── Unhealthy                  UNHEALTHY              1  500
+    │   └── PoolUnattended             POOL_UNATTENDED        1  503   no worker polls the pool
+    ├── StoreError                     STORE_ERROR            1  502
+    │   ├── ObjectMissing              OBJECT_MISSING         1  500
+    │   ├── ObjectCorrupt              OBJECT_CORRUPT         1  500
+    │   ├── KeyMissing                 KEY_MISSING            1  500
+    │   └── StoreUnavailable           STORE_UNAVAILABLE      6  503   transient: worth another try
+    └── Unreachable                    UNREACHABLE            6  503   the platform does not answer
+
+`transient` says whether the same call may go through later; only those are retried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Problem(BaseModel):
+    """One finding, at one place: what a validator reports many of."""
+
+    model_config = ConfigDict(frozen=True)
+
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        text = f"{place}: {self.message}" if place else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class ErrorInfo(BaseModel):
+    """An error as data: what crosses Temporal, the ledger and `-o json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    message: str
+    where: str = ""
+    hint: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+class BondError(Exception):
+    """Base of everything Bondstone raises on purpose.
+
+    Args:
+        message: What went wrong and why, in a sentence a person can act on.
+        where: The thing it happened to: a file with line and column, a service, a step.
+        hint: What to do next.
+        problems: Single findings, when there are several.
+    """
+
+    code: ClassVar[str] = "INTERNAL"
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    transient: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+        self.problems = tuple(problems)
+
+    def info(self) -> ErrorInfo:
+        """The error as data."""
+        return ErrorInfo(
+            code=self.code, message=self.message, where=self.where, hint=self.hint, problems=self.problems
+        )
+
+    def __str__(self) -> str:
+        text = f"{self.message} [{self.where}]" if self.where else self.message
+        return "\n".join([text, *(f"  {problem}" for problem in self.problems)])
+
+
+class InvalidInput(BondError):
+    """What was asked cannot be right, whenever it is asked."""
+
+    code = "INVALID_INPUT"
+    exit_code = 2
+    http_status = 422
+
+
+class PromiseInvalid(InvalidInput):
+    """A promise that must not be published; `problems` names every place."""
+
+    code = "PROMISE_INVALID"
+
+
+class PolicyInvalid(InvalidInput):
+    """A policy that does not parse, or uses syntax whose meaning would be silently wrong."""
+
+    code = "POLICY_INVALID"
+
+
+class ExpressionInvalid(InvalidInput):
+    """A `${…}` that does not compile, or that failed when evaluated."""
+
+    code = "EXPRESSION_INVALID"
+
+
+class InputsInvalid(InvalidInput):
+    """Inputs of a request that the promise's schema refuses; `problems` names each field."""
+
+    code = "INPUTS_INVALID"
+
+
+class SettingsInvalid(InvalidInput):
+    """A setting that is missing, malformed or contradicts another."""
+
+    code = "SETTINGS_INVALID"
+
+
+class NotFound(BondError):
+    """No such promise, revision, service, operation or object by that name."""
+
+    code = "NOT_FOUND"
+    exit_code = 3
+    http_status = 404
+
+
+class Refused(BondError):
+    """Well-formed, but not allowed: by policy, by state, or by somebody else having been first."""
+
+    code = "REFUSED"
+    exit_code = 4
+    http_status = 409
+
+
+class AlreadyExists(Refused):
+    """The name is taken by another request."""
+
+    code = "ALREADY_EXISTS"
+
+
+class RevisionConflict(Refused):
+    """The version is published with other content."""
+
+    code = "REVISION_CONFLICT"
+
+
+class RevisionYanked(Refused):
+    """The revision takes no new services."""
+
+    code = "REVISION_YANKED"
+
+
+class PolicyDenied(Refused):
+    """A policy denied the plan; `problems` carries its messages."""
+
+    code = "POLICY_DENIED"
+    http_status = 403
+
+
+class ApprovalRequired(Refused):
+    """A policy or the promise asks for people's word first."""
+
+    code = "APPROVAL_REQUIRED"
+
+
+class PlatformBusy(Refused):
+    """A port or a data directory that somebody else is using."""
+
+    code = "PLATFORM_BUSY"
+
+
+class OperationFailed(BondError):
+    """The work was tried and did not succeed."""
+
+    code = "OPERATION_FAILED"
+
+
+class ToolFailed(OperationFailed):
+    """Terraform, Helm or another tool refused or failed; its diagnostics are in `problems`."""
+
+    code = "TOOL_FAILED"
+
+
+class ToolUnavailable(OperationFailed):
+    """The tool is not installed, does not start, or cannot get what it needs just now."""
+
+    code = "TOOL_UNAVAILABLE"
+    http_status = 503
+    transient = True
+
+
+class StepTimedOut(OperationFailed):
+    """A step ran longer than its promise allows."""
+
+    code = "STEP_TIMED_OUT"
+    http_status = 504
+
+
+class OperationCancelled(OperationFailed):
+    """Somebody asked for the operation to stop, and it did."""
+
+    code = "OPERATION_CANCELLED"
+    http_status = 409
+
+
+class PlanStale(OperationFailed):
+    """The state moved after the plan was made, so the plan must not be applied."""
+
+    code = "PLAN_STALE"
+    http_status = 409
+
+
+class Fenced(OperationFailed):
+    """Another attempt has claimed the state: this one must stop and may not write."""
+
+    code = "FENCED"
+    http_status = 409
+
+
+class Unhealthy(OperationFailed):
+    """A health probe did not pass within its time."""
+
+    code = "UNHEALTHY"
+
+
+class PoolUnattended(OperationFailed):
+    """No worker polls the pool a step needs."""
+
+    code = "POOL_UNATTENDED"
+    http_status = 503
+
+
+class StoreError(BondError):
+    """The object store or the secret store failed."""
+
+    code = "STORE_ERROR"
+    http_status = 502
+
+
+class ObjectMissing(StoreError):
+    """An object that a record names is not in the store."""
+
+    code = "OBJECT_MISSING"
+    http_status = 500
+
+
+class ObjectCorrupt(StoreError):
+    """An object whose content does not match its digest or does not decrypt."""
+
+    code = "OBJECT_CORRUPT"
+    http_status = 500
+
+
+class KeyMissing(StoreError):
+    """The encryption key an object names is not in the key ring."""
+
+    code = "KEY_MISSING"
+    http_status = 500
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer, or is out of room; the same call may go through later."""
+
+    code = "STORE_UNAVAILABLE"
+    exit_code = 6
+    http_status = 503
+    transient = True
+
+
+class Unreachable(BondError):
+    """The platform (Temporal, a worker) does not answer."""
+
+    code = "UNREACHABLE"
+    exit_code = 6
+    http_status = 503
+    transient = True
+
+
+def _tree(root: type[BondError]) -> Iterator[type[BondError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _tree(child)
+
+
+BY_CODE: dict[str, type[BondError]] = {cls.code: cls for cls in _tree(BondError)}
+"""Every error class by its stable code."""
+
+
+def from_info(info: ErrorInfo) -> BondError:
+    """The exception for an error that arrived as data; an unknown code becomes a plain `BondError`."""
+    return BY_CODE.get(info.code, BondError)(
+        info.message, where=info.where, hint=info.hint, problems=info.problems
+    )

@@ -1,0 +1,1 @@
+"""The wire models: everything that crosses a process, frozen."""

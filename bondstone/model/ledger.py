@@ -1,0 +1,42 @@
+"""The permanent audit record of one thing that happened."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from bondstone.errors import ErrorInfo
+from bondstone.model.base import Wire
+from bondstone.model.service import OperationKind, OperationStatus, RevisionRef, ServiceId, StepRecord
+
+
+class LedgerRecord(Wire):
+    """One immutable record; secrets appear by reference only."""
+
+    kind: Literal["operation", "approval", "rejection", "cancellation", "labels", "campaign"]
+    service: ServiceId
+    sequence: str
+    """What makes its key unique and its writing repeatable: `op-7`, `op-7-cancel`."""
+    at: datetime
+    by: str
+    reason: str = ""
+    operation: int | None = None
+    operation_kind: OperationKind | None = None
+    status: OperationStatus | None = None
+    revision_before: RevisionRef | None = None
+    revision_after: RevisionRef | None = None
+    inputs_before: dict[str, Any] = {}
+    inputs_after: dict[str, Any] = {}
+    steps: tuple[StepRecord, ...] = ()
+    error: ErrorInfo | None = None
+    requested_at: datetime | None = None
+    started_at: datetime | None = None
+    previous: str = ""
+    """Digest of the service's record before this one: a chain that shows a gap or a change."""
+
+
+class LedgerEntry(Wire):
+    """Where a record was written, and its digest: what `ledger.record` returns."""
+
+    key: str
+    digest: str

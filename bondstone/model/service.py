@@ -1,0 +1,324 @@
+"""Services and their operations: what the entity workflow carries, answers and accepts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bondstone.errors import ErrorInfo
+from bondstone.model.base import Wire
+from bondstone.model.plan import ChangeCounts, Decision, PlanRef
+from bondstone.names import NAME_PATTERN, REQUEST_ID_PATTERN, operation_workflow_id
+
+
+class Phase(StrEnum):
+    """Where a service is in its life (search attribute `BondPhase`)."""
+
+    REQUESTED = "requested"
+    PROVISIONING = "provisioning"
+    READY = "ready"
+    UPDATING = "updating"
+    PATCHING = "patching"
+    UPGRADING = "upgrading"
+    ROLLING_BACK = "rolling-back"
+    RECONCILING = "reconciling"
+    AWAITING_APPROVAL = "awaiting-approval"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    DECOMMISSIONING = "decommissioning"
+    DECOMMISSIONED = "decommissioned"
+
+
+class Health(StrEnum):
+    """What the last probes said (search attribute `BondHealth`)."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class OperationKind(StrEnum):
+    """The kinds of work on a service."""
+
+    PROVISION = "provision"
+    UPDATE = "update"
+    PATCH = "patch"
+    UPGRADE = "upgrade"
+    ROLLBACK = "rollback"
+    RECONCILE = "reconcile"
+    DECOMMISSION = "decommission"
+
+
+class OperationStatus(StrEnum):
+    """Where an operation is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    AWAITING_APPROVAL = "awaiting-approval"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    ROLLED_BACK = "rolled-back"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not change any more."""
+        return self not in {self.QUEUED, self.RUNNING, self.AWAITING_APPROVAL}
+
+
+class StepStatus(StrEnum):
+    """Where a step of an operation is."""
+
+    PENDING = "pending"
+    PLANNING = "planning"
+    CHECKING = "checking"
+    APPLYING = "applying"
+    SUCCEEDED = "succeeded"
+    UNCHANGED = "unchanged"
+    """Planned, and there was nothing to change."""
+    KEPT = "kept"
+    """Had succeeded in the operation that this one retries."""
+    SKIPPED = "skipped"
+    """Its `when` is false."""
+    DEFERRED = "deferred"
+    """A dry run cannot know its inputs yet."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    BLOCKED = "blocked"
+    """A step it needs did not succeed."""
+
+
+class ServiceId(Wire):
+    """Team and name of a service."""
+
+    team: str = Field(pattern=NAME_PATTERN)
+    name: str = Field(pattern=NAME_PATTERN)
+
+    def __str__(self) -> str:
+        return f"{self.team}/{self.name}"
+
+
+class RevisionRef(Wire):
+    """One immutable revision of a promise."""
+
+    promise: str
+    version: str
+    digest: str
+    """sha256 of the bundle, hex."""
+
+    def __str__(self) -> str:
+        return f"{self.promise}@{self.version}"
+
+
+class StepSpec(Wire):
+    """One step of a resolved operation: all the workflow has to know of it."""
+
+    id: str
+    executor: str
+    needs: tuple[str, ...] = ()
+    pool: str = "default"
+    skip: bool = False
+    """Its `when` is false for these inputs."""
+    timeout_seconds: int = 3600
+    """Longest time for one attempt of one activity of the step."""
+    summary: str = ""
+
+
+class StepOutputs(Wire):
+    """What an applied step gave: plain values, and references in place of sensitive ones."""
+
+    values: dict[str, Any] = {}
+
+
+class StepRecord(Wire):
+    """What became of one step in one operation."""
+
+    id: str
+    executor: str
+    status: StepStatus = StepStatus.PENDING
+    pool: str = "default"
+    plan: PlanRef | None = None
+    decision: Decision | None = None
+    outputs: StepOutputs | None = None
+    changes: ChangeCounts = ChangeCounts()
+    error: ErrorInfo | None = None
+    log: str = ""
+    """Key of the log of the last run."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Request(Wire):
+    """What somebody asks of a service: the argument of the update `request_operation`.
+
+    A writeOnly input must already be a reference (`{"$secret": …}`): the client stores the value first, so that
+    it never enters a history.
+    """
+
+    request_id: str = Field(pattern=REQUEST_ID_PATTERN)
+    """Chosen by who asks; the same id again returns the same operation."""
+    kind: Literal[OperationKind.PROVISION, OperationKind.DECOMMISSION] = OperationKind.PROVISION
+    promise: str = ""
+    version: str = ""
+    """Exact version; empty means the newest that is neither yanked nor deprecated."""
+    inputs: dict[str, Any] = {}
+    labels: dict[str, str] = {}
+    retry: bool = False
+    """Run the last failed operation again, from the step that failed."""
+    dry_run: bool = False
+    on_failure: Literal["keep", "destroy"] = "keep"
+    """What to do with what was made when a provision fails."""
+    requested_by: str = "unknown"
+    reason: str = ""
+
+
+class Resolved(Wire):
+    """A request checked against its revision: what `promise.resolve` returns and an operation runs."""
+
+    revision: RevisionRef
+    inputs: dict[str, Any] = {}
+    """With defaults filled in and secrets by reference."""
+    steps: tuple[StepSpec, ...] = ()
+    """In an order in which every step comes after those it needs."""
+    has_health: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class ResolveCall(Wire):
+    """Input of `promise.resolve`."""
+
+    service: ServiceId
+    request: Request
+    current: RevisionRef | None = None
+    """The revision the service stands on, for every kind but the first provision."""
+    current_inputs: dict[str, Any] = {}
+
+
+class Accepted(Wire):
+    """Answer of `request_operation`: the operation exists and will run."""
+
+    service: ServiceId
+    number: int
+    kind: OperationKind
+    revision: RevisionRef
+    warnings: tuple[str, ...] = ()
+    repeated: bool = False
+    """The request id was seen before; this is the operation it made then."""
+
+    @property
+    def id(self) -> str:
+        """`TEAM/NAME/op/N`."""
+        return f"{self.service}/op/{self.number}"
+
+
+class OperationRecord(Wire):
+    """One operation as lists and records show it."""
+
+    service: ServiceId
+    number: int
+    kind: OperationKind
+    status: OperationStatus = OperationStatus.QUEUED
+    revision: RevisionRef
+    request_id: str
+    requested_by: str
+    requested_at: datetime
+    reason: str = ""
+    dry_run: bool = False
+    retry_of: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    steps: tuple[StepRecord, ...] = ()
+    error: ErrorInfo | None = None
+
+    @property
+    def id(self) -> str:
+        """`TEAM/NAME/op/N`."""
+        return f"{self.service}/op/{self.number}"
+
+    @property
+    def workflow_id(self) -> str:
+        """The workflow that runs it."""
+        return operation_workflow_id(self.service.team, self.service.name, self.number)
+
+
+class OperationInput(Wire):
+    """Argument of every operation workflow."""
+
+    record: OperationRecord
+    resolved: Resolved
+    labels: dict[str, str] = {}
+    kept: tuple[StepRecord, ...] = ()
+    """Steps that succeeded in the operation this one retries."""
+    before: Resolved | None = None
+    """What the service stood on, for decisions and the ledger."""
+    outputs: dict[str, StepOutputs] = {}
+    """Outputs of the service's steps before the operation."""
+    on_failure: Literal["keep", "destroy"] = "keep"
+    ledger_previous: str = ""
+    """Digest of the service's last ledger record; empty for the first."""
+
+
+class OperationResult(Wire):
+    """What an operation workflow returns, or carries as the detail of its failure."""
+
+    status: OperationStatus
+    steps: tuple[StepRecord, ...] = ()
+    outputs: dict[str, Any] = {}
+    """The service's outputs, secrets by reference."""
+    health: Health = Health.UNKNOWN
+    error: ErrorInfo | None = None
+    ledger_digest: str = ""
+    """Digest of the record it wrote to the ledger."""
+
+
+class PendingOperation(Wire):
+    """An accepted operation that has not ended: what the queue of a service holds."""
+
+    record: OperationRecord
+    resolved: Resolved
+    retry: bool = False
+    on_failure: Literal["keep", "destroy"] = "keep"
+
+
+class ServiceState(Wire):
+    """All a service carries over continue-as-new: argument of `Service`, answer of its query `describe`."""
+
+    service: ServiceId
+    phase: Phase = Phase.REQUESTED
+    health: Health = Health.UNKNOWN
+    labels: dict[str, str] = {}
+    resolved: Resolved | None = None
+    """Revision, inputs and steps of the last provision or change; None until one is accepted."""
+    step_outputs: dict[str, StepOutputs] = {}
+    outputs: dict[str, Any] = {}
+    queue: tuple[PendingOperation, ...] = ()
+    """Accepted operations in order; the first is the one that runs."""
+    operations: tuple[OperationRecord, ...] = ()
+    """The last ended operations, oldest first, bounded."""
+    seen_requests: dict[str, int] = {}
+    """Request id to operation number, bounded, oldest first."""
+    next_number: int = 1
+    ledger_digest: str = ""
+    created_at: datetime | None = None
+    created_by: str = ""
+    next_due: datetime | None = None
+
+
+class LabelsCall(Wire):
+    """Argument of the update `set_labels`: the labels to set, and the keys to remove."""
+
+    set: dict[str, str] = {}
+    remove: tuple[str, ...] = ()
+    requested_by: str = "unknown"
+
+
+class CancelCall(Wire):
+    """Argument of the update `cancel_operation`."""
+
+    number: int
+    requested_by: str = "unknown"
+    reason: str = ""

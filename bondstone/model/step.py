@@ -1,0 +1,123 @@
+"""What goes to and comes from the executor and control activities: small, by reference, no secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bondstone.model.base import Wire
+from bondstone.model.plan import ChangeCounts, Decision, PlanRef
+from bondstone.model.service import (
+    Health,
+    OperationKind,
+    RevisionRef,
+    ServiceId,
+    StepOutputs,
+)
+
+
+class StepCall(Wire):
+    """Input of `<executor>.plan`, `.plan_destroy` and `.detect_drift`."""
+
+    service: ServiceId
+    labels: dict[str, str] = {}
+    operation: int
+    kind: OperationKind
+    requested_by: str = "unknown"
+    revision: RevisionRef
+    step: str
+    inputs: dict[str, Any] = {}
+    """The service's inputs, secrets by reference."""
+    outputs: dict[str, StepOutputs] = {}
+    """Outputs of the steps that are done, by step id."""
+
+
+class ApplyCall(StepCall):
+    """Input of `<executor>.apply`: the same, and the one plan that may be applied."""
+
+    plan: PlanRef
+
+
+class Applied(Wire):
+    """What `<executor>.apply` returns."""
+
+    outputs: StepOutputs = StepOutputs()
+    counts: ChangeCounts = ChangeCounts()
+    duration_seconds: float = 0
+    log: str = ""
+
+
+class Drift(Wire):
+    """What `<executor>.detect_drift` returns: addresses, and attributes with sensitive ones masked."""
+
+    addresses: tuple[str, ...] = ()
+    """The first hundred addresses whose reality differs from what was applied."""
+    count: int = 0
+    """How many differ in all."""
+    key: str = ""
+    """Object that holds the whole report."""
+    log: str = ""
+
+
+class Progress(Wire):
+    """What an executor activity heartbeats."""
+
+    done: int = 0
+    total: int = 0
+    address: str = ""
+    """What is being worked on."""
+    note: str = ""
+    """What it waits for, if it does."""
+
+
+class PolicyCall(StepCall):
+    """Input of `policy.check`: the plan whose document the policies are asked about."""
+
+    plan: PlanRef
+    before: RevisionRef | None = None
+    before_inputs: dict[str, Any] = {}
+
+
+class OutputsCall(Wire):
+    """Input of `promise.outputs`: evaluates the promise's outputs from those of the steps."""
+
+    service: ServiceId
+    labels: dict[str, str] = {}
+    operation: int
+    kind: OperationKind
+    revision: RevisionRef
+    inputs: dict[str, Any] = {}
+    outputs: dict[str, StepOutputs] = {}
+
+
+class ServiceOutputs(Wire):
+    """What `promise.outputs` returns: the service's outputs, secrets by reference."""
+
+    outputs: dict[str, Any] = {}
+
+
+class HealthCall(OutputsCall):
+    """Input of `health.probe`."""
+
+    service_outputs: dict[str, Any] = {}
+
+
+class HealthReport(Wire):
+    """What `health.probe` returns."""
+
+    health: Health
+    message: str = ""
+
+
+__all__ = [
+    "Applied",
+    "ApplyCall",
+    "Decision",
+    "Drift",
+    "HealthCall",
+    "HealthReport",
+    "OutputsCall",
+    "PolicyCall",
+    "Progress",
+    "ServiceOutputs",
+    "StepCall",
+]

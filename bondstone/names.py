@@ -1,0 +1,137 @@
+"""The one place for every name that Bondstone and the outside agree on.
+
+Workflow ids and types, update, signal and query names, task queues, activity names, search attributes and
+the names people may choose. All of it is documented in `docs/reference/temporal.md` and stable: anyone with
+only a Temporal client can use them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bondstone.errors import InvalidInput
+
+# What people choose ------------------------------------------------------------------------------------
+
+NAME_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$"
+"""Teams, services, promises and steps: a DNS label of at most 48 characters, starting with a letter."""
+
+POOL_PATTERN: Final = NAME_PATTERN
+LABEL_KEY_PATTERN: Final = r"^[a-z]([a-z0-9._/-]{0,61}[a-z0-9])?$"
+REQUEST_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
+
+_NAME = re.compile(NAME_PATTERN)
+
+
+def check_name(kind: str, value: str) -> str:
+    """Return `value` when it may name a `kind` (team, service, …), else raise `InvalidInput` in words."""
+    if _NAME.fullmatch(value):
+        return value
+    raise InvalidInput(
+        f"{value!r} cannot name a {kind}",
+        hint="use 1 to 48 of a-z, 0-9 and '-', starting with a letter and not ending with '-'",
+    )
+
+
+def parse_service(text: str) -> tuple[str, str]:
+    """Split `TEAM/NAME`; raises `InvalidInput` when it is not that."""
+    team, slash, name = text.partition("/")
+    if not slash or "/" in name:
+        raise InvalidInput(f"{text!r} is not a service", hint="write TEAM/NAME, as in payments/orders-db")
+    return check_name("team", team), check_name("service", name)
+
+
+def parse_operation(text: str) -> tuple[str, str, int]:
+    """Split `TEAM/NAME/op/N`; raises `InvalidInput` when it is not that."""
+    match text.split("/"):
+        case [team, name, "op", number] if number.isascii() and number.isdigit() and int(number) > 0:
+            return check_name("team", team), check_name("service", name), int(number)
+    raise InvalidInput(f"{text!r} is not an operation", hint="write TEAM/NAME/op/N, as in payments/orders-db/op/7")
+
+
+# Workflows ---------------------------------------------------------------------------------------------
+
+SERVICE_WORKFLOW: Final = "Service"
+PROVISION_WORKFLOW: Final = "Provision"
+DECOMMISSION_WORKFLOW: Final = "Decommission"
+
+
+def service_workflow_id(team: str, name: str) -> str:
+    """The workflow id of a service: `service/<team>/<name>`."""
+    return f"service/{team}/{name}"
+
+
+def operation_workflow_id(team: str, name: str, number: int) -> str:
+    """The workflow id of an operation: `service/<team>/<name>/op/<n>`."""
+    return f"service/{team}/{name}/op/{number}"
+
+
+UPDATE_REQUEST_OPERATION: Final = "request_operation"
+UPDATE_CANCEL_OPERATION: Final = "cancel_operation"
+UPDATE_SET_LABELS: Final = "set_labels"
+QUERY_DESCRIBE: Final = "describe"
+
+# Task queues -------------------------------------------------------------------------------------------
+
+CONTROL_QUEUE: Final = "bond-control"
+DEFAULT_POOL: Final = "default"
+
+
+def pool_queue(pool: str) -> str:
+    """The task queue of a pool of executor workers: `pool/<name>`."""
+    return f"pool/{pool}"
+
+
+# Activities --------------------------------------------------------------------------------------------
+
+PROMISE_RESOLVE: Final = "promise.resolve"
+PROMISE_OUTPUTS: Final = "promise.outputs"
+POLICY_CHECK: Final = "policy.check"
+HEALTH_PROBE: Final = "health.probe"
+LEDGER_RECORD: Final = "ledger.record"
+SECRETS_ERASE: Final = "secrets.erase"
+
+VERB_PLAN: Final = "plan"
+VERB_APPLY: Final = "apply"
+VERB_PLAN_DESTROY: Final = "plan_destroy"
+VERB_DETECT_DRIFT: Final = "detect_drift"
+EXECUTOR_VERBS: Final = (VERB_PLAN, VERB_APPLY, VERB_PLAN_DESTROY, VERB_DETECT_DRIFT)
+
+
+def executor_activity(kind: str, verb: str) -> str:
+    """The activity name of an executor's verb: `terraform.plan`."""
+    return f"{kind}.{verb}"
+
+
+# Search attributes -------------------------------------------------------------------------------------
+
+SA_TEAM: Final = "BondTeam"
+SA_SERVICE: Final = "BondService"
+SA_PROMISE: Final = "BondPromise"
+SA_REVISION: Final = "BondRevision"
+SA_PHASE: Final = "BondPhase"
+SA_HEALTH: Final = "BondHealth"
+SA_OPERATION: Final = "BondOperation"
+SA_CAMPAIGN: Final = "BondCampaign"
+SA_LABELS: Final = "BondLabels"
+SA_NEXT_DUE: Final = "BondNextDue"
+
+SEARCH_ATTRIBUTES: Final = {
+    SA_TEAM: "Keyword",
+    SA_SERVICE: "Keyword",
+    SA_PROMISE: "Keyword",
+    SA_REVISION: "Keyword",
+    SA_PHASE: "Keyword",
+    SA_HEALTH: "Keyword",
+    SA_OPERATION: "Keyword",
+    SA_CAMPAIGN: "Keyword",
+    SA_LABELS: "KeywordList",
+    SA_NEXT_DUE: "Datetime",
+}
+"""Name and type of each, within the budget of SQL visibility (10 Keyword, 3 of each other type)."""
+
+# Entry points ------------------------------------------------------------------------------------------
+
+EXECUTORS_GROUP: Final = "bondstone.executors"
+"""Third parties register an executor under this entry-point group."""

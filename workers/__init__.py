@@ -1,0 +1,1 @@
+"""The processes: control worker, executor worker, and the embedded platform."""
