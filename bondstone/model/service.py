@@ -177,7 +177,7 @@ class Request(Wire):
 
 
 class Resolved(Wire):
-    """A request checked against its revision: what `promise.resolve` returns and an operation runs."""
+    """A request checked against its revision: what an operation runs."""
 
     revision: RevisionRef
     inputs: dict[str, Any] = {}
@@ -196,6 +196,18 @@ class ResolveCall(Wire):
     current: RevisionRef | None = None
     """The revision the service stands on, for every kind but the first provision."""
     current_inputs: dict[str, Any] = {}
+    first: bool = False
+    """Nobody lives at this name: continue the numbers and the ledger chain of whoever did."""
+
+
+class Resolution(Wire):
+    """What `promise.resolve` returns."""
+
+    resolved: Resolved
+    last_number: int = 0
+    """Number of the last operation of an earlier service of the same name; numbers are never used twice."""
+    ledger_digest: str = ""
+    """Digest of that service's last ledger record."""
 
 
 class Accepted(Wire):
@@ -258,8 +270,6 @@ class OperationInput(Wire):
     outputs: dict[str, StepOutputs] = {}
     """Outputs of the service's steps before the operation."""
     on_failure: Literal["keep", "destroy"] = "keep"
-    ledger_previous: str = ""
-    """Digest of the service's last ledger record; empty for the first."""
 
 
 class OperationResult(Wire):
@@ -271,8 +281,6 @@ class OperationResult(Wire):
     """The service's outputs, secrets by reference."""
     health: Health = Health.UNKNOWN
     error: ErrorInfo | None = None
-    ledger_digest: str = ""
-    """Digest of the record it wrote to the ledger."""
 
 
 class PendingOperation(Wire):

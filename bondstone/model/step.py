@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bondstone.model.base import Wire
-from bondstone.model.plan import ChangeCounts, Decision, PlanRef
+from bondstone.model.plan import ChangeCounts, PlanRef
 from bondstone.model.service import (
     Health,
     OperationKind,
@@ -108,16 +108,7 @@ class HealthReport(Wire):
     message: str = ""
 
 
-__all__ = [
-    "Applied",
-    "ApplyCall",
-    "Decision",
-    "Drift",
-    "HealthCall",
-    "HealthReport",
-    "OutputsCall",
-    "PolicyCall",
-    "Progress",
-    "ServiceOutputs",
-    "StepCall",
-]
+class EraseCall(Wire):
+    """Input of `secrets.erase`: forget every secret of a service that is gone."""
+
+    service: ServiceId

@@ -1,0 +1,101 @@
+"""The one place that connects to Temporal, and what every connection has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError, RPCStatusCode
+
+from bondstone.errors import Unreachable
+from bondstone.names import SEARCH_ATTRIBUTES
+from bondstone.settings import Settings
+
+DATA_CONVERTER = pydantic_data_converter
+"""Clients, workers and replayers must use this very one."""
+
+DEFAULT_ADDRESS = "127.0.0.1:7233"
+
+_SEARCH_ATTRIBUTE_TYPES = {
+    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Poller:
+    """A worker that polls a task queue."""
+
+    identity: str
+    last_seen: datetime
+
+
+async def connect(settings: Settings) -> Client:
+    """Connect to the platform's Temporal.
+
+    The address of an embedded platform found in the data directory wins; otherwise Temporal's own environment
+    configuration decides (`TEMPORAL_ADDRESS`, `TEMPORAL_PROFILE`, `temporal.toml`).
+
+    Raises:
+        Unreachable: nothing answers there.
+    """
+    config = dict(ClientConfig.load_client_connect_config())
+    if settings.temporal_address:
+        config = {"target_host": settings.temporal_address, "namespace": settings.temporal_namespace}
+    config.setdefault("target_host", DEFAULT_ADDRESS)
+    try:
+        return await Client.connect(data_converter=DATA_CONVERTER, **config)  # type: ignore[arg-type] # a TypedDict widened above
+    except RuntimeError as error:
+        raise Unreachable(
+            f"Temporal does not answer at {config['target_host']}",
+            where=str(error).splitlines()[0][:200],
+            hint="start the embedded platform with `bond up`, or set TEMPORAL_ADDRESS",
+        ) from error
+
+
+async def ensure_search_attributes(client: Client) -> None:
+    """Create the search attributes that are missing; safe to call from every process at every start."""
+    known = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace)
+    )
+    missing = {
+        name: _SEARCH_ATTRIBUTE_TYPES[kind]
+        for name, kind in SEARCH_ATTRIBUTES.items()
+        if name not in known.custom_attributes
+    }
+    if missing:
+        try:
+            await client.operator_service.add_search_attributes(
+                AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.ALREADY_EXISTS:
+                raise
+
+
+async def pollers(client: Client, queue: str, *, workflows: bool = False) -> list[Poller]:
+    """Who polls a task queue: the last five minutes, as Temporal remembers them.
+
+    Args:
+        client: A connection.
+        queue: The task queue, see `bondstone.names.pool_queue`.
+        workflows: Ask for those that poll for workflow tasks instead of activities.
+    """
+    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    answer = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+        )
+    )
+    return [
+        Poller(identity=poller.identity, last_seen=poller.last_access_time.ToDatetime(tzinfo=UTC))
+        for poller in answer.pollers
+    ]
