@@ -1,0 +1,227 @@
+"""The `bond` command: its root, and the one place where errors become words and exit codes.
+
+Sub-commands live in modules of their own and are imported when they are called, so `bond --help` is fast. Such a
+module has a `typer.Typer` called `app`. To add one, add one line to `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bondstone import __version__
+from bondstone.cli import context
+from bondstone.cli.output import OutputFormat, examples, print_error, requested_format
+
+if TYPE_CHECKING:
+    from bondstone.errors import ErrorInfo
+
+COMMANDS = {
+    "up": ("bondstone.cli.up", "start the embedded platform and print its URLs"),
+    "down": ("bondstone.cli.up", "stop the embedded platform; its data stays"),
+    "status": ("bondstone.cli.up", "what runs, where, and is it healthy"),
+    "demo": ("bondstone.cli.demo", "the guided tour: real services by real Terraform, in a minute or two"),
+    "promise": (
+        "bondstone.cli.promise",
+        "what the platform offers: validate, publish, list, show, deprecate, yank",
+    ),
+    "policy": ("bondstone.cli.policy", "the organisation's rules: publish, list, show"),
+    "service": ("bondstone.cli.service", "instances of promises: request, list, show, retry, decommission, ..."),
+    "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
+    "state": ("bondstone.cli.state", "Terraform state of a step: pull, log"),
+    "config": ("bondstone.cli.up", "the effective settings, and where each comes from"),
+}
+"""Name: the module, and what `bond --help` says. A module whose `app` has a command of that very name gives that
+command; else its whole `app` is the command group."""
+
+GLOBAL_VALUES = ("--data", "--as")
+"""Global options that take a value; they may stand anywhere on the command line."""
+
+app = typer.Typer(
+    name="bond",
+    help="Everything as a service: ask for it, and the platform keeps it well from day one to its last.",
+    epilog=examples(
+        "bond up --detach                                        start a platform on this machine",
+        "bond demo                                               watch it work",
+        "bond promise list                                       what can be had",
+        "bond service request sqlite-database payments/orders --wait",
+        "bond service list -o json",
+    ),
+    rich_markup_mode=None,  # plain help: importing rich's costs half a second
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        typer.echo(f"bond {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="the platform's data directory, else BOND_DATA, else the user's own"
+        ),
+    ] = None,
+    actor: Annotated[
+        str, typer.Option("--as", metavar="NAME", help="who is asking, else BOND_AS, else the OS user")
+    ] = "",
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="print the version and leave", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    context.options.data = data
+    context.options.actor = actor
+
+
+@dataclass(frozen=True)
+class _Failure:
+    info: ErrorInfo
+    exit_code: int
+
+
+class _LazyCommand(TyperGroup):
+    """Stands in for a command until it is called; only then its module is imported."""
+
+    def __init__(self, name: str, module: str, summary: str) -> None:
+        super().__init__(name=name, short_help=summary)
+        self._module = module
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the real command, which from here on takes over."""
+        return self._load().make_context(info_name, args, parent, **extra)
+
+    def _load(self) -> Any:
+        found: typer.Typer = importlib.import_module(self._module).app
+        found.rich_markup_mode = None
+        found.pretty_exceptions_enable = False
+        group = typer.main.get_group(found)
+        command = group.commands.get(self.name or "", group)
+        command.name = self.name
+        return command
+
+
+def build() -> TyperGroup:
+    """The whole command tree, with those sub-commands whose modules are there."""
+    root = typer.main.get_command(app)
+    if not isinstance(root, TyperGroup):
+        raise TypeError("the root command has a callback, so it is a group")
+    for name, (module, summary) in COMMANDS.items():
+        if importlib.util.find_spec(module) is not None:
+            root.add_command(_LazyCommand(name, module, summary))
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `bond` and return its exit code; see `docs/reference` for what each means."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    output = requested_format(given)
+    try:
+        result = build()(args=_globals_first(given), prog_name="bond", standalone_mode=False)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except typer.Abort:
+        return 130
+    except BrokenPipeError:
+        # Whoever read us has left. Python would flush again at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the one place that turns everything into words
+        return _fail(error, output)
+    return result if isinstance(result, int) and not isinstance(result, bool) else 0
+
+
+def _fail(error: Exception, output: OutputFormat) -> int:
+    if os.environ.get("BOND_DEBUG") == "1":
+        import traceback  # noqa: PLC0415 - only when asked
+
+        traceback.print_exception(error)
+    failure = _failure(error)
+    if failure.info.message:
+        print_error(failure.info, output)
+    return failure.exit_code
+
+
+def _failure(error: Exception) -> _Failure:
+    from bondstone.errors import BondError, ErrorInfo  # noqa: PLC0415 - half a second, paid only by failures
+
+    if isinstance(error, BondError):
+        return _Failure(error.info(), error.exit_code)
+    if isinstance(error, typer.TyperException):
+        where = getattr(getattr(error, "ctx", None), "command_path", "bond")
+        message = error.format_message()
+        # `no_args_is_help` arrives as an error whose message is the whole help
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(message)
+            return _Failure(ErrorInfo(code="INVALID_INPUT", message=""), 2)
+        info = ErrorInfo(
+            code="INVALID_INPUT", message=message, where=where, hint=f"'{where} --help' says what it takes"
+        )
+        return _Failure(info, 2)
+    details = _write_details(error)
+    message = f"something that should not happen did: {type(error).__name__}"
+    hint = f"the details are in {details}" if details else "run again with BOND_DEBUG=1 to see the details"
+    return _Failure(ErrorInfo(code=BondError.code, message=message, hint=hint), BondError.exit_code)
+
+
+def _write_details(error: Exception) -> Path | None:
+    """Keep the traceback where a person finds it: the data directory's log, else a temporary file."""
+    import tempfile  # noqa: PLC0415 - only failures
+    import traceback  # noqa: PLC0415
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    text = "".join(traceback.format_exception(error))
+    for directory in (_log_directory(), Path(tempfile.gettempdir())):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+            handle, name = tempfile.mkstemp(prefix=f"bond-error-{stamp}-", suffix=".log", dir=directory)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(f"bond {__version__}, Python {sys.version}\n{text}")
+        except OSError:
+            continue
+        return Path(name)
+    return None
+
+
+def _log_directory() -> Path:
+    from bondstone.settings import default_data_dir  # noqa: PLC0415 - only failures
+
+    return (context.options.data or default_data_dir()) / "log"
+
+
+def _globals_first(arguments: list[str]) -> list[str]:
+    """Move global options to the front, where the root command reads them, so that they may stand anywhere."""
+    first: list[str] = []
+    rest: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--":
+            return [*first, *rest, argument, *remaining]
+        if argument in GLOBAL_VALUES:
+            first += [argument, *([value] if (value := next(remaining, None)) is not None else [])]
+        elif argument.startswith(tuple(f"{option}=" for option in GLOBAL_VALUES)):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return [*first, *rest]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What every command needs to know: which platform, who is asking, and how to run a coroutine.
+
+Kept free of heavy imports, so that `bond --help` stays fast; see `bondstone.cli.app`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from bondstone.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass
+class GlobalOptions:
+    """The options that stand before (or anywhere among) those of a command."""
+
+    data: Path | None = None
+    actor: str = ""
+
+
+options = GlobalOptions()
+"""Filled in by the root command, once per process."""
+
+
+def settings(**overrides: Any) -> Settings:
+    """The effective settings of this command, `--data` counted in.
+
+    Raises:
+        SettingsInvalid: naming each setting that is malformed.
+    """
+    from bondstone.settings import Settings  # noqa: PLC0415 - half a second of imports that --help must not pay
+
+    return Settings.load(**{"data": options.data, **overrides})
+
+
+def actor() -> str:
+    """Who is asking: `--as NAME`, else `BOND_AS`, else the user of the operating system."""
+    if name := options.actor or os.environ.get("BOND_AS", ""):
+        return name
+    import getpass  # noqa: PLC0415 - only when asked
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user id without a name; KeyError before Python 3.13
+        return f"uid-{os.getuid()}"
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end; Ctrl-C cancels it and becomes exit code 130."""
+    import asyncio  # noqa: PLC0415 - only commands that talk to something need it
+
+    return asyncio.run(main)
