@@ -1,0 +1,57 @@
+"""The typed search attributes that workflows set."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
+
+from bondstone import names
+from bondstone.model.service import OperationRecord, ServiceState
+
+_TEAM = SearchAttributeKey.for_keyword(names.SA_TEAM)
+_SERVICE = SearchAttributeKey.for_keyword(names.SA_SERVICE)
+_PROMISE = SearchAttributeKey.for_keyword(names.SA_PROMISE)
+_REVISION = SearchAttributeKey.for_keyword(names.SA_REVISION)
+_PHASE = SearchAttributeKey.for_keyword(names.SA_PHASE)
+_HEALTH = SearchAttributeKey.for_keyword(names.SA_HEALTH)
+_OPERATION = SearchAttributeKey.for_keyword(names.SA_OPERATION)
+_LABELS = SearchAttributeKey.for_keyword_list(names.SA_LABELS)
+_NEXT_DUE = SearchAttributeKey.for_datetime(names.SA_NEXT_DUE)
+
+
+def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
+    """What lists show of a service; unset where there is nothing to show."""
+    revision = state.resolved.revision if state.resolved else None
+    running = state.queue[0].record if state.queue else None
+    labels = sorted(f"{key}={value}" for key, value in state.labels.items())
+    updates: list[SearchAttributeUpdate[Any]] = [
+        _TEAM.value_set(state.service.team),
+        _SERVICE.value_set(str(state.service)),
+        _PHASE.value_set(state.phase),
+        _HEALTH.value_set(state.health),
+        _PROMISE.value_set(revision.promise) if revision else _PROMISE.value_unset(),
+        _REVISION.value_set(str(revision)) if revision else _REVISION.value_unset(),
+        _OPERATION.value_set(running.id) if running else _OPERATION.value_unset(),
+        _LABELS.value_set(labels) if labels else _LABELS.value_unset(),
+        _due(state.next_due),
+    ]
+    return updates
+
+
+def of_operation(record: OperationRecord) -> TypedSearchAttributes:
+    """What lists show of an operation."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(_TEAM, record.service.team),
+            SearchAttributePair(_SERVICE, str(record.service)),
+            SearchAttributePair(_PROMISE, record.revision.promise),
+            SearchAttributePair(_REVISION, str(record.revision)),
+            SearchAttributePair(_OPERATION, record.id),
+        ]
+    )
+
+
+def _due(when: datetime | None) -> SearchAttributeUpdate[Any]:
+    return _NEXT_DUE.value_set(when) if when else _NEXT_DUE.value_unset()

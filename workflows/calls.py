@@ -1,0 +1,68 @@
+"""How workflows call activities: queues, timeouts and retries, in one place."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+from bondstone import names
+from bondstone.model.service import StepSpec
+
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=30)
+CONTROL_TIMEOUT: Final = timedelta(seconds=60)
+
+TOOL_RETRIES: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1), maximum_attempts=30
+)
+"""Only transient failures and dead workers are retried; wrong input never is."""
+
+CONTROL_RETRIES: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30)
+)
+"""A control activity fails for want of a store; it waits for it as long as it takes."""
+
+ADMISSION_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_attempts=5)
+"""Somebody waits for the answer of an update: better a clear refusal than a long silence."""
+
+_T = TypeVar("_T")
+
+
+async def control(
+    name: str,
+    call: Any,
+    result: type[_T],
+    *,
+    summary: str = "",
+    retries: RetryPolicy = CONTROL_RETRIES,
+    within: timedelta = CONTROL_TIMEOUT,
+) -> _T:
+    """Run a control activity and return its result."""
+    answer: _T = await workflow.execute_activity(
+        name,
+        call,
+        result_type=result,
+        task_queue=names.CONTROL_QUEUE,
+        start_to_close_timeout=within,
+        retry_policy=retries,
+        summary=summary or None,
+    )
+    return answer
+
+
+async def tool(spec: StepSpec, verb: str, call: Any, result: type[_T], *, summary: str) -> _T:
+    """Run an executor's activity in the step's pool; a cancel waits until the tool has stopped and saved."""
+    answer: _T = await workflow.execute_activity(
+        names.executor_activity(spec.executor, verb),
+        call,
+        result_type=result,
+        task_queue=names.pool_queue(spec.pool),
+        start_to_close_timeout=timedelta(seconds=spec.timeout_seconds),
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=TOOL_RETRIES,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=summary,
+    )
+    return answer

@@ -1,0 +1,65 @@
+"""What people read of an operation and a service in the Temporal UI: live, in Markdown."""
+
+from __future__ import annotations
+
+from bondstone.model.service import OperationRecord, ServiceState, StepRecord
+
+_MARKS = {
+    "pending": "·",
+    "planning": "◌",
+    "checking": "◌",
+    "applying": "◐",
+    "succeeded": "✓",
+    "unchanged": "✓",
+    "kept": "✓",
+    "skipped": "-",
+    "deferred": "-",
+    "failed": "✗",
+    "cancelled": "✗",
+    "blocked": "✗",
+}
+
+
+def operation(record: OperationRecord) -> str:
+    """An operation as a table of its steps, with change sets and decisions."""
+    lines = [
+        f"**{record.kind} {record.service}** with {record.revision}, asked by {escape(record.requested_by)}",
+        "",
+        "| step | status | changes | policies |",
+        "|---|---|---|---|",
+        *(_step(step) for step in record.steps),
+    ]
+    lines += [f"\n{step.id}: {escape(step.error.message)}" for step in record.steps if step.error]
+    return "\n".join(lines)
+
+
+def service(state: ServiceState) -> str:
+    """A service in a few lines: phase, revision, what runs, what waits, what ran last."""
+    revision = str(state.resolved.revision) if state.resolved else "no revision yet"
+    lines = [f"**{state.service}** {state.phase}, {revision}, health {state.health}"]
+    if state.queue:
+        running, *waiting = state.queue
+        lines.append(f"\nrunning {running.record.kind} `{running.record.id}`, {len(waiting)} waiting")
+    if state.operations:
+        lines += ["", "| operation | kind | status | by |", "|---|---|---|---|"]
+        lines += [
+            f"| {record.number} | {record.kind} | {record.status} | {escape(record.requested_by)} |"
+            for record in reversed(state.operations[-5:])
+        ]
+    return "\n".join(lines)
+
+
+def escape(text: str) -> str:
+    """Text from outside, made harmless in a Markdown table."""
+    flat = " ".join(text.split())
+    return "".join("\\" + char if char in "|`*_[]<>\\" else char for char in flat)[:300]
+
+
+def _step(step: StepRecord) -> str:
+    decision = ""
+    if step.decision:
+        decision = step.decision.outcome
+        if step.decision.findings:
+            decision += ": " + escape("; ".join(finding.message for finding in step.decision.findings))
+    changes = str(step.changes) if step.plan else ""
+    return f"| {step.id} | {_MARKS[step.status]} {step.status} | {changes} | {decision} |"
