@@ -1,0 +1,88 @@
+"""Reading `promise.yaml` into the manifest, every schema problem with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from bondstone.errors import Problem
+from bondstone.model.promise import STEP_KEYS, Promise
+from bondstone.promise.document import Document, model_problems, ordered, read, read_file, refuse
+
+MANIFEST: Final = "promise.yaml"
+
+
+def load_promise(path: Path) -> Promise:
+    """Read a promise from its folder, or from its `promise.yaml`.
+
+    Only the shape is checked, not what it means; for that see `bondstone.promise.validate`.
+
+    Raises:
+        PromiseInvalid: with every problem, by file, line and column.
+    """
+    file = path / MANIFEST if path.is_dir() else path
+    return _finished(read_file(file, file.name))
+
+
+def parse_promise(data: bytes) -> Promise:
+    """Read a promise from the bytes of its `promise.yaml`, as a bundle holds them."""
+    return _finished(read(data, MANIFEST))
+
+
+def to_promise(document: Document) -> tuple[Promise | None, list[Problem]]:
+    """The manifest of a document, or what is wrong with its shape; problems of the YAML come first."""
+    if document.problems:
+        return None, list(document.problems)
+    if not isinstance(document.data, dict):
+        return None, [document.problem((), "a promise is a mapping with apiVersion, kind, metadata and spec")]
+    problems, data = _split_steps(document)
+    try:
+        promise = Promise.model_validate(data)
+    except ValidationError as error:
+        problems += model_problems(document, error, Promise)
+        return None, problems
+    return (None if problems else promise), problems
+
+
+def _finished(document: Document) -> Promise:
+    promise, problems = to_promise(document)
+    if promise is None:
+        raise refuse(ordered(problems), document.file)
+    return promise
+
+
+def _split_steps(document: Document) -> tuple[list[Problem], Any]:
+    """Bring each step's executor section under `executor` and `section`, saying which have none or several."""
+    spec = document.data.get("spec")
+    steps = spec.get("steps") if isinstance(spec, dict) else None
+    if not isinstance(steps, list):
+        return [], document.data
+    problems: list[Problem] = []
+    split: list[Any] = []
+    for index, step in enumerate(steps):
+        path = ("spec", "steps", index)
+        if not isinstance(step, dict):
+            split.append(step)
+            continue
+        kinds = [key for key in step if key not in STEP_KEYS]
+        if not kinds:
+            problems.append(
+                document.problem(
+                    path, "the step has no executor section", hint="add one, as in terraform: {module: …}"
+                )
+            )
+        for extra in kinds[1:]:
+            problems.append(
+                document.problem(
+                    (*path, extra),
+                    f"{extra!r} is one key too many: a step has one executor section, and {kinds[0]!r} is there",
+                    hint=f"other keys of a step are {', '.join(STEP_KEYS)}",
+                    key=True,
+                )
+            )
+        kind = kinds[0] if kinds else "none"
+        rest = {key: value for key, value in step.items() if key in STEP_KEYS}
+        split.append({**rest, "executor": kind, "section": step.get(kind)})
+    return problems, {**document.data, "spec": {**spec, "steps": split}}
