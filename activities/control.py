@@ -1,0 +1,29 @@
+"""All activities of the control queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from activities.health import HealthActivities
+from activities.ledger import RecordActivities
+from activities.policy import PolicyActivities
+from activities.promise import PromiseActivities
+from bondstone.settings import Settings
+from bondstone.store import Store
+
+
+def control_activities(store: Store, settings: Settings) -> list[Callable[..., Any]]:
+    """The activities that a control worker registers beside its workflows."""
+    promise = PromiseActivities(store)
+    records = RecordActivities(store)
+    policy = PolicyActivities(store, settings)
+    health = HealthActivities(store)
+    return [
+        promise.resolve,
+        promise.outputs,
+        policy.check,
+        health.probe,
+        records.record,
+        records.erase,
+    ]

@@ -1,0 +1,210 @@
+"""Everything between Temporal and an executor, once for all tools.
+
+For each installed executor the activities `<kind>.plan`, `.apply`, `.plan_destroy` and `.detect_drift`: find the
+revision, reveal secrets, render the section, keep a log with secrets redacted, heartbeat, store plans sealed and
+hand back exactly the plan that was stored, send sensitive outputs to the secret store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+import structlog
+from temporalio import activity
+
+from activities.failures import speaks_failures
+from activities.rendering import Rendering, known_secrets, render_step
+from bondstone import names
+from bondstone.errors import ExpressionInvalid, ToolFailed
+from bondstone.executor import Executor, Outcome, StepContext
+from bondstone.model.plan import ChangeCounts, PlanRef
+from bondstone.model.service import StepOutputs
+from bondstone.model.step import Applied, ApplyCall, Drift, Progress, StepCall
+from bondstone.settings import Settings
+from bondstone.store import Store
+
+HEARTBEAT_EVERY_SECONDS: Final = 5.0
+MAX_DRIFTED_ADDRESSES: Final = 100
+MAX_OUTPUTS_CHARS: Final = 128 * 1024
+"""Plain outputs travel in histories."""
+
+_log = structlog.get_logger()
+
+
+def executor_activities(
+    store: Store, settings: Settings, executors: Mapping[str, Executor]
+) -> list[Callable[..., Any]]:
+    """The four activities of each executor, ready to register with a worker of a pool."""
+    found: list[Callable[..., Any]] = []
+    for executor in executors.values():
+        found.extend(_Adapter(store, settings, executor).activities())
+    return found
+
+
+class _Adapter:
+    """One executor behind its four activities."""
+
+    def __init__(self, store: Store, settings: Settings, executor: Executor) -> None:
+        self._store = store
+        self._settings = settings
+        self._executor = executor
+
+    def activities(self) -> list[Callable[..., Any]]:
+        """The bound activities, named `<kind>.<verb>`."""
+        kind = self._executor.kind
+        verbs: dict[str, Callable[..., Any]] = {
+            names.VERB_PLAN: self.plan,
+            names.VERB_APPLY: self.apply,
+            names.VERB_PLAN_DESTROY: self.plan_destroy,
+            names.VERB_DETECT_DRIFT: self.detect_drift,
+        }
+        return [
+            activity.defn(name=names.executor_activity(kind, verb))(_function(speaks_failures(method)))
+            for verb, method in verbs.items()
+        ]
+
+    async def plan(self, call: StepCall) -> PlanRef:
+        """Plan the step and store the plan."""
+        async with self._step(call, names.VERB_PLAN) as (context, log):
+            planned = await self._executor.plan(context)
+            return await self._store.plans.store(
+                call.service, call.operation, call.step, planned, destroy=False, log=log
+            )
+
+    async def plan_destroy(self, call: StepCall) -> PlanRef:
+        """Plan taking the step down; nothing to plan when it never held anything."""
+        try:
+            async with self._step(call, names.VERB_PLAN_DESTROY) as (context, log):
+                planned = await self._executor.plan_destroy(context)
+                return await self._store.plans.store(
+                    call.service, call.operation, call.step, planned, destroy=True, log=log
+                )
+        except ExpressionInvalid:
+            if (await self._store.state(call.service, call.step).read()).position:
+                raise
+            return PlanRef(digest="", key="", empty=True, destroy=True)
+
+    async def apply(self, call: ApplyCall) -> Applied:
+        """Apply the stored plan and nothing else."""
+        async with self._step(call, names.VERB_APPLY) as (context, log):
+            artefact = await self._store.plans.artefact(call.plan)
+            changes = await self._store.plans.changes(call.plan)
+            started = time.monotonic()
+            outcome = await self._executor.apply(context, artefact, call.plan.position)
+            return Applied(
+                outputs=await self._keep_outputs(call, outcome),
+                counts=ChangeCounts.of(changes),
+                duration_seconds=round(time.monotonic() - started, 3),
+                log=log,
+            )
+
+    async def detect_drift(self, call: StepCall) -> Drift:
+        """Compare reality with what was applied, and keep the whole report as an object."""
+        async with self._step(call, names.VERB_DETECT_DRIFT) as (context, log):
+            drifted = await self._executor.detect_drift(context)
+            key = f"drift/{call.service}/{call.operation}/{call.step}.json"
+            report = [change.model_dump(mode="json") for change in drifted.changes]
+            await self._store.sealed.put(key, json.dumps(report).encode())
+            return Drift(
+                addresses=tuple(change.address for change in drifted.changes[:MAX_DRIFTED_ADDRESSES]),
+                count=len(drifted.changes),
+                key=key,
+                log=log,
+            )
+
+    @asynccontextmanager
+    async def _step(self, call: StepCall, verb: str) -> AsyncIterator[tuple[StepContext, str]]:
+        """All that an executor is handed, and the key of the log that is written meanwhile."""
+        info = activity.info()
+        attempt = f"{(info.workflow_run_id or '')[:8]}-{info.activity_id}-{info.attempt}"
+        with structlog.contextvars.bound_contextvars(
+            service=str(call.service), operation=call.operation, step=call.step, verb=verb, attempt=info.attempt
+        ):
+            async with _Heartbeat() as heartbeat:
+                rendering = await render_step(self._store, self._settings, self._executor, call)
+                logs = self._store.logs.writer(
+                    call.service, call.operation, call.step, verb, attempt, known_secrets(rendering.secrets)
+                )
+                async with logs as log:
+                    yield self._context(call, rendering, attempt, heartbeat.beat, log.write), log.key
+
+    def _context(
+        self,
+        call: StepCall,
+        rendering: Rendering,
+        attempt: str,
+        heartbeat: Callable[[Progress], None],
+        log: Callable[[str], None],
+    ) -> StepContext:
+        return StepContext(
+            service=call.service,
+            operation=call.operation,
+            step=call.step,
+            section=rendering.section,
+            bundle=rendering.bundle,
+            revision_digest=call.revision.digest,
+            store=self._store,
+            settings=self._settings,
+            attempt=attempt,
+            heartbeat=heartbeat,
+            log=log,
+        )
+
+    async def _keep_outputs(self, call: StepCall, outcome: Outcome) -> StepOutputs:
+        values: dict[str, Any] = {}
+        for name, output in outcome.outputs.items():
+            if output.sensitive:
+                ref = await self._store.secrets.put(call.service, f"outputs/{call.step}/{name}", output.value)
+                values[name] = ref.as_json()
+            else:
+                values[name] = output.value
+        if len(json.dumps(values)) > MAX_OUTPUTS_CHARS:
+            raise ToolFailed(
+                f"the outputs of step {call.step} are larger than {MAX_OUTPUTS_CHARS // 1024} KiB",
+                where=str(call.service),
+                hint="output where the data is, not the data; what was made is kept",
+            )
+        return StepOutputs(values=values)
+
+
+class _Heartbeat:
+    """Beats at least every few seconds with the last progress, so that a silent tool is not taken for dead."""
+
+    def __init__(self) -> None:
+        self._last = Progress()
+        self._task: asyncio.Task[None] | None = None
+
+    def beat(self, progress: Progress) -> None:
+        """Report progress now."""
+        self._last = progress
+        activity.heartbeat(progress)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._keep_beating())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _keep_beating(self) -> None:
+        while True:
+            activity.heartbeat(self._last)
+            await asyncio.sleep(HEARTBEAT_EVERY_SECONDS)
+
+
+def _function(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain function from a bound method: `activity.defn` sets attributes, which a method does not take."""
+
+    async def run(call: Any) -> Any:
+        return await method(call)
+
+    run.__annotations__ = {
+        name: hint for name, hint in method.__annotations__.items() if name in {"call", "return"}
+    }
+    return run

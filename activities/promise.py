@@ -1,0 +1,100 @@
+"""Control activities about promises: resolve a request against its revision, and evaluate a service's outputs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from temporalio import activity
+
+from activities.failures import speaks_failures
+from activities.rendering import reveal, reveal_all
+from bondstone import expressions, names
+from bondstone.errors import ExpressionInvalid, RevisionYanked
+from bondstone.model.service import Resolution, ResolveCall, StepOutputs
+from bondstone.model.step import OutputsCall, ServiceOutputs
+from bondstone.promise.resolve import resolve
+from bondstone.promise.variables import variables_for
+from bondstone.store import Store
+
+
+class PromiseActivities:
+    """What the control worker does with promises."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @activity.defn(name=names.PROMISE_RESOLVE)
+    @speaks_failures
+    async def resolve(self, call: ResolveCall) -> Resolution:
+        """Pin the revision, check and complete the inputs, fix the steps; refuse what cannot be.
+
+        Raises:
+            NotFound: no such promise or version.
+            RevisionYanked: the version takes no new services.
+            InputsInvalid: with each field named.
+        """
+        request = call.request
+        revisions = self._store.revisions
+        found = await (
+            revisions.get(request.promise, request.version)
+            if request.version
+            else revisions.newest(request.promise)
+        )
+        if found.status == "yanked":
+            raise RevisionYanked(
+                f"{found.ref} was yanked: {found.reason or 'no reason was given'}",
+                hint=f"`bond promise show {request.promise}` lists the versions that can be requested",
+            )
+        promise = await revisions.promise(found.ref)
+        revealed = await reveal_all(self._store, call.service, [request.inputs])
+        resolved = resolve(promise, found.ref, call, lambda ref: revealed[ref.key])
+        if found.status == "deprecated":
+            warning = f"{found.ref} is deprecated: {found.reason or 'no reason was given'}"
+            resolved = resolved.model_copy(update={"warnings": (*resolved.warnings, warning)})
+        if not call.first:
+            return Resolution(resolved=resolved)
+        last = await self._store.ledger.last(call.service)
+        if last is None:
+            return Resolution(resolved=resolved)
+        return Resolution(
+            resolved=resolved, last_number=last.record.operation or 0, ledger_digest=last.entry.digest
+        )
+
+    @activity.defn(name=names.PROMISE_OUTPUTS)
+    @speaks_failures
+    async def outputs(self, call: OutputsCall) -> ServiceOutputs:
+        """Evaluate the promise's outputs; what is secret goes to the secret store."""
+        promise = await self._store.revisions.promise(call.revision)
+        trees = (call.inputs, [out.values for out in call.outputs.values()])
+        revealed = await reveal_all(self._store, call.service, trees)
+        variables = variables_for(
+            promise,
+            service=call.service,
+            labels=call.labels,
+            kind=call.kind,
+            inputs=reveal(call.inputs, revealed),
+            outputs={name: StepOutputs(values=reveal(out.values, revealed)) for name, out in call.outputs.items()},
+        )
+        secrets = [json.dumps(value) for value in revealed.values()]
+        values: dict[str, Any] = {}
+        for name, output in promise.spec.outputs.items():
+            value = expressions.render(output.value, variables)
+            if output.secret:
+                ref = await self._store.secrets.put(call.service, f"outputs/{name}", value)
+                values[name] = ref.as_json()
+            else:
+                _insist_plain(name, value, secrets)
+                values[name] = value
+        return ServiceOutputs(outputs=values)
+
+
+def _insist_plain(name: str, value: Any, secrets: list[str]) -> None:
+    """Stop a secret that reaches an output not declared secret, whatever way it came."""
+    text = json.dumps(value)
+    if any(secret.strip('"') in text for secret in secrets if len(secret) >= 6):  # noqa: PLR2004 - 4 and two quotes
+        raise ExpressionInvalid(
+            f"the output {name!r} would show a secret",
+            where=f"outputs.{name}",
+            hint="the promise must declare it `secret: true`",
+        )

@@ -1,0 +1,292 @@
+"""The client's verbs."""
+
+from __future__ import annotations
+
+import getpass
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal
+
+from temporalio.client import Client, RPCError, WithStartWorkflowOperation
+from temporalio.common import WorkflowIDConflictPolicy
+
+from bondstone import names
+from bondstone.client import calls, listing
+from bondstone.client.operation import Operation
+from bondstone.errors import NotFound, Unreachable
+from bondstone.model.ledger import LedgerRecord
+from bondstone.model.secret import refs_in, replace_refs
+from bondstone.model.service import (
+    Accepted,
+    CancelCall,
+    LabelsCall,
+    OperationKind,
+    OperationRecord,
+    Request,
+    ServiceId,
+    ServiceState,
+)
+from bondstone.promise.inputs import complete_inputs, split_secrets
+from bondstone.settings import Settings
+from bondstone.store import Store
+from bondstone.temporal import Poller, connect, pollers
+
+START_TRIES: Final = 3
+"""A service may end between being found and being asked (its request was refused): then it is started anew."""
+
+MASK: Final = "(secret)"
+
+
+class Bondstone:
+    """A connection to one platform. Make one with `connect`.
+
+    Args:
+        temporal: The connection to Temporal.
+        store: The platform's stores.
+        settings: What both came from.
+        by: Who asks; recorded as asserted.
+    """
+
+    def __init__(self, temporal: Client, store: Store, settings: Settings, by: str) -> None:
+        self.temporal = temporal
+        self.store = store
+        self.settings = settings
+        self.by = by
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: Settings | None = None, *, by: str | None = None) -> AsyncIterator[Bondstone]:
+        """Connect to the platform that the settings name.
+
+        Args:
+            settings: Default: from the environment, see `bondstone.settings`.
+            by: Who asks; default: the operating system's user.
+
+        Raises:
+            Unreachable: Temporal does not answer.
+            StoreError: the object store or the key ring cannot be opened.
+        """
+        settings = settings or Settings.load()
+        store = await Store.open(settings)
+        yield cls(await connect(settings), store, settings, by or getpass.getuser())
+
+    # Services ------------------------------------------------------------------------------------------------
+
+    async def request(
+        self,
+        promise: str,
+        service: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        version: str = "",
+        labels: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        on_failure: Literal["keep", "destroy"] = "keep",
+        reason: str = "",
+    ) -> Operation:
+        """Ask for a service; returns when the request is accepted, `Operation.result()` waits for the rest.
+
+        Args:
+            promise: Name of the promise.
+            service: `TEAM/NAME`.
+            inputs: As the promise's schema says; secrets in plain, they are stored before anything is sent.
+            version: Exact version; default: the newest.
+            labels: Labels of the service.
+            request_id: The same id again returns the same operation.
+            on_failure: Keep what was made when it fails, or destroy it.
+            reason: Why, for the ledger.
+
+        Raises:
+            InputsInvalid: with each field named; nothing was started.
+            AlreadyExists: the name is taken.
+            NotFound: no such promise or version.
+        """
+        target = service_id(service)
+        revisions = self.store.revisions
+        found = await (revisions.get(promise, version) if version else revisions.newest(promise))
+        manifest = await revisions.promise(found.ref)
+        given = dict(inputs or {})
+        complete_inputs(manifest, given)
+        public, secret = split_secrets(manifest, given)
+        request = Request(
+            request_id=request_id or f"req-{uuid.uuid4()}",
+            kind=OperationKind.PROVISION,
+            promise=promise,
+            version=found.ref.version,
+            inputs=await self._with_references(target, public, secret),
+            labels=dict(labels or {}),
+            on_failure=on_failure,
+            requested_by=self.by,
+            reason=reason,
+        )
+        return self._accepted(await self._start_or_ask(target, request))
+
+    async def decommission(self, service: str, *, reason: str = "", request_id: str | None = None) -> Operation:
+        """Take a service down; its name is free again once the operation has succeeded."""
+        return await self._ask(service, kind=OperationKind.DECOMMISSION, reason=reason, request_id=request_id)
+
+    async def retry(self, service: str, *, reason: str = "", request_id: str | None = None) -> Operation:
+        """Run the last failed operation again, from the step that failed."""
+        return await self._ask(service, retry=True, reason=reason, request_id=request_id)
+
+    async def cancel(self, operation: str, *, reason: str = "") -> OperationRecord:
+        """Cancel an operation that waits or runs; returns its record as it was."""
+        team, name, number = names.parse_operation(operation)
+        call = CancelCall(number=number, requested_by=self.by, reason=reason)
+        workflow_id = names.service_workflow_id(team, name)
+        return await calls.update(self.temporal, workflow_id, names.UPDATE_CANCEL_OPERATION, call, OperationRecord)
+
+    async def set_labels(
+        self, service: str, labels: Mapping[str, str], remove: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """Set and remove labels; returns all that the service has then."""
+        call = LabelsCall(set=dict(labels), remove=tuple(remove), requested_by=self.by)
+        return await calls.update(
+            self.temporal, _workflow_id(service), names.UPDATE_SET_LABELS, call, dict[str, str]
+        )
+
+    async def services(
+        self,
+        *,
+        team: str = "",
+        promise: str = "",
+        phase: str = "",
+        labels: Mapping[str, str] | None = None,
+        ended: bool = False,
+    ) -> list[listing.ServiceRow]:
+        """Services by search attribute, sorted by id."""
+        return await listing.services(
+            self.temporal, team=team, promise=promise, phase=phase, labels=labels, ended=ended
+        )
+
+    async def service(self, service: str) -> ServiceState:
+        """The whole state of one service, secrets by reference.
+
+        Raises:
+            NotFound: there is no such service (any more); `history` may still know it.
+        """
+        state = await calls.query(self.temporal, _workflow_id(service), ServiceState)
+        if state.resolved is None and not state.queue:
+            raise NotFound(f"there is no service {service}", hint="its only request was refused")
+        return state
+
+    async def outputs(self, service: str, *, reveal: bool = False) -> dict[str, Any]:
+        """A service's outputs; secret ones masked, or fetched from the secret store with `reveal`."""
+        state = await self.service(service)
+        if not reveal:
+            masked: dict[str, Any] = replace_refs(state.outputs, lambda _: MASK)
+            return masked
+        values = {
+            ref.key: await self.store.secrets.reveal(ref, service=state.service) for ref in refs_in(state.outputs)
+        }
+        revealed: dict[str, Any] = replace_refs(state.outputs, lambda ref: values[ref.key])
+        return revealed
+
+    async def history(self, service: str) -> list[LedgerRecord]:
+        """The ledger of a service, oldest first, also when it is long gone."""
+        return await self.store.ledger.history(service_id(service))
+
+    # Operations ----------------------------------------------------------------------------------------------
+
+    def operation(self, operation_id: str) -> Operation:
+        """A handle on an operation by its id, `TEAM/NAME/op/N`."""
+        return Operation(self, operation_id)
+
+    async def operations(self, service: str = "") -> list[listing.OperationRow]:
+        """Operations within Temporal's retention, newest first."""
+        if service:
+            service_id(service)
+        return await listing.operations(self.temporal, service=service)
+
+    async def pool_pollers(self, pool: str) -> list[Poller]:
+        """The executor workers that polled a pool in the last minutes."""
+        return await pollers(self.temporal, names.pool_queue(pool))
+
+    # How -------------------------------------------------------------------------------------------------------
+
+    async def _with_references(
+        self, service: ServiceId, public: dict[str, Any], secret: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Inputs with every secret value stored and replaced by a reference."""
+        inputs = dict(public)
+        for path, value in secret.items():
+            ref = await self.store.secrets.put(service, f"inputs/{path}", value)
+            _place(inputs, path.split("."), ref.as_json())
+        return inputs
+
+    async def _ask(
+        self,
+        service: str,
+        *,
+        kind: Literal[OperationKind.PROVISION, OperationKind.DECOMMISSION] = OperationKind.PROVISION,
+        retry: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+    ) -> Operation:
+        request = Request(
+            request_id=request_id or f"req-{uuid.uuid4()}",
+            kind=kind,
+            retry=retry,
+            requested_by=self.by,
+            reason=reason,
+        )
+        accepted = await calls.update(
+            self.temporal, _workflow_id(service), names.UPDATE_REQUEST_OPERATION, request, Accepted
+        )
+        return self._accepted(accepted)
+
+    async def _start_or_ask(self, service: ServiceId, request: Request) -> Accepted:
+        """Send a first request: to the service that is there, or to one started for it, in one call."""
+        workflow_id = names.service_workflow_id(service.team, service.name)
+        for attempt in range(1, START_TRIES + 1):
+            start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+                names.SERVICE_WORKFLOW,
+                ServiceState(service=service),
+                id=workflow_id,
+                task_queue=names.CONTROL_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=f"service {service}",
+            )
+            try:
+                return await calls.answered(
+                    self.temporal.execute_update_with_start_workflow(
+                        names.UPDATE_REQUEST_OPERATION,
+                        request,
+                        start_workflow_operation=start,
+                        result_type=Accepted,
+                        rpc_timeout=calls.UPDATE_TIMEOUT,
+                    ),
+                    workflow_id,
+                )
+            except NotFound as error:
+                ended_meanwhile = isinstance(error.__cause__, RPCError)
+                if not ended_meanwhile or attempt == START_TRIES:
+                    raise
+        raise Unreachable(f"service {service} kept ending while it was asked", where=workflow_id)
+
+    def _accepted(self, accepted: Accepted) -> Operation:
+        operation = self.operation(accepted.id)
+        operation.warnings = accepted.warnings
+        return operation
+
+
+def service_id(service: str) -> ServiceId:
+    """The identity that `TEAM/NAME` names.
+
+    Raises:
+        InvalidInput: when it is not that.
+    """
+    team, name = names.parse_service(service)
+    return ServiceId(team=team, name=name)
+
+
+def _workflow_id(service: str) -> str:
+    found = service_id(service)
+    return names.service_workflow_id(found.team, found.name)
+
+
+def _place(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = value

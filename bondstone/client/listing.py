@@ -1,0 +1,149 @@
+"""Lists, answered by Temporal's visibility alone: no workflow is woken, and what they say may lag a little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+from temporalio.client import Client, RPCError, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.common import SearchAttributeKey, TypedSearchAttributes
+
+from bondstone import names
+from bondstone.errors import InvalidInput, Unreachable
+from bondstone.model.service import OperationKind, OperationStatus, Phase
+
+DEFAULT_LIMIT: Final = 1000
+
+_KIND_BY_TYPE = {
+    names.PROVISION_WORKFLOW: OperationKind.PROVISION,
+    names.DECOMMISSION_WORKFLOW: OperationKind.DECOMMISSION,
+}
+_STATUS_BY_EXECUTION = {
+    WorkflowExecutionStatus.RUNNING: OperationStatus.RUNNING,
+    WorkflowExecutionStatus.COMPLETED: OperationStatus.SUCCEEDED,
+    WorkflowExecutionStatus.CANCELED: OperationStatus.CANCELLED,
+    WorkflowExecutionStatus.TERMINATED: OperationStatus.CANCELLED,
+}
+
+
+class ServiceRow(BaseModel):
+    """One service in a list."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    team: str
+    name: str
+    promise: str
+    revision: str
+    phase: str
+    health: str
+    labels: dict[str, str]
+    operation: str | None = None
+    """The operation that runs, if one does."""
+    created_at: datetime
+
+
+class OperationRow(BaseModel):
+    """One operation in a list."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    service: str
+    kind: str
+    status: str
+    revision: str
+    started_at: datetime
+    finished_at: datetime | None = None
+
+
+async def services(
+    client: Client,
+    *,
+    team: str = "",
+    promise: str = "",
+    phase: str = "",
+    labels: Mapping[str, str] | None = None,
+    ended: bool = False,
+    limit: int = DEFAULT_LIMIT,
+) -> list[ServiceRow]:
+    """Services by search attribute, sorted by id; with `ended`, those decommissioned within retention too."""
+    if phase and phase not in set(Phase):
+        raise InvalidInput(f"{phase!r} is not a phase", hint="one of " + ", ".join(Phase))
+    clauses = [f"WorkflowType = '{names.SERVICE_WORKFLOW}'"]
+    clauses.append("ExecutionStatus IN ('Running', 'Completed')" if ended else "ExecutionStatus = 'Running'")
+    for attribute, value in ((names.SA_TEAM, team), (names.SA_PROMISE, promise), (names.SA_PHASE, phase)):
+        if value:
+            clauses.append(f"{attribute} = {_quoted(value)}")
+    clauses += [f"{names.SA_LABELS} = {_quoted(f'{key}={value}')}" for key, value in (labels or {}).items()]
+    rows = [_service_row(execution) for execution in await _list(client, clauses, limit)]
+    return sorted((row for row in rows if row is not None), key=lambda row: row.id)
+
+
+async def operations(client: Client, *, service: str = "", limit: int = DEFAULT_LIMIT) -> list[OperationRow]:
+    """Operations within retention, newest first."""
+    types = ", ".join(f"'{name}'" for name in _KIND_BY_TYPE)
+    clauses = [f"WorkflowType IN ({types})"]
+    if service:
+        clauses.append(f"{names.SA_SERVICE} = {_quoted(service)}")
+    rows = [_operation_row(execution) for execution in await _list(client, clauses, limit)]
+    return sorted(rows, key=lambda row: row.started_at, reverse=True)
+
+
+async def _list(client: Client, clauses: list[str], limit: int) -> list[WorkflowExecution]:
+    try:
+        return [found async for found in client.list_workflows(" AND ".join(clauses), limit=limit)]
+    except RPCError as error:
+        raise Unreachable(
+            f"Temporal did not answer the list: {error.message[:200]}", hint="`bond status` shows what runs"
+        ) from error
+
+
+def _service_row(execution: WorkflowExecution) -> ServiceRow | None:
+    found = execution.typed_search_attributes
+    service = _keyword(found, names.SA_SERVICE)
+    if not service:
+        return None  # started, and no request accepted yet
+    team, _, name = service.partition("/")
+    labels = found.get(SearchAttributeKey.for_keyword_list(names.SA_LABELS)) or []
+    return ServiceRow(
+        id=service,
+        team=team,
+        name=name,
+        promise=_keyword(found, names.SA_PROMISE),
+        revision=_keyword(found, names.SA_REVISION),
+        phase=_keyword(found, names.SA_PHASE),
+        health=_keyword(found, names.SA_HEALTH),
+        labels=dict(label.split("=", 1) for label in labels),
+        operation=_keyword(found, names.SA_OPERATION) or None,
+        created_at=execution.start_time,
+    )
+
+
+def _operation_row(execution: WorkflowExecution) -> OperationRow:
+    found = execution.typed_search_attributes
+    status = _STATUS_BY_EXECUTION.get(execution.status, OperationStatus.FAILED) if execution.status else ""
+    return OperationRow(
+        id=execution.id.removeprefix("service/"),
+        service=_keyword(found, names.SA_SERVICE),
+        kind=_KIND_BY_TYPE[execution.workflow_type],
+        status=status,
+        revision=_keyword(found, names.SA_REVISION),
+        started_at=execution.start_time,
+        finished_at=execution.close_time,
+    )
+
+
+def _keyword(found: TypedSearchAttributes, name: str) -> str:
+    value: Any = found.get(SearchAttributeKey.for_keyword(name))
+    return value or ""
+
+
+def _quoted(value: str) -> str:
+    """A string literal of the visibility query language; what could end it is refused."""
+    if not value.isprintable() or any(char in value for char in "'\"\\"):
+        raise InvalidInput(f"{value!r} cannot be searched for", hint="leave out quotes and backslashes")
+    return f"'{value}'"

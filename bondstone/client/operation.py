@@ -1,0 +1,169 @@
+"""One operation, as a client holds it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from temporalio.client import WorkflowFailureError
+from temporalio.service import RPCError, RPCStatusCode
+
+from bondstone import names
+from bondstone.client import calls
+from bondstone.errors import NotFound, OperationFailed, from_info
+from bondstone.model.plan import Change, PlanRef
+from bondstone.model.service import OperationRecord, OperationStatus, StepRecord
+
+if TYPE_CHECKING:
+    from bondstone.client.bondstone import Bondstone
+
+FIRST_POLL_SECONDS: Final = 0.05
+SLOWEST_POLL_SECONDS: Final = 1.0
+
+
+class Operation:
+    """A handle on one operation; it need not exist, or may have ended long ago.
+
+    Args:
+        bond: The client it belongs to.
+        operation_id: `TEAM/NAME/op/N`.
+    """
+
+    def __init__(self, bond: Bondstone, operation_id: str) -> None:
+        self._bond = bond
+        self.team, self.name, self.number = names.parse_operation(operation_id)
+        self.warnings: tuple[str, ...] = ()
+        """What the platform remarked when it accepted the request."""
+
+    @property
+    def id(self) -> str:
+        """`TEAM/NAME/op/N`."""
+        return f"{self.team}/{self.name}/op/{self.number}"
+
+    @property
+    def workflow_id(self) -> str:
+        """The workflow that runs it."""
+        return names.operation_workflow_id(self.team, self.name, self.number)
+
+    async def record(self) -> OperationRecord:
+        """The operation as it stands: from its service, its own workflow while it runs, or the ledger.
+
+        Raises:
+            NotFound: there never was such an operation.
+        """
+        found = await self._in_service()
+        if found is None:
+            found = await self._in_ledger()
+        if found is None:
+            raise NotFound(f"there is no operation {self.id}", hint="see `bond operation list`")
+        if found.status is not OperationStatus.RUNNING:
+            return found
+        try:
+            live = await calls.query(self._bond.temporal, self.workflow_id, OperationRecord)
+        except NotFound:  # accepted, and its workflow not started yet
+            return found
+        return live if live.request_id == found.request_id else found
+
+    async def result(self, on_change: Callable[[OperationRecord], None] | None = None) -> OperationRecord:
+        """Wait until it has ended and is committed.
+
+        Args:
+            on_change: Called with the record whenever it has changed, for live views.
+
+        Raises:
+            OperationFailed: or whichever error it failed with, of `bondstone.errors`.
+        """
+        record = await self.wait(on_change)
+        if record.status is OperationStatus.SUCCEEDED:
+            return record
+        if record.error is None:
+            raise OperationFailed(f"the operation ended {record.status}", where=self.id)
+        raise from_info(record.error.model_copy(update={"where": record.error.where or self.id}))
+
+    async def wait(self, on_change: Callable[[OperationRecord], None] | None = None) -> OperationRecord:
+        """Wait until it has ended, however it ended; a platform that restarts meanwhile is waited for."""
+        pause = FIRST_POLL_SECONDS
+        seen: OperationRecord | None = None
+        while True:
+            record = await self.record()
+            if record != seen and on_change is not None:
+                on_change(record)
+            if record.status.ended:
+                return record
+            pause = FIRST_POLL_SECONDS if record != seen else min(pause * 1.5, SLOWEST_POLL_SECONDS)
+            seen = record
+            if on_change is None:
+                await self._closed(pause)
+            else:
+                await asyncio.sleep(pause)
+
+    async def step(self, step: str = "") -> StepRecord:
+        """One step's record; the only one when `step` is empty and there is just one.
+
+        Raises:
+            NotFound: naming the steps there are.
+        """
+        record = await self.record()
+        steps = {found.id: found for found in record.steps}
+        if not step and len(steps) == 1:
+            return next(iter(steps.values()))
+        if step not in steps:
+            raise NotFound(
+                f"{self.id} has no step {step!r}" if step else "say which step",
+                where=self.id,
+                hint="its steps are " + (", ".join(steps) or "not known yet"),
+            )
+        return steps[step]
+
+    async def plan(self, step: str = "") -> tuple[PlanRef, list[Change]]:
+        """A step's plan and its change set, sensitive values masked.
+
+        Raises:
+            NotFound: the step has no plan (yet).
+        """
+        record = await self.step(step)
+        if record.plan is None or not record.plan.key:
+            raise NotFound(f"step {record.id} of {self.id} has no plan", hint=f"the step is {record.status}")
+        return record.plan, await self._bond.store.plans.changes(record.plan)
+
+    async def _in_service(self) -> OperationRecord | None:
+        try:
+            state = await self._bond.service(f"{self.team}/{self.name}")
+        except NotFound:
+            return None
+        pending = (waiting.record for waiting in state.queue)
+        known = (*pending, *state.operations)
+        return next((record for record in known if record.number == self.number), None)
+
+    async def _in_ledger(self) -> OperationRecord | None:
+        for entry in await self._bond.history(f"{self.team}/{self.name}"):
+            if entry.kind == "operation" and entry.operation == self.number and entry.revision_after:
+                return OperationRecord(
+                    service=entry.service,
+                    number=self.number,
+                    kind=entry.operation_kind or "provision",
+                    status=entry.status or OperationStatus.FAILED,
+                    revision=entry.revision_after,
+                    request_id="unknown",
+                    requested_by=entry.by,
+                    requested_at=entry.requested_at or entry.at,
+                    reason=entry.reason,
+                    started_at=entry.started_at,
+                    finished_at=entry.at,
+                    steps=entry.steps,
+                    error=entry.error,
+                )
+        return None
+
+    async def _closed(self, pause: float) -> None:
+        """Return soon after its workflow has closed; at once after `pause` when there is none yet."""
+        handle = self._bond.temporal.get_workflow_handle(self.workflow_id)
+        try:
+            await handle.result()
+        except WorkflowFailureError:
+            return
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise calls.as_ours(error, self.workflow_id) from error
+            await asyncio.sleep(pause)
