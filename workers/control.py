@@ -1,0 +1,57 @@
+"""The control worker, `python -m workers.control`: runs the workflows and the cheap activities around them.
+
+It holds no credentials of the tools. Run as many as there are cores to spare for workflows.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+import workflows
+from activities.control import control_activities
+from bondstone.names import CONTROL_QUEUE
+from bondstone.settings import Settings
+from bondstone.store import Store
+from workers import runtime
+
+MAX_WORKFLOW_TASKS: Final = 8
+"""Workflow tasks at once. They are CPU-bound in one thread each; more only wait for the interpreter lock."""
+
+MAX_ACTIVITIES: Final = 64
+"""Control activities at once: small reads and writes of the store, and health probes that mostly wait."""
+
+PASSTHROUGH_MODULES: Final = ("bondstone", "workflows", "pydantic", "pydantic_core", "annotated_types")
+"""Loaded once instead of in every sandbox: our own pure packages, and pydantic that their models stand on."""
+
+
+def workflow_runner(settings: Settings) -> WorkflowRunner:
+    """Unsandboxed in production: the sandbox costs, and the tests run every workflow inside it."""
+    if not settings.workflow_sandbox:
+        return UnsandboxedWorkflowRunner()
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH_MODULES)
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
+    """The control worker on its queue."""
+    worker = Worker(
+        client,
+        task_queue=CONTROL_QUEUE,
+        identity=runtime.identity("control"),
+        workflows=workflows.ALL,
+        activities=control_activities(store, settings),
+        workflow_runner=workflow_runner(settings),
+        max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,
+        max_concurrent_activities=MAX_ACTIVITIES,
+        graceful_shutdown_timeout=runtime.drain(settings),
+    )
+    return runtime.Serving(workers=[worker], queues={CONTROL_QUEUE: True})
+
+
+if __name__ == "__main__":
+    sys.exit(runtime.main("control", build))

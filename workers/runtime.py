@@ -1,0 +1,192 @@
+"""What every worker process has in common: settings, logs, connection, readiness, and an orderly end.
+
+A worker stops on SIGTERM or SIGINT: it stops polling, lets its activities finish for `drain_seconds`, then has
+them cancelled, and if some still do not end, leaves anyway. What was in flight goes on elsewhere: Temporal
+notices by the missing heartbeat, and every activity is built for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+from temporalio.client import Client
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.worker import Worker
+
+from bondstone import logs
+from bondstone.cli.output import OutputFormat, print_error
+from bondstone.errors import BondError, Unreachable
+from bondstone.settings import Settings
+from bondstone.store import Store
+from bondstone.temporal import connect, ensure_search_attributes, pollers
+
+READY_FD: Final = "BOND_READY_FD"
+"""Environment variable: the descriptor a worker writes to once it polls all its queues: `{"ready": true}` on a
+line, then perhaps `{"versions": {…}}`."""
+
+CANCEL_SECONDS: Final = 30
+"""How long cancelled activities may take to end before the process leaves without them. Longer than the grace
+that the Terraform executor gives its tool."""
+
+CONNECT_SECONDS: Final = 60
+"""How long a starting worker waits for Temporal: worker and server may be started together."""
+
+FORCED_EXIT: Final = 75
+"""Exit status of a worker that left activities behind (EX_TEMPFAIL)."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What a worker process serves."""
+
+    workers: Sequence[Worker]
+    queues: Mapping[str, bool]
+    """Task queues to see ourselves polling before we call ourselves ready; True: for workflow tasks."""
+    facts: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+    """What else to tell the supervisor once ready, as versions of tools."""
+
+
+Build = Callable[[Client, Store, Settings], Awaitable[Serving]]
+
+
+def main(name: str, build: Build) -> int:
+    """Run a worker process until it is told to stop, and return its exit status.
+
+    Args:
+        name: What logs and Temporal know this kind of process by.
+        build: Makes the workers, given the connections.
+    """
+    try:
+        settings = Settings.load()
+        logs.configure(settings, process=name)
+        # Core's own lines go through Python's logging too; warnings only, its info is about itself.
+        core = LoggingConfig(
+            TelemetryFilter(core_level="WARN", other_level="ERROR"),
+            forwarding=LogForwardingConfig(logger=logging.getLogger("temporalio.core")),
+        )
+        Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=core)))
+        return asyncio.run(_serve(name, settings, build))
+    except BondError as error:
+        print_error(error.info(), OutputFormat.TABLE)
+        return error.exit_code
+
+
+def identity(name: str) -> str:
+    """How this process calls itself towards Temporal: `executor@host:pid`."""
+    return f"{name}@{socket.gethostname()}:{os.getpid()}"
+
+
+def drain(settings: Settings) -> timedelta:
+    """How long a stopping worker waits for its activities."""
+    return timedelta(seconds=settings.drain_seconds)
+
+
+async def connect_when_up(settings: Settings, stop: asyncio.Event) -> Client | None:
+    """Connect to Temporal, waiting for it to come up; None when told to stop meanwhile.
+
+    Raises:
+        Unreachable: it did not come up in `CONNECT_SECONDS`.
+    """
+    deadline = time.monotonic() + CONNECT_SECONDS
+    pause = 0.05
+    while not stop.is_set():
+        try:
+            client = await connect(settings)
+            await ensure_search_attributes(client)
+        except Exception as error:
+            # The gRPC port answers before the namespace is there: any refusal is worth another try until then.
+            if time.monotonic() > deadline:
+                raise (
+                    error
+                    if isinstance(error, BondError)
+                    else Unreachable("Temporal answers, but does not serve", where=str(error)[:200])
+                ) from error
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+            pause = min(pause * 1.3, 1.0)
+        else:
+            return client
+    return None
+
+
+async def _serve(name: str, settings: Settings, build: Build) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    client = await connect_when_up(settings, stop)
+    if client is None:
+        return 0
+    store = await Store.open(settings)
+    serving = await build(client, store, settings)
+    running = [asyncio.create_task(worker.run()) for worker in serving.workers]
+    ready = asyncio.create_task(_announce(name, client, serving))
+    asked = asyncio.create_task(stop.wait())
+    log.info("started", queues=sorted(serving.queues), identity=identity(name))
+    await asyncio.wait([asked, *running], return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    return await _wind_down(serving, running, settings)
+
+
+async def _wind_down(serving: Serving, running: Sequence[asyncio.Task[None]], settings: Settings) -> int:
+    """Stop polling, drain, cancel, leave."""
+    log.info("stopping", drain_seconds=settings.drain_seconds)
+    began = time.monotonic()
+    for worker in serving.workers:
+        # shutdown() returns only when everything has ended; `running` below is what we wait for.
+        asyncio.ensure_future(worker.shutdown()).add_done_callback(_forget)
+    _, pending = await asyncio.wait(running, timeout=settings.drain_seconds + CANCEL_SECONDS)
+    if pending:
+        log.error("leaving with activities unfinished", waited_seconds=round(time.monotonic() - began, 1))
+        _leave(FORCED_EXIT)
+    failures = [error for task in running if not task.cancelled() and (error := task.exception())]
+    for error in failures:
+        log.error("worker failed", exc_info=error)
+    log.info("stopped", seconds=round(time.monotonic() - began, 1))
+    return 1 if failures else 0
+
+
+async def _announce(name: str, client: Client, serving: Serving) -> None:
+    """Say that we are ready, once Temporal has seen this process poll each of its queues."""
+    for queue, workflows in serving.queues.items():
+        while not await _seen(identity(name), client, queue, workflows=workflows):  # noqa: ASYNC110 - a remote fact
+            await asyncio.sleep(0.05)
+    log.info("ready")
+    descriptor = os.environ.get(READY_FD)
+    if descriptor is None:
+        return
+    with contextlib.suppress(OSError), os.fdopen(int(descriptor), "w", buffering=1) as pipe:
+        pipe.write(json.dumps({"ready": True}) + "\n")
+        if serving.facts is not None:
+            pipe.write(json.dumps({"versions": dict(await serving.facts())}) + "\n")
+
+
+async def _seen(who: str, client: Client, queue: str, *, workflows: bool) -> bool:
+    return any(poller.identity == who for poller in await pollers(client, queue, workflows=workflows))
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def _leave(status: int) -> None:
+    """Exit without waiting for threads and tasks that do not end."""
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(status)
