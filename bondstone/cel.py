@@ -18,8 +18,8 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -64,7 +64,7 @@ class Compiled:
     """What a check of one expression found."""
 
     type: str
-    """The CEL type of the result: `string`, `int`, `bool`, `list`, `map`, `dyn`, …; `dyn` when there are faults."""
+    """The CEL type of the result, without its parameters: `string`, `list`; `dyn` when there are faults."""
     references: frozenset[str]
     faults: tuple[Fault, ...] = ()
 
@@ -117,7 +117,7 @@ class Scope:
         try:
             program = self._env.compile(parsed.text)
         except RuntimeError as error:
-            return Compiled("dyn", references, tuple(_compile_faults(str(error), expression, parsed, self)))
+            return Compiled("dyn", references, tuple(_compile_faults(str(error), parsed, self)))
         return Compiled(_type_name(program.return_type()), references)
 
     def _chain_fault(self, expression: str, chain: Chain) -> Fault | None:
@@ -174,23 +174,7 @@ def evaluate(expression: str, variables: Variables) -> Any:
         ExpressionInvalid: when it does not compile, fails, or its values or result are too large.
     """
     parsed = _parse(expression)
-    bindings: dict[str, Any] = {}
-    for chain in parsed.chains:
-        if not chain.names:
-            continue
-        bound = _bound(chain.names, variables)
-        if bound is None:
-            if chain.names[0] not in ROOTS:
-                continue
-            if chain.names[0] != "steps" or len(chain.names) < 4:  # noqa: PLR2004 - steps.ID.outputs.NAME
-                raise ExpressionInvalid(f"there is no `{chain.path}`", where=_short(expression))
-            bindings[".".join(chain.names[:4])] = None
-            continue
-        if chain.inside_has and bound == chain.path:
-            raise ExpressionInvalid(
-                f"`has()` does not work on `{bound}`", where=_short(expression), hint=f"write `{bound} != null`"
-            )
-        bindings[bound] = variables[bound]
+    bindings = _bindings(parsed.chains, variables, expression)
     if parsed.whole and parsed.whole in bindings:
         _measure(bindings, expression)
         return _plain(bindings[parsed.whole], expression)
@@ -205,6 +189,26 @@ def evaluate(expression: str, variables: Variables) -> Any:
     if value.type() == cel.Type.ERROR:
         raise ExpressionInvalid(_eval_words(str(value.value())), where=_short(expression))
     return _plain(value.plain_value(), expression)
+
+
+def _bindings(chains: Iterable[Chain], variables: Variables, expression: str) -> dict[str, Any]:
+    """The variables that an expression uses, and only those."""
+    bindings: dict[str, Any] = {}
+    for chain in chains:
+        bound = _bound(chain.names, variables)
+        if bound is not None:
+            if chain.inside_has and bound == chain.path:
+                raise ExpressionInvalid(
+                    f"`has()` does not work on `{bound}`",
+                    where=_short(expression),
+                    hint=f"write `{bound} != null`",
+                )
+            bindings[bound] = variables[bound]
+        elif chain.names[:1] == ("steps",) and len(chain.names) > 3:  # noqa: PLR2004 - steps.ID.outputs.NAME
+            bindings[".".join(chain.names[:4])] = None
+        elif chain.names and chain.names[0] in ROOTS:
+            raise ExpressionInvalid(f"there is no `{chain.path}`", where=_short(expression))
+    return bindings
 
 
 # Reading expressions -----------------------------------------------------------------------------------
@@ -229,9 +233,9 @@ class _Parsed:
     chains: tuple[Chain, ...]
     inserted: tuple[int, ...]
     """Offsets in `text` of every backtick that was put in."""
-    whole: str
+    whole: str = ""
     """The path, when the expression is nothing but one path."""
-    growth: int
+    growth: int = 1
 
 
 def tokens(text: str, start: int = 0) -> Iterator[tuple[str, str, int]]:
@@ -254,6 +258,22 @@ def _parse(expression: str) -> _Parsed:
         )
     if not expression.strip():
         raise ExpressionInvalid("the expression is empty", hint="write a path, as in ${inputs.size}")
+    parsed = _quoted(expression)
+    growth = _growth(expression, parsed.chains)
+    if growth > MAX_GROWTH:
+        raise ExpressionInvalid("the expression copies values too many times", hint="use fewer nested map() calls")
+    return replace(parsed, whole=_whole(expression, parsed.chains), growth=growth)
+
+
+def _whole(expression: str, chains: tuple[Chain, ...]) -> str:
+    only = chains[0] if len(chains) == 1 else None
+    if only is None or only.called or expression[: only.start].strip() or expression[only.end :].strip():
+        return ""
+    return only.path
+
+
+def _quoted(expression: str) -> _Parsed:
+    """Find every path, and quote the names that CEL would misread."""
     out: list[str] = []
     inserted: list[int] = []
     chains: list[Chain] = []
@@ -282,14 +302,7 @@ def _parse(expression: str) -> _Parsed:
             previous = text
             if text != "(":
                 has_depth = 0
-    growth = _growth(expression, chains)
-    if growth > MAX_GROWTH:
-        raise ExpressionInvalid("the expression copies values too many times", hint="use fewer nested map() calls")
-    only = chains[0] if len(chains) == 1 else None
-    whole = only.path if only and not only.called and not expression[only.end :].strip() else ""
-    if only and expression[: only.start].strip():
-        whole = ""
-    return _Parsed("".join(out), tuple(chains), tuple(inserted), whole, growth)
+    return _Parsed("".join(out), tuple(chains), tuple(inserted))
 
 
 def _chain(expression: str, start: int, *, inside_has: bool) -> tuple[Chain, list[tuple[str, bool]]]:
@@ -327,7 +340,7 @@ def _chain(expression: str, start: int, *, inside_has: bool) -> tuple[Chain, lis
     return Chain(tuple(names), start, end, called, inside_has=inside_has), pieces
 
 
-def _growth(expression: str, chains: list[Chain]) -> int:
+def _growth(expression: str, chains: Iterable[Chain]) -> int:
     """How many times over the `map` macros may copy what they are given, at most."""
     growth = 1
     for variable in re.findall(r"\.\s*map\s*\(\s*([A-Za-z_]\w*)", expression):
@@ -376,7 +389,7 @@ def _functions() -> list[Any]:
     string, strings = cel.Type.STRING, cel.Type.List(cel.Type.STRING)
 
     def declare(name: str, takes: list[Any], gives: Any, call: Callable[..., Any]) -> Any:
-        return cel.FunctionDecl(name, [cel.Overload(f"bond_{name}", gives, takes, True, call)])  # noqa: FBT003
+        return cel.FunctionDecl(name, [cel.Overload(f"bond_{name}", gives, takes, True, call)])
 
     return [
         declare("lowerAscii", [string], string, str.lower),
@@ -419,7 +432,7 @@ def _cel_type(text: str) -> Any:
 
 
 def _type_name(kind: Any) -> str:
-    """`string` of STRING, `list` of LIST<STRING>, `map`, `dyn`, …"""
+    """The short name of a type: `string` of STRING, `list` of LIST<STRING>."""
     return re.split(r"[<( ]", str(kind).lower())[0].removesuffix("_wrapper").removesuffix("_type")
 
 
@@ -428,7 +441,7 @@ def _program(text: str, names: tuple[str, ...], where: str) -> Any:
     try:
         return _environment(dict.fromkeys(names, cel.Type.DYN)).compile(text)
     except RuntimeError as error:
-        fault = next(iter(_compile_faults(str(error), text, None, None)))
+        fault = next(iter(_compile_faults(str(error), None, None)))
         raise ExpressionInvalid(fault.message, where=where, hint=fault.hint) from None
 
 
@@ -440,12 +453,12 @@ _UNEXPECTED = re.compile(
 )
 _FUNCTION_NAMES: Final = (
     "size", "string", "int", "uint", "double", "bool", "bytes", "timestamp", "duration", "matches", "startsWith",
-    "endsWith", "contains", "exists", "exists_one", "all", "map", "filter", "has", "lowerAscii", "upperAscii", "trim",
-    "replace", "split", "join",
+    "endsWith", "contains", "exists", "exists_one", "all", "map", "filter", "has", "lowerAscii", "upperAscii",
+    "trim", "replace", "split", "join",
 )  # fmt: skip
 
 
-def _compile_faults(text: str, expression: str, parsed: _Parsed | None, scope: Scope | None) -> Iterator[Fault]:
+def _compile_faults(text: str, parsed: _Parsed | None, scope: Scope | None) -> Iterator[Fault]:
     """The errors of the compiler in our words, with columns of the expression as it was written."""
     found = False
     for line_text, column_text, message in _ERROR_LINE.findall(text):

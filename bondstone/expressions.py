@@ -113,12 +113,12 @@ def parts(text: str) -> list[str | Expr]:
 def _end(text: str, start: int) -> int:
     """Offset of the `}` that closes the expression at `start`; strings and braces inside do not count."""
     depth = 0
-    for kind, token, offset in tokens(text, start):
+    for kind, word, offset in tokens(text, start):
         if kind != "other":
             continue
-        if token == "{":
+        if word == "{":
             depth += 1
-        elif token == "}":
+        elif word == "}":
             if depth == 0:
                 return offset
             depth -= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -153,37 +153,39 @@ _KINDS: Final = {
 
 def _model_problem(document: Document, item: ErrorDetails, model: type[BaseModel], prefix: Path_) -> Problem:
     at: Path_ = tuple(part for part in item["loc"] if part != "[key]")
-    kind, context, given = item["type"], item.get("ctx", {}), item.get("input")
-    path = (*prefix, *at)
-    while path[len(prefix) :] and path not in document.values and kind not in {"missing", "extra_forbidden"}:
-        path = path[:-1]  # a member of a union is part of the location, but not of the file
-    name = at[-1] if at else ""
-    if kind == "extra_forbidden":
+    path, name = (*prefix, *at), at[-1] if at else ""
+    if item["type"] == "extra_forbidden":
         return document.problem(
             path, f"unknown key {name!r}", hint=did_you_mean(str(name), _keys(model, at)), key=True
         )
-    if kind == "missing":
+    if item["type"] == "missing":
         where = f" in {_dotted(path[:-1])}" if path[:-1] else ""
         return document.problem(path[:-1], f"{name!r} is missing{where}", key=True)
+    while path[len(prefix) :] and path not in document.values:
+        path = path[:-1]  # a member of a union is part of the location, but not of the file
+    words, hint = _words(item, _dotted(path))
+    return document.problem(path, words, hint=hint, key="[key]" in item["loc"])
+
+
+def _words(item: ErrorDetails, name: str) -> tuple[str, str]:
+    """Message and hint for a value that is not what it should be."""
+    kind, given = item["type"], item.get("input")
     if kind in _KINDS:
-        message = f"{_dotted(path)} must be {_KINDS[kind]}, not {_shown(given)}"
-        quote = kind == "string_type" and isinstance(given, int | float)
-        return document.problem(path, message, hint=f'write it in quotes: "{given}"' if quote else "")
+        quote = kind == "string_type" and isinstance(given, int | float) and not isinstance(given, bool)
+        return (
+            f"{name} must be {_KINDS[kind]}, not {_shown(given)}",
+            f'write it in quotes: "{given}"' if quote else "",
+        )
     if kind == "literal_error":
-        expected = str(context.get("expected", ""))
+        expected = str(item.get("ctx", {}).get("expected", ""))
         choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
         hint = did_you_mean(given, choices) if isinstance(given, str) and len(choices) > 1 else ""
-        return document.problem(path, f"{_dotted(path)} must be {expected}, not {_shown(given)}", hint=hint)
+        return f"{name} must be {expected}, not {_shown(given)}", hint
     if kind == "string_pattern_mismatch":
-        return document.problem(
-            path,
-            f"{_dotted(path)}: {_shown(given)} is not a name",
-            hint="use 1 to 48 of a-z, 0-9 and '-', starting with a letter and not ending with '-'",
-            key="[key]" in item["loc"],
+        return f"{name}: {_shown(given)} is not a name", (
+            "use 1 to 48 of a-z, 0-9 and '-', starting with a letter and not ending with '-'"
         )
-    if kind == "too_short":
-        return document.problem(path, f"{_dotted(path)} must not be empty")
-    return document.problem(path, f"{_dotted(path)}: {item['msg']}")
+    return (f"{name} must not be empty" if kind == "too_short" else f"{name}: {item['msg']}"), ""
 
 
 def _keys(model: type[BaseModel], at: Path_) -> list[str]:
@@ -214,23 +216,32 @@ def _dotted(path: Path_) -> str:
 
 
 def _shown(value: Any) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return str(value).lower()
-        case str():
-            return repr(value if len(value) <= 60 else value[:59] + "…")  # noqa: PLR2004 - fits a line
-        case int() | float():
-            return repr(value)
-        case Mapping():
-            return "a mapping"
-        case list() | tuple():
-            return "a list"
-    return type(value).__name__
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:59] + "…")  # noqa: PLR2004 - fits a line
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, list | tuple) else "nothing"
 
 
 # Building ------------------------------------------------------------------------------------------------
+
+
+def _int(text: str) -> int:
+    plain = text.replace("_", "")
+    return int(plain, 0) if plain.lstrip("+-")[:2] in {"0x", "0o"} else int(plain)
+
+
+_SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "null": lambda _: None,
+    "bool": lambda text: text.lower() == "true",
+    "int": _int,
+    "float": lambda text: float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan")),
+    "str": str,
+    "timestamp": str,
+    "value": str,
+}
 
 
 class _TooLargeError(Exception):
@@ -261,7 +272,7 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, SequenceNode):
             return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node)
+        return self._scalar(node) if isinstance(node, ScalarNode) else None
 
     def _mapping(self, node: MappingNode, path: Path_) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -283,24 +294,14 @@ class _Builder:
 
     def _scalar(self, node: ScalarNode) -> Any:
         tag, text = str(node.tag or f"{_TAG}str").removeprefix(_TAG), str(node.value)
+        read = _SCALARS.get(tag)
+        if read is None:
+            self._report(node, f"the tag {node.tag!r} is not read", "write plain YAML")
+            return text
         try:
-            match tag:
-                case "null":
-                    return None
-                case "bool":
-                    return text.lower() in {"true", "yes", "on"}
-                case "int":
-                    return (
-                        int(text.replace("_", ""), 0) if text[:2] in {"0x", "0o"} else int(text.replace("_", ""))
-                    )
-                case "float":
-                    return float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
-                case "str" | "timestamp" | "value":
-                    return text
+            return read(text)
         except ValueError:
             return text
-        self._report(node, f"the tag {node.tag!r} is not read", "write plain YAML")
-        return text
 
     def _report(self, node: Node, message: str, hint: str = "") -> None:
         place = _place(node)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +11,7 @@ from pydantic import ValidationError
 
 from bondstone.errors import Problem
 from bondstone.model.promise import STEP_KEYS, Promise
-from bondstone.promise.document import Document, model_problems, ordered, read, read_file, refuse
+from bondstone.promise.document import Document, Path_, model_problems, ordered, read, read_file, refuse
 
 MANIFEST: Final = "promise.yaml"
 
@@ -73,16 +75,32 @@ def _split_steps(document: Document) -> tuple[list[Problem], Any]:
                     path, "the step has no executor section", hint="add one, as in terraform: {module: …}"
                 )
             )
-        for extra in kinds[1:]:
-            problems.append(
-                document.problem(
-                    (*path, extra),
-                    f"{extra!r} is one key too many: a step has one executor section, and {kinds[0]!r} is there",
-                    hint=f"other keys of a step are {', '.join(STEP_KEYS)}",
-                    key=True,
-                )
-            )
-        kind = kinds[0] if kinds else "none"
+        if len(kinds) > 1:
+            problems += _too_many(document, path, kinds)
+        kind = next((key for key in kinds if key not in _misspelt(kinds)), "none")
         rest = {key: value for key, value in step.items() if key in STEP_KEYS}
         split.append({**rest, "executor": kind, "section": step.get(kind)})
     return problems, {**document.data, "spec": {**spec, "steps": split}}
+
+
+def _too_many(document: Document, path: Path_, kinds: list[str]) -> Iterator[Problem]:
+    """Of several keys that may be the section: which is a misspelt key, which is one too many."""
+    misspelt = _misspelt(kinds)
+    for key, meant in misspelt.items():
+        yield document.problem((*path, key), f"unknown key {key!r}", hint=f"did you mean {meant!r}?", key=True)
+    sections = [key for key in kinds if key not in misspelt]
+    for extra in sections[1:]:
+        yield document.problem(
+            (*path, extra),
+            f"{extra!r} is one too many: a step has one executor section, and {sections[0]!r} is there already",
+            hint=f"beside its section a step has {', '.join(STEP_KEYS)}",
+            key=True,
+        )
+
+
+def _misspelt(kinds: list[str]) -> dict[str, str]:
+    """Which of several keys are misspelt keys of a step; one is left over."""
+    found = {key: close[0] for key in kinds if (close := difflib.get_close_matches(key, STEP_KEYS, n=1))}
+    if len(found) == len(kinds):
+        found.pop(kinds[0], None)
+    return found

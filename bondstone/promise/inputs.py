@@ -1,0 +1,271 @@
+"""Inputs of a request: defaults filled in, checked by the promise's schema, secrets taken out.
+
+No message here ever repeats the value of a `writeOnly` input.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import jsonschema_rs
+
+from bondstone.errors import InputsInvalid, Problem
+from bondstone.model.promise import Promise
+from bondstone.model.secret import REF_KEY, SecretRef, as_ref, refs_in, replace_refs
+from bondstone.promise.document import did_you_mean
+from bondstone.promise.schema import (
+    MASK,
+    MAX_SCHEMA_DEPTH,
+    Field,
+    Schema,
+    fields,
+    resolved,
+    secret_paths,
+    validator,
+)
+
+MAX_INPUT_BYTES: Final = 256 * 1024
+"""Largest inputs of one request as JSON: they are part of histories, whose payloads are limited."""
+MAX_INPUT_DEPTH: Final = 32
+
+__all__ = [
+    "MAX_INPUT_BYTES",
+    "check_inputs",
+    "complete_inputs",
+    "fill_defaults",
+    "require_references",
+    "secret_paths",
+    "split_secrets",
+    "with_secrets",
+]
+
+
+def complete_inputs(
+    promise: Promise, inputs: Mapping[str, Any], reveal: Callable[[SecretRef], Any] | None = None
+) -> dict[str, Any]:
+    """The inputs with every default filled in, checked.
+
+    Args:
+        promise: Whose schema is asked.
+        inputs: As requested; secrets may be references already.
+        reveal: Gives the value of a reference, so that the schema can check it; without it a reference is taken
+            as valid.
+
+    Returns:
+        The completed inputs; references are still references.
+
+    Raises:
+        InputsInvalid: naming every field that is wrong, with secret values left out.
+    """
+    _bounded(inputs)
+    completed = fill_defaults(promise.spec.inputs, inputs)
+    problems = check_inputs(promise, completed, reveal)
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise InputsInvalid(
+            f"the inputs do not fit {promise.name}@{promise.version}: {count}",
+            problems=problems,
+            hint=f"bond promise show {promise.name}@{promise.version} lists its inputs",
+        )
+    return completed
+
+
+def check_inputs(
+    promise: Promise, inputs: Mapping[str, Any], reveal: Callable[[SecretRef], Any] | None = None
+) -> list[Problem]:
+    """Every problem of completed inputs, by field."""
+    secrets = secret_paths(promise)
+    problems = list(_stray_references(inputs, secrets, ""))
+    if problems:
+        return problems
+    hidden = {path for path in secrets if as_ref(_get(inputs, path)) is not None} if reveal is None else set()
+    value = inputs if reveal is None else replace_refs(dict(inputs), reveal)
+    for error in validator(promise.spec.inputs).iter_errors(value):
+        path = ".".join(map(str, error.instance_path))
+        if any(path == secret or path.startswith(f"{secret}.") for secret in hidden):
+            continue
+        problems.append(_problem(error, path, promise, secrets))
+    return sorted(dict.fromkeys(problems), key=lambda problem: problem.message)
+
+
+def split_secrets(promise: Promise, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take the secret values out of inputs; references and nulls stay.
+
+    Returns:
+        The inputs without the secret values, and the values by dotted path: put references in their place with
+        `with_secrets`.
+    """
+    public = copy.deepcopy(dict(inputs))
+    values: dict[str, Any] = {}
+    for path in sorted(secret_paths(promise)):
+        *parents, last = path.split(".")
+        holder: Any = public
+        for name in parents:
+            holder = holder.get(name) if isinstance(holder, dict) else None
+        if not isinstance(holder, dict) or last not in holder:
+            continue
+        if holder[last] is not None and as_ref(holder[last]) is None:
+            values[path] = holder.pop(last)
+    return public, values
+
+
+def with_secrets(public: Mapping[str, Any], references: Mapping[str, SecretRef]) -> dict[str, Any]:
+    """The inputs that `split_secrets` left, with a reference in place of each value it took."""
+    whole = copy.deepcopy(dict(public))
+    for path, reference in references.items():
+        *parents, last = path.split(".")
+        holder = whole
+        for name in parents:
+            holder = holder.setdefault(name, {})
+        holder[last] = reference.as_json()
+    return whole
+
+
+def require_references(promise: Promise, inputs: Mapping[str, Any]) -> None:
+    """Refuse a secret input that arrived as a plain value.
+
+    Raises:
+        InputsInvalid: naming the fields, never their values.
+    """
+    _, values = split_secrets(promise, inputs)
+    if values:
+        raise InputsInvalid(
+            "secret inputs must be stored first and passed by reference",
+            problems=[
+                Problem(message=f"{path}: a secret input (writeOnly) was passed as a plain value")
+                for path in values
+            ],
+            hint=f'bond and the client do this; by hand, pass {{"{REF_KEY}": KEY}}',
+        )
+
+
+def fill_defaults(schema: Schema, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of inputs with the schema's defaults in place of what is missing, inside objects too."""
+    filled: dict[str, Any] = _fill(schema, copy.deepcopy(dict(inputs)), schema, 0)
+    return filled
+
+
+def _fill(schema: Any, value: Any, root: Schema, depth: int) -> Any:
+    if depth > MAX_SCHEMA_DEPTH or as_ref(value) is not None:
+        return value
+    if isinstance(value, list):
+        items = resolved(resolved(schema, root).get("items"), root)
+        return [_fill(items, item, root, depth + 1) for item in value] if items else value
+    if not isinstance(value, dict):
+        return value
+    for part in _certain_parts(schema, root):
+        properties = part.get("properties")
+        for name, inner in properties.items() if isinstance(properties, Mapping) else ():
+            inner_schema = resolved(inner, root)
+            if name not in value and "default" in inner_schema:
+                value[name] = copy.deepcopy(inner_schema["default"])
+            if name in value:
+                value[name] = _fill(inner_schema, value[name], root, depth + 1)
+    return value
+
+
+def _certain_parts(schema: Any, root: Schema) -> Iterator[Schema]:
+    """The schemas that surely apply: the schema itself and its `allOf`."""
+    found = resolved(schema, root)
+    yield found
+    for option in found.get("allOf") or ():
+        yield from _certain_parts(option, root)
+
+
+# Words -------------------------------------------------------------------------------------------------
+
+
+def _problem(
+    error: jsonschema_rs.ValidationError, path: str, promise: Promise, secrets: frozenset[str]
+) -> Problem:
+    name = path or "inputs"
+    match error.kind:
+        case jsonschema_rs.ValidationErrorKind.Required(property=missing):
+            field = f"{path}.{missing}" if path else str(missing)
+            return Problem(message=f"{field} is required", hint=_describe(promise, field))
+        case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=unexpected) | (
+            jsonschema_rs.ValidationErrorKind.UnevaluatedProperties(unexpected=unexpected)
+        ):
+            known = _known(promise, path)
+            hint = "; ".join(dict.fromkeys(did_you_mean(word, known) for word in unexpected)) if known else ""
+            words = ", ".join(f"{path}.{word}" if path else word for word in unexpected)
+            return Problem(message=f"{words}: there is no such input", hint=hint)
+    message = error.message
+    if message.startswith(MASK) and not _touches(path, secrets) and isinstance(error.instance, str | int | float):
+        message = f"{json.dumps(error.instance, ensure_ascii=False)[:80]}{message.removeprefix(MASK)}"
+    return Problem(message=f"{name}: {message}", hint=_describe(promise, path))
+
+
+def _touches(path: str, secrets: frozenset[str]) -> bool:
+    return any(
+        path == secret or path.startswith(f"{secret}.") or secret.startswith(f"{path}.") or not path
+        for secret in secrets
+    )
+
+
+def _describe(promise: Promise, path: str) -> str:
+    for item in _walk(fields(promise)):
+        if item.path == path:
+            words = item.schema.get("description") or item.schema.get("title") or ""
+            return str(words)[:200]
+    return ""
+
+
+def _known(promise: Promise, path: str) -> list[str]:
+    prefix = f"{path}." if path else ""
+    return [
+        item.path.removeprefix(prefix)
+        for item in _walk(fields(promise))
+        if item.path.startswith(prefix) and "." not in item.path.removeprefix(prefix)
+    ]
+
+
+def _walk(found: tuple[Field, ...]) -> Iterator[Field]:
+    for item in found:
+        yield item
+        yield from _walk(item.members)
+
+
+def _stray_references(value: Any, secrets: frozenset[str], path: str) -> Iterator[Problem]:
+    """References where the promise has no secret input: they would be taken for values."""
+    if path in secrets:
+        return
+    if isinstance(value, Mapping):
+        if REF_KEY in value:
+            yield Problem(message=f"{path or 'inputs'}: not a secret input, so it takes no reference")
+            return
+        for name, item in value.items():
+            yield from _stray_references(item, secrets, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple) and next(refs_in(value), None) is not None:
+        yield Problem(message=f"{path}: not a secret input, so it takes no reference")
+
+
+def _get(inputs: Any, path: str) -> Any:
+    for name in path.split("."):
+        inputs = inputs.get(name) if isinstance(inputs, Mapping) else None
+    return inputs
+
+
+def _bounded(inputs: Mapping[str, Any]) -> None:
+    if _depth(inputs, 0) > MAX_INPUT_DEPTH:
+        raise InputsInvalid(f"the inputs are nested deeper than {MAX_INPUT_DEPTH}")
+    try:
+        size = len(json.dumps(inputs, allow_nan=False))
+    except (TypeError, ValueError):
+        raise InputsInvalid(
+            "the inputs are not JSON", hint="use text, numbers, true, false, lists and maps"
+        ) from None
+    if size > MAX_INPUT_BYTES:
+        raise InputsInvalid(
+            f"the inputs are larger than {MAX_INPUT_BYTES // 1024} KiB", hint="pass large things by their address"
+        )
+
+
+def _depth(value: Any, depth: int) -> int:
+    if depth > MAX_INPUT_DEPTH:
+        return depth
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return max((_depth(item, depth + 1) for item in inner), default=depth)

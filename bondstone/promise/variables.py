@@ -1,0 +1,56 @@
+"""What the expressions of a promise can see: its inputs, its service, the operation, outputs of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bondstone.cel import Variables
+from bondstone.model.promise import Promise
+from bondstone.model.secret import as_ref
+from bondstone.model.service import OperationKind, ServiceId, StepOutputs
+from bondstone.promise.schema import Field, fields
+
+
+def variables_for(
+    promise: Promise,
+    *,
+    service: ServiceId,
+    labels: Mapping[str, str],
+    kind: OperationKind,
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, StepOutputs],
+    service_outputs: Mapping[str, Any] | None = None,
+) -> Variables:
+    """The variables of an operation on a service, by dotted name.
+
+    Every declared input is there, with null for one that was not given; what the schema calls a `number` is a
+    float, so that `inputs.ratio * 2.0` holds for 3 as for 3.5. Values are taken as they are: reveal references
+    first where the values are wanted.
+    """
+    found: dict[str, Any] = {f"inputs.{name}": value for name, value in inputs.items()}
+    for item in fields(promise):
+        _add(found, item, inputs.get(item.path))
+    found["service.name"] = service.name
+    found["service.team"] = service.team
+    found["service.labels"] = dict(labels)
+    found["context.operation"] = str(kind)
+    for step, step_outputs in outputs.items():
+        for name, value in step_outputs.values.items():
+            found[f"steps.{step}.outputs.{name}"] = value
+    for name, value in (service_outputs or {}).items():
+        found[f"outputs.{name}"] = value
+    return found
+
+
+def _add(found: dict[str, Any], item: Field, value: Any) -> None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if item.type.startswith("double"):
+            value = float(value)
+        elif item.type.startswith("int") and isinstance(value, float) and value.is_integer():
+            value = int(value)
+    found[f"inputs.{item.path}"] = value
+    for member in item.members:
+        name = member.path.rpartition(".")[2]
+        inside = value.get(name) if isinstance(value, Mapping) and as_ref(value) is None else None
+        _add(found, member, inside)
