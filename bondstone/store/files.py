@@ -1,0 +1,90 @@
+"""Files of a local store: private to their owner, and on the disk before anyone is told that they are written.
+
+obstore's own local store makes files readable by everyone and does not flush them, so that a power cut may leave
+an empty object under a name that put-if-absent then guards for ever. Reading and listing stay with obstore.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def create_private_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, for the owner only. An existing one is left as is."""
+    if path.is_dir():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+def write_durably(root: Path, key: str, data: bytes, *, create: bool) -> bool:
+    """Write the file `root/key` at once or not at all, flushed to the disk.
+
+    Args:
+        root: The directory of the store.
+        key: The file below it; directories on the way are made.
+        data: The content.
+        create: Leave an existing file alone, and say so.
+
+    Returns:
+        False when `create` was asked for and the file exists.
+    """
+    path = root / key
+    # obstore's listing leaves out names that end in `#` and digits: what a crash leaves is no object.
+    staged = path.with_name(f"{path.name}#{secrets.randbits(63)}")
+    made = _make_directories(path.parent)
+    _write_private(staged, data)
+    try:
+        if create:
+            try:
+                os.link(staged, path)
+            except FileExistsError:
+                return False
+        else:
+            staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+    for directory in {path.parent, *made}:
+        _flush_directory(directory)
+    return True
+
+
+def remove(root: Path, keys: Sequence[str]) -> None:
+    """Remove files; those that are not there do not matter (obstore's local store stops at the first of them)."""
+    for key in keys:
+        (root / key).unlink(missing_ok=True)
+
+
+def _make_directories(directory: Path) -> list[Path]:
+    """Make what is missing, 0700; the directories whose list of entries changed."""
+    missing = []
+    here = directory
+    while not here.is_dir():
+        missing.append(here)
+        here = here.parent
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+    return [path.parent for path in missing]
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _flush_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,98 @@
+"""The ledger: the permanent record of what was done, readable without Bondstone and without its keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Final
+
+from pydantic import ValidationError
+
+from bondstone.errors import AlreadyExists, ObjectCorrupt
+from bondstone.model.ledger import LedgerEntry, LedgerRecord
+from bondstone.model.service import ServiceId
+from bondstone.store.canonical import canonical, digest
+from bondstone.store.objects import Objects, segment
+
+_READS_AT_ONCE: Final = 16
+
+
+class Ledger:
+    """Records as plain JSON under `ledger/<yyyy>/<mm>/<dd>/<team>/<service>/`, never changed, never removed.
+
+    Beside each record an empty object under `ledger-index/<team>/<service>/` says where it is, so that the history
+    of one service does not read every day's records.
+
+    Args:
+        objects: Where they are kept. Not sealed: secrets are in it by reference only, and an auditor needs no key.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    async def record(self, record: LedgerRecord) -> LedgerEntry:
+        """Write a record. The same record again is fine, and changes nothing.
+
+        Raises:
+            AlreadyExists: when another record has the same service, time and sequence.
+        """
+        index, key = _keys(record)
+        data = canonical(record.model_dump(mode="json"))
+        if not await self._objects.put_if_absent(key, data) and await self._objects.get(key) != data:
+            raise AlreadyExists(
+                "the ledger has another record of the same service, time and sequence",
+                where=key,
+                hint="records are never changed; give the new one its own sequence",
+            )
+        await self._objects.put(index, b"")
+        return LedgerEntry(key=key, digest=digest(data))
+
+    async def history(self, service: ServiceId) -> list[LedgerRecord]:
+        """Every record of a service, oldest first, also when it is long gone.
+
+        Raises:
+            ObjectCorrupt: when a record is not readable.
+            ObjectMissing: when one was removed.
+        """
+        limit = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def one(name: str) -> LedgerRecord:
+            key = _record_key(service, name)
+            async with limit:
+                data = await self._objects.get(key)
+            try:
+                return LedgerRecord.model_validate_json(data)
+            except ValidationError as error:
+                raise ObjectCorrupt(
+                    "a ledger record is not readable", where=key, hint="restore it from a backup of the store"
+                ) from error
+
+        names = [info.key.rpartition("/")[2] for info in await self._objects.list(_index_prefix(service))]
+        return list(await asyncio.gather(*map(one, names)))
+
+
+def record_digest(record: LedgerRecord) -> str:
+    """The digest of a record: sha256 of its canonical JSON, as `LedgerEntry.digest` and `previous` carry it."""
+    return digest(canonical(record.model_dump(mode="json")))
+
+
+def broken_links(history: Sequence[LedgerRecord]) -> list[int]:
+    """Indexes of the records whose `previous` is not the digest of the record before: something is missing."""
+    return [
+        index for index in range(1, len(history)) if history[index].previous != record_digest(history[index - 1])
+    ]
+
+
+def _keys(record: LedgerRecord) -> tuple[str, str]:
+    at = record.at.astimezone(UTC)
+    name = f"{at:%Y%m%dT%H%M%S.%fZ}-{segment(record.sequence)}"
+    return f"{_index_prefix(record.service)}/{name}", _record_key(record.service, name)
+
+
+def _index_prefix(service: ServiceId) -> str:
+    return f"ledger-index/{service.team}/{service.name}"
+
+
+def _record_key(service: ServiceId, name: str) -> str:
+    return f"ledger/{name[:4]}/{name[4:6]}/{name[6:8]}/{service.team}/{service.name}/{name}.json"

@@ -1,0 +1,161 @@
+"""The state of one step of a service: an append-only log with a fence in place of a lock."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from bondstone.errors import ObjectMissing
+from bondstone.model.service import ServiceId
+from bondstone.store.claim import Claim, Snapshot
+from bondstone.store.entrylog import Clock, EntryLog
+from bondstone.store.fence import Entry, Kind, LeaseTerms, Observation, fences_after, judge
+from bondstone.store.holder import Holder, is_dead
+from bondstone.store.sealed import SealedObjects
+
+KEEP_ENTRIES: Final = 64
+"""Entries that stay in a log at rest: the ends of its last twenty or thirty operations."""
+
+_READS_AT_ONCE: Final = 8
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What a claimant found when it looked."""
+
+    entry: Entry | None
+    free: bool
+    takes_over: bool = False
+    reason: str = ""
+
+
+class StateLog:
+    """The log of one step of one service.
+
+    Args:
+        sealed: Where it is kept, encrypted.
+        service: Whose state.
+        step: Id of the step.
+        terms: The times of its leases.
+        clock: Injected by tests.
+        dead: Whether a holder is provably dead; injected by tests.
+        keep: Entries that stay when it is pruned.
+    """
+
+    def __init__(
+        self,
+        sealed: SealedObjects,
+        service: ServiceId,
+        step: str,
+        *,
+        terms: LeaseTerms | None = None,
+        clock: Clock | None = None,
+        dead: Callable[[Holder], bool] = is_dead,
+        keep: int = KEEP_ENTRIES,
+    ) -> None:
+        self._log = EntryLog(sealed, service, step, clock=clock)
+        self._terms = terms or LeaseTerms()
+        self._dead = dead
+        self._keep = keep
+
+    async def read(self) -> Snapshot:
+        """The newest state, whoever holds it.
+
+        Raises:
+            ObjectMissing: when the log names a state that is not in the store.
+            ObjectCorrupt: when it is not readable.
+            KeyMissing: when the key that sealed it is not in the ring.
+        """
+        head, state = await self._log.newest()
+        return Snapshot(
+            position=state.entry.position if state else 0,
+            payload=state.payload if state else None,
+            holder=head.holder if head is not None and head.kind is not Kind.RELEASE else None,
+        )
+
+    async def claim(self, holder: Holder, *, on_wait: Callable[[Holder], None] | None = None) -> Claim:
+        """Become the only one who may append.
+
+        Waits while another holds the state, until it is released, its lease stands still for its whole term, or
+        its process is dead or has left.
+
+        Args:
+            holder: Who claims; `Holder.me(attempt, by)`.
+            on_wait: Called with who is waited for, about once a second.
+
+        Raises:
+            ObjectMissing: as `read`; `ObjectCorrupt` and `KeyMissing` too.
+            StoreUnavailable: when the store does not answer.
+        """
+        token = secrets.token_hex(8)
+        seen: Observation | None = None
+        while True:
+            head, state = await self._log.newest()
+            lease = (
+                await self._log.lease(head.claim) if head is not None and head.kind is not Kind.RELEASE else None
+            )
+            verdict = judge(
+                head,
+                lease,
+                seen,
+                now=self._log.clock.waited(),
+                holder_is_dead=head is not None and self._dead(head.holder),
+            )
+            if not verdict.go and head is not None:
+                seen = verdict.observation
+                if on_wait is not None:
+                    on_wait(head.holder)
+                await self._log.clock.sleep(self._terms.poll_seconds)
+                continue
+            if verdict.takes_over and head is not None:
+                _log.info("state taken over", state=self._log.where, of=str(head.holder), because=verdict.reason)
+            position = head.position + 1 if head is not None else 1
+            entry = Entry(
+                position=position,
+                kind=Kind.CLAIM,
+                claim=position,
+                token=token,
+                holder=holder,
+                at=self._log.clock.now(),
+                state=head.state if head is not None else 0,
+                fences=fences_after(head, position=position, takes_over=verdict.takes_over),
+                term_seconds=self._terms.term_seconds,
+            )
+            began = self._log.clock.elapsed()
+            if await self._took(entry):
+                snapshot = Snapshot(
+                    position=entry.state, payload=state.payload if state is not None else None, holder=holder
+                )
+                return Claim(self._log, entry, snapshot, began=began, terms=self._terms, keep=self._keep)
+
+    async def entries(self) -> list[Entry]:
+        """Every entry that is kept, oldest first, without the payloads."""
+        limit = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def one(position: int) -> Entry | None:
+            async with limit:
+                try:
+                    return (await self._log.get(position)).entry
+                except ObjectMissing:
+                    return None  # pruned meanwhile
+
+        found = await asyncio.gather(*map(one, await self._log.positions()))
+        return [entry for entry in found if entry is not None]
+
+    async def _took(self, entry: Entry) -> bool:
+        """Write a claim; whether it is now the newest entry."""
+        try:
+            other = await self._log.add(entry, None)
+        except ObjectMissing:
+            return False
+        if other is not None and other.entry.token != entry.token:
+            return False
+        # A claimant that was stopped for long may have found its position free only because it was pruned.
+        return not await self._log.positions(after=entry.position)
