@@ -11,6 +11,8 @@ import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO
@@ -24,6 +26,9 @@ from bondstone.settings import PLATFORM_FILE
 LOCK_FILE = "platform.lock"
 LOG_DIR = "log"
 SUPERVISOR = "supervisor"
+READY_FD = "BOND_READY_FD"
+"""Environment variable: the descriptor on which a started process tells who started it, one JSON object a line,
+`{"ready": true}` or `{"error": {...}}`, and perhaps `{"versions": {...}}` later."""
 
 
 class Process(BaseModel):
@@ -58,6 +63,7 @@ class Platform(BaseModel):
     """From the first line of `bond up` to all healthy."""
     versions: dict[str, str] = Field(default_factory=dict)
     processes: tuple[Process, ...] = ()
+    pools: tuple[str, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
     """What clients need, read by `bondstone.settings`."""
 
@@ -134,6 +140,22 @@ class PlatformLock:
         self._file.close()
 
 
+@contextmanager
+def ready_pipe() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What to tell whoever started this process with `READY_FD`; nobody listening is fine. Good for one use."""
+    descriptor = os.environ.pop(READY_FD, None)
+    if descriptor is None:
+        yield lambda _told: None
+        return
+    with os.fdopen(int(descriptor), "wb", buffering=0) as pipe:
+
+        def tell(told: dict[str, Any]) -> None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.write(json.dumps(told).encode() + b"\n")
+
+        yield tell
+
+
 def lock_holder(data: Path) -> int | None:
     """The pid of the living supervisor of a data directory; looks without touching the lock."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -148,6 +170,7 @@ def is_alive(pid: int, started: float) -> bool:
     try:
         process = psutil.Process(pid)
         # Two readings of one start differ by rounding at most; a pid is not used again within a second.
-        return abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - started) < 1
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -29,13 +28,10 @@ from temporalio.worker import Worker
 from bondstone import logs
 from bondstone.cli.output import OutputFormat, print_error
 from bondstone.errors import BondError, Unreachable
+from bondstone.platform import ready_pipe
 from bondstone.settings import Settings
 from bondstone.store import Store
 from bondstone.temporal import connect, ensure_search_attributes, pollers
-
-READY_FD: Final = "BOND_READY_FD"
-"""Environment variable: the descriptor a worker writes to once it polls all its queues: `{"ready": true}` on a
-line, then perhaps `{"versions": {…}}`."""
 
 CANCEL_SECONDS: Final = 30
 """How long cancelled activities may take to end before the process leaves without them. Longer than the grace
@@ -167,13 +163,10 @@ async def _announce(name: str, client: Client, serving: Serving) -> None:
         while not await _seen(identity(name), client, queue, workflows=workflows):  # noqa: ASYNC110 - a remote fact
             await asyncio.sleep(0.05)
     log.info("ready")
-    descriptor = os.environ.get(READY_FD)
-    if descriptor is None:
-        return
-    with contextlib.suppress(OSError), os.fdopen(int(descriptor), "w", buffering=1) as pipe:
-        pipe.write(json.dumps({"ready": True}) + "\n")
+    with ready_pipe() as tell:
+        tell({"ready": True})
         if serving.facts is not None:
-            pipe.write(json.dumps({"versions": dict(await serving.facts())}) + "\n")
+            tell({"versions": dict(await serving.facts())})
 
 
 async def _seen(who: str, client: Client, queue: str, *, workflows: bool) -> bool:

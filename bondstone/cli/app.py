@@ -11,7 +11,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,12 +88,6 @@ def _root(
     context.options.actor = actor
 
 
-@dataclass(frozen=True)
-class _Failure:
-    info: ErrorInfo
-    exit_code: int
-
-
 class _LazyCommand(TyperGroup):
     """Stands in for a command until it is called; only then its module is imported."""
 
@@ -143,41 +136,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the one place that turns everything into words
-        return _fail(error, output)
+        return fail(error, output)
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
 
 
-def _fail(error: Exception, output: OutputFormat) -> int:
+def fail(error: Exception, output: OutputFormat) -> int:
+    """Say in words what went wrong, and return the exit code for it."""
     if os.environ.get("BOND_DEBUG") == "1":
         import traceback  # noqa: PLC0415 - only when asked
 
         traceback.print_exception(error)
-    failure = _failure(error)
-    if failure.info.message:
-        print_error(failure.info, output)
-    return failure.exit_code
+    info, exit_code = explain(error)
+    if info.message:
+        print_error(info, output)
+    return exit_code
 
 
-def _failure(error: Exception) -> _Failure:
+def explain(error: Exception) -> tuple[ErrorInfo, int]:
+    """Any exception in words, with its exit code; the traceback of an unexpected one goes to a file."""
     from bondstone.errors import BondError, ErrorInfo  # noqa: PLC0415 - half a second, paid only by failures
 
     if isinstance(error, BondError):
-        return _Failure(error.info(), error.exit_code)
+        return (error.info(), error.exit_code)
     if isinstance(error, typer.TyperException):
         where = getattr(getattr(error, "ctx", None), "command_path", "bond")
         message = error.format_message()
         # `no_args_is_help` arrives as an error whose message is the whole help
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(message)
-            return _Failure(ErrorInfo(code="INVALID_INPUT", message=""), 2)
+            return (ErrorInfo(code="INVALID_INPUT", message=""), 2)
         info = ErrorInfo(
             code="INVALID_INPUT", message=message, where=where, hint=f"'{where} --help' says what it takes"
         )
-        return _Failure(info, 2)
+        return (info, 2)
     details = _write_details(error)
     message = f"something that should not happen did: {type(error).__name__}"
     hint = f"the details are in {details}" if details else "run again with BOND_DEBUG=1 to see the details"
-    return _Failure(ErrorInfo(code=BondError.code, message=message, hint=hint), BondError.exit_code)
+    return (ErrorInfo(code=BondError.code, message=message, hint=hint), BondError.exit_code)
 
 
 def _write_details(error: Exception) -> Path | None:

@@ -1,17 +1,331 @@
-"""`bond up`, `down`, `status` and `config`: the embedded platform."""
+"""`bond up`, `down`, `status` and `config`: the embedded platform, and the settings in force."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
 import typer
 
+from bondstone.cli import context
+from bondstone.cli.output import (
+    Output,
+    OutputFormat,
+    duration,
+    emit,
+    examples,
+    fields,
+    note,
+    progress,
+    say,
+    table,
+)
+
+if TYPE_CHECKING:
+    from bondstone.platform import Platform
+    from bondstone.settings import Settings
+
 app = typer.Typer()
+config = typer.Typer(help="The effective settings, and where each comes from.", no_args_is_help=True)
+app.add_typer(config, name="config")
+
+EXIT_UNREACHABLE: Final = 6
+POLLER_FRESH_SECONDS: Final = 75
+"""A poll lasts up to a minute; a worker not seen for longer than this is gone."""
+DOWN_MARGIN_SECONDS: Final = 60
+"""Beyond `drain_seconds`, what a platform may take to stop: its own deadlines are shorter."""
 
 
-@app.command()
-def up() -> None:
-    """Start the embedded platform."""
+@app.command(
+    epilog=examples(
+        "bond up                                 in the foreground; Ctrl-C stops it, draining what runs",
+        "bond up --detach                        in the background; `bond down` stops it",
+        "bond up --data ./platform --port 8300   a second one beside the first",
+    )
+)
+def up(
+    *,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="run in the background")] = False,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", help="Temporal's port; its UI takes N+1000; 0: any that are free")
+    ] = 7233,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Start the embedded platform: Temporal, a control worker and an executor worker.
+
+    Waits until all are healthy and prints where they are. The data directory keeps everything; started again on
+    it, everything goes on where it was.
+    """
+    command = [sys.executable, "-m", "workers.embedded", "--port", str(port), "--output", str(output)]
+    if context.options.data is not None:
+        command += ["--data", str(context.options.data)]
+    if not detach:
+        sys.stdout.flush()
+        os.execv(sys.executable, command)  # noqa: S606 - our own module, no shell
+    with progress("starting the platform"):
+        _start_detached(command)
+    platform, data = _read_platform()
+    if platform is not None:
+        value = platform.model_dump(exclude={"pid_started"})
+        emit(value, output, lambda: print_summary(platform, data, detached=True))
 
 
-@app.command()
+@app.command(epilog=examples("bond down", "bond down --data ./platform"))
 def down() -> None:
-    """Stop."""
+    """Stop the embedded platform in order: work in flight gets time to finish. Its data stays."""
+    from bondstone.errors import OperationFailed  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.platform import lock_holder  # noqa: PLC0415
+
+    platform, data = _read_platform()
+    pid = lock_holder(data)
+    if pid is None:
+        note(f"no platform runs on {data}")
+        return
+    os.kill(pid, 15)
+    began = time.monotonic()
+    patience = context.settings().drain_seconds + DOWN_MARGIN_SECONDS
+    with progress("stopping the platform") as update:
+        while lock_holder(data) == pid:
+            waited = time.monotonic() - began
+            if waited > patience:
+                raise OperationFailed(
+                    f"the platform (process {pid}) is still there after {waited:.0f} s",
+                    where=str(data),
+                    hint=f"`kill -9 {pid}` ends it at once; what was in flight goes on at the next `bond up`",
+                )
+            update(f"stopping the platform; work in flight may take a while ({waited:.0f} s)")
+            time.sleep(0.05)
+    where = platform.settings.get("temporal_address", "") if platform else ""
+    say(f"stopped {where} after {duration(timedelta(seconds=time.monotonic() - began))}; the data stays in {data}")
+
+
+@app.command(epilog=examples("bond status", "bond status -o json"))
+def status(output: Output = OutputFormat.TABLE) -> None:
+    """Show what runs, which versions, where, since when, and whether a worker polls each pool.
+
+    Exit code 0 when all is healthy, 6 when not.
+    """
+    view = _status_view()
+    emit(view, output, lambda: _print_status(view))
+    if not view["healthy"]:
+        raise typer.Exit(EXIT_UNREACHABLE)
+
+
+@config.command(epilog=examples("bond config show", "BOND_LOG_LEVEL=debug bond config show -o json"))
+def show(output: Output = OutputFormat.TABLE) -> None:
+    """Print the effective settings and where each comes from; credentials in URLs are masked."""
+    settings = context.settings()
+    rows = [
+        {"setting": name, "value": _masked(value), "origin": _origin(name)}
+        for name, value in settings.model_dump(mode="json").items()
+    ]
+    filled = {"store": settings.store_url, "keys": str(settings.key_file), "work": str(settings.work_dir)}
+    for row in rows:
+        row["value"] = _masked(filled[row["setting"]]) if row["setting"] in filled else row["value"]
+    emit(
+        {row["setting"]: {"value": row["value"], "origin": row["origin"]} for row in rows},
+        output,
+        lambda: table(["setting", "value", "origin"], [list(row.values()) for row in rows]),
+    )
+
+
+def print_summary(platform: Platform, data: Path, *, detached: bool = False) -> None:
+    """Say where a healthy platform is, and what to do next."""
+    took = f" in {platform.ready_seconds:.1f} s" if platform.ready_seconds is not None else ""
+    say(f"Bondstone is ready{took}.")
+    fields(
+        {
+            "  Temporal UI": platform.settings.get("temporal_ui"),
+            "  Temporal": platform.settings.get("temporal_address"),
+            "  data": data,
+            "  logs": data / "log",
+        }
+    )
+    say(
+        "Next: `bond demo`, or `bond promise list`. "
+        + ("`bond down` stops it." if detached else "Ctrl-C stops it.")
+    )
+
+
+# Helpers ----------------------------------------------------------------------------------------------------
+
+
+def _start_detached(command: list[str]) -> None:
+    """Start the supervisor in a session of its own and wait until it says that all is healthy, or why not."""
+    from bondstone.errors import ErrorInfo, OperationFailed, from_info  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.platform import READY_FD  # noqa: PLC0415
+
+    reader, writer = os.pipe()
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        command,
+        env={**os.environ, READY_FD: str(writer)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(writer,),
+        start_new_session=True,
+    )
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as pipe:
+        line = pipe.readline()
+    told: dict[str, Any] = json.loads(line) if line else {}
+    if told.get("ready"):
+        process.returncode = 0  # it lives on without us: no warning about a child that was not waited for
+        return
+    process.wait()
+    if "error" in told:
+        raise from_info(ErrorInfo.model_validate(told["error"]))
+    raise OperationFailed(
+        f"the platform ended before it was ready (exit status {process.returncode})",
+        hint="`bond up` without --detach shows what it says",
+    )
+
+
+def _read_platform() -> tuple[Platform | None, Path]:
+    from bondstone.platform import Platform  # noqa: PLC0415 - see bondstone.cli.app
+
+    data = context.settings().data.absolute()
+    return Platform.read(data), data
+
+
+def _status_view() -> dict[str, Any]:
+    settings = context.settings()
+    platform, data = _read_platform()
+    running = platform is not None and platform.alive
+    view: dict[str, Any] = {
+        "healthy": False,
+        "embedded": platform is not None,
+        "status": platform.status if platform and running else "stopped" if platform else "not embedded",
+        "data": str(data),
+        "since": platform.started_at if platform and running else None,
+        "pid": platform.pid if platform and running else None,
+        "versions": platform.versions if platform else {},
+        "temporal": settings.temporal_address or None,
+        "ui": settings.temporal_ui or None,
+        "store": _masked(settings.store_url),
+        "processes": _process_rows(platform) if platform and running else [],
+        "queues": [],
+        "problem": None,
+    }
+    if platform and not running:
+        view["problem"] = "the platform is not running; `bond up` starts it"
+        return view
+    view["queues"], view["problem"] = context.run(
+        _queues(settings, platform.pools if platform else settings.pools)
+    )
+    view["healthy"] = (
+        not view["problem"]
+        and all(queue["workers"] for queue in view["queues"])
+        and all(process["status"] == "running" for process in view["processes"])
+        and view["status"] in {"running", "not embedded"}
+    )
+    return view
+
+
+def _process_rows(platform: Platform) -> list[dict[str, Any]]:
+    import psutil  # noqa: PLC0415 - only for status
+
+    own = {"name": "supervisor", "pid": platform.pid, "status": "running", "restarts": 0}
+    rows: list[dict[str, Any]] = [
+        {**own, "since": platform.started_at},
+        *(
+            {
+                "name": process.name,
+                "pid": process.pid,
+                "status": process.status if process.alive else "ended",
+                "restarts": process.restarts,
+                "since": process.started_at,
+            }
+            for process in platform.processes
+        ),
+    ]
+    for row in rows:
+        try:
+            row["memory_bytes"] = psutil.Process(row["pid"]).memory_info().rss
+        except psutil.Error:
+            row["memory_bytes"] = None
+    return rows
+
+
+async def _queues(settings: Settings, pools: tuple[str, ...]) -> tuple[list[dict[str, Any]], str | None]:
+    """Who polls the control queue and each pool's; and in words, what kept us from asking."""
+    from bondstone.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.names import CONTROL_QUEUE, pool_queue  # noqa: PLC0415
+    from bondstone.temporal import connect, pollers  # noqa: PLC0415
+
+    try:
+        client = await connect(settings)
+    except Unreachable as error:
+        return [], f"{error.message}: {error.hint}"
+    fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
+    rows = []
+    for queue, pool in ((CONTROL_QUEUE, None), *((pool_queue(pool), pool) for pool in pools)):
+        seen = await pollers(client, queue, workflows=pool is None)
+        identities = sorted({poller.identity for poller in seen if poller.last_seen > fresh})
+        rows.append({"queue": queue, "pool": pool, "workers": len(identities), "identities": identities})
+    return rows, None
+
+
+def _print_status(view: dict[str, Any]) -> None:
+    health = "healthy" if view["healthy"] else "not healthy"
+    fields(
+        {
+            "platform": f"{view['status']}, {health}" if view["status"] != "stopped" else "stopped",
+            "problem": view["problem"],
+            "since": view["since"],
+            "Temporal": view["temporal"],
+            "Temporal UI": view["ui"],
+            "data": view["data"],
+            "store": view["store"],
+            **{f"{name} version": version for name, version in view["versions"].items()},
+        }
+    )
+    if view["processes"]:
+        say()
+        columns = ["name", "pid", "status", "restarts", "since", "memory_bytes"]
+        table(
+            ["process", "pid", "status", "restarts", "since", "memory"],
+            [
+                [f"{row[key] >> 20} MiB" if key == "memory_bytes" and row[key] else row[key] for key in columns]
+                for row in view["processes"]
+            ],
+        )
+    if view["queues"]:
+        say()
+        table(["queue", "workers"], [[row["queue"], row["workers"]] for row in view["queues"]])
+
+
+def _origin(name: str) -> str:
+    """Which source a setting comes from, in the order `bondstone.settings` looks."""
+    import tomllib  # noqa: PLC0415 - only for config show
+
+    from bondstone.settings import PLATFORM_FILE, Settings  # noqa: PLC0415 - see bondstone.cli.app
+
+    variable = f"BOND_{name.upper()}"
+    file = Path(os.environ.get("BOND_CONFIG", Settings.config_file))
+    platform, data = _read_platform()
+    written = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if name == "data" and context.options.data is not None:
+        return "--data"
+    if any(key.upper() == variable for key in os.environ):
+        return variable
+    if name in written:
+        return str(file)
+    if platform is not None and name in platform.settings:
+        return str(data / PLATFORM_FILE)
+    return "default"
+
+
+def _masked(value: object) -> object:
+    """A value without what stands before the `@` of a URL."""
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    scheme, _, rest = value.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{'***@' + host.rpartition('@')[2] if '@' in host else host}{slash}{path}"

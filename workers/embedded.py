@@ -1,0 +1,312 @@
+"""The supervisor behind `bond up`, `python -m workers.embedded`: the whole platform on one machine.
+
+It starts a real Temporal server on a file, control workers and an executor worker, says when all are healthy,
+starts again what dies, and stops everything in order: workers first, so that what they finish is recorded.
+Whatever way it ends itself, its children end too, and the next start goes on with the same data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
+import structlog
+
+from bondstone import __version__, logs
+from bondstone.cli.app import explain
+from bondstone.cli.output import emit, note, print_error, requested_format
+from bondstone.cli.up import print_summary
+from bondstone.errors import StoreUnavailable, Unreachable
+from bondstone.names import SEARCH_ATTRIBUTES
+from bondstone.platform import LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
+from bondstone.settings import Settings, default_data_dir
+from bondstone.store.crypto import KeyRing
+from workers import preflight
+from workers.child import Child, Command
+
+DATABASE: Final = "temporal.db"
+DEFAULT_PORT: Final = 7233
+SERVICES_DIR: Final = "services"
+SERVICES_VARIABLE: Final = "BOND_SERVICES_DIR"
+"""Where promises that make files on this machine put them; executors and their tools see it."""
+
+START_SECONDS: Final = 90
+CANCEL_SECONDS: Final = 40
+"""Beyond `drain_seconds`, how long a worker may take; longer than the worker's own deadline."""
+TEMPORAL_STOP_SECONDS: Final = 10
+HOUSEKEEPING_SECONDS: Final = 15
+MAX_CONTROL_WORKERS: Final = 4
+
+DYNAMIC_CONFIG: Final = {
+    # One machine, one SQLite connection: partitions of a task queue only add hops, and the limits meant to
+    # protect a shared cluster only get in the way.
+    "matching.numTaskqueueReadPartitions": 1,
+    "matching.numTaskqueueWritePartitions": 1,
+    "frontend.rps": 20000,
+    "frontend.namespaceRPS": 20000,
+    "frontend.namespaceCount": 20000,
+    "frontend.namespaceRPS.visibility": 500,
+    "matching.rps": 20000,
+    "matching.persistenceMaxQPS": 20000,
+    "history.rps": 20000,
+    "history.persistenceMaxQPS": 20000,
+}
+
+log = structlog.get_logger(__name__)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the platform until it is told to stop; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workers.embedded")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    parser.add_argument("-o", "--output", default="table")
+    options = parser.parse_args(arguments)
+    data: Path = (options.data or default_data_dir()).absolute()
+    output = requested_format(arguments)
+    with ready_pipe() as tell:
+
+        def healthy(platform: Platform) -> None:
+            emit(platform.model_dump(exclude={"pid_started"}), output, lambda: print_summary(platform, data))
+            tell({"ready": True})
+
+        try:
+            return asyncio.run(Supervisor(data, options.port).run(healthy))
+        except Exception as error:  # noqa: BLE001 - said in words, in full in a file
+            info, exit_code = explain(error)
+            log.error("failed", code=info.code, message=info.message)  # noqa: TRY400 - said in words
+            print_error(info, output)
+            tell({"error": info.model_dump(mode="json")})
+            return exit_code
+
+
+def temporal_command(binary: Path, data: Path, port: int, ui_port: int) -> Command:
+    """The Temporal development server on the data directory."""
+    arguments = [str(binary), "server", "start-dev", "--ip", preflight.LOOPBACK, "--port", str(port)]
+    arguments += ["--ui-port", str(ui_port), "--ui-disable-news-fetch", "--db-filename", str(data / DATABASE)]
+    arguments += ["--log-level", "warn", "--log-format", "json"]
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        arguments += ["--search-attribute", f"{name}={kind}"]
+    for name, value in DYNAMIC_CONFIG.items():
+        arguments += ["--dynamic-config-value", f"{name}={value}"]
+    return Command("temporal", tuple(arguments), _clean_environment(), port=port)
+
+
+def worker_commands(settings: Settings) -> list[Command]:
+    """The workers: control workers by the number of cores, one executor worker."""
+    services = settings.data / SERVICES_DIR
+    tools = tuple(dict.fromkeys((*settings.tool_environment, SERVICES_VARIABLE)))
+    given = settings.model_copy(update={"tool_environment": tools}).as_environment()
+    environment = {**_clean_environment(), **given, SERVICES_VARIABLE: str(services)}
+    count = max(1, min(MAX_CONTROL_WORKERS, (os.cpu_count() or 1) // 2))
+    names = ["control", *(f"control-{number}" for number in range(2, count + 1))]
+    modules = [*((name, "workers.control") for name in names), ("executor", "workers.executor")]
+    return [Command(name, (sys.executable, "-m", module), environment) for name, module in modules]
+
+
+def _clean_environment() -> Mapping[str, str]:
+    """Ours, without what would send a child to another Temporal."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+
+
+class Supervisor:
+    """The platform of one data directory.
+
+    Args:
+        data: The directory, absolute.
+        port: Of Temporal's gRPC; 0 for any that is free.
+    """
+
+    def __init__(self, data: Path, port: int) -> None:
+        self._data = data
+        self._port = port
+        self._status: Literal["starting", "running", "stopping", "stopped"] = "starting"
+        self._started_at = datetime.now(UTC)
+        self._ready_seconds: float | None = None
+        self._versions = {"bondstone": __version__, "python": sys.version.split()[0]}
+        self._children: list[Child] = []
+        self._client_settings: dict[str, str] = {}
+        self._pools: tuple[str, ...] = ()
+        self._stop = asyncio.Event()
+
+    async def run(self, announce: Callable[[Platform], None]) -> int:
+        """Start everything, keep it running until a signal, stop it in order; returns the exit code.
+
+        Raises:
+            BondError: in words, what kept it from starting.
+        """
+        preflight.check_directory(self._data)
+        lock = PlatformLock.acquire(self._data)
+        try:
+            settings, commands = self._prepare()
+            self._handle_signals()
+            directory = self._data / LOG_DIR
+            self._children = [Child(command, directory, self._write, note) for command in commands]
+            await self._supervise(settings, announce)
+        finally:
+            self._set_status("stopped")
+            lock.release()
+        return 0
+
+    def _prepare(self) -> tuple[Settings, list[Command]]:
+        """Check everything that can be checked, and decide everything that is to be decided."""
+        (self._data / LOG_DIR).mkdir(mode=0o700, exist_ok=True)
+        (self._data / SERVICES_DIR).mkdir(exist_ok=True)
+        previous = Platform.read(self._data)
+        left = preflight.end_orphans(previous.processes if previous else ())
+        preflight.check_room(self._data)
+        binary = preflight.find_temporal()
+        port, ui_port = preflight.choose_ports(self._port)
+        settings = Settings.load(
+            data=self._data,
+            temporal_address=f"{preflight.LOOPBACK}:{port}",
+            temporal_namespace="default",
+            temporal_ui=f"http://{preflight.LOOPBACK}:{ui_port}",
+        )
+        self._pools = settings.pools
+        self._client_settings = {
+            "temporal_address": settings.temporal_address,
+            "temporal_namespace": settings.temporal_namespace,
+            "temporal_ui": settings.temporal_ui,
+            "store": settings.store_url,
+            "keys": str(settings.key_file.absolute()),
+        }
+        file = (self._data / LOG_DIR / f"{SUPERVISOR}.log").open("a", encoding="utf-8")
+        logs.configure(settings, stream=file, process=SUPERVISOR)
+        preflight.check_keys(self._data / DATABASE, settings.key_file)
+        KeyRing.load_or_create(settings.key_file)
+        for name in left:
+            log.warning("a process of an earlier run was still there", name=name)
+            note(f"ended what an earlier run had left: {name}")
+        return settings, [temporal_command(binary, self._data, port, ui_port), *worker_commands(settings)]
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._asked_to_stop)
+
+    def _asked_to_stop(self) -> None:
+        if self._stop.is_set():
+            note("stopping now; what was in flight goes on at the next `bond up`")
+            for child in self._children:
+                child.kill()
+        self._stop.set()
+
+    async def _supervise(self, settings: Settings, announce: Callable[[Platform], None]) -> None:
+        running = [asyncio.create_task(child.keep_running()) for child in self._children]
+        asked = asyncio.create_task(self._stop.wait())
+        healthy = asyncio.create_task(self._until_healthy())
+        try:
+            await asyncio.wait([asked, healthy, *running], return_when=asyncio.FIRST_COMPLETED)
+            self._raise_failure(running, healthy)
+            if not self._stop.is_set():
+                self._ready_seconds = round(time.time() - psutil.Process().create_time(), 2)
+                self._set_status("running")
+                log.info("healthy", seconds=self._ready_seconds)
+                announce(self._platform())
+                await self._keep(asked, running)
+        finally:
+            healthy.cancel()
+            await self._wind_down(settings, running)
+
+    async def _until_healthy(self) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                for child in self._children:
+                    await child.ready.wait()
+        except TimeoutError:
+            late = ", ".join(child.command.name for child in self._children if not child.ready.is_set())
+            raise Unreachable(
+                f"not healthy after {START_SECONDS} s: {late}",
+                where=str(self._data / LOG_DIR),
+                hint="their logs are there",
+            ) from None
+
+    async def _keep(self, asked: asyncio.Task[bool], running: Sequence[asyncio.Task[None]]) -> None:
+        """Until asked to stop: bound the logs, watch the disk, learn versions."""
+        self._versions["temporal"] = await _temporal_version(self._children[0].command.arguments[0])
+        self._write()
+        while not self._stop.is_set():
+            await asyncio.wait(
+                [asked, *running], timeout=HOUSEKEEPING_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            self._raise_failure(running)
+            for child in self._children:
+                child.bound_log()
+            try:
+                preflight.check_room(self._data)
+            except StoreUnavailable as error:
+                log.error("little room", message=error.message)  # noqa: TRY400 - said in words
+                note(error.message)
+
+    async def _wind_down(self, settings: Settings, running: Sequence[asyncio.Task[None]]) -> None:
+        temporal, *workers = self._children
+        self._set_status("stopping")
+        log.info("stopping")
+        if self._ready_seconds is not None:
+            note(f"stopping: work in flight gets up to {settings.drain_seconds} s (again to stop now)")
+        grace = settings.drain_seconds + CANCEL_SECONDS
+        await asyncio.gather(*(worker.stop(grace) for worker in workers))
+        await temporal.stop(TEMPORAL_STOP_SECONDS)
+        await asyncio.gather(*running, return_exceptions=True)
+        log.info("stopped")
+
+    def _raise_failure(self, running: Sequence[asyncio.Task[None]], *others: asyncio.Task[None]) -> None:
+        for task in (*running, *others):
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                raise error
+
+    def _platform(self) -> Platform:
+        versions = dict(self._versions)
+        for child in self._children:
+            versions |= child.versions
+        own = psutil.Process()
+        return Platform(
+            status=self._status,
+            pid=own.pid,
+            pid_started=own.create_time(),
+            started_at=self._started_at,
+            ready_seconds=self._ready_seconds,
+            versions=versions,
+            pools=self._pools,
+            processes=tuple(state for child in self._children if (state := child.state)),
+            settings=self._client_settings,
+        )
+
+    def _set_status(self, status: Literal["starting", "running", "stopping", "stopped"]) -> None:
+        self._status = status
+        self._write()
+
+    def _write(self) -> None:
+        if not self._client_settings:
+            return  # it did not get far enough to know better than the file of an earlier run
+        try:
+            self._platform().write(self._data)
+        except StoreUnavailable as error:
+            log.error("cannot write platform.json", message=str(error))  # noqa: TRY400 - said in words
+
+
+async def _temporal_version(binary: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        binary, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
+    with contextlib.suppress(TimeoutError):
+        said, _ = await asyncio.wait_for(process.communicate(), 20)
+        return said.decode(errors="replace").strip().removeprefix("temporal version ")
+    process.kill()
+    await process.wait()
+    return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
