@@ -100,6 +100,8 @@ class SectionReport:
     """Problems inside files the section names; `file` is relative to the promise."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """Names of the outputs that expressions may use, each with a CEL type (`string`, `int`, `bool`, `dyn`, …)."""
+    sensitive: frozenset[str] = frozenset()
+    """Those of `outputs` that hold secrets: no output of the promise may show them unless it is secret too."""
     keys: Sequence[tuple[tuple[str | int, ...], Problem]] = ()
     """Problems at a key of the section: the path inside the section, and the problem (the loader fills in
     file, line and column)."""
