@@ -1,0 +1,66 @@
+"""Fixtures that several kinds of tests share: a real Temporal server, once for the whole run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from bondstone import names
+from bondstone.temporal import DATA_CONVERTER
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on right now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def binary(name: str) -> str:
+    """A program of the environment the tests run in, else of PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        pytest.fail(f"{name} is not installed; `make install` brings it")
+    return found
+
+
+@pytest.fixture(scope="session")
+def temporal_address() -> Iterator[str]:
+    """Address of a real Temporal server, in memory, with our search attributes."""
+    port = free_port()
+    command = [binary("temporal"), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
+    command += ["--log-level", "error"]
+    for name, kind in names.SEARCH_ATTRIBUTES.items():
+        command += ["--search-attribute", f"{name}={kind}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+async def temporal(temporal_address: str) -> Client:
+    """A client of the real server."""
+    deadline = asyncio.get_running_loop().time() + 30
+    client: Client | None = None
+    while client is None:
+        try:
+            client = await Client.connect(temporal_address, data_converter=DATA_CONVERTER)
+        except RuntimeError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+    return client
