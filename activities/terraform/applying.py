@@ -1,0 +1,125 @@
+"""The verb that changes the world: apply exactly one saved plan, and lose nothing of what it made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from activities.terraform import command
+from activities.terraform.artefact import unpack
+from activities.terraform.process import HURRIED, PATIENT, Exit, Graces
+from activities.terraform.recovery import dead_attempts, recover
+from activities.terraform.session import Session
+from activities.terraform.state import State, parse_state
+from activities.terraform.stream import Transcript
+from activities.terraform.uploader import Uploader
+from bondstone.errors import Fenced, PlanStale, StoreError
+from bondstone.executor import Outcome
+
+if TYPE_CHECKING:
+    from bondstone.store.claim import Claim
+    from bondstone.store.holder import Holder
+    from bondstone.store.statelog import StateLog
+
+_log = structlog.get_logger(__name__)
+
+
+async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
+    """Apply the plan in the artefact, made at that position of the state log."""
+    header, saved = unpack(artefact)
+    log = session.context.store.state(session.context.service, session.context.step)
+    if header.empty:
+        return await _nothing_to_do(session, log, position)
+    async with claimed(session, log) as claim:
+        newest, state = await recover(session, log, claim, dead_attempts(session))
+        if newest != position:
+            await claim.release()
+            raise _moved(session, position, newest)
+        if session.stop.requested:
+            await claim.release()
+        session.check_stop()
+        return await _apply(session, claim, state, saved, position)
+
+
+@asynccontextmanager
+async def claimed(session: Session, log: StateLog) -> AsyncIterator[Claim]:
+    """A claim on the step's state, its lease renewed meanwhile; waits for living holders, and says for whom."""
+    from bondstone.store.holder import Holder as HolderModel  # noqa: PLC0415 - loads the whole store
+
+    def on_wait(holder: Holder) -> None:
+        session.pulse.note(f"waiting for {holder} to let go of the state")
+
+    holder = HolderModel.me(session.context.attempt, f"{session.context.service}/op/{session.context.operation}")
+    claim = await session.stop.unless(log.claim(holder, on_wait=on_wait))
+    session.pulse.note("")
+    async with claim:
+        yield claim
+
+
+async def _nothing_to_do(session: Session, log: StateLog, position: int) -> Outcome:
+    snapshot = await log.read()
+    if snapshot.position != position:
+        raise _moved(session, position, snapshot.position)
+    state = parse_state(snapshot.payload)
+    return Outcome(state.outputs if state else {})
+
+
+async def _apply(session: Session, claim: Claim, state: State | None, saved: bytes, position: int) -> Outcome:
+    run = session.run
+    run.note(base=position)
+    run.write_state(state.raw if state else None)
+    run.plan_file.write_bytes(saved)
+    await session.prepare()
+    uploader = Uploader(run, claim, state)
+
+    def stop() -> Graces | None:
+        if claim.lost.is_set() or isinstance(uploader.fault, Fenced):
+            return HURRIED
+        return PATIENT if uploader.fault is not None or session.stop.requested else None
+
+    async with uploader:
+        ended, transcript = await session.execute(
+            "apply", command.apply(run.plan_file), on_tick=uploader.look, stop=stop
+        )
+    await _let_go(session, claim, uploader)
+    return _outcome(session, uploader, ended, transcript)
+
+
+async def _let_go(session: Session, claim: Claim, uploader: Uploader) -> None:
+    """Append the last state and release the claim; what cannot be appended is kept on this host."""
+    unsent = uploader.unsent()
+    try:
+        if isinstance(uploader.fault, Fenced):
+            raise uploader.fault
+        await claim.release(unsent.raw if unsent else None)
+    except Fenced:
+        if unsent is not None:
+            kept = session.keep_as_orphan()
+            session.log(f"another attempt holds the state; what this one made is kept on the worker: {kept}")
+            _log.warning("terraform.state_orphaned", attempt=session.context.attempt, kept=str(kept))
+        raise
+    except StoreError:
+        session.keep_for_recovery()
+        _log.warning("terraform.state_kept", attempt=session.context.attempt, kept=str(session.run.path))
+        raise
+
+
+def _outcome(session: Session, uploader: Uploader, ended: Exit, transcript: Transcript) -> Outcome:
+    session.check_stop()
+    if ended.code == 0:
+        state = session.run.newest_state()
+        return Outcome(state.outputs if state else {})
+    if uploader.fault is not None:
+        raise uploader.fault
+    raise session.error("apply", transcript, ended)
+
+
+def _moved(session: Session, planned: int, newest: int) -> PlanStale:
+    return PlanStale(
+        f"the state has moved since the plan was made (from entry {planned} of its log to {newest})",
+        where=session.where,
+        hint="plan again",
+    )

@@ -1,0 +1,41 @@
+"""The plan artefact: Terraform's own saved plan behind one line that says what it is. Pure.
+
+A saved plan holds the configuration, the values of the variables, the state it was made from and the providers it
+was made with, so it can be applied in another directory on another worker.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from bondstone.errors import ObjectCorrupt
+
+_MAGIC = b"bondstone-terraform-plan 1 "
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What must be known of a plan before Terraform opens it."""
+
+    empty: bool
+    destroy: bool
+
+
+def pack(header: Header, plan: bytes) -> bytes:
+    """Make the artefact."""
+    return _MAGIC + json.dumps(asdict(header), sort_keys=True).encode() + b"\n" + plan
+
+
+def unpack(artefact: bytes) -> tuple[Header, bytes]:
+    """Take the artefact apart.
+
+    Raises:
+        ObjectCorrupt: when it is none of ours.
+    """
+    line, found, plan = artefact.partition(b"\n")
+    try:
+        content = json.loads(line.removeprefix(_MAGIC) if found else b"")
+        return Header(empty=bool(content["empty"]), destroy=bool(content["destroy"])), plan
+    except (ValueError, KeyError, TypeError) as error:
+        raise ObjectCorrupt("the plan artefact is not one of the terraform executor", hint="plan again") from error

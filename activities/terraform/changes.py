@@ -1,0 +1,91 @@
+"""From `terraform show -json` of a plan to the normalised, masked change set. Pure.
+
+The format is Terraform's "JSON Output Format" (plan representation 1.x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bondstone.model.plan import Action, Change
+
+MASK = "(sensitive)"
+"""What stands in a change set where Terraform says that the value is sensitive."""
+
+_ACTIONS: dict[frozenset[str], Action] = {
+    frozenset({"create"}): "create",
+    frozenset({"update"}): "update",
+    frozenset({"delete"}): "delete",
+    frozenset({"create", "delete"}): "replace",
+    # `removed` blocks: the object stays, but Terraform lets go of it. People should look at it as at a deletion.
+    frozenset({"forget"}): "delete",
+    frozenset({"create", "forget"}): "replace",
+}
+
+
+def planned_changes(document: Mapping[str, Any]) -> list[Change]:
+    """The change set of a plan: no-ops and reads dropped, sensitive values masked."""
+    return [change for item in document.get("resource_changes") or () if (change := _change(item))]
+
+
+def drifted_changes(document: Mapping[str, Any]) -> list[Change]:
+    """What a refresh-only plan found to differ from what was last applied."""
+    return [change for item in document.get("resource_drift") or () if (change := _change(item))]
+
+
+def is_empty(document: Mapping[str, Any]) -> bool:
+    """Whether applying the plan would change no object, no output and nothing in the state."""
+    for item in document.get("resource_changes") or ():
+        change = item.get("change") or {}
+        if change.get("actions") != ["no-op"] or "previous_address" in item or "importing" in change:
+            return False
+    outputs = (document.get("output_changes") or {}).values()
+    return all(change.get("actions") == ["no-op"] for change in outputs)
+
+
+def mask(value: Any, sensitive: Any) -> Any:
+    """The value with everything that Terraform's parallel tree marks as sensitive replaced by `MASK`."""
+    if sensitive is True:
+        return MASK
+    if isinstance(value, dict) and isinstance(sensitive, dict):
+        return {key: mask(item, sensitive.get(key)) for key, item in value.items()}
+    if isinstance(value, list) and isinstance(sensitive, list):
+        marks = [*sensitive, *[None] * (len(value) - len(sensitive))]
+        return [mask(item, mark) for item, mark in zip(value, marks, strict=False)]
+    return value
+
+
+def _change(item: Mapping[str, Any]) -> Change | None:
+    change = item.get("change") or {}
+    action = _ACTIONS.get(frozenset(change.get("actions") or ()))
+    if action is None or item.get("mode") == "data":
+        return None
+    return Change(
+        address=str(item.get("address", "")),
+        action=action,
+        type=str(item.get("type", "")),
+        before=_attributes(change.get("before"), change.get("before_sensitive")),
+        after=_attributes(change.get("after"), change.get("after_sensitive")),
+        unknown=tuple(_paths(change.get("after_unknown"))),
+    )
+
+
+def _attributes(value: Any, sensitive: Any) -> dict[str, Any] | None:
+    if not isinstance(value, dict):
+        return None
+    if sensitive is True:
+        return dict.fromkeys(value, MASK)
+    masked: dict[str, Any] = mask(value, sensitive)
+    return masked
+
+
+def _paths(unknown: Any, prefix: str = "") -> Iterator[str]:
+    if unknown is True:
+        yield prefix or "*"
+    elif isinstance(unknown, dict):
+        for key, item in unknown.items():
+            yield from _paths(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(unknown, list):
+        for index, item in enumerate(unknown):
+            yield from _paths(item, f"{prefix}[{index}]")

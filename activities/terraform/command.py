@@ -1,0 +1,52 @@
+"""Argument lists for Terraform, built by python-terraform.
+
+Only its `generate_cmd_string` is used, with scalar options: a dictionary would write a temporary file and leave
+it behind, and every other method runs processes in ways that do not work with Terraform 1.0 and newer.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from python_terraform import IsFlagged, Terraform
+
+Mode = Literal["normal", "destroy", "refresh-only"]
+
+# Its constructor loads a `terraform.tfstate` from the working directory: give it one that cannot hold any.
+_BUILDER = Terraform(working_dir=os.devnull)
+
+
+def plan(*, out: Path, variables: Path, mode: Mode = "normal") -> list[str]:
+    """`terraform plan`, saved to a file. No lock: a run directory has one user."""
+    options: dict[str, Any] = {"json": IsFlagged, "input": False, "lock": False, "out": out, "var_file": variables}
+    if mode != "normal":
+        options[mode] = IsFlagged
+    return _arguments("plan", **options)
+
+
+def apply(plan_file: Path) -> list[str]:
+    """`terraform apply` of a saved plan; `-backup=-` writes no second copy of the state."""
+    return _arguments("apply", str(plan_file), json=IsFlagged, input=False, lock=False, backup="-")
+
+
+def show(plan_file: Path) -> list[str]:
+    """`terraform show -json` of a saved plan."""
+    return _arguments("show", str(plan_file), json=IsFlagged)
+
+
+def init(*, readonly_lock: bool) -> list[str]:
+    """`terraform init`, obeying the module's own dependency lock file where it ships one."""
+    return _arguments(
+        "init",
+        input=False,
+        no_color=IsFlagged,
+        reconfigure=IsFlagged,
+        lockfile="readonly" if readonly_lock else None,
+    )
+
+
+def _arguments(verb: str, *positional: str, **options: Any) -> list[str]:
+    built: list[str] = _BUILDER.generate_cmd_string(verb, *positional, **options)
+    return built[1:]

@@ -1,0 +1,118 @@
+"""From what Terraform complained about to a typed error: what, where, why and what to do next. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+
+from activities.terraform.stream import Diagnostic
+from bondstone.errors import BondError, PlanStale, Problem, ToolFailed, ToolUnavailable
+
+_DETAIL_LIMIT = 1500
+_PROBLEMS_LIMIT = 20
+
+_TRANSIENT = re.compile(
+    r"""
+      \b(?:429|500|502|503|504)\b[^\n]{0,20}(?:too\ many|internal\ server|bad\ gateway|unavailable|gateway\ time)
+    | (?:status(?:\ code)?|StatusCode|HTTP(?:/[\d.]+)?|response)\W{1,3}(?:429|500|502|503|504)\b
+    | too\ many\ requests | rate\ (?:limit|exceeded) | throttl(?:ing|ed) | RequestLimitExceeded | SlowDown
+    | connection\ (?:reset|refused|timed\ out) | broken\ pipe | i/o\ timeout | TLS\ handshake\ timeout
+    | Client\.Timeout\ exceeded | context\ deadline\ exceeded | unexpected\ EOF
+    | temporary\ failure\ in\ name\ resolution | server\ misbehaving
+    | no\ route\ to\ host | network\ is\ unreachable
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_DISK = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+_STALE = re.compile(r"saved plan is stale|plan files cannot be transferred between different", re.IGNORECASE)
+_PROVIDERS_GONE = re.compile(
+    r"required plugins are not installed|module not installed|backend initialization required"
+    r"|there is no package for .* cached in",
+    re.IGNORECASE,
+)
+_LOCK_DIFFERS = re.compile(r"inconsistent dependency lock file", re.IGNORECASE)
+_NEWER_STATE = re.compile(
+    r"state snapshot was created by (?:Terraform|OpenTofu) \S+,?\s+which is newer", re.IGNORECASE
+)
+_TEXT_ERROR = re.compile(r"^[\s│╷╵|]*Error: (?P<summary>.+)$", re.MULTILINE)
+
+
+def to_error(
+    errors: Sequence[Diagnostic], *, verb: str, module: str, code: int, complaint: str = "", where: str = ""
+) -> BondError:
+    """The typed error for a run that failed.
+
+    Args:
+        errors: Its diagnostics of severity error.
+        verb: What was run: `plan`, `apply`, `init`.
+        module: Path of the module in the promise, for the places of the problems.
+        code: Exit code; negative for the signal that killed it.
+        complaint: The end of its standard error, used when there are no diagnostics.
+        where: The service and step.
+    """
+    problems = [_problem(item, module) for item in errors[:_PROBLEMS_LIMIT]]
+    texts = [f"{item.summary}\n{item.detail}" for item in errors] or [_plain_error(complaint)]
+    whole = "\n".join(texts)
+    about = next((item.address for item in errors if item.address), "")
+    place = f"{where} {about}".strip()
+    first = f"{errors[0].summary}" if errors else texts[0]
+    message = f"terraform {verb} failed: {first}"
+    if code < 0:
+        return ToolUnavailable(
+            f"terraform {verb} was killed by signal {-code}",
+            where=place,
+            problems=problems,
+            hint="if nobody killed it, the worker may be out of memory: see the kernel's log",
+        )
+    if _STALE.search(whole):
+        return PlanStale(
+            f"the saved plan can no longer be applied: {first}", where=place, problems=problems, hint="plan again"
+        )
+    if _DISK.search(whole):
+        return ToolUnavailable(
+            message,
+            where=place,
+            problems=problems,
+            hint="the worker's disk is full: free space in its work directory",
+        )
+    if _PROVIDERS_GONE.search(whole):
+        return ToolUnavailable(
+            message, where=place, problems=problems, hint="the worker prepares the module again on the next try"
+        )
+    if texts and all(_TRANSIENT.search(text) for text in texts):
+        return ToolUnavailable(
+            message, where=place, problems=problems, hint="it looks temporary, and will be tried again"
+        )
+    return ToolFailed(message, where=place, problems=problems, hint=_hint(whole))
+
+
+def lost_providers(errors: Sequence[Diagnostic]) -> bool:
+    """Whether the module was prepared, but what was prepared is gone."""
+    return any(_PROVIDERS_GONE.search(f"{item.summary}\n{item.detail}") for item in errors)
+
+
+def _hint(text: str) -> str:
+    if _NEWER_STATE.search(text):
+        return "a newer Terraform wrote this state: give the pool's workers that version (BOND_TERRAFORM)"
+    if _LOCK_DIFFERS.search(text):
+        return "ship .terraform.lock.hcl with the module, so that every worker installs the same providers"
+    return "see the step's log"
+
+
+def _problem(item: Diagnostic, module: str) -> Problem:
+    text = item.summary if not item.detail else f"{item.summary}: {item.detail}"
+    if item.address:
+        text = f"{item.address}: {text}"
+    if len(text) > _DETAIL_LIMIT:
+        text = f"{text[:_DETAIL_LIMIT]}… (cut)"
+    file = posixpath.normpath(posixpath.join(module, item.file)) if item.file else ""
+    return Problem(message=text, file=file, line=item.line, column=item.column)
+
+
+def _plain_error(complaint: str) -> str:
+    found = _TEXT_ERROR.search(complaint)
+    if found is None:
+        return complaint[-_DETAIL_LIMIT:].strip() or "it said nothing"
+    rest = re.sub(r"[│╷╵]\s?", "", complaint[found.end() :])
+    return f"{found['summary'].strip()}: {' '.join(rest.split())}"[:_DETAIL_LIMIT]

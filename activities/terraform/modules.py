@@ -1,0 +1,102 @@
+"""Modules made ready: `terraform init` once per worker, revision, module and Terraform, then never again.
+
+    work/modules/KEY/data/          the shared TF_DATA_DIR: providers, child modules, the backend's record
+    work/modules/KEY/lock.hcl       the dependency lock file that init wrote, if the module ships none
+    work/modules/KEY/ready          there once all of it is whole
+    work/plugins/                   the provider cache of the host
+
+`init` runs in the directory of the first attempt, because paths it writes down may be relative to where it ran
+and all attempts of a module run at the same depth. A lock for the host guards it: filling the provider cache is
+not safe for concurrent use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from activities.terraform.binary import Tool
+from activities.terraform.workspace import RunDirectory
+
+_LOCK_FILE = ".terraform.lock.hcl"
+_POLL_SECONDS = 0.05
+
+
+async def prepare(
+    work: Path,
+    run: RunDirectory,
+    *,
+    tool: Tool,
+    revision: str,
+    module: str,
+    init: Callable[[Path, Path, bool], Awaitable[None]],
+) -> Path:
+    """Make a run directory ready for `plan` and `apply`.
+
+    Args:
+        work: The worker's scratch directory.
+        run: The attempt's directory, the module linked into it.
+        tool: The Terraform that will run.
+        revision: Digest of the bundle the module comes from.
+        module: Path of the module in the bundle.
+        init: Runs `terraform init` there with the `TF_DATA_DIR` and the provider cache given, and obeying the
+            module's lock file if the last argument says so; raises if it fails.
+
+    Returns:
+        The `TF_DATA_DIR` to use.
+    """
+    cache = work / "modules" / _key(tool, revision, module)
+    shipped = run.module / _LOCK_FILE
+    if not (cache / "ready").exists():
+        async with _host_lock(work / "modules.lock"):
+            if not (cache / "ready").exists():
+                await _fill(work, cache, shipped, init)
+    if not shipped.exists() and (cache / "lock.hcl").exists():
+        shipped.symlink_to(cache / "lock.hcl")
+    return cache / "data"
+
+
+def forget(work: Path, *, tool: Tool, revision: str, module: str) -> None:
+    """Drop what was prepared, as when its providers turn out to be gone: the next attempt prepares it again."""
+    (work / "modules" / _key(tool, revision, module) / "ready").unlink(missing_ok=True)
+
+
+async def _fill(
+    work: Path, cache: Path, lock_file: Path, init: Callable[[Path, Path, bool], Awaitable[None]]
+) -> None:
+    shutil.rmtree(cache, ignore_errors=True)
+    plugins = work / "plugins"
+    for directory in (cache / "data", plugins):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ships_lock = os.path.lexists(lock_file)
+    await init(cache / "data", plugins, ships_lock)
+    if not ships_lock and os.path.lexists(lock_file):
+        shutil.copyfile(lock_file, cache / "lock.hcl")
+    (cache / "ready").touch()
+
+
+def _key(tool: Tool, revision: str, module: str) -> str:
+    return hashlib.sha256(f"{tool.identity}\0{revision}\0{module}".encode()).hexdigest()[:32]
+
+
+@asynccontextmanager
+async def _host_lock(file: Path) -> AsyncIterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                break
+        yield
+    finally:
+        os.close(descriptor)

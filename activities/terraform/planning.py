@@ -1,0 +1,89 @@
+"""The verbs that change nothing: plan, plan to destroy, detect drift."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from activities.terraform import command
+from activities.terraform.applying import claimed
+from activities.terraform.artefact import Header, pack
+from activities.terraform.changes import drifted_changes, is_empty, planned_changes
+from activities.terraform.recovery import dead_attempts, recover
+from activities.terraform.session import Session
+from activities.terraform.state import State, parse_state
+from bondstone.executor import Drifted, Planned
+
+_EMPTY_DOCUMENT = {"format_version": "1.2", "resource_changes": [], "output_changes": {}, "errored": False}
+
+
+async def plan(session: Session) -> Planned:
+    """Plan what the section asks for."""
+    position, state = await _newest(session)
+    return await _planned(session, position, state, mode="normal")
+
+
+async def plan_destroy(session: Session, label: str) -> Planned:
+    """Plan to take everything down; nothing is run where there is nothing.
+
+    Args:
+        session: The attempt at work.
+        label: What to call the tool if it is not run.
+    """
+    position, state = await _newest(session)
+    if state is None or state.is_bare:
+        artefact = pack(Header(empty=True, destroy=True), b"")
+        return Planned(artefact, dict(_EMPTY_DOCUMENT), (), empty=True, position=position, tool=label)
+    return await _planned(session, position, state, mode="destroy")
+
+
+async def detect_drift(session: Session) -> Drifted:
+    """Compare reality with what was last applied."""
+    _, state = await _newest(session)
+    if state is None or state.is_bare:
+        return Drifted(())
+    document, _ = await _run(session, state, mode="refresh-only")
+    return Drifted(drifted_changes(document))
+
+
+async def _planned(session: Session, position: int, state: State | None, *, mode: command.Mode) -> Planned:
+    document, tool = await _run(session, state, mode=mode)
+    empty = is_empty(document)
+    saved = await asyncio.to_thread(session.run.plan_file.read_bytes)
+    return Planned(
+        artefact=pack(Header(empty=empty, destroy=mode == "destroy"), saved),
+        document=document,
+        changes=planned_changes(document),
+        empty=empty,
+        position=position,
+        tool=tool,
+    )
+
+
+async def _run(session: Session, state: State | None, *, mode: command.Mode) -> tuple[dict[str, Any], str]:
+    run = session.run
+    run.write_state(state.raw if state else None)
+    await session.prepare()
+    variables = run.write_variables(session.section.variables)
+    try:
+        ended, transcript = await session.execute(
+            "plan", command.plan(out=run.plan_file, variables=variables, mode=mode)
+        )
+    finally:
+        run.drop_variables()
+    session.check_stop()
+    if ended.code != 0:
+        raise session.error("plan", transcript, ended)
+    return await session.show(), transcript.tool
+
+
+async def _newest(session: Session) -> tuple[int, State | None]:
+    """The newest state and its position, after what a dead attempt left on this host has been brought home."""
+    log = session.context.store.state(session.context.service, session.context.step)
+    if dead := dead_attempts(session):
+        async with claimed(session, log) as claim:
+            position, state = await recover(session, log, claim, dead)
+            await claim.release()
+            return position, state
+    snapshot = await log.read()
+    return snapshot.position, parse_state(snapshot.payload)

@@ -1,0 +1,213 @@
+"""Run one Terraform process: in its own session, followed line by line, stopped gently and then less so.
+
+What it prints goes to files in the run directory, not to pipes. When a worker dies the kernel tells Terraform to
+stop (see `binary.py`), and a Terraform whose pipe has lost its reader would die of SIGPIPE at the first word of
+its farewell, before it has saved its state.
+
+The kernel's signal is tied to the *thread* that started the process: run these on an event loop whose thread
+lives as long as the worker, as the main thread does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+
+from bondstone.errors import ToolUnavailable
+
+TICK_SECONDS = 0.1
+LINE_LIMIT_BYTES = 16 * 1024 * 1024
+_TAIL_BYTES = 4096
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Graces:
+    """How long a process that was asked to stop may take."""
+
+    first_seconds: float = 60
+    """From SIGINT to a second one, which Terraform takes as a hard stop."""
+    second_seconds: float = 10
+    """From there to SIGKILL of all that it started."""
+
+
+PATIENT = Graces()
+HURRIED = Graces(first_seconds=3, second_seconds=2)
+"""For an attempt that has lost its claim: it must be gone before its lease is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended."""
+
+    code: int
+    """Its exit code; negative for the signal that killed it."""
+    interrupted: bool
+    """Whether we had asked it to stop."""
+    complaint: str
+    """The end of what it wrote to standard error."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One process to be run and followed.
+
+    Args:
+        command: The whole command line.
+        directory: Its working directory.
+        environment: All that it may see.
+        output: File that takes its standard output; standard error goes beside it.
+        on_line: Called with each line of its output.
+        on_tick: Called ten times a second while it runs, and once after it has ended.
+        stop: Asked ten times a second: None to go on, else how long it may take to stop.
+        on_start: Called with its process id once it runs.
+    """
+
+    command: Sequence[str]
+    directory: Path
+    environment: Mapping[str, str]
+    output: Path
+    on_line: Callable[[str], None]
+    on_tick: Callable[[], None] = lambda: None
+    stop: Callable[[], Graces | None] = lambda: None
+    on_start: Callable[[int], None] = lambda _pid: None
+    _signals: int = field(default=0, init=False)
+    _signalled_at: float = field(default=0, init=False)
+
+    async def to_end(self) -> Exit:
+        """Run it until it has ended, whatever happens; to stop it, let `stop` say so.
+
+        Raises:
+            ToolUnavailable: when it does not start.
+        """
+        complaint = self.output.with_suffix(".stderr")
+        with self.output.open("wb") as out, complaint.open("wb") as err:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self.command,
+                    cwd=self.directory,
+                    env=dict(self.environment),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise ToolUnavailable(
+                    f"Terraform does not start: {error.strerror or error}", where=self.command[0]
+                ) from error
+        self.on_start(process.pid)
+        ended = asyncio.ensure_future(process.wait())
+        with self.output.open("rb") as reader:
+            tail = Tail(reader, self.on_line)
+            while not ended.done():
+                await asyncio.wait({ended}, timeout=TICK_SECONDS)
+                tail.read()
+                self.on_tick()
+                if not ended.done():
+                    self._maybe_stop(process)
+            tail.read(last=True)
+            self.on_tick()
+        code = ended.result()
+        if code != 0:
+            # a `local-exec` that outlived its Terraform would go on changing the world unseen
+            kill_group(process.pid)
+        return Exit(code=code, interrupted=self._signals > 0, complaint=_end_of(complaint))
+
+    def _maybe_stop(self, process: asyncio.subprocess.Process) -> None:
+        graces = self.stop()
+        if graces is None:
+            return
+        now = asyncio.get_running_loop().time()
+        if self._signals == 1 and now - self._signalled_at < graces.first_seconds:
+            return
+        if self._signals >= 2 and now - self._signalled_at < graces.second_seconds:  # noqa: PLR2004 - both sent
+            return
+        self._signals += 1
+        self._signalled_at = now
+        with suppress(ProcessLookupError):
+            # the process alone: Terraform stops its providers and provisioners itself, in order
+            if self._signals <= 2:  # noqa: PLR2004 - a gentle and a hard request, then force
+                process.send_signal(signal.SIGINT)
+            else:
+                kill_group(process.pid)
+                process.kill()
+        _log.info("terraform.stopping", pid=process.pid, request=self._signals)
+
+
+class Tail:
+    """Reads the lines that are added to a file."""
+
+    def __init__(self, reader: BinaryIO, on_line: Callable[[str], None]) -> None:
+        self._reader = reader
+        self._on_line = on_line
+        self._rest = b""
+
+    def read(self, *, last: bool = False) -> None:
+        """Hand over each line that is complete now, and at the end also one that is not."""
+        while chunk := self._reader.read(1024 * 1024):
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            for line in lines:
+                self._hand_over(line)
+            if len(self._rest) > LINE_LIMIT_BYTES:
+                self._rest = self._rest[:_TAIL_BYTES] + b" (line too long, cut)"
+        if last and self._rest:
+            self._hand_over(self._rest)
+            self._rest = b""
+
+    def _hand_over(self, line: bytes) -> None:
+        if line.strip():
+            self._on_line(line.decode("utf-8", "replace"))
+
+
+async def capture(
+    command: Sequence[str], directory: Path, environment: Mapping[str, str]
+) -> tuple[int, bytes, str]:
+    """Run a command that only reads, and keep its output off the disk.
+
+    Returns:
+        Exit code, standard output, standard error.
+
+    Raises:
+        ToolUnavailable: when it does not start.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=directory,
+            env=dict(environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolUnavailable(f"Terraform does not start: {error.strerror or error}", where=command[0]) from error
+    try:
+        out, err = await process.communicate()
+    except asyncio.CancelledError:
+        kill_group(process.pid)
+        await process.wait()
+        raise
+    return process.returncode or 0, out, err.decode("utf-8", "replace")
+
+
+def kill_group(leader: int) -> None:
+    """Kill what is left of a process group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _end_of(file: Path) -> str:
+    with file.open("rb") as reader:
+        reader.seek(max(0, file.stat().st_size - _TAIL_BYTES))
+        return reader.read().decode("utf-8", "replace").strip()

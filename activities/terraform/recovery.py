@@ -1,0 +1,124 @@
+"""What a dead attempt left on this host: its processes are stopped, its state is carried on.
+
+A state is carried on only if nobody has written to the log since the dead attempt did. Otherwise the two have
+parted, and what the dead one made is kept under `orphans/` for a person to look at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psutil
+import structlog
+
+from activities.terraform.process import PATIENT
+from activities.terraform.session import RUN_MARK, Session
+from activities.terraform.state import State, parse_state
+from activities.terraform.workspace import RunDirectory, dead_runs
+
+if TYPE_CHECKING:
+    from bondstone.store.claim import Claim
+    from bondstone.store.statelog import StateLog
+
+_POLL_SECONDS = 0.2
+
+_log = structlog.get_logger(__name__)
+
+
+async def recover(
+    session: Session, log: StateLog, claim: Claim, found: list[RunDirectory]
+) -> tuple[int, State | None]:
+    """Bring home what dead attempts of this step left on this host.
+
+    Args:
+        session: The living attempt.
+        log: The step's state log.
+        claim: The living attempt's claim on it.
+        found: The dead attempts' directories, oldest first; each is removed, or moved to `orphans/`.
+
+    Returns:
+        The newest state and its position in the log.
+    """
+    position, newest = claim.snapshot.position, parse_state(claim.snapshot.payload)
+    for index, dead in enumerate(found):
+        try:
+            await _stop_leftovers(session, dead)
+            state = dead.newest_state() if dead.record.verb == "apply" else None
+            if state is None or (newest is not None and _is_known(state, newest)):
+                dead.close()
+            elif state.follows(newest) and await _carries_on(log, dead, position):
+                position, newest = await claim.append(state.raw), state
+                session.log(f"recovered the state that attempt {dead.record.attempt} left on this host")
+                _log.info("terraform.state_recovered", attempt=dead.record.attempt, serial=state.serial)
+                dead.close()
+            else:
+                kept = dead.orphan(session.work / "orphans")
+                session.log(
+                    f"the state of attempt {dead.record.attempt} was overtaken; the worker keeps it: {kept}"
+                )
+                _log.warning("terraform.state_orphaned", attempt=dead.record.attempt, kept=str(kept))
+        except BaseException:
+            for rest in found[index:]:
+                with suppress(OSError):
+                    rest.abandon()
+            raise
+    return position, newest
+
+
+def dead_attempts(session: Session) -> list[RunDirectory]:
+    """The directories of dead attempts of this step on this host, locked."""
+    return list(dead_runs(session.work, session.context.service, session.context.step))
+
+
+def _is_known(state: State, newest: State) -> bool:
+    return state.lineage == newest.lineage and state.serial <= newest.serial
+
+
+async def _carries_on(log: StateLog, dead: RunDirectory, position: int) -> bool:
+    """Whether the log's newest state is the dead attempt's own, or the one it had started from."""
+    if position == dead.record.base:
+        return True
+    return any(
+        entry.carries_state and entry.position == position and entry.holder.attempt == dead.record.attempt
+        for entry in await log.entries()
+    )
+
+
+async def _stop_leftovers(session: Session, dead: RunDirectory) -> None:
+    """Wait for the dead attempt's Terraform to finish saving, then kill what else it started.
+
+    Its own death has sent SIGINT to it already where the kernel can do that; a second one would be a hard stop,
+    so it is sent only to a Terraform that still works on long after.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENT.first_seconds
+    asked = False
+    while (leader := _alive(dead.record.pid, dead)) is not None and loop.time() < until:
+        session.pulse.note(f"waiting for the Terraform of the dead attempt {dead.record.attempt} to stop")
+        if not asked and loop.time() > until - PATIENT.first_seconds + PATIENT.second_seconds:
+            asked = True
+            with suppress(psutil.NoSuchProcess):
+                leader.send_signal(signal.SIGINT)
+        await asyncio.sleep(_POLL_SECONDS)
+    for pid in psutil.pids() if dead.record.pid else ():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(pid) == dead.record.pid and (process := _alive(pid, dead)) is not None:
+                process.kill()
+    session.pulse.note("")
+
+
+def _alive(pid: int, dead: RunDirectory) -> psutil.Process | None:
+    """The process, if it lives and its environment says that it is the dead attempt's."""
+    if not pid:
+        return None
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE or process.environ().get(RUN_MARK) != str(dead.path):
+            return None
+    except (psutil.Error, OSError):
+        return None
+    return process

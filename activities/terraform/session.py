@@ -1,0 +1,217 @@
+"""One verb at work: the run directory, the Terraform to use, and what every process of it has in common."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from activities.terraform import command, modules
+from activities.terraform.binary import Tool
+from activities.terraform.diagnostics import lost_providers, to_error
+from activities.terraform.environment import tool_environment
+from activities.terraform.process import PATIENT, Exit, Graces, Run, capture
+from activities.terraform.pulse import Pulse, Stop
+from activities.terraform.section import TerraformSection
+from activities.terraform.stream import Transcript
+from activities.terraform.workspace import RunDirectory
+from bondstone.errors import BondError
+from bondstone.executor import StepContext
+
+RUN_MARK = "BONDSTONE_RUN"
+"""Environment variable by which the processes of a dead attempt are known again."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Session:
+    """What the verbs share while one of them runs."""
+
+    context: StepContext
+    tool: Tool
+    run: RunDirectory
+    pulse: Pulse
+    stop: Stop
+    slots: asyncio.Semaphore
+    data: Path = field(default_factory=Path)
+    _left: bool = False
+
+    @property
+    def section(self) -> TerraformSection:
+        """The rendered section of the step."""
+        section: TerraformSection = self.context.section
+        return section
+
+    @property
+    def work(self) -> Path:
+        """The worker's scratch directory."""
+        return self.context.settings.work_dir.absolute()
+
+    @property
+    def where(self) -> str:
+        """The service and the step, for errors."""
+        return f"{self.context.service} step {self.context.step}"
+
+    async def prepare(self) -> None:
+        """Have the module ready to be planned and applied, by `init` if nobody on this host has done it yet."""
+        self.data = await modules.prepare(
+            self.work,
+            self.run,
+            tool=self.tool,
+            revision=self.context.revision_digest,
+            module=self.section.module,
+            init=self._init,
+        )
+
+    async def execute(
+        self,
+        verb: str,
+        arguments: list[str],
+        *,
+        on_tick: Callable[[], None] = lambda: None,
+        stop: Callable[[], Graces | None] | None = None,
+    ) -> tuple[Exit, Transcript]:
+        """Run Terraform in the run directory, its words going to the step's log and its progress to Temporal."""
+        transcript = Transcript()
+
+        def on_line(line: str) -> None:
+            self.log(transcript.read(line))
+            self.pulse.report(transcript.progress)
+
+        async with self.slot():
+            ended = await self._process(
+                verb, arguments, self.environment(), on_line=on_line, on_tick=on_tick, stop=stop
+            )
+        if lost_providers(transcript.errors):
+            modules.forget(
+                self.work, tool=self.tool, revision=self.context.revision_digest, module=self.section.module
+            )
+        return ended, transcript
+
+    async def show(self) -> dict[str, Any]:
+        """The saved plan as Terraform's JSON document."""
+        arguments = self.tool.command(command.show(self.run.plan_file))
+        async with self.slot():
+            code, out, err = await self.stop.unless(capture(arguments, self.run.module, self.environment()))
+        if code != 0:
+            raise self.error("show", [], Exit(code, interrupted=False, complaint=err))
+        document: dict[str, Any] = await asyncio.to_thread(json.loads, out)
+        return document
+
+    def error(self, verb: str, transcript: Transcript | list[Any], ended: Exit) -> BondError:
+        """The typed error for a run that failed."""
+        errors = transcript.errors if isinstance(transcript, Transcript) else []
+        return to_error(
+            errors,
+            verb=verb,
+            module=self.section.module,
+            code=ended.code,
+            complaint=ended.complaint,
+            where=self.where,
+        )
+
+    def log(self, text: str) -> None:
+        """Write to the step's log."""
+        for line in text.splitlines():
+            self.context.log(line)
+
+    def environment(self, *, plugins: Path | None = None, data: Path | None = None) -> dict[str, str]:
+        """The environment of the processes."""
+        found = tool_environment(
+            os.environ, self.context.settings.tool_environment, data=data or self.data, plugins=plugins
+        )
+        return {**found, RUN_MARK: str(self.run.path)}
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """One of the worker's places for a Terraform process."""
+        if self.slots.locked():
+            self.pulse.note("waiting for a free Terraform slot on this worker")
+        await self.stop.unless(self.slots.acquire())
+        try:
+            self.pulse.note("")
+            yield
+        finally:
+            self.slots.release()
+
+    def keep_as_orphan(self) -> Path:
+        """Keep the run directory for a person: another attempt holds the state now."""
+        self._left = True
+        return self.run.orphan(self.work / "orphans")
+
+    def keep_for_recovery(self) -> None:
+        """Keep the run directory for the next attempt on this host, which carries its state on."""
+        self._left = True
+        self.run.abandon()
+
+    def leave(self) -> None:
+        """End the attempt: remove its directory, unless it was kept."""
+        if self._left:
+            return
+        self._left = True
+        if self.context.cleanup:
+            self.run.close()
+        else:
+            self.run.keep()
+
+    def until_stopped(self) -> Graces | None:
+        """Let a process run until the attempt is asked to stop."""
+        return PATIENT if self.stop.requested else None
+
+    def check_stop(self) -> None:
+        """Give up if the attempt was asked to.
+
+        Raises:
+            asyncio.CancelledError: if so.
+        """
+        if self.stop.requested:
+            raise asyncio.CancelledError
+
+    async def _init(self, data: Path, plugins: Path, readonly_lock: bool) -> None:  # noqa: FBT001 - a callback
+        self.pulse.note("preparing the module: terraform init")
+        arguments = command.init(readonly_lock=readonly_lock)
+        environment = self.environment(plugins=plugins, data=data)
+        async with self.slot():
+            ended = await self._process("init", arguments, environment, on_line=self.log)
+        self.check_stop()
+        if ended.code != 0:
+            raise self.error("init", [], ended)
+        self.pulse.note("")
+
+    async def _process(
+        self,
+        verb: str,
+        arguments: list[str],
+        environment: dict[str, str],
+        *,
+        on_line: Callable[[str], None],
+        on_tick: Callable[[], None] = lambda: None,
+        stop: Callable[[], Graces | None] | None = None,
+    ) -> Exit:
+        started = asyncio.get_running_loop().time()
+        ended = await Run(
+            command=self.tool.command(arguments),
+            directory=self.run.module,
+            environment=environment,
+            output=self.run.path / f"{verb}.out",
+            on_line=on_line,
+            on_tick=on_tick,
+            stop=stop or self.until_stopped,
+            on_start=lambda pid: self.run.note(pid=pid),
+        ).to_end()
+        _log.debug(
+            "terraform.ran",
+            verb=verb,
+            code=ended.code,
+            interrupted=ended.interrupted,
+            seconds=round(asyncio.get_running_loop().time() - started, 3),
+        )
+        return ended

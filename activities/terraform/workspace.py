@@ -1,0 +1,277 @@
+"""The directory of one attempt, and those that dead attempts left behind.
+
+    work/runs/TEAM/SERVICE/STEP/ATTEMPT/     0700, one attempt
+        lock                                 held (flock) for as long as the attempt lives
+        attempt.json                         what the next attempt must know if this one dies
+        tree/terraform/database/             the module as links into the unpacked revision; Terraform runs here
+        tree/modules/ -> …                   what lies beside and above the module, as links
+        tfplan, variables.tfvars.json, …
+    work/orphans/                            states that may not be written any more, for a person to look at
+
+An attempt is dead exactly if its lock can be taken: the kernel lets go of it when the process ends, and neither
+process ids nor clocks enter into it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from activities.terraform.state import State, parse_state
+from bondstone.errors import InvalidInput
+from bondstone.model.service import ServiceId
+
+_BACKEND_OVERRIDE = "bondstone_backend_override.tf"
+_NEWBORN_SECONDS = 60
+_SAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """What `attempt.json` holds."""
+
+    attempt: str
+    verb: str
+    base: int = 0
+    """Position in the state log of the state the attempt started from."""
+    pid: int = 0
+    """The last Terraform it started, leader of its own session."""
+    keep: bool = False
+    """Left behind on purpose, for a person."""
+
+
+class RunDirectory:
+    """The directory of one attempt; this process holds its lock until `close` or `abandon`."""
+
+    def __init__(self, path: Path, lock: int, record: AttemptRecord, module: str) -> None:
+        self.path = path
+        self.record = record
+        self._lock = lock
+        self._module = module
+
+    @classmethod
+    def create(
+        cls, work: Path, service: ServiceId, step: str, *, attempt: str, verb: str, bundle: Path, module: str
+    ) -> RunDirectory:
+        """Make the directory of a new attempt, with the module linked into it.
+
+        Raises:
+            InvalidInput: when the module's path leads out of the promise or to no directory.
+        """
+        path = step_directory(work, service, step) / f"{_plain(attempt)}.{verb}"
+        path.mkdir(parents=True, mode=0o700)
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run = cls(path, lock, AttemptRecord(attempt, verb), module)
+        try:
+            run.note()
+            link_module(bundle, module, path / "tree")
+            (run.module / _BACKEND_OVERRIDE).write_text('terraform {\n  backend "local" {}\n}\n')
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    @property
+    def module(self) -> Path:
+        """Where Terraform runs."""
+        return self.path / "tree" / self._module
+
+    @property
+    def plan_file(self) -> Path:
+        """The saved plan."""
+        return self.path / "tfplan"
+
+    @property
+    def state_file(self) -> Path:
+        """The state as Terraform writes it."""
+        return self.module / "terraform.tfstate"
+
+    def note(self, *, base: int | None = None, pid: int | None = None, keep: bool | None = None) -> None:
+        """Write down what the next attempt must know, before it can matter."""
+        now = self.record
+        self.record = replace(
+            now,
+            base=now.base if base is None else base,
+            pid=now.pid if pid is None else pid,
+            keep=now.keep if keep is None else keep,
+        )
+        write_private(
+            self.path / "attempt.json", json.dumps({**asdict(self.record), "module": self._module}).encode()
+        )
+
+    def write_variables(self, variables: dict[str, object]) -> Path:
+        """Write the values of the module's variables; `drop_variables` removes them."""
+        file = self.path / "variables.tfvars.json"
+        write_private(file, json.dumps(variables).encode())
+        return file
+
+    def drop_variables(self) -> None:
+        """Remove the values of the variables, secrets among them."""
+        (self.path / "variables.tfvars.json").unlink(missing_ok=True)
+
+    def write_state(self, raw: bytes | None) -> None:
+        """Put the state there that Terraform shall start from."""
+        if raw is not None:
+            write_private(self.state_file, raw)
+
+    def newest_state(self) -> State | None:
+        """The newest whole state in the directory, also one that Terraform could not write to its usual place."""
+        states = [
+            state
+            for name in ("terraform.tfstate", "errored.tfstate")
+            if (state := parse_state(_read(self.module / name))) is not None
+        ]
+        return max(states, key=lambda state: state.serial, default=None)
+
+    def close(self) -> None:
+        """Remove the directory and let go of it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+    def abandon(self) -> None:
+        """Leave the directory as it is: the next attempt on this host will find it."""
+        self.drop_variables()
+        os.close(self._lock)
+
+    def keep(self) -> None:
+        """Leave the directory for a person to look at; the next attempt does not touch it."""
+        self.note(keep=True)
+        self.abandon()
+
+    def orphan(self, orphans: Path) -> Path:
+        """Move it out of the way with its state, for a person to look at."""
+        orphans.mkdir(parents=True, exist_ok=True, mode=0o700)
+        service_step = "_".join(self.path.parts[-4:-1])
+        target = orphans / f"{service_step}_{self.path.name}"
+        self.drop_variables()
+        self.path.rename(target)
+        os.close(self._lock)
+        return target
+
+
+def step_directory(work: Path, service: ServiceId, step: str) -> Path:
+    """Where the attempts of one step of one service live."""
+    return work / "runs" / service.team / service.name / step
+
+
+def dead_runs(work: Path, service: ServiceId, step: str) -> Iterator[RunDirectory]:
+    """The directories that dead attempts left on this host, oldest first; each is locked for the caller."""
+    try:
+        paths = sorted(step_directory(work, service, step).iterdir(), key=lambda path: path.stat().st_mtime)
+    except FileNotFoundError:
+        return
+    for path in paths:
+        if (run := _take_over(path)) is not None:
+            yield run
+
+
+def sweep_plans(work: Path) -> int:
+    """Remove what dead plans left on this host: there is nothing to recover in it, and secrets may be.
+
+    Returns:
+        How many were removed.
+    """
+    removed = 0
+    for path in work.glob("runs/*/*/*/*"):
+        if path.suffix != ".apply" and (run := _take_over(path)) is not None:
+            run.close()
+            removed += 1
+    return removed
+
+
+def link_module(bundle: Path, module: str, tree: Path) -> None:
+    """Lay out a promise for a run: the module as real directories of links, all around it as plain links.
+
+    Real directories because Terraform writes beside the module's files, and because its `fileset` does not
+    follow links to directories; what is around it because a module may say `../shared`.
+
+    Raises:
+        InvalidInput: when the module's path leads out of the promise or to no directory.
+    """
+    if not (bundle / module_path(module)).is_dir():
+        raise InvalidInput(f"the promise has no module directory {module!r}")
+    here, there = bundle, tree
+    there.mkdir(mode=0o700)
+    for part in module_path(module).parts:
+        for entry in here.iterdir():
+            if entry.name != part:
+                (there / entry.name).symlink_to(entry)
+        here, there = here / part, there / part
+        there.mkdir(mode=0o700)
+    _link_tree(here, there)
+
+
+def module_path(module: str) -> PurePosixPath:
+    """The path of a module inside the promise.
+
+    Raises:
+        InvalidInput: when it leads out of the promise.
+    """
+    path = PurePosixPath(module)
+    if path.is_absolute() or ".." in path.parts or "\\" in module:
+        raise InvalidInput(f"the module path {module!r} must be relative to the promise and stay inside it")
+    return path
+
+
+def write_private(file: Path, data: bytes) -> None:
+    """Write a file that only this user can read, whole or not at all."""
+    temporary = file.with_name(f".{file.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as writer:
+        writer.write(data)
+    temporary.replace(file)
+
+
+def _link_tree(here: Path, there: Path) -> None:
+    for entry in os.scandir(here):
+        if entry.is_dir(follow_symlinks=False):
+            (there / entry.name).mkdir(mode=0o700)
+            _link_tree(Path(entry.path), there / entry.name)
+        elif entry.name not in {"terraform.tfstate", "errored.tfstate"}:
+            (there / entry.name).symlink_to(entry.path)
+
+
+def _take_over(path: Path) -> RunDirectory | None:
+    try:
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None  # being made or being removed this very moment
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        content = json.loads((path / "attempt.json").read_bytes())
+        module = str(content.pop("module"))
+        record = AttemptRecord(**content)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    except (OSError, ValueError, TypeError, KeyError):
+        # it died before it had written its first word and has started nothing, or is about to write it
+        if time.time() - path.stat().st_mtime > _NEWBORN_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+        return None
+    if record.keep:
+        os.close(lock)
+        return None
+    return RunDirectory(path, lock, record, module)
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
+
+
+def _plain(attempt: str) -> str:
+    digest = hashlib.sha256(attempt.encode()).hexdigest()[:8]
+    return f"{_SAFE.sub('-', attempt)[-60:]}-{digest}"
