@@ -8,8 +8,10 @@ from bondstone.model.service import ServiceId
 from bondstone.settings import Settings
 from bondstone.store.crypto import KeyRing
 from bondstone.store.ledger import Ledger
+from bondstone.store.logs import Logs
 from bondstone.store.objects import Objects
 from bondstone.store.plans import Plans
+from bondstone.store.revisions import Revisions
 from bondstone.store.sealed import SealedObjects
 from bondstone.store.secrets import Secrets
 from bondstone.store.statelog import StateLog
@@ -29,6 +31,8 @@ class Store:
         self.secrets = Secrets(self.sealed)
         self.plans = Plans(self.sealed)
         self.ledger = Ledger(objects)
+        self.logs = Logs(self.sealed)
+        self.revisions = Revisions(objects)
 
     @classmethod
     async def open(cls, settings: Settings, *, create_keys: bool = False) -> Store:
