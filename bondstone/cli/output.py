@@ -91,7 +91,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
     cells = [[cell(value) for value in row] for row in rows]
     if not cells:
         note(empty)
-    elif _is_terminal(sys.stdout):
+    elif is_terminal(sys.stdout):
         _rich_table(headers, cells)
     else:
         titles = [header.upper() for header in headers]
@@ -107,7 +107,7 @@ def fields(pairs: Mapping[str, object]) -> None:
     shown = {name: cell(value) for name, value in pairs.items() if value not in (None, "", (), [], {})}
     width = max(map(len, shown), default=0) + 1
     for name, text in shown.items():
-        label = typer.style(f"{name}:", bold=True) if _is_terminal(sys.stdout) else f"{name}:"
+        label = typer.style(f"{name}:", bold=True) if is_terminal(sys.stdout) else f"{name}:"
         _write(f"{label}{' ' * (width - len(name))}{text}")
     sys.stdout.flush()
 
@@ -174,7 +174,7 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
 
     A spinner on a terminal (on standard error, gone afterwards); nothing otherwise: say what matters with `note`.
     """
-    if not _is_terminal(sys.stderr):
+    if not is_terminal(sys.stderr):
         yield lambda _text: None
         return
     from rich.console import Console  # noqa: PLC0415 - only on a terminal
@@ -209,7 +209,7 @@ def print_error(info: ErrorInfo, output: OutputFormat) -> None:
     """Print an error to standard error in the one format there is."""
     sys.stdout.flush()
     if output is OutputFormat.TABLE:
-        text = error_text(info, color=_is_terminal(sys.stderr))
+        text = error_text(info, color=is_terminal(sys.stderr))
     else:
         error = {key: item for key, item in info.model_dump().items() if key != "problems" or item}
         document = plain({"error": error})
@@ -254,7 +254,8 @@ def _scalar(value: object) -> str | int | float | bool | None:
     return str(value)
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO) -> bool:
+    """Whether colours and live displays are wanted there."""
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
