@@ -17,6 +17,24 @@ from temporalio.client import Client
 from bondstone import names
 from bondstone.temporal import DATA_CONVERTER
 
+FAST_SERVER = {"history.continueAsNewMinInterval": '"0s"', "history.workflowIdReuseMinimalInterval": '"0s"'}
+"""The server slows down what continues as new within a second; a service does, when its tools are instant."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave without finalizing the interpreter: threads of native libraries may crash it then."""
+    status = getattr(config, "bond_exit_status", None)
+    if status is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remember how the run ended, see `pytest_unconfigure`."""
+    session.config.bond_exit_status = int(exitstatus)  # type: ignore[attr-defined]
+
 
 def free_port() -> int:
     """A TCP port that nobody listens on right now."""
@@ -41,6 +59,8 @@ def temporal_address() -> Iterator[str]:
     port = free_port()
     command = [binary("temporal"), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
     command += ["--log-level", "error"]
+    for name, value in FAST_SERVER.items():
+        command += ["--dynamic-config-value", f"{name}={value}"]
     for name, kind in names.SEARCH_ATTRIBUTES.items():
         command += ["--search-attribute", f"{name}={kind}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))

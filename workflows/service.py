@@ -64,7 +64,7 @@ class Service:
     async def run(self, state: ServiceState) -> ServiceState:
         """Live until decommissioned; the last state is the result."""
         del state  # taken by __init__, which updates that arrive with the start need
-        self._show()
+        workflow.set_current_details(details.service(self._state))
         if not await self._work():
             return await self._never_was()
         pending = self._state.queue[0] if self._state.queue else None
@@ -219,7 +219,8 @@ class Service:
             grown = workflow.info().is_continue_as_new_suggested()
             return bool(self._state.queue) or (handled and (refused or grown))
 
-        within = None if admission.exists(self._state) else FIRST_REQUEST_WITHIN
+        asked = admission.exists(self._state) or not workflow.all_handlers_finished()
+        within = None if asked else FIRST_REQUEST_WITHIN
         try:
             await workflow.wait_condition(something, timeout=within)
         except TimeoutError:
