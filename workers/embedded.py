@@ -28,9 +28,8 @@ from bondstone.cli.output import emit, note, print_error, requested_format
 from bondstone.cli.up import print_summary
 from bondstone.errors import StoreUnavailable, Unreachable
 from bondstone.names import SEARCH_ATTRIBUTES
-from bondstone.platform import LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
+from bondstone.platform import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
 from bondstone.settings import Settings, default_data_dir
-from bondstone.store.crypto import KeyRing
 from workers import preflight
 from workers.child import Child, Command
 
@@ -60,6 +59,9 @@ DYNAMIC_CONFIG: Final = {
     "matching.persistenceMaxQPS": 20000,
     "history.rps": 20000,
     "history.persistenceMaxQPS": 20000,
+    # A service continues as new after each operation; one of instant tools would be made to wait a second.
+    "history.continueAsNewMinInterval": '"0s"',
+    "history.workflowIdReuseMinimalInterval": '"0s"',
 }
 
 log = structlog.get_logger(__name__)
@@ -84,7 +86,8 @@ def main(arguments: Sequence[str]) -> int:
             return asyncio.run(Supervisor(data, options.port).run(healthy))
         except Exception as error:  # noqa: BLE001 - said in words, in full in a file
             info, exit_code = explain(error)
-            log.error("failed", code=info.code, message=info.message)  # noqa: TRY400 - said in words
+            if structlog.is_configured():  # else nothing has a log yet, and standard output is not one
+                log.error("failed", code=info.code, message=info.message)  # noqa: TRY400 - said in words
             print_error(info, output)
             tell({"error": info.model_dump(mode="json")})
             return exit_code
@@ -102,12 +105,17 @@ def temporal_command(binary: Path, data: Path, port: int, ui_port: int) -> Comma
     return Command("temporal", tuple(arguments), _clean_environment(), port=port)
 
 
-def worker_commands(settings: Settings) -> list[Command]:
-    """The workers: control workers by the number of cores, one executor worker."""
+def worker_commands(settings: Settings, *, new: bool) -> list[Command]:
+    """The workers: control workers by the number of cores, one executor worker.
+
+    Those of a new platform make its key ring, whoever comes first.
+    """
     services = settings.data / SERVICES_DIR
     tools = tuple(dict.fromkeys((*settings.tool_environment, SERVICES_VARIABLE)))
     given = settings.model_copy(update={"tool_environment": tools}).as_environment()
     environment = {**_clean_environment(), **given, SERVICES_VARIABLE: str(services)}
+    if new:
+        environment[CREATE_KEYS] = "1"
     count = max(1, min(MAX_CONTROL_WORKERS, (os.cpu_count() or 1) // 2))
     names = ["control", *(f"control-{number}" for number in range(2, count + 1))]
     modules = [*((name, "workers.control") for name in names), ("executor", "workers.executor")]
@@ -184,11 +192,11 @@ class Supervisor:
         file = (self._data / LOG_DIR / f"{SUPERVISOR}.log").open("a", encoding="utf-8")
         logs.configure(settings, stream=file, process=SUPERVISOR)
         preflight.check_keys(self._data / DATABASE, settings.key_file)
-        KeyRing.load_or_create(settings.key_file)
+        new = not (self._data / DATABASE).exists()
         for name in left:
             log.warning("a process of an earlier run was still there", name=name)
             note(f"ended what an earlier run had left: {name}")
-        return settings, [temporal_command(binary, self._data, port, ui_port), *worker_commands(settings)]
+        return settings, [temporal_command(binary, self._data, port, ui_port), *worker_commands(settings, new=new)]
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
