@@ -94,10 +94,12 @@ class Scope:
         types: Dotted name to type: `string`, `int`, `double`, `bool`, `dyn`, `list<string>`,
             `map<string, dyn>`; `object` for a map whose members are all declared too; a `?` at the end where the
             value may be null.
+        refused: Dotted names that exist elsewhere, each with what to do about it here.
     """
 
-    def __init__(self, types: Mapping[str, str]) -> None:
+    def __init__(self, types: Mapping[str, str], refused: Mapping[str, str] | None = None) -> None:
         self.types = dict(types)
+        self.refused = dict(refused or {})
         self._roots = {name.partition(".")[0] for name in self.types} | set(ROOTS)
         self._env: Any = None
 
@@ -124,6 +126,8 @@ class Scope:
         line, column = _place(expression, chain.start)
         bound = _bound(chain.names, self.types)
         if bound is None:
+            if (refused := _bound(chain.names, self.refused)) is not None:
+                return Fault(f"`{chain.path}` cannot be used here", line, column, self.refused[refused])
             whole = any(name.startswith(f"{chain.path}.") for name in self.types)
             if whole:
                 return Fault(

@@ -39,7 +39,7 @@ def to_promise(document: Document) -> tuple[Promise | None, list[Problem]]:
         return None, list(document.problems)
     if not isinstance(document.data, dict):
         return None, [document.problem((), "a promise is a mapping with apiVersion, kind, metadata and spec")]
-    problems, data = _split_steps(document)
+    problems, data = split_steps(document)
     try:
         promise = Promise.model_validate(data)
     except ValidationError as error:
@@ -55,7 +55,7 @@ def _finished(document: Document) -> Promise:
     return promise
 
 
-def _split_steps(document: Document) -> tuple[list[Problem], Any]:
+def split_steps(document: Document) -> tuple[list[Problem], Any]:
     """Bring each step's executor section under `executor` and `section`, saying which have none or several."""
     spec = document.data.get("spec")
     steps = spec.get("steps") if isinstance(spec, dict) else None
