@@ -29,6 +29,8 @@ SUPERVISOR = "supervisor"
 READY_FD = "BOND_READY_FD"
 """Environment variable: the descriptor on which a started process tells who started it, one JSON object a line,
 `{"ready": true}` or `{"error": {...}}`, and perhaps `{"versions": {...}}` later."""
+CREATE_KEYS = "BOND_CREATE_KEYS"
+"""Environment variable: the started worker belongs to a new platform and makes its key ring if need be."""
 
 
 class Process(BaseModel):

@@ -45,12 +45,14 @@ class Command:
         name: What people and the log file call it.
         arguments: The command line.
         environment: All of its environment.
+        private: The files it makes are for this user alone.
         port: A process that says nothing is ready when it listens here; without it, when it says so on `READY_FD`.
     """
 
     name: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    private: bool = False
     port: int | None = None
 
 
@@ -159,6 +161,7 @@ class Child:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
+                    umask=0o077 if self.command.private else -1,
                     pass_fds=() if self.command.port else (writer,),
                     preexec_fn=_die_with(os.getpid()),
                 )

@@ -28,7 +28,7 @@ from temporalio.worker import Worker
 from bondstone import logs
 from bondstone.cli.output import OutputFormat, print_error
 from bondstone.errors import BondError, Unreachable
-from bondstone.platform import ready_pipe
+from bondstone.platform import CREATE_KEYS, ready_pipe
 from bondstone.settings import Settings
 from bondstone.store import Store
 from bondstone.temporal import connect, ensure_search_attributes, pollers
@@ -128,7 +128,7 @@ async def _serve(name: str, settings: Settings, build: Build) -> int:
     client = await connect_when_up(settings, stop)
     if client is None:
         return 0
-    store = await Store.open(settings)
+    store = await Store.open(settings, create_keys=CREATE_KEYS in os.environ)
     serving = await build(client, store, settings)
     running = [asyncio.create_task(worker.run()) for worker in serving.workers]
     ready = asyncio.create_task(_announce(name, client, serving))
