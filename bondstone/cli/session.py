@@ -1,0 +1,41 @@
+"""A command's connection to the platform. Imported modules are heavy, so nothing here imports them before use."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from bondstone.cli import context
+
+if TYPE_CHECKING:
+    from bondstone.client import Bondstone
+
+T = TypeVar("T")
+
+ServiceArgument = Annotated[str, typer.Argument(metavar="TEAM/NAME", help="the service", show_default=False)]
+OperationArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="the operation, as in payments/orders-db/op/7", show_default=False)
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why, for the record")]
+RequestId = Annotated[
+    str, typer.Option("--request-id", metavar="ID", help="the same id again answers with the same operation")
+]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="watch it until it has ended")]
+
+
+def with_platform(work: Callable[[Bondstone], Awaitable[T]]) -> T:
+    """Connect, do one thing, and leave.
+
+    Raises:
+        BondError: whatever the platform says, and `Unreachable` when it does not.
+    """
+
+    async def main() -> T:
+        from bondstone.client import Bondstone  # noqa: PLC0415 - a second of imports that --help must not pay
+
+        async with Bondstone.connect(context.settings(), by=context.actor()) as bond:
+            return await work(bond)
+
+    return context.run(main())
