@@ -11,6 +11,7 @@ from bondstone.store.ledger import Ledger
 from bondstone.store.logs import Logs
 from bondstone.store.objects import Objects
 from bondstone.store.plans import Plans
+from bondstone.store.policies import PolicySets
 from bondstone.store.revisions import Revisions
 from bondstone.store.sealed import SealedObjects
 from bondstone.store.secrets import Secrets
@@ -33,6 +34,7 @@ class Store:
         self.ledger = Ledger(objects)
         self.logs = Logs(self.sealed)
         self.revisions = Revisions(objects)
+        self.policies = PolicySets(objects)
 
     @classmethod
     async def open(cls, settings: Settings, *, create_keys: bool = False) -> Store:

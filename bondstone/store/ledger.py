@@ -9,10 +9,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from bondstone.canonical import canonical, digest
 from bondstone.errors import AlreadyExists, ObjectCorrupt
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.service import ServiceId
-from bondstone.store.canonical import canonical, digest
 from bondstone.store.objects import Objects, segment
 
 _READS_AT_ONCE: Final = 16

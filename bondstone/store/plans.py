@@ -6,11 +6,11 @@ import asyncio
 import json
 from typing import Any
 
+from bondstone.canonical import digest
 from bondstone.errors import ObjectCorrupt
 from bondstone.executor import Planned
 from bondstone.model.plan import Change, ChangeCounts, PlanRef
 from bondstone.model.service import ServiceId
-from bondstone.store.canonical import digest
 from bondstone.store.objects import segment
 from bondstone.store.sealed import SealedObjects
 

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from bondstone.canonical import canonical
 from bondstone.errors import InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
 from bondstone.model.secret import SecretRef
 from bondstone.model.service import ServiceId
-from bondstone.store.canonical import canonical
 from bondstone.store.objects import segment
 from bondstone.store.sealed import SealedObjects
 

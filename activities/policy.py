@@ -1,0 +1,66 @@
+"""The activity that asks the policies about a plan before it is applied."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import activity
+
+from activities.failures import speaks_failures
+from activities.rendering import REVISIONS_DIR, known_secrets, reveal_all
+from bondstone import names
+from bondstone.model.plan import Decision
+from bondstone.model.service import RevisionRef
+from bondstone.model.step import PolicyCall
+from bondstone.policy import Module, document, evaluate
+from bondstone.policy.approvals import approvals
+from bondstone.policy.sensitive import sensitive_values
+from bondstone.promise.policies import policy_modules
+from bondstone.settings import Settings
+from bondstone.store import Store
+
+
+class PolicyActivities:
+    """What the control worker does with policies.
+
+    Args:
+        store: Where revisions, plans and policy sets are.
+        settings: Names the work directory that revisions are unpacked in.
+    """
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._modules: dict[str, list[Module]] = {}
+
+    @activity.defn(name=names.POLICY_CHECK)
+    @speaks_failures
+    async def check(self, call: PolicyCall) -> Decision:
+        """Decide about one plan: the organisation's policies in force, the promise's own, its approval rules."""
+        promise, organisation, own, plan, changes = await asyncio.gather(
+            self._store.revisions.promise(call.revision),
+            self._store.policies.current(),
+            self._promise_modules(call.revision),
+            self._store.plans.document(call.plan),
+            self._store.plans.changes(call.plan),
+        )
+        outputs = [output.values for output in call.outputs.values()]
+        revealed = await reveal_all(self._store, call.service, (call.inputs, call.before_inputs, *outputs))
+        secrets = known_secrets([*revealed.values(), *sensitive_values(plan)])
+        modules = [*(organisation.modules() if organisation else ()), *own]
+        executor = next((step.executor for step in promise.spec.steps if step.id == call.step), "")
+        # An empty plan changes nothing that people could be asked about.
+        further = () if call.plan.empty else tuple(approvals(promise, call, changes))
+        return await asyncio.to_thread(
+            evaluate, modules, document(call, plan, changes, executor), secrets=secrets, further=further
+        )
+
+    async def _promise_modules(self, revision: RevisionRef) -> list[Module]:
+        if revision.digest not in self._modules:
+            promise = await self._store.revisions.promise(revision)
+            found: list[Module] = []
+            if promise.spec.policies:
+                bundle = await self._store.revisions.materialise(revision, self._settings.work_dir / REVISIONS_DIR)
+                found = await asyncio.to_thread(policy_modules, promise, bundle)
+            self._modules[revision.digest] = found
+        return self._modules[revision.digest]
