@@ -16,6 +16,7 @@ from bondstone.model.step import OutputsCall, ServiceOutputs
 from bondstone.promise.resolve import resolve
 from bondstone.promise.variables import variables_for
 from bondstone.store import Store
+from bondstone.store.ledger import record_digest
 
 
 class PromiseActivities:
@@ -54,11 +55,11 @@ class PromiseActivities:
             resolved = resolved.model_copy(update={"warnings": (*resolved.warnings, warning)})
         if not call.first:
             return Resolution(resolved=resolved)
-        last = await self._store.ledger.last(call.service)
-        if last is None:
-            return Resolution(resolved=resolved)
+        history = await self._store.ledger.history(call.service)
         return Resolution(
-            resolved=resolved, last_number=last.record.operation or 0, ledger_digest=last.entry.digest
+            resolved=resolved,
+            last_number=max((record.operation or 0 for record in history), default=0),
+            ledger_digest=record_digest(history[-1]) if history else "",
         )
 
     @activity.defn(name=names.PROMISE_OUTPUTS)

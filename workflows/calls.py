@@ -12,7 +12,8 @@ from bondstone import names
 from bondstone.model.service import StepSpec
 
 HEARTBEAT_TIMEOUT: Final = timedelta(seconds=30)
-CONTROL_TIMEOUT: Final = timedelta(seconds=60)
+CONTROL_TIMEOUT: Final = timedelta(seconds=30)
+"""How long a control activity is waited for when its worker has died."""
 
 TOOL_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1), maximum_attempts=30
@@ -38,6 +39,7 @@ async def control(
     summary: str = "",
     retries: RetryPolicy = CONTROL_RETRIES,
     within: timedelta = CONTROL_TIMEOUT,
+    heartbeat: timedelta | None = None,
 ) -> _T:
     """Run a control activity and return its result."""
     answer: _T = await workflow.execute_activity(
@@ -46,6 +48,7 @@ async def control(
         result_type=result,
         task_queue=names.CONTROL_QUEUE,
         start_to_close_timeout=within,
+        heartbeat_timeout=heartbeat,
         retry_policy=retries,
         summary=summary or None,
     )

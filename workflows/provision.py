@@ -82,7 +82,12 @@ class Provision:
             return Health.UNKNOWN, None
         call = HealthCall(**dict(self._call()), service_outputs=outputs.outputs)
         report = await calls.control(
-            names.HEALTH_PROBE, call, HealthReport, summary="health", within=HEALTH_TIMEOUT
+            names.HEALTH_PROBE,
+            call,
+            HealthReport,
+            summary="health",
+            within=HEALTH_TIMEOUT,
+            heartbeat=calls.HEARTBEAT_TIMEOUT,
         )
         if report.health is Health.HEALTHY:
             return report.health, None
