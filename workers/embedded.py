@@ -102,7 +102,7 @@ def temporal_command(binary: Path, data: Path, port: int, ui_port: int) -> Comma
         arguments += ["--search-attribute", f"{name}={kind}"]
     for name, value in DYNAMIC_CONFIG.items():
         arguments += ["--dynamic-config-value", f"{name}={value}"]
-    return Command("temporal", tuple(arguments), _clean_environment(), private=True, port=port)
+    return Command(preflight.TEMPORAL, tuple(arguments), _clean_environment(), private=True, port=port)
 
 
 def worker_commands(settings: Settings, *, new: bool) -> list[Command]:

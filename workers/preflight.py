@@ -24,8 +24,11 @@ UI_PORT_OFFSET: Final = 1000
 LOOPBACK: Final = "127.0.0.1"
 MAX_PORT: Final = 65535
 
+TEMPORAL: Final = "temporal"
+"""Name of the server's process."""
+
 ORPHAN_SECONDS: Final = 5.0
-"""How long what a killed supervisor left behind may take to end before it is killed too."""
+"""How long a killed process may take to be gone."""
 
 
 def check_directory(data: Path) -> None:
@@ -122,25 +125,19 @@ def find_temporal() -> Path:
 def end_orphans(left: Iterable[Process]) -> list[str]:
     """End what a killed supervisor left behind, so that it does not hold ports; names what it found.
 
-    Workers are only told to stop and may drain: they hold nothing that the next platform needs.
+    Temporal is killed, which its database is made for: it would take seconds to end by itself. Workers are only told
+    to stop and may drain: they hold nothing that the next platform needs.
     """
     alive = [process for process in left if process.alive]
     for process in alive:
         with contextlib.suppress(psutil.Error):
-            psutil.Process(process.pid).terminate()
-    for process in alive:
-        if process.name == "temporal":
-            with contextlib.suppress(psutil.Error):
-                _end(psutil.Process(process.pid))
+            found = psutil.Process(process.pid)
+            if process.name == TEMPORAL:
+                found.kill()
+                found.wait(ORPHAN_SECONDS)
+            else:
+                found.terminate()
     return [f"{process.name} (process {process.pid})" for process in alive]
-
-
-def _end(process: psutil.Process) -> None:
-    try:
-        process.wait(ORPHAN_SECONDS)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(ORPHAN_SECONDS)
 
 
 def _is_free(port: int) -> bool:

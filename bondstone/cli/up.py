@@ -267,9 +267,22 @@ async def _queues(settings: Settings, pools: tuple[str, ...]) -> tuple[list[dict
     rows = []
     for queue, pool in ((CONTROL_QUEUE, None), *((pool_queue(pool), pool) for pool in pools)):
         seen = await pollers(client, queue, workflows=pool is None)
-        identities = sorted({poller.identity for poller in seen if poller.last_seen > fresh})
+        identities = sorted(
+            {poller.identity for poller in seen if poller.last_seen > fresh and not _is_gone(poller.identity)}
+        )
         rows.append({"queue": queue, "pool": pool, "workers": len(identities), "identities": identities})
     return rows, None
+
+
+def _is_gone(identity: str) -> bool:
+    """Whether a worker was on this machine (`control@host:pid`) and is not any more; Temporal notices later."""
+    import socket  # noqa: PLC0415 - only for status
+
+    import psutil  # noqa: PLC0415 - only for status
+
+    _, _, place = identity.rpartition("@")
+    host, _, pid = place.rpartition(":")
+    return host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
 
 
 def _print_status(view: dict[str, Any]) -> None:
