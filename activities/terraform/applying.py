@@ -10,12 +10,14 @@ import structlog
 
 from activities.terraform import command
 from activities.terraform.artefact import unpack
+from activities.terraform.masking import state_secrets
 from activities.terraform.process import HURRIED, PATIENT, Exit, Graces
 from activities.terraform.recovery import dead_attempts, recover
 from activities.terraform.session import Session
 from activities.terraform.state import State, parse_state
 from activities.terraform.stream import Transcript
 from activities.terraform.uploader import Uploader
+from activities.terraform.workspace import write_private
 from bondstone.errors import Fenced, PlanStale, StoreError
 from bondstone.executor import Outcome
 
@@ -71,7 +73,7 @@ async def _apply(session: Session, claim: Claim, state: State | None, saved: byt
     run = session.run
     run.note(base=position)
     run.write_state(state.raw if state else None)
-    run.plan_file.write_bytes(saved)
+    write_private(run.plan_file, saved)
     await session.prepare()
     uploader = Uploader(run, claim, state)
 
@@ -114,6 +116,8 @@ def _outcome(session: Session, uploader: Uploader, ended: Exit, transcript: Tran
         return Outcome(state.outputs if state else {})
     if uploader.fault is not None:
         raise uploader.fault
+    if (state := session.run.newest_state()) is not None:
+        session.redact.add(state_secrets(state.content))
     raise session.error("apply", transcript, ended)
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from activities.terraform.masking import Redact, mask
 from bondstone.model.plan import Action, Change
-
-MASK = "(sensitive)"
-"""What stands in a change set where Terraform says that the value is sensitive."""
+from bondstone.store.redact import MASK
 
 _ACTIONS: dict[frozenset[str], Action] = {
     frozenset({"create"}): "create",
@@ -24,14 +23,14 @@ _ACTIONS: dict[frozenset[str], Action] = {
 }
 
 
-def planned_changes(document: Mapping[str, Any]) -> list[Change]:
+def planned_changes(document: Mapping[str, Any], redact: Redact) -> list[Change]:
     """The change set of a plan: no-ops and reads dropped, sensitive values masked."""
-    return [change for item in document.get("resource_changes") or () if (change := _change(item))]
+    return [change for item in document.get("resource_changes") or () if (change := _change(item, redact))]
 
 
-def drifted_changes(document: Mapping[str, Any]) -> list[Change]:
+def drifted_changes(document: Mapping[str, Any], redact: Redact) -> list[Change]:
     """What a refresh-only plan found to differ from what was last applied."""
-    return [change for item in document.get("resource_drift") or () if (change := _change(item))]
+    return [change for item in document.get("resource_drift") or () if (change := _change(item, redact))]
 
 
 def is_empty(document: Mapping[str, Any]) -> bool:
@@ -44,19 +43,7 @@ def is_empty(document: Mapping[str, Any]) -> bool:
     return all(change.get("actions") == ["no-op"] for change in outputs)
 
 
-def mask(value: Any, sensitive: Any) -> Any:
-    """The value with everything that Terraform's parallel tree marks as sensitive replaced by `MASK`."""
-    if sensitive is True:
-        return MASK
-    if isinstance(value, dict) and isinstance(sensitive, dict):
-        return {key: mask(item, sensitive.get(key)) for key, item in value.items()}
-    if isinstance(value, list) and isinstance(sensitive, list):
-        marks = [*sensitive, *[None] * (len(value) - len(sensitive))]
-        return [mask(item, mark) for item, mark in zip(value, marks, strict=False)]
-    return value
-
-
-def _change(item: Mapping[str, Any]) -> Change | None:
+def _change(item: Mapping[str, Any], redact: Redact) -> Change | None:
     change = item.get("change") or {}
     action = _ACTIONS.get(frozenset(change.get("actions") or ()))
     if action is None or item.get("mode") == "data":
@@ -65,18 +52,18 @@ def _change(item: Mapping[str, Any]) -> Change | None:
         address=str(item.get("address", "")),
         action=action,
         type=str(item.get("type", "")),
-        before=_attributes(change.get("before"), change.get("before_sensitive")),
-        after=_attributes(change.get("after"), change.get("after_sensitive")),
+        before=_attributes(change.get("before"), change.get("before_sensitive"), redact),
+        after=_attributes(change.get("after"), change.get("after_sensitive"), redact),
         unknown=tuple(_paths(change.get("after_unknown"))),
     )
 
 
-def _attributes(value: Any, sensitive: Any) -> dict[str, Any] | None:
+def _attributes(value: Any, sensitive: Any, redact: Redact) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         return None
     if sensitive is True:
         return dict.fromkeys(value, MASK)
-    masked: dict[str, Any] = mask(value, sensitive)
+    masked: dict[str, Any] = mask(value, sensitive, redact)
     return masked
 
 

@@ -7,18 +7,19 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-import psutil
-
-from activities.terraform import applying, planning
-from activities.terraform.binary import Tool, find_tool
-from activities.terraform.pulse import Pulse, Stop, to_its_end
 from activities.terraform.section import TerraformSection
-from activities.terraform.session import Session
-from activities.terraform.workspace import RunDirectory, sweep_plans
 from bondstone.executor import Drifted, Outcome, Planned, SectionReport, StepContext
 from bondstone.settings import Settings
+
+if TYPE_CHECKING:
+    from activities.terraform.pulse import Stop
+    from activities.terraform.session import Session
+
+# Commands that only want to know which executors there are load this module: what does the work is imported by
+# the first call that needs it.
+# ruff: noqa: PLC0415
 
 T = TypeVar("T")
 
@@ -34,18 +35,25 @@ class TerraformExecutor:
 
     def __init__(self) -> None:
         self._slots: asyncio.Semaphore | None = None
-        self._labels: dict[Tool, str] = {}
+        self._labels: dict[str, str] = {}
         self._swept: set[Path] = set()
 
     def check(self, section: TerraformSection, promise: Path) -> SectionReport:
         """Look at the section and its module, at publish; runs nothing."""
-        from activities.terraform.inspect import report  # noqa: PLC0415 - the HCL parser takes half a second
+        from activities.terraform.inspect import report
 
         return report(section, promise)
 
     async def plan(self, context: StepContext) -> Planned:
         """Plan against the newest state; exactly `terraform plan` and `terraform show` are run."""
-        return await self._work(context, "plan", self._plan)
+        from activities.terraform import planning
+
+        async def work(session: Session) -> Planned:
+            planned = await planning.plan(session)
+            self._labels[session.tool.path] = planned.tool
+            return planned
+
+        return await self._work(context, "plan", work)
 
     async def apply(self, context: StepContext, artefact: bytes, position: int) -> Outcome:
         """Apply exactly that plan; exactly `terraform apply` is run.
@@ -56,25 +64,28 @@ class TerraformExecutor:
             ToolFailed: when Terraform failed; what it made is in the state log.
             ToolUnavailable: when it looks temporary.
         """
+        from activities.terraform import applying
+
         return await self._work(context, "apply", lambda session: applying.apply(session, artefact, position))
 
     async def plan_destroy(self, context: StepContext) -> Planned:
-        """Plan to take everything down."""
-        return await self._work(context, "plan_destroy", self._plan_destroy)
+        """Plan to take everything down; nothing is run where there is nothing."""
+        from activities.terraform import planning
+
+        async def work(session: Session) -> Planned:
+            return await planning.plan_destroy(session, self._labels.get(session.tool.path, "terraform"))
+
+        return await self._work(context, "plan_destroy", work)
 
     async def detect_drift(self, context: StepContext) -> Drifted:
         """Compare reality with what was last applied, by a refresh-only plan."""
+        from activities.terraform import planning
+
         return await self._work(context, "detect_drift", planning.detect_drift)
 
-    async def _plan(self, session: Session) -> Planned:
-        planned = await planning.plan(session)
-        self._labels[session.tool] = planned.tool
-        return planned
-
-    async def _plan_destroy(self, session: Session) -> Planned:
-        return await planning.plan_destroy(session, self._labels.get(session.tool, "terraform"))
-
     async def _work(self, context: StepContext, verb: str, work: Callable[[Session], Awaitable[T]]) -> T:
+        from activities.terraform.pulse import to_its_end
+
         async def whole(stop: Stop) -> T:
             async with self._session(context, verb, stop) as session:
                 return await work(session)
@@ -83,15 +94,16 @@ class TerraformExecutor:
 
     @asynccontextmanager
     async def _session(self, context: StepContext, verb: str, stop: Stop) -> AsyncIterator[Session]:
-        settings = context.settings
-        tool = find_tool(settings)
-        work = settings.work_dir.absolute()
-        if work not in self._swept:
-            self._swept.add(work)
-            work.mkdir(parents=True, exist_ok=True, mode=0o700)
-            await asyncio.to_thread(sweep_plans, work)
+        from activities.terraform.binary import find_tool
+        from activities.terraform.pulse import Pulse
+        from activities.terraform.session import Session
+        from activities.terraform.workspace import RunDirectory
+        from bondstone.store.redact import Redactor
+
+        tool = find_tool(context.settings)
+        work = await self._work_directory(context.settings)
         if self._slots is None:
-            self._slots = asyncio.Semaphore(effective_slots(settings))
+            self._slots = asyncio.Semaphore(effective_slots(context.settings))
         run = RunDirectory.create(
             work,
             context.service,
@@ -102,15 +114,36 @@ class TerraformExecutor:
             module=context.section.module,
         )
         async with Pulse(context.heartbeat) as pulse:
-            session = Session(context=context, tool=tool, run=run, pulse=pulse, stop=stop, slots=self._slots)
+            session = Session(
+                context=context,
+                tool=tool,
+                run=run,
+                pulse=pulse,
+                stop=stop,
+                slots=self._slots,
+                redact=Redactor(context.secrets),
+            )
             try:
                 yield session
             finally:
                 session.leave()
 
+    async def _work_directory(self, settings: Settings) -> Path:
+        """The scratch directory; when it is first used, what dead plans left in it is removed."""
+        from activities.terraform.workspace import sweep_plans
+
+        work = settings.work_dir.absolute()
+        if work not in self._swept:
+            self._swept.add(work)
+            work.mkdir(parents=True, exist_ok=True, mode=0o700)
+            await asyncio.to_thread(sweep_plans, work)
+        return work
+
 
 def effective_slots(settings: Settings) -> int:
     """How many Terraform processes a worker runs at once: as set, else two a core if memory allows."""
+    import psutil
+
     if settings.terraform_slots:
         return settings.terraform_slots
     memory = int(psutil.virtual_memory().available) // _SLOT_BYTES

@@ -70,13 +70,20 @@ def forget(work: Path, *, tool: Tool, revision: str, module: str) -> None:
 async def _fill(
     work: Path, cache: Path, lock_file: Path, init: Callable[[Path, Path, bool], Awaitable[None]]
 ) -> None:
+    ships_lock = _clear(cache, work / "plugins", lock_file)
+    await init(cache / "data", work / "plugins", ships_lock)
+    _finish(cache, lock_file, ships_lock=ships_lock)
+
+
+def _clear(cache: Path, plugins: Path, lock_file: Path) -> bool:
     shutil.rmtree(cache, ignore_errors=True)
-    plugins = work / "plugins"
     for directory in (cache / "data", plugins):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ships_lock = os.path.lexists(lock_file)
-    await init(cache / "data", plugins, ships_lock)
-    if not ships_lock and os.path.lexists(lock_file):
+    return lock_file.exists()
+
+
+def _finish(cache: Path, lock_file: Path, *, ships_lock: bool) -> None:
+    if not ships_lock and lock_file.exists():
         shutil.copyfile(lock_file, cache / "lock.hcl")
     (cache / "ready").touch()
 

@@ -9,6 +9,7 @@ from activities.terraform import command
 from activities.terraform.applying import claimed
 from activities.terraform.artefact import Header, pack
 from activities.terraform.changes import drifted_changes, is_empty, planned_changes
+from activities.terraform.masking import document_secrets
 from activities.terraform.recovery import dead_attempts, recover
 from activities.terraform.session import Session
 from activities.terraform.state import State, parse_state
@@ -43,7 +44,7 @@ async def detect_drift(session: Session) -> Drifted:
     if state is None or state.is_bare:
         return Drifted(())
     document, _ = await _run(session, state, mode="refresh-only")
-    return Drifted(drifted_changes(document))
+    return Drifted(drifted_changes(document, session.redact))
 
 
 async def _planned(session: Session, position: int, state: State | None, *, mode: command.Mode) -> Planned:
@@ -53,7 +54,7 @@ async def _planned(session: Session, position: int, state: State | None, *, mode
     return Planned(
         artefact=pack(Header(empty=empty, destroy=mode == "destroy"), saved),
         document=document,
-        changes=planned_changes(document),
+        changes=planned_changes(document, session.redact),
         empty=empty,
         position=position,
         tool=tool,
@@ -74,7 +75,9 @@ async def _run(session: Session, state: State | None, *, mode: command.Mode) -> 
     session.check_stop()
     if ended.code != 0:
         raise session.error("plan", transcript, ended)
-    return await session.show(), transcript.tool
+    document = await session.show()
+    session.redact.add(document_secrets(document))
+    return document, transcript.tool
 
 
 async def _newest(session: Session) -> tuple[int, State | None]:

@@ -24,6 +24,7 @@ from activities.terraform.stream import Transcript
 from activities.terraform.workspace import RunDirectory
 from bondstone.errors import BondError
 from bondstone.executor import StepContext
+from bondstone.store.redact import Redactor
 
 RUN_MARK = "BONDSTONE_RUN"
 """Environment variable by which the processes of a dead attempt are known again."""
@@ -41,6 +42,8 @@ class Session:
     pulse: Pulse
     stop: Stop
     slots: asyncio.Semaphore
+    redact: Redactor = field(default_factory=Redactor)
+    """Masks every secret that is known by now."""
     data: Path = field(default_factory=Path)
     _left: bool = False
 
@@ -102,14 +105,14 @@ class Session:
         async with self.slot():
             code, out, err = await self.stop.unless(capture(arguments, self.run.module, self.environment()))
         if code != 0:
-            raise self.error("show", [], Exit(code, interrupted=False, complaint=err))
+            raise self.error("show", None, Exit(code, interrupted=False, complaint=err))
         document: dict[str, Any] = await asyncio.to_thread(json.loads, out)
         return document
 
-    def error(self, verb: str, transcript: Transcript | list[Any], ended: Exit) -> BondError:
-        """The typed error for a run that failed."""
-        errors = transcript.errors if isinstance(transcript, Transcript) else []
-        return to_error(
+    def error(self, verb: str, transcript: Transcript | None, ended: Exit) -> BondError:
+        """The typed error for a run that failed, known secrets masked."""
+        errors = transcript.errors if transcript else []
+        error = to_error(
             errors,
             verb=verb,
             module=self.section.module,
@@ -117,11 +120,13 @@ class Session:
             complaint=ended.complaint,
             where=self.where,
         )
+        problems = [item.model_copy(update={"message": self.redact(item.message)}) for item in error.problems]
+        return type(error)(self.redact(error.message), where=error.where, hint=error.hint, problems=problems)
 
     def log(self, text: str) -> None:
         """Write to the step's log."""
         for line in text.splitlines():
-            self.context.log(line)
+            self.context.log(self.redact(line))
 
     def environment(self, *, plugins: Path | None = None, data: Path | None = None) -> dict[str, str]:
         """The environment of the processes."""
@@ -183,7 +188,7 @@ class Session:
             ended = await self._process("init", arguments, environment, on_line=self.log)
         self.check_stop()
         if ended.code != 0:
-            raise self.error("init", [], ended)
+            raise self.error("init", None, ended)
         self.pulse.note("")
 
     async def _process(

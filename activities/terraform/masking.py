@@ -1,0 +1,92 @@
+"""Where the sensitive values of a plan or a state are, and taking them out of what people see. Pure.
+
+Terraform marks values as sensitive by place. A secret can also turn up in places that it does not mark (the
+`output` of a `terraform_data`, a command line in an error), so what is found by place is masked by text too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from bondstone.store.redact import MASK
+from bondstone.store.secrets import plain_texts
+
+Redact = Callable[[str], str]
+
+
+def mask(value: Any, sensitive: Any, redact: Redact) -> Any:
+    """The value with everything masked that Terraform's parallel tree marks, or that holds a known secret."""
+    if sensitive is True:
+        return MASK
+    if isinstance(value, dict):
+        marks = sensitive if isinstance(sensitive, dict) else {}
+        return {key: mask(item, marks.get(key), redact) for key, item in value.items()}
+    if isinstance(value, list):
+        each = sensitive if isinstance(sensitive, list) else []
+        return [mask(item, each[index] if index < len(each) else None, redact) for index, item in enumerate(value)]
+    return redact(value) if isinstance(value, str) else value
+
+
+def document_secrets(document: Mapping[str, Any]) -> set[str]:
+    """The texts of all that a plan document (`show -json`) marks as sensitive."""
+    declared = _at(document, "configuration", "root_module", "variables")
+    given = _at(document, "variables")
+    found = {
+        text
+        for name, variable in declared.items()
+        if variable.get("sensitive")
+        for text in plain_texts(_at(given, name).get("value"))
+    }
+    changes = [item.get("change") or {} for item in document.get("resource_changes") or ()]
+    changes += [item.get("change") or {} for item in document.get("resource_drift") or ()]
+    changes += _at(document, "output_changes").values()
+    for change in changes:
+        for side in ("before", "after"):
+            found.update(_marked(change.get(side), change.get(f"{side}_sensitive")))
+    return found
+
+
+def state_secrets(content: Mapping[str, Any]) -> set[str]:
+    """The texts of all that a state file marks as sensitive."""
+    found = {
+        text
+        for output in _at(content, "outputs").values()
+        if output.get("sensitive")
+        for text in plain_texts(output.get("value"))
+    }
+    for resource in content.get("resources") or ():
+        for instance in resource.get("instances") or ():
+            for path in instance.get("sensitive_attributes") or ():
+                found.update(plain_texts(_follow(instance.get("attributes"), path)))
+    return found
+
+
+def _marked(value: Any, sensitive: Any) -> Iterator[str]:
+    if sensitive is True:
+        yield from plain_texts(value)
+    elif isinstance(value, dict) and isinstance(sensitive, dict):
+        for key, mark in sensitive.items():
+            yield from _marked(value.get(key), mark)
+    elif isinstance(value, list) and isinstance(sensitive, list):
+        for item, mark in zip(value, sensitive, strict=False):
+            yield from _marked(item, mark)
+
+
+def _follow(value: Any, path: Any) -> Any:
+    """The value at a path of the state format: steps like `{"type": "get_attr", "value": "password"}`."""
+    for step in path if isinstance(path, list) else ():
+        key = step.get("value") if isinstance(step, dict) else None
+        if isinstance(key, dict):
+            key = key.get("value")
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def _at(tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    for key in path:
+        tree = tree.get(key) or {}
+    return tree
