@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -101,7 +102,7 @@ def temporal_command(binary: Path, data: Path, port: int, ui_port: int) -> Comma
     for name, kind in SEARCH_ATTRIBUTES.items():
         arguments += ["--search-attribute", f"{name}={kind}"]
     for name, value in DYNAMIC_CONFIG.items():
-        arguments += ["--dynamic-config-value", f"{name}={value}"]
+        arguments += ["--dynamic-config-value", f"{name}={json.dumps(value)}"]
     return Command(preflight.TEMPORAL, tuple(arguments), _clean_environment(), private=True, port=port)
 
 

@@ -125,8 +125,8 @@ def find_temporal() -> Path:
 def end_orphans(left: Iterable[Process]) -> list[str]:
     """End what a killed supervisor left behind, so that it does not hold ports; names what it found.
 
-    Temporal is killed, which its database is made for: it would take seconds to end by itself. Workers are only told
-    to stop and may drain: they hold nothing that the next platform needs.
+    Temporal is killed, which its database is made for: it would take seconds to end by itself. Workers are only
+    told to stop and may drain: they hold nothing that the next platform needs.
     """
     alive = [process for process in left if process.alive]
     for process in alive:
