@@ -95,11 +95,18 @@ class Scope:
             `map<string, dyn>`; `object` for a map whose members are all declared too; a `?` at the end where the
             value may be null.
         refused: Dotted names that exist elsewhere, each with what to do about it here.
+        members: For a list of maps, the keys that its maps have.
     """
 
-    def __init__(self, types: Mapping[str, str], refused: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        types: Mapping[str, str],
+        refused: Mapping[str, str] | None = None,
+        members: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.types = dict(types)
         self.refused = dict(refused or {})
+        self.members = dict(members or {})
         self._roots = {name.partition(".")[0] for name in self.types} | set(ROOTS)
         self._env: Any = None
 
@@ -112,6 +119,7 @@ class Scope:
         chains = [chain for chain in parsed.chains if chain.names and chain.names[0] in self._roots]
         references = frozenset(chain.path for chain in chains)
         faults = [fault for chain in chains if (fault := self._chain_fault(expression, chain))]
+        faults += self._member_faults(expression, parsed.chains)
         if faults:
             return Compiled("dyn", references, tuple(faults))
         if self._env is None:
@@ -120,7 +128,54 @@ class Scope:
             program = self._env.compile(parsed.text)
         except RuntimeError as error:
             return Compiled("dyn", references, tuple(_compile_faults(str(error), parsed, self)))
-        return Compiled(_type_name(program.return_type()), references)
+        faults = self._null_faults(expression, parsed)
+        return Compiled("dyn" if faults else _type_name(program.return_type()), references, tuple(faults))
+
+    def nullable(self, path: str) -> str:
+        """The declared name that a path is read from, when it may be null; else empty."""
+        bound = _bound(tuple(path.split(".")), self.types)
+        return bound if bound and self.types[bound].endswith("?") else ""
+
+    def _null_faults(self, expression: str, parsed: _Parsed) -> list[Fault]:
+        """What fails when an input that may be left out is: the checker lets text-or-null pass as text.
+
+        An expression that speaks of null is trusted to know what it does.
+        """
+        names = sorted({name for chain in parsed.chains if chain.names and (name := self.nullable(chain.path))})
+        if not names or parsed.whole or "null" in expression:
+            return []
+        others = {name: cel.Type.DYN for name in self.types if name not in names}
+        try:
+            _environment({**others, **dict.fromkeys(names, cel.Type.NULL)}).compile(parsed.text)
+        except RuntimeError as error:
+            for line, column, message in _errors(str(error), parsed):
+                match = _OVERLOAD.match(message)
+                if match is None or match[1] not in _TAKES_NULL:
+                    return [
+                        Fault(
+                            f"this fails where `{names[0]}` is null",
+                            line,
+                            column,
+                            f"give it a default, or choose: {names[0]} == null ? … : …",
+                        )
+                    ]
+        return []
+
+    def _member_faults(self, expression: str, chains: Iterable[Chain]) -> Iterator[Fault]:
+        for name, known in self.members.items():
+            macro = re.compile(rf"{re.escape(name)}\s*\.\s*\w+\s*\(\s*([A-Za-z_]\w*)\s*,")
+            variables = set(macro.findall(expression))
+            for chain in chains:
+                if chain.names[:1] and chain.names[0] in variables and len(chain.names) > 1:
+                    if chain.names[1] not in known:
+                        line, column = _place(expression, chain.start)
+                        close = difflib.get_close_matches(chain.names[1], known, n=1)
+                        hint = (
+                            f"did you mean `{chain.names[0]}.{close[0]}`?"
+                            if close
+                            else "there is " + ", ".join(known)
+                        )
+                        yield Fault(f"there is no `{chain.path}`", line, column, hint)
 
     def _chain_fault(self, expression: str, chain: Chain) -> Fault | None:
         line, column = _place(expression, chain.start)
@@ -449,6 +504,7 @@ def _program(text: str, names: tuple[str, ...], where: str) -> Any:
         raise ExpressionInvalid(fault.message, where=where, hint=fault.hint) from None
 
 
+_TAKES_NULL: Final = frozenset({"_==_", "_!=_", "@in", "_in_", "_&&_", "_||_"})
 _ERROR_LINE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)' \(in container ''\)")
 _OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '\((.*)\)'")
@@ -465,17 +521,22 @@ _FUNCTION_NAMES: Final = (
 def _compile_faults(text: str, parsed: _Parsed | None, scope: Scope | None) -> Iterator[Fault]:
     """The errors of the compiler in our words, with columns of the expression as it was written."""
     found = False
+    for line, column, message in _errors(text, parsed):
+        if found and "yntax" in message:
+            continue  # the first syntax error is the one that helps
+        found = True
+        yield _fault(message, line, column, scope)
+    if not found:
+        deep = "recursion" in text
+        yield Fault("the expression is nested too deeply" if deep else "the expression does not compile")
+
+
+def _errors(text: str, parsed: _Parsed | None) -> Iterator[tuple[int, int, str]]:
     for line_text, column_text, message in _ERROR_LINE.findall(text):
         line, column = max(int(line_text), 1), max(int(column_text), 1)
         if parsed and line == 1:
             column -= sum(1 for offset in parsed.inserted if offset < column)
-        if found and "yntax" in message:
-            continue  # the first syntax error is the one that helps
-        found = True
-        yield _fault(message, line, max(column, 1), scope)
-    if not found:
-        deep = "recursion" in text
-        yield Fault("the expression is nested too deeply" if deep else "the expression does not compile")
+        yield line, max(column, 1), message
 
 
 def _fault(message: str, line: int, column: int, scope: Scope | None) -> Fault:
@@ -488,7 +549,7 @@ def _fault(message: str, line: int, column: int, scope: Scope | None) -> Fault:
     if match := _OVERLOAD.match(message):
         operator, types = match[1], _readable_types(match[2])
         return Fault(
-            f"{_operator(operator)} does not work on {types}", line, column, _overload_hint(operator, types)
+            f"{_operator(operator)} does not work on ({types})", line, column, _overload_hint(operator, types)
         )
     if match := _UNEXPECTED.match(message):
         if match[1] == "<EOF>":
@@ -500,14 +561,14 @@ def _fault(message: str, line: int, column: int, scope: Scope | None) -> Fault:
 
 
 def _operator(name: str) -> str:
-    if name == "_?_:_":
-        return "`? :`"
-    return f"`{name.strip('_!@').replace('_', ' ').strip() or name}`" if name.startswith("_") else f"`{name}`"
+    if name in {"_?_:_", "_[_]"}:
+        return "`? :`" if name == "_?_:_" else "`[ ]`"
+    return f"`{name.strip('_@') or name}`"
 
 
 def _readable_types(text: str) -> str:
     text = re.sub(r"wrapper\((\w+)\)", r"\1 or null", text)
-    return text.replace("null_type", "null").replace(", ", " and ")
+    return text.replace("null_type", "null")
 
 
 def _overload_hint(operator: str, types: str) -> str:
@@ -532,7 +593,7 @@ def _eval_words(text: str) -> str:
     """An error of evaluation in words that hold no value, only kinds of values."""
     if match := _NO_OVERLOAD.search(text):
         types = re.sub(r"[^a-z0-9_,]", "", match[2].lower()).replace("int64", "int").replace("null_type", "null")
-        return f"{_operator(match[1])} does not work on {types.replace(',', ' and ')}"
+        return f"{_operator(match[1])} does not work on ({types.replace(',', ', ')})"
     for sign, words in (
         ("divide by zero", "it divides by zero"),
         ("modulus by zero", "it divides by zero"),

@@ -147,12 +147,24 @@ def check(template: Any, scope: Scope, *, path: Path = ()) -> tuple[list[Finding
                 continue
             kind = compiled.type if len(pieces) == 1 else "string"
             uses.append(Use(at, piece.text, piece.start, kind, compiled.references))
+            if len(pieces) > 1 and (name := _whole_nullable(piece.text, scope)):
+                fault = Fault(
+                    f"`{name}` may be null, which cannot be joined into text",
+                    hint=f"give it a default, or choose: {name} == null ? '' : {name}",
+                )
+                findings.append(Finding(at, fault, piece.start))
             if len(pieces) > 1 and compiled.type in {"list", "map", "null"}:
                 fault = Fault(
                     f"a {compiled.type} cannot be joined into text", hint="use an expression that gives text"
                 )
                 findings.append(Finding(at, fault, piece.start))
     return findings, uses
+
+
+def _whole_nullable(expression: str, scope: Scope) -> str:
+    """The path that an expression is nothing but, when it may be null."""
+    path = expression.strip()
+    return scope.nullable(path) if references(path) == {path} else ""
 
 
 def offset_of(text: str, line: int, column: int) -> int:

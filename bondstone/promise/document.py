@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +84,7 @@ def read(data: bytes, file: str) -> Document:
     except RecursionError:
         document.problems.append(Problem(message=f"the file is nested deeper than {MAX_DEPTH}", file=file))
     except MarkedYAMLError as error:
-        document.problems.append(_syntax(error, file))
+        document.problems.append(_syntax(error, file, data.decode("utf-8", "replace")))
     except (YAMLError, ValueError) as error:
         document.problems.append(Problem(message=f"the file is not YAML: {error}".splitlines()[0], file=file))
     else:
@@ -150,6 +151,13 @@ _KINDS: Final = {
     "float_parsing": "a number",
 }
 
+_BOUNDS: Final = {
+    "greater_than_equal": ("be at least", "ge"),
+    "less_than_equal": ("be at most", "le"),
+    "string_too_long": ("have at most this many characters:", "max_length"),
+    "too_long": ("have at most this many entries:", "max_length"),
+}
+
 
 def _model_problem(document: Document, item: ErrorDetails, model: type[BaseModel], prefix: Path_) -> Problem:
     at: Path_ = tuple(part for part in item["loc"] if part != "[key]")
@@ -164,12 +172,14 @@ def _model_problem(document: Document, item: ErrorDetails, model: type[BaseModel
     while path[len(prefix) :] and path not in document.values:
         path = path[:-1]  # a member of a union is part of the location, but not of the file
     words, hint = _words(item, _dotted(path))
-    return document.problem(path, words, hint=hint, key="[key]" in item["loc"])
+    return document.problem(path, words, hint=hint, key="[key]" in item["loc"] or item.get("input") is None)
 
 
 def _words(item: ErrorDetails, name: str) -> tuple[str, str]:
     """Message and hint for a value that is not what it should be."""
     kind, given = item["type"], item.get("input")
+    if kind == "string_type" and name.endswith("version") and isinstance(given, int | float):
+        return f"{name}: {given} is a number, not a version", "write MAJOR.MINOR.PATCH, as in 1.4.0"
     if kind in _KINDS:
         quote = kind == "string_type" and isinstance(given, int | float) and not isinstance(given, bool)
         return (
@@ -185,6 +195,9 @@ def _words(item: ErrorDetails, name: str) -> tuple[str, str]:
         return f"{name}: {_shown(given)} is not a name", (
             "use 1 to 48 of a-z, 0-9 and '-', starting with a letter and not ending with '-'"
         )
+    if kind in _BOUNDS:
+        word, key = _BOUNDS[kind]
+        return f"{name} must {word} {item.get('ctx', {}).get(key)}, not {_shown(given)}", ""
     return (f"{name} must not be empty" if kind == "too_short" else f"{name}: {item['msg']}"), ""
 
 
@@ -320,13 +333,16 @@ def _place(node: Node) -> Place:
     return Place(line, column + quote, inline=True) if inline else Place(line, column)
 
 
-def _syntax(error: MarkedYAMLError, file: str) -> Problem:
+def _syntax(error: MarkedYAMLError, file: str, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
-    words = " ".join(str(part) for part in (error.context, error.problem) if part) or "it is not YAML"
-    return Problem(
-        message=f"YAML: {words}",
-        file=file,
-        line=mark.line + 1 if mark else 0,
-        column=mark.column + 1 if mark else 0,
-        hint="check indentation, and quote text that holds ': ', '#', '{' or '['",
-    )
+    if mark is None:
+        return Problem(message=f"YAML: {error.problem or error.context or 'it cannot be read'}", file=file)
+    lines = text.split("\n")
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    words = " ".join(str(part) for part in (error.context, error.problem) if part) or "it cannot be read"
+    hint = "check indentation, and quote text that holds ': ', '#', '{' or '['"
+    if "\t" in line[: mark.column + 1]:
+        words, hint = "a tab is not indentation", "use spaces"
+    elif re.search(r"(?<![\"'])\$\{", line):
+        hint = 'put the expression in quotes, as in "${inputs.size}"'
+    return Problem(message=f"YAML: {words}", file=file, line=mark.line + 1, column=mark.column + 1, hint=hint)

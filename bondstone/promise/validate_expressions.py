@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from bondstone.errors import ExpressionInvalid, Problem
 from bondstone.expressions import MAX_EXPRESSIONS, Expr, Scope, Use, check, offset_of, parts, strings_in
-from bondstone.model.promise import Probe, Promise, Step
+from bondstone.model.promise import OutputSpec, Probe, Promise, Step
 from bondstone.names import POOL_PATTERN
 from bondstone.promise.document import Document, Path_
 from bondstone.promise.resolve import Condition
@@ -22,6 +23,7 @@ _FIXED: Final = {
     "context": "the same steps and pools must be found again when the service is taken down",
     "steps": "which steps run is fixed before the first of them: use inputs, service.name and service.team",
 }
+_CHANGE: Final = ("action", "address", "type")
 _GIVES: Final[Mapping[str, frozenset[str]]] = {
     "string": frozenset({"string", "timestamp", "duration"}),
     "number": frozenset({"int", "uint", "double"}),
@@ -86,6 +88,8 @@ class _Checker:
                 hint="use 1 to 48 of a-z, 0-9 and '-', starting with a letter",
             )  # fmt: skip
         needs = needed_by(self.promise, step)
+        if not self._sound_needs(index, step):
+            needs = {other.id for other in self.spec.steps} - {step.id}  # what is wrong is said already, once
         others = {
             f"steps.{other.id}": f"add {other.id} to the `needs` of step {step.id}"
             for other in self.spec.steps
@@ -94,6 +98,13 @@ class _Checker:
         others[f"steps.{step.id}"] = "a step cannot use its own outputs"
         scope = Scope({**self.inputs, **_BASE, **self._steps(needs)}, others)
         yield from self._tree((*path, step.executor), step.section, scope)[0]
+
+    def _sound_needs(self, index: int, step: Step) -> bool:
+        """Whether `needs` says what its author meant, as far as can be told."""
+        written = self.document.data["spec"]["steps"][index]
+        ids = {other.id for other in self.spec.steps} - {step.id}
+        misspelt = any(difflib.get_close_matches(key, ("needs",)) for key in written if key != "needs")
+        return not misspelt and list(step.needs) == (written.get("needs") or []) and ids.issuperset(step.needs)
 
     def _outputs(self, steps: Mapping[str, str]) -> Iterator[Problem]:
         scope = Scope({**self.inputs, **_BASE, **steps})
@@ -114,8 +125,9 @@ class _Checker:
                 )
 
     def _health(self, path: Path_, probes: Iterable[Probe], steps: Mapping[str, str]) -> Iterator[Problem]:
-        own = {f"outputs.{name}": self._output_type(output.type) for name, output in self.spec.outputs.items()}
-        scope = Scope({**self.inputs, **_BASE, **steps, **own})
+        base = {**self.inputs, **_BASE, **steps}
+        own = {f"outputs.{name}": _output_type(output, Scope(base)) for name, output in self.spec.outputs.items()}
+        scope = Scope({**base, **own})
         secrets = self.secret_inputs | self._secret_outputs()
         secrets |= {f"outputs.{name}" for name, output in self.spec.outputs.items() if output.secret}
         reason = "what a probe looks at is shown to people and must hold no secret"
@@ -130,7 +142,9 @@ class _Checker:
                 yield from self._gives(uses, frozenset({"string"}), f"{kind} is text")
 
     def _approval(self) -> Iterator[Problem]:
-        scope = Scope({**self.inputs, **_BASE, "plan.changes": "list<map<string, dyn>>"})
+        scope = Scope(
+            {**self.inputs, **_BASE, "plan.changes": "list<map<string, dyn>>"}, members={"plan.changes": _CHANGE}
+        )
         reason = "who must approve is shown to people and must not follow from a secret"
         for index, rule in enumerate(self.spec.approval):
             path: Path_ = ("spec", "approval", index, "when")
@@ -155,10 +169,6 @@ class _Checker:
         return {
             f"steps.{step}.outputs.{name}" for step, report in self.reports.items() for name in report.sensitive
         }
-
-    @staticmethod
-    def _output_type(kind: str) -> str:
-        return {"string": "string?", "boolean": "bool?", "integer": "int?"}.get(kind, "dyn")
 
     def _tree(self, path: Path_, template: Any, scope: Scope) -> tuple[list[Problem], list[Use]]:
         findings, uses = check(template, scope, path=path)
@@ -231,6 +241,22 @@ _KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "array": lambda value: isinstance(value, list | tuple),
     "object": lambda value: isinstance(value, Mapping),
 }
+
+
+def _output_type(output: OutputSpec, scope: Scope) -> str:
+    """What expressions may take an output of the promise for; `?` where what it is made of may be null."""
+    kind = {"string": "string", "boolean": "bool", "integer": "int"}.get(output.type, "dyn")
+    if not isinstance(output.value, str) or kind == "dyn":
+        return kind
+    try:
+        pieces = parts(output.value)
+    except ExpressionInvalid:
+        return kind
+    if len(pieces) != 1 or not isinstance(pieces[0], Expr):
+        return kind
+    if "null" in pieces[0].text:
+        return "dyn"
+    return f"{kind}?" if scope.nullable(pieces[0].text.strip()) else kind
 
 
 def _article(kind: str) -> str:
