@@ -32,6 +32,7 @@ _log = structlog.get_logger(__name__)
 async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
     """Apply the plan in the artefact, made at that position of the state log."""
     header, saved = unpack(artefact)
+    session.redact.add(header.secrets)
     log = session.context.store.state(session.context.service, session.context.step)
     if header.empty:
         return await _nothing_to_do(session, log, position)
@@ -72,10 +73,13 @@ async def _nothing_to_do(session: Session, log: StateLog, position: int) -> Outc
 async def _apply(session: Session, claim: Claim, state: State | None, saved: bytes, position: int) -> Outcome:
     run = session.run
     run.note(base=position)
-    run.write_state(state.raw if state else None)
+    if state is not None:
+        session.redact.add(state_secrets(state.content))
+        run.write_state(state.raw)
     write_private(run.plan_file, saved)
     await session.prepare()
-    uploader = Uploader(run, claim, state)
+    # what Terraform has just made may be secret, and the next error may show it
+    uploader = Uploader(run, claim, state, on_state=lambda new: session.redact.add(state_secrets(new.content)))
 
     def stop() -> Graces | None:
         if claim.lost.is_set() or isinstance(uploader.fault, Fenced):
@@ -116,8 +120,6 @@ def _outcome(session: Session, uploader: Uploader, ended: Exit, transcript: Tran
         return Outcome(state.outputs if state else {})
     if uploader.fault is not None:
         raise uploader.fault
-    if (state := session.run.newest_state()) is not None:
-        session.redact.add(state_secrets(state.content))
     raise session.error("apply", transcript, ended)
 
 

@@ -20,6 +20,8 @@ class Header:
 
     empty: bool
     destroy: bool
+    secrets: tuple[str, ...] = ()
+    """Texts to mask while it is applied: Terraform puts command lines into errors as they are."""
 
 
 def pack(header: Header, plan: bytes) -> bytes:
@@ -36,6 +38,7 @@ def unpack(artefact: bytes) -> tuple[Header, bytes]:
     line, found, plan = artefact.partition(b"\n")
     try:
         content = json.loads(line.removeprefix(_MAGIC) if found else b"")
-        return Header(empty=bool(content["empty"]), destroy=bool(content["destroy"])), plan
+        secrets = tuple(map(str, content["secrets"]))
+        return Header(bool(content["empty"]), bool(content["destroy"]), secrets), plan
     except (ValueError, KeyError, TypeError) as error:
         raise ObjectCorrupt("the plan artefact is not one of the terraform executor", hint="plan again") from error

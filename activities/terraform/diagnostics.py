@@ -35,7 +35,6 @@ _LOCK_DIFFERS = re.compile(r"inconsistent dependency lock file", re.IGNORECASE)
 _NEWER_STATE = re.compile(
     r"state snapshot was created by (?:Terraform|OpenTofu) \S+,?\s+which is newer", re.IGNORECASE
 )
-_TEXT_ERROR = re.compile(r"^[\s│╷╵|]*Error: (?P<summary>.+)$", re.MULTILINE)
 
 
 def to_error(
@@ -52,11 +51,13 @@ def to_error(
         where: The service and step.
     """
     problems = [_problem(item, module) for item in errors[:_PROBLEMS_LIMIT]]
-    texts = [f"{item.summary}\n{item.detail}" for item in errors] or [_plain_error(complaint)]
+    texts = [f"{item.summary}\n{item.detail}" for item in errors] or [
+        complaint[-_DETAIL_LIMIT:].strip() or "it said nothing"
+    ]
     whole = "\n".join(texts)
     about = next((item.address for item in errors if item.address), "")
     place = f"{where} {about}".strip()
-    first = f"{errors[0].summary}" if errors else texts[0]
+    first = errors[0].summary if errors else texts[0]
     message = f"terraform {verb} failed: {first}"
     if code < 0:
         return ToolUnavailable(
@@ -108,11 +109,3 @@ def _problem(item: Diagnostic, module: str) -> Problem:
         text = f"{text[:_DETAIL_LIMIT]}… (cut)"
     file = posixpath.normpath(posixpath.join(module, item.file)) if item.file else ""
     return Problem(message=text, file=file, line=item.line, column=item.column)
-
-
-def _plain_error(complaint: str) -> str:
-    found = _TEXT_ERROR.search(complaint)
-    if found is None:
-        return complaint[-_DETAIL_LIMIT:].strip() or "it said nothing"
-    rest = re.sub(r"[│╷╵]\s?", "", complaint[found.end() :])
-    return f"{found['summary'].strip()}: {' '.join(rest.split())}"[:_DETAIL_LIMIT]

@@ -9,7 +9,7 @@ from activities.terraform import command
 from activities.terraform.applying import claimed
 from activities.terraform.artefact import Header, pack
 from activities.terraform.changes import drifted_changes, is_empty, planned_changes
-from activities.terraform.masking import document_secrets
+from activities.terraform.masking import document_secrets, state_secrets
 from activities.terraform.recovery import dead_attempts, recover
 from activities.terraform.session import Session
 from activities.terraform.state import State, parse_state
@@ -44,15 +44,18 @@ async def detect_drift(session: Session) -> Drifted:
     if state is None or state.is_bare:
         return Drifted(())
     document, _ = await _run(session, state, mode="refresh-only")
+    session.redact.add(document_secrets(document))
     return Drifted(drifted_changes(document, session.redact))
 
 
 async def _planned(session: Session, position: int, state: State | None, *, mode: command.Mode) -> Planned:
     document, tool = await _run(session, state, mode=mode)
+    secrets = document_secrets(document)
+    session.redact.add(secrets)
     empty = is_empty(document)
     saved = await asyncio.to_thread(session.run.plan_file.read_bytes)
     return Planned(
-        artefact=pack(Header(empty=empty, destroy=mode == "destroy"), saved),
+        artefact=pack(Header(empty, mode == "destroy", tuple(sorted(secrets))), saved),
         document=document,
         changes=planned_changes(document, session.redact),
         empty=empty,
@@ -63,7 +66,9 @@ async def _planned(session: Session, position: int, state: State | None, *, mode
 
 async def _run(session: Session, state: State | None, *, mode: command.Mode) -> tuple[dict[str, Any], str]:
     run = session.run
-    run.write_state(state.raw if state else None)
+    if state is not None:
+        session.redact.add(state_secrets(state.content))
+        run.write_state(state.raw)
     await session.prepare()
     variables = run.write_variables(session.section.variables)
     try:
@@ -75,9 +80,7 @@ async def _run(session: Session, state: State | None, *, mode: command.Mode) -> 
     session.check_stop()
     if ended.code != 0:
         raise session.error("plan", transcript, ended)
-    document = await session.show()
-    session.redact.add(document_secrets(document))
-    return document, transcript.tool
+    return await session.show(), transcript.tool
 
 
 async def _newest(session: Session) -> tuple[int, State | None]:

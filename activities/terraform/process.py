@@ -111,12 +111,12 @@ class Run:
             tail = Tail(reader, self.on_line)
             while not ended.done():
                 await asyncio.wait({ended}, timeout=TICK_SECONDS)
-                tail.read()
                 self.on_tick()
+                tail.read()
                 if not ended.done():
                     self._maybe_stop(process)
-            tail.read(last=True)
             self.on_tick()
+            tail.read(last=True)
         code = ended.result()
         if code != 0:
             # a `local-exec` that outlived its Terraform would go on changing the world unseen

@@ -20,7 +20,7 @@ from activities.terraform.environment import tool_environment
 from activities.terraform.process import PATIENT, Exit, Graces, Run, capture
 from activities.terraform.pulse import Pulse, Stop
 from activities.terraform.section import TerraformSection
-from activities.terraform.stream import Transcript
+from activities.terraform.stream import Transcript, diagnostics_in, errors_of
 from activities.terraform.workspace import RunDirectory
 from bondstone.errors import BondError
 from bondstone.executor import StepContext
@@ -111,7 +111,7 @@ class Session:
 
     def error(self, verb: str, transcript: Transcript | None, ended: Exit) -> BondError:
         """The typed error for a run that failed, known secrets masked."""
-        errors = transcript.errors if transcript else []
+        errors = (transcript.errors if transcript else []) or errors_of(diagnostics_in(ended.complaint))
         error = to_error(
             errors,
             verb=verb,

@@ -7,6 +7,8 @@ Terraform itself.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +30,11 @@ class Diagnostic:
     column: int = 0
 
 
+def errors_of(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Those that are errors, each once."""
+    return list(dict.fromkeys(item for item in diagnostics if item.severity == "error"))
+
+
 @dataclass(slots=True)
 class Transcript:
     """What a run has said so far."""
@@ -43,7 +50,7 @@ class Transcript:
     @property
     def errors(self) -> list[Diagnostic]:
         """The diagnostics that are errors, each once."""
-        return list(dict.fromkeys(item for item in self.diagnostics if item.severity == "error"))
+        return errors_of(self.diagnostics)
 
     @property
     def progress(self) -> Progress:
@@ -85,6 +92,31 @@ class Transcript:
         self.address = address
         if kind == "apply_complete":
             self._completed[address] = self._completed.get(address, 0) + 1
+
+
+_HEAD = re.compile(r"^(?P<severity>Error|Warning): (?P<summary>.+)$", re.MULTILINE)
+_PLACE = re.compile(r"^\s*on (?P<file>\S+) line (?P<line>\d+)\b.*$", re.MULTILINE)
+_SNIPPET = re.compile(r"^\s*\d+: .*$", re.MULTILINE)
+
+
+def diagnostics_in(text: str) -> list[Diagnostic]:
+    """The diagnostics in what a command without `-json` has written for people, with `-no-color`."""
+    heads = list(_HEAD.finditer(text))
+    found = []
+    for head, following in zip(heads, [*heads[1:], None], strict=True):
+        body = text[head.end() : following.start() if following else len(text)]
+        place = _PLACE.search(body)
+        detail = _SNIPPET.sub("", _PLACE.sub("", body))
+        found.append(
+            Diagnostic(
+                severity=head["severity"].lower(),
+                summary=head["summary"].strip(),
+                detail=" ".join(detail.split()),
+                file=place["file"] if place else "",
+                line=int(place["line"]) if place else 0,
+            )
+        )
+    return found
 
 
 def _tool(message: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -25,12 +26,16 @@ class Uploader:
         run: Whose state file.
         claim: Where it goes.
         base: The state that Terraform started from.
+        on_state: Called with each new state that is seen.
     """
 
-    def __init__(self, run: RunDirectory, claim: Claim, base: State | None) -> None:
+    def __init__(
+        self, run: RunDirectory, claim: Claim, base: State | None, *, on_state: Callable[[State], None]
+    ) -> None:
         self._run = run
         self._claim = claim
         self._seen = base
+        self._on_state = on_state
         self._sent = base
         self._stamp: tuple[int, int] | None = _stamp(run)
         self._wake = asyncio.Event()
@@ -50,6 +55,7 @@ class Uploader:
         self._stamp = stamp
         if state.follows(self._seen):
             self._seen = state
+            self._on_state(state)
             self._wake.set()
 
     def unsent(self) -> State | None:

