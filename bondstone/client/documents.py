@@ -21,6 +21,7 @@ from bondstone.model.secret import replace_refs
 from bondstone.model.service import OperationRecord, ServiceState, StepRecord
 from bondstone.names import service_workflow_id
 from bondstone.settings import Settings
+from bondstone.store.fence import Entry
 
 MASK: Final = "(secret)"
 """What stands in every document where a secret is."""
@@ -300,6 +301,16 @@ class RecordDocument(Document):
         )
 
 
+class HolderDocument(Document):
+    """One attempt, in one process of one worker."""
+
+    attempt: str
+    host: str = ""
+    pid: int = 0
+    by: str = ""
+    """Who asked for the work"""
+
+
 class StateEntryDocument(Document):
     """One entry of a step's state log: an element of `bond state log -o json`."""
 
@@ -307,10 +318,16 @@ class StateEntryDocument(Document):
     kind: str
     """claim, state or release"""
     at: datetime
+    """By the clock of whoever wrote it"""
     size: int
-    """Bytes as stored, encrypted"""
-    holder: dict[str, Any] | None = None
-    """Who wrote it"""
+    """Bytes of the state it carries"""
+    holder: HolderDocument
+
+    @classmethod
+    def of(cls, entry: Entry) -> StateEntryDocument:
+        """From an entry of the log."""
+        holder = HolderDocument(**entry.holder.model_dump(include={"attempt", "host", "pid", "by"}))
+        return cls(position=entry.position, kind=entry.kind, at=entry.at, size=entry.size, holder=holder)
 
 
 def masked(tree: Any) -> Any:

@@ -1,0 +1,135 @@
+"""`bond operation`: runs of work on services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bondstone.cli.output import Output, OutputFormat, emit, examples, say, table
+from bondstone.cli.session import OperationArgument, with_platform
+
+if TYPE_CHECKING:
+    from bondstone.client import Bondstone, OperationRow
+    from bondstone.client.documents import OperationDocument, PlanDocument
+    from bondstone.model.service import OperationRecord
+
+app = typer.Typer(help="Runs of work on services: what they plan, do and say.", no_args_is_help=True)
+
+Step = Annotated[str, typer.Option("--step", metavar="S", help="of this step only")]
+
+
+@app.command("list", epilog=examples("bond operation list", "bond operation list payments/orders -o json"))
+def list_(
+    service: Annotated[
+        str, typer.Argument(metavar="[TEAM/NAME]", help="of this service only", show_default=False)
+    ] = "",
+    *,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """List operations, newest first, for as long as Temporal remembers them."""
+    from bondstone.cli.showing import took  # noqa: PLC0415 - see bondstone.cli.session
+
+    async def find(bond: Bondstone) -> list[OperationRow]:
+        return await bond.operations(service)
+
+    rows = with_platform(find)
+    emit(
+        rows,
+        output,
+        lambda: table(
+            ["operation", "kind", "status", "revision", "started", "took"],
+            [
+                [row.id, row.kind, row.status, row.revision, row.started_at, took(row.started_at, row.finished_at)]
+                for row in rows
+            ],
+            empty="no operations",
+        ),
+    )
+
+
+@app.command(epilog=examples("bond operation show payments/orders/op/1"))
+def show(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -> None:
+    """Show one operation: its steps, what each changed, what went wrong."""
+    from bondstone.cli import showing  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents import OperationDocument  # noqa: PLC0415
+
+    async def find(bond: Bondstone) -> OperationDocument:
+        return OperationDocument.of(await bond.operation(operation).record(), bond.settings)
+
+    document = with_platform(find)
+    emit(document, output, lambda: showing.operation(document))
+
+
+@app.command(
+    epilog=examples(
+        "bond operation plan payments/orders/op/1", "bond operation plan payments/orders/op/1 --step database"
+    )
+)
+def plan(operation: OperationArgument, *, step: Step = "", output: Output = OutputFormat.TABLE) -> None:
+    """Show what the steps of an operation plan: every change, and what the policies said. Secrets are masked."""
+    from bondstone.cli import showing  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents import PlanDocument  # noqa: PLC0415
+    from bondstone.errors import NotFound  # noqa: PLC0415
+
+    async def find(bond: Bondstone) -> list[PlanDocument]:
+        handle = bond.operation(operation)
+        record = await handle.record()
+        steps = [await handle.step(step)] if step else list(record.steps)
+        planned = [found for found in steps if found.plan is not None and found.plan.key]
+        if not planned:
+            which = f"step {step}" if step else "no step"
+            said = "has no plan" if step else "has a plan"
+            states = ", ".join(f"{found.id}: {found.status}" for found in steps) or "its steps are not known yet"
+            raise NotFound(f"{which} of {operation} {said}", hint=states)
+        return [
+            PlanDocument.of(handle.id, found, found.plan, await bond.store.plans.changes(found.plan))
+            for found in planned
+            if found.plan is not None
+        ]
+
+    documents = with_platform(find)
+
+    def people() -> None:
+        for index, document in enumerate(documents):
+            if index:
+                say()
+            showing.plan(document)
+
+    emit(documents, output, people)
+
+
+@app.command(
+    epilog=examples("bond operation logs payments/orders/op/1", "bond operation logs payments/orders/op/1 -f")
+)
+def logs(
+    operation: OperationArgument,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="print what comes until it ends")] = False,
+    step: Step = "",
+) -> None:
+    """Print the logs of an operation's steps."""
+    from bondstone.cli.logs import show_logs  # noqa: PLC0415 - see bondstone.cli.session
+
+    async def read(bond: Bondstone) -> None:
+        await show_logs(bond, bond.operation(operation), step=step, follow=follow)
+
+    with_platform(read)
+
+
+@app.command(epilog=examples("bond operation wait payments/orders/op/1"))
+def wait(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -> None:
+    """Watch an operation until it has ended.
+
+    Exit code 0 when it succeeded, 1 when it failed, 4 when a policy refused it, 5 when it waits for an approval.
+    """
+    from bondstone.cli import waiting  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents import OperationDocument  # noqa: PLC0415
+
+    async def watch(bond: Bondstone) -> tuple[OperationRecord, OperationDocument]:
+        record = await waiting.wait_for(bond, bond.operation(operation), output)
+        return record, OperationDocument.of(record, bond.settings)
+
+    record, document = with_platform(watch)
+    emit(document, output, lambda: say(f"{record.id} {record.kind} {record.status}"))
+    waiting.finish(record, output)

@@ -1,0 +1,65 @@
+"""`--where`: rows of a list chosen by a CEL expression over their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from bondstone.cli.output import plain
+from bondstone.errors import ExpressionInvalid, Problem
+from bondstone.expressions import Scope, evaluate
+
+if TYPE_CHECKING:
+    from bondstone.client import ServiceRow
+
+ROW_TYPES: Final = {
+    "id": "string",
+    "team": "string",
+    "name": "string",
+    "promise": "string",
+    "revision": "string",
+    "phase": "string",
+    "health": "string",
+    "labels": "map<string, string>",
+    "operation": "string?",
+    "created_at": "string",
+}
+"""What `--where` may use: the fields of a row, times as text in RFC 3339."""
+
+
+def row_filter(where: str) -> Callable[[ServiceRow], bool]:
+    """The filter that a `--where` is; an empty one lets all through.
+
+    Raises:
+        ExpressionInvalid: it does not compile, or gives neither true nor false.
+    """
+    if not where:
+        return lambda _row: True
+    compiled = Scope(ROW_TYPES).compile(where)
+    if compiled.faults:
+        raise ExpressionInvalid(
+            "--where does not compile",
+            where=where[:200],
+            hint="it may use " + ", ".join(ROW_TYPES),
+            problems=[
+                Problem(message=fault.message, line=fault.line, column=fault.column, hint=fault.hint)
+                for fault in compiled.faults
+            ],
+        )
+    if compiled.type not in {"bool", "dyn"}:
+        raise ExpressionInvalid(
+            f"--where gives {compiled.type}, not true or false",
+            where=where[:200],
+            hint="compare: phase == 'ready'",
+        )
+
+    def matches(row: ServiceRow) -> bool:
+        values = plain(row)
+        if not isinstance(values, dict):
+            return False
+        try:
+            return evaluate(where, values) is True
+        except ExpressionInvalid:  # a label that this one lacks
+            return False
+
+    return matches
