@@ -5,7 +5,6 @@ It holds no credentials of the tools. Run as many as there are cores to spare fo
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
 from temporalio.client import Client
@@ -14,6 +13,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 import workflows
 from activities.control import control_activities
+from bondstone.leaving import leave
 from bondstone.names import CONTROL_QUEUE
 from bondstone.settings import Settings
 from bondstone.store import Store
@@ -54,4 +54,4 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
 
 
 if __name__ == "__main__":
-    sys.exit(runtime.main("control", build))
+    leave(runtime.main("control", build))

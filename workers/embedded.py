@@ -28,6 +28,7 @@ from bondstone.cli.app import explain
 from bondstone.cli.output import emit, note, print_error, requested_format
 from bondstone.cli.up import print_summary
 from bondstone.errors import StoreUnavailable, Unreachable
+from bondstone.leaving import leave
 from bondstone.names import SEARCH_ATTRIBUTES
 from bondstone.platform import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
 from bondstone.settings import Settings, default_data_dir
@@ -318,4 +319,4 @@ async def _temporal_version(binary: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

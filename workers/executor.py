@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from functools import partial
 from typing import Final
@@ -19,6 +18,7 @@ from activities.executors import executor_activities
 from activities.terraform.binary import find_tool
 from bondstone.errors import BondError
 from bondstone.executor import load_executors
+from bondstone.leaving import leave
 from bondstone.names import pool_queue
 from bondstone.settings import Settings
 from bondstone.store import Store
@@ -68,4 +68,4 @@ async def _versions(settings: Settings) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(runtime.main("executor", build))
+    leave(runtime.main("executor", build))

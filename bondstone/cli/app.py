@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from bondstone import __version__
 from bondstone.cli import context
 from bondstone.cli.output import OutputFormat, examples, print_error, requested_format
+from bondstone.leaving import leave
 
 if TYPE_CHECKING:
     from bondstone.errors import ErrorInfo
@@ -218,5 +219,10 @@ def _globals_first(arguments: list[str]) -> list[str]:
     return [*first, *rest]
 
 
+def run() -> NoReturn:
+    """Run `bond` as a process of its own: the entry point."""
+    leave(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
