@@ -1,0 +1,147 @@
+"""Evaluating an expression for given values, within bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+from bondstone.cel.environment import DYN, ERROR, MAX_SIZE, environment
+from bondstone.cel.syntax import ROOTS, Chain, bound_name, parse, short
+from bondstone.cel.words import compile_faults, eval_words
+from bondstone.errors import ExpressionInvalid
+
+MAX_NODES: Final = 100_000
+"""Most single values that they may hold."""
+
+
+MAX_WORK: Final = 100_000_000
+"""Most of (values x characters x growth) that an expression with `map` may be given."""
+
+
+INT64: Final = range(-(2**63), 2**63)
+
+
+Variables = Mapping[str, Any]
+"""Flat dotted names to JSON values: `{"inputs.size": "small"}`."""
+
+
+def references(expression: str) -> set[str]:
+    """Every path of ours that an expression uses, as it is written: `{"inputs.size", "service.name"}`."""
+    return {chain.path for chain in parse(expression).chains if chain.names and chain.names[0] in ROOTS}
+
+
+def evaluate(expression: str, variables: Variables) -> Any:
+    """The JSON value of an expression.
+
+    An output of a step that was skipped is null. The message of an error never repeats a value.
+
+    Raises:
+        ExpressionInvalid: when it does not compile, fails, or its values or result are too large.
+    """
+    parsed = parse(expression)
+    bindings = _bindings(parsed.chains, variables, expression)
+    if parsed.whole and parsed.whole in bindings:
+        _measure(bindings, expression)
+        return _plain(bindings[parsed.whole], expression)
+    nodes, size = _measure(bindings, expression)
+    if parsed.growth > 1 and (nodes + len(expression)) * (size + len(expression)) * parsed.growth > MAX_WORK:
+        raise ExpressionInvalid("the values are too large for an expression with map()", where=short(expression))
+    program = _program(parsed.text, tuple(sorted(bindings)), short(expression))
+    try:
+        value = program.eval(data={name: _listed(value) for name, value in bindings.items()})
+    except RuntimeError as error:
+        raise ExpressionInvalid(eval_words(str(error)), where=short(expression)) from None
+    if value.type() == ERROR:
+        raise ExpressionInvalid(eval_words(str(value.value())), where=short(expression))
+    return _plain(value.plain_value(), expression)
+
+
+def _bindings(chains: Iterable[Chain], variables: Variables, expression: str) -> dict[str, Any]:
+    """The variables that an expression uses, and only those."""
+    bindings: dict[str, Any] = {}
+    for chain in chains:
+        bound = bound_name(chain.names, variables)
+        if bound is not None:
+            if chain.inside_has and bound == chain.path:
+                raise ExpressionInvalid(
+                    f"`has()` does not work on `{bound}`",
+                    where=short(expression),
+                    hint=f"write `{bound} != null`",
+                )
+            bindings[bound] = variables[bound]
+        elif chain.names[:1] == ("steps",) and len(chain.names) > 3:  # noqa: PLR2004 - steps.ID.outputs.NAME
+            bindings[".".join(chain.names[:4])] = None
+        elif chain.names and chain.names[0] in ROOTS:
+            raise ExpressionInvalid(f"there is no `{chain.path}`", where=short(expression))
+    return bindings
+
+
+@lru_cache(maxsize=4096)
+def _program(text: str, names: tuple[str, ...], where: str) -> Any:
+    try:
+        return environment(dict.fromkeys(names, DYN)).compile(text)
+    except RuntimeError as error:
+        fault = next(iter(compile_faults(str(error))))
+        raise ExpressionInvalid(fault.message, where=where, hint=fault.hint) from None
+
+
+def _measure(values: Variables, expression: str) -> tuple[int, int]:
+    """Count single values and characters; raises `ExpressionInvalid` past the bounds or for what is not JSON."""
+    nodes = size = 0
+    stack: list[Any] = list(values.values())
+    while stack:
+        value = stack.pop()
+        nodes += 1
+        if isinstance(value, str):
+            size += len(value)
+        elif isinstance(value, Mapping):
+            size += sum(len(str(key)) for key in value)
+            stack.extend(value.values())
+        elif isinstance(value, list | tuple):
+            stack.extend(value)
+        if nodes > MAX_NODES or size > MAX_SIZE:
+            raise ExpressionInvalid("the values it uses are too large", where=short(expression))
+    return nodes, size
+
+
+def _listed(value: Any) -> Any:
+    """The value as the library takes it: lists for tuples, dicts for mappings, floats for huge integers."""
+    if isinstance(value, Mapping):
+        return {str(key): _listed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_listed(item) for item in value]
+    if type(value) is int and value not in INT64:
+        return float(value)
+    return value
+
+
+def _plain(value: Any, expression: str) -> Any:
+    """A result as JSON, keys in order; raises `ExpressionInvalid` when it is not JSON or too large."""
+    _measure({"": value}, expression)
+    return _as_json(value, expression)
+
+
+def _as_json(value: Any, expression: str) -> Any:
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            if math.isfinite(value):
+                return value
+            raise ExpressionInvalid("the result is not a finite number", where=short(expression))
+        case list() | tuple():
+            return [_as_json(item, expression) for item in value]
+        case Mapping():
+            if not all(isinstance(key, str) for key in value):
+                raise ExpressionInvalid("the keys of a map must be text", where=short(expression))
+            return {key: _as_json(value[key], expression) for key in sorted(value)}
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case timedelta():
+            return f"{value.total_seconds():g}s"
+    raise ExpressionInvalid(
+        f"the result is {type(value).__name__}, which JSON does not have", where=short(expression)
+    )
