@@ -155,7 +155,7 @@ def duration(length: timedelta) -> str:
     """A duration in its two largest units: `2.4s`, `3m10s`, `5h20m`, `2d4h`."""
     minute, hour, day = 60, 3600, 86400
     seconds = length.total_seconds()
-    if seconds < minute:
+    if round(seconds, 1) < minute:
         return f"{seconds:.1f}s"
     whole = round(seconds)
     if whole < hour:
