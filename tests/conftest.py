@@ -8,8 +8,9 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -34,6 +35,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Remember how the run ended, see `pytest_unconfigure`."""
     session.config.bond_exit_status = int(exitstatus)  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """With BOND_REQUIRE_ALL a test that would be skipped for want of a tool fails instead."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("BOND_REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and BOND_REQUIRE_ALL is set: {report.longrepr}"
+    return report
 
 
 def free_port() -> int:

@@ -1,0 +1,1 @@
+"""Commands for those who work on Bondstone: generated files, and checks of the documentation."""
