@@ -19,9 +19,9 @@ BEAT_SECONDS = 5.0
 class Pulse:
     """Reports progress when it changes, and every few seconds when it does not. An async context manager."""
 
-    def __init__(self, heartbeat: Callable[[Progress], None], *, beat_seconds: float = BEAT_SECONDS) -> None:
+    def __init__(self, heartbeat: Callable[[Progress], None], *, beat_seconds: float | None = None) -> None:
         self._heartbeat = heartbeat
-        self._beat_seconds = beat_seconds
+        self._beat_seconds = BEAT_SECONDS if beat_seconds is None else beat_seconds
         self._progress = Progress()
         self._task: asyncio.Task[None] | None = None
 

@@ -180,7 +180,7 @@ async def test_init_that_fails_says_why(shim):
         await shim.plan()
     assert "Unreadable module directory" in failure.value.problems[0].message
     shim.write('terraform { required_version = ">= 99" }\n')
-    with pytest.raises(ToolFailed, match="[Vv]ersion"):
+    with pytest.raises(ToolFailed, match=r"[Vv]ersion"):
         await shim.plan()
 
 
