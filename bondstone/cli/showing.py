@@ -173,8 +173,8 @@ def counts(changes: ChangesDocument) -> str:
 
 
 def counts_of(steps: Iterable[StepDocument]) -> str:
-    """The changes of all steps together."""
-    found = [step.changes for step in steps]
+    """What the steps that succeeded changed, together."""
+    found = [step.changes for step in steps if step.status in {"succeeded", "unchanged"}]
     totals = (sum(getattr(item, action) for item in found) for action in _ACTIONS)
     return " ".join(f"{mark}{total}" for (mark, _), total in zip(_ACTIONS.values(), totals, strict=True))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,9 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from bondstone.client.listing import OperationRow, ServiceRow
 from bondstone.errors import ErrorInfo
 from bondstone.model.ledger import LedgerRecord
-from bondstone.model.plan import Change, ChangeCounts, Decision, PlanRef
+from bondstone.model.plan import Action, Change, ChangeCounts, Decision, PlanRef
 from bondstone.model.secret import replace_refs
-from bondstone.model.service import OperationRecord, ServiceState, StepRecord
+from bondstone.model.service import (
+    Health,
+    OperationKind,
+    OperationRecord,
+    OperationStatus,
+    Phase,
+    ServiceState,
+    StepRecord,
+    StepStatus,
+)
 from bondstone.names import service_workflow_id
 from bondstone.settings import Settings
 from bondstone.store.fence import Entry
@@ -30,7 +39,9 @@ MASK: Final = "(secret)"
 class Document(BaseModel):
     """Base of every document: frozen, each field described for the schema."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+    )
 
 
 class ChangesDocument(Document):
@@ -50,8 +61,7 @@ class ChangesDocument(Document):
 class FindingDocument(Document):
     """One message of one policy rule."""
 
-    level: str
-    """deny, approval or warn"""
+    level: Literal["deny", "approval", "warn"]
     message: str
     policy: str = ""
     """Package and rule, and whose: the organisation's or the promise's"""
@@ -60,8 +70,7 @@ class FindingDocument(Document):
 class DecisionDocument(Document):
     """What the policies said of a plan."""
 
-    outcome: str
-    """allow, approval or deny"""
+    outcome: Literal["allow", "approval", "deny"]
     findings: tuple[FindingDocument, ...] = ()
 
     @classmethod
@@ -79,8 +88,7 @@ class StepDocument(Document):
 
     id: str
     executor: str
-    status: str
-    """pending, planning, checking, applying, succeeded, unchanged, kept, skipped, failed, cancelled or blocked"""
+    status: StepStatus
     pool: str = "default"
     changes: ChangesDocument = ChangesDocument()
     plan: str | None = None
@@ -114,10 +122,8 @@ class OperationDocument(Document):
     """TEAM/NAME/op/N"""
     service: str
     """TEAM/NAME"""
-    kind: str
-    """provision or decommission"""
-    status: str
-    """queued, running, awaiting-approval, succeeded, failed, cancelled, rejected or rolled-back"""
+    kind: OperationKind
+    status: OperationStatus
     revision: str
     """PROMISE@VERSION"""
     requested_by: str
@@ -163,8 +169,8 @@ class ServiceDocument(Document):
     promise: str
     revision: str
     """PROMISE@VERSION"""
-    phase: str
-    health: str
+    phase: Phase
+    health: Health
     labels: dict[str, str]
     inputs: dict[str, Any]
     """With defaults filled in, secrets masked"""
@@ -214,8 +220,7 @@ class ChangeDocument(Document):
     """One object that a plan touches."""
 
     address: str
-    action: str
-    """create, update, replace or delete"""
+    action: Action
     type: str = ""
     before: dict[str, Any] | None = None
     """Attributes before, sensitive ones masked"""
@@ -264,8 +269,8 @@ class RecordDocument(Document):
     reason: str = ""
     operation: str | None = None
     """TEAM/NAME/op/N"""
-    operation_kind: str | None = None
-    status: str | None = None
+    operation_kind: OperationKind | None = None
+    status: OperationStatus | None = None
     revision_before: str | None = None
     revision: str | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
@@ -344,17 +349,14 @@ def links(settings: Settings, workflow_id: str) -> dict[str, str]:
     return {"temporal": f"{base}/namespaces/{settings.temporal_namespace}/workflows/{workflow}"}
 
 
-LISTS: Final[dict[str, type[BaseModel]]] = {
-    "service-list": ServiceRow,
-    "service-history": RecordDocument,
-    "operation-list": OperationRow,
-    "operation-plan": PlanDocument,
-    "state-log": StateEntryDocument,
+DOCUMENTS: Final[dict[str, Any]] = {
+    "service-show": ServiceDocument,
+    "service-list": list[ServiceRow],
+    "service-outputs": dict[str, Any],
+    "service-history": list[RecordDocument],
+    "operation-show": OperationDocument,
+    "operation-list": list[OperationRow],
+    "operation-plan": list[PlanDocument],
+    "state-log": list[StateEntryDocument],
 }
-"""Commands whose `-o json` is an array, and of what."""
-
-SINGLES: Final[dict[str, type[BaseModel]]] = {
-    "service": ServiceDocument,
-    "operation": OperationDocument,
-}
-"""Commands whose `-o json` is one object."""
+"""Command to the type of its `-o json`. Commands that ask for an operation answer as `operation-show`."""
