@@ -106,7 +106,7 @@ def test_a_service_has_the_documented_fields_newest_operation_first(settings):
     operation = value["operations"][0]
     documented = "id kind status revision requested_by requested_at started_at finished_at steps error"
     assert operation.keys() >= set(documented.split())
-    assert operation["steps"][0].keys() >= set("id executor status changes".split())
+    assert operation["steps"][0].keys() >= {"id", "executor", "status", "changes"}
     assert operation["steps"][0]["changes"] == {"create": 2, "update": 0, "replace": 0, "delete": 0}
     assert value["links"] == {
         "temporal": "http://127.0.0.1:8233/namespaces/default/workflows/service%2Fpayments%2Forders-db"
