@@ -142,7 +142,8 @@ class Scope:
 
     def suggest(self, path: str) -> str:
         """What the author may have meant by a path that is not there."""
-        close = difflib.get_close_matches(path, self.types, n=1, cutoff=0.6)
+        names = [name for name in self.types if not name.endswith(".outputs")]
+        close = difflib.get_close_matches(path, names, n=1, cutoff=0.6)
         if close:
             return f"did you mean `{close[0]}`?"
         head = path.rpartition(".")[0]

@@ -97,7 +97,8 @@ def _check_section(
             (*at, *key), problem.message, hint=problem.hint, key=(*at, *key) in document.keys
         )
         report.problems.append(placed)
-    report.outputs = found.outputs
+    if found.outputs or not (found.problems or found.keys):
+        report.outputs = found.outputs  # else it could not look far enough to tell
     report.sensitive = found.sensitive
 
 

@@ -138,13 +138,13 @@ class Revisions:
         revisions = await self.list(promise)
         if not revisions:
             raise await self._missing(promise, "")
-        active = [info for info in revisions if info.status == "active"]
-        if not active:
+        found = chosen(revisions)
+        if found is None:
             raise NotFound(
                 f"every revision of {promise} is deprecated or yanked",
                 hint="publish a newer one, or name a deprecated version: " + _some(revisions),
             )
-        return max(active, key=lambda info: (not _version(info).prerelease, _version(info)))
+        return found
 
     async def names(self) -> Sequence[str]:
         """Names of all promises, sorted."""
@@ -255,6 +255,12 @@ class Revisions:
             f"there is no promise {promise!r}",
             hint=did_you_mean(promise, await self.names()) or "bond promise publish DIR makes one",
         )
+
+
+def chosen(infos: Sequence[RevisionInfo]) -> RevisionInfo | None:
+    """Of a promise's revisions, the one that a request without a version gets; None when there is none."""
+    active = [info for info in infos if info.status == "active"]
+    return max(active, key=lambda info: (not _version(info).prerelease, _version(info)), default=None)
 
 
 def parse_revision(text: str) -> tuple[str, str]:
