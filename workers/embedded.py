@@ -38,7 +38,7 @@ from workers.child import Child, Command
 DATABASE: Final = "temporal.db"
 DEFAULT_PORT: Final = 7233
 SERVICES_DIR: Final = "services"
-SERVICES_VARIABLE: Final = "BOND_SERVICES_DIR"
+SERVICES_VARIABLE: Final = "TF_VAR_services_dir"
 """Where promises that make files on this machine put them; executors and their tools see it."""
 
 START_SECONDS: Final = 90
