@@ -79,6 +79,8 @@ def _follow(value: Any, path: Any) -> Any:
         key = step.get("value") if isinstance(step, dict) else None
         if isinstance(key, dict):
             key = key.get("value")
+        if isinstance(value, dict) and value.keys() == {"value", "type"} and key not in value:
+            value = value["value"]  # how the state writes an attribute whose type is not fixed
         try:
             value = value[key]
         except (KeyError, IndexError, TypeError):

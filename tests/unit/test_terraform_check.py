@@ -1,0 +1,120 @@
+"""What a promise's author is told of a Terraform step when the promise is published."""
+
+from __future__ import annotations
+
+import pytest
+
+from activities.terraform import TerraformExecutor
+from activities.terraform.section import TerraformSection
+
+MODULE = """
+variable "size" {
+  type        = string
+  description = <<-EOT
+    How large: ${"small"} or large
+  EOT
+}
+variable "engine" { default = null }
+output "endpoint" { value = "db.example.com" }
+output "password" {
+  value     = var.size
+  sensitive = true
+}
+"""
+
+
+@pytest.fixture
+def promise(tmp_path):
+    module = tmp_path / "terraform" / "database"
+    module.mkdir(parents=True)
+    (module / "main.tf").write_text(MODULE)
+    return tmp_path
+
+
+def check(promise, module="terraform/database", **section):
+    return TerraformExecutor().check(TerraformSection(module=module, **section), promise)
+
+
+def keys(report):
+    return [(path, problem.message, problem.hint) for path, problem in report.keys]
+
+
+def test_a_good_section_tells_its_outputs(promise):
+    report = check(promise, variables={"size": "${inputs.size}"})
+    assert (list(report.problems), list(report.keys)) == ([], [])
+    assert report.outputs == {"endpoint": "dyn", "password": "dyn"}
+    assert report.sensitive == {"password"}
+
+
+def test_an_unknown_variable_is_named_with_what_was_meant(promise):
+    ((path, message, hint),) = keys(check(promise, variables={"size": "x", "engin": "y"}))
+    assert path == ("variables", "engin")
+    assert "no variable 'engin'" in message
+    assert hint == "did you mean 'engine'?"
+
+
+def test_a_required_variable_that_is_not_passed_is_named(promise):
+    ((path, message, _),) = keys(check(promise))
+    assert path == ()
+    assert "'size'" in message
+    ((path, *_),) = keys(check(promise, variables={"engine": "x"}))
+    assert path == ("variables",)
+
+
+@pytest.mark.parametrize(
+    ("module", "message", "hint"),
+    [
+        ("terraform/databse", "no directory", "did you mean 'terraform/database'?"),
+        ("../other", "stay inside it", ""),
+        ("/etc", "stay inside it", ""),
+        ("terraform/${inputs.size}", "must not be an expression", "use two steps with `when`"),
+        ("terraform", "no *.tf file", "a module needs one"),
+    ],
+)
+def test_a_module_that_cannot_be_is_said_at_its_key(promise, module, message, hint):
+    ((path, said, suggested),) = keys(check(promise, module=module))
+    assert path == ("module",)
+    assert message in said
+    assert suggested == hint
+
+
+def test_a_backend_of_its_own_is_refused_for_now(promise):
+    ((path, message, _),) = keys(check(promise, variables={"size": "x"}, backend="own"))
+    assert path == ("backend",)
+    assert "not supported yet" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "says"),
+    [
+        ('variable "x" {\n  type = string\n  default "3"\n}\n', 4, 1, "not expected here"),
+        ('output "x" {\n  value = }\n', 2, 11, "not expected here"),
+        ('variable "x" {\n', 2, 1, "ends in the middle"),
+    ],
+)
+def test_hcl_that_does_not_parse_has_file_line_and_column(promise, text, line, column, says):
+    (promise / "terraform/database/bad.tf").write_text(text)
+    report = check(promise, variables={"size": "x"})
+    (problem,) = report.problems
+    assert (problem.file, problem.line, problem.column) == ("terraform/database/bad.tf", line, column)
+    assert says in problem.message
+    assert list(report.keys) == [], "what the module declares is not known then"
+
+
+def test_json_modules_count_too(promise):
+    (promise / "terraform/database/more.tf.json").write_text(
+        '{"variable": {"zone": {"default": "a"}, "tier": {}}, "output": {"x": {"value": 1, "sensitive": true}}}'
+    )
+    report = check(promise, variables={"size": "x", "zone": "b"})
+    assert report.sensitive == {"password", "x"}
+    ((_, message, _),) = keys(report)
+    assert "'tier'" in message
+    (promise / "terraform/database/more.tf.json").write_text("{\n oops}")
+    (problem,) = check(promise, variables={"size": "x"}).problems
+    assert (problem.file, problem.line) == ("terraform/database/more.tf.json", 2)
+
+
+def test_an_ephemeral_variable_cannot_be_kept_in_a_plan(promise):
+    (promise / "terraform/database/token.tf").write_text('variable "token" {\n  ephemeral = true\n}\n')
+    report = check(promise, variables={"size": "x", "token": "y"})
+    assert "ephemeral" in keys(report)[0][1]

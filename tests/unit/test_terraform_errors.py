@@ -1,0 +1,113 @@
+"""What Terraform's complaints become: retried if they look temporary, never if the input is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from activities.terraform.diagnostics import lost_providers, to_error
+from activities.terraform.stream import Diagnostic
+from bondstone.errors import BondError, PlanStale, ToolFailed, ToolUnavailable
+
+
+def error_for(summary: str, detail: str = "", *, code: int = 1, **more) -> BondError:
+    found = [Diagnostic("error", summary, detail, **more)]
+    return to_error(found, verb="apply", module="terraform/db", code=code, where="payments/orders step db")
+
+
+@pytest.mark.parametrize(
+    ("summary", "detail"),
+    [
+        (
+            "creating S3 Bucket (x)",
+            "operation error S3: https response error StatusCode: 503, RequestID: 1, SlowDown",
+        ),
+        ("creating Thing", "api error Throttling: Rate exceeded"),
+        ("Error making request", "429 Too Many Requests"),
+        ("reading Thing", 'Get "https://api.example.com": read tcp 10.0.0.1: connection reset by peer'),
+        ("reading Thing", "HTTP response 502"),
+        (
+            "Failed to install provider",
+            "Error while installing x v1: could not query: net/http: TLS handshake timeout",
+        ),
+        (
+            "Failed to query available provider packages",
+            "could not connect to registry.example.com: request failed: context deadline exceeded",
+        ),
+        ("Failed to write plan", "write tfplan: no space left on device"),
+        (
+            "Required plugins are not installed",
+            "there is no package for registry.example.com/x/y 1.0 cached in data",
+        ),
+    ],
+)
+def test_what_looks_temporary_is_tried_again(summary, detail):
+    error = error_for(summary, detail)
+    assert isinstance(error, ToolUnavailable)
+    assert error.transient
+
+
+@pytest.mark.parametrize(
+    ("summary", "detail"),
+    [
+        ("Invalid value for variable", "The size must be one of small, large."),
+        ("Unsupported argument", 'An argument named "sizze" is not expected here.'),
+        ("creating Database", "api error InvalidParameterValue: StatusCode: 400, the name has 503 characters"),
+        ("local-exec provisioner error", "Error running command 'exit 7': exit status 7. Output: "),
+        ("Provider registry does not have a provider", "nobody/nope was not found"),
+    ],
+)
+def test_wrong_input_is_not_tried_again(summary, detail):
+    error = error_for(summary, detail)
+    assert isinstance(error, ToolFailed)
+    assert not error.transient
+    assert summary in error.message
+
+
+def test_one_real_error_among_temporary_ones_decides():
+    found = [Diagnostic("error", "a", "429 Too Many Requests"), Diagnostic("error", "b", "no such argument")]
+    assert isinstance(to_error(found, verb="plan", module="m", code=1), ToolFailed)
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        "Saved plan is stale",
+        "by Terraform 1.11.4, but this is 1.15.5; plan files cannot be transferred between different Terraform versions",
+    ],
+)
+def test_a_plan_that_no_longer_fits_asks_for_a_new_one(summary):
+    assert isinstance(error_for(summary), PlanStale)
+
+
+def test_the_place_is_said_relative_to_the_promise():
+    error = error_for("Bad", "worse", address="aws_db.main", file="../shared/main.tf", line=3, column=7)
+    (problem,) = error.problems
+    assert (problem.file, problem.line, problem.column) == ("terraform/shared/main.tf", 3, 7)
+    assert problem.message == "aws_db.main: Bad: worse"
+    assert error.where == "payments/orders step db aws_db.main"
+
+
+def test_a_newer_state_and_a_different_lock_file_say_what_to_do():
+    newer = error_for(
+        "Error loading state",
+        "state snapshot was created by Terraform v1.15.5, which is newer than current v1.11.4",
+    )
+    assert "BOND_TERRAFORM" in newer.hint
+    assert ".terraform.lock.hcl" in error_for("Inconsistent dependency lock file").hint
+
+
+def test_a_killed_terraform_is_no_fault_of_the_input():
+    error = to_error([], verb="apply", module="m", code=-9)
+    assert isinstance(error, ToolUnavailable)
+    assert "signal 9" in error.message
+
+
+def test_silence_and_floods_are_bounded():
+    assert "said nothing" in to_error([], verb="plan", module="m", code=1).message
+    error = to_error([Diagnostic("error", "x", "y" * 10_000)] * 100, verb="plan", module="m", code=1)
+    assert len(str(error)) < 40_000
+
+
+def test_lost_providers_are_recognised():
+    assert lost_providers([Diagnostic("error", "Required plugins are not installed")])
+    assert not lost_providers([Diagnostic("error", "Invalid value")])

@@ -1,0 +1,224 @@
+"""Reading what Terraform says and writes: its `-json` lines, plans, states. On recordings of Terraform 1.11."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activities.terraform.artefact import Header, pack, unpack
+from activities.terraform.changes import drifted_changes, is_empty, planned_changes
+from activities.terraform.masking import document_secrets, mask, state_secrets
+from activities.terraform.process import Tail
+from activities.terraform.state import parse_state
+from activities.terraform.stream import Transcript, diagnostics_in
+from bondstone.errors import ObjectCorrupt
+from bondstone.store.redact import MASK, Redactor
+
+RECORDED = Path(__file__).parent / "recorded"
+PLAN = json.loads((RECORDED / "terraform_plan.json").read_text())
+STATE = (RECORDED / "terraform_state.json").read_bytes()
+LINES = (RECORDED / "terraform_apply_failed.jsonl").read_text().splitlines()
+
+
+def same(text: str) -> str:
+    return text
+
+
+def test_a_failed_apply_is_followed_line_by_line():
+    transcript = Transcript()
+    seen = [(transcript.read(line), transcript.progress.done) for line in LINES]
+    assert transcript.tool == "terraform 1.11.4"
+    assert seen[1][0] == "terraform_data.first: Plan to update"
+    assert (transcript.progress.done, transcript.progress.total) == (1, 2), "half a replacement is not done"
+    (error,) = transcript.errors
+    assert (error.summary, error.address) == ("local-exec provisioner error", "terraform_data.second")
+    assert (error.file, error.line, error.column) == ("main.tf", 12, 30)
+    assert "exit status 7" in seen[-1][0]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "plain words", "[1, 2]", "null", '{"type": "diagnostic"}', '{"type": 3}', "{"]
+)
+def test_lines_that_are_not_as_expected_do_no_harm(line):
+    assert isinstance(Transcript().read(line), str)
+
+
+def test_opentofu_is_called_by_its_name():
+    transcript = Transcript()
+    transcript.read('{"type": "version", "tofu": "1.12.6", "ui": "1.2"}')
+    assert transcript.tool == "opentofu 1.12.6"
+
+
+def test_errors_written_for_people_are_taken_apart():
+    text = """
+Error: Unreadable module directory
+
+Unable to evaluate directory symlink: lstat not: no such file or directory
+
+Error: Failed to query available provider packages
+
+  on main.tf line 3, in terraform:
+   3:     nope = { source = "nobody/nope" }
+
+Could not retrieve the list of available versions
+for provider nobody/nope
+"""
+    first, second = diagnostics_in(text)
+    assert first.summary == "Unreadable module directory"
+    assert (second.file, second.line) == ("main.tf", 3)
+    assert second.detail == "Could not retrieve the list of available versions for provider nobody/nope"
+
+
+def test_a_plan_becomes_a_change_set():
+    update, replace = planned_changes(PLAN, same)
+    assert (update.address, update.action, update.type) == ("terraform_data.first", "update", "terraform_data")
+    assert update.before["input"] == {"password": MASK, "size": "small"}
+    assert update.after["input"] == {"password": MASK, "size": "fail"}
+    assert update.unknown == ("output",)
+    assert (replace.address, replace.action) == ("terraform_data.second", "replace")
+    assert not is_empty(PLAN)
+
+
+def test_no_secret_of_a_plan_survives_in_its_change_set():
+    secrets = document_secrets(PLAN)
+    assert secrets == {"hushhush", "hushhush2"}
+    shown = json.dumps([change.model_dump() for change in planned_changes(PLAN, Redactor(secrets))])
+    assert "hushhush" not in shown
+
+
+def test_the_secrets_of_a_state_are_found_by_output_and_by_attribute():
+    content = parse_state(STATE).content
+    assert state_secrets(content) == {"hushhush2"}
+    assert state_secrets({**content, "outputs": {}}) == {"hushhush2"}
+
+
+def change(*actions, **more):
+    return {"address": "a.b", "mode": "managed", "type": "a", "change": {"actions": list(actions), **more}}
+
+
+@pytest.mark.parametrize(
+    ("actions", "expected"),
+    [
+        (["create"], "create"),
+        (["update"], "update"),
+        (["delete"], "delete"),
+        (["delete", "create"], "replace"),
+        (["create", "delete"], "replace"),
+        (["forget"], "delete"),
+        (["no-op"], None),
+        (["read"], None),
+    ],
+)
+def test_actions_are_normalised(actions, expected):
+    found = planned_changes({"resource_changes": [change(*actions)]}, same)
+    assert [one.action for one in found] == ([expected] if expected else [])
+
+
+def test_empty_means_that_nothing_at_all_would_change():
+    quiet = {"resource_changes": [change("no-op")], "output_changes": {"x": {"actions": ["no-op"]}}}
+    assert is_empty(quiet)
+    assert is_empty({})
+    assert not is_empty({**quiet, "output_changes": {"x": {"actions": ["update"]}}})
+    assert not is_empty({"resource_changes": [change("create")]})
+    assert not is_empty({"resource_changes": [{**change("no-op"), "previous_address": "a.c"}]}), (
+        "moved in the state"
+    )
+    assert not is_empty({"resource_changes": [change("no-op", importing={"id": "x"})]})
+
+
+def test_drift_is_masked_too():
+    document = {
+        "resource_drift": [
+            change(
+                "update",
+                before={"p": "old"},
+                after={"p": "new"},
+                before_sensitive={"p": True},
+                after_sensitive=True,
+            )
+        ]
+    }
+    (found,) = drifted_changes(document, same)
+    assert (found.before, found.after) == ({"p": MASK}, {"p": MASK})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(json_values, json_values)
+def test_masking_keeps_the_shape_and_shows_nothing_marked(value, marks):
+    masked = mask(value, marks, same)
+    if marks is True:
+        assert masked == MASK
+    elif isinstance(value, dict):
+        assert masked.keys() == value.keys()
+    elif isinstance(value, list):
+        assert len(masked) == len(value)
+    else:
+        assert masked == value
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda raw: raw.replace(b"\n", b" ")), max_size=8), st.data())
+def test_lines_are_the_same_however_the_file_grows(lines, data):
+    content = b"\n".join(lines)
+    file = io.BytesIO()
+    seen: list[str] = []
+    tail = Tail(file, seen.append)
+    rest = content
+    while rest:
+        cut = data.draw(st.integers(1, len(rest)))
+        position = file.tell()
+        file.seek(0, io.SEEK_END)
+        file.write(rest[:cut])
+        file.seek(position)
+        rest = rest[cut:]
+        tail.read()
+    tail.read(last=True)
+    assert seen == [line.decode("utf-8", "replace") for line in lines if line.strip()]
+
+
+def test_half_a_state_file_is_no_state():
+    whole = parse_state(STATE)
+    assert whole.serial > 0
+    for cut in range(0, len(STATE) - 2, 97):
+        assert parse_state(STATE[:cut]) is None
+    assert parse_state(None) is None
+    assert parse_state(b"[]") is None
+    assert parse_state(b'{"serial": 1}') is None
+
+
+def state(serial: int, lineage: str = "one", resources: tuple = ()):
+    return parse_state(json.dumps({"serial": serial, "lineage": lineage, "resources": resources}).encode())
+
+
+def test_a_state_follows_only_an_older_one_of_its_own_life():
+    assert state(2).follows(state(1))
+    assert state(1).follows(None)
+    assert not state(1).follows(state(1))
+    assert not state(1).follows(state(2))
+    assert not state(2).follows(state(1, lineage="two"))
+
+
+def test_a_state_that_holds_only_data_has_nothing_to_destroy():
+    assert state(1, resources=({"mode": "data"},)).is_bare
+    assert not state(1, resources=({"mode": "managed"},)).is_bare
+
+
+def test_an_artefact_comes_apart_as_it_was_packed():
+    header = Header(empty=False, destroy=True, secrets=("hush",))
+    assert unpack(pack(header, b"PK\n\x00\n")) == (header, b"PK\n\x00\n")
+
+
+@pytest.mark.parametrize("artefact", [b"", b"PK\x03\x04", b"bondstone-terraform-plan 1 {}\n", b"\n\n"])
+def test_an_artefact_of_somebody_else_is_refused(artefact):
+    with pytest.raises(ObjectCorrupt):
+        unpack(artefact)
