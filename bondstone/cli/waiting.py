@@ -138,7 +138,7 @@ async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationRe
     try:
         while True:
             try:
-                return await operation.wait(changed)
+                return await operation.wait(changed, patience_seconds=0)
             except _AwaitsApproval as reached:
                 return reached.record
             except Unreachable as error:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from temporalio.client import WorkflowFailureError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from bondstone import names
 from bondstone.client import calls
-from bondstone.errors import NotFound, OperationFailed, from_info
+from bondstone.errors import NotFound, OperationFailed, Unreachable, from_info
 from bondstone.model.plan import Change, PlanRef
 from bondstone.model.service import OperationRecord, OperationStatus, StepRecord
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FIRST_POLL_SECONDS: Final = 0.05
 SLOWEST_POLL_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 180.0
+"""How long a platform that does not answer is waited for."""
 
 
 class Operation:
@@ -81,12 +84,33 @@ class Operation:
             raise OperationFailed(f"the operation ended {record.status}", where=self.id)
         raise from_info(record.error.model_copy(update={"where": record.error.where or self.id}))
 
-    async def wait(self, on_change: Callable[[OperationRecord], None] | None = None) -> OperationRecord:
-        """Wait until it has ended, however it ended; a platform that restarts meanwhile is waited for."""
+    async def wait(
+        self,
+        on_change: Callable[[OperationRecord], None] | None = None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> OperationRecord:
+        """Wait until it has ended, however it ended; a platform that restarts meanwhile is waited for.
+
+        Args:
+            on_change: Called with the record whenever it has changed, for live views.
+            patience_seconds: How long the platform may not answer.
+
+        Raises:
+            Unreachable: it did not answer for so long; the operation goes on when it is back.
+        """
         pause = FIRST_POLL_SECONDS
         seen: OperationRecord | None = None
+        answered = time.monotonic()
         while True:
-            record = await self.record()
+            try:
+                record = await self.record()
+            except Unreachable:
+                if time.monotonic() - answered >= patience_seconds:
+                    raise
+                await asyncio.sleep(SLOWEST_POLL_SECONDS)
+                continue
+            answered = time.monotonic()
             if record != seen and on_change is not None:
                 on_change(record)
             if record.status.ended:
@@ -157,13 +181,11 @@ class Operation:
         return None
 
     async def _closed(self, pause: float) -> None:
-        """Return soon after its workflow has closed; at once after `pause` when there is none yet."""
+        """Return soon after its workflow has closed; after `pause` when there is none yet, or nobody to ask."""
         handle = self._bond.temporal.get_workflow_handle(self.workflow_id)
         try:
             await handle.result()
         except WorkflowFailureError:
             return
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise calls.as_ours(error, self.workflow_id) from error
+        except RPCError:
             await asyncio.sleep(pause)
