@@ -45,7 +45,8 @@ def main() -> None:
     """Answer questions until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    room = _address_space() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (room, room))
     answers = os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)  # rego-cpp prints there
@@ -56,6 +57,15 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(len(answer).to_bytes(LENGTH_BYTES) + answer)
         answers.flush()
+
+
+def _address_space() -> int:
+    """Bytes of address space in use: rego-cpp's allocator reserves 256 GiB when it is loaded."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - this process imports little
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux
+        return 512 * 1024**3
 
 
 def _receive(stream: BinaryIO) -> dict[str, Any] | None:
