@@ -103,8 +103,9 @@ def diagnostics_in(text: str) -> list[Diagnostic]:
     """The diagnostics in what a command without `-json` has written for people, with `-no-color`."""
     heads = list(_HEAD.finditer(text))
     found = []
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
-        body = text[head.end() : following.start() if following else len(text)]
+    ends = [*(head.start() for head in heads[1:]), len(text)]
+    for head, end in zip(heads, ends, strict=False):
+        body = text[head.end() : end]
         place = _PLACE.search(body)
         detail = _SNIPPET.sub("", _PLACE.sub("", body))
         found.append(

@@ -72,7 +72,7 @@ def test_one_real_error_among_temporary_ones_decides():
     "summary",
     [
         "Saved plan is stale",
-        "by Terraform 1.11.4, but this is 1.15.5; plan files cannot be transferred between different Terraform versions",
+        "by Terraform 1.11.4, vs 1.15.5; plan files cannot be transferred between different Terraform versions",
     ],
 )
 def test_a_plan_that_no_longer_fits_asks_for_a_new_one(summary):

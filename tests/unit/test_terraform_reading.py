@@ -74,6 +74,11 @@ for provider nobody/nope
     assert second.detail == "Could not retrieve the list of available versions for provider nobody/nope"
 
 
+def test_words_without_an_error_hold_none():
+    assert diagnostics_in("") == []
+    assert diagnostics_in("There are some problems with the CLI configuration") == []
+
+
 def test_a_plan_becomes_a_change_set():
     update, replace = planned_changes(PLAN, same)
     assert (update.address, update.action, update.type) == ("terraform_data.first", "update", "terraform_data")
