@@ -1,0 +1,276 @@
+"""`bond up`, `down` and `status` as a person runs them: real processes, a real Temporal, real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from bondstone.platform import Platform, lock_holder
+
+pytestmark = pytest.mark.integration
+
+PATIENCE_SECONDS = 60
+STATUS_FIELDS = {
+    "healthy", "embedded", "status", "data", "since", "pid", "versions", "temporal", "ui", "store", "processes",
+    "queues", "problem",
+}  # fmt: skip
+
+
+def command(data, *arguments, python=sys.executable):
+    return [python, "-m", "bondstone.cli.app", *arguments, "--data", str(data)]
+
+
+def environment(**changes):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BOND_", "TEMPORAL_"))}
+    return {**kept, "BOND_DRAIN_SECONDS": "2", **changes}
+
+
+def bond(data, *arguments, expect=0, python=sys.executable, **changes):
+    done = subprocess.run(
+        command(data, *arguments, python=python),
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_SECONDS,
+        env=environment(**changes),
+        check=False,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def status(data, expect=0):
+    return json.loads(bond(data, "status", "-o", "json", expect=expect).stdout)
+
+
+def error(done):
+    return json.loads(done.stderr)["error"]
+
+
+def eventually(condition, what):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def process(data, name):
+    return next(found for found in Platform.read(data).processes if found.name == name)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data directory whose platform is gone after the test, however it went."""
+    yield tmp_path / "platform"
+    platform = Platform.read(tmp_path / "platform")
+    if platform is not None and platform.alive:
+        os.kill(platform.pid, signal.SIGTERM)
+        os.kill(platform.pid, signal.SIGTERM)
+    for left in platform.processes if platform else ():
+        if left.alive:
+            psutil.Process(left.pid).kill()
+
+
+async def client_of(data):
+    return await Client.connect(Platform.read(data).settings["temporal_address"])
+
+
+async def start_something(data):
+    client = await client_of(data)
+    await client.start_workflow("Anything", id="kept", task_queue="nobody-polls-this")
+
+
+async def is_still_there(data):
+    description = await (await client_of(data)).get_workflow_handle("kept").describe()
+    return description.status is WorkflowExecutionStatus.RUNNING
+
+
+def test_up_status_down_and_up_again_on_the_same_data(data):
+    up = bond(data, "up", "--detach", "--port", "0")
+    assert up.stdout.startswith("Bondstone is ready in ")
+    platform = Platform.read(data)
+    assert platform.settings["temporal_ui"] in up.stdout
+    assert stat(data) == 0o700
+    for name in ("keys.json", "platform.json", "temporal.db"):
+        assert stat(data / name) == 0o600, name
+
+    view = status(data)
+    assert view.keys() == STATUS_FIELDS
+    assert view["healthy"] is True
+    assert [row["name"] for row in view["processes"]][:2] == ["supervisor", "temporal"]
+    assert {row["status"] for row in view["processes"]} == {"running"}
+    assert {row["queue"]: row["workers"] > 0 for row in view["queues"]} == {
+        "bond-control": True,
+        "pool/default": True,
+    }
+    assert "Terraform" in view["versions"]["terraform"] or "OpenTofu" in view["versions"]["terraform"]
+    assert "Server" in view["versions"]["temporal"]
+    asyncio.run(start_something(data))
+
+    busy = bond(data, "up", "--port", "0", "-o", "json", expect=4)
+    assert error(busy)["code"] == "PLATFORM_BUSY"
+    assert str(platform.pid) in error(busy)["message"]
+    assert busy.stdout == ""
+
+    down = bond(data, "down")
+    assert "stopped" in down.stdout
+    assert not any(left.alive for left in platform.processes)
+    assert status(data, expect=6)["status"] == "stopped"
+    assert "no platform runs" in bond(data, "down").stderr
+
+    bond(data, "up", "--detach", "--port", "0")
+    assert asyncio.run(is_still_there(data))
+    bond(data, "down")
+
+
+def test_whatever_is_killed_comes_back_and_nothing_is_lost(data):
+    bond(data, "up", "--detach", "--port", "0")
+    asyncio.run(start_something(data))
+    for name in ("temporal", "executor", "control"):
+        before = process(data, name)
+        os.kill(before.pid, signal.SIGKILL)
+        eventually(
+            lambda name=name, before=before: (
+                (now := process(data, name)).pid != before.pid and now.status == "running"
+            ),
+            f"{name} came back",
+        )
+        assert process(data, name).restarts == 1
+    eventually(lambda: bond_is_healthy(data), "healthy again")
+    assert "starting it again" in (data / "log" / "supervisor.log").read_text()
+    assert asyncio.run(is_still_there(data))
+
+    before = Platform.read(data)
+    port = before.settings["temporal_address"].rpartition(":")[2]
+    os.kill(before.pid, signal.SIGKILL)
+    bond(data, "up", "--detach", "--port", port)  # at once: the orphans may still be there
+    assert process(data, "temporal").pid != before.processes[0].pid
+    assert status(data)["healthy"] is True
+    assert asyncio.run(is_still_there(data))
+    assert not before.processes[0].alive
+    bond(data, "down")
+    eventually(lambda: not any(left.alive for left in before.processes), "no orphan stays")
+
+
+def bond_is_healthy(data):
+    done = subprocess.run(command(data, "status"), capture_output=True, env=environment(), check=False, timeout=60)
+    return done.returncode == 0
+
+
+def test_in_the_foreground_ctrl_c_stops_everything_in_order(data):
+    running = subprocess.Popen(
+        command(data, "up", "--port", "0"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    try:
+        out = "".join(
+            iter(running.stdout.readline, "Next: `bond demo`, or `bond promise list`. Ctrl-C stops it.\n")
+        )
+        assert lock_holder(data) == running.pid
+        children = Platform.read(data).processes
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 0
+    assert "http://127.0.0.1:" in out
+    assert "stopping" in err
+    assert not any(child.alive for child in children)
+    log = [json.loads(line)["event"] for line in (data / "log" / "supervisor.log").read_text().splitlines()]
+    assert log[-2:] == ["stopping", "stopped"]
+    assert "stopped" in (data / "log" / "control.log").read_text()
+
+
+def test_ctrl_c_while_starting_stops_too(data):
+    running = subprocess.Popen(
+        command(data, "up", "--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+    eventually(lambda: (platform := Platform.read(data)) and platform.processes, "something started")
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=PATIENCE_SECONDS)
+    assert running.returncode == 0
+    assert not any(child.alive for child in Platform.read(data).processes)
+
+
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_a_port_in_use_is_said_in_words(data, detach):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        if port > 64535:
+            pytest.skip("the system chose a port that can have no UI beside it")
+        done = bond(data, "up", "--port", str(port), *detach, expect=4)
+    assert done.stderr.startswith(f"error[PLATFORM_BUSY]: port {port} for Temporal is in use by ")
+    assert "--port N" in done.stderr
+
+
+def test_a_missing_binary_is_said_in_words(data, tmp_path):
+    # A virtual environment with everything but the temporal binary, and nothing else on PATH.
+    real = Path(sys.prefix)
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    shutil.copy(real / "pyvenv.cfg", tmp_path / "venv")
+    (tmp_path / "venv" / "lib").symlink_to(real / "lib")
+    python = tmp_path / "venv" / "bin" / "python"
+    python.symlink_to(sys.executable)
+    done = bond(data, "up", "-o", "json", expect=1, python=str(python), PATH=str(tmp_path))
+    assert error(done)["code"] == "TOOL_UNAVAILABLE"
+    assert "bondstone[local]" in error(done)["hint"]
+
+
+def test_a_disk_without_room_is_said_in_words(tmp_path):
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("making a small disk needs root; the check itself has a unit test")
+    try:
+        done = bond(tmp_path / "platform", "up", "--port", "0", expect=6)
+        assert done.stderr.startswith("error[STORE_UNAVAILABLE]: the disk has 1")
+        assert "another disk" in done.stderr
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def test_a_worker_that_cannot_start_fails_the_start_with_its_reason(data):
+    data.mkdir()
+    (data / "keys.json").write_text("{}")
+    (data / "keys.json").chmod(0o600)
+    done = bond(data, "up", "--port", "0", "--detach", expect=1)
+    assert "did not start: exit status 2" in done.stderr
+    assert "the key ring file is not valid" in done.stderr
+    assert not any(child.alive for child in Platform.read(data).processes)
+
+
+def test_config_show_says_where_each_value_comes_from_and_masks_credentials(data):
+    data.mkdir()
+    (data / "platform.json").write_text(json.dumps({"settings": {"temporal_ui": "http://ui"}}))
+    done = bond(
+        data, "config", "show", "-o", "json", BOND_STORE="s3://key:c4nary@bucket/x", BOND_LOG_LEVEL="debug"
+    )
+    shown = json.loads(done.stdout)
+    assert shown["store"] == {"value": "s3://***@bucket/x", "origin": "BOND_STORE"}
+    assert shown["log_level"] == {"value": "debug", "origin": "BOND_LOG_LEVEL"}
+    assert shown["data"]["origin"] == "--data"
+    assert shown["pools"] == {"value": ["default"], "origin": "default"}
+    assert "c4nary" not in bond(data, "config", "show", BOND_STORE="s3://key:c4nary@bucket/x").stdout
+
+
+def stat(path):
+    return path.stat().st_mode & 0o777
