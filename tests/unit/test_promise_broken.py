@@ -33,7 +33,7 @@ def _broken() -> list[Broken]:
         Broken(
             kind,
             [(change["from"], change["to"]) for change in case.get("change", [])],
-            case["says"],
+            case["says"].splitlines(),
             case.get("files", {}),
         )
         for kind, case in data.items()
@@ -95,14 +95,16 @@ def test_a_folder_without_manifest_says_what_is_there(tmp_path: Path) -> None:
 
 def test_an_executor_that_breaks_is_named_and_the_rest_is_still_checked(tmp_path: Path) -> None:
     class Breaks(FakeTerraform):
-        def check(self, section: object, promise: Path) -> SectionReport:
+        def check(self, _section: object, _promise: Path) -> SectionReport:
             raise RuntimeError("boom")
 
     text = edited(("inputs.size != 'small'", "inputs.sizze != 'small'"))
     found = validate(write_promise(tmp_path, text), {**EXECUTORS, "terraform": Breaks()})
     assert [str(problem) for problem in found.problems] == [
-        "promise.yaml:28:7: the executor 'terraform' failed to check the step: RuntimeError"
-        " (this is a fault of the executor)",
+        (
+            "promise.yaml:28:7: the executor 'terraform' failed to check the step: RuntimeError"
+            " (this is a fault of the executor)"
+        ),
         "promise.yaml:36:13: there is no `inputs.sizze` (did you mean `inputs.size`?)",
     ]
 
@@ -117,7 +119,7 @@ def test_executables_are_warned_about_because_bundles_keep_no_modes(tmp_path: Pa
 
 def test_load_names_every_problem_of_shape(tmp_path: Path) -> None:
     write_promise(tmp_path, edited(("owner:", "onwer:"), ("30m", "soon")))
-    with pytest.raises(PromiseInvalid, match="promise.yaml is not valid: 2 problems"):
+    with pytest.raises(PromiseInvalid, match=r"promise\.yaml is not valid: 2 problems"):
         load_promise(tmp_path)
 
 
@@ -132,6 +134,6 @@ def test_outputs_of_a_step_that_may_be_skipped_may_be_null(tmp_path: Path) -> No
 def test_a_secret_may_go_to_a_step_and_to_a_secret_output(tmp_path: Path) -> None:
     text = edited(
         ('name: "${service.name}"', 'name: "${service.name}"\n          extra: "${inputs.adminPassword}"'),
-        ('value: "${steps.database.outputs.password}"', "value: \"${inputs.adminPassword == null ? '' : inputs.adminPassword}\""),
-    )  # fmt: skip
+        ("${steps.database.outputs.password}", "${inputs.adminPassword == null ? '' : inputs.adminPassword}"),
+    )
     assert validate(write_promise(tmp_path, text), EXECUTORS).problems == ()
