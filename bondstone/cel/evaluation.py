@@ -110,6 +110,8 @@ def _measure(values: Variables, expression: str) -> tuple[int, int]:
 def _listed(value: Any) -> Any:
     """The value as the library takes it: lists for tuples, dicts for mappings, floats for huge integers."""
     if isinstance(value, Mapping):
+        if any("\0" in str(key) for key in value):  # the library would cut the key there
+            raise ExpressionInvalid("a key of a map holds a NUL character")
         return {str(key): _listed(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_listed(item) for item in value]
