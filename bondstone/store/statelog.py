@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
-from bondstone.errors import ObjectMissing
+from bondstone.errors import ObjectMissing, StoreError
 from bondstone.model.service import ServiceId
 from bondstone.store.claim import Claim, Snapshot
 from bondstone.store.entrylog import Clock, EntryLog
-from bondstone.store.fence import Entry, Kind, LeaseTerms, Observation, fences_after, judge
+from bondstone.store.fence import Entry, Kind, Lease, LeaseTerms, Observation, fences_after, judge
 from bondstone.store.holder import Holder, is_dead
 from bondstone.store.sealed import SealedObjects
 
@@ -24,16 +24,6 @@ KEEP_ENTRIES: Final = 64
 _READS_AT_ONCE: Final = 8
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """What a claimant found when it looked."""
-
-    entry: Entry | None
-    free: bool
-    takes_over: bool = False
-    reason: str = ""
 
 
 class StateLog:
@@ -155,6 +145,11 @@ class StateLog:
             other = await self._log.add(entry, None)
         except ObjectMissing:
             return False
+        except asyncio.CancelledError:
+            # It may be written all the same: whoever comes next need not wait for its lease to run out.
+            with suppress(StoreError):
+                await self._log.put_lease(entry.position, Lease(token=entry.token, left=True))
+            raise
         if other is not None and other.entry.token != entry.token:
             return False
         # A claimant that was stopped for long may have found its position free only because it was pruned.

@@ -7,7 +7,7 @@ that only the machine moves.
 import asyncio
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,7 +41,7 @@ WRITERS = 4
 RING = KeyRing.generate()
 
 
-@dataclass
+@dataclass(repr=False)
 class Call:
     """One call to the store that has not been served yet."""
 
@@ -51,7 +51,7 @@ class Call:
     answer: asyncio.Future
 
 
-@dataclass
+@dataclass(repr=False)
 class Put:
     """One entry that really was written."""
 
@@ -208,7 +208,7 @@ class WaitingObjects:
         return await self.call("delete", *keys)
 
 
-@dataclass
+@dataclass(repr=False)
 class Writer:
     number: int
     log: StateLog
@@ -216,7 +216,8 @@ class Writer:
     task: asyncio.Task | None = None
     doing: str = ""
     payload: bytes | None = None
-    done: list[asyncio.Task] = field(default_factory=list)
+    going: bool = False
+    """It has tried to give the state back: its tool is stopped, and the release may arrive at any time."""
 
     @property
     def idle(self) -> bool:
@@ -289,12 +290,14 @@ class Protocol(RuleBasedStateMachine):
     def releases(self, data: st.DataObject, with_state: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
         writer = data.draw(st.sampled_from(self.free(holding=True)))
         payload = f"state {next(self.payloads)}".encode() if with_state else None
+        writer.going = True
         self.start(writer, "release", writer.claim.release(payload), payload)
 
     @precondition(lambda self: self.free(holding=True))
     @rule(data=st.data())
     def leaves(self, data: st.DataObject) -> None:
         writer = data.draw(st.sampled_from(self.free(holding=True)))
+        writer.going = True
         self.start(writer, "leave", writer.claim.__aexit__(None, None, None))
 
     # What befalls it ----------------------------------------------------------------------------------
@@ -368,7 +371,7 @@ class Protocol(RuleBasedStateMachine):
             if task.cancelled() or isinstance(error, StoreUnavailable):
                 continue
             if isinstance(error, Fenced):
-                assert writer.claim.lost.is_set() or writer.doing == "release"
+                assert writer.claim.lost.is_set() or writer.claim._released
                 writer.claim = None
                 continue
             assert error is None, repr(error)
@@ -391,11 +394,7 @@ class Protocol(RuleBasedStateMachine):
 
     def has_claimed(self, writer: Writer, claim: Claim) -> None:
         for other in self.writers.values():
-            if (
-                other.claim is not None
-                and other.number not in self.world.frozen
-                and other.doing not in {"release", "leave"}
-            ):
+            if other.claim is not None and not other.going and other.number not in self.world.frozen:
                 assert other.claim.lost.is_set(), "two live holders"
         newest = self.world.newest_claim()
         assert newest is not None
@@ -403,7 +402,7 @@ class Protocol(RuleBasedStateMachine):
         states = [put for put in self.world.puts if put.at_end and put.entry.carries_state]
         before = [put for put in states if put.entry.position < newest.position]
         assert claim.snapshot.payload == (before[-1].payload if before else None)
-        writer.claim = claim
+        writer.claim, writer.going = claim, False
 
     @invariant()
     def the_newest_state_is_read(self) -> None:
@@ -460,6 +459,7 @@ class Protocol(RuleBasedStateMachine):
             if writer is but or writer.number in self.world.frozen:
                 continue
             if writer.idle and writer.claim is not None:
+                writer.going = True
                 self.start(writer, "leave", writer.claim.__aexit__(None, None, None))
             elif writer.doing == "claim" and writer.task is not None:
                 writer.task.cancel()
