@@ -110,14 +110,31 @@ def _measure(values: Variables, expression: str) -> tuple[int, int]:
 def _listed(value: Any) -> Any:
     """The value as the library takes it: lists for tuples, dicts for mappings, floats for huge integers."""
     if isinstance(value, Mapping):
-        if any("\0" in str(key) for key in value):  # the library would cut the key there
-            raise ExpressionInvalid("a key of a map holds a NUL character")
-        return {str(key): _listed(item) for key, item in value.items()}
+        return {_text(str(key)): _listed(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_listed(item) for item in value]
+    if isinstance(value, str):
+        return _text(value)
     if type(value) is int and value not in INT64:
         return float(value)
     return value
+
+
+def _text(text: str) -> str:
+    """Text that the library takes whole: it cuts text at a NUL."""
+    if "\0" in text or not _is_unicode(text):
+        raise ExpressionInvalid(
+            "a value it uses holds characters that are not text", hint="encode it, as base64 does"
+        )
+    return text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(value: Any, expression: str) -> Any:

@@ -253,7 +253,7 @@ def _bounded(inputs: Mapping[str, Any]) -> None:
     if _depth(inputs, 0) > MAX_INPUT_DEPTH:
         raise InputsInvalid(f"the inputs are nested deeper than {MAX_INPUT_DEPTH}")
     try:
-        size = len(json.dumps(inputs, allow_nan=False))
+        size = len(json.dumps(inputs, allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError):
         raise InputsInvalid(
             "the inputs are not JSON", hint="use text, numbers, true, false, lists and maps"

@@ -17,6 +17,7 @@ from bondstone.errors import BondError, Problem, PromiseInvalid
 from bondstone.executor import Executor
 from bondstone.model.promise import API_VERSION, Promise
 from bondstone.promise.bundle import executables, pack
+from bondstone.promise.cases import load_cases
 from bondstone.promise.document import Document, Path_, did_you_mean, ordered, read_file, refuse
 from bondstone.promise.load import MANIFEST, split_steps, to_promise
 from bondstone.promise.validate_expressions import check_expressions
@@ -75,6 +76,7 @@ def validate(directory: Path, executors: Mapping[str, Executor]) -> Checked:
         problems += check_expressions(document, rest, reports)
         problems += _check_names(document, rest)
         problems += _check_policies(document, rest, directory)
+        problems += _check_cases(rest, directory)
         warnings += _warnings(document, rest, directory)
     problems += _check_packing(directory)
     found = ordered(problems)
@@ -179,6 +181,13 @@ def _policy_problem(root: Path, name: str) -> tuple[str, str] | None:
     if target.is_file() and target.suffix != ".rego":
         return f"{name!r} is not a .rego file", ""
     return None
+
+
+def _check_cases(promise: Promise, directory: Path) -> Iterator[Problem]:
+    try:
+        load_cases(directory, promise)
+    except PromiseInvalid as error:
+        yield from error.problems
 
 
 def _check_packing(directory: Path) -> Iterator[Problem]:
