@@ -12,6 +12,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -73,7 +74,8 @@ class Counting:
         regular = self._gate.with_suffix(".open")
         regular.write_text("open")
         regular.replace(self._gate)
-        os.write(self._held, b"open")
+        with suppress(BrokenPipeError):
+            os.write(self._held, b"open")
         os.close(self._held)
 
     async def in_apply(self, thing: str = "thing_2") -> None:
