@@ -10,6 +10,7 @@ import typer
 
 from bondstone.cli import context
 from bondstone.cli.output import Output, OutputFormat, emit, examples, fields, note, say, table
+from bondstone.cli.promise_trial import run_cases
 
 if TYPE_CHECKING:
     from bondstone.errors import Problem
@@ -45,6 +46,11 @@ def validate(directory: Folder, *, output: Output = OutputFormat.TABLE) -> None:
         output,
         lambda: say(f"{promise.name}@{promise.version} is valid"),
     )
+
+
+app.command(
+    "test", epilog=examples("bond promise test promises/queue", "bond promise test . --only production -v")
+)(run_cases)
 
 
 @app.command(epilog=examples("bond promise publish promises/postgres"))

@@ -15,13 +15,12 @@ from bondstone.model.secret import as_ref
 from bondstone.model.step import PolicyCall
 from bondstone.policy.engine import ENGINE, EVALUATION_SECONDS, Answer, EngineFailed
 from bondstone.policy.modules import Module, Origin, Rule, modules_digest
+from bondstone.store.redact import MASK, Redactor
 
 MAX_FINDINGS: Final = 50
 """Most findings of a decision; the histories of every operation carry them."""
 MAX_MESSAGE_CHARACTERS: Final = 500
 MAX_ROLES: Final = 16
-MASK: Final = "***"
-"""What stands for a secret, in the document's inputs and in messages."""
 
 _ORDER: Final = {"deny": 0, "approval": 1, "warn": 2}
 _log = structlog.get_logger()
@@ -34,7 +33,7 @@ def document(
 
     `service` (team, name, labels), `promise` (name, version, digest), `operation` (number, kind, requested_by,
     destroy), `inputs`, `step` (id, executor), `plan` (what the tool says, in its own shape), `changes` (the change
-    set), `previous` (promise, version and inputs before; null for a new service). Secret inputs are `"***"`.
+    set), `previous` (promise, version and inputs before; null for a new service). A secret input is `"(secret)"`.
 
     Args:
         call: What is being decided.
@@ -85,16 +84,16 @@ def evaluate(
     Args:
         modules: The organisation's and the promise's; each origin is evaluated by itself.
         document: What they are asked about, see `document`.
-        secrets: Values that no message may show; they are replaced by `***`.
+        secrets: Values that no message may show; they are replaced by `(secret)`.
         further: Findings that came from elsewhere (the promise's own `approval` rules) and count as much.
         timeout_seconds: For each origin; this call blocks that long at worst.
     """
-    known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+    redact = Redactor(secrets)
     found = list(further)
     for origin in ("organisation", "promise"):
         own = [module for module in modules if module.origin == origin]
         found += _evaluate_origin(origin, own, document, timeout_seconds)
-    findings = _bounded([_presentable(finding, known) for finding in found])
+    findings = _bounded([_presentable(finding, redact) for finding in found])
     levels = {finding.level for finding in findings}
     return Decision(
         outcome="deny" if "deny" in levels else "approval" if "approval" in levels else "allow",
@@ -102,14 +101,6 @@ def evaluate(
         input_digest=digest(canonical(document)),
         policies_digest=modules_digest(modules),
     )
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """`text` without the secrets, also where they stand in it as JSON would write them."""
-    for secret in secrets:
-        for spelling in {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}:
-            text = text.replace(spelling, MASK)
-    return text
 
 
 def _masked(value: Any) -> Any:
@@ -194,8 +185,8 @@ def _finding(level: str, policy: str, item: Any) -> Finding:
     return Finding(level="approval", message=message, policy=policy, roles=tuple(roles), count=count)
 
 
-def _presentable(finding: Finding, secrets: Sequence[str]) -> Finding:
-    message = " ".join(redact(finding.message, secrets).split())
+def _presentable(finding: Finding, redact: Redactor) -> Finding:
+    message = " ".join(redact(finding.message).split())
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
     return finding.model_copy(update={"message": message})

@@ -8,7 +8,7 @@ most_bytes := 1073741824
 deny contains msg if {
 	bytes := input.inputs.maxMessages * input.inputs.maxMessageBytes
 	bytes > most_bytes
-	msg := sprintf("the queue could grow to %d bytes, and %d are allowed: ask for fewer or smaller messages", [bytes, most_bytes])
+	msg := sprintf("the queue could grow to %v bytes, and %v are allowed: ask for fewer or smaller messages", [bytes, most_bytes])
 }
 
 deny contains msg if {
