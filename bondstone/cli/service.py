@@ -124,12 +124,12 @@ def list_(
         return await bond.services(team=team, promise=promise, phase=phase, labels=labels, ended=everything)
 
     rows = [row for row in with_platform(find) if matches(row)]
-    columns = ["id", "revision", "phase", "health", "labels", "created_at"]
+    columns = ["id", "revision", "phase", "health", "labels", "changed_at"]
     emit(
         rows,
         output,
         lambda: table(
-            ["service", *columns[1:-1], "created"],
+            ["service", *columns[1:-1], "changed"],
             [[getattr(row, column) for column in columns] for row in rows],
             empty="no services" + (" match" if any([team, promise, phase, label, where]) else ""),
         ),

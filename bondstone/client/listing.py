@@ -43,7 +43,8 @@ class ServiceRow(BaseModel):
     labels: dict[str, str]
     operation: str | None = None
     """The operation that runs, if one does."""
-    created_at: datetime
+    changed_at: datetime
+    """When its last operation ended; before any has, when it was requested."""
 
 
 class OperationRow(BaseModel):
@@ -119,7 +120,7 @@ def _service_row(execution: WorkflowExecution) -> ServiceRow | None:
         health=_keyword(found, names.SA_HEALTH),
         labels=dict(label.split("=", 1) for label in labels),
         operation=_keyword(found, names.SA_OPERATION) or None,
-        created_at=execution.start_time,
+        changed_at=execution.start_time,
     )
 
 
