@@ -8,7 +8,6 @@ notices by the missing heartbeat, and every activity is built for it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -32,6 +31,9 @@ from bondstone.platform import CREATE_KEYS, ready_pipe
 from bondstone.settings import Settings
 from bondstone.store import Store
 from bondstone.temporal import connect, ensure_search_attributes, pollers
+
+ATTEMPT_SECONDS: Final = 10
+"""How long one attempt to connect may take: a server may accept and then say nothing."""
 
 CANCEL_SECONDS: Final = 30
 """How long cancelled activities may take to end before the process leaves without them. Longer than the grace
@@ -92,18 +94,19 @@ def drain(settings: Settings) -> timedelta:
     return timedelta(seconds=settings.drain_seconds)
 
 
-async def connect_when_up(settings: Settings, stop: asyncio.Event) -> Client | None:
-    """Connect to Temporal, waiting for it to come up; None when told to stop meanwhile.
+async def connect_when_up(settings: Settings) -> Client:
+    """Connect to Temporal, waiting for it to come up.
 
     Raises:
         Unreachable: it did not come up in `CONNECT_SECONDS`.
     """
     deadline = time.monotonic() + CONNECT_SECONDS
     pause = 0.05
-    while not stop.is_set():
+    while True:
         try:
-            client = await connect(settings)
-            await ensure_search_attributes(client)
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                client = await connect(settings)
+                await ensure_search_attributes(client)
         except Exception as error:
             # The gRPC port answers before the namespace is there: any refusal is worth another try until then.
             if time.monotonic() > deadline:
@@ -112,12 +115,10 @@ async def connect_when_up(settings: Settings, stop: asyncio.Event) -> Client | N
                     if isinstance(error, BondError)
                     else Unreachable("Temporal answers, but does not serve", where=str(error)[:200])
                 ) from error
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+            await asyncio.sleep(pause)
             pause = min(pause * 1.3, 1.0)
         else:
             return client
-    return None
 
 
 async def _serve(name: str, settings: Settings, build: Build) -> int:
@@ -125,14 +126,17 @@ async def _serve(name: str, settings: Settings, build: Build) -> int:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
-    client = await connect_when_up(settings, stop)
-    if client is None:
+    asked = asyncio.create_task(stop.wait())
+    connecting = asyncio.create_task(connect_when_up(settings))
+    await asyncio.wait([asked, connecting], return_when=asyncio.FIRST_COMPLETED)
+    if not connecting.done():
+        connecting.cancel()
         return 0
+    client = connecting.result()
     store = await Store.open(settings, create_keys=CREATE_KEYS in os.environ)
     serving = await build(client, store, settings)
     running = [asyncio.create_task(worker.run()) for worker in serving.workers]
     ready = asyncio.create_task(_announce(name, client, serving))
-    asked = asyncio.create_task(stop.wait())
     log.info("started", queues=sorted(serving.queues), identity=identity(name))
     await asyncio.wait([asked, *running], return_when=asyncio.FIRST_COMPLETED)
     ready.cancel()
