@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from bondstone.errors import ObjectCorrupt, Problem, PromiseInvalid
+from bondstone.errors import ObjectCorrupt, Problem, PromiseInvalid, StoreUnavailable
 
 MAX_FILES: Final = 2000
 MAX_BUNDLE_BYTES: Final = 32 * 1024 * 1024
@@ -92,8 +92,20 @@ def unpack(data: bytes, into: Path) -> None:
     Raises:
         ObjectCorrupt: when the bundle is not one, holds what a bundle never holds (links, devices, absolute paths,
             paths that leave the folder), or is past the bounds.
+        StoreUnavailable: when the disk has no room or cannot be written.
     """
-    into.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        into.parent.mkdir(parents=True, exist_ok=True)
+        _unpack(data, into)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"a revision cannot be unpacked: {error.strerror}",
+            where=str(into.parent),
+            hint="is there room on the disk?",
+        ) from error
+
+
+def _unpack(data: bytes, into: Path) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f".{into.name[:40]}-", dir=into.parent))
     try:
         directories = {temporary}
@@ -186,6 +198,7 @@ def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
     if len(data) > MAX_BUNDLE_BYTES + 4096 * MAX_FILES:
         raise ObjectCorrupt("the bundle is too large")
     seen: set[str] = set()
+    folders: set[str] = set()
     total = 0
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
@@ -194,6 +207,10 @@ def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
                     raise ObjectCorrupt("the bundle holds something that is not a regular file", where=member.name)
                 if (problem := _name_problem(member.name)) or member.name in seen:
                     raise ObjectCorrupt(f"the bundle holds a bad path: {problem or 'twice'}", where=member.name)
+                parents = {str(parent) for parent in PurePosixPath(member.name).parents}
+                if parents & seen or member.name in folders:
+                    raise ObjectCorrupt("the bundle holds a file where a folder is", where=member.name)
+                folders |= parents
                 seen.add(member.name)
                 total += member.size
                 if len(seen) > MAX_FILES or total > MAX_BUNDLE_BYTES:

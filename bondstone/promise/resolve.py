@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bondstone.errors import BondError, InvalidInput, Refused
-from bondstone.expressions import Expr, Variables, evaluate, parts, render
-from bondstone.model.promise import Promise, Step
-from bondstone.model.secret import SecretRef
-from bondstone.model.service import OperationKind, ResolveCall, Resolved, RevisionRef, ServiceId, StepSpec
+from bondstone.expressions import Expr, Variables, evaluate, parts, references_in, render
+from bondstone.model.promise import DecommissionSpec, PatchSpec, Promise, Step, UpgradeSpec, seconds
+from bondstone.model.secret import SecretRef, as_ref
+from bondstone.model.service import DayTwo, OperationKind, ResolveCall, Resolved, RevisionRef, ServiceId, StepSpec
 from bondstone.names import check_name
 from bondstone.promise.inputs import complete_inputs, require_references
 from bondstone.promise.variables import variables_for
+from bondstone.promise.versions import in_range
 
 Condition = str | bool
 """Of `when`: an expression, or what it always is."""
@@ -36,36 +37,77 @@ def resolve(promise: Promise, ref: RevisionRef, call: ResolveCall, reveal: Calla
     """
     match call.request.kind:
         case OperationKind.PROVISION:
-            return _provision(promise, ref, call, reveal)
-        case OperationKind.DECOMMISSION:
-            return _decommission(promise, ref, call)
+            inputs: Mapping[str, Any] = call.request.inputs
+        case OperationKind.UPDATE | OperationKind.PATCH:
+            inputs = changed(call.current_inputs, call.request.inputs)
+        case OperationKind.UPGRADE:
+            inputs = changed(upgraded(promise, call), call.request.inputs)
+        case kind:
+            raise Refused(f"nothing has to be resolved to {kind} a service", where=str(call.service))
+    require_references(promise, inputs)
+    return resolved(promise, ref, call.service, complete_inputs(promise, inputs, reveal))
 
 
-def _provision(
-    promise: Promise, ref: RevisionRef, call: ResolveCall, reveal: Callable[[SecretRef], Any]
-) -> Resolved:
-    require_references(promise, call.request.inputs)
-    inputs = complete_inputs(promise, call.request.inputs, reveal)
+def resolved(promise: Promise, ref: RevisionRef, service: ServiceId, inputs: Mapping[str, Any]) -> Resolved:
+    """What an operation runs, for inputs that are complete."""
+    hooks = hook_ids(promise)
+    steps = steps_for(promise, service, inputs)
     return Resolved(
         revision=ref,
-        inputs=inputs,
-        steps=steps_for(promise, call.service, inputs),
+        inputs=dict(inputs),
+        steps=tuple(spec for spec in steps if spec.id not in hooks),
         has_health=bool(promise.spec.health),
+        day_two=_day_two(promise, [spec for spec in steps if spec.id in hooks]),
     )
 
 
-def _decommission(promise: Promise, ref: RevisionRef, call: ResolveCall) -> Resolved:
-    """The service's own revision and inputs, as they are: what was valid once must be possible to take down."""
-    if call.current is None:
-        raise Refused(f"{call.service} has nothing to decommission", where=str(call.service))
-    if call.current != ref:
-        raise Refused(f"{call.service} stands on {call.current}, not on {ref}", where=str(call.service))
-    return Resolved(
-        revision=ref,
-        inputs=call.current_inputs,
-        steps=steps_for(promise, call.service, call.current_inputs),
-        has_health=bool(promise.spec.health),
-    )
+def changed(current: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs with some of them changed: objects are merged, null goes back to the default (RFC 7396)."""
+    merged = dict(current)
+    for name, value in changes.items():
+        there = merged.get(name)
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict) and as_ref(value) is None:
+            merged[name] = changed(there if isinstance(there, dict) and as_ref(there) is None else {}, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def upgraded(promise: Promise, call: ResolveCall) -> dict[str, Any]:
+    """The inputs of a service as a newer revision wants them: what it still knows, and what it transforms.
+
+    Secrets stay references on the way.
+
+    Raises:
+        Refused: the revision cannot be reached from where the service stands.
+        ExpressionInvalid: a transformation fails for these inputs.
+    """
+    spec = promise.spec.upgrade or UpgradeSpec()
+    here = call.current
+    if here is not None and spec.source is not None and not in_range(here.version, spec.source):
+        raise Refused(
+            f"{promise.name}@{promise.version} is reached from {spec.source} only, the service is at {here.version}",
+            where=str(call.service),
+            hint="upgrade to a version in between first",
+        )
+    known = promise.spec.inputs.get("properties", {})
+    kept = {name: value for name, value in call.current_inputs.items() if name in known}
+    variables = {f"inputs.{name}": value for name, value in _paths(call.current_inputs)}
+    return kept | {name: render(template, variables) for name, template in spec.inputs.items()}
+
+
+def hook_ids(promise: Promise) -> frozenset[str]:
+    """The steps that only run when an operation names them: before, after, or as the last thing."""
+    spec = promise.spec
+    named: list[str] = []
+    for part in (spec.patch, spec.upgrade):
+        if part is not None:
+            named += [*part.before, *part.after]
+    if spec.decommission is not None:
+        named += spec.decommission.final
+    return frozenset(named)
 
 
 def steps_for(promise: Promise, service: ServiceId, inputs: Mapping[str, Any]) -> tuple[StepSpec, ...]:
@@ -133,6 +175,37 @@ def _spec(step: Step, variables: Variables) -> StepSpec:
         needs=step.needs,
         pool=pool,
         skip=skip,
+        uses=tuple(
+            sorted({path.split(".")[1] for path in references_in(step.section) if path.startswith("steps.")})
+        ),
         timeout_seconds=step.timeout_seconds,
         summary=step.description,
     )
+
+
+def _day_two(promise: Promise, hooks: Sequence[StepSpec]) -> DayTwo:
+    spec = promise.spec
+    patch, upgrade = spec.patch or PatchSpec(), spec.upgrade or UpgradeSpec()
+    last = spec.decommission or DecommissionSpec()
+    return DayTwo(
+        hooks=tuple(hooks),
+        patch_before=patch.before,
+        patch_after=patch.after,
+        patch_on_failure=patch.on_failure,
+        upgrade_before=upgrade.before,
+        upgrade_after=upgrade.after,
+        upgrade_on_failure=upgrade.on_failure,
+        upgrade_approval=upgrade.approval,
+        retain_seconds=seconds(last.retain) if last.retain else 0,
+        final=last.final,
+        reconcile_seconds=seconds(spec.reconcile.every) if spec.reconcile else 0,
+        reconcile_repair=spec.reconcile.repair if spec.reconcile else False,
+    )
+
+
+def _paths(inputs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value by dotted path, inner ones too."""
+    for name, value in inputs.items():
+        yield prefix + name, value
+        if isinstance(value, dict) and as_ref(value) is None:
+            yield from _paths(value, f"{prefix}{name}.")
