@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Final
 
+from bondstone.errors import KeyMissing
 from bondstone.model.service import ServiceId
 from bondstone.settings import Settings
 from bondstone.store.crypto import KeyRing
@@ -16,6 +19,10 @@ from bondstone.store.revisions import Revisions
 from bondstone.store.sealed import SealedObjects
 from bondstone.store.secrets import Secrets
 from bondstone.store.statelog import StateLog
+
+
+_KEY_IDS: Final = "key-ids"
+"""Below it an empty object for each key that ever was active: their names only."""
 
 
 class Store:
@@ -46,12 +53,37 @@ class Store:
 
         Raises:
             SettingsInvalid: when the URL or the key ring is not usable.
+            KeyMissing: when the key ring is not the one that the store was written with.
             StoreUnavailable: when the store does not answer.
         """
         objects = await Objects.open(settings.store_url)
-        load = KeyRing.load_or_create if create_keys else KeyRing.load
-        return cls(objects, await asyncio.to_thread(load, settings.key_file))
+        used = {info.key.rpartition("/")[2] for info in await objects.list(_KEY_IDS)}
+        ring = await asyncio.to_thread(_load_ring, settings.key_file, used, create=create_keys)
+        if ring.active not in used:
+            await objects.put_if_absent(f"{_KEY_IDS}/{ring.active}", b"")
+        return cls(objects, ring)
 
     def state(self, service: ServiceId, step: str) -> StateLog:
         """The state log of a step."""
         return StateLog(self.sealed, service, step)
+
+
+def _load_ring(path: Path, used: set[str], *, create: bool) -> KeyRing:
+    """The key ring, if it is the one the store was written with: found out now rather than half-way."""
+    if create and not (used and not path.exists()):
+        ring = KeyRing.load_or_create(path)
+    elif create:
+        raise KeyMissing(
+            f"the object store needs the keys {', '.join(sorted(used))}, and there is no key ring file",
+            where=str(path),
+            hint="put that key ring back, name it with BOND_KEYS, or start with an empty store",
+        )
+    else:
+        ring = KeyRing.load(path)
+    if used and not used & set(ring.keys):
+        raise KeyMissing(
+            f"this key ring is not the one of this object store, which needs {', '.join(sorted(used))}",
+            where=str(path),
+            hint="name the right key ring with BOND_KEYS, or the right store with BOND_STORE",
+        )
+    return ring

@@ -37,6 +37,7 @@ MAX_KEY_LENGTH: Final = 900
 _SCHEMES: Final = ("file", "s3", "gs", "az", "memory")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_@=+-][A-Za-z0-9._@=+-]{0,199}")
 _CLOUD_TIMEOUT: Final = timedelta(seconds=30)
+_RETRIES: Final = 5
 _DELETE_BATCH: Final = 1000
 
 
@@ -88,7 +89,7 @@ class Objects:
                 from_url(
                     url,
                     client_options={"timeout": _CLOUD_TIMEOUT},
-                    retry_config={"max_retries": 5, "retry_timeout": _CLOUD_TIMEOUT},
+                    retry_config={"max_retries": _RETRIES, "retry_timeout": _CLOUD_TIMEOUT},
                 )
             )
         except (exceptions.BaseError, ValueError) as error:

@@ -1,0 +1,209 @@
+"""The ledger forgets nothing and doubles nothing; logs are bounded, redacted, and readable while they grow."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from obstore.store import MemoryStore
+
+from bondstone.errors import AlreadyExists, NotFound, ObjectCorrupt, StoreUnavailable
+from bondstone.model.ledger import LedgerRecord
+from bondstone.model.service import ServiceId
+from bondstone.store import logs as logs_module
+from bondstone.store.crypto import KeyRing
+from bondstone.store.ledger import Ledger, broken_links, record_digest
+from bondstone.store.logs import Logs
+from bondstone.store.objects import Objects
+from bondstone.store.redact import MASK, Redactor
+from bondstone.store.sealed import SealedObjects
+
+SERVICE = ServiceId(team="payments", name="orders")
+NEIGHBOUR = ServiceId(team="payments", name="orders-db")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def record(number: int, *, service: ServiceId = SERVICE, previous: str = "", reason: str = "") -> LedgerRecord:
+    at = NOON + timedelta(days=40 * number)
+    return LedgerRecord(
+        kind="operation",
+        service=service,
+        sequence=f"op-{number}",
+        at=at,
+        by="ann",
+        previous=previous,
+        reason=reason,
+    )
+
+
+@pytest.fixture
+def objects() -> Objects:
+    return Objects(MemoryStore())
+
+
+async def test_a_history_is_complete_in_order_and_chained(objects: Objects) -> None:
+    ledger = Ledger(objects)
+    previous, records = "", []
+    for number in range(1, 13):
+        records.append(record(number, previous=previous))
+        entry = await ledger.record(records[-1])
+        previous = entry.digest
+        assert entry.digest == record_digest(records[-1])
+    assert entry.key.startswith("ledger/2027/06/24/payments/orders/")
+    await ledger.record(record(1, service=NEIGHBOUR))
+    history = await ledger.history(SERVICE)
+    assert history == records
+    assert broken_links(history) == []
+    assert broken_links([*history[:3], *history[4:]]) == [3]
+    assert await ledger.history(ServiceId(team="payments", name="none")) == []
+
+
+async def test_the_same_record_again_changes_nothing(objects: Objects) -> None:
+    ledger = Ledger(objects)
+    first = await ledger.record(record(1))
+    assert await ledger.record(record(1)) == first
+    assert len(await ledger.history(SERVICE)) == 1
+    with pytest.raises(AlreadyExists):
+        await ledger.record(record(1, reason="another"))
+
+
+async def test_a_record_that_was_spoilt_is_said(objects: Objects) -> None:
+    ledger = Ledger(objects)
+    entry = await ledger.record(record(1))
+    await objects.put(entry.key, b"{}")
+    with pytest.raises(ObjectCorrupt):
+        await ledger.history(SERVICE)
+
+
+async def test_a_retry_after_a_crash_between_record_and_index_completes_it(objects: Objects) -> None:
+    ledger = Ledger(objects)
+    await ledger.record(record(1))
+    await objects.delete_prefix("ledger-index")
+    await ledger.record(record(1))
+    assert await ledger.history(SERVICE) == [record(1)]
+
+
+# Redaction -----------------------------------------------------------------------------------------------
+
+
+@given(st.text(min_size=4, max_size=30), st.text(max_size=20), st.text(max_size=20))
+def test_a_secret_is_not_in_the_text_in_any_spelling(secret: str, before: str, after: str) -> None:
+    assume(len(secret.strip()) >= 4)
+    redact = Redactor([secret])
+    for spelling in (
+        secret,
+        json.dumps(secret),
+        json.dumps(secret, ensure_ascii=False),
+        json.dumps(json.dumps({"a": secret})),
+        json.dumps(secret).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
+    ):
+        bare = spelling.strip("\r\n")
+        assert MASK in redact(before + bare + after)
+
+
+def test_a_secret_of_several_lines_is_masked_line_by_line() -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nshort\n-----END KEY-----\n"
+    redact = Redactor([key])
+    assert [redact(line) for line in ("MIIEvQIBADANBg", "x short", json.dumps(key))] == [
+        MASK,
+        "x short",
+        f'"{MASK}\\n"',
+    ]
+
+
+def test_the_longer_of_two_secrets_leaves_no_rest() -> None:
+    assert Redactor(["hunter", "hunter22"])("hunter22 hunter") == f"{MASK} {MASK}"
+
+
+def test_very_short_secrets_are_left_alone() -> None:
+    assert Redactor(["", "1", "abc"])("abc 1") == "abc 1"
+
+
+# Logs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def logs(objects: Objects) -> Logs:
+    return Logs(SealedObjects(objects, KeyRing.generate()), flush_seconds=0.01)
+
+
+async def test_a_log_is_read_as_it_was_written(logs: Logs) -> None:
+    async with logs.writer(SERVICE, 3, "database", "plan", "run 1", ["hunter22"]) as log:
+        for line in ("one", "", "two\nthree", 'password="hunter22"'):
+            log.write(line)
+    assert [line async for line in logs.read(log.key)] == ["one", "", "two", "three", f'password="{MASK}"']
+    async with logs.writer(SERVICE, 3, "database", "apply", "run 2", []) as later:
+        later.write("x")
+    assert [(info.key, info.step, info.verb, info.attempt) for info in await logs.list(SERVICE, 3)] == [
+        (log.key, "database", "plan", "run 1"),
+        (later.key, "database", "apply", "run 2"),
+    ]
+    assert await logs.list(SERVICE, 30) == []
+
+
+async def test_a_log_is_followed_while_it_grows(logs: Logs) -> None:
+    said, ended = asyncio.Queue[str](), asyncio.Event()
+    writer = logs.writer(SERVICE, 1, "db", "apply", "a1", [])
+
+    async def follow() -> None:
+        async for line in logs.follow(writer.key, ended.is_set):
+            said.put_nowait(line)
+
+    follower = asyncio.create_task(follow())
+    async with writer:
+        writer.write("one")
+        assert await asyncio.wait_for(said.get(), 5) == "one"
+        writer.write("two")
+        assert await asyncio.wait_for(said.get(), 5) == "two"
+        writer.write("last")
+    ended.set()
+    await asyncio.wait_for(follower, 5)
+    assert said.get_nowait() == "last"
+
+
+async def test_a_log_is_bounded_and_keeps_its_end(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs_module, "MAX_LOG_CHARS", 100)
+    monkeypatch.setattr(logs_module, "MAX_TAIL_CHARS", 60)
+    monkeypatch.setattr(logs_module, "MAX_LINE_CHARS", 8)
+    async with logs.writer(SERVICE, 1, "db", "apply", "a1", []) as log:
+        for number in range(100):
+            log.write(f"line {number}")
+        log.write("0123456789")
+    lines = [line async for line in logs.read(log.key)]
+    assert lines[0] == "line 0"
+    assert lines[-1] == "01234567 ... 2 characters left out"
+    assert any("lines left out" in line for line in lines)
+    assert sum(map(len, lines)) < 300
+
+
+async def test_a_secret_at_the_bound_of_a_line_does_not_lose_its_mask(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs_module, "MAX_LINE_CHARS", 8)
+    async with logs.writer(SERVICE, 1, "db", "apply", "a1", ["hunter22secret"]) as log:
+        log.write("12hunter22secret")
+    assert "hunter" not in "".join([line async for line in logs.read(log.key)])
+
+
+async def test_a_store_that_fails_for_a_while_loses_no_line(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, failures = logs._sealed.put, iter(range(3))
+
+    async def flaky(key: str, data: bytes) -> None:
+        await put(key, data)
+        if next(failures, None) is not None:
+            raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(logs._sealed, "put", flaky)
+    async with logs.writer(SERVICE, 1, "db", "apply", "a1", []) as log:
+        for number in range(5):
+            log.write(str(number))
+            await asyncio.sleep(0.02)
+    assert [line async for line in logs.read(log.key)] == list("01234")
+
+
+async def test_a_log_that_is_not_there_is_said(logs: Logs) -> None:
+    for key in ("logs/payments/orders/000001/db/plan/a", "secrets/payments/orders"):
+        with pytest.raises(NotFound):
+            _ = [line async for line in logs.read(key)]
