@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,13 +32,17 @@ def run_cases(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Run a promise's tests with the real tools; nothing of a platform is needed or touched."""
-    from bondstone.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.context
+    from bondstone import logs  # noqa: PLC0415 - see bondstone.cli.context
+    from bondstone.errors import NotFound  # noqa: PLC0415
     from bondstone.executor import load_executors  # noqa: PLC0415
     from bondstone.policy import load_modules  # noqa: PLC0415
     from bondstone.promise.cases import load_cases  # noqa: PLC0415
     from bondstone.promise.trial import open_trial  # noqa: PLC0415
     from bondstone.promise.validate import validate  # noqa: PLC0415
 
+    settings = context.settings()
+    # Warnings only: what the tools say is asked for with --verbose, and standard output is the result.
+    logs.configure(settings.model_copy(update={"log_level": "warning"}), stream=sys.stderr)
     executors = load_executors()
     promise = validate(directory, executors).require()
     cases = [(file, case) for file, case in load_cases(directory, promise) if only in case.name]
@@ -55,7 +60,7 @@ def run_cases(
             directory,
             promise,
             executors,
-            context.settings(),
+            settings,
             organisation=organisation,
             log=note if verbose else lambda _line: None,
         )
