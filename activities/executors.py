@@ -153,6 +153,7 @@ class _Adapter:
             attempt=attempt,
             heartbeat=heartbeat,
             log=log,
+            secrets=frozenset(known_secrets(rendering.secrets)),
         )
 
     async def _keep_outputs(self, call: StepCall, outcome: Outcome) -> StepOutputs:
