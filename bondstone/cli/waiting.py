@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bondstone.client import Bondstone, Operation
+    from bondstone.model.plan import ChangeCounts
     from bondstone.model.service import OperationRecord, StepRecord
 
 STILL_SECONDS: Final = 10.0
 """A step that has stood still for this long makes us look whether anybody polls its pool."""
 POLLER_FRESH_SECONDS: Final = 75
 """A poll lasts up to a minute; a worker not seen for longer than this is gone."""
+SILENCE_SECONDS: Final = 15.0
+"""How long a platform may not answer before it is worth a remark."""
 PATIENCE_SECONDS: Final = 180.0
 """How long a platform that does not answer is waited for."""
 EXIT_FAILED: Final = 1
@@ -134,7 +137,7 @@ async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationRe
         if record.status == "awaiting-approval":
             raise _AwaitsApproval(record)
 
-    silent = False
+    said = False
     try:
         while True:
             try:
@@ -142,11 +145,12 @@ async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationRe
             except _AwaitsApproval as reached:
                 return reached.record
             except Unreachable as error:
-                if time.monotonic() - answered > PATIENCE_SECONDS:
+                silence = time.monotonic() - answered
+                if silence > PATIENCE_SECONDS:
                     raise
-                if not silent:
+                if silence > SILENCE_SECONDS and not said:
                     view.remark(f"{error.message}; still waiting, nothing is lost")
-                silent = True
+                    said = True
                 await asyncio.sleep(1)
     finally:
         watcher.cancel()
@@ -214,7 +218,7 @@ def _view(*, steps: bool, shown: bool) -> Iterator[View]:
     if not shown:
         yield _Remarks()
     elif not is_terminal(sys.stderr):
-        yield _Lines()
+        yield _Lines(steps=steps)
     else:
         from rich.console import Console  # noqa: PLC0415 - only on a terminal
         from rich.live import Live  # noqa: PLC0415
@@ -238,17 +242,18 @@ class _Remarks:
 
 
 class _Lines(_Remarks):
-    """A line for each change, readable as a log."""
+    """A line for each change, readable as a log; of many operations only what is worth a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, steps: bool) -> None:
+        self._steps = steps
         self._began = time.monotonic()
         self._seen: dict[str, str] = {}
 
     def changed(self, record: OperationRecord) -> None:
-        if record.status == "queued" or not record.status.ended:
+        if self._steps and not record.status.ended:
             self._line(record.id, "", f"{record.kind} {record.revision} {record.status}")
         for step in record.steps:
-            if step.status != "pending":
+            if step.status != "pending" and (self._steps or step.status in {"applying", "failed"}):
                 self._line(record.id, step.id, f"{step.id}: {step_words(step)}")
         if record.status.ended:
             self._line(record.id, "", f"{record.kind} {record.status}{_took(record)}")
@@ -284,7 +289,8 @@ class _Table(_Remarks):
             current = record.steps if not self._steps else ()
             busy = next((step for step in current if step.status in {"planning", "checking", "applying"}), None)
             status = f"{busy.id}: {busy.status}" if busy else str(record.status)
-            grid.add_row(Text(title), _coloured(status), "", _elapsed(record))
+            totals = "" if self._steps else str(_sum(record))
+            grid.add_row(Text(title), _coloured(status), Text(totals), _elapsed(record))
             for step in record.steps if self._steps else ():
                 changes = str(step.changes) if step.plan else ""
                 grid.add_row(Text(f"  {step.id}"), _coloured(step.status), Text(changes), _elapsed(step))
@@ -301,6 +307,19 @@ def step_words(step: StepRecord) -> str:
     if step.error:
         words += f": {step.error.message.splitlines()[0]}"
     return words
+
+
+def _sum(record: OperationRecord) -> ChangeCounts:
+    """The planned changes of all its steps."""
+    from bondstone.model.plan import ChangeCounts  # noqa: PLC0415 - see bondstone.cli.session
+
+    counts = [step.changes for step in record.steps]
+    return ChangeCounts(
+        create=sum(item.create for item in counts),
+        update=sum(item.update for item in counts),
+        replace=sum(item.replace for item in counts),
+        delete=sum(item.delete for item in counts),
+    )
 
 
 def _took(what: OperationRecord | StepRecord) -> str:
