@@ -62,11 +62,7 @@ class Operation:
             raise NotFound(f"there is no operation {self.id}", hint="see `bond operation list`")
         if found.status is not OperationStatus.RUNNING:
             return found
-        try:
-            live = await calls.query(self._bond.temporal, self.workflow_id, OperationRecord)
-        except NotFound:  # accepted, and its workflow not started yet
-            return found
-        return live if live.request_id == found.request_id else found
+        return await self._live(found)
 
     async def result(self, on_change: Callable[[OperationRecord], None] | None = None) -> OperationRecord:
         """Wait until it has ended and is committed.
@@ -102,25 +98,34 @@ class Operation:
         pause = FIRST_POLL_SECONDS
         seen: OperationRecord | None = None
         answered = time.monotonic()
-        while True:
-            try:
-                record = await self.record()
-            except Unreachable:
-                if time.monotonic() - answered >= patience_seconds:
-                    raise
-                await asyncio.sleep(SLOWEST_POLL_SECONDS)
-                continue
-            answered = time.monotonic()
-            if record != seen and on_change is not None:
-                on_change(record)
-            if record.status.ended:
-                return record
-            pause = FIRST_POLL_SECONDS if record != seen else min(pause * 1.5, SLOWEST_POLL_SECONDS)
-            seen = record
-            if on_change is None:
-                await self._closed(pause)
-            else:
-                await asyncio.sleep(pause)
+        closed: asyncio.Task[bool] | None = None
+        try:
+            while True:
+                going = seen if closed is not None and not closed.done() else None
+                try:
+                    record = await (self._live(going) if going else self.record())
+                except Unreachable:
+                    if time.monotonic() - answered >= patience_seconds:
+                        raise
+                    await asyncio.sleep(SLOWEST_POLL_SECONDS)
+                    continue
+                answered = time.monotonic()
+                if record != seen and on_change is not None:
+                    on_change(record)
+                if record.status.ended:
+                    return record
+                pause = FIRST_POLL_SECONDS if record != seen else min(pause * 1.5, SLOWEST_POLL_SECONDS)
+                seen = record
+                if record.status is OperationStatus.RUNNING and (closed is None or _failed(closed)):
+                    closed = asyncio.create_task(self._closed())
+                if closed is None or closed.done():
+                    await asyncio.sleep(pause)
+                else:
+                    await asyncio.wait({closed}, timeout=None if on_change is None else pause)
+                    pause = FIRST_POLL_SECONDS if closed.done() else pause
+        finally:
+            if closed is not None:
+                closed.cancel()
 
     async def step(self, step: str = "") -> StepRecord:
         """One step's record; the only one when `step` is empty and there is just one.
@@ -151,6 +156,14 @@ class Operation:
             raise NotFound(f"step {record.id} of {self.id} has no plan", hint=f"the step is {record.status}")
         return record.plan, await self._bond.store.plans.changes(record.plan)
 
+    async def _live(self, found: OperationRecord) -> OperationRecord:
+        """A running operation as its own workflow knows it."""
+        try:
+            live = await calls.query(self._bond.temporal, self.workflow_id, OperationRecord)
+        except NotFound:  # accepted, and its workflow not started yet
+            return found
+        return live if live.request_id == found.request_id else found
+
     async def _in_service(self) -> OperationRecord | None:
         try:
             state = await self._bond.service(f"{self.team}/{self.name}")
@@ -180,12 +193,17 @@ class Operation:
                 )
         return None
 
-    async def _closed(self, pause: float) -> None:
-        """Return soon after its workflow has closed; after `pause` when there is none yet, or nobody to ask."""
+    async def _closed(self) -> bool:
+        """Wait until its workflow has closed, which costs no worker anything; False when nobody could say."""
         handle = self._bond.temporal.get_workflow_handle(self.workflow_id)
         try:
             await handle.result()
         except WorkflowFailureError:
-            return
+            return True
         except RPCError:
-            await asyncio.sleep(pause)
+            return False
+        return True
+
+
+def _failed(closed: asyncio.Task[bool]) -> bool:
+    return closed.done() and not closed.result()
