@@ -7,6 +7,7 @@ from typing import Any
 
 from activities.health import HealthActivities
 from activities.ledger import RecordActivities
+from activities.plans import PlanActivities
 from activities.policy import PolicyActivities
 from activities.promise import PromiseActivities
 from bondstone.settings import Settings
@@ -18,11 +19,13 @@ def control_activities(store: Store, settings: Settings) -> list[Callable[..., A
     promise = PromiseActivities(store)
     records = RecordActivities(store)
     policy = PolicyActivities(store, settings)
+    plans = PlanActivities(store)
     health = HealthActivities(store)
     return [
         promise.resolve,
         promise.outputs,
         policy.check,
+        plans.covered,
         health.probe,
         records.record,
         records.erase,

@@ -113,6 +113,7 @@ class _Adapter:
             return Drift(
                 addresses=tuple(change.address for change in drifted.changes[:MAX_DRIFTED_ADDRESSES]),
                 count=len(drifted.changes),
+                counts=ChangeCounts.of(drifted.changes),
                 key=key,
                 log=log,
             )

@@ -11,12 +11,14 @@ from activities.failures import speaks_failures
 from activities.rendering import reveal, reveal_all
 from bondstone import expressions, names
 from bondstone.errors import ExpressionInvalid, RevisionYanked
-from bondstone.model.service import Resolution, ResolveCall, StepOutputs
+from bondstone.model.service import OperationKind, Resolution, ResolveCall, StepOutputs
 from bondstone.model.step import OutputsCall, ServiceOutputs
 from bondstone.promise.resolve import resolve
 from bondstone.promise.variables import variables_for
+from bondstone.promise.versions import target
 from bondstone.store import Store
 from bondstone.store.ledger import record_digest
+from bondstone.store.revisions import RevisionInfo
 
 
 class PromiseActivities:
@@ -37,12 +39,8 @@ class PromiseActivities:
         """
         request = call.request
         revisions = self._store.revisions
-        found = await (
-            revisions.get(request.promise, request.version)
-            if request.version
-            else revisions.newest(request.promise)
-        )
-        if found.status == "yanked":
+        found = await self._revision(call)
+        if found.status == "yanked" and found.ref != call.current:
             raise RevisionYanked(
                 f"{found.ref} was yanked: {found.reason or 'no reason was given'}",
                 hint=f"`bond promise show {request.promise}` lists the versions that can be requested",
@@ -61,6 +59,22 @@ class PromiseActivities:
             last_number=max((record.operation or 0 for record in history), default=0),
             ledger_digest=record_digest(history[-1]) if history else "",
         )
+
+    async def _revision(self, call: ResolveCall) -> RevisionInfo:
+        """The revision that the request leads to."""
+        request, revisions = call.request, self._store.revisions
+        if request.kind is OperationKind.PROVISION or call.current is None:
+            if request.version:
+                return await revisions.get(request.promise, request.version)
+            return await revisions.newest(request.promise)
+        name = call.current.promise
+        if request.kind is OperationKind.UPDATE:
+            return await revisions.get(name, call.current.version)
+        active = [info.ref.version for info in await revisions.list(name) if info.status == "active"]
+        version = target(
+            request.kind, promise=name, current=call.current.version, wanted=request.version, available=active
+        )
+        return await revisions.get(name, version)
 
     @activity.defn(name=names.PROMISE_OUTPUTS)
     @speaks_failures

@@ -15,7 +15,7 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   ├── RevisionConflict           REVISION_CONFLICT      4  409
     │   ├── RevisionYanked             REVISION_YANKED        4  409
     │   ├── PolicyDenied               POLICY_DENIED          4  403
-    │   ├── ApprovalRequired           APPROVAL_REQUIRED      4  409
+    │   ├── ApprovalRejected           APPROVAL_REJECTED      4  403
     │   └── PlatformBusy               PLATFORM_BUSY          4  409   a data directory or port in use
     ├── OperationFailed                OPERATION_FAILED       1  500   the work was tried and failed
     │   ├── ToolFailed                 TOOL_FAILED            1  500   the tool said no
@@ -185,10 +185,11 @@ class PolicyDenied(Refused):
     http_status = 403
 
 
-class ApprovalRequired(Refused):
-    """A policy or the promise asks for people's word first."""
+class ApprovalRejected(Refused):
+    """People were asked about a plan, and said no, or nothing in time."""
 
-    code = "APPROVAL_REQUIRED"
+    code = "APPROVAL_REJECTED"
+    http_status = 403
 
 
 class PlatformBusy(Refused):

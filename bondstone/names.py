@@ -54,7 +54,23 @@ def parse_operation(text: str) -> tuple[str, str, int]:
 
 SERVICE_WORKFLOW: Final = "Service"
 PROVISION_WORKFLOW: Final = "Provision"
+UPDATE_WORKFLOW: Final = "Update"
+PATCH_WORKFLOW: Final = "Patch"
+UPGRADE_WORKFLOW: Final = "Upgrade"
+ROLLBACK_WORKFLOW: Final = "Rollback"
+RECONCILE_WORKFLOW: Final = "Reconcile"
 DECOMMISSION_WORKFLOW: Final = "Decommission"
+
+OPERATION_WORKFLOWS: Final = {
+    "provision": PROVISION_WORKFLOW,
+    "update": UPDATE_WORKFLOW,
+    "patch": PATCH_WORKFLOW,
+    "upgrade": UPGRADE_WORKFLOW,
+    "rollback": ROLLBACK_WORKFLOW,
+    "reconcile": RECONCILE_WORKFLOW,
+    "decommission": DECOMMISSION_WORKFLOW,
+}
+"""Workflow type by operation kind."""
 
 
 def service_workflow_id(team: str, name: str) -> str:
@@ -70,6 +86,13 @@ def operation_workflow_id(team: str, name: str, number: int) -> str:
 UPDATE_REQUEST_OPERATION: Final = "request_operation"
 UPDATE_CANCEL_OPERATION: Final = "cancel_operation"
 UPDATE_SET_LABELS: Final = "set_labels"
+UPDATE_PAUSE: Final = "pause"
+UPDATE_RESUME: Final = "resume"
+UPDATE_ABANDON: Final = "abandon"
+UPDATE_APPROVE: Final = "approve"
+UPDATE_REJECT: Final = "reject"
+SIGNAL_WAITING: Final = "operation_waiting"
+SIGNAL_RECORD: Final = "record"
 QUERY_DESCRIBE: Final = "describe"
 
 # Task queues -------------------------------------------------------------------------------------------
@@ -88,6 +111,7 @@ def pool_queue(pool: str) -> str:
 PROMISE_RESOLVE: Final = "promise.resolve"
 PROMISE_OUTPUTS: Final = "promise.outputs"
 POLICY_CHECK: Final = "policy.check"
+PLAN_COVERED: Final = "plan.covered"
 HEALTH_PROBE: Final = "health.probe"
 LEDGER_RECORD: Final = "ledger.record"
 SECRETS_ERASE: Final = "secrets.erase"

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from workflows.decommission import Decommission
+from workflows.patch import Patch
 from workflows.provision import Provision
+from workflows.reconcile import Reconcile
+from workflows.rollback import Rollback
 from workflows.service import Service
+from workflows.update import Update
+from workflows.upgrade import Upgrade
 
-ALL: list[type] = [Service, Provision, Decommission]
+ALL: list[type] = [Service, Provision, Update, Patch, Upgrade, Rollback, Reconcile, Decommission]
 """Every workflow type that a control worker serves."""

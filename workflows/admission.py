@@ -12,19 +12,21 @@ from bondstone.model.service import (
     LabelsCall,
     OperationKind,
     OperationRecord,
-    OperationStatus,
+    PauseCall,
+    Phase,
     Request,
     ServiceState,
     StepRecord,
     StepStatus,
 )
+from workflows.commit import rollback_target
 
 MAX_QUEUE: Final = 100
 MAX_LABELS: Final = 32
 MAX_INPUT_CHARS: Final = 256 * 1024
 
-_RETRYABLE = frozenset({OperationStatus.FAILED, OperationStatus.CANCELLED})
 _KEEPABLE = frozenset({StepStatus.SUCCEEDED, StepStatus.UNCHANGED, StepStatus.KEPT})
+_CHANGES = frozenset({OperationKind.UPDATE, OperationKind.PATCH, OperationKind.UPGRADE})
 _LABEL_KEY = re.compile(names.LABEL_KEY_PATTERN)
 
 
@@ -33,8 +35,6 @@ def check_request(state: ServiceState, request: Request) -> None:
     where = str(state.service)
     if request.request_id in state.seen_requests:
         return
-    if request.dry_run:
-        raise Refused("dry runs are not in this release", where=where, hint="leave out --dry-run")
     if len(request.model_dump_json()) > MAX_INPUT_CHARS:
         raise InvalidInput(f"the request is larger than {MAX_INPUT_CHARS // 1024} KiB", where=where)
     if len(state.queue) >= MAX_QUEUE:
@@ -46,12 +46,15 @@ def check_request(state: ServiceState, request: Request) -> None:
             hint="watch it with `bond service show`; once it is gone its name is free",
         )
     check_labels(state, LabelsCall(set=request.labels))
+    if request.kind is OperationKind.PROVISION and not request.retry:
+        _check_provision(state, request)
+        return
+    if not exists(state):
+        raise NotFound(f"there is no service {where}", hint="`bond service list` shows those that are")
     if request.retry:
         _check_retry(state, request)
-    elif request.kind is OperationKind.PROVISION:
-        _check_provision(state, request)
-    elif not exists(state):
-        raise NotFound(f"there is no service {where}", hint="`bond service list` shows those that are")
+    elif request.kind is not OperationKind.DECOMMISSION:
+        _check_change(state, request)
 
 
 def check_cancel(state: ServiceState, call: CancelCall) -> None:
@@ -83,9 +86,30 @@ def check_labels(state: ServiceState, call: LabelsCall) -> None:
         raise InvalidInput(f"a service has at most {MAX_LABELS} labels", where=str(state.service))
 
 
+def check_pause(state: ServiceState, call: PauseCall, *, pause: bool) -> None:
+    """Refuse to pause what is paused, and to resume what is not."""
+    del call
+    _insist_exists(state)
+    if pause and state.paused_by:
+        raise Refused(f"the service is paused already, by {state.paused_by}", where=str(state.service))
+    if not pause and not state.paused_by:
+        raise Refused("the service is not paused", where=str(state.service))
+
+
+def check_abandon(state: ServiceState) -> None:
+    """Refuse to forget a service that is not there, or while something runs."""
+    _insist_exists(state)
+    if state.queue:
+        raise Refused(
+            f"operation {state.queue[0].record.id} is not over",
+            where=str(state.service),
+            hint="cancel it first: `bond service cancel`",
+        )
+
+
 def exists(state: ServiceState) -> bool:
     """Whether somebody's request for this service was ever accepted."""
-    return state.resolved is not None
+    return state.current is not None
 
 
 def find_pending(state: ServiceState, number: int) -> OperationRecord | None:
@@ -101,27 +125,32 @@ def find_record(state: ServiceState, number: int) -> OperationRecord | None:
 
 
 def kept_steps(state: ServiceState, retried: OperationRecord) -> tuple[StepRecord, ...]:
-    """The steps that a retry of a provision need not run again."""
-    if retried.kind is not OperationKind.PROVISION:
+    """The steps that a retry need not run again: those of its main part that succeeded and still stand."""
+    if retried.kind in {OperationKind.DECOMMISSION, OperationKind.RECONCILE}:
         return ()
-    return tuple(step for step in retried.steps if step.status in _KEEPABLE and step.id in state.step_outputs)
+    return tuple(
+        step
+        for step in retried.steps
+        if not step.part and step.status in _KEEPABLE and step.id in state.step_outputs
+    )
+
+
+def _insist_exists(state: ServiceState) -> None:
+    if not exists(state):
+        raise NotFound(f"there is no service {state.service}", hint="`bond service list` shows those that are")
 
 
 def _check_retry(state: ServiceState, request: Request) -> None:
     where = str(state.service)
-    if not exists(state):
-        raise NotFound(f"there is no service {where}", hint="`bond service list` shows those that are")
     if state.queue:
         raise Refused(
-            f"operation {state.queue[0].record.id} is still running",
+            f"operation {state.queue[0].record.id} is not over",
             where=where,
             hint="wait for it, or cancel it first",
         )
-    last = state.operations[-1] if state.operations else None
-    if last is None or last.status not in _RETRYABLE:
-        raise Refused(
-            f"there is nothing to retry: the last operation {last.status if last else 'is not known'}", where=where
-        )
+    if state.retryable is None:
+        last = state.operations[-1].status if state.operations else "is not known"
+        raise Refused(f"there is nothing to retry: the last operation {last}", where=where)
     if request.inputs or request.promise or request.version:
         raise InvalidInput(
             "a retry runs the same operation again and takes no inputs",
@@ -137,12 +166,10 @@ def _check_provision(state: ServiceState, request: Request) -> None:
         raise InvalidInput("the request names no promise", where=where)
     if not exists(state):
         return
-    last = state.operations[-1] if state.operations else None
-    never_ready = last is not None and last.kind is OperationKind.PROVISION and last.status in _RETRYABLE
-    if state.queue or not never_ready:
+    if state.queue or state.healthy or state.resting is not Phase.FAILED:
         raise AlreadyExists(
             f"{where} exists already, requested by {state.created_by}",
-            where=str(state.resolved.revision) if state.resolved else "",
+            where=str(state.current.revision) if state.current else "",
             hint="choose another name, or look at it with `bond service show`",
         )
     if state.resolved and state.resolved.revision.promise != request.promise:
@@ -150,3 +177,30 @@ def _check_provision(state: ServiceState, request: Request) -> None:
             f"{where} is a failed {state.resolved.revision.promise}",
             hint=f"decommission it before requesting a {request.promise} by that name",
         )
+
+
+def _check_change(state: ServiceState, request: Request) -> None:
+    """What needs a service that has once been ready, or will have been when its turn comes."""
+    where = str(state.service)
+    if not state.healthy and not any(pending.record.kind is OperationKind.PROVISION for pending in state.queue):
+        raise Refused(
+            "the service never became ready",
+            where=where,
+            hint="`bond service retry`, or request it again with other inputs",
+        )
+    if request.promise and state.current and request.promise != state.current.revision.promise:
+        raise Refused(f"the service is a {state.current.revision.promise}, not a {request.promise}", where=where)
+    if request.version and request.kind not in _CHANGES - {OperationKind.UPDATE}:
+        raise InvalidInput(f"{request.kind} takes no version", where=where, hint="patch and upgrade do")
+    if request.inputs and request.kind not in _CHANGES:
+        raise InvalidInput(f"{request.kind} takes no inputs", where=where, hint="update does")
+    if request.kind is OperationKind.UPDATE and not request.inputs:
+        raise InvalidInput("an update names no input to change", where=where)
+    if request.kind is OperationKind.ROLLBACK and rollback_target(state) is None:
+        raise Refused(
+            "there is nothing to roll back to: the service was healthy on nothing else",
+            where=where,
+            hint="`bond service history` shows what it stood on",
+        )
+    if request.dry_run and request.kind is OperationKind.RECONCILE:
+        raise InvalidInput("a reconcile changes nothing unless it is asked to repair", where=where)

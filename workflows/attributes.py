@@ -8,7 +8,7 @@ from typing import Any
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
 from bondstone import names
-from bondstone.model.service import OperationRecord, ServiceState
+from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceState
 
 _TEAM = SearchAttributeKey.for_keyword(names.SA_TEAM)
 _SERVICE = SearchAttributeKey.for_keyword(names.SA_SERVICE)
@@ -23,7 +23,7 @@ _NEXT_DUE = SearchAttributeKey.for_datetime(names.SA_NEXT_DUE)
 
 def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
     """What lists show of a service; unset where there is nothing to show."""
-    revision = state.resolved.revision if state.resolved else None
+    revision = state.current.revision if state.current else None
     running = state.queue[0].record if state.queue else None
     labels = sorted(f"{key}={value}" for key, value in state.labels.items())
     updates: list[SearchAttributeUpdate[Any]] = [
@@ -51,6 +51,11 @@ def of_operation(record: OperationRecord) -> TypedSearchAttributes:
             SearchAttributePair(_OPERATION, record.id),
         ]
     )
+
+
+def waiting(status: OperationStatus) -> list[SearchAttributeUpdate[Any]]:
+    """What lists show of an operation that waits for people, or no longer does."""
+    return [_PHASE.value_set(Phase.AWAITING_APPROVAL if status is OperationStatus.AWAITING_APPROVAL else status)]
 
 
 def _due(when: datetime | None) -> SearchAttributeUpdate[Any]:

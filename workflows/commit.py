@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from bondstone.errors import OperationCancelled
 from bondstone.model.service import (
     CancelCall,
+    Health,
     OperationKind,
     OperationRecord,
     OperationResult,
     OperationStatus,
+    PendingOperation,
     Phase,
+    Resolved,
     ServiceState,
-    StepOutputs,
-    StepStatus,
 )
 
 MAX_OPERATIONS: Final = 10
 MAX_SEEN_REQUESTS: Final = 200
+MAX_HEALTHY: Final = 3
 
 _RUNNING_PHASES = {
     OperationKind.PROVISION: Phase.PROVISIONING,
+    OperationKind.UPDATE: Phase.UPDATING,
+    OperationKind.PATCH: Phase.PATCHING,
+    OperationKind.UPGRADE: Phase.UPGRADING,
+    OperationKind.ROLLBACK: Phase.ROLLING_BACK,
+    OperationKind.RECONCILE: Phase.RECONCILING,
     OperationKind.DECOMMISSION: Phase.DECOMMISSIONING,
 }
 
 
-def commit(state: ServiceState, ended: OperationRecord, result: OperationResult) -> ServiceState:
+def commit(
+    state: ServiceState, pending: PendingOperation, ended: OperationRecord, result: OperationResult
+) -> ServiceState:
     """The state after the operation at the head of the queue has ended."""
     succeeded = result.status is OperationStatus.SUCCEEDED
-    outputs = _step_outputs(state, ended)
+    failed = not succeeded and result.status is not OperationStatus.ROLLED_BACK
     changes: dict[str, object] = {
-        "queue": tuple(pending for pending in state.queue if pending.record.number != ended.number),
+        "queue": tuple(waiting for waiting in state.queue if waiting.record.number != ended.number),
         "operations": (*state.operations, ended)[-MAX_OPERATIONS:],
-        "step_outputs": outputs,
-        "health": result.health,
+        "retryable": pending if failed and not ended.dry_run else None,
     }
-    if ended.kind is OperationKind.DECOMMISSION and succeeded:
-        changes |= {"phase": Phase.DECOMMISSIONED, "outputs": {}, "step_outputs": {}}
-    elif succeeded:
-        changes |= {"phase": Phase.READY, "outputs": result.outputs}
-    else:
-        changes |= {"phase": Phase.FAILED}
+    if not ended.dry_run:
+        changes |= _stands(state, pending, result)
+        changes |= {"resting": _resting(state, pending, result)}
     return state.model_copy(update=changes)
 
 
@@ -64,9 +69,27 @@ def drop_pending(state: ServiceState, call: CancelCall, now: datetime) -> Servic
 
 def phase_of(state: ServiceState) -> Phase:
     """The phase to show: that of what runs, else the one the last operation left."""
-    if state.queue and state.queue[0].record.status is OperationStatus.RUNNING:
-        return _RUNNING_PHASES[state.queue[0].record.kind]
-    return state.phase
+    head = state.queue[0].record if state.queue else None
+    if head is not None and head.status is OperationStatus.AWAITING_APPROVAL:
+        return Phase.AWAITING_APPROVAL
+    if head is not None and head.status is OperationStatus.RUNNING:
+        return _RUNNING_PHASES[head.kind]
+    return state.resting
+
+
+def next_due(state: ServiceState, now: datetime) -> datetime | None:
+    """When the service will look for drift by itself; None when it never does."""
+    resolved = state.resolved
+    if resolved is None or not resolved.day_two.reconcile_seconds or not state.healthy or state.paused_by:
+        return None
+    return now + timedelta(seconds=resolved.day_two.reconcile_seconds)
+
+
+def rollback_target(state: ServiceState) -> Resolved | None:
+    """The last revision and inputs that were healthy, other than what the service stands on."""
+    return next(
+        (past for past in reversed(state.healthy) if state.resolved is None or not past.same(state.resolved)), None
+    )
 
 
 def remember_request(seen: dict[str, int], request_id: str, number: int) -> dict[str, int]:
@@ -75,15 +98,43 @@ def remember_request(seen: dict[str, int], request_id: str, number: int) -> dict
     return dict([*kept, (request_id, number)])
 
 
-def _step_outputs(state: ServiceState, ended: OperationRecord) -> dict[str, StepOutputs]:
-    """The outputs of every step that stands, after what this operation applied or destroyed."""
-    outputs = dict(state.step_outputs)
-    for step in ended.steps:
-        if step.outputs is not None:
-            outputs[step.id] = step.outputs
-        elif ended.kind is OperationKind.DECOMMISSION and step.status in {
-            StepStatus.SUCCEEDED,
-            StepStatus.UNCHANGED,
-        }:
-            outputs.pop(step.id, None)
-    return outputs
+def _stands(state: ServiceState, pending: PendingOperation, result: OperationResult) -> dict[str, object]:
+    """Revision, outputs and health after the operation."""
+    kind = pending.record.kind
+    succeeded = result.status is OperationStatus.SUCCEEDED
+    outputs = state.step_outputs if result.step_outputs is None else result.step_outputs
+    if kind is OperationKind.DECOMMISSION:
+        gone: dict[str, object] = {"outputs": {}} if succeeded else {}
+        return gone | {"step_outputs": outputs, "health": Health.UNKNOWN}
+    if kind is OperationKind.RECONCILE:
+        return {"step_outputs": outputs, "drift": result.drift if succeeded else state.drift}
+    changes: dict[str, object] = {"step_outputs": outputs}
+    if result.stands != "before" or state.resolved is None:
+        changes["resolved"] = pending.resolved
+    if result.stands != "before" or result.status is OperationStatus.ROLLED_BACK:
+        changes |= {"health": result.health, "drift": 0}
+    if succeeded:
+        changes |= {"outputs": result.outputs, "healthy": _with_healthy(state, pending.resolved)}
+    elif result.status is OperationStatus.ROLLED_BACK:
+        changes |= {"outputs": result.outputs}
+    return changes
+
+
+def _with_healthy(state: ServiceState, resolved: Resolved) -> tuple[Resolved, ...]:
+    others = tuple(past for past in state.healthy if not past.same(resolved))
+    return (*others, resolved)[-MAX_HEALTHY:]
+
+
+def _resting(state: ServiceState, pending: PendingOperation, result: OperationResult) -> Phase:
+    kind = pending.record.kind
+    if result.status is OperationStatus.SUCCEEDED:
+        if kind is OperationKind.DECOMMISSION:
+            return Phase.DECOMMISSIONED
+        return state.resting if kind is OperationKind.RECONCILE and not pending.repair else Phase.READY
+    if result.status is OperationStatus.ROLLED_BACK:
+        return Phase.READY
+    if kind is OperationKind.PROVISION or not state.healthy:
+        return Phase.FAILED
+    if kind is OperationKind.DECOMMISSION and result.stands != "before":
+        return Phase.FAILED
+    return state.resting if result.stands == "before" else Phase.DEGRADED

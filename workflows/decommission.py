@@ -2,52 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
+from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from bondstone import names
 from bondstone.errors import ErrorInfo
-from bondstone.model.failure import info_of
-from bondstone.model.service import OperationInput, OperationRecord, OperationResult, OperationStatus
+from bondstone.model.service import OperationInput, OperationResult
 from bondstone.model.step import EraseCall
-from workflows import calls, ending
-from workflows.steps import Steps
+from workflows import calls
+from workflows.operation import OperationWorkflow
 
 
 @workflow.defn(name=names.DECOMMISSION_WORKFLOW)
-class Decommission:
-    """Every step is destroyed before those it needs; the state log stays, the secrets go."""
-
-    @workflow.init
-    def __init__(self, operation: OperationInput) -> None:
-        self._operation = operation
-        self._steps = Steps(operation)
+class Decommission(OperationWorkflow):
+    """Retention, final hooks, then every step before those it needs; the state log stays, the secrets go."""
 
     @workflow.run
     async def run(self, operation: OperationInput) -> OperationResult:
         """Run it; returns only when nothing is left."""
-        error: ErrorInfo | None = None
+        return await self.perform(lambda: self._take_down(operation))
+
+    async def _take_down(self, operation: OperationInput) -> ErrorInfo | None:
+        day_two = operation.resolved.day_two
+        if day_two.retain_seconds:
+            # Until then nothing has changed, and a cancel leaves the service as it was.
+            await workflow.sleep(timedelta(seconds=day_two.retain_seconds), summary="retention")
+        final = self.hooks(day_two.final, "final")
+        if final is not None:
+            await final.apply_all()
+            if error := final.first_error():
+                return error
+        steps = self.steps()
         try:
-            await self._steps.destroy_all()
-            error = self._steps.first_error()
-            if error is None:
-                await calls.control(
-                    names.SECRETS_ERASE, EraseCall(service=operation.record.service), int, summary="erase secrets"
-                )
-        except (FailureError, asyncio.CancelledError) as caught:
-            if is_cancelled_exception(caught):
-                raise ending.cancelled(self._result(OperationStatus.CANCELLED)) from None
-            error = info_of(caught)
-        if error is not None:
-            raise ending.failure(self._result(OperationStatus.FAILED, error=error))
-        return self._result(OperationStatus.SUCCEEDED)
-
-    @workflow.query(name=names.QUERY_DESCRIBE)
-    def describe(self) -> OperationRecord:
-        """The operation as it stands now."""
-        return self._steps.describe()
-
-    def _result(self, status: OperationStatus, **fields: object) -> OperationResult:
-        return OperationResult(status=status, steps=tuple(self._steps.records.values())).model_copy(update=fields)
+            await steps.destroy_all()
+        finally:
+            stands = "between" if steps.touched else "before"
+            self.result = self.result.model_copy(update={"stands": stands, "step_outputs": dict(steps.outputs)})
+        if error := steps.first_error():
+            return error
+        call = EraseCall(service=operation.record.service)
+        await calls.control(names.SECRETS_ERASE, call, int, summary="erase secrets")
+        self.result = self.result.model_copy(update={"stands": "after"})
+        return None

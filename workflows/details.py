@@ -35,7 +35,7 @@ def operation(record: OperationRecord) -> str:
 
 def service(state: ServiceState) -> str:
     """A service in a few lines: phase, revision, what runs, what waits, what ran last."""
-    revision = str(state.resolved.revision) if state.resolved else "no revision yet"
+    revision = str(state.current.revision) if state.current else "no revision yet"
     lines = [f"**{state.service}** {state.phase}, {revision}, health {state.health}"]
     if state.queue:
         running, *waiting = state.queue

@@ -15,10 +15,11 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
 from bondstone import names
-from bondstone.errors import BondError, ErrorInfo, from_info
+from bondstone.errors import BondError, ErrorInfo, Refused, from_info
 from bondstone.model.failure import bounded, info_of, to_failure
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.service import (
+    AbandonCall,
     Accepted,
     CancelCall,
     LabelsCall,
@@ -27,23 +28,23 @@ from bondstone.model.service import (
     OperationRecord,
     OperationResult,
     OperationStatus,
+    PauseCall,
     PendingOperation,
     Phase,
     Request,
     Resolution,
     ResolveCall,
+    Resolved,
     ServiceState,
 )
-from workflows import admission, attributes, calls, details, ending
-from workflows.commit import commit, drop_pending, phase_of, remember_request
+from workflows import admission, attributes, calls, details, ending, records
+from workflows.commit import commit, drop_pending, next_due, phase_of, remember_request, rollback_target
 
 FIRST_REQUEST_WITHIN: Final = timedelta(hours=1)
 """How long a service that was started without a request waits for one."""
 
-_OPERATION_WORKFLOWS = {
-    OperationKind.PROVISION: names.PROVISION_WORKFLOW,
-    OperationKind.DECOMMISSION: names.DECOMMISSION_WORKFLOW,
-}
+_STANDS_STILL = frozenset({OperationKind.RECONCILE, OperationKind.DECOMMISSION})
+"""Operations on what the service stands on: nothing has to be resolved for them."""
 
 
 @workflow.defn(name=names.SERVICE_WORKFLOW)
@@ -56,6 +57,7 @@ class Service:
         self._admission = asyncio.Lock()
         self._ledger = asyncio.Lock()
         self._refused: ErrorInfo | None = None
+        self._abandoned = False
         self._cancels: dict[int, CancelCall] = {}
         self._child: workflow.ChildWorkflowHandle[OperationInput, OperationResult] | None = None
         self._shown = attributes.of_service(state) if admission.exists(state) else None
@@ -65,14 +67,15 @@ class Service:
         """Live until decommissioned; the last state is the result."""
         del state  # taken by __init__, which updates that arrive with the start need
         workflow.set_current_details(details.service(self._state))
-        if not await self._work():
-            return await self._never_was()
-        pending = self._state.queue[0] if self._state.queue else None
-        if pending is not None:
-            await self._operate(pending)
+        await self._wait_for_work()
+        if self._state.queue:
+            await self._operate(self._state.queue[0])
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if self._state.phase is not Phase.DECOMMISSIONED:
-            workflow.continue_as_new(self._state)
+        if self._state.phase is Phase.DECOMMISSIONED or self._abandoned:
+            return self._state
+        if not admission.exists(self._state):
+            return self._never_was()
+        workflow.continue_as_new(self._state)
         return self._state
 
     # What people and programs ask ------------------------------------------------------------------------
@@ -101,9 +104,10 @@ class Service:
     @workflow.update(name=names.UPDATE_CANCEL_OPERATION)
     async def cancel_operation(self, call: CancelCall) -> OperationRecord:
         """Drop an operation that waits, or stop the one that runs; returns its record as it was."""
+        _in_words(lambda: admission.check_cancel(self._state, call))
         record = admission.find_pending(self._state, call.number)
-        if record is None:  # it ended while this update was on its way
-            raise to_failure(_refusal(self._state, call))
+        if record is None:
+            raise to_failure(Refused("the operation ended meanwhile", where=str(self._state.service)))
         if call.number in self._cancels:
             return record
         self._cancels[call.number] = call
@@ -112,7 +116,7 @@ class Service:
                 self._child.cancel()
         else:
             self._state = drop_pending(self._state, call, workflow.now())
-        await self._record(self._cancellation(record, call))
+        await self._record(records.of_cancellation(record, call, workflow.now()))
         self._show()
         return record
 
@@ -123,8 +127,8 @@ class Service:
     @workflow.update(name=names.UPDATE_SET_LABELS)
     async def set_labels(self, call: LabelsCall) -> dict[str, str]:
         """Set and remove labels; returns all that the service has now."""
-        removed = {key: value for key, value in self._state.labels.items() if key not in call.remove}
-        self._state = self._state.model_copy(update={"labels": removed | call.set})
+        left = {key: value for key, value in self._state.labels.items() if key not in call.remove}
+        self._state = self._state.model_copy(update={"labels": left | call.set})
         self._show()
         return self._state.labels
 
@@ -132,10 +136,60 @@ class Service:
     def _validate_labels(self, call: LabelsCall) -> None:
         _in_words(lambda: admission.check_labels(self._state, call))
 
+    @workflow.update(name=names.UPDATE_PAUSE)
+    async def pause(self, call: PauseCall) -> None:
+        """Start nothing by itself any more; what people ask for still runs."""
+        self._state = self._state.model_copy(update={"paused_by": call.requested_by, "next_due": None})
+        self._show()
+
+    @pause.validator
+    def _validate_pause(self, call: PauseCall) -> None:
+        _in_words(lambda: admission.check_pause(self._state, call, pause=True))
+
+    @workflow.update(name=names.UPDATE_RESUME)
+    async def resume(self, call: PauseCall) -> None:
+        """Work by itself again."""
+        del call
+        self._state = self._state.model_copy(update={"paused_by": ""})
+        self._state = self._state.model_copy(update={"next_due": next_due(self._state, workflow.now())})
+        self._show()
+
+    @resume.validator
+    def _validate_resume(self, call: PauseCall) -> None:
+        _in_words(lambda: admission.check_pause(self._state, call, pause=False))
+
+    @workflow.update(name=names.UPDATE_ABANDON)
+    async def abandon(self, call: AbandonCall) -> None:
+        """Forget the service and destroy nothing: what stands is somebody else's from now on."""
+        _in_words(lambda: admission.check_abandon(self._state))
+        self._abandoned = True
+        await self._record(records.of_abandon(self._state, call, workflow.now()))
+
+    @abandon.validator
+    def _validate_abandon(self, call: AbandonCall) -> None:
+        del call
+        _in_words(lambda: admission.check_abandon(self._state))
+
     @workflow.query(name=names.QUERY_DESCRIBE)
     def describe(self) -> ServiceState:
         """The whole state. Lists use search attributes instead: a query wakes a worker."""
         return self._state
+
+    # What its own operations tell it -----------------------------------------------------------------------
+
+    @workflow.signal(name=names.SIGNAL_WAITING)
+    def operation_waiting(self, record: OperationRecord) -> None:
+        """The running operation waits for people, or no longer does."""
+        head = self._state.queue[0] if self._state.queue else None
+        if head is not None and head.record.number == record.number:
+            head = head.model_copy(update={"record": head.record.model_copy(update={"status": record.status})})
+            self._state = self._state.model_copy(update={"queue": (head, *self._state.queue[1:])})
+            self._show()
+
+    @workflow.signal(name=names.SIGNAL_RECORD)
+    async def record(self, record: LedgerRecord) -> None:
+        """Something that must be in the ledger."""
+        await self._record(record)
 
     # Accepting -------------------------------------------------------------------------------------------
 
@@ -150,48 +204,36 @@ class Service:
 
     async def _accept(self, request: Request) -> Accepted:
         state = self._state
-        retried = state.operations[-1] if request.retry else None
-        first = not admission.exists(state) and state.next_number == 1
-        kind = retried.kind if retried else request.kind
-        if state.resolved is not None and (retried is not None or kind is OperationKind.DECOMMISSION):
-            resolution = Resolution(resolved=state.resolved)
-        else:
-            call = ResolveCall(
-                service=state.service,
-                request=request,
-                current=state.resolved.revision if state.resolved else None,
-                current_inputs=state.resolved.inputs if state.resolved else {},
-                first=first,
-            )
-            resolution = await calls.control(
-                names.PROMISE_RESOLVE, call, Resolution, summary=f"resolve {kind}", retries=calls.ADMISSION_RETRIES
-            )
-        return self._enqueue(request, kind, resolution, retried)
-
-    def _enqueue(
-        self, request: Request, kind: OperationKind, resolution: Resolution, retried: OperationRecord | None
-    ) -> Accepted:
-        state = self._state
+        retried = state.retryable if request.retry else None
+        ahead = state.queue[-1] if state.queue else None
+        resolution = Resolution(resolved=retried.resolved) if retried else await self._resolve(request, ahead)
         number = max(state.next_number, resolution.last_number + 1)
         record = OperationRecord(
             service=state.service,
             number=number,
-            kind=kind,
+            kind=retried.record.kind if retried else request.kind,
             revision=resolution.resolved.revision,
             request_id=request.request_id,
             requested_by=request.requested_by,
             requested_at=workflow.now(),
             reason=request.reason,
             dry_run=request.dry_run,
-            retry_of=retried.number if retried else None,
+            retry_of=retried.record.number if retried else None,
         )
+        asked = retried or request
         pending = PendingOperation(
-            record=record, resolved=resolution.resolved, retry=request.retry, on_failure=request.on_failure
+            record=record,
+            resolved=resolution.resolved,
+            retry=request.retry,
+            on_failure=asked.on_failure,
+            repair=asked.repair,
+            ask=asked.ask,
+            request=None if retried else request,
+            after=ahead.record.number if ahead else 0,
         )
-        self._state = state.model_copy(
+        self._state = self._state.model_copy(
             update={
-                "queue": (*state.queue, pending),
-                "resolved": resolution.resolved,
+                "queue": (*self._state.queue, pending),
                 "labels": state.labels | request.labels,
                 "seen_requests": remember_request(state.seen_requests, request.request_id, number),
                 "next_number": number + 1,
@@ -203,33 +245,89 @@ class Service:
         return Accepted(
             service=record.service,
             number=number,
-            kind=kind,
+            kind=record.kind,
             revision=record.revision,
             warnings=resolution.resolved.warnings,
         )
 
+    async def _resolve(self, request: Request, ahead: PendingOperation | None) -> Resolution:
+        """What the request comes to, if the operation ahead of it succeeds."""
+        state = self._state
+        current = ahead.resolved if ahead else state.resolved
+        if request.kind in _STANDS_STILL and current is not None:
+            return Resolution(resolved=current)
+        if request.kind is OperationKind.ROLLBACK and (target := rollback_target(state)) is not None:
+            return Resolution(resolved=target)
+        call = ResolveCall(
+            service=state.service,
+            request=request,
+            current=current.revision if current else None,
+            current_inputs=current.inputs if current else {},
+            first=current is None and state.next_number == 1,
+        )
+        return await calls.control(
+            names.PROMISE_RESOLVE,
+            call,
+            Resolution,
+            summary=f"resolve {request.kind}",
+            retries=calls.ADMISSION_RETRIES,
+        )
+
     # Working ---------------------------------------------------------------------------------------------
 
-    async def _work(self) -> bool:
-        """Wait for something to do; False when there never was, and never will be, anything."""
+    async def _wait_for_work(self) -> None:
+        """Return when there is an operation to run, drift to look for, or nothing to wait for."""
 
         def something() -> bool:
-            handled = workflow.all_handlers_finished()
-            refused = self._refused is not None and not admission.exists(self._state)
+            over = self._abandoned or (self._refused is not None and not admission.exists(self._state))
             grown = workflow.info().is_continue_as_new_suggested()
-            return bool(self._state.queue) or (handled and (refused or grown))
+            return bool(self._state.queue) or (workflow.all_handlers_finished() and (over or grown))
 
+        while not something():
+            try:
+                await workflow.wait_condition(self._woken(something), timeout=self._patience())
+            except TimeoutError:
+                if not admission.exists(self._state):
+                    return
+                self._enqueue_reconcile()
+
+    def _woken(self, something: Callable[[], bool]) -> Callable[[], bool]:
+        """Wakes for something to do, and when the time of the next look for drift has changed."""
+        due = self._state.next_due
+        return lambda: something() or self._state.next_due != due
+
+    def _patience(self) -> timedelta | None:
+        if self._state.next_due is not None:
+            return max(self._state.next_due - workflow.now(), timedelta(0))
         asked = admission.exists(self._state) or not workflow.all_handlers_finished()
-        within = None if asked else FIRST_REQUEST_WITHIN
-        try:
-            await workflow.wait_condition(something, timeout=within)
-        except TimeoutError:
-            return False
-        return bool(self._state.queue) or admission.exists(self._state)
+        return None if asked else FIRST_REQUEST_WITHIN
 
-    async def _never_was(self) -> ServiceState:
-        """End a service whose only request was refused: its name is free again."""
-        await workflow.wait_condition(workflow.all_handlers_finished)
+    def _enqueue_reconcile(self) -> None:
+        """The service's own look for drift."""
+        state = self._state
+        if state.resolved is None:
+            return
+        now = workflow.now()
+        record = OperationRecord(
+            service=state.service,
+            number=state.next_number,
+            kind=OperationKind.RECONCILE,
+            revision=state.resolved.revision,
+            request_id=f"reconcile-{state.next_number}",
+            requested_by="bondstone",
+            requested_at=now,
+            reason="scheduled by the promise",
+        )
+        repair = state.resolved.day_two.reconcile_repair
+        pending = PendingOperation(record=record, resolved=state.resolved, repair=repair)
+        self._state = state.model_copy(
+            update={"queue": (pending,), "next_number": state.next_number + 1, "next_due": None}
+        )
+
+    def _never_was(self) -> ServiceState:
+        """End a service that never stood on anything: its name is free again."""
+        if self._state.operations:  # a dry run
+            return self._state
         info = self._refused or ErrorInfo(
             code="REFUSED", message="no request came", hint="request it with `bond service request`"
         )
@@ -240,34 +338,58 @@ class Service:
         record = pending.record.model_copy(
             update={"status": OperationStatus.RUNNING, "started_at": workflow.now()}
         )
-        self._state = self._state.model_copy(
-            update={"queue": (pending.model_copy(update={"record": record}), *self._state.queue[1:])}
-        )
-        self._show()
-        result = await self._run_child(record, pending)
+        try:
+            pending = await self._based_on_what_is(pending)
+        except BondError as error:
+            result = OperationResult(status=OperationStatus.FAILED, stands="before", error=error.info())
+        else:
+            record = record.model_copy(update={"revision": pending.resolved.revision})
+            running = pending.model_copy(update={"record": record})
+            self._state = self._state.model_copy(update={"queue": (running, *self._state.queue[1:])})
+            self._show()
+            result = await self._run_child(record, pending)
         ended = record.model_copy(
             update={
                 "status": result.status,
                 "steps": result.steps,
+                "approvals": result.approvals,
+                "drift": result.drift,
                 "error": self._said(record, result),
                 "finished_at": workflow.now(),
             }
         )
-        await self._record(self._operation_record(ended, pending))
-        self._state = commit(self._state, ended, result)
+        await self._record(records.of_operation(self._state, ended, pending, workflow.now()))
+        self._state = commit(self._state, pending, ended, result)
+        self._state = self._state.model_copy(update={"next_due": next_due(self._state, workflow.now())})
         self._show()
+
+    async def _based_on_what_is(self, pending: PendingOperation) -> PendingOperation:
+        """Resolve again what was resolved on the assumption that an operation ahead succeeds, when it did not."""
+        ahead = admission.find_record(self._state, pending.after) if pending.after else None
+        if ahead is None or ahead.status is OperationStatus.SUCCEEDED or pending.request is None:
+            return pending
+        request = pending.request.model_copy(update={"request_id": f"{pending.request.request_id[:100]}.again"})
+        admission.check_request(self._state.model_copy(update={"queue": ()}), request)
+        try:
+            resolution = await self._resolve(request, None)
+        except ActivityError as error:
+            raise from_info(info_of(error)) from None
+        return pending.model_copy(update={"resolved": resolution.resolved})
 
     async def _run_child(self, record: OperationRecord, pending: PendingOperation) -> OperationResult:
         retried = admission.find_record(self._state, record.retry_of) if record.retry_of else None
         self._child = await workflow.start_child_workflow(
-            _OPERATION_WORKFLOWS[record.kind],
+            names.OPERATION_WORKFLOWS[record.kind],
             OperationInput(
                 record=record,
                 resolved=pending.resolved,
                 labels=self._state.labels,
                 kept=admission.kept_steps(self._state, retried) if retried else (),
+                before=self._before(record),
                 outputs=self._state.step_outputs,
                 on_failure=pending.on_failure,
+                repair=pending.repair,
+                ask=pending.ask,
             ),
             id=record.workflow_id,
             result_type=OperationResult,
@@ -285,6 +407,12 @@ class Service:
             return ending.result_of(error)
         finally:
             self._child = None
+
+    def _before(self, record: OperationRecord) -> Resolved | None:
+        """What the service stood on: for a retry, before the operation that is retried."""
+        if record.retry_of and self._state.healthy:
+            return self._state.healthy[-1]
+        return self._state.resolved
 
     def _said(self, record: OperationRecord, result: OperationResult) -> ErrorInfo | None:
         """The operation's error, with who cancelled it and why."""
@@ -307,37 +435,6 @@ class Service:
             )
             self._state = self._state.model_copy(update={"ledger_digest": entry.digest})
 
-    def _operation_record(self, ended: OperationRecord, pending: PendingOperation) -> LedgerRecord:
-        return LedgerRecord(
-            kind="operation",
-            service=ended.service,
-            sequence=f"op-{ended.number}",
-            at=workflow.now(),
-            by=ended.requested_by,
-            reason=ended.reason,
-            operation=ended.number,
-            operation_kind=ended.kind,
-            status=ended.status,
-            revision_after=ended.revision,
-            inputs_after=pending.resolved.inputs,
-            steps=ended.steps,
-            error=ended.error,
-            requested_at=ended.requested_at,
-            started_at=ended.started_at,
-        )
-
-    def _cancellation(self, record: OperationRecord, call: CancelCall) -> LedgerRecord:
-        return LedgerRecord(
-            kind="cancellation",
-            service=record.service,
-            sequence=f"op-{record.number}-cancel",
-            at=workflow.now(),
-            by=call.requested_by,
-            reason=call.reason,
-            operation=record.number,
-            operation_kind=record.kind,
-        )
-
     def _show(self) -> None:
         """Search attributes for lists, details for the Temporal UI."""
         self._state = self._state.model_copy(update={"phase": phase_of(self._state)})
@@ -346,14 +443,6 @@ class Service:
             workflow.upsert_search_attributes(wanted)
             self._shown = wanted
         workflow.set_current_details(details.service(self._state))
-
-
-def _refusal(state: ServiceState, call: CancelCall) -> BondError:
-    try:
-        admission.check_cancel(state, call)
-    except BondError as error:
-        return error
-    return BondError("the operation ended meanwhile")
 
 
 def _in_words(check: Callable[[], None]) -> None:

@@ -1,58 +1,73 @@
-"""Run the step graph of one operation: plan, policy, apply, in dependency order, independent steps at once."""
+"""Run the step graph of an operation: plan, policy, gate, apply; in dependency order, independent ones at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 from bondstone import names
-from bondstone.errors import ApprovalRequired, BondError, ErrorInfo, PlanStale, PolicyDenied, Problem
+from bondstone.errors import BondError, ErrorInfo, PlanStale, PolicyDenied, Problem
 from bondstone.model.failure import info_of
 from bondstone.model.plan import Decision, PlanRef
-from bondstone.model.service import (
-    OperationInput,
-    OperationRecord,
-    OperationStatus,
-    StepOutputs,
-    StepRecord,
-    StepSpec,
-    StepStatus,
-)
-from bondstone.model.step import Applied, ApplyCall, PolicyCall, StepCall
-from workflows import calls, details
+from bondstone.model.service import OperationInput, StepOutputs, StepRecord, StepSpec, StepStatus
+from bondstone.model.step import Applied, ApplyCall, Cover, CoverCall, Drift, PolicyCall, StepCall
+from workflows import calls
 
 MAX_STALE_PLANS = 30
 """How often one step plans again because reality moved (a killed worker counts as one) before it gives up."""
 
 DONE = frozenset({StepStatus.SUCCEEDED, StepStatus.UNCHANGED, StepStatus.KEPT, StepStatus.SKIPPED})
+Part = Literal["", "before", "after", "removed", "rollback", "final"]
+Run = Callable[[StepSpec], Awaitable[None]]
+
+
+class Gatekeeper(Protocol):
+    """Who lets plans through: the operation workflow, which takes the votes."""
+
+    async def pass_gate(self, step: str, plan: PlanRef, decision: Decision) -> bool:
+        """Wait for people's word where it is needed; whether it was. Raises when they say no."""
+        ...
+
+    def changed(self) -> None:
+        """A step's record has changed: show it."""
+        ...
 
 
 class Steps:
-    """The steps of one operation: their records as they change, and the two ways to run them.
+    """Some steps of one operation: their records as they change, and the ways to run them.
 
     Args:
-        operation: What the operation workflow was started with.
+        operation: What they run for; its `resolved` is what they make true.
+        keeper: The gate, and who shows progress.
+        specs: Which steps; default: all of `resolved`.
+        part: Which part of the operation they are.
     """
 
-    def __init__(self, operation: OperationInput) -> None:
+    def __init__(
+        self,
+        operation: OperationInput,
+        keeper: Gatekeeper,
+        *,
+        specs: Sequence[StepSpec] | None = None,
+        part: Part = "",
+    ) -> None:
         self._operation = operation
-        self.specs = {spec.id: spec for spec in operation.resolved.steps}
+        self._keeper = keeper
+        chosen = operation.resolved.steps if specs is None else specs
+        self.specs = {spec.id: spec for spec in chosen}
         self.records = {
-            spec.id: StepRecord(id=spec.id, executor=spec.executor, pool=spec.pool) for spec in self.specs.values()
+            spec.id: StepRecord(id=spec.id, executor=spec.executor, pool=spec.pool, part=part) for spec in chosen
         }
         self.outputs: dict[str, StepOutputs] = dict(operation.outputs)
-        self.note = ""
-
-    def describe(self, status: OperationStatus = OperationStatus.RUNNING) -> OperationRecord:
-        """The operation as it stands now."""
-        return self._operation.record.model_copy(update={"status": status, "steps": tuple(self.records.values())})
+        self.touched = False
+        """Whether anything was, or may have been, changed in reality."""
 
     def first_error(self) -> ErrorInfo | None:
-        """Why the operation cannot succeed: the first failed step's error, with the step as its place."""
+        """Why they cannot succeed: the first failed step's error, with the step as its place."""
         for record in self.records.values():
             if record.status is StepStatus.FAILED and record.error:
                 return record.error.model_copy(update={"where": record.error.where or f"step {record.id}"})
@@ -61,27 +76,40 @@ class Steps:
     async def apply_all(self) -> None:
         """Plan, check and apply every step after those it needs; what is kept or skipped is left alone."""
         kept = {record.id: record for record in self._operation.kept}
-        await self._run_graph(
-            {spec.id: spec.needs for spec in self.specs.values()}, lambda spec: self._apply(spec, kept)
-        )
+        await self._run_graph(self._needs(), lambda spec: self._apply(spec, kept))
+
+    async def plan_all(self) -> None:
+        """A dry run: plan and check what can be planned with values that are known, defer the rest."""
+        await self._run_graph(self._needs(), self._dry_run, done=DONE | {StepStatus.DEFERRED})
+
+    async def repair_all(self, *, repair: bool) -> None:
+        """Look for drift in every step; with `repair`, plan, check and apply what undoes it."""
+        await self._run_graph(self._needs(), lambda spec: self._reconcile(spec, repair=repair))
 
     async def destroy_all(self) -> None:
         """Plan, check and destroy every step before those it needs."""
-        needed_by: dict[str, tuple[str, ...]] = {
+        needed_by = {
             spec.id: tuple(other.id for other in self.specs.values() if spec.id in other.needs)
             for spec in self.specs.values()
         }
         await self._run_graph(needed_by, self._destroy)
 
+    def drift_count(self) -> int:
+        """How many objects differ, over all steps."""
+        return sum(record.changes.total for record in self.records.values() if record.drift)
+
+    def _needs(self) -> dict[str, tuple[str, ...]]:
+        return {spec.id: tuple(step for step in spec.needs if step in self.specs) for spec in self.specs.values()}
+
     async def _run_graph(
-        self, after: dict[str, tuple[str, ...]], run: Callable[[StepSpec], Awaitable[None]]
+        self, after: Mapping[str, Sequence[str]], run: Run, *, done: frozenset[StepStatus] = DONE
     ) -> None:
         """Run every step once those in `after` are done; block those behind a failure; pass a cancel on."""
         tasks: dict[str, asyncio.Task[None]] = {}
 
         async def one(spec: StepSpec) -> None:
             await asyncio.gather(*(asyncio.shield(tasks[step]) for step in after[spec.id]))
-            if all(self.records[step].status in DONE for step in after[spec.id]):
+            if all(self.records[step].status in done for step in after[spec.id]):
                 await self._guarded(spec, run)
             else:
                 self._set(spec, StepStatus.BLOCKED)
@@ -99,7 +127,7 @@ class Steps:
                     self._set(spec, StepStatus.CANCELLED)
             raise
 
-    def _ordered(self, after: dict[str, tuple[str, ...]]) -> list[StepSpec]:
+    def _ordered(self, after: Mapping[str, Sequence[str]]) -> list[StepSpec]:
         """The specs, each behind those it waits for; resolve orders by `needs`, so one direction is enough."""
         specs = list(self.specs.values())
         forward = all(
@@ -109,7 +137,7 @@ class Steps:
         )
         return specs if forward else specs[::-1]
 
-    async def _guarded(self, spec: StepSpec, run: Callable[[StepSpec], Awaitable[None]]) -> None:
+    async def _guarded(self, spec: StepSpec, run: Run) -> None:
         """Run one step; what goes wrong is in its record, and only a cancel comes out."""
         self._set(spec, StepStatus.PLANNING, started_at=workflow.now())
         try:
@@ -122,7 +150,9 @@ class Steps:
                 raise
             self._set(spec, StepStatus.FAILED, error=info_of(error))
 
-    async def _apply(self, spec: StepSpec, kept: dict[str, StepRecord]) -> None:
+    # One step ------------------------------------------------------------------------------------------------
+
+    async def _apply(self, spec: StepSpec, kept: Mapping[str, StepRecord]) -> None:
         if spec.skip:
             self._set(spec, StepStatus.SKIPPED)
             return
@@ -142,20 +172,80 @@ class Steps:
         status = StepStatus.UNCHANGED if applied.counts.total == 0 and plan.empty else StepStatus.SUCCEEDED
         self._set(spec, status, outputs=applied.outputs, changes=applied.counts, log=applied.log)
 
+    async def _dry_run(self, spec: StepSpec) -> None:
+        if spec.skip:
+            self._set(spec, StepStatus.SKIPPED)
+            return
+        unknown = [
+            step
+            for step in spec.uses
+            if step not in self.outputs
+            or (step in self.records and self.records[step].status is not StepStatus.UNCHANGED)
+        ]
+        if unknown:
+            self._set(spec, StepStatus.DEFERRED)
+            return
+        plan, decision = await self._plan_and_decide(spec, names.VERB_PLAN)
+        _insist(decision, spec)
+        self._set(spec, StepStatus.UNCHANGED if plan.empty else StepStatus.SUCCEEDED)
+
+    async def _reconcile(self, spec: StepSpec, *, repair: bool) -> None:
+        if spec.skip:
+            self._set(spec, StepStatus.SKIPPED)
+            return
+        drift = await calls.tool(
+            spec, names.VERB_DETECT_DRIFT, self._call(spec), Drift, summary=f"look for drift in {spec.id}"
+        )
+        if drift.count == 0 or not repair:
+            self._set(
+                spec, StepStatus.UNCHANGED, drift=drift.addresses, changes=drift.counts, log=drift.log,
+                outputs=self.outputs.get(spec.id),
+            )  # fmt: skip
+            return
+        self._set(spec, StepStatus.PLANNING, drift=drift.addresses)
+        plan = await self._plan(spec, names.VERB_PLAN)
+        applied = await self._apply_plan(spec, plan, names.VERB_PLAN)
+        self.outputs[spec.id] = applied.outputs
+        self._set(
+            spec, StepStatus.SUCCEEDED, outputs=applied.outputs, changes=applied.counts, log=applied.log, drift=()
+        )
+
     async def _destroy(self, spec: StepSpec) -> None:
         if spec.skip:
             self._set(spec, StepStatus.SKIPPED)
             return
         plan = await self._plan(spec, names.VERB_PLAN_DESTROY)
         if plan.empty:
+            self.outputs.pop(spec.id, None)
             self._set(spec, StepStatus.UNCHANGED)
             return
         applied = await self._apply_plan(spec, plan, names.VERB_PLAN_DESTROY)
         self.outputs.pop(spec.id, None)
         self._set(spec, StepStatus.SUCCEEDED, changes=applied.counts, log=applied.log)
 
+    # Plan, policy, gate, apply -------------------------------------------------------------------------------
+
     async def _plan(self, spec: StepSpec, verb: str) -> PlanRef:
-        """Make a plan and ask the policies; raises when they say no."""
+        """A plan that may be applied: policies allow it, and people have given their word where it is needed."""
+        plan, decision = await self._plan_and_decide(spec, verb)
+        _insist(decision, spec)
+        await self._keeper.pass_gate(spec.id, plan, decision)
+        return plan
+
+    async def _plan_again(self, spec: StepSpec, verb: str, approved: PlanRef) -> PlanRef:
+        """A plan in place of a stale one: past the gate already if it does nothing that was not approved."""
+        plan, decision = await self._plan_and_decide(spec, verb)
+        _insist(decision, spec)
+        cover = await calls.control(
+            names.PLAN_COVERED, CoverCall(approved=approved, new=plan), Cover, summary=f"is {spec.id} covered?"
+        )
+        if cover.covered:
+            workflow.logger.info("the new plan of step %s is covered by the one it replaces", spec.id)
+        else:
+            await self._keeper.pass_gate(spec.id, plan, decision)
+        return plan
+
+    async def _plan_and_decide(self, spec: StepSpec, verb: str) -> tuple[PlanRef, Decision]:
         self._set(spec, StepStatus.PLANNING)
         call = self._call(spec)
         plan = await calls.tool(spec, verb, call, PlanRef, summary=f"{verb.replace('_', ' ')} {spec.id}")
@@ -173,12 +263,12 @@ class Steps:
             summary=f"policies on {spec.id}: {plan.counts}",
         )
         self._set(spec, StepStatus.CHECKING, decision=decision)
-        _insist(decision, spec)
-        return plan
+        return plan, decision
 
     async def _apply_plan(self, spec: StepSpec, plan: PlanRef, verb: str) -> Applied:
-        """Apply exactly this plan; when reality moved, plan and ask the policies again."""
+        """Apply exactly this plan; when reality moved, plan and ask again."""
         for _ in range(MAX_STALE_PLANS):
+            self.touched = True
             self._set(spec, StepStatus.APPLYING)
             try:
                 return await calls.tool(
@@ -192,7 +282,7 @@ class Steps:
                 if info_of(error).code != PlanStale.code:
                     raise
                 workflow.logger.info("the plan of step %s is stale, planning again", spec.id)
-                plan = await self._plan(spec, verb)
+                plan = await self._plan_again(spec, verb, plan)
         raise PlanStale(
             f"the state moved under {MAX_STALE_PLANS} plans in a row",
             where=f"step {spec.id}",
@@ -207,18 +297,18 @@ class Steps:
             operation=record.number,
             kind=record.kind,
             requested_by=record.requested_by,
-            revision=record.revision,
+            revision=self._operation.resolved.revision,
             step=spec.id,
             inputs=self._operation.resolved.inputs,
             outputs=self.outputs,
         )
 
     def _set(self, spec: StepSpec, status: StepStatus, **fields: Any) -> None:
-        """Change a step's record, and what people see of it in the Temporal UI."""
+        """Change a step's record, and what people see of it."""
         if status in DONE or status in {StepStatus.FAILED, StepStatus.CANCELLED}:
             fields["finished_at"] = workflow.now()
         self.records[spec.id] = self.records[spec.id].model_copy(update={"status": status, **fields})
-        workflow.set_current_details(details.operation(self.describe()))
+        self._keeper.changed()
 
 
 def _fields(call: StepCall) -> dict[str, Any]:
@@ -227,21 +317,13 @@ def _fields(call: StepCall) -> dict[str, Any]:
 
 
 def _insist(decision: Decision, spec: StepSpec) -> None:
-    """Go on only when the policies allow it."""
-    if decision.outcome == "allow":
+    """Go on only when no policy denies."""
+    if decision.outcome != "deny":
         return
-    findings = [finding for finding in decision.findings if finding.level == decision.outcome]
-    problems = [Problem(message=finding.message, hint=finding.policy) for finding in findings]
-    if decision.outcome == "deny":
-        raise PolicyDenied(
-            f"policy denies the plan of step {spec.id}: {'; '.join(finding.message for finding in findings)}",
-            where=f"step {spec.id}",
-            hint="change the inputs, or ask whoever owns the policy",
-            problems=problems,
-        )
-    raise ApprovalRequired(
-        f"the plan of step {spec.id} needs an approval: {'; '.join(finding.message for finding in findings)}",
+    findings = [finding for finding in decision.findings if finding.level == "deny"]
+    raise PolicyDenied(
+        f"policy denies the plan of step {spec.id}: {'; '.join(finding.message for finding in findings)}",
         where=f"step {spec.id}",
-        hint="this release has no approval gate yet, so what needs approval is refused",
-        problems=problems,
+        hint="change the inputs, or ask whoever owns the policy",
+        problems=[Problem(message=finding.message, hint=finding.policy) for finding in findings],
     )

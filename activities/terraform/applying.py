@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from activities.terraform import command
-from activities.terraform.artefact import unpack
+from activities.terraform.artefact import locked_providers, unpack
 from activities.terraform.masking import state_secrets
 from activities.terraform.process import HURRIED, PATIENT, Exit, Graces
 from activities.terraform.recovery import dead_attempts, recover
@@ -18,7 +18,7 @@ from activities.terraform.state import State, parse_state
 from activities.terraform.stream import Transcript
 from activities.terraform.uploader import Uploader
 from activities.terraform.workspace import write_private
-from bondstone.errors import Fenced, PlanStale, StoreError
+from bondstone.errors import Fenced, PlanStale, StoreError, StoreUnavailable
 from bondstone.executor import Outcome
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def _apply(session: Session, claim: Claim, state: State | None, saved: byt
         session.redact.add(state_secrets(state.content))
         run.write_state(state.raw)
     write_private(run.plan_file, saved)
-    await session.prepare()
+    await session.prepare(locked_providers(saved))
     # what Terraform has just made may be secret, and the next error may show it
     uploader = Uploader(run, claim, state, on_state=lambda new: session.redact.add(state_secrets(new.content)))
 
@@ -91,6 +91,12 @@ async def _apply(session: Session, claim: Claim, state: State | None, saved: byt
             "apply", command.apply(run.plan_file), on_tick=uploader.look, stop=stop
         )
     await _let_go(session, claim, uploader)
+    if ended.code != 0 and claim.lost.is_set():
+        raise StoreUnavailable(
+            "the claim on the state could not be renewed in time, so Terraform was stopped; what it made is kept",
+            where=session.where,
+            hint="see why the worker could not reach the store, or stood still",
+        )
     return _outcome(session, uploader, ended, transcript)
 
 

@@ -6,7 +6,9 @@ was made with, so it can be applied in another directory on another worker.
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from dataclasses import asdict, dataclass
 
 from bondstone.errors import ObjectCorrupt
@@ -42,3 +44,17 @@ def unpack(artefact: bytes) -> tuple[Header, bytes]:
         return Header(bool(content["empty"]), bool(content["destroy"]), secrets), plan
     except (ValueError, KeyError, TypeError) as error:
         raise ObjectCorrupt("the plan artefact is not one of the terraform executor", hint="plan again") from error
+
+
+def locked_providers(plan: bytes) -> bytes | None:
+    """The dependency lock file that a saved plan (a zip archive) was made with; None if it names no provider.
+
+    Terraform refuses to apply a plan beside any other lock file, and a module that ships none may well get other
+    versions on another worker.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(plan)) as archive:
+            content = archive.read(".terraform.lock.hcl")
+    except (zipfile.BadZipFile, KeyError):
+        return None
+    return content if b"\nprovider " in content else None

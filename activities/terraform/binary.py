@@ -38,15 +38,18 @@ class Tool:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def command(self, arguments: list[str]) -> list[str]:
-        """The whole command line, tied to the life of this process where the system can do that (Linux)."""
-        shim = [sys.executable, "-I", "-S", str(_SHIM), str(os.getpid())]
+        """The command line of a run that is stopped gently when this process dies; see `shim.py`."""
+        shim = [sys.executable, "-I", "-S", str(_SHIM)]
         if self.mode == "library":
             return [*shim, "library", self.path, *arguments]
-        if not sys.platform.startswith("linux"):
-            return [self.path, *arguments]
-        if setpriv := _setpriv():
-            return [setpriv, "--pdeathsig", "INT", "--", self.path, *arguments]
-        return [*shim, "exec", self.path, *arguments]
+        setpriv = _setpriv()
+        # if the shim is killed too, the kernel tells Terraform to stop
+        tied = [setpriv, "--pdeathsig", "INT", "--"] if setpriv else []
+        return [*shim, "exec", *tied, self.path, *arguments]
+
+    def reading(self, arguments: list[str]) -> list[str]:
+        """The command line of a run that only reads, and may be cut off at any time."""
+        return [self.path, *arguments] if self.mode == "exec" else self.command(arguments)
 
 
 def find_tool(settings: Settings) -> Tool:
@@ -86,7 +89,7 @@ def _library() -> str | None:
 
 @lru_cache(maxsize=1)
 def _setpriv() -> str | None:
-    """util-linux's `setpriv`, if it knows `--pdeathsig` (2.33 and newer): 1 ms a start, the shim takes 25."""
+    """util-linux's `setpriv`, if it is there and knows `--pdeathsig` (2.33 and newer, Linux)."""
     path = shutil.which("setpriv")
     if path is None:
         return None

@@ -35,6 +35,7 @@ async def prepare(
     tool: Tool,
     revision: str,
     module: str,
+    locked: bytes | None,
     init: Callable[[Path, Path, bool], Awaitable[None]],
 ) -> Path:
     """Make a run directory ready for `plan` and `apply`.
@@ -45,34 +46,38 @@ async def prepare(
         tool: The Terraform that will run.
         revision: Digest of the bundle the module comes from.
         module: Path of the module in the bundle.
+        locked: The dependency lock file that must be obeyed if the module ships none: that of the plan in hand.
         init: Runs `terraform init` there with the `TF_DATA_DIR` and the provider cache given, and obeying the
-            module's lock file if the last argument says so; raises if it fails.
+            lock file that is there if the last argument says so; raises if it fails.
 
     Returns:
         The `TF_DATA_DIR` to use.
     """
-    cache = work / "modules" / _key(tool, revision, module)
-    shipped = run.module / _LOCK_FILE
+    lock_file = run.module / _LOCK_FILE
+    shipped = lock_file.exists()
+    cache = _cache(work, tool, revision, module)
+    if locked is not None and not shipped and _content(cache / "lock.hcl") != locked:
+        # planned on another worker, which had got other versions of the providers
+        cache = _cache(work, tool, revision, module, locked)
+        lock_file.write_bytes(locked)
     if not (cache / "ready").exists():
         async with _host_lock(work / "modules.lock"):
             if not (cache / "ready").exists():
-                await _fill(work, cache, shipped, init)
-    if not shipped.exists() and (cache / "lock.hcl").exists():
-        shipped.symlink_to(cache / "lock.hcl")
+                readonly = _clear(cache, work / "plugins", lock_file)
+                await init(cache / "data", work / "plugins", readonly)
+                _finish(cache, lock_file, readonly=readonly)
+    if not lock_file.exists() and (cache / "lock.hcl").exists():
+        lock_file.symlink_to(cache / "lock.hcl")
     return cache / "data"
 
 
-def forget(work: Path, *, tool: Tool, revision: str, module: str) -> None:
-    """Drop what was prepared, as when its providers turn out to be gone: the next attempt prepares it again."""
-    (work / "modules" / _key(tool, revision, module) / "ready").unlink(missing_ok=True)
+def forget(data: Path) -> None:
+    """Drop what was prepared, as when its providers turn out to be gone: the next attempt prepares it again.
 
-
-async def _fill(
-    work: Path, cache: Path, lock_file: Path, init: Callable[[Path, Path, bool], Awaitable[None]]
-) -> None:
-    ships_lock = _clear(cache, work / "plugins", lock_file)
-    await init(cache / "data", work / "plugins", ships_lock)
-    _finish(cache, lock_file, ships_lock=ships_lock)
+    Args:
+        data: The `TF_DATA_DIR` that `prepare` gave.
+    """
+    (data.parent / "ready").unlink(missing_ok=True)
 
 
 def _clear(cache: Path, plugins: Path, lock_file: Path) -> bool:
@@ -82,14 +87,22 @@ def _clear(cache: Path, plugins: Path, lock_file: Path) -> bool:
     return lock_file.exists()
 
 
-def _finish(cache: Path, lock_file: Path, *, ships_lock: bool) -> None:
-    if not ships_lock and lock_file.exists():
+def _finish(cache: Path, lock_file: Path, *, readonly: bool) -> None:
+    if not readonly and lock_file.exists():
         shutil.copyfile(lock_file, cache / "lock.hcl")
     (cache / "ready").touch()
 
 
-def _key(tool: Tool, revision: str, module: str) -> str:
-    return hashlib.sha256(f"{tool.identity}\0{revision}\0{module}".encode()).hexdigest()[:32]
+def _cache(work: Path, tool: Tool, revision: str, module: str, locked: bytes = b"") -> Path:
+    text = f"{tool.identity}\0{revision}\0{module}\0".encode()
+    return work / "modules" / hashlib.sha256(text + locked).hexdigest()[:32]
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 @asynccontextmanager

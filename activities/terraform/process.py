@@ -1,11 +1,8 @@
 """Run one Terraform process: in its own session, followed line by line, stopped gently and then less so.
 
-What it prints goes to files in the run directory, not to pipes. When a worker dies the kernel tells Terraform to
-stop (see `binary.py`), and a Terraform whose pipe has lost its reader would die of SIGPIPE at the first word of
-its farewell, before it has saved its state.
-
-The kernel's signal is tied to the *thread* that started the process: run these on an event loop whose thread
-lives as long as the worker, as the main thread does.
+What it prints goes to files in the run directory, not to pipes. When a worker dies its Terraform is told to stop
+(see `shim.py`), and a Terraform whose pipe has lost its reader would die of SIGPIPE at the first word of its
+farewell, before it has saved its state.
 """
 
 from __future__ import annotations
@@ -90,13 +87,21 @@ class Run:
             ToolUnavailable: when it does not start.
         """
         complaint = self.output.with_suffix(".stderr")
+        # its standard input: ends when this process does, whatever kills it
+        lifeline, held = os.pipe()
+        try:
+            return await self._to_end(lifeline, complaint)
+        finally:
+            os.close(held)
+
+    async def _to_end(self, lifeline: int, complaint: Path) -> Exit:
         with self.output.open("wb") as out, complaint.open("wb") as err:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *self.command,
                     cwd=self.directory,
                     env=dict(self.environment),
-                    stdin=asyncio.subprocess.DEVNULL,
+                    stdin=lifeline,
                     stdout=out,
                     stderr=err,
                     start_new_session=True,
@@ -105,6 +110,8 @@ class Run:
                 raise ToolUnavailable(
                     f"Terraform does not start: {error.strerror or error}", where=self.command[0]
                 ) from error
+            finally:
+                os.close(lifeline)
         self.on_start(process.pid)
         ended = asyncio.ensure_future(process.wait())
         with self.output.open("rb") as reader:

@@ -104,9 +104,11 @@ async def _stop_leftovers(session: Session, dead: RunDirectory) -> None:
             with suppress(psutil.NoSuchProcess):
                 leader.send_signal(signal.SIGINT)
         await asyncio.sleep(_POLL_SECONDS)
-    for pid in psutil.pids() if dead.record.pid else ():
+    for pid in psutil.pids():
         with suppress(psutil.Error, OSError):
-            if os.getsid(pid) == dead.record.pid and (process := _alive(pid, dead)) is not None:
+            # what has a session of its own was meant to stay; without a noted Terraform nothing can be
+            ours = not dead.record.pid or os.getsid(pid) == dead.record.pid
+            if ours and (process := _alive(pid, dead)) is not None:
                 process.kill()
     session.pulse.note("")
 

@@ -63,14 +63,19 @@ class Session:
         """The service and the step, for errors."""
         return f"{self.context.service} step {self.context.step}"
 
-    async def prepare(self) -> None:
-        """Have the module ready to be planned and applied, by `init` if nobody on this host has done it yet."""
+    async def prepare(self, locked: bytes | None = None) -> None:
+        """Have the module ready to be planned and applied, by `init` if nobody on this host has done it yet.
+
+        Args:
+            locked: The dependency lock file that the plan to be applied was made with.
+        """
         self.data = await modules.prepare(
             self.work,
             self.run,
             tool=self.tool,
             revision=self.context.revision_digest,
             module=self.section.module,
+            locked=locked,
             init=self._init,
         )
 
@@ -94,14 +99,12 @@ class Session:
                 verb, arguments, self.environment(), on_line=on_line, on_tick=on_tick, stop=stop
             )
         if lost_providers(transcript.errors):
-            modules.forget(
-                self.work, tool=self.tool, revision=self.context.revision_digest, module=self.section.module
-            )
+            modules.forget(self.data)
         return ended, transcript
 
     async def show(self) -> dict[str, Any]:
         """The saved plan as Terraform's JSON document."""
-        arguments = self.tool.command(command.show(self.run.plan_file))
+        arguments = self.tool.reading(command.show(self.run.plan_file))
         async with self.slot():
             code, out, err = await self.stop.unless(capture(arguments, self.run.module, self.environment()))
         if code != 0:
@@ -201,6 +204,7 @@ class Session:
         on_tick: Callable[[], None] = lambda: None,
         stop: Callable[[], Graces | None] | None = None,
     ) -> Exit:
+        self.run.note(pid=0)
         started = asyncio.get_running_loop().time()
         ended = await Run(
             command=self.tool.command(arguments),

@@ -109,7 +109,7 @@ async def _which(bond: Bondstone, service: str, step: str) -> tuple[ServiceId, s
 
     target = service_id(service)
     state = await bond.service(service)
-    steps = [spec.id for spec in state.resolved.steps] if state.resolved else []
+    steps = [spec.id for spec in state.current.steps] if state.current else []
     if not step and len(steps) == 1:
         return target, steps[0]
     if step not in steps:

@@ -167,7 +167,7 @@ class Bondstone:
             NotFound: there is no such service (any more); `history` may still know it.
         """
         state = await calls.query(self.temporal, _workflow_id(service), ServiceState)
-        if state.resolved is None and not state.queue:
+        if state.current is None and not state.operations:
             raise NotFound(f"there is no service {service}", hint="its only request was refused")
         return state
 

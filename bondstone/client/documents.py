@@ -197,7 +197,7 @@ class ServiceDocument(Document):
         known = [*state.operations, *(pending.record for pending in state.queue)]
         records = [(live or {}).get(record.number, record) for record in known]
         newest_first = sorted(records, key=lambda record: record.number, reverse=True)
-        revision = state.resolved.revision if state.resolved else None
+        revision = state.current.revision if state.current else None
         return cls(
             id=str(state.service),
             team=state.service.team,
@@ -207,7 +207,7 @@ class ServiceDocument(Document):
             phase=state.phase,
             health=state.health,
             labels=state.labels,
-            inputs=masked(state.resolved.inputs) if state.resolved else {},
+            inputs=masked(state.current.inputs) if state.current else {},
             outputs=masked(state.outputs),
             operations=tuple(OperationDocument.of(record, settings) for record in newest_first),
             created_at=state.created_at,

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from bondstone.errors import ErrorInfo
 from bondstone.model.base import Wire
-from bondstone.model.service import OperationKind, OperationStatus, RevisionRef, ServiceId, StepRecord
+from bondstone.model.service import Approval, OperationKind, OperationStatus, RevisionRef, ServiceId, StepRecord
 
 
 class LedgerRecord(Wire):
     """One immutable record; secrets appear by reference only."""
 
-    kind: Literal["operation", "approval", "rejection", "cancellation", "labels", "campaign"]
+    kind: Literal["operation", "approval", "rejection", "cancellation", "abandon", "labels", "campaign"]
     service: ServiceId
     sequence: str
     """What makes its key unique and its writing repeatable: `op-7`, `op-7-cancel`."""
@@ -28,6 +28,7 @@ class LedgerRecord(Wire):
     inputs_before: dict[str, Any] = {}
     inputs_after: dict[str, Any] = {}
     steps: tuple[StepRecord, ...] = ()
+    approvals: tuple[Approval, ...] = ()
     error: ErrorInfo | None = None
     requested_at: datetime | None = None
     started_at: datetime | None = None

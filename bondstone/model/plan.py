@@ -22,6 +22,8 @@ class Change(Wire):
     after: dict[str, Any] | None = None
     unknown: tuple[str, ...] = ()
     """Attributes whose value is known only after apply."""
+    fingerprint: str = ""
+    """Digest of the planned values as they are, unmasked: tells whether two plans want the same. Never shown."""
 
 
 class ChangeCounts(Wire):
@@ -78,6 +80,10 @@ class Finding(Wire):
     """The package and rule it comes from: `main.deny` of `organisation` or `promise`."""
     roles: tuple[str, ...] = ()
     count: int = 1
+    allow_requester: bool = False
+    """Whether who asked for the operation may vote."""
+    expires_seconds: int = 0
+    """An approval not given within this time is a rejection; 0 waits for ever."""
 
 
 class Decision(Wire):

@@ -123,9 +123,32 @@ class StepSpec(Wire):
     pool: str = "default"
     skip: bool = False
     """Its `when` is false for these inputs."""
+    uses: tuple[str, ...] = ()
+    """Steps whose outputs its section refers to."""
     timeout_seconds: int = 3600
     """Longest time for one attempt of one activity of the step."""
     summary: str = ""
+
+
+class DayTwo(Wire):
+    """What a revision says of a service's later life: all that workflows need of it."""
+
+    hooks: tuple[StepSpec, ...] = ()
+    """Steps that run only when they are named below; a provision leaves them alone."""
+    patch_before: tuple[str, ...] = ()
+    patch_after: tuple[str, ...] = ()
+    patch_on_failure: Literal["rollback", "hold"] = "rollback"
+    upgrade_before: tuple[str, ...] = ()
+    upgrade_after: tuple[str, ...] = ()
+    upgrade_on_failure: Literal["rollback", "hold"] = "rollback"
+    upgrade_approval: bool = True
+    """A change of the major version asks people first."""
+    retain_seconds: int = 0
+    """How long a decommission waits, and can be taken back."""
+    final: tuple[str, ...] = ()
+    reconcile_seconds: int = 0
+    """How often drift is looked for; 0 never by itself."""
+    reconcile_repair: bool = False
 
 
 class StepOutputs(Wire):
@@ -148,6 +171,10 @@ class StepRecord(Wire):
     error: ErrorInfo | None = None
     log: str = ""
     """Key of the log of the last run."""
+    part: Literal["", "before", "after", "removed", "rollback", "final"] = ""
+    """Which part of the operation ran it, where that is not the main one."""
+    drift: tuple[str, ...] = ()
+    """Addresses that a reconcile found to differ, the first hundred."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -161,15 +188,21 @@ class Request(Wire):
 
     request_id: str = Field(pattern=REQUEST_ID_PATTERN)
     """Chosen by who asks; the same id again returns the same operation."""
-    kind: Literal[OperationKind.PROVISION, OperationKind.DECOMMISSION] = OperationKind.PROVISION
+    kind: OperationKind = OperationKind.PROVISION
     promise: str = ""
     version: str = ""
-    """Exact version; empty means the newest that is neither yanked nor deprecated."""
+    """Exact version; empty means the newest that fits and is neither yanked nor deprecated."""
     inputs: dict[str, Any] = {}
+    """All inputs of a provision; what to change of them for the others, with null to go back to the default."""
     labels: dict[str, str] = {}
     retry: bool = False
     """Run the last failed operation again, from the step that failed."""
     dry_run: bool = False
+    """Plan and ask the policies, change nothing."""
+    repair: bool = False
+    """A reconcile applies what it takes to undo the drift."""
+    ask: bool = False
+    """Every plan that changes something waits for somebody else's approval."""
     on_failure: Literal["keep", "destroy"] = "keep"
     """What to do with what was made when a provision fails."""
     requested_by: str = "unknown"
@@ -185,7 +218,12 @@ class Resolved(Wire):
     steps: tuple[StepSpec, ...] = ()
     """In an order in which every step comes after those it needs."""
     has_health: bool = False
+    day_two: DayTwo = DayTwo()
     warnings: tuple[str, ...] = ()
+
+    def same(self, other: Resolved) -> bool:
+        """Whether both are the same revision with the same inputs."""
+        return self.revision == other.revision and self.inputs == other.inputs
 
 
 class ResolveCall(Wire):
@@ -227,6 +265,39 @@ class Accepted(Wire):
         return f"{self.service}/op/{self.number}"
 
 
+class Vote(Wire):
+    """One person's word on one plan."""
+
+    by: str
+    roles: tuple[str, ...] = ()
+    """As asserted by who voted, until there are tokens."""
+    approve: bool
+    comment: str = ""
+    at: datetime
+
+
+class Need(Wire):
+    """People whose word a plan waits for."""
+
+    roles: tuple[str, ...] = ()
+    """Any of these; anybody when empty."""
+    count: int = 1
+    allow_requester: bool = False
+    reason: str = ""
+
+
+class Approval(Wire):
+    """The gate of one step: the plan it is about, whom it asks, what they said."""
+
+    step: str
+    digest: str
+    needs: tuple[Need, ...]
+    votes: tuple[Vote, ...] = ()
+    status: Literal["waiting", "approved", "rejected", "expired"] = "waiting"
+    asked_at: datetime
+    expires_at: datetime | None = None
+
+
 class OperationRecord(Wire):
     """One operation as lists and records show it."""
 
@@ -244,6 +315,9 @@ class OperationRecord(Wire):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     steps: tuple[StepRecord, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    drift: int = 0
+    """How many objects a reconcile found to differ."""
     error: ErrorInfo | None = None
 
     @property
@@ -270,6 +344,8 @@ class OperationInput(Wire):
     outputs: dict[str, StepOutputs] = {}
     """Outputs of the service's steps before the operation."""
     on_failure: Literal["keep", "destroy"] = "keep"
+    repair: bool = False
+    ask: bool = False
 
 
 class OperationResult(Wire):
@@ -277,6 +353,12 @@ class OperationResult(Wire):
 
     status: OperationStatus
     steps: tuple[StepRecord, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    stands: Literal["before", "after", "between"] = "after"
+    """Which revision and inputs the service stands on now: those it had, those it was to get, or some of each."""
+    drift: int = 0
+    step_outputs: dict[str, StepOutputs] | None = None
+    """Outputs of every step that stands now; None when it is not known."""
     outputs: dict[str, Any] = {}
     """The service's outputs, secrets by reference."""
     health: Health = Health.UNKNOWN
@@ -290,6 +372,12 @@ class PendingOperation(Wire):
     resolved: Resolved
     retry: bool = False
     on_failure: Literal["keep", "destroy"] = "keep"
+    repair: bool = False
+    ask: bool = False
+    request: Request | None = None
+    """What was asked, to resolve it anew when what it was based on did not come about."""
+    after: int = 0
+    """The operation in front of it when it was accepted: it was resolved on the assumption that it succeeds."""
 
 
 class ServiceState(Wire):
@@ -297,14 +385,24 @@ class ServiceState(Wire):
 
     service: ServiceId
     phase: Phase = Phase.REQUESTED
+    resting: Phase = Phase.REQUESTED
+    """The phase when nothing runs."""
     health: Health = Health.UNKNOWN
     labels: dict[str, str] = {}
     resolved: Resolved | None = None
-    """Revision, inputs and steps of the last provision or change; None until one is accepted."""
+    """What the service stands on; None until a first operation has ended."""
+    healthy: tuple[Resolved, ...] = ()
+    """What it stood on in health, the last one last, bounded: where a rollback leads."""
+    paused_by: str = ""
+    """Who paused it; while it is not empty nothing starts by itself."""
+    drift: int = 0
+    """What the last reconcile found and did not repair."""
     step_outputs: dict[str, StepOutputs] = {}
     outputs: dict[str, Any] = {}
     queue: tuple[PendingOperation, ...] = ()
     """Accepted operations in order; the first is the one that runs."""
+    retryable: PendingOperation | None = None
+    """The last operation, when it did not succeed."""
     operations: tuple[OperationRecord, ...] = ()
     """The last ended operations, oldest first, bounded."""
     seen_requests: dict[str, int] = {}
@@ -315,6 +413,11 @@ class ServiceState(Wire):
     created_by: str = ""
     next_due: datetime | None = None
 
+    @property
+    def current(self) -> Resolved | None:
+        """What the service stands on, or is to stand on first."""
+        return self.resolved or (self.queue[0].resolved if self.queue else None)
+
 
 class LabelsCall(Wire):
     """Argument of the update `set_labels`: the labels to set, and the keys to remove."""
@@ -322,6 +425,30 @@ class LabelsCall(Wire):
     set: dict[str, str] = {}
     remove: tuple[str, ...] = ()
     requested_by: str = "unknown"
+
+
+class VoteCall(Wire):
+    """Argument of the updates `approve` and `reject` of an operation."""
+
+    step: str
+    digest: str
+    by: str
+    roles: tuple[str, ...] = ()
+    comment: str = ""
+
+
+class PauseCall(Wire):
+    """Argument of the updates `pause` and `resume`."""
+
+    requested_by: str = "unknown"
+    reason: str = ""
+
+
+class AbandonCall(Wire):
+    """Argument of the update `abandon`: forget the service, and destroy nothing."""
+
+    requested_by: str = "unknown"
+    reason: str = Field(min_length=1)
 
 
 class CancelCall(Wire):

@@ -53,6 +53,7 @@ class Drift(Wire):
     """The first hundred addresses whose reality differs from what was applied."""
     count: int = 0
     """How many differ in all."""
+    counts: ChangeCounts = ChangeCounts()
     key: str = ""
     """Object that holds the whole report."""
     log: str = ""
@@ -75,6 +76,21 @@ class PolicyCall(StepCall):
     plan: PlanRef
     before: RevisionRef | None = None
     before_inputs: dict[str, Any] = {}
+
+
+class CoverCall(Wire):
+    """Input of `plan.covered`: may a new plan go on under the approval of an earlier one?"""
+
+    approved: PlanRef
+    new: PlanRef
+
+
+class Cover(Wire):
+    """What `plan.covered` returns."""
+
+    covered: bool
+    reasons: tuple[str, ...] = ()
+    """What the new plan would do that nobody approved."""
 
 
 class OutputsCall(Wire):

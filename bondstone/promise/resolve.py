@@ -41,7 +41,7 @@ def resolve(promise: Promise, ref: RevisionRef, call: ResolveCall, reveal: Calla
         case OperationKind.UPDATE | OperationKind.PATCH:
             inputs = changed(call.current_inputs, call.request.inputs)
         case OperationKind.UPGRADE:
-            inputs = changed(upgraded(promise, call), call.request.inputs)
+            inputs = changed(upgraded(promise, ref, call), call.request.inputs)
         case kind:
             raise Refused(f"nothing has to be resolved to {kind} a service", where=str(call.service))
     require_references(promise, inputs)
@@ -75,7 +75,7 @@ def changed(current: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     return merged
 
 
-def upgraded(promise: Promise, call: ResolveCall) -> dict[str, Any]:
+def upgraded(promise: Promise, ref: RevisionRef, call: ResolveCall) -> dict[str, Any]:
     """The inputs of a service as a newer revision wants them: what it still knows, and what it transforms.
 
     Secrets stay references on the way.
@@ -88,7 +88,7 @@ def upgraded(promise: Promise, call: ResolveCall) -> dict[str, Any]:
     here = call.current
     if here is not None and spec.source is not None and not in_range(here.version, spec.source):
         raise Refused(
-            f"{promise.name}@{promise.version} is reached from {spec.source} only, the service is at {here.version}",
+            f"{ref} is reached from {spec.source} only, and the service is at {here.version}",
             where=str(call.service),
             hint="upgrade to a version in between first",
         )
@@ -169,15 +169,14 @@ def _spec(step: Step, variables: Variables) -> StepSpec:
         check_name("pool", pool)
     except BondError as error:
         raise type(error)(error.message, where=f"{where}: {error.where}".rstrip(": "), hint=error.hint) from None
+    references = references_in(step.section)
     return StepSpec(
         id=step.id,
         executor=step.executor,
         needs=step.needs,
         pool=pool,
         skip=skip,
-        uses=tuple(
-            sorted({path.split(".")[1] for path in references_in(step.section) if path.startswith("steps.")})
-        ),
+        uses=tuple(sorted({path.split(".")[1] for path in references if path.startswith("steps.")})),
         timeout_seconds=step.timeout_seconds,
         summary=step.description,
     )

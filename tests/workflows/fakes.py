@@ -26,6 +26,7 @@ from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.plan import ChangeCounts, Decision, PlanRef
 from bondstone.model.service import (
     Accepted,
+    DayTwo,
     Health,
     OperationRecord,
     Request,
@@ -41,6 +42,9 @@ from bondstone.model.service import (
 from bondstone.model.step import (
     Applied,
     ApplyCall,
+    Cover,
+    CoverCall,
+    Drift,
     EraseCall,
     HealthCall,
     HealthReport,
@@ -76,6 +80,9 @@ class FakePlatform:
     calls: list[Any] = field(default_factory=list)
     empty_plans: set[str] = field(default_factory=set)
     last_number: int = 0
+    covered: bool = True
+    drift: dict[str, Drift] = field(default_factory=dict)
+    day_two: DayTwo = field(default_factory=DayTwo)
 
     async def _play(self, what: str, call: Any) -> None:
         self.log.append(what)
@@ -98,6 +105,7 @@ class FakePlatform:
                     inputs=call.request.inputs,
                     steps=tuple(self.steps),
                     has_health=self.has_health,
+                    day_two=self.day_two,
                 ),
                 last_number=self.last_number if call.first else 0,
             )
@@ -129,7 +137,12 @@ class FakePlatform:
             await self._play("erase", call)
             return 0
 
-        return [resolve, outputs, check, probe, record, erase]
+        @activity.defn(name=names.PLAN_COVERED)
+        async def covered(call: CoverCall) -> Cover:
+            await self._play("covered", call)
+            return Cover(covered=self.covered)
+
+        return [resolve, outputs, check, probe, record, erase, covered]
 
     def tools(self) -> list[Callable[..., Any]]:
         @activity.defn(name="fake.plan")
@@ -156,7 +169,13 @@ class FakePlatform:
             await self._play(f"apply {call.step}", call)
             return Applied(outputs=StepOutputs(values={"id": f"{call.step}-1"}), counts=call.plan.counts)
 
-        return [plan, plan_destroy, apply]
+        @activity.defn(name="fake.detect_drift")
+        @speaks_failures
+        async def detect_drift(call: StepCall) -> Drift:
+            await self._play(f"drift {call.step}", call)
+            return self.drift.get(call.step, Drift())
+
+        return [plan, plan_destroy, apply, detect_drift]
 
     def done(self, prefix: str = "apply") -> list[str]:
         """What was asked, by prefix, in order."""

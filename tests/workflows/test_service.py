@@ -14,7 +14,6 @@ from temporalio.common import SearchAttributeKey
 from bondstone import names
 from bondstone.errors import (
     AlreadyExists,
-    ApprovalRequired,
     InputsInvalid,
     InvalidInput,
     NotFound,
@@ -123,18 +122,6 @@ async def test_rule_4_a_denied_plan_is_never_applied(temporal: Client) -> None:
     assert platform.done("apply") == []
     assert state.phase is Phase.FAILED
     assert platform.ledger[-1].steps[0].decision == DENY
-
-
-async def test_what_needs_an_approval_is_refused_while_there_is_no_gate(temporal: Client) -> None:
-    needs = Decision(outcome="approval", findings=(Finding(level="approval", message="big", roles=("dba",)),))
-    platform = FakePlatform(decisions={"main": needs})
-    async with serving(temporal, platform):
-        caller = Caller(temporal)
-        await caller.request()
-        record = await caller.ended(1)
-    assert record.error is not None
-    assert record.error.code == ApprovalRequired.code
-    assert platform.done("apply") == []
 
 
 async def test_a_failed_step_blocks_what_needs_it_and_retry_resumes_there(temporal: Client) -> None:

@@ -1,0 +1,184 @@
+"""Make a service what its revision and inputs say: what provision, update, patch, upgrade, rollback share."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from temporalio import workflow
+
+from bondstone import names
+from bondstone.errors import ErrorInfo, OperationFailed, Unhealthy
+from bondstone.model.service import Health, OperationInput, OperationStatus, Resolved, StepOutputs, StepSpec
+from bondstone.model.step import HealthCall, HealthReport, OutputsCall, ServiceOutputs
+from workflows import calls
+from workflows.operation import OperationWorkflow
+from workflows.steps import Part, Steps
+
+HEALTH_TIMEOUT = timedelta(hours=1)
+"""Outer bound on the probes of one operation; each has its own `within`."""
+
+OnFailure = Literal["keep", "destroy", "hold", "rollback"]
+"""Leave what was made (keep, hold), take it down (destroy), or go back to what was there before (rollback)."""
+
+
+class Change(OperationWorkflow):
+    """Base of the operations that change what a service is."""
+
+    async def change(
+        self, *, before: tuple[str, ...] = (), after: tuple[str, ...] = (), on_failure: OnFailure
+    ) -> ErrorInfo | None:
+        """Hooks, steps, steps that are no longer there, outputs, health, hooks; the error it ends with, if any.
+
+        Args:
+            before: Hook steps to run first.
+            after: Hook steps to run last.
+            on_failure: What to do when something does not succeed.
+        """
+        if self.operation.record.dry_run:
+            return await self._dry_run()
+        hooks = self.hooks(before, "before")
+        if hooks is not None:
+            await hooks.apply_all()
+            if error := hooks.first_error():
+                return error
+        steps = self.steps()
+        try:
+            error = await self._make_true(steps, after)
+        finally:
+            self._note(steps)
+        if error is None:
+            return None
+        if on_failure == "destroy":
+            return await self._take_down(steps, error)
+        if on_failure == "rollback" and steps.touched and self.operation.before is not None:
+            return await self._roll_back(steps, self.operation.before, error)
+        return error
+
+    async def _dry_run(self) -> ErrorInfo | None:
+        steps = self.steps()
+        await steps.plan_all()
+        return steps.first_error()
+
+    async def _make_true(self, steps: Steps, after: tuple[str, ...]) -> ErrorInfo | None:
+        await steps.apply_all()
+        error = steps.first_error() or await self._remove_what_is_gone(steps)
+        if error is not None:
+            return error
+        error = await self._outputs_and_health(self.operation, steps)
+        hooks = self.hooks(after, "after", outputs=steps) if error is None else None
+        if hooks is not None:
+            await hooks.apply_all()
+            error = hooks.first_error()
+        return error
+
+    async def _remove_what_is_gone(self, steps: Steps) -> ErrorInfo | None:
+        """Destroy the steps that stood before and are not in the new revision, as the old one knows them."""
+        old = self.operation.before
+        if old is None:
+            return None
+        error, outputs = await self._destroy_only(old, _standing(old, steps), steps, "removed")
+        steps.outputs = outputs
+        return error
+
+    async def _destroy_only(
+        self, resolved: Resolved, specs: list[StepSpec], steps: Steps, part: Part
+    ) -> tuple[ErrorInfo | None, dict[str, StepOutputs]]:
+        if not specs:
+            return None, dict(steps.outputs)
+        operation = self.operation.model_copy(update={"resolved": resolved, "outputs": steps.outputs, "kept": ()})
+        gone = self.steps(part, operation=operation, specs=specs)
+        await gone.destroy_all()
+        return gone.first_error(), dict(gone.outputs)
+
+    async def _outputs_and_health(self, operation: OperationInput, steps: Steps) -> ErrorInfo | None:
+        record = operation.record
+        call = OutputsCall(
+            service=record.service,
+            labels=operation.labels,
+            operation=record.number,
+            kind=record.kind,
+            revision=operation.resolved.revision,
+            inputs=operation.resolved.inputs,
+            outputs=steps.outputs,
+        )
+        found = await calls.control(names.PROMISE_OUTPUTS, call, ServiceOutputs, summary="outputs")
+        self.result = self.result.model_copy(update={"outputs": found.outputs})
+        if not operation.resolved.has_health:
+            return None
+        report = await calls.control(
+            names.HEALTH_PROBE,
+            HealthCall(**dict(call), service_outputs=found.outputs),
+            HealthReport,
+            summary="health",
+            within=HEALTH_TIMEOUT,
+            heartbeat=calls.HEARTBEAT_TIMEOUT,
+        )
+        self.result = self.result.model_copy(update={"health": report.health})
+        if report.health is Health.HEALTHY:
+            return None
+        unhealthy = Unhealthy(
+            report.message or "the service is not healthy",
+            hint="everything is made; look at it, then `bond service retry`",
+        )
+        return unhealthy.info()
+
+    async def _take_down(self, steps: Steps, error: ErrorInfo) -> ErrorInfo:
+        """Take down what was made; the error says how that went."""
+        operation = self.operation.model_copy(update={"outputs": steps.outputs, "kept": ()})
+        undo = self.steps("rollback", operation=operation)
+        await undo.destroy_all()
+        steps.outputs = undo.outputs
+        self._note(steps)
+        left = undo.first_error()
+        if left is None:
+            return error.model_copy(update={"message": f"{error.message} (what was made was taken down again)"})
+        failed = OperationFailed(
+            f"{error.message}; and taking down what was made failed: {left.message}",
+            where=error.where,
+            hint="`bond service decommission` tries again",
+        )
+        return failed.info()
+
+    async def _roll_back(self, steps: Steps, old: Resolved, error: ErrorInfo) -> ErrorInfo:
+        """Go back to the revision and inputs from before; the error says both what failed and how that went."""
+        workflow.logger.info("rolling back to %s", old.revision)
+        operation = self.operation.model_copy(
+            update={"resolved": old, "before": self.operation.resolved, "outputs": steps.outputs, "kept": ()}
+        )
+        back = self.steps("rollback", operation=operation)
+        await back.apply_all()
+        left = back.first_error()
+        if left is None:
+            left, outputs = await self._destroy_only(
+                self.operation.resolved, _standing(self.operation.resolved, back), back, "rollback"
+            )
+            back.outputs = outputs
+        if left is None:
+            left = await self._outputs_and_health(operation, back)
+        self._note(back)
+        if left is None:
+            self.result = self.result.model_copy(
+                update={"status": OperationStatus.ROLLED_BACK, "stands": "before"}
+            )
+            return error.model_copy(update={"message": f"{error.message} (rolled back to {old.revision})"})
+        failed = OperationFailed(
+            f"{error.message}; and rolling back to {old.revision} failed: {left.message}",
+            where=error.where,
+            hint="`bond service rollback` tries again, `bond service retry` goes on with the change",
+        )
+        return failed.info()
+
+    def _note(self, steps: Steps) -> None:
+        """Keep what stands now in the result, however the operation goes on or ends."""
+        succeeded = steps.first_error() is None and all(
+            record.finished_at is not None for record in steps.records.values()
+        )
+        stands = "after" if succeeded else "between" if steps.touched else "before"
+        self.result = self.result.model_copy(update={"stands": stands, "step_outputs": dict(steps.outputs)})
+
+
+def _standing(resolved: Resolved, steps: Steps) -> list[StepSpec]:
+    """The steps of `resolved` that are not among `steps`, or are skipped there: they must not stand any more."""
+    wanted = {spec.id for spec in steps.specs.values() if not spec.skip}
+    return [spec for spec in resolved.steps if spec.id not in wanted and not spec.skip]

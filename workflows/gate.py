@@ -1,0 +1,131 @@
+"""The gate: whose word a plan waits for, as functions on frozen models. No clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from bondstone.errors import InvalidInput, Refused
+from bondstone.model.plan import Decision, PlanRef
+from bondstone.model.service import Approval, Need, OperationInput, OperationKind, Vote, VoteCall
+
+
+def needs(operation: OperationInput, plan: PlanRef, decision: Decision) -> tuple[Need, ...]:
+    """Whom to ask before this plan is applied; nobody when empty.
+
+    A decision may ask, a patch that would delete or replace something asks, an upgrade across a major version asks
+    unless the promise says otherwise, and a request may ask for every plan that changes something.
+    """
+    asked = [
+        Need(
+            roles=finding.roles,
+            count=finding.count,
+            allow_requester=finding.allow_requester,
+            reason=finding.message,
+        )
+        for finding in decision.findings
+        if finding.level == "approval"
+    ]
+    if plan.empty:
+        return ()
+    kind = operation.record.kind
+    if kind is OperationKind.PATCH and (plan.counts.delete or plan.counts.replace):
+        asked.append(Need(reason=f"the patch would delete or replace something: {plan.counts}"))
+    if kind is OperationKind.UPGRADE and operation.resolved.day_two.upgrade_approval and _major(operation):
+        asked.append(Need(reason=f"the upgrade crosses a major version: {_from_to(operation)}"))
+    if operation.ask:
+        asked.append(Need(reason="the request asks for an approval"))
+    return tuple(asked)
+
+
+def opened(step: str, plan: PlanRef, asked: Sequence[Need], decision: Decision, now: datetime) -> Approval:
+    """A gate that waits."""
+    times = [finding.expires_seconds for finding in decision.findings if finding.expires_seconds]
+    return Approval(
+        step=step,
+        digest=plan.digest,
+        needs=tuple(asked),
+        asked_at=now,
+        expires_at=now + timedelta(seconds=min(times)) if times else None,
+    )
+
+
+def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, approve: bool) -> None:
+    """Refuse a vote that does not count, in words.
+
+    Args:
+        approval: The newest gate of the step, if there is one.
+        call: The vote.
+        requested_by: Who asked for the operation.
+        approve: What the vote says.
+    """
+    if approval is None:
+        raise Refused(f"step {call.step!r} waits for nobody", hint="`bond approval list` shows what waits")
+    if approval.digest != call.digest:
+        raise Refused(
+            f"step {call.step} waits for a word on plan {approval.digest[:12]}, not on {call.digest[:12]}",
+            hint="look at the plan that is there now with `bond operation plan`, and vote on its digest",
+        )
+    if approval.status != "waiting":
+        raise Refused(f"the gate of step {call.step} is {approval.status} already")
+    if any(vote.by == call.by for vote in approval.votes):
+        raise Refused(f"{call.by} has voted on this plan already")
+    counting = [need for need in approval.needs if _may(need, call.roles)]
+    if not counting:
+        asked = sorted({role for need in approval.needs for role in need.roles})
+        raise Refused(
+            f"{call.by} is in none of the roles that are asked: {', '.join(asked)}",
+            hint="say the role you act in with --role",
+        )
+    if approve and call.by == requested_by and not any(need.allow_requester for need in counting):
+        raise Refused(f"{call.by} asked for this operation, so somebody else must approve it")
+    if not approve and not call.comment:
+        raise InvalidInput("a rejection needs a reason", hint="give it with --reason")
+
+
+def voted(approval: Approval, vote: Vote, *, requested_by: str) -> Approval:
+    """The gate after a vote that counts: one rejection rejects, enough approvals of every need approve."""
+    votes = (*approval.votes, vote)
+    if not vote.approve:
+        status = "rejected"
+    elif all(_given(need, votes, requested_by) >= need.count for need in approval.needs):
+        status = "approved"
+    else:
+        status = "waiting"
+    return approval.model_copy(update={"votes": votes, "status": status})
+
+
+def missing(approval: Approval, *, requested_by: str) -> list[str]:
+    """What still lacks, for people."""
+    lacking = []
+    for need in approval.needs:
+        left = need.count - _given(need, approval.votes, requested_by)
+        if left > 0:
+            who = " or ".join(need.roles) or "anybody else"
+            lacking.append(f"{left} of {who}")
+    return lacking
+
+
+def _given(need: Need, votes: Sequence[Vote], requested_by: str) -> int:
+    return sum(
+        vote.approve and _may(need, vote.roles) and (need.allow_requester or vote.by != requested_by)
+        for vote in votes
+    )
+
+
+def _may(need: Need, roles: Sequence[str]) -> bool:
+    return not need.roles or bool(set(need.roles) & set(roles))
+
+
+def _major(operation: OperationInput) -> bool:
+    before = operation.before
+    return before is not None and _number(before.revision.version) != _number(operation.resolved.revision.version)
+
+
+def _number(version: str) -> str:
+    return version.partition(".")[0]
+
+
+def _from_to(operation: OperationInput) -> str:
+    before = operation.before.revision.version if operation.before else "nothing"
+    return f"{before} to {operation.resolved.revision.version}"

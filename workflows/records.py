@@ -1,0 +1,64 @@
+"""What a service writes into the ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bondstone.model.ledger import LedgerRecord
+from bondstone.model.service import AbandonCall, CancelCall, OperationRecord, PendingOperation, ServiceState
+
+
+def of_operation(
+    state: ServiceState, ended: OperationRecord, pending: PendingOperation, now: datetime
+) -> LedgerRecord:
+    """An operation that has ended, with what the service stood on before."""
+    before = state.resolved
+    return LedgerRecord(
+        kind="operation",
+        service=ended.service,
+        sequence=f"op-{ended.number}",
+        at=now,
+        by=ended.requested_by,
+        reason=ended.reason,
+        operation=ended.number,
+        operation_kind=ended.kind,
+        status=ended.status,
+        revision_before=before.revision if before else None,
+        inputs_before=before.inputs if before else {},
+        revision_after=ended.revision,
+        inputs_after=pending.resolved.inputs,
+        steps=ended.steps,
+        approvals=ended.approvals,
+        error=ended.error,
+        requested_at=ended.requested_at,
+        started_at=ended.started_at,
+    )
+
+
+def of_cancellation(record: OperationRecord, call: CancelCall, now: datetime) -> LedgerRecord:
+    """Somebody's word that an operation must stop."""
+    return LedgerRecord(
+        kind="cancellation",
+        service=record.service,
+        sequence=f"op-{record.number}-cancel",
+        at=now,
+        by=call.requested_by,
+        reason=call.reason,
+        operation=record.number,
+        operation_kind=record.kind,
+    )
+
+
+def of_abandon(state: ServiceState, call: AbandonCall, now: datetime) -> LedgerRecord:
+    """Somebody's word that the platform forgets a service, with what it still stands on."""
+    before = state.resolved
+    return LedgerRecord(
+        kind="abandon",
+        service=state.service,
+        sequence=f"abandon-{state.next_number}",
+        at=now,
+        by=call.requested_by,
+        reason=call.reason,
+        revision_before=before.revision if before else None,
+        inputs_before=before.inputs if before else {},
+    )
