@@ -20,7 +20,6 @@ from bondstone.store.sealed import SealedObjects
 from bondstone.store.secrets import Secrets
 from bondstone.store.statelog import StateLog
 
-
 _KEY_IDS: Final = "key-ids"
 """Below it an empty object for each key that ever was active: their names only."""
 

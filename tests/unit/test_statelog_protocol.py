@@ -6,9 +6,9 @@ that only the machine moves.
 
 import asyncio
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,191 +21,18 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from statelog_world import World
 
-from bondstone.errors import Fenced, ObjectMissing, StoreUnavailable
-from bondstone.model.service import ServiceId
+from bondstone.errors import Fenced, StoreUnavailable
 from bondstone.store import claim as claim_module
 from bondstone.store.claim import Claim
-from bondstone.store.crypto import KeyRing
-from bondstone.store.entrylog import Clock
-from bondstone.store.fence import Entry, Kind, LeaseTerms, decode
+from bondstone.store.fence import Kind
 from bondstone.store.holder import Holder
-from bondstone.store.objects import ObjectInfo
-from bondstone.store.sealed import SealedObjects
 from bondstone.store.statelog import StateLog
 
-SERVICE = ServiceId(team="payments", name="orders-db")
-START = datetime(2026, 1, 1, tzinfo=UTC)
-TERMS = LeaseTerms(term_seconds=30, renew_seconds=5, stop_seconds=15, poll_seconds=1)
-WRITERS = 4
-RING = KeyRing.generate()
-
-
-@dataclass(repr=False)
-class Call:
-    """One call to the store that has not been served yet."""
-
-    writer: int
-    method: str
-    arguments: tuple
-    answer: asyncio.Future
-
-
-@dataclass(repr=False)
-class Put:
-    """One entry that really was written."""
-
-    entry: Entry
-    payload: bytes
-    at_end: bool
-    newest_claim: str
-    """Token of the newest claim at that time, this entry included."""
-
-
-class World:
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.seconds = 1000.0
-        self.objects: dict[str, bytes] = {}
-        self.calls: list[Call] = []
-        self.sleepers: list[tuple[float, int, asyncio.Future]] = []
-        self.undelivered: list[tuple[Call, object]] = []
-        self.puts: list[Put] = []
-        self.frozen: set[int] = set()
-        self.killed: set[int] = set()
-        self.closing = False
-
-    def clock(self, writer: int) -> Clock:
-        async def sleep(seconds: float) -> None:
-            waker = self.loop.create_future()
-            self.sleepers.append((self.seconds + seconds, writer, waker))
-            await waker
-
-        return Clock(
-            waited=lambda: self.seconds,
-            elapsed=lambda: self.seconds,
-            now=lambda: START + timedelta(seconds=self.seconds),
-            sleep=sleep,
-        )
-
-    def settle(self) -> None:
-        async def turns() -> None:
-            for _ in range(40):
-                await asyncio.sleep(0)
-
-        self.loop.run_until_complete(turns())
-
-    def tick(self, seconds: float) -> None:
-        self.seconds += seconds
-        self.wake()
-
-    def wake(self) -> None:
-        for sleeper in list(self.sleepers):
-            due, writer, waker = sleeper
-            if waker.done():
-                self.sleepers.remove(sleeper)
-            elif due <= self.seconds and writer not in self.frozen | self.killed:
-                self.sleepers.remove(sleeper)
-                waker.set_result(None)
-        self.settle()
-
-    def serve(self, call: Call, *, lose_answer: bool = False, fail: bool = False) -> None:
-        self.calls.remove(call)
-        if fail:
-            self.deliver(call, StoreUnavailable("no answer"))
-            return
-        try:
-            result: object = self.perform(call.method, *call.arguments)
-        except ObjectMissing as error:
-            result = error
-        self.deliver(call, StoreUnavailable("answer lost") if lose_answer else result)
-
-    def deliver(self, call: Call, result: object) -> None:
-        if call.writer in self.killed or call.answer.done():
-            return
-        if call.writer in self.frozen:
-            self.undelivered.append((call, result))
-            return
-        if isinstance(result, Exception):
-            call.answer.set_exception(result)
-        else:
-            call.answer.set_result(result)
-        self.settle()
-
-    def thaw(self, writer: int) -> None:
-        self.frozen.discard(writer)
-        waiting = [item for item in self.undelivered if item[0].writer == writer]
-        self.undelivered = [item for item in self.undelivered if item[0].writer != writer]
-        for call, result in waiting:
-            self.deliver(call, result)
-        self.wake()
-
-    def perform(self, method: str, *arguments: object) -> object:
-        return getattr(self, f"do_{method}")(*arguments)
-
-    def do_get(self, key: str) -> bytes:
-        if key not in self.objects:
-            raise ObjectMissing("gone", where=key)
-        return self.objects[key]
-
-    def do_put(self, key: str, data: bytes) -> None:
-        self.objects[key] = data
-
-    def do_put_if_absent(self, key: str, data: bytes) -> bool:
-        if key in self.objects:
-            return False
-        self.objects[key] = data
-        position = int(key.rpartition("/")[2])
-        entry, payload = decode(RING.unseal(data, key=key), position=position, key=key)
-        at_end = position > max((put.entry.position for put in self.puts), default=0)
-        newest = self.newest_claim()
-        token = entry.token if at_end and entry.kind is Kind.CLAIM else (newest.token if newest else "")
-        self.puts.append(Put(entry, payload, at_end, token))
-        return True
-
-    def do_list(self, prefix: str, after: str) -> list[ObjectInfo]:
-        keys = sorted(key for key in self.objects if key.startswith(f"{prefix}/") and key > after)
-        return [ObjectInfo(key, len(self.objects[key]), START) for key in keys]
-
-    def do_delete(self, *keys: str) -> None:
-        for key in keys:
-            self.objects.pop(key, None)
-
-    def newest_claim(self) -> Entry | None:
-        claims = [put.entry for put in self.puts if put.at_end and put.entry.kind is Kind.CLAIM]
-        return claims[-1] if claims else None
-
-
-class WaitingObjects:
-    """A writer's view of the store; writer -1 is served at once."""
-
-    def __init__(self, world: World, writer: int) -> None:
-        self.world = world
-        self.writer = writer
-
-    async def call(self, method: str, *arguments: object) -> object:
-        if self.world.closing:
-            raise StoreUnavailable("closing")
-        if self.writer < 0:
-            return self.world.perform(method, *arguments)
-        answer = self.world.loop.create_future()
-        self.world.calls.append(Call(self.writer, method, arguments, answer))
-        return await answer
-
-    async def get(self, key: str):
-        return await self.call("get", key)
-
-    async def put(self, key: str, data: bytes):
-        return await self.call("put", key, data)
-
-    async def put_if_absent(self, key: str, data: bytes):
-        return await self.call("put_if_absent", key, data)
-
-    async def list(self, prefix: str, *, after: str = ""):
-        return await self.call("list", prefix, after)
-
-    async def delete(self, *keys: str):
-        return await self.call("delete", *keys)
+WRITERS = 3
+EXAMPLES = int(os.environ.get("BOND_PROTOCOL_EXAMPLES", "25"))
+"""A few seconds' worth; a long search asks for thousands."""
 
 
 @dataclass(repr=False)
@@ -234,19 +61,11 @@ class Protocol(RuleBasedStateMachine):
         self.payloads = itertools.count(1)
         self.writers = {number: self.new_writer(number) for number in range(WRITERS)}
         self.acknowledged = 0
-        self.direct = StateLog(
-            SealedObjects(WaitingObjects(self.world, -1), RING), SERVICE, "database", clock=self.world.clock(-1)
-        )
+        self.direct = self.world.log(-1)
 
     def new_writer(self, number: int) -> Writer:
-        log = StateLog(
-            SealedObjects(WaitingObjects(self.world, number), RING),
-            SERVICE,
-            "database",
-            terms=TERMS,
-            clock=self.world.clock(number),
-            dead=lambda holder: self.dead_are_seen and holder.attempt in self.killed_attempts,
-            keep=2,
+        log = self.world.log(
+            number, dead=lambda holder: self.dead_are_seen and holder.attempt in self.killed_attempts, keep=2
         )
         return Writer(number, log)
 
@@ -324,6 +143,26 @@ class Protocol(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.world.tick(seconds)
         self.collect()
+
+    @rule(seconds=st.integers(1, 40))
+    def all_get_on_for(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.serve_everybody()
+            self.world.tick(1)
+            self.collect()
+        self.serve_everybody()
+
+    def serve_everybody(self) -> None:
+        for _ in range(25):
+            served = [
+                call for call in self.world.calls if call.writer not in self.world.frozen | self.world.killed
+            ]
+            if not served:
+                return
+            for call in served:
+                if call in self.world.calls:
+                    self.world.serve(call)
+                    self.collect()
 
     @precondition(lambda self: any(not writer.idle for writer in self.writers.values()))
     @rule(data=st.data())
@@ -423,7 +262,7 @@ class Protocol(RuleBasedStateMachine):
         try:
             self.somebody_gets_in()
         finally:
-            self.close()
+            self.world.close()
 
     def somebody_gets_in(self) -> None:
         """Whatever happened: when those who can give it back do, the next one gets the state, and keeps it."""
@@ -442,10 +281,7 @@ class Protocol(RuleBasedStateMachine):
             if task.done():
                 break
             self.everybody_lets_go(but=late)
-            for call in [*self.world.calls]:
-                if call in self.world.calls and call.writer not in self.world.frozen | self.world.killed:
-                    self.world.serve(call)
-                    self.collect()
+            self.serve_everybody()
             self.world.tick(1)
             self.collect()
         assert task.done(), "the waiter never got in"
@@ -466,20 +302,6 @@ class Protocol(RuleBasedStateMachine):
                 self.world.settle()
                 self.collect()
 
-    def close(self) -> None:
-        self.world.closing = True
-        tasks = asyncio.all_tasks(self.world.loop)
-        for call in self.world.calls:
-            if not call.answer.done():
-                call.answer.cancel()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            self.world.loop.run_until_complete(asyncio.wait(tasks))
-        for task in tasks:
-            task.cancelled() or task.exception()
-        self.world.loop.close()
-
 
 @pytest.fixture
 def _few_own_states(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -492,7 +314,7 @@ def test_the_state_log_under_any_interleaving() -> None:
     run_state_machine_as_test(
         Protocol,
         settings=settings(
-            max_examples=60,
+            max_examples=EXAMPLES,
             stateful_step_count=60,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
