@@ -1,0 +1,83 @@
+"""Where the time of a service goes, read from the event times of its histories."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client
+
+from bondstone import names
+
+WORKFLOW_TASK = "workflow task"
+
+
+@dataclass
+class Spent:
+    """Where one service's time went, in seconds."""
+
+    events: int = 0
+    workflow_tasks: int = 0
+    queued: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """By activity type and `workflow task`: from scheduled to started."""
+    ran: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """By activity type and `workflow task`: from started to completed, as the server sees it."""
+    began: datetime | None = None
+    ended: datetime | None = None
+
+
+async def spent_by(client: Client, service: str, *, operation: int = 1) -> Spent:
+    """Read the histories of a service and one operation of it."""
+    team, name = names.parse_service(service)
+    found = Spent()
+    async for events in _runs(client, names.service_workflow_id(team, name)):
+        _count(found, events)
+    handle = client.get_workflow_handle(names.operation_workflow_id(team, name, operation))
+    _count(found, list((await handle.fetch_history()).events))
+    return found
+
+
+async def _runs(client: Client, workflow_id: str) -> AsyncIterator[list[HistoryEvent]]:
+    """The events of each run of a workflow that continued as new, newest run first."""
+    handle = client.get_workflow_handle(workflow_id)
+    run_id = (await handle.describe()).run_id
+    while run_id:
+        history = await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
+        events = list(history.events)
+        yield events
+        run_id = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
+
+
+def _count(found: Spent, events: list[HistoryEvent]) -> None:
+    found.events += len(events)
+    at = {event.event_id: event.event_time.ToDatetime(tzinfo=UTC) for event in events}
+    kinds: dict[int, str] = {}
+    for event in events:
+        when = at[event.event_id]
+        found.began = min(found.began or when, when)
+        found.ended = max(found.ended or when, when)
+        match event.event_type:
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                kinds[event.event_id] = event.activity_task_scheduled_event_attributes.activity_type.name
+            case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                done = event.activity_task_completed_event_attributes
+                _add(
+                    found,
+                    kinds[done.scheduled_event_id],
+                    at,
+                    (done.scheduled_event_id, done.started_event_id, event),
+                )
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                task = event.workflow_task_completed_event_attributes
+                found.workflow_tasks += 1
+                _add(found, WORKFLOW_TASK, at, (task.scheduled_event_id, task.started_event_id, event))
+
+
+def _add(found: Spent, kind: str, at: dict[int, datetime], events: tuple[int, int, HistoryEvent]) -> None:
+    scheduled, started, ended = events
+    found.queued[kind] += (at[started] - at[scheduled]).total_seconds()
+    found.ran[kind] += (at[ended.event_id] - at[started]).total_seconds()

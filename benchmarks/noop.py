@@ -1,0 +1,135 @@
+"""The two sides that `benchmarks.throughput` compares, as worker processes: `python -m benchmarks.noop SIDE`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.executors import executor_activities
+from bondstone.executor import Drifted, Outcome, Planned, SectionReport, StepContext
+from bondstone.leaving import leave
+from bondstone.model.base import Manifest
+from bondstone.model.plan import Change
+from bondstone.names import DEFAULT_POOL, pool_queue
+from bondstone.settings import Settings
+from bondstone.store import Store
+from workers import control, executor, runtime
+
+WORKFLOW_QUEUE = "bare-workflows"
+TOOL_QUEUE = "bare-tools"
+ON_WORKFLOW_QUEUE = (True, False, True, False, True, True)
+"""Where the bare workflow's activities run, as Bondstone's do: resolve, plan, check, apply, outputs, ledger."""
+
+
+class NoopSection(Manifest):
+    """The section of a step that does nothing."""
+
+
+class NoopExecutor:
+    """A tool that does nothing: what is left is Bondstone."""
+
+    kind: ClassVar[str] = "noop"
+    section: ClassVar[type[Manifest]] = NoopSection
+
+    def check(self, section: Any, promise: Any) -> SectionReport:  # noqa: ARG002 - the interface
+        """Everything is fine."""
+        return SectionReport()
+
+    async def plan(self, context: StepContext) -> Planned:  # noqa: ARG002 - the interface
+        """One change, of nothing."""
+        change = Change(address="noop", action="create")
+        return Planned(artefact=b"-", document={}, changes=[change], empty=False, position=0, tool="noop")
+
+    async def apply(self, context: StepContext, artefact: bytes, position: int) -> Outcome:  # noqa: ARG002
+        """Done."""
+        return Outcome(outputs={})
+
+    async def plan_destroy(self, context: StepContext) -> Planned:
+        """As `plan`."""
+        return await self.plan(context)
+
+    async def detect_drift(self, context: StepContext) -> Drifted:  # noqa: ARG002 - the interface
+        """Nothing can."""
+        return Drifted(changes=[])
+
+
+@workflow.defn
+class Bare:
+    """The same number of activities, by the SDK alone."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """One activity after the other."""
+        for here in ON_WORKFLOW_QUEUE:
+            await workflow.execute_activity(
+                noop,
+                task_queue=WORKFLOW_QUEUE if here else TOOL_QUEUE,
+                start_to_close_timeout=timedelta(seconds=30),
+            )
+
+
+@activity.defn
+async def noop() -> None:
+    """Do nothing."""
+
+
+async def build_executor(client: Client, store: Store, settings: Settings) -> runtime.Serving:
+    """As `workers.executor`, with the executor that does nothing."""
+    queue = pool_queue(DEFAULT_POOL)
+    worker = Worker(
+        client,
+        task_queue=queue,
+        identity=runtime.identity("executor"),
+        activities=executor_activities(store, settings, {"noop": NoopExecutor()}),
+        max_concurrent_activities=executor.MAX_ACTIVITIES,
+    )
+    return runtime.Serving(workers=[worker], queues={queue: False})
+
+
+async def build_bare_control(client: Client, store: Store, settings: Settings) -> runtime.Serving:
+    """As `workers.control`, with the bare workflow."""
+    del store, settings
+    worker = Worker(
+        await _plain(client),
+        task_queue=WORKFLOW_QUEUE,
+        identity=runtime.identity("bare-control"),
+        workflows=[Bare],
+        activities=[noop],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_concurrent_workflow_tasks=control.MAX_WORKFLOW_TASKS,
+        max_concurrent_activities=control.MAX_ACTIVITIES,
+    )
+    return runtime.Serving(workers=[worker], queues={WORKFLOW_QUEUE: True})
+
+
+async def build_bare_executor(client: Client, store: Store, settings: Settings) -> runtime.Serving:
+    """As `build_executor`, with the bare activity."""
+    del store, settings
+    worker = Worker(
+        await _plain(client),
+        task_queue=TOOL_QUEUE,
+        identity=runtime.identity("bare-executor"),
+        activities=[noop],
+        max_concurrent_activities=executor.MAX_ACTIVITIES,
+    )
+    return runtime.Serving(workers=[worker], queues={TOOL_QUEUE: False})
+
+
+async def _plain(client: Client) -> Client:
+    """A connection as the SDK makes it when nothing is said about data."""
+    return await Client.connect(client.service_client.config.target_host, namespace=client.namespace)
+
+
+BUILDS = {
+    "executor": build_executor,
+    "bare-control": build_bare_control,
+    "bare-executor": build_bare_executor,
+}
+
+if __name__ == "__main__":
+    leave(runtime.main(sys.argv[1], BUILDS[sys.argv[1]]))
