@@ -17,10 +17,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO
 
-import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bondstone.errors import PlatformBusy, StoreUnavailable
+from bondstone.processes import birth, is_alive
 from bondstone.settings import PLATFORM_FILE
 
 LOCK_FILE = "platform.lock"
@@ -40,8 +40,8 @@ class Process(BaseModel):
 
     name: str
     pid: int
-    pid_started: float
-    """Seconds since the epoch; tells a process from a later one with the same pid."""
+    born: str
+    """Tells it from a later process with the same pid, see `bondstone.processes`."""
     started_at: datetime
     status: Literal["starting", "running", "restarting"] = "starting"
     restarts: int = 0
@@ -49,7 +49,7 @@ class Process(BaseModel):
     @property
     def alive(self) -> bool:
         """Whether this very process still runs."""
-        return is_alive(self.pid, self.pid_started)
+        return is_alive(self.pid, self.born)
 
 
 class Platform(BaseModel):
@@ -59,7 +59,7 @@ class Platform(BaseModel):
 
     status: Literal["starting", "running", "stopping", "stopped"]
     pid: int
-    pid_started: float
+    born: str
     started_at: datetime
     ready_seconds: float | None = None
     """From the first line of `bond up` to all healthy."""
@@ -102,7 +102,7 @@ class Platform(BaseModel):
     @property
     def alive(self) -> bool:
         """Whether the supervisor that wrote this still runs."""
-        return is_alive(self.pid, self.pid_started)
+        return is_alive(self.pid, self.born)
 
 
 class PlatformLock:
@@ -131,8 +131,7 @@ class PlatformLock:
             ) from error
         file.seek(0)
         file.truncate()
-        own = psutil.Process()
-        file.write(json.dumps({"pid": own.pid, "started": own.create_time()}))
+        file.write(json.dumps({"pid": os.getpid(), "born": birth(os.getpid())}))
         file.flush()
         return cls(file)
 
@@ -162,17 +161,6 @@ def lock_holder(data: Path) -> int | None:
     """The pid of the living supervisor of a data directory; looks without touching the lock."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         written = json.loads((data / LOCK_FILE).read_text(encoding="utf-8"))
-        if is_alive(int(written["pid"]), float(written["started"])):
+        if is_alive(int(written["pid"]), str(written["born"])):
             return int(written["pid"])
     return None
-
-
-def is_alive(pid: int, started: float) -> bool:
-    """Whether the process with this pid is the one that started then, and is not a zombie."""
-    try:
-        process = psutil.Process(pid)
-        # Two readings of one start differ by rounding at most; a pid is not used again within a second.
-        same = abs(process.create_time() - started) < 1
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False

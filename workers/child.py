@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import psutil
 import structlog
 
 from bondstone.errors import OperationFailed
 from bondstone.platform import READY_FD, Process
+from bondstone.processes import birth
 
 LOG_BYTES: Final = 10 * 2**20
 """A log file above this is moved aside; one older file is kept."""
@@ -78,7 +78,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._status: Literal["starting", "running", "restarting"] = "starting"
         self._started_at = datetime.now(UTC)
-        self._pid_started = 0.0
+        self._born = ""
         self._restarts = 0
         self._stopping = asyncio.Event()
 
@@ -90,7 +90,7 @@ class Child:
         return Process(
             name=self.command.name,
             pid=self._process.pid,
-            pid_started=self._pid_started,
+            born=self._born,
             started_at=self._started_at,
             status=self._status,
             restarts=self._restarts,
@@ -173,8 +173,7 @@ class Child:
         finally:
             os.close(writer)
         self._started_at = datetime.now(UTC)
-        with contextlib.suppress(psutil.Error):
-            self._pid_started = psutil.Process(self._process.pid).create_time()
+        self._born = birth(self._process.pid) or ""
         self._changed()
         if self._restarts:
             log.info("started again", name=self.command.name, pid=self._process.pid, restarts=self._restarts)

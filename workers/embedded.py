@@ -31,6 +31,7 @@ from bondstone.errors import StoreUnavailable, Unreachable
 from bondstone.leaving import leave
 from bondstone.names import SEARCH_ATTRIBUTES
 from bondstone.platform import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
+from bondstone.processes import birth
 from bondstone.settings import Settings, default_data_dir
 from workers import preflight
 from workers.child import Child, Command
@@ -88,7 +89,11 @@ def main(arguments: Sequence[str]) -> int:
     with ready_pipe() as tell:
 
         def healthy(platform: Platform) -> None:
-            emit(platform.model_dump(exclude={"pid_started"}), output, lambda: print_summary(platform, data))
+            emit(
+                platform.model_dump(exclude={"born": True, "processes": {"__all__": {"born"}}}),
+                output,
+                lambda: print_summary(platform, data),
+            )
             tell({"ready": True})
 
         try:
@@ -103,7 +108,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def temporal_command(binary: Path, data: Path, port: int, ui_port: int) -> Command:
-    """The Temporal development server on the data directory."""
+    """The Temporal development server on the data directory.
+
+    Its database is synced at every commit, see `SQLITE`.
+    """
     arguments = [str(binary), "server", "start-dev", "--ip", preflight.LOOPBACK, "--port", str(port)]
     arguments += ["--ui-port", str(ui_port), "--ui-disable-news-fetch", "--db-filename", str(data / DATABASE)]
     arguments += ["--log-level", "warn", "--log-format", "json"]
@@ -212,7 +220,8 @@ class Supervisor:
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._asked_to_stop)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) asks for
+                loop.add_signal_handler(number, self._asked_to_stop)
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():
@@ -289,11 +298,10 @@ class Supervisor:
         versions = dict(self._versions)
         for child in self._children:
             versions |= child.versions
-        own = psutil.Process()
         return Platform(
             status=self._status,
-            pid=own.pid,
-            pid_started=own.create_time(),
+            pid=os.getpid(),
+            born=birth(os.getpid()) or "",
             started_at=self._started_at,
             ready_seconds=self._ready_seconds,
             versions=versions,

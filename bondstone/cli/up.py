@@ -72,7 +72,7 @@ def up(
         _start_detached(command)
     platform, data = _read_platform()
     if platform is not None:
-        value = platform.model_dump(exclude={"pid_started"})
+        value = platform.model_dump(exclude={"born": True, "processes": {"__all__": {"born"}}})
         emit(value, output, lambda: print_summary(platform, data, detached=True))
 
 

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
-import psutil
 import pytest
 
 from bondstone.errors import PlatformBusy, StoreUnavailable
-from bondstone.platform import LOCK_FILE, Platform, PlatformLock, is_alive, lock_holder
+from bondstone.platform import LOCK_FILE, Platform, PlatformLock, lock_holder
+from bondstone.processes import birth, is_alive
 from bondstone.settings import PLATFORM_FILE, Settings
 
 HOLD = """
@@ -37,11 +37,10 @@ def holder(tmp_path):
 
 
 def platform(**changes):
-    own = psutil.Process()
     given = {
         "status": "running",
-        "pid": own.pid,
-        "pid_started": own.create_time(),
+        "pid": os.getpid(),
+        "born": birth(os.getpid()),
         "started_at": datetime.now(UTC),
     }
     return Platform(**{**given, **changes})
@@ -63,7 +62,7 @@ def test_kill_9_of_the_holder_frees_the_directory(tmp_path, holder):
     assert lock_holder(tmp_path) is None
 
 
-@pytest.mark.parametrize("content", ["", "nonsense", "[]", '{"pid": 1}', '{"pid": "x", "started": null}'])
+@pytest.mark.parametrize("content", ["", "nonsense", "[]", '{"pid": 1}', '{"pid": "x", "born": null}'])
 def test_a_lock_file_with_anything_in_it_is_nobodys(tmp_path, content):
     (tmp_path / LOCK_FILE).write_text(content)
     assert lock_holder(tmp_path) is None
@@ -71,16 +70,14 @@ def test_a_lock_file_with_anything_in_it_is_nobodys(tmp_path, content):
 
 
 def test_another_process_with_the_same_pid_is_not_the_one_that_was():
-    own = psutil.Process()
-    assert is_alive(own.pid, own.create_time())
-    assert not is_alive(own.pid, own.create_time() - 100)
+    assert is_alive(os.getpid(), birth(os.getpid()))
+    assert not is_alive(os.getpid(), birth(os.getppid()))
 
 
 def test_a_zombie_is_not_alive():
     process = subprocess.Popen([sys.executable, "-c", "pass"])
-    started = psutil.Process(process.pid).create_time()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert not is_alive(process.pid, started)
+    assert birth(process.pid) is None
     process.wait()
 
 

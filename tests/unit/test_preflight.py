@@ -13,6 +13,7 @@ import pytest
 
 from bondstone.errors import InvalidInput, KeyMissing, PlatformBusy, StoreUnavailable, ToolUnavailable
 from bondstone.platform import Process
+from bondstone.processes import birth
 from workers import preflight
 
 
@@ -104,10 +105,10 @@ def test_only_what_an_earlier_run_left_is_ended():
         for process in (left, innocent):
             process.stdout.readline()
         now = datetime.now(UTC)
-        started = psutil.Process(left.pid).create_time()
+        born = birth(left.pid)
         records = [
-            Process(name="temporal", pid=left.pid, pid_started=started, started_at=now),
-            Process(name="temporal", pid=innocent.pid, pid_started=started - 1000, started_at=now),
+            Process(name="temporal", pid=left.pid, born=born, started_at=now),
+            Process(name="temporal", pid=innocent.pid, born="earlier", started_at=now),
         ]
         assert preflight.end_orphans(records) == [f"temporal (process {left.pid})"]
         assert not psutil.pid_exists(left.pid) or psutil.Process(left.pid).status() == psutil.STATUS_ZOMBIE

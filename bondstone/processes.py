@@ -1,0 +1,36 @@
+"""Telling one process from a later one with the same number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+
+def birth(pid: int) -> str | None:
+    """What no other process with this pid ever shares; None when there is none, or only its entry (a zombie).
+
+    psutil's `create_time` is derived from the wall clock, which may be set in between; field 22 of /proc/PID/stat
+    counts ticks since boot (proc(5)), and the kernel names each boot. Elsewhere psutil has to do.
+    """
+    stat = _read(f"/proc/{pid}/stat")
+    if stat:
+        state, *fields = stat.rpartition(")")[2].split()
+        return None if state in {"Z", "X"} else f"{_read('/proc/sys/kernel/random/boot_id').strip()}/{fields[18]}"
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def is_alive(pid: int, born: str) -> bool:
+    """Whether the process with this pid is the very one that was born so, and still runs."""
+    return birth(pid) == born
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
