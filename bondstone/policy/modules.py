@@ -260,8 +260,16 @@ def _compile(modules: Sequence[Module]) -> list[Problem]:
         rules = sorted({rule for module in own for rule in module.rules}, key=str)
         if own:
             found = ENGINE.check([(module.name, module.source) for module in own], [rule.query for rule in rules])
-            problems += [problem if problem.file else _located(problem, own) for problem in found]
+            problems += [_explained(problem) if problem.file else _located(problem, own) for problem in found]
     return problems
+
+
+def _explained(problem: Problem) -> Problem:
+    if problem.message == "Invalid collection":
+        # Valid Rego, but rego-cpp 1.5.2 does not parse it.
+        hint = "this engine does not take `some k, v in xs` inside [ ]: write `v := xs[k]`"
+        return problem.model_copy(update={"hint": hint})
+    return problem
 
 
 def _located(problem: Problem, modules: Iterable[Module]) -> Problem:
