@@ -14,7 +14,7 @@ from bondstone.names import POOL_PATTERN
 from bondstone.promise.document import Document, Path_
 from bondstone.promise.resolve import Condition
 from bondstone.promise.schema import secret_paths, types
-from bondstone.promise.validate_steps import StepReport, needed_by
+from bondstone.promise.validate_steps import StepReport, hooks, needed_by
 
 _SERVICE: Final = {"service.name": "string", "service.team": "string"}
 _BASE: Final = {**_SERVICE, "service.labels": "map<string, string>", "context.operation": "string"}
@@ -153,7 +153,9 @@ class _Checker:
     def _steps(self, ids: Iterable[str]) -> dict[str, str]:
         """The outputs of steps, as names and types; those of a step with a condition may be null."""
         found: dict[str, str] = {}
-        conditional = {step.id for step in self.spec.steps if step.when is not True}
+        conditional = {step.id for step in self.spec.steps if step.when is not True} | set(
+            hooks(self.promise).values()
+        )
         for step in ids:
             report = self.reports.get(step)
             if report is None or report.outputs is None:

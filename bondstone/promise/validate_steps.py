@@ -47,9 +47,23 @@ def check_steps(
         reports[step.id] = report
         if step.executor != "none":  # stands for a section that is missing, which is said already
             _check_section(document, step, executors, directory, report)
-    for problem_step, problem in _check_needs(document, promise):
+    for problem_step, problem in [*_check_needs(document, promise), *_check_hooks(document, promise)]:
         reports[problem_step].problems.append(problem)
     return reports
+
+
+def hooks(promise: Promise) -> dict[Path_, str]:
+    """The steps that run only where an operation names them, by the place that names them."""
+    found: dict[Path_, str] = {}
+    for section, words in (
+        ("patch", ("before", "after")),
+        ("upgrade", ("before", "after")),
+        ("decommission", ("final",)),
+    ):
+        part = getattr(promise.spec, section)
+        for word in words if part is not None else ():
+            found |= {("spec", section, word, index): name for index, name in enumerate(getattr(part, word))}
+    return found
 
 
 def needed_by(promise: Promise, step: Step) -> set[str]:
@@ -100,6 +114,31 @@ def _check_section(
     if found.outputs or not (found.problems or found.keys):
         report.outputs = found.outputs  # else it could not look far enough to tell
     report.sensitive = found.sensitive
+
+
+def _check_hooks(document: Document, promise: Promise) -> Iterator[tuple[str, Problem]]:
+    """Hooks are steps, and no other step waits for them: when a service is made, they do not run."""
+    named = hooks(promise)
+    ids = [step.id for step in promise.spec.steps]
+    for path, name in named.items():
+        if name not in ids:
+            yield ids[0], document.problem(path, f"there is no step {name!r}", hint=did_you_mean(name, ids))
+    only_hooks = set(named.values())
+    if only_hooks.issuperset(ids):
+        yield (
+            ids[0],
+            document.problem(("spec", "steps"), "every step is a hook, so nothing would be made", key=True),
+        )
+    for index, step in enumerate(promise.spec.steps):
+        for position, need in enumerate(step.needs):
+            if need in only_hooks and need in ids and step.id not in only_hooks:
+                yield (
+                    step.id,
+                    document.problem(
+                        ("spec", "steps", index, "needs", position),
+                        f"{need!r} runs only as a hook, so {step.id!r} cannot need it",
+                    ),
+                )
 
 
 def _check_needs(document: Document, promise: Promise) -> Iterator[tuple[str, Problem]]:
