@@ -36,6 +36,7 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; peop
 def validate(directory: Folder, *, output: Output = OutputFormat.TABLE) -> None:
     """Check a promise and name every problem by file, line and column."""
     promise, bundle, warnings = _checked(directory)
+    _warn(warnings, output)
     emit(
         {
             "promise": promise.name,
@@ -56,10 +57,17 @@ app.command(
 @app.command(epilog=examples("bond promise publish promises/postgres"))
 def publish(directory: Folder, *, output: Output = OutputFormat.TABLE) -> None:
     """Check a promise and publish it as an immutable revision; the same content again changes nothing."""
-    promise, bundle, _ = _checked(directory)
+    promise, bundle, warnings = _checked(directory)
+    _warn(warnings, output)
     ref, new = _with_revisions(lambda revisions: revisions.publish_once(bundle, promise, by=context.actor()))
     emit(
-        {"promise": ref.promise, "version": ref.version, "digest": ref.digest, "published": new},
+        {
+            "promise": ref.promise,
+            "version": ref.version,
+            "digest": ref.digest,
+            "published": new,
+            "warnings": [warning.model_dump() for warning in warnings],
+        },
         output,
         lambda: say(f"{'published' if new else 'unchanged'} {ref} sha256:{ref.digest}"),
     )
@@ -168,19 +176,22 @@ def _with_revisions(work: Callable[[Revisions], Awaitable[T]]) -> T:
 
 
 def _checked(directory: Path) -> tuple[Promise, Bundle, tuple[Problem, ...]]:
-    """A promise that may be published; warnings are noted, problems are raised."""
+    """A promise that may be published, with its bundle and warnings; problems are raised."""
     from bondstone.executor import load_executors  # noqa: PLC0415 - see bondstone.cli.context
     from bondstone.promise.bundle import pack  # noqa: PLC0415
     from bondstone.promise.document import refuse  # noqa: PLC0415
     from bondstone.promise.validate import validate as check  # noqa: PLC0415
 
     found: Checked = check(directory, load_executors())
-    warnings = tuple(_placed(found.warnings, directory))
-    for warning in warnings:
-        note(f"warning: {warning}")
     if found.promise is None:
         raise refuse(_placed(found.problems, directory), str(directory))
-    return found.promise, pack(directory), warnings
+    return found.promise, pack(directory), tuple(_placed(found.warnings, directory))
+
+
+def _warn(warnings: Sequence[Problem], output: OutputFormat) -> None:
+    """Note warnings for people; programs find them in the result."""
+    for warning in warnings if output is OutputFormat.TABLE else ():
+        note(f"warning: {warning}")
 
 
 def _placed(problems: Sequence[Problem], directory: Path) -> Iterator[Problem]:

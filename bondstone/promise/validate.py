@@ -46,6 +46,7 @@ class Checked:
     """The manifest; None when there are problems."""
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    """What may be published but deserves a look; none are given while there are problems."""
 
     def require(self) -> Promise:
         """The promise, or `PromiseInvalid` with every problem."""
@@ -68,7 +69,6 @@ def validate(directory: Path, executors: Mapping[str, Executor]) -> Checked:
     document = read_file(directory / MANIFEST, MANIFEST)
     promise, problems = to_promise(document)
     rest = promise or _salvage(document)
-    warnings: list[Problem] = []
     if rest is not None:
         problems += check_schema(document, rest)
         reports = check_steps(document, rest, executors, directory)
@@ -77,10 +77,10 @@ def validate(directory: Path, executors: Mapping[str, Executor]) -> Checked:
         problems += _check_names(document, rest)
         problems += _check_policies(document, rest, directory)
         problems += _check_cases(rest, directory)
-        warnings += _warnings(document, rest, directory)
     problems += _check_packing(directory)
-    found = ordered(problems)
-    return Checked(None if found else promise, found, ordered(warnings))
+    if problems or promise is None:
+        return Checked(None, ordered(problems))
+    return Checked(promise, (), ordered(_warnings(document, promise, directory)))
 
 
 def _no_manifest(directory: Path) -> Problem:
