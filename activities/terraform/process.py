@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -87,21 +87,17 @@ class Run:
             ToolUnavailable: when it does not start.
         """
         complaint = self.output.with_suffix(".stderr")
-        # its standard input: ends when this process does, whatever kills it
-        lifeline, held = os.pipe()
-        try:
-            return await self._to_end(lifeline, complaint)
-        finally:
-            os.close(held)
+        with _lifeline() as stdin:
+            return await self._to_end(stdin, complaint)
 
-    async def _to_end(self, lifeline: int, complaint: Path) -> Exit:
+    async def _to_end(self, stdin: int, complaint: Path) -> Exit:
         with self.output.open("wb") as out, complaint.open("wb") as err:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *self.command,
                     cwd=self.directory,
                     env=dict(self.environment),
-                    stdin=lifeline,
+                    stdin=stdin,
                     stdout=out,
                     stderr=err,
                     start_new_session=True,
@@ -110,8 +106,6 @@ class Run:
                 raise ToolUnavailable(
                     f"Terraform does not start: {error.strerror or error}", where=self.command[0]
                 ) from error
-            finally:
-                os.close(lifeline)
         self.on_start(process.pid)
         ended = asyncio.ensure_future(process.wait())
         with self.output.open("rb") as reader:
@@ -187,25 +181,39 @@ async def capture(
     Raises:
         ToolUnavailable: when it does not start.
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=directory,
-            env=dict(environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ToolUnavailable(f"Terraform does not start: {error.strerror or error}", where=command[0]) from error
-    try:
-        out, err = await process.communicate()
-    except asyncio.CancelledError:
-        kill_group(process.pid)
-        await process.wait()
-        raise
+    with _lifeline() as stdin:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=directory,
+                env=dict(environment),
+                stdin=stdin,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolUnavailable(
+                f"Terraform does not start: {error.strerror or error}", where=command[0]
+            ) from error
+        try:
+            out, err = await process.communicate()
+        except asyncio.CancelledError:
+            kill_group(process.pid)
+            await process.wait()
+            raise
     return process.returncode or 0, out, err.decode("utf-8", "replace")
+
+
+@contextmanager
+def _lifeline() -> Iterator[int]:
+    """A standard input that ends when this process does, whatever kills it."""
+    read_end, held = os.pipe()
+    try:
+        yield read_end
+    finally:
+        os.close(read_end)
+        os.close(held)
 
 
 def kill_group(leader: int) -> None:

@@ -13,7 +13,7 @@ import terraform_kit as kit
 
 async def main(root: str, binary: str, made: str, attempt: str) -> None:
     bench = await kit.Bench.open(Path(root), binary)
-    planned = await bench.plan(made=made)
+    planned = await bench.plan(made=made, pause=0.8)
     await bench.executor.apply(bench.context(attempt=attempt, made=made), planned.artefact, planned.position)
 
 

@@ -143,7 +143,10 @@ async def test_a_killed_worker_takes_its_terraform_along_and_the_next_attempt_ca
     await victim.wait()
     await kit.until(lambda: not alive(bench), seconds=5)
     assert len(kit.lines(made)) < THINGS, "Terraform did not run on unwatched"
-    assert bench.left_behind()
+    (dead,) = bench.settings.work_dir.glob("runs/*/*/*/*.apply")
+    said = (dead / "apply.out").read_text()
+    assert "Gracefully" in said
+    assert "Two interrupts" not in said, "a second signal is a hard stop, which may lose state"
 
     planned = await bench.plan(made=str(made))
     assert alive(bench) == []
@@ -241,6 +244,23 @@ async def test_a_killed_terraform_is_worth_another_try_and_its_children_go_with_
     assert alive(bench) == []
     assert "thing_1" in resources((await bench.state.read()).payload)
     await finish(bench, made)
+
+
+async def test_a_lease_that_cannot_be_renewed_stops_terraform_and_is_worth_another_try(shim, made, monkeypatch):
+    claims = []
+    enter = Claim.__aenter__
+
+    async def remembered(claim):
+        claims.append(claim)
+        return await enter(claim)
+
+    monkeypatch.setattr(Claim, "__aenter__", remembered)
+    task = await in_the_middle(shim, made)
+    claims[-1].lost.set()
+    with pytest.raises(StoreUnavailable, match="could not be renewed"):
+        await task
+    assert len(kit.lines(made)) < THINGS
+    await finish(shim, made)
 
 
 async def test_two_applies_of_one_step_take_turns_and_the_second_says_for_whom_it_waits(shim, made):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import stat
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from activities.terraform import command
+from activities.terraform import command, modules
+from activities.terraform.artefact import locked_providers
 from activities.terraform.binary import Tool, find_tool
 from activities.terraform.environment import tool_environment
 from activities.terraform.pulse import Stop, to_its_end
@@ -192,3 +195,85 @@ async def test_waiting_is_given_up_when_a_stop_is_requested():
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert await Stop().unless(asyncio.sleep(0, "done")) == "done"
+
+
+class Init:
+    """A `terraform init` that finds version 1 of a provider, or obeys the lock file."""
+
+    def __init__(self, run):
+        self.run = run
+        self.calls: list[bool] = []
+
+    async def __call__(self, data: Path, plugins: Path, readonly: bool) -> None:  # noqa: FBT001 - the interface
+        self.calls.append(readonly)
+        self.found(data, plugins, readonly=readonly)
+
+    def found(self, data: Path, plugins: Path, *, readonly: bool) -> None:
+        assert data.is_dir()
+        assert plugins.is_dir()
+        if not readonly:
+            (self.run.module / ".terraform.lock.hcl").write_bytes(VERSION_ONE)
+
+
+VERSION_ONE = b'# lock\nprovider "x" { version = "1" }\n'
+VERSION_TWO = b'# lock\nprovider "x" { version = "2" }\n'
+
+
+async def prepared(tmp_path, run, init, locked=None):
+    tool = Tool(__file__)
+    return await modules.prepare(
+        tmp_path / "work", run, tool=tool, revision="r", module="terraform/db", locked=locked, init=init
+    )
+
+
+async def test_the_second_run_of_a_module_needs_no_init_and_gets_the_same_lock_file(tmp_path, bundle):
+    first = run_directory(tmp_path / "work", bundle, "one")
+    second = run_directory(tmp_path / "work", bundle, "two")
+    init = Init(first)
+    data = await prepared(tmp_path, first, init)
+    assert await prepared(tmp_path, second, init) == data
+    assert await prepared(tmp_path, second, init, locked=VERSION_ONE) == data
+    assert init.calls == [False]
+    assert (second.module / ".terraform.lock.hcl").read_bytes() == VERSION_ONE
+    modules.forget(data)
+    await prepared(tmp_path, run_directory(tmp_path / "work", bundle, "three"), Init(first))
+    for run in (first, second):
+        run.close()
+
+
+async def test_a_plan_of_another_worker_brings_its_provider_versions_along(tmp_path, bundle):
+    here = run_directory(tmp_path / "work", bundle, "here")
+    data = await prepared(tmp_path, here, Init(here))
+    run = run_directory(tmp_path / "work", bundle, "apply")
+    init = Init(run)
+    assert await prepared(tmp_path, run, init, locked=VERSION_TWO) != data
+    assert init.calls == [True]
+    assert (run.module / ".terraform.lock.hcl").read_bytes() == VERSION_TWO
+    here.close()
+    run.close()
+
+
+async def test_an_init_that_fails_is_tried_again(tmp_path, bundle):
+    run = run_directory(tmp_path / "work", bundle, "one")
+
+    async def fails(*_args):
+        raise ToolUnavailable("no network")
+
+    with pytest.raises(ToolUnavailable):
+        await prepared(tmp_path, run, fails)
+    init = Init(run)
+    await prepared(tmp_path, run, init)
+    assert init.calls == [False]
+    run.close()
+
+
+def test_the_lock_file_of_a_plan_counts_only_if_it_names_providers():
+    def saved(content: bytes) -> bytes:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(".terraform.lock.hcl", content)
+        return file.getvalue()
+
+    assert locked_providers(saved(VERSION_ONE)) == VERSION_ONE
+    assert locked_providers(saved(b"# nothing\n")) is None
+    assert locked_providers(b"no zip") is None
