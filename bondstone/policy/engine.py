@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -36,6 +37,10 @@ _LENGTH_BYTES: Final = 8
 
 class EngineFailed(Exception):
     """The engine did not answer: it took too long, crashed, or ran out of memory. Always means: deny."""
+
+
+class _Died(EngineFailed):
+    """The child ended by itself: by the policy's doing, or because somebody stopped or killed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +98,26 @@ class Engine:
             self._idle.pop().kill()
 
     def _ask(self, request: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+        question = {**request, "seconds": timeout_seconds}
         with self._room:
             try:
-                child = self._idle.pop()
-            except IndexError:
-                child = _Child()
-            try:
-                answer = child.ask({**request, "seconds": timeout_seconds}, timeout_seconds)
-            except BaseException:
-                child.kill()
-                raise
-            self._idle.append(child)
-            return answer
+                return self._ask_a_child(question, timeout_seconds)
+            except _Died:
+                # A stopping machine kills children, too, and that must not look like a denial.
+                return self._ask_a_child(question, timeout_seconds)
+
+    def _ask_a_child(self, question: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+        try:
+            child = self._idle.pop()
+        except IndexError:
+            child = _Child()
+        try:
+            answer = child.ask(question, timeout_seconds)
+        except BaseException:
+            child.kill()
+            raise
+        self._idle.append(child)
+        return answer
 
 
 class _Child:
@@ -130,7 +143,7 @@ class _Child:
             pipe_in.write(len(data).to_bytes(_LENGTH_BYTES) + data)
             pipe_in.flush()
         except OSError as error:
-            raise EngineFailed("the policy engine does not start") from error
+            raise _Died("the policy engine does not start") from error
         size = int.from_bytes(self._read(pipe_out.fileno(), _LENGTH_BYTES, deadline))
         if size > MAX_ANSWER_BYTES:
             raise EngineFailed(f"the policies gave more than {MAX_ANSWER_BYTES} bytes of results")
@@ -153,16 +166,13 @@ class _Child:
                 raise EngineFailed("the policies took too long")
             block = os.read(descriptor, min(size - len(data), 1 << 20))
             if not block:
-                raise EngineFailed(
-                    "the policies took too long" if self._timed_out() else "the policy engine crashed"
-                )
+                raise self._ended()
             data += block
         return data
 
-    def _timed_out(self) -> bool:
-        import signal  # noqa: PLC0415 - the name of one signal
-
-        return self._process.wait(timeout=5) == -signal.SIGALRM
+    def _ended(self) -> EngineFailed:
+        timed_out = self._process.wait(timeout=5) == -signal.SIGALRM  # the child's own alarm, see child.py
+        return EngineFailed("the policies took too long") if timed_out else _Died("the policy engine crashed")
 
 
 def _problems(found: list[dict[str, Any]]) -> list[Problem]:
