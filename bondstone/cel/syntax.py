@@ -56,6 +56,7 @@ _TOKEN = re.compile(
 _STEP_ID = re.compile(r"[a-z][a-z0-9-]*(?=\s*\.)")
 
 
+_ENDS_OPERAND = re.compile(r"[\w)\]}'\"`]$")
 _OPERATOR_NAMES: Final = frozenset({"in", "true", "false", "null"})
 
 
@@ -115,11 +116,14 @@ def _quoted(expression: str) -> Parsed:
     chains: list[Chain] = []
     length = 0
     position = 0
-    previous = ""
+    previous, before = "", ""
     has_depth = 0
     while position < len(expression):
         kind, text, _ = next(tokens(expression, position))
-        if kind == "name" and previous != "." and text not in _OPERATOR_NAMES:
+        member = (
+            previous == "." and before != "in" and _ENDS_OPERAND.search(before)
+        )  # else the dot is CEL's "from the root"
+        if kind == "name" and not member and text not in _OPERATOR_NAMES:
             chain, pieces = _chain(expression, position, inside_has=has_depth > 0)
             chains.append(chain)
             for piece, quote in pieces:
@@ -129,13 +133,13 @@ def _quoted(expression: str) -> Parsed:
                 length += len(out[-1])
                 position += len(piece)
             has_depth = 1 if chain.called == "has" and not chain.names else 0
-            previous = "name"
+            previous, before = "name", previous
             continue
         out.append(text)
         length += len(text)
         position += len(text)
         if kind != "space":
-            previous = text
+            previous, before = text, previous
             if text != "(":
                 has_depth = 0
     return Parsed("".join(out), tuple(chains), tuple(inserted))

@@ -197,6 +197,11 @@ def test_references_are_paths_outside_of_text_and_without_methods() -> None:
         "inputs.a.size() > 1 && 'inputs.b' != x.inputs.c && inputs.`d` == steps.my-db.outputs.e // inputs.f"
     )
     assert references(expression) == {"inputs.a", "inputs.d", "steps.my-db.outputs.e"}
+    assert references(".inputs.a + .steps.b.outputs.c + x. inputs.d + f(x).inputs.e") == {
+        "inputs.a",
+        "steps.b.outputs.c",
+    }
+    assert references("'a' in .inputs.a") == {"inputs.a"}
     assert references_in({"a": ["x ${inputs.g}", "$${inputs.h}"]}) == {"inputs.g"}
 
 
