@@ -57,14 +57,25 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
 async def _versions(settings: Settings) -> dict[str, str]:
     """What `bond status` says of the tools."""
     try:
-        command = find_tool(settings).command(["version"])
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env={**os.environ, "CHECKPOINT_DISABLE": "1"}
-        )
-        said, _ = await asyncio.wait_for(process.communicate(), VERSION_SECONDS)
+        said = await asyncio.wait_for(_ask_version(find_tool(settings).reading(["version"])), VERSION_SECONDS)
     except (BondError, OSError, TimeoutError) as error:
-        return {"terraform": f"not available: {error}"}
-    return {"terraform": said.decode(errors="replace").partition("\n")[0]}
+        said = f"not available: {error or 'it does not answer'}"
+    return {"terraform": said}
+
+
+async def _ask_version(command: list[str]) -> str:
+    # Standard input stays open: its end would tell the shim that this worker died.
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={**os.environ, "CHECKPOINT_DISABLE": "1"}
+    )
+    try:
+        said = await process.stdout.read() if process.stdout else b""
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return said.decode(errors="replace").partition("\n")[0].strip() or f"exit status {process.returncode}"
 
 
 if __name__ == "__main__":
