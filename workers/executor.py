@@ -59,7 +59,7 @@ async def _versions(settings: Settings) -> dict[str, str]:
     try:
         said = await asyncio.wait_for(_ask_version(find_tool(settings).reading(["version"])), VERSION_SECONDS)
     except (BondError, OSError, TimeoutError) as error:
-        said = f"not available: {error or 'it does not answer'}"
+        said = f"not available: {str(error) or 'it does not answer'}"
     return {"terraform": said}
 
 
