@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio import activity
 from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -81,6 +83,7 @@ class FakePlatform:
     empty_plans: set[str] = field(default_factory=set)
     last_number: int = 0
     covered: bool = True
+    counts: dict[str, ChangeCounts] = field(default_factory=dict)
     drift: dict[str, Drift] = field(default_factory=dict)
     day_two: DayTwo = field(default_factory=DayTwo)
 
@@ -153,7 +156,7 @@ class FakePlatform:
             return PlanRef(
                 digest=uuid.uuid4().hex,
                 key=f"plans/{call.step}",
-                counts=ChangeCounts(create=0 if empty else 1),
+                counts=self.counts.get(call.step, ChangeCounts(create=0 if empty else 1)),
                 empty=empty,
             )
 
@@ -211,10 +214,21 @@ async def serving(
             for worker in tools:
                 await worker.shutdown()
             await asyncio.gather(*tasks)
+            await Caller.terminate_all()
 
 
 class Caller:
     """Speaks to one service as any client would: by workflow id and update name only."""
+
+    _made: ClassVar[list[Caller]] = []
+
+    @classmethod
+    async def terminate_all(cls) -> None:
+        """End what is left of a test's services: the server, and so the task queues, are shared."""
+        for caller in cls._made:
+            with contextlib.suppress(RPCError):
+                await caller.handle.terminate()
+        cls._made.clear()
 
     def __init__(self, client: Client, service: str | None = None) -> None:
         name = service or f"svc-{uuid.uuid4().hex[:12]}"
@@ -222,6 +236,7 @@ class Caller:
         self.service = ServiceId(team="payments", name=name)
         self.id = names.service_workflow_id("payments", name)
         self.handle = client.get_workflow_handle(self.id)
+        self._made.append(self)
 
     async def request(self, **fields: Any) -> Accepted:
         request = Request(

@@ -1,0 +1,509 @@
+"""Day two: changes, the gate, drift, pauses; real workflows on a real server, fake tools."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from fakes import Caller, FakePlatform, raising, serving, spec
+from temporalio.client import Client, WorkflowHandle
+
+from bondstone import names
+from bondstone.client import calls
+from bondstone.errors import (
+    ApprovalRejected,
+    InputsInvalid,
+    InvalidInput,
+    NotFound,
+    PlanStale,
+    Refused,
+    ToolFailed,
+    Unhealthy,
+)
+from bondstone.model.plan import ChangeCounts, Decision, Finding
+from bondstone.model.service import (
+    AbandonCall,
+    Accepted,
+    Approval,
+    CancelCall,
+    DayTwo,
+    Health,
+    OperationKind,
+    OperationRecord,
+    OperationStatus,
+    PauseCall,
+    Phase,
+    StepStatus,
+    VoteCall,
+)
+from bondstone.model.step import ApplyCall, Drift, HealthReport
+
+ASK = Decision(
+    outcome="approval",
+    findings=(Finding(level="approval", message="big", roles=("dba", "sre"), count=2),),
+)
+
+
+async def ready(caller: Caller, **request: Any) -> None:
+    """A service that is ready, and of what is asked later only that is in the log."""
+    accepted = await caller.request(**request)
+    record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.SUCCEEDED
+
+
+def ask(caller: Caller, kind: OperationKind, **fields: Any) -> Any:
+    return caller.request(kind=kind, promise="", **fields)
+
+
+def operation(client: Client, accepted: Accepted) -> WorkflowHandle[Any, Any]:
+    return client.get_workflow_handle(f"service/{accepted.id}")
+
+
+async def waiting(client: Client, accepted: Accepted, step: str = "main") -> Approval:
+    """The gate of a step, once it waits."""
+    while True:
+        try:
+            record = await calls.query(client, f"service/{accepted.id}", OperationRecord)
+        except NotFound:
+            record = None
+        for approval in record.approvals if record else ():
+            if approval.step == step and approval.status == "waiting":
+                return approval
+        await asyncio.sleep(0.02)
+
+
+async def in_phase(caller: Caller, phase: Phase) -> None:
+    """Return once the service says that it is in a phase."""
+    while (await caller.state()).phase is not phase:  # noqa: ASYNC110 - the event is in another process
+        await asyncio.sleep(0.02)
+
+
+async def vote(client: Client, accepted: Accepted, call: VoteCall, *, approve: bool = True) -> Approval:
+    name = names.UPDATE_APPROVE if approve else names.UPDATE_REJECT
+    return await calls.update(client, f"service/{accepted.id}", name, call, Approval)
+
+
+async def test_an_update_changes_the_inputs_and_keeps_the_revision_before(temporal: Client) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, inputs={"size": "small"})
+        accepted = await ask(caller, OperationKind.UPDATE, inputs={"size": "large"})
+        record = await caller.ended(accepted.number)
+        state = await caller.state()
+    assert record.status is OperationStatus.SUCCEEDED
+    assert state.resolved is not None
+    assert state.resolved.inputs == {"size": "large"}
+    assert [past.inputs for past in state.healthy] == [{"size": "small"}, {"size": "large"}]
+    assert (platform.ledger[-1].inputs_before, platform.ledger[-1].inputs_after) == (
+        {"size": "small"},
+        {"size": "large"},
+    )
+
+
+@pytest.mark.parametrize("kind", [OperationKind.UPDATE, OperationKind.PATCH, OperationKind.RECONCILE])
+async def test_changes_need_a_service_that_was_once_ready(temporal: Client, kind: OperationKind) -> None:
+    platform = FakePlatform(scripts={"apply main": [raising(ToolFailed("no"))]})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        with pytest.raises(NotFound, match="there is no service"):
+            await ask(caller, kind, inputs={"a": 1} if kind is OperationKind.UPDATE else {})
+        accepted = await caller.request()
+        await caller.ended(accepted.number)
+        with pytest.raises(Refused, match="never became ready"):
+            await ask(caller, kind, inputs={"a": 1} if kind is OperationKind.UPDATE else {})
+
+
+async def test_what_an_operation_does_not_take_is_refused_in_words(temporal: Client) -> None:
+    async with serving(temporal, FakePlatform()):
+        caller = Caller(temporal)
+        await ready(caller)
+        for kind, fields, words in [
+            (OperationKind.UPDATE, {}, "names no input to change"),
+            (OperationKind.UPDATE, {"inputs": {"a": 1}, "version": "2.0.0"}, "update takes no version"),
+            (OperationKind.PATCH, {"inputs": {"a": 1}}, None),
+            (OperationKind.ROLLBACK, {"inputs": {"a": 1}}, "rollback takes no inputs"),
+            (OperationKind.ROLLBACK, {}, "nothing to roll back to"),
+            (OperationKind.RECONCILE, {"dry_run": True}, "changes nothing unless"),
+        ]:
+            if words is None:
+                continue
+            with pytest.raises((InvalidInput, Refused), match=words):
+                await ask(caller, kind, **fields)
+        with pytest.raises(Refused, match="is a postgres, not a queue"):
+            await caller.request(kind=OperationKind.PATCH, promise="queue")
+
+
+async def test_a_patch_that_fails_health_is_back_on_the_old_revision_and_says_both(temporal: Client) -> None:
+    platform = FakePlatform(has_health=True)
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        platform.health = [HealthReport(health=Health.UNHEALTHY, message="health: 503")]
+        platform.log.clear()
+        accepted = await ask(caller, OperationKind.PATCH, version="1.0.1")
+        record = await caller.ended(accepted.number)
+        state = await caller.state()
+    assert record.status is OperationStatus.ROLLED_BACK
+    assert record.error is not None
+    assert record.error.code == Unhealthy.code
+    assert record.error.message == "health: 503 (rolled back to postgres@1.0.0)"
+    assert [(step.id, step.part) for step in record.steps] == [("main", ""), ("main", "rollback")]
+    assert state.resolved is not None
+    assert (state.resolved.revision.version, state.phase, state.health) == ("1.0.0", Phase.READY, Health.HEALTHY)
+    versions = [
+        call.revision.version for call in platform.calls if hasattr(call, "plan") and hasattr(call, "before")
+    ]
+    assert versions[-2:] == ["1.0.1", "1.0.0"]
+
+
+async def test_a_promise_may_say_hold_instead_of_rolling_back(temporal: Client) -> None:
+    platform = FakePlatform(day_two=DayTwo(patch_on_failure="hold"))
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        platform.scripts["apply main"] = [raising(ToolFailed("half way"))]
+        accepted = await ask(caller, OperationKind.PATCH, version="1.0.1")
+        record = await caller.ended(accepted.number)
+        degraded = await caller.state()
+        rolled = await ask(caller, OperationKind.ROLLBACK)
+        await caller.ended(rolled.number)
+        state = await caller.state()
+    assert record.status is OperationStatus.FAILED
+    assert (degraded.phase, degraded.resolved and degraded.resolved.revision.version) == (Phase.DEGRADED, "1.0.1")
+    assert (state.phase, state.resolved and state.resolved.revision.version) == (Phase.READY, "1.0.0")
+
+
+async def test_a_change_that_is_refused_before_anything_changed_leaves_the_service_as_it_was(
+    temporal: Client,
+) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, inputs={"size": "small"})
+        platform.decisions["main"] = Decision(outcome="deny", findings=(Finding(level="deny", message="no"),))
+        accepted = await ask(caller, OperationKind.UPDATE, inputs={"size": "large"})
+        record = await caller.ended(accepted.number)
+        state = await caller.state()
+    assert record.status is OperationStatus.FAILED
+    assert state.phase is Phase.READY
+    assert state.resolved is not None
+    assert state.resolved.inputs == {"size": "small"}
+
+
+async def test_a_step_that_the_new_revision_no_longer_has_is_destroyed(temporal: Client) -> None:
+    platform = FakePlatform(steps=[spec("main"), spec("old", "main")])
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        platform.steps = [spec("main"), spec("new", "main")]
+        platform.log.clear()
+        accepted = await ask(caller, OperationKind.UPGRADE, version="1.1.0")
+        record = await caller.ended(accepted.number)
+        state = await caller.state()
+    assert record.status is OperationStatus.SUCCEEDED
+    assert platform.done("plan_destroy") == ["old"]
+    assert sorted(state.step_outputs) == ["main", "new"]
+
+
+async def test_hooks_run_before_and_after_and_not_in_a_provision(temporal: Client) -> None:
+    hooks = DayTwo(hooks=(spec("backup"), spec("notify")), patch_before=("backup",), patch_after=("notify",))
+    platform = FakePlatform(day_two=hooks)
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        assert platform.done("apply") == ["main"]
+        platform.log.clear()
+        accepted = await ask(caller, OperationKind.PATCH, version="1.0.1")
+        await caller.ended(accepted.number)
+    assert platform.done("apply") == ["backup", "main", "notify"]
+
+
+async def test_rule_3_the_gate_waits_for_n_of_m_by_role_and_applies_exactly_what_was_approved(
+    temporal: Client,
+) -> None:
+    platform = FakePlatform(decisions={"main": ASK})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        accepted = await caller.request(requested_by="ada")
+        approval = await waiting(temporal, accepted)
+        await in_phase(caller, Phase.AWAITING_APPROVAL)
+        ballot = VoteCall(step="main", digest=approval.digest, by="bob", roles=("dba",))
+        for wrong, words in [
+            (ballot.model_copy(update={"digest": "0" * 64}), "waits for a word on plan"),
+            (ballot.model_copy(update={"step": "other"}), "waits for nobody"),
+            (ballot.model_copy(update={"roles": ("intern",)}), "none of the roles that are asked: dba, sre"),
+            (ballot.model_copy(update={"by": "ada"}), "somebody else must approve"),
+        ]:
+            with pytest.raises(Refused, match=words):
+                await vote(temporal, accepted, wrong)
+        assert (await vote(temporal, accepted, ballot)).status == "waiting"
+        with pytest.raises(Refused, match="has voted on this plan already"):
+            await vote(temporal, accepted, ballot)
+        assert platform.done("apply") == []
+        second = ballot.model_copy(update={"by": "eve", "roles": ("sre",)})
+        assert (await vote(temporal, accepted, second)).status == "approved"
+        record = await caller.ended(accepted.number)
+        with pytest.raises((NotFound, Refused)):
+            await vote(temporal, accepted, second.model_copy(update={"by": "joe"}))
+    assert record.status is OperationStatus.SUCCEEDED
+    applied = [call for call in platform.calls if isinstance(call, ApplyCall)]
+    assert [call.plan.digest for call in applied] == [approval.digest]
+    assert [entry.kind for entry in platform.ledger] == ["approval", "approval", "operation"]
+
+
+async def test_a_rejection_ends_the_operation_with_its_reason(temporal: Client) -> None:
+    platform = FakePlatform(decisions={"main": ASK})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        accepted = await caller.request()
+        approval = await waiting(temporal, accepted)
+        ballot = VoteCall(step="main", digest=approval.digest, by="bob", roles=("dba",))
+        with pytest.raises(InvalidInput, match="needs a reason"):
+            await vote(temporal, accepted, ballot, approve=False)
+        no = ballot.model_copy(update={"comment": "not this week"})
+        await vote(temporal, accepted, no, approve=False)
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.REJECTED
+    assert record.error is not None
+    assert (record.error.code, record.error.message) == (
+        ApprovalRejected.code,
+        "bob rejected the plan of step main: not this week",
+    )
+    assert platform.done("apply") == []
+    assert [entry.kind for entry in platform.ledger] == ["rejection", "operation"]
+
+
+async def test_an_approval_that_expires_is_a_rejection(temporal: Client) -> None:
+    soon = Finding(level="approval", message="big", expires_seconds=1)
+    platform = FakePlatform(decisions={"main": Decision(outcome="approval", findings=(soon,))})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        accepted = await caller.request()
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.REJECTED
+    assert record.approvals[0].status == "expired"
+
+
+@pytest.mark.parametrize("covered", [True, False])
+async def test_rule_3_a_stale_plan_goes_back_to_the_gate_unless_it_is_covered(
+    temporal: Client,
+    covered: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    platform = FakePlatform(
+        decisions={"main": ASK},
+        covered=covered,
+        scripts={"apply main": [raising(PlanStale("the state moved"))]},
+    )
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        accepted = await caller.request()
+        first = await waiting(temporal, accepted)
+        for by, role in (("bob", "dba"), ("eve", "sre")):
+            await vote(temporal, accepted, VoteCall(step="main", digest=first.digest, by=by, roles=(role,)))
+        if not covered:
+            again = await waiting(temporal, accepted)
+            assert again.digest != first.digest
+            for by, role in (("bob", "dba"), ("eve", "sre")):
+                await vote(temporal, accepted, VoteCall(step="main", digest=again.digest, by=by, roles=(role,)))
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.SUCCEEDED
+    assert len(record.approvals) == (1 if covered else 2)
+
+
+async def test_a_patch_that_would_delete_something_asks_people(temporal: Client) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        platform.counts["main"] = ChangeCounts(replace=1)
+        accepted = await ask(caller, OperationKind.PATCH, version="1.0.1")
+        approval = await waiting(temporal, accepted)
+        assert "delete or replace" in approval.needs[0].reason
+        await vote(temporal, accepted, VoteCall(step="main", digest=approval.digest, by="bob"))
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(("version", "asks"), [("1.1.0", False), ("2.0.0", True)])
+async def test_a_major_upgrade_asks_people(temporal: Client, version: str, asks: bool) -> None:  # noqa: FBT001
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        accepted = await ask(caller, OperationKind.UPGRADE, version=version)
+        if asks:
+            approval = await waiting(temporal, accepted)
+            await vote(temporal, accepted, VoteCall(step="main", digest=approval.digest, by="bob"))
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.SUCCEEDED
+    assert bool(record.approvals) is asks
+
+
+async def test_reconcile_reports_drift_and_changes_nothing_unless_asked(temporal: Client) -> None:
+    platform = FakePlatform(steps=[spec("a"), spec("b")])
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        platform.log.clear()
+        platform.drift["a"] = Drift(addresses=("x.y",), count=1, counts=ChangeCounts(update=1))
+        looked = await caller.ended((await ask(caller, OperationKind.RECONCILE)).number)
+        reported = await caller.state()
+        assert platform.done("apply") == []
+        repaired = await caller.ended((await ask(caller, OperationKind.RECONCILE, repair=True)).number)
+        state = await caller.state()
+    assert (looked.status, looked.drift, looked.steps[0].drift) == (OperationStatus.SUCCEEDED, 1, ("x.y",))
+    assert (reported.drift, reported.phase) == (1, Phase.READY)
+    assert (repaired.status, repaired.drift, state.drift) == (OperationStatus.SUCCEEDED, 0, 0)
+    assert platform.done("apply") == ["a"]
+
+
+async def test_a_service_looks_for_drift_by_its_own_timer_and_a_pause_stops_it(temporal: Client) -> None:
+    platform = FakePlatform(day_two=DayTwo(reconcile_seconds=1))
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        first = await caller.ended(2)
+        second = await caller.ended(3)
+        await caller.update(names.UPDATE_PAUSE, PauseCall(requested_by="bob"), type(None))
+        with pytest.raises(Refused, match="paused already, by bob"):
+            await caller.update(names.UPDATE_PAUSE, PauseCall(), type(None))
+        paused = await caller.state()
+        assert paused.next_due is None
+        updated = await ask(caller, OperationKind.UPDATE, inputs={"a": 1})  # what people ask for still runs
+        await caller.ended(updated.number)
+        assert (await caller.state()).next_due is None
+        await caller.update(names.UPDATE_RESUME, PauseCall(), type(None))
+        again = await caller.ended(updated.number + 1)
+    assert {record.kind for record in (first, second, again)} == {OperationKind.RECONCILE}
+    assert {record.requested_by for record in (first, second, again)} == {"bondstone"}
+
+
+async def test_a_dry_run_plans_what_is_known_defers_the_rest_and_changes_nothing(temporal: Client) -> None:
+    platform = FakePlatform(steps=[spec("a"), spec("b", "a", uses=("a",)), spec("c", "a")])
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        accepted = await caller.request(dry_run=True)
+        state = await caller.handle.result()
+        record = await caller.ended(accepted.number)
+        assert state["phase"] == "requested"
+        again = await caller.request()  # the name is still free
+        await caller.ended(again.number)
+    assert record.status is OperationStatus.SUCCEEDED
+    assert {step.id: step.status for step in record.steps} == {
+        "a": StepStatus.SUCCEEDED,
+        "b": StepStatus.DEFERRED,
+        "c": StepStatus.SUCCEEDED,
+    }
+    assert platform.done("plan")[:2] == ["a", "c"]
+    assert len(platform.done("apply")) == 3
+
+
+async def test_a_dry_run_of_a_change_leaves_the_service_as_it_was(temporal: Client) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, inputs={"size": "small"})
+        accepted = await ask(caller, OperationKind.UPDATE, inputs={"size": "large"}, dry_run=True)
+        await caller.ended(accepted.number)
+        state = await caller.state()
+    assert state.resolved is not None
+    assert (state.resolved.inputs, state.phase) == ({"size": "small"}, Phase.READY)
+    assert platform.done("apply") == ["main"]
+
+
+async def test_fifty_requests_at_once_are_served_in_order_each_once(temporal: Client) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        wanted = [ask(caller, OperationKind.UPDATE, inputs={"n": n}, request_id=f"r-{n}") for n in range(50)]
+        accepted: list[Accepted] = []
+        for batch in range(0, 50, 10):  # a workflow takes ten updates at a time
+            accepted += await asyncio.gather(*wanted[batch : batch + 10])
+        assert sorted(one.number for one in accepted) == list(range(2, 52))
+        await caller.ended(51)
+    ended = [record.operation for record in platform.ledger]
+    assert ended == list(range(1, 52))
+    assert platform.done("apply").count("main") == 51
+
+
+async def test_an_operation_behind_one_that_fails_does_not_rest_on_what_did_not_come_about(
+    temporal: Client,
+) -> None:
+    gate = asyncio.Event()
+
+    async def fail_later() -> None:
+        await asyncio.wait_for(gate.wait(), 30)
+        raise ToolFailed("no")
+
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, inputs={"base": 1})
+        platform.scripts["plan main"] = [fail_later]
+        first = await ask(caller, OperationKind.UPDATE, inputs={"a": 1})
+        second = await ask(caller, OperationKind.UPDATE, inputs={"b": 2})
+        platform.calls.clear()
+        gate.set()
+        await caller.ended(second.number)
+        failed = await caller.ended(first.number)
+    resolved_again = [call for call in platform.calls if hasattr(call, "current_inputs")]
+    assert failed.status is OperationStatus.FAILED
+    assert [call.current_inputs for call in resolved_again] == [{"base": 1}]
+
+
+async def test_a_retention_hold_can_be_taken_back(temporal: Client) -> None:
+    platform = FakePlatform(day_two=DayTwo(retain_seconds=3600, hooks=(spec("backup"),), final=("backup",)))
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        accepted = await ask(caller, OperationKind.DECOMMISSION)
+        await in_phase(caller, Phase.DECOMMISSIONING)
+        call = CancelCall(number=accepted.number, requested_by="bob", reason="still needed")
+        await caller.update(names.UPDATE_CANCEL_OPERATION, call, OperationRecord)
+        record = await caller.ended(accepted.number)
+        state = await caller.state()
+    assert record.status is OperationStatus.CANCELLED
+    assert state.phase is Phase.READY
+    assert platform.done("plan_destroy") == []
+
+
+async def test_the_last_backup_is_made_before_anything_is_destroyed(temporal: Client) -> None:
+    platform = FakePlatform(
+        day_two=DayTwo(retain_seconds=1, hooks=(spec("backup"),), final=("backup",)), steps=[spec("main")]
+    )
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        platform.log.clear()
+        await ask(caller, OperationKind.DECOMMISSION)
+        await caller.handle.result()
+    assert platform.done("apply") == ["backup", "main"]
+    assert platform.log.index("apply backup") < platform.log.index("plan_destroy main")
+
+
+async def test_abandon_forgets_the_service_and_destroys_nothing(temporal: Client) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        call = AbandonCall(requested_by="bob", reason="moved elsewhere")
+        await caller.update(names.UPDATE_ABANDON, call, type(None))
+        await caller.handle.result()
+    assert platform.done("plan_destroy") == []
+    assert (platform.ledger[-1].kind, platform.ledger[-1].reason) == ("abandon", "moved elsewhere")
+
+
+async def test_a_change_that_cannot_be_resolved_is_refused_and_nothing_starts(temporal: Client) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        platform.scripts["resolve"] = [raising(InputsInvalid("tier: no longer known"))]
+        with pytest.raises(InputsInvalid, match="tier: no longer known"):
+            await ask(caller, OperationKind.UPGRADE, version="2.0.0")
+        state = await caller.state()
+    assert state.queue == ()
+    assert state.phase is Phase.READY
