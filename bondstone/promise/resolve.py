@@ -162,7 +162,7 @@ def in_order(steps: Iterable[Step]) -> list[Step]:
 def _spec(step: Step, variables: Variables) -> StepSpec:
     where = f"step {step.id}"
     try:
-        skip = not holds(step.when, variables, where=f"{where}, when")
+        skip = not holds(step.when, variables, where="when")
         pool = render(step.pool, variables)
         if not isinstance(pool, str):
             raise InvalidInput(f"the pool is {type(pool).__name__}, not text")

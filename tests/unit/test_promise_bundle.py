@@ -56,6 +56,17 @@ def test_the_same_files_give_the_same_bytes(files: dict[str, bytes], one: int, o
     assert first == second
 
 
+def test_the_order_in_which_a_disk_lists_files_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _write(tmp_path / "a", {"a/x": b"1", "a/y": b"2", "b/x": b"3", "c": b"4"}, 0)
+    first = pack(root)
+    listed = [(parent, list(folders), list(names)) for parent, folders, names in os.walk(root)]
+    backwards = [(parent, folders[::-1], names[::-1]) for parent, folders, names in reversed(listed)]
+    monkeypatch.setattr(bundle.os, "walk", lambda _root: iter(backwards))
+    assert pack(root) == first
+
+
 @given(TREE)
 @settings(max_examples=20, deadline=None)
 def test_what_is_packed_comes_out(files: dict[str, bytes]) -> None:

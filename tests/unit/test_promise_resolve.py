@@ -56,7 +56,7 @@ def test_a_condition_gives_true_or_false(when: str) -> None:
     manifest = promise(("inputs.size != 'small'", f'"{when}"'))
     with pytest.raises(InvalidInput, match="not true or false") as caught:
         _provision(manifest, {})
-    assert caught.value.where == "step dashboard: step dashboard, when"
+    assert caught.value.where == "step dashboard: when"
 
 
 @pytest.mark.parametrize("when", ["true", "\"${inputs.size == 'small'}\"", "inputs.size == 'small'", '"true"'])
