@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bondstone.canonical import canonical, digest
 from bondstone.model.plan import Change, Decision, Finding
@@ -171,18 +172,31 @@ def _finding(level: str, policy: str, item: Any) -> Finding:
         )
     if level != "approval":
         return Finding(level="deny" if level == "deny" else "warn", message=message, policy=policy)
-    roles: Any = item.get("roles", []) if isinstance(item, dict) else []
-    count = item.get("count", 1) if isinstance(item, dict) else 1
-    if isinstance(roles, dict):
-        roles = roles.get("$set")
-    known_roles = isinstance(roles, list) and all(isinstance(role, str) for role in roles)
-    if not (known_roles and len(roles) <= MAX_ROLES and type(count) is int and count >= 1):
-        return Finding(
-            level="deny",
-            message=f"`roles` must be a list of texts and `count` 1 or more: {message}",
-            policy=policy,
-        )
-    return Finding(level="approval", message=message, policy=policy, roles=tuple(roles), count=count)
+    try:
+        asked = _Asked.model_validate(_without_sets(item) if isinstance(item, dict) else {})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        return Finding(level="deny", message=f"{message}: {place}: {wrong['msg']}", policy=policy)
+    return Finding(level="approval", message=message, policy=policy, **asked.model_dump())
+
+
+class _Asked(BaseModel):
+    """What an `approval` object says beside its `msg`."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    roles: list[Annotated[str, Field(max_length=100)]] = Field(default=[], max_length=MAX_ROLES)
+    count: int = Field(default=1, ge=1, le=20)
+    allow_requester: bool = False
+    expires_seconds: int = Field(default=0, ge=0, le=366 * 86400)
+
+
+def _without_sets(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value["$set"] if isinstance(value, dict) and set(value) == {"$set"} else value
+        for name, value in item.items()
+    }
 
 
 def _presentable(finding: Finding, redact: Redactor) -> Finding:

@@ -52,13 +52,14 @@ def test_rules_are_found_by_the_names_conftest_gives_them_in_any_package() -> No
 
 
 def test_deny_is_stronger_than_approval_and_approval_than_a_warning() -> None:
-    approval = 'approval contains {"msg": "big", "roles": ["dba"], "count": 2} if true\n'
+    approval = 'approval contains {"msg": "big", "roles": {"dba"}, "count": 2, "expires_seconds": 60} if true\n'
     warn = 'warn contains "w" if true\n'
     assert decide(warn).outcome == "allow"
     decision = decide(warn + approval)
     assert decision.outcome == "approval"
     assert decision.findings[0].roles == ("dba",)
     assert decision.findings[0].count == 2
+    assert decision.findings[0].expires_seconds == 60
     assert decide(warn + approval + 'deny contains "d" if true\n').outcome == "deny"
 
 
@@ -77,9 +78,9 @@ def test_findings_from_elsewhere_count_as_much() -> None:
         ("warn contains null if true", "neither a text"),
         ('deny contains {"message": "x"} if true', "neither a text"),
         ("deny if true", "holds"),
-        ("approval contains {`msg`: `x`, `count`: 0} if true", "`count` 1 or more"),
-        ("approval contains {`msg`: `x`, `roles`: `dba`} if true", "list of texts"),
-        ("approval contains {`msg`: `x`, `count`: true} if true", "`count` 1 or more"),
+        ("approval contains {`msg`: `x`, `count`: 0} if true", "count: "),
+        ("approval contains {`msg`: `x`, `roles`: `dba`} if true", "roles: "),
+        ("approval contains {`msg`: `x`, `count`: true} if true", "count: "),
         ("deny contains msg if { msg := nosuch(1) }", "Function not found"),
         ("deny contains msg if { msg := ", "unclosed"),
         ('deny[msg] { msg := "x" }', "neither a text"),
