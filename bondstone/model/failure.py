@@ -25,16 +25,19 @@ from bondstone.errors import BondError, ErrorInfo, Fenced, Problem
 MAX_MESSAGE_CHARS: Final = 600
 MAX_PROBLEMS: Final = 12
 MAX_PROBLEM_CHARS: Final = 160
+SHOWN_PROBLEMS: Final = 3
 
 
 def to_failure(error: BondError) -> ApplicationError:
     """The failure that carries `error`; retried by Temporal only when the error is transient.
 
-    A fenced attempt is retried too: the next one reads the state anew.
+    A fenced attempt is retried too: the next one reads the state anew. The text names the first problems, for
+    those who see nothing else: the `temporal` CLI and UI.
     """
     info = bounded(error.info())
     retryable = error.transient or isinstance(error, Fenced)
-    return ApplicationError(info.message, info, type=info.code, non_retryable=not retryable)
+    text = "; ".join([info.message, *map(str, info.problems[:SHOWN_PROBLEMS])])
+    return ApplicationError(_cut(text, MAX_MESSAGE_CHARS), info, type=info.code, non_retryable=not retryable)
 
 
 def bounded(info: ErrorInfo) -> ErrorInfo:
@@ -42,7 +45,13 @@ def bounded(info: ErrorInfo) -> ErrorInfo:
     problems = info.problems[:MAX_PROBLEMS]
     left_out = len(info.problems) - len(problems)
     cut = [
-        problem.model_copy(update={"message": _cut(problem.message, MAX_PROBLEM_CHARS)}) for problem in problems
+        problem.model_copy(
+            update={
+                "message": _cut(problem.message, MAX_PROBLEM_CHARS),
+                "hint": _cut(problem.hint, MAX_PROBLEM_CHARS),
+            }
+        )
+        for problem in problems
     ]
     if left_out:
         cut.append(Problem(message=f"and {left_out} more"))
