@@ -3,7 +3,13 @@ package database
 
 import rego.v1
 
-production if input.service.labels.environment == "production"
+# Taking a service down is never denied for what it is like.
+making if input.operation.kind != "decommission"
+
+production if {
+	making
+	input.service.labels.environment == "production"
+}
 
 deny contains msg if {
 	production
@@ -24,7 +30,7 @@ warn contains msg if {
 }
 
 warn contains msg if {
-	input.operation.kind != "decommission"
+	making
 	some change in input.changes
 	change.address == "terraform_data.database"
 	change.action in {"delete", "replace"}
