@@ -128,7 +128,7 @@ async def _provision(bond: Bondstone) -> list[OperationRecord]:
     _say_failures(records)
     done = sum(record.status == "succeeded" for record in records)
     if records:
-        say(f"  {done} services are ready after {duration(timedelta(seconds=time.monotonic() - began))}")
+        say(f"  {done} of {len(records)} ready after {duration(timedelta(seconds=time.monotonic() - began))}")
     return records
 
 
@@ -153,7 +153,10 @@ async def _refused_by_policy(bond: Bondstone, data: Path) -> None:
     record = await operation.wait()
     if record.error is not None:
         _error(error_text(record.error, color=is_terminal(sys.stdout)))
-    await (await bond.decommission(DENIED.service, reason="end of the demonstration")).wait()
+    forgotten = await (await bond.decommission(DENIED.service, reason="end of the demonstration")).wait()
+    if forgotten.status == "succeeded":
+        say("  nothing was made; decommissioned, its name is free again")
+    _say_failures([forgotten])
 
 
 async def _decommission(bond: Bondstone, data: Path) -> list[OperationRecord]:

@@ -76,6 +76,7 @@ async def watch(
         Unreachable: the platform has not answered for `PATIENCE_SECONDS`.
         asyncio.CancelledError: the person has seen enough; the operations go on, and it was said.
     """
+    sys.stdout.flush()
     with _view(steps=steps, shown=shown) as view:
         try:
             return list(await asyncio.gather(*(_one(bond, operation, view) for operation in operations)))
