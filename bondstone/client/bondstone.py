@@ -6,7 +6,7 @@ import getpass
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 from temporalio.client import Client, RPCError, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
@@ -14,15 +14,18 @@ from temporalio.common import WorkflowIDConflictPolicy
 from bondstone import names
 from bondstone.client import calls, listing
 from bondstone.client.operation import Operation
-from bondstone.errors import NotFound, Unreachable
+from bondstone.errors import InvalidInput, NotFound, Unreachable
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.secret import refs_in, replace_refs
 from bondstone.model.service import (
+    AbandonCall,
     Accepted,
     CancelCall,
     LabelsCall,
     OperationKind,
     OperationRecord,
+    OperationStatus,
+    PauseCall,
     Request,
     ServiceId,
     ServiceState,
@@ -34,6 +37,20 @@ from bondstone.temporal import Poller, connect, pollers
 
 START_TRIES: Final = 3
 """A service may end between being found and being asked (its request was refused): then it is started anew."""
+
+
+class How(TypedDict, total=False):
+    """What every request of an operation may say beside its own arguments."""
+
+    reason: str
+    """Why, for the ledger."""
+    request_id: str | None
+    """The same id again returns the same operation."""
+    dry_run: bool
+    """Plan and ask the policies, and change nothing."""
+    ask: bool
+    """Let every plan that changes something wait for somebody's approval."""
+
 
 MASK: Final = "(secret)"
 
@@ -83,6 +100,8 @@ class Bondstone:
         labels: Mapping[str, str] | None = None,
         request_id: str | None = None,
         on_failure: Literal["keep", "destroy"] = "keep",
+        dry_run: bool = False,
+        ask: bool = False,
         reason: str = "",
     ) -> Operation:
         """Ask for a service; returns when the request is accepted, `Operation.result()` waits for the rest.
@@ -95,6 +114,8 @@ class Bondstone:
             labels: Labels of the service.
             request_id: The same id again returns the same operation.
             on_failure: Keep what was made when it fails, or destroy it.
+            dry_run: Plan and ask the policies, and make nothing.
+            ask: Let every plan that changes something wait for somebody's approval.
             reason: Why, for the ledger.
 
         Raises:
@@ -117,18 +138,70 @@ class Bondstone:
             inputs=await self._with_references(target, public, secret),
             labels=dict(labels or {}),
             on_failure=on_failure,
+            dry_run=dry_run,
+            ask=ask,
             requested_by=self.by,
             reason=reason,
         )
         return self._accepted(await self._start_or_ask(target, request))
 
-    async def decommission(self, service: str, *, reason: str = "", request_id: str | None = None) -> Operation:
+    async def update(self, service: str, inputs: Mapping[str, Any], **how: Unpack[How]) -> Operation:
+        """Change inputs at the same revision; objects are merged, null goes back to the default.
+
+        Raises:
+            InputsInvalid: with each field named; nothing was started.
+        """
+        target = service_id(service)
+        state = await self.service(service)
+        given = dict(inputs)
+        if state.current is not None:
+            manifest = await self.store.revisions.promise(state.current.revision)
+            public, secret = split_secrets(manifest, given)
+            given = await self._with_references(target, public, secret)
+        return await self._ask(service, OperationKind.UPDATE, inputs=given, **how)
+
+    async def patch(self, service: str, *, to: str = "", **how: Unpack[How]) -> Operation:
+        """Move to a newer revision of the same major and minor version; default: the newest."""
+        return await self._ask(service, OperationKind.PATCH, version=to, **how)
+
+    async def upgrade(
+        self, service: str, *, to: str = "", inputs: Mapping[str, Any] | None = None, **how: Unpack[How]
+    ) -> Operation:
+        """Move to a newer minor or major version; its own transformation makes the inputs, `inputs` override."""
+        return await self._ask(service, OperationKind.UPGRADE, version=to, inputs=dict(inputs or {}), **how)
+
+    async def rollback(self, service: str, **how: Unpack[How]) -> Operation:
+        """Go back to the last revision and inputs that were healthy."""
+        return await self._ask(service, OperationKind.ROLLBACK, **how)
+
+    async def reconcile(self, service: str, *, repair: bool = False, **how: Unpack[How]) -> Operation:
+        """Look for drift; with `repair`, undo it."""
+        return await self._ask(service, OperationKind.RECONCILE, repair=repair, **how)
+
+    async def decommission(self, service: str, **how: Unpack[How]) -> Operation:
         """Take a service down; its name is free again once the operation has succeeded."""
-        return await self._ask(service, kind=OperationKind.DECOMMISSION, reason=reason, request_id=request_id)
+        return await self._ask(service, OperationKind.DECOMMISSION, **how)
 
     async def retry(self, service: str, *, reason: str = "", request_id: str | None = None) -> Operation:
         """Run the last failed operation again, from the step that failed."""
-        return await self._ask(service, retry=True, reason=reason, request_id=request_id)
+        return await self._ask(service, OperationKind.PROVISION, retry=True, reason=reason, request_id=request_id)
+
+    async def pause(self, service: str, *, reason: str = "") -> None:
+        """Let the service start nothing by itself; what people ask for still runs."""
+        call = PauseCall(requested_by=self.by, reason=reason)
+        await calls.update(self.temporal, _workflow_id(service), names.UPDATE_PAUSE, call, type(None))
+
+    async def resume(self, service: str, *, reason: str = "") -> None:
+        """Let the service work by itself again."""
+        call = PauseCall(requested_by=self.by, reason=reason)
+        await calls.update(self.temporal, _workflow_id(service), names.UPDATE_RESUME, call, type(None))
+
+    async def abandon(self, service: str, *, reason: str) -> None:
+        """Forget the service and destroy nothing; the ledger keeps what stood."""
+        if not reason:
+            raise InvalidInput("abandoning a service needs a reason", where=service)
+        call = AbandonCall(requested_by=self.by, reason=reason)
+        await calls.update(self.temporal, _workflow_id(service), names.UPDATE_ABANDON, call, type(None))
 
     async def cancel(self, operation: str, *, reason: str = "") -> OperationRecord:
         """Cancel an operation that waits or runs; returns its record as it was."""
@@ -199,6 +272,12 @@ class Bondstone:
             service_id(service)
         return await listing.operations(self.temporal, service=service)
 
+    async def waiting_approvals(self) -> list[OperationRecord]:
+        """Operations that wait for people, the one that waits longest first."""
+        rows = await listing.operations(self.temporal, waiting=True)
+        records = [await self.operation(row.id).record() for row in rows]
+        return [record for record in records[::-1] if record.status is OperationStatus.AWAITING_APPROVAL]
+
     async def pool_pollers(self, pool: str) -> list[Poller]:
         """The executor workers that polled a pool in the last minutes."""
         return await pollers(self.temporal, names.pool_queue(pool))
@@ -218,18 +297,13 @@ class Bondstone:
     async def _ask(
         self,
         service: str,
+        kind: OperationKind,
         *,
-        kind: Literal[OperationKind.PROVISION, OperationKind.DECOMMISSION] = OperationKind.PROVISION,
-        retry: bool = False,
-        reason: str = "",
         request_id: str | None = None,
+        **fields: Any,
     ) -> Operation:
         request = Request(
-            request_id=request_id or f"req-{uuid.uuid4()}",
-            kind=kind,
-            retry=retry,
-            requested_by=self.by,
-            reason=reason,
+            request_id=request_id or f"req-{uuid.uuid4()}", kind=kind, requested_by=self.by, **fields
         )
         accepted = await calls.update(
             self.temporal, _workflow_id(service), names.UPDATE_REQUEST_OPERATION, request, Accepted

@@ -16,10 +16,7 @@ from bondstone.model.service import OperationKind, OperationStatus, Phase
 
 DEFAULT_LIMIT: Final = 1000
 
-_KIND_BY_TYPE = {
-    names.PROVISION_WORKFLOW: OperationKind.PROVISION,
-    names.DECOMMISSION_WORKFLOW: OperationKind.DECOMMISSION,
-}
+_KIND_BY_TYPE = {workflow: OperationKind(kind) for kind, workflow in names.OPERATION_WORKFLOWS.items()}
 _STATUS_BY_EXECUTION = {
     WorkflowExecutionStatus.RUNNING: OperationStatus.RUNNING,
     WorkflowExecutionStatus.COMPLETED: OperationStatus.SUCCEEDED,
@@ -84,12 +81,16 @@ async def services(
     return sorted((row for row in rows if row is not None), key=lambda row: row.id)
 
 
-async def operations(client: Client, *, service: str = "", limit: int = DEFAULT_LIMIT) -> list[OperationRow]:
-    """Operations within retention, newest first."""
+async def operations(
+    client: Client, *, service: str = "", waiting: bool = False, limit: int = DEFAULT_LIMIT
+) -> list[OperationRow]:
+    """Operations within retention, newest first; with `waiting` only those that wait for people."""
     types = ", ".join(f"'{name}'" for name in _KIND_BY_TYPE)
     clauses = [f"WorkflowType IN ({types})"]
     if service:
         clauses.append(f"{names.SA_SERVICE} = {_quoted(service)}")
+    if waiting:
+        clauses.append(f"ExecutionStatus = 'Running' AND {names.SA_PHASE} = '{Phase.AWAITING_APPROVAL}'")
     rows = [_operation_row(execution) for execution in await _list(client, clauses, limit)]
     return sorted(rows, key=lambda row: row.started_at, reverse=True)
 
@@ -127,6 +128,8 @@ def _service_row(execution: WorkflowExecution) -> ServiceRow | None:
 def _operation_row(execution: WorkflowExecution) -> OperationRow:
     found = execution.typed_search_attributes
     status = _STATUS_BY_EXECUTION.get(execution.status, OperationStatus.FAILED) if execution.status else ""
+    if status is OperationStatus.RUNNING and _keyword(found, names.SA_PHASE) == Phase.AWAITING_APPROVAL:
+        status = OperationStatus.AWAITING_APPROVAL
     return OperationRow(
         id=execution.id.removeprefix("service/"),
         service=_keyword(found, names.SA_SERVICE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from temporalio.client import WorkflowFailureError
@@ -14,7 +14,7 @@ from bondstone import names
 from bondstone.client import calls
 from bondstone.errors import NotFound, OperationFailed, Unreachable, from_info
 from bondstone.model.plan import Change, PlanRef
-from bondstone.model.service import OperationRecord, OperationStatus, StepRecord
+from bondstone.model.service import Approval, OperationRecord, OperationStatus, StepRecord, VoteCall
 
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone
@@ -23,6 +23,9 @@ FIRST_POLL_SECONDS: Final = 0.05
 SLOWEST_POLL_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 180.0
 """How long a platform that does not answer is waited for."""
+
+
+_AT_WORK = frozenset({OperationStatus.RUNNING, OperationStatus.AWAITING_APPROVAL})
 
 
 class Operation:
@@ -60,7 +63,7 @@ class Operation:
             found = await self._in_ledger()
         if found is None:
             raise NotFound(f"there is no operation {self.id}", hint="see `bond operation list`")
-        if found.status is not OperationStatus.RUNNING:
+        if found.status.ended or found.status is OperationStatus.QUEUED:
             return found
         return await self._live(found)
 
@@ -116,7 +119,7 @@ class Operation:
                     return record
                 pause = FIRST_POLL_SECONDS if record != seen else min(pause * 1.5, SLOWEST_POLL_SECONDS)
                 seen = record
-                if record.status is OperationStatus.RUNNING and (closed is None or _failed(closed)):
+                if record.status in _AT_WORK and (closed is None or _failed(closed)):
                     closed = asyncio.create_task(self._closed())
                 if closed is None or closed.done():
                     await asyncio.sleep(pause)
@@ -163,6 +166,22 @@ class Operation:
         except NotFound:  # accepted, and its workflow not started yet
             return found
         return live if live.request_id == found.request_id else found
+
+    async def approve(self, step: str, digest: str, *, roles: Sequence[str] = (), comment: str = "") -> Approval:
+        """Give one's word for the plan of a step, named by its digest.
+
+        Raises:
+            Refused: the vote does not count, in words why.
+        """
+        return await self._vote(names.UPDATE_APPROVE, step, digest, roles, comment)
+
+    async def reject(self, step: str, digest: str, *, reason: str, roles: Sequence[str] = ()) -> Approval:
+        """Give one's word against the plan of a step: the operation ends."""
+        return await self._vote(names.UPDATE_REJECT, step, digest, roles, reason)
+
+    async def _vote(self, update: str, step: str, digest: str, roles: Sequence[str], comment: str) -> Approval:
+        call = VoteCall(step=step, digest=digest, by=self._bond.by, roles=tuple(roles), comment=comment)
+        return await calls.update(self._bond.temporal, self.workflow_id, update, call, Approval)
 
     async def _in_service(self) -> OperationRecord | None:
         try:
