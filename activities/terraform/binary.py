@@ -37,19 +37,21 @@ class Tool:
         text = f"{self.path}\0{status.st_size}\0{status.st_mtime_ns}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def command(self, arguments: list[str]) -> list[str]:
-        """The command line of a run that is stopped gently when this process dies; see `shim.py`."""
+    def changing(self, arguments: list[str]) -> list[str]:
+        """The command line of a run that must be stopped gently when this process dies; see `shim.py`."""
         shim = [sys.executable, "-I", "-S", str(_SHIM)]
         if self.mode == "library":
             return [*shim, "library", self.path, *arguments]
-        setpriv = _setpriv()
         # if the shim is killed too, the kernel tells Terraform to stop
-        tied = [setpriv, "--pdeathsig", "INT", "--"] if setpriv else []
-        return [*shim, "exec", *tied, self.path, *arguments]
+        return [*shim, "exec", *self.reading(arguments)]
 
     def reading(self, arguments: list[str]) -> list[str]:
-        """The command line of a run that only reads, and may be cut off at any time."""
-        return [self.path, *arguments] if self.mode == "exec" else self.command(arguments)
+        """The command line of a run that changes nothing: it may be cut off, so it needs no shim (12 ms)."""
+        if self.mode == "library":
+            return self.changing(arguments)
+        setpriv = _setpriv()
+        tied = [setpriv, "--pdeathsig", "INT", "--"] if setpriv else []
+        return [*tied, self.path, *arguments]
 
 
 def find_tool(settings: Settings) -> Tool:

@@ -207,7 +207,7 @@ class Session:
         self.run.note(pid=0)
         started = asyncio.get_running_loop().time()
         ended = await Run(
-            command=self.tool.command(arguments),
+            command=self.tool.changing(arguments) if verb == "apply" else self.tool.reading(arguments),
             directory=self.run.module,
             environment=environment,
             output=self.run.path / f"{verb}.out",
