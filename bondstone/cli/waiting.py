@@ -77,7 +77,7 @@ async def watch(
         asyncio.CancelledError: the person has seen enough; the operations go on, and it was said.
     """
     sys.stdout.flush()
-    with _view(steps=steps, shown=shown) as view:
+    with _view([operation.id for operation in operations], steps=steps, shown=shown) as view:
         try:
             return list(await asyncio.gather(*(_one(bond, operation, view) for operation in operations)))
         except asyncio.CancelledError:
@@ -215,7 +215,7 @@ def _say_it_goes_on(operations: Sequence[Operation]) -> None:
 
 
 @contextmanager
-def _view(*, steps: bool, shown: bool) -> Iterator[View]:
+def _view(operations: Sequence[str], *, steps: bool, shown: bool) -> Iterator[View]:
     if not shown:
         yield _Remarks()
     elif not is_terminal(sys.stderr):
@@ -224,7 +224,7 @@ def _view(*, steps: bool, shown: bool) -> Iterator[View]:
         from rich.console import Console  # noqa: PLC0415 - only on a terminal
         from rich.live import Live  # noqa: PLC0415
 
-        table = _Table(steps=steps)
+        table = _Table(operations, steps=steps)
         with Live(
             console=Console(stderr=True), get_renderable=table.render, refresh_per_second=8, transient=False
         ) as live:
@@ -271,8 +271,9 @@ class _Lines(_Remarks):
 class _Table(_Remarks):
     """A table that is drawn again and again: the steps of one operation, or a line for each of many."""
 
-    def __init__(self, *, steps: bool) -> None:
+    def __init__(self, operations: Sequence[str], *, steps: bool) -> None:
         self._steps = steps
+        self._operations = operations
         self._records: dict[str, OperationRecord] = {}
 
     def changed(self, record: OperationRecord) -> None:
@@ -285,7 +286,7 @@ class _Table(_Remarks):
         grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for header in ("", "STATUS", "CHANGES", "TIME"):
             grid.add_column(header, overflow="fold")
-        for record in list(self._records.values()):
+        for record in filter(None, map(self._records.get, self._operations)):
             title = f"{record.kind} {record.service} ({record.revision})"
             current = record.steps if not self._steps else ()
             busy = next((step for step in current if step.status in {"planning", "checking", "applying"}), None)
