@@ -85,8 +85,8 @@ class Bondstone:
             StoreError: the object store or the key ring cannot be opened.
         """
         settings = settings or Settings.load()
-        store = await Store.open(settings)
-        yield cls(await connect(settings), store, settings, by or getpass.getuser())
+        temporal = await connect(settings)  # first: without a platform there is no key ring either
+        yield cls(temporal, await Store.open(settings), settings, by or getpass.getuser())
 
     # Services ------------------------------------------------------------------------------------------------
 
