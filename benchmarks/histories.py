@@ -27,7 +27,8 @@ class Spent:
     ran: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """By activity type and `workflow task`: from started to completed, as the server sees it."""
     began: datetime | None = None
-    ended: datetime | None = None
+    committed: datetime | None = None
+    """When the service went on as new, with what the operation changed in it."""
 
 
 async def spent_by(client: Client, service: str, *, operation: int = 1) -> Spent:
@@ -59,8 +60,9 @@ def _count(found: Spent, events: list[HistoryEvent]) -> None:
     for event in events:
         when = at[event.event_id]
         found.began = min(found.began or when, when)
-        found.ended = max(found.ended or when, when)
         match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+                found.committed = when
             case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
                 kinds[event.event_id] = event.activity_task_scheduled_event_attributes.activity_type.name
             case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
