@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bondstone.errors import InvalidInput, Refused
+from bondstone.model.approval import given, may
 from bondstone.model.plan import Decision, PlanRef
 from bondstone.model.service import Approval, Need, OperationInput, OperationKind, Vote, VoteCall
 
@@ -70,7 +71,7 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
         raise Refused(f"the gate of step {call.step} is {approval.status} already")
     if any(vote.by == call.by for vote in approval.votes):
         raise Refused(f"{call.by} has voted on this plan already")
-    counting = [need for need in approval.needs if _may(need, call.roles)]
+    counting = [need for need in approval.needs if may(need, call.roles)]
     if not counting:
         asked = sorted({role for need in approval.needs for role in need.roles})
         raise Refused(
@@ -88,33 +89,11 @@ def voted(approval: Approval, vote: Vote, *, requested_by: str) -> Approval:
     votes = (*approval.votes, vote)
     if not vote.approve:
         status = "rejected"
-    elif all(_given(need, votes, requested_by) >= need.count for need in approval.needs):
+    elif all(given(need, votes, requested_by) >= need.count for need in approval.needs):
         status = "approved"
     else:
         status = "waiting"
     return approval.model_copy(update={"votes": votes, "status": status})
-
-
-def missing(approval: Approval, *, requested_by: str) -> list[str]:
-    """What still lacks, for people."""
-    lacking = []
-    for need in approval.needs:
-        left = need.count - _given(need, approval.votes, requested_by)
-        if left > 0:
-            who = " or ".join(need.roles) or "anybody else"
-            lacking.append(f"{left} of {who}")
-    return lacking
-
-
-def _given(need: Need, votes: Sequence[Vote], requested_by: str) -> int:
-    return sum(
-        vote.approve and _may(need, vote.roles) and (need.allow_requester or vote.by != requested_by)
-        for vote in votes
-    )
-
-
-def _may(need: Need, roles: Sequence[str]) -> bool:
-    return not need.roles or bool(set(need.roles) & set(roles))
 
 
 def _major(operation: OperationInput) -> bool:
