@@ -1,0 +1,77 @@
+"""`bond demo`: the tour works on a fresh directory and once more, and what it says to try works as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from platforms import LocalPlatform
+
+from bondstone.cli.demo_services import DECOMMISSIONED, DENIED, FLEET
+from bondstone.platform import Platform
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
+
+
+@pytest.fixture(scope="module")
+def toured(tmp_path_factory):
+    """A platform after its first tour, and what the tour said."""
+    local = LocalPlatform(tmp_path_factory.mktemp("demo") / "data")
+    try:
+        yield local, local.bond("demo", seconds=300)
+    finally:
+        found = Platform.read(local.data)
+        if found is not None and found.alive:
+            local.down()
+
+
+def test_the_tour_provisions_refuses_and_decommissions(toured):
+    local, first = toured
+    assert f"{len(FLEET)} of {len(FLEET)} ready" in first.stdout
+    assert "error[INPUTS_INVALID]" in first.stdout
+    assert "error[POLICY_DENIED]" in first.stdout
+    assert "nothing was made" in first.stdout
+    assert "\x1b" not in first.stdout + first.stderr
+    listed = local.bond("service", "list").stdout
+    left = {wanted.service for wanted in FLEET} - {DECOMMISSIONED}
+    assert {line.split()[0] for line in listed.splitlines()[1:]} == left
+    assert DENIED.service not in listed
+
+
+def test_what_the_tour_points_to_is_there(toured):
+    _, first = toured
+    site = re.search(r"file://(\S+index\.html)", first.stdout)
+    database = re.search(r"a database: +(\S+)", first.stdout)
+    assert site
+    assert database
+    assert "<html" in Path(site.group(1)).read_text()
+    assert Path(database.group(1)).read_bytes().startswith(b"SQLite format 3")
+
+
+def test_the_commands_to_try_work_as_printed(toured, tmp_path):
+    local, first = toured
+    lines = [
+        line.strip() for line in first.stdout.partition("\nTry")[2].splitlines() if line.startswith("  bond ")
+    ]
+    assert len(lines) >= 5
+    program = tmp_path / "bond"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bondstone.cli.app "$@"\n')
+    program.chmod(0o755)
+    for line in lines:
+        env = {**local.environment, "PATH": f"{tmp_path}:{local.environment['PATH']}"}
+        ran = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, check=False, timeout=60)
+        assert ran.returncode == 0, f"{line}: {ran.stderr}"
+        assert ran.stdout
+
+
+def test_a_second_tour_keeps_what_is_there_and_stops_the_platform_if_asked(toured):
+    local, _ = toured
+    second = local.bond("demo", "--down", seconds=200)
+    assert f"{len(FLEET) - 1} are ready from an earlier tour and are kept" in second.stdout
+    assert "1 of 1 ready" in second.stdout
+    found = Platform.read(local.data)
+    assert found is not None
+    assert not found.alive
