@@ -177,16 +177,20 @@ class _Pools:
                 self._since[step.id] = (step.status, time.monotonic())
 
     async def watch(self) -> None:
-        """Look again and again, until cancelled; a look that fails is no reason to stop waiting."""
+        """Look again and again, until cancelled."""
         while True:
             await asyncio.sleep(STILL_SECONDS / 5)
-            for step in self._still():
-                if step.pool not in self._said and await self._nobody_polls(step.pool):
-                    self._said.add(step.pool)
-                    self._view.remark(
-                        f"no worker polls pool {step.pool}: step {step.id} of {self._operation} waits for one "
-                        f"(none runs there, or all are busy; `bond status` shows the pools)"
-                    )
+            await self.look()
+
+    async def look(self) -> None:
+        """Ask about the pool of each step that stands still, and say once when nobody polls it."""
+        for step in self._still():
+            if step.pool not in self._said and await self._nobody_polls(step.pool):
+                self._said.add(step.pool)
+                self._view.remark(
+                    f"no worker polls pool {step.pool}: step {step.id} of {self._operation} waits for one "
+                    f"(none runs there, or all are busy; `bond status` shows the pools)"
+                )
 
     def _still(self) -> list[StepRecord]:
         now = time.monotonic()

@@ -1,0 +1,156 @@
+"""How `bond` chooses rows, shows plans, and says how an operation ended: without a platform."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from bondstone.cli import showing, waiting
+from bondstone.cli.where import ROW_TYPES, row_filter
+from bondstone.client import ServiceRow
+from bondstone.client.documents import ChangeDocument, ChangesDocument, PlanDocument
+from bondstone.errors import ErrorInfo, ExpressionInvalid
+from bondstone.model.service import (
+    OperationKind,
+    OperationRecord,
+    OperationStatus,
+    RevisionRef,
+    ServiceId,
+    StepRecord,
+    StepStatus,
+)
+
+AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def row(**fields) -> ServiceRow:
+    known = {
+        "id": "payments/orders", "team": "payments", "name": "orders", "promise": "postgres",
+        "revision": "postgres@1.4.0", "phase": "ready", "health": "healthy", "labels": {}, "changed_at": AT,
+    }  # fmt: skip
+    return ServiceRow(**{**known, **fields})
+
+
+def ended(status: OperationStatus, code: str = "") -> OperationRecord:
+    return OperationRecord(
+        service=ServiceId(team="a", name="b"),
+        number=1,
+        kind=OperationKind.PROVISION,
+        status=status,
+        revision=RevisionRef(promise="p", version="1.0.0", digest="d"),
+        request_id="r",
+        requested_by="ada",
+        requested_at=AT,
+        error=ErrorInfo(code=code, message="no") if code else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "matches"),
+    [
+        ("", True),
+        ("phase == 'ready' && team == 'payments'", True),
+        ("labels.tier == 'data'", True),
+        ("labels.env == 'x'", False),
+        ("'tier' in labels", True),
+        ("operation == null", True),
+        ("changed_at < '2027'", True),
+        ("revision.startsWith('postgres@2')", False),
+    ],
+)
+def test_where_chooses_rows_and_a_label_that_is_not_there_is_false(where, matches):
+    assert row_filter(where)(row(labels={"tier": "data"})) is matches
+
+
+@pytest.mark.parametrize("where", ["phas == 'ready'", "phase", "phase == 3", "phase ==", "size(labels)"])
+def test_a_where_that_cannot_be_right_is_refused_before_anything_is_asked(where):
+    with pytest.raises(ExpressionInvalid):
+        row_filter(where)
+
+
+def test_where_knows_every_field_of_a_row():
+    assert set(ROW_TYPES) == set(ServiceRow.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code"),
+    [
+        (OperationStatus.SUCCEEDED, "", 0),
+        (OperationStatus.FAILED, "TOOL_FAILED", 1),
+        (OperationStatus.FAILED, "STORE_UNAVAILABLE", 1),
+        (OperationStatus.FAILED, "EXPRESSION_INVALID", 1),
+        (OperationStatus.FAILED, "POLICY_DENIED", 4),
+        (OperationStatus.FAILED, "NEVER_HEARD_OF", 1),
+        (OperationStatus.REJECTED, "", 4),
+        (OperationStatus.CANCELLED, "OPERATION_CANCELLED", 1),
+    ],
+)
+def test_the_exit_code_says_how_an_operation_ended(status, code, exit_code):
+    assert waiting.exit_code(ended(status, code)) == exit_code
+
+
+def test_a_plan_is_read_by_action_and_address_with_only_what_changes(capsys):
+    showing.plan(
+        PlanDocument(
+            operation="a/b/op/1",
+            step="database",
+            digest="d" * 64,
+            tool="terraform 1.15.5",
+            counts=ChangesDocument(create=1, update=1, delete=1),
+            changes=(
+                ChangeDocument(address="z.gone", action="delete", before={"x": 1}),
+                ChangeDocument(
+                    address="m.changed",
+                    action="update",
+                    before={"same": 1, "size": "small", "key": "(secret)"},
+                    after={"same": 1, "size": "large", "key": "(secret)"},
+                    unknown=("arn",),
+                ),
+                ChangeDocument(address="a.new\x1b[31m", action="create", after={"size": "x" * 300, "none": None}),
+            ),
+        )
+    )
+    said = capsys.readouterr().out
+    assert "1 to create, 1 to update, 1 to delete" in said.splitlines()[0]
+    assert [line for line in said.splitlines() if line[:3] in {"  +", "  ~", "  -"}] == [
+        "  + a.new[31m",
+        "  ~ m.changed",
+        "  - z.gone",
+    ]
+    assert 'size = "small" -> "large"' in said
+    assert "arn  = (none) -> (known after apply)" in said
+    assert "same" not in said
+    assert "none " not in said
+    assert "\x1b" not in said
+    assert max(map(len, said.splitlines())) < 150
+
+
+async def test_a_pool_is_asked_about_only_when_a_step_stands_still(monkeypatch):
+    looked: list[str] = []
+
+    class Bond:
+        async def pool_pollers(self, pool):
+            looked.append(pool)
+            return []
+
+    class View:
+        said: list[str] = []
+
+        def remark(self, text):
+            self.said.append(text)
+
+    now = 0.0
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now)
+    pools = waiting._Pools(Bond(), "a/b/op/1", View())
+    step = StepRecord(id="s", executor="terraform", status=StepStatus.PLANNING, pool="prod-eu")
+    pools.changed(ended(OperationStatus.RUNNING).model_copy(update={"steps": (step,)}))
+    now = 9
+    await pools.look()
+    assert looked == []
+    now = 11
+    await pools.look()
+    await pools.look()
+    assert looked == ["prod-eu"]
+    [said] = View.said
+    assert "no worker polls pool prod-eu" in said
