@@ -53,7 +53,7 @@ app = typer.Typer(
         "bond up --detach                                        start a platform on this machine",
         "bond demo                                               watch it work",
         "bond promise list                                       what can be had",
-        "bond service request sqlite-database payments/orders --wait",
+        "bond service request queue payments/events --wait",
         "bond service list -o json",
     ),
     rich_markup_mode=None,  # plain help: importing rich's costs half a second

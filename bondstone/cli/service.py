@@ -25,10 +25,10 @@ Label = Annotated[list[str], typer.Option("--label", "-l", metavar="KEY=VALUE", 
 
 @app.command(
     epilog=examples(
-        "bond service request sqlite-database payments/orders --wait",
-        "bond service request sqlite-database payments/orders --set size=large --label tier=data",
-        "bond service request static-site web/docs -f inputs.yaml --set theme.dark=true",
-        "pass show db | bond service request some-promise payments/x --secret adminPassword",
+        "bond service request queue payments/events --wait",
+        "bond service request queue payments/events --set retention=1d --label environment=staging",
+        "bond service request static-site web/docs -f inputs.yaml --set theme=dark",
+        "pass show db | bond service request sqlite-database a/b --set contact=a@b.c --secret adminPassword",
     )
 )
 def request(
