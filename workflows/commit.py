@@ -87,9 +87,7 @@ def next_due(state: ServiceState, now: datetime) -> datetime | None:
 
 def rollback_target(state: ServiceState) -> Resolved | None:
     """The last revision and inputs that were healthy, other than what the service stands on."""
-    return next(
-        (past for past in reversed(state.healthy) if state.resolved is None or not past.same(state.resolved)), None
-    )
+    return next(iter(state.ways_back), None)
 
 
 def remember_request(seen: dict[str, int], request_id: str, number: int) -> dict[str, int]:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bondstone.cli.asking import plans_of
 from bondstone.cli.output import Output, OutputFormat, emit, examples, say, table
 from bondstone.cli.session import OperationArgument, with_platform
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone, OperationRow
-    from bondstone.client.documents import OperationDocument, PlanDocument
+    from bondstone.client.documents import OperationDocument
+    from bondstone.client.step_documents import PlanDocument
     from bondstone.model.service import OperationRecord
 
 app = typer.Typer(help="Runs of work on services: what they plan, do and say.", no_args_is_help=True)
@@ -67,26 +69,20 @@ def show(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -
     )
 )
 def plan(operation: OperationArgument, *, step: Step = "", output: Output = OutputFormat.TABLE) -> None:
-    """Show what the steps of an operation plan: every change, and what the policies said. Secrets are masked."""
+    """Show what an operation plans: every change, what the policies said, who must approve. Secrets are masked."""
     from bondstone.cli import showing  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents import PlanDocument  # noqa: PLC0415
     from bondstone.errors import NotFound  # noqa: PLC0415
 
     async def find(bond: Bondstone) -> list[PlanDocument]:
-        handle = bond.operation(operation)
-        record = await handle.record()
-        steps = [await handle.step(step)] if step else list(record.steps)
-        planned = [found for found in steps if found.plan is not None and found.plan.key]
-        if not planned:
-            which = f"step {step}" if step else "no step"
-            said = "has no plan" if step else "has a plan"
-            states = ", ".join(f"{found.id}: {found.status}" for found in steps) or "its steps are not known yet"
-            raise NotFound(f"{which} of {operation} {said}", hint=states)
-        return [
-            PlanDocument.of(handle.id, found, found.plan, await bond.store.plans.changes(found.plan))
-            for found in planned
-            if found.plan is not None
-        ]
+        record = await bond.operation(operation).record()
+        plans = await plans_of(bond, record, step)
+        if not plans:
+            states = ", ".join(f"{found.id}: {found.status}" for found in record.steps)
+            if step and step not in {found.id for found in record.steps}:
+                raise NotFound(f"{operation} has no step {step!r}", hint=states)
+            said = f"step {step} of {operation} has no plan" if step else f"no step of {operation} has a plan"
+            raise NotFound(said, hint=states or "its steps are not known yet")
+        return plans
 
     documents = with_platform(find)
 
@@ -123,7 +119,7 @@ def wait(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -
 
     Exit code 0 when it succeeded, 1 when it failed, 4 when a policy refused it, 5 when it waits for an approval.
     """
-    from bondstone.cli import waiting  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.cli import showing, waiting  # noqa: PLC0415 - see bondstone.cli.session
     from bondstone.client.documents import OperationDocument  # noqa: PLC0415
 
     async def watch(bond: Bondstone) -> tuple[OperationRecord, OperationDocument]:
@@ -131,5 +127,5 @@ def wait(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -
         return record, OperationDocument.of(record, bond.settings)
 
     record, document = with_platform(watch)
-    emit(document, output, lambda: say(f"{record.id} {record.kind} {record.status}"))
+    emit(document, output, lambda: showing.outcome(document))
     waiting.finish(record, output)

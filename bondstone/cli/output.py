@@ -275,6 +275,7 @@ _STYLES = {
     "ready": "green", "succeeded": "green", "healthy": "green", "running": "green", "active": "green",
     "failed": "red", "unhealthy": "red", "stopped": "red", "yanked": "red", "rejected": "red",
     "provisioning": "yellow", "queued": "yellow", "awaiting-approval": "yellow", "deprecated": "yellow",
+    "rolled-back": "red", "abandoned": "red",
     "cancelled": "yellow", "starting": "yellow", "decommissioning": "yellow", "degraded": "yellow",
 }  # fmt: skip
 

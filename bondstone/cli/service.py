@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bondstone.cli import day_two
 from bondstone.cli import inputs as cli_inputs
-from bondstone.cli.output import Output, OutputFormat, emit, examples, note, say, table
+from bondstone.cli.asking import Ask, DryRun, Files, FromFiles, Secrets, Strings, Values, accepted
+from bondstone.cli.output import Output, OutputFormat, emit, examples, note, table
 from bondstone.cli.session import Reason, RequestId, ServiceArgument, Wait, with_platform
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from bondstone.client import Bondstone, Operation, ServiceRow
     from bondstone.model.promise import Promise
     from bondstone.model.service import OperationRecord
@@ -38,32 +38,19 @@ def request(
     version: Annotated[
         str, typer.Option("--version", metavar="V", help="exact version; default: the newest")
     ] = "",
-    values: Annotated[
-        list[str],
-        typer.Option("--set", metavar="K=V", help="an input, read as YAML; dots nest: --set net.cidr=10.0.0.0/8"),
-    ] = [],  # noqa: B006 - typer copies it, here and below
-    strings: Annotated[
-        list[str],
-        typer.Option("--set-string", metavar="K=TEXT", help="an input that is text whatever it looks like"),
-    ] = [],  # noqa: B006
-    from_files: Annotated[
-        list[str], typer.Option("--set-file", metavar="K=FILE", help="an input that is the text of a file")
-    ] = [],  # noqa: B006
-    secrets: Annotated[
-        list[str],
-        typer.Option(
-            "--secret", metavar="K", help="a secret input: typed unseen, or a line of standard input each"
-        ),
-    ] = [],  # noqa: B006
-    files: Annotated[
-        list[str], typer.Option("--file", "-f", metavar="FILE", help="inputs as YAML or JSON; - is standard input")
-    ] = [],  # noqa: B006
+    values: Values = [],  # noqa: B006 - typer copies it, here and below
+    strings: Strings = [],  # noqa: B006
+    from_files: FromFiles = [],  # noqa: B006
+    secrets: Secrets = [],  # noqa: B006
+    files: Files = [],  # noqa: B006
     label: Label = [],  # noqa: B006
     request_id: RequestId = "",
     on_failure: Annotated[
         Literal["keep", "destroy"],
         typer.Option("--on-failure", help="what to do with what was made when it fails"),
     ] = "keep",
+    dry_run: DryRun = False,
+    ask: Ask = False,
     reason: Reason = "",
     wait: Wait = False,
     output: Output = OutputFormat.TABLE,
@@ -76,7 +63,7 @@ def request(
     given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
     labels = cli_inputs.labels(label)
 
-    async def ask(bond: Bondstone) -> Operation:
+    async def send(bond: Bondstone) -> Operation:
         await _warn_of_visible_secrets(bond, promise, version, [*values, *strings])
         return await bond.request(
             promise,
@@ -86,10 +73,12 @@ def request(
             labels=labels,
             request_id=request_id or None,
             on_failure=on_failure,
+            dry_run=dry_run,
+            ask=ask,
             reason=reason,
         )
 
-    _accepted(ask, wait=wait, output=output)
+    accepted(send, wait=wait, output=output, dry_run=dry_run)
 
 
 @app.command(
@@ -220,7 +209,7 @@ def retry(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Run the last failed operation again, from the step that failed."""
-    _accepted(
+    accepted(
         lambda bond: bond.retry(service, reason=reason, request_id=request_id or None), wait=wait, output=output
     )
 
@@ -251,7 +240,7 @@ def cancel(
         await bond.cancel(operation_id, reason=reason)
         return bond.operation(operation_id)
 
-    _accepted(stop, wait=wait, output=output, verb="asked to stop", must_succeed=False)
+    accepted(stop, wait=wait, output=output, verb="asked to stop", must_succeed=False)
 
 
 @app.command(epilog=examples("bond service decommission payments/orders --yes --wait"))
@@ -259,6 +248,8 @@ def decommission(
     service: ServiceArgument,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    dry_run: DryRun = False,
+    ask: Ask = False,
     reason: Reason = "",
     request_id: RequestId = "",
     wait: Wait = False,
@@ -269,14 +260,17 @@ def decommission(
     from bondstone.names import parse_service  # noqa: PLC0415
 
     parse_service(service)
-    if not yes:
+    if not yes and not dry_run:
         if not sys.stdin.isatty():
             raise InvalidInput(f"decommissioning {service} destroys what it made", hint="say so with --yes")
         typer.confirm(f"Decommission {service}? What it made is destroyed.", abort=True, err=True)
-    _accepted(
-        lambda bond: bond.decommission(service, reason=reason, request_id=request_id or None),
+    accepted(
+        lambda bond: bond.decommission(
+            service, reason=reason, request_id=request_id or None, dry_run=dry_run, ask=ask
+        ),
         wait=wait,
         output=output,
+        dry_run=dry_run,
     )
 
 
@@ -301,40 +295,10 @@ def label(
     emit(labels, output, lambda: showing.tree(labels, indent="") if labels else note("no labels"))
 
 
+app.add_typer(day_two.app)
+
+
 # Helpers ----------------------------------------------------------------------------------------------------
-
-
-def _accepted(
-    ask: Callable[[Bondstone], Awaitable[Operation]],
-    *,
-    wait: bool,
-    output: OutputFormat,
-    verb: str = "accepted",
-    must_succeed: bool = True,
-) -> None:
-    """Ask, say what was accepted, and with `wait` watch it and leave with its exit code."""
-    from bondstone.cli import waiting  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents import OperationDocument  # noqa: PLC0415
-
-    async def work(bond: Bondstone) -> tuple[OperationRecord, OperationDocument]:
-        operation = await ask(bond)
-        for warning in operation.warnings:
-            note(f"warning: {warning}")
-        record = await (waiting.wait_for(bond, operation, output) if wait else operation.record())
-        return record, OperationDocument.of(record, bond.settings)
-
-    record, document = with_platform(work)
-
-    def people() -> None:
-        if wait:
-            say(f"{record.id} {record.kind} {record.status}")
-        else:
-            say(f"{record.id} {verb}: {record.kind} with {record.revision}")
-            note(f"watch it with `bond operation wait {record.id}`")
-
-    emit(document, output, people)
-    if wait and must_succeed:
-        waiting.finish(record, output)
 
 
 async def _last_operation(bond: Bondstone, service: str) -> OperationRecord:

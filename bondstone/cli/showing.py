@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from bondstone.cli.output import cell, duration, error_text, fields, is_terminal, say, table
+from bondstone.cli.output import cell, duration, error_text, fields, is_terminal, note, say, table
 
 if TYPE_CHECKING:
-    from bondstone.client.documents import (
+    from bondstone.client.documents import OperationDocument, RecordDocument, ServiceDocument
+    from bondstone.client.step_documents import (
+        ApprovalDocument,
         ChangeDocument,
         ChangesDocument,
         DecisionDocument,
-        OperationDocument,
         PlanDocument,
-        RecordDocument,
-        ServiceDocument,
         StepDocument,
     )
 
@@ -47,6 +46,9 @@ def service(document: ServiceDocument) -> None:
             "labels": document.labels,
             "created": document.created_at,
             "by": document.created_by,
+            "paused by": document.paused_by,
+            "drift": _drift(document.drift) if document.drift else "",
+            "next look": document.next_due,
             **document.links,
         }
     )
@@ -56,6 +58,10 @@ def service(document: ServiceDocument) -> None:
     if document.outputs:
         say("\noutputs")
         tree(document.outputs)
+    if document.ways_back:
+        say("\nways back")
+        for past in document.ways_back:
+            say(f"  {past.revision} with {json.dumps(past.inputs, ensure_ascii=False)}")
     if document.operations:
         say("\noperations")
         operations(document.operations)
@@ -69,9 +75,9 @@ def operations(documents: Iterable[OperationDocument]) -> None:
         [
             [
                 item.id,
-                item.kind,
+                _kind(item),
                 item.status,
-                " ".join(f"{step.id}:{step.status}" for step in item.steps),
+                " ".join(f"{_part(step)}{step.id}:{step.status}" for step in item.steps),
                 item.requested_by,
                 item.requested_at,
                 took(item.started_at, item.finished_at),
@@ -87,15 +93,16 @@ def operation(document: OperationDocument) -> None:
     fields(
         {
             "operation": document.id,
-            "kind": document.kind,
+            "kind": _kind(document),
             "status": document.status,
-            "revision": document.revision,
+            "revision": from_to(document) or document.revision,
             "by": document.requested_by,
             "reason": document.reason,
             "retry of": document.retry_of,
             "requested": document.requested_at,
             "started": document.started_at,
             "finished": document.finished_at,
+            "drift": _drift(document.drift) if document.kind == "reconcile" and document.finished_at else "",
             **document.links,
         }
     )
@@ -105,10 +112,10 @@ def operation(document: OperationDocument) -> None:
             ["step", "executor", "status", "changes", "policies", "pool", "took"],
             [
                 [
-                    step.id,
+                    f"{_part(step)}{step.id}",
                     step.executor,
                     step.status,
-                    counts(step.changes) if step.plan else "",
+                    counts(step.changes) if step.plan or step.drift else "",
                     _outcome(step.policy),
                     step.pool,
                     took(step.started_at, step.finished_at),
@@ -116,13 +123,51 @@ def operation(document: OperationDocument) -> None:
                 for step in document.steps
             ],
         )
+    _drifted(document)
+    for approval in document.approvals:
+        say()
+        gate(approval)
     _error(document)
+
+
+def outcome(document: OperationDocument) -> None:
+    """In a line what became of an operation, and where the service is; for a reconcile what differs."""
+    moved = from_to(document) if document.status == "succeeded" else ""
+    say(f"{document.id} {_kind(document)} {document.status}{f': {moved}' if moved else ''}")
+    if document.kind == "reconcile" and document.status == "succeeded":
+        repaired = [step for step in document.steps if step.plan]
+        say(f"  repaired: {counts_of(repaired)}" if repaired else f"  {_drift(document.drift)}")
+        _drifted(document)
+        if document.drift:
+            note(f"undo it with `bond service reconcile {document.service} --repair`")
+
+
+def from_to(document: OperationDocument) -> str:
+    """From which revision to which; empty when the operation changes none."""
+    before, after = document.revision_before, document.revision
+    return f"{before} -> {after.rpartition('@')[2]}" if before and before != after else ""
+
+
+def dry_run(document: OperationDocument) -> None:
+    """What an operation would do, step by step as people read plans."""
+    say(f"{document.id} dry run of {document.kind}: {from_to(document) or document.revision}")
+    plans = {(item.step, item.part): item for item in document.plans}
+    for step in document.steps:
+        say()
+        found = plans.get((step.id, step.part))
+        if found is not None:
+            plan(found)
+        else:
+            _styled(f"step {_part(step)}{step.id}: {_UNPLANNED.get(step.status, str(step.status))}", bold=True)
+    say()
+    say("nothing was changed")
 
 
 def plan(document: PlanDocument) -> None:
     """One plan: by action and address, attributes before and after, what the policies said."""
     made = f" by {document.tool}" if document.tool else ""
-    _styled(f"{document.operation} step {document.step}: {_summary(document)}", bold=True)
+    part = f"{document.part}: " if document.part else ""
+    _styled(f"{document.operation} step {part}{document.step}: {_summary(document)}", bold=True)
     say(f"plan {document.digest[:12]}{made}")
     order = list(_ACTIONS)
     for change in sorted(document.changes, key=lambda item: (order.index(item.action), item.address)):
@@ -133,6 +178,35 @@ def plan(document: PlanDocument) -> None:
         for finding in document.policy.findings:
             source = f"  ({finding.policy})" if finding.policy else ""
             say(f"  {finding.level}: {finding.message}{source}")
+    if document.approval is not None:
+        say()
+        gate(document.approval)
+
+
+def gate(document: ApprovalDocument) -> None:
+    """Whom a plan waits for, why, what was said so far, and how to say it."""
+    left = f", needs {' and '.join(document.missing)}" if document.missing else ""
+    say(f"approval of step {document.step}, plan {document.digest[:12]}: {document.status}{left}")
+    for need in document.needs:
+        who = f"{need.count} of {' or '.join(need.roles)}" if need.roles else f"{need.count}"
+        say(f"  asked: {who}{f': {need.reason}' if need.reason else ''}")
+    for vote in document.votes:
+        roles = f" ({', '.join(vote.roles)})" if vote.roles else ""
+        said = f": {vote.comment}" if vote.comment else ""
+        say(f"  {vote.by}{roles} {'approved' if vote.approve else 'rejected'} at {cell(vote.at)}{said}")
+    if document.expires_at is not None and document.status == "waiting":
+        say(f"  without it the operation is rejected at {cell(document.expires_at)}")
+    if document.status == "waiting":
+        say(f"  {approve_command(document)}")
+
+
+def approve_command(document: ApprovalDocument) -> str:
+    """The command that approves a plan, complete but for who calls it."""
+    roles = next((need.roles for need in document.needs if need.roles), ())
+    role = f" --role {roles[0]}" if roles else ""
+    return (
+        f"bond approval approve {document.operation} --step {document.step} --digest {document.digest[:12]}{role}"
+    )
 
 
 def history(documents: Sequence[RecordDocument]) -> None:
@@ -142,12 +216,10 @@ def history(documents: Sequence[RecordDocument]) -> None:
         [
             [
                 item.at,
-                f"{item.operation_kind or item.kind} {_number(item.operation)}".strip()
-                if item.kind == "operation"
-                else f"{item.kind} {_number(item.operation)}".strip(),
+                _what(item),
                 item.status,
                 item.revision,
-                counts_of(item.steps) if item.kind == "operation" else "",
+                counts_of(item.steps) if item.kind == "operation" and not item.dry_run else "",
                 item.by,
                 "; ".join(filter(None, [item.reason, item.error.message if item.error else ""])),
             ]
@@ -187,8 +259,35 @@ def took(started: datetime | None, finished: datetime | None) -> str:
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-def _number(operation_id: str | None) -> str:
-    return operation_id.rpartition("/")[2] if operation_id else ""
+_UNPLANNED: Final = {
+    "deferred": "deferred; what it needs is known only after steps before it are applied",
+    "skipped": "skipped; its condition is false",
+    "blocked": "not planned; a step before it failed",
+}
+
+
+def _what(record: RecordDocument) -> str:
+    kind = record.operation_kind if record.kind == "operation" else record.kind
+    number = record.operation.rpartition("/")[2] if record.operation else ""
+    return f"{kind} {number}{' (dry run)' if record.dry_run else ''}".strip()
+
+
+def _kind(document: OperationDocument) -> str:
+    return f"{document.kind} (dry run)" if document.dry_run else str(document.kind)
+
+
+def _part(step: StepDocument) -> str:
+    return f"{step.part}:" if step.part else ""
+
+
+def _drift(count: int) -> str:
+    return f"{count} object{'s' if count > 1 else ''} differ{'s' if count == 1 else ''}" if count else "no drift"
+
+
+def _drifted(document: OperationDocument) -> None:
+    for step in document.steps:
+        for address in step.drift:
+            say(f"  {step.id}: {address}")
 
 
 def _outcome(decision: DecisionDocument | None) -> str:

@@ -40,7 +40,8 @@ _POOLED = frozenset({"planning", "applying"})
 _COLOURS = {
     "succeeded": "green", "unchanged": "green", "kept": "green", "planning": "yellow", "checking": "yellow",
     "applying": "yellow", "running": "yellow", "queued": "yellow", "failed": "red", "cancelled": "red",
-    "blocked": "red", "rejected": "red",
+    "blocked": "red", "rejected": "red", "rolled-back": "red", "awaiting-approval": "magenta",
+    "deferred": "yellow",
 }  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def finish(record: OperationRecord, output: OutputFormat) -> None:
         typer.Exit: with 1 when it failed, 4 when it was refused, 5 when it waits for an approval.
     """
     if record.status == "awaiting-approval":
-        note(f"{record.id} waits for an approval")
+        _say_what_it_waits_for(record)
         raise typer.Exit(EXIT_AWAITING_APPROVAL)
     if record.error is not None and record.status != "succeeded":
         print_error(record.error.model_copy(update={"where": record.error.where or record.id}), output)
@@ -171,10 +172,10 @@ class _Pools:
 
     def changed(self, record: OperationRecord) -> None:
         """Take note of what each step does, and since when."""
-        self._steps = {step.id: step for step in record.steps}
-        for step in record.steps:
-            if self._since.get(step.id, ("", 0))[0] != step.status:
-                self._since[step.id] = (step.status, time.monotonic())
+        self._steps = {f"{step.part}{step.id}": step for step in record.steps}
+        for name, step in self._steps.items():
+            if self._since.get(name, ("", 0))[0] != step.status:
+                self._since[name] = (step.status, time.monotonic())
 
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
@@ -206,6 +207,19 @@ class _Pools:
             return all(poller.last_seen < fresh for poller in await self._bond.pool_pollers(pool))
         except Exception:  # noqa: BLE001 - the wait itself finds out whether the platform answers
             return False
+
+
+def _say_what_it_waits_for(record: OperationRecord) -> None:
+    """Which plans wait for whose word, and the whole commands to look and to give it."""
+    from bondstone.cli.showing import approve_command  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.step_documents import approvals  # noqa: PLC0415
+
+    for gate in approvals(record, waiting=True):
+        why = "; ".join(need.reason for need in gate.needs if need.reason)
+        note(f"{record.id} waits for an approval of step {gate.step}, {' and '.join(gate.missing)}: {why}")
+        note(f"  look at it:  bond operation plan {record.id} --step {gate.step}")
+        note(f"  approve it:  {approve_command(gate)}")
+    note(f"  then watch:  bond operation wait {record.id}")
 
 
 def _say_it_goes_on(operations: Sequence[Operation]) -> None:
@@ -259,7 +273,8 @@ class _Lines(_Remarks):
             self._line(record.id, "", f"{record.kind} {record.revision} {record.status}")
         for step in record.steps:
             if step.status != "pending" and (self._steps or step.status in {"applying", "failed"}):
-                self._line(record.id, step.id, f"{step.id}: {step_words(step)}")
+                name = _name(step)
+                self._line(record.id, name, f"{name}: {step_words(step)}")
         if record.status.ended:
             self._line(record.id, "", f"{record.kind} {record.status}{_took(record)}")
 
@@ -294,13 +309,18 @@ class _Table(_Remarks):
             title = f"{record.kind} {record.service} ({record.revision})"
             current = record.steps if not self._steps else ()
             busy = next((step for step in current if step.status in {"planning", "checking", "applying"}), None)
-            status = f"{busy.id}: {busy.status}" if busy else str(record.status)
+            waits = record.status == "awaiting-approval"
+            status = f"{busy.id}: {busy.status}" if busy and not waits else str(record.status)
             totals = "" if self._steps else str(_sum(record))
             grid.add_row(Text(title), _coloured(status), Text(totals), _elapsed(record))
             for step in record.steps if self._steps else ():
                 changes = str(step.changes) if step.plan else ""
-                grid.add_row(Text(f"  {step.id}"), _coloured(step.status), Text(changes), _elapsed(step))
+                grid.add_row(Text(f"  {_name(step)}"), _coloured(step.status), Text(changes), _elapsed(step))
         return grid
+
+
+def _name(step: StepRecord) -> str:
+    return f"{step.part}: {step.id}" if step.part else step.id
 
 
 def step_words(step: StepRecord) -> str:

@@ -6,17 +6,17 @@ schemas (written by `python -m tools.schemas`). They only ever grow. Secrets are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from bondstone.client.listing import OperationRow, ServiceRow
+from bondstone.client.step_documents import ApprovalDocument, Document, PlanDocument, StepDocument, approvals
 from bondstone.errors import ErrorInfo
 from bondstone.model.ledger import LedgerRecord
-from bondstone.model.plan import Action, Change, ChangeCounts, Decision, PlanRef
 from bondstone.model.secret import replace_refs
 from bondstone.model.service import (
     Health,
@@ -24,9 +24,8 @@ from bondstone.model.service import (
     OperationRecord,
     OperationStatus,
     Phase,
+    Resolved,
     ServiceState,
-    StepRecord,
-    StepStatus,
 )
 from bondstone.names import service_workflow_id
 from bondstone.settings import Settings
@@ -34,85 +33,6 @@ from bondstone.store.fence import Entry
 
 MASK: Final = "(secret)"
 """What stands in every document where a secret is."""
-
-
-class Document(BaseModel):
-    """Base of every document: frozen, each field described for the schema."""
-
-    model_config = ConfigDict(
-        frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
-    )
-
-
-class ChangesDocument(Document):
-    """How many objects a step changes."""
-
-    create: int = 0
-    update: int = 0
-    replace: int = 0
-    delete: int = 0
-
-    @classmethod
-    def of(cls, counts: ChangeCounts) -> ChangesDocument:
-        """From the counts of a plan or an apply."""
-        return cls(create=counts.create, update=counts.update, replace=counts.replace, delete=counts.delete)
-
-
-class FindingDocument(Document):
-    """One message of one policy rule."""
-
-    level: Literal["deny", "approval", "warn"]
-    message: str
-    policy: str = ""
-    """Package and rule, and whose: the organisation's or the promise's"""
-
-
-class DecisionDocument(Document):
-    """What the policies said of a plan."""
-
-    outcome: Literal["allow", "approval", "deny"]
-    findings: tuple[FindingDocument, ...] = ()
-
-    @classmethod
-    def of(cls, decision: Decision) -> DecisionDocument:
-        """From a recorded decision."""
-        found = (
-            FindingDocument(level=item.level, message=item.message, policy=item.policy)
-            for item in decision.findings
-        )
-        return cls(outcome=decision.outcome, findings=tuple(found))
-
-
-class StepDocument(Document):
-    """One step of an operation."""
-
-    id: str
-    executor: str
-    status: StepStatus
-    pool: str = "default"
-    changes: ChangesDocument = ChangesDocument()
-    plan: str | None = None
-    """sha256 of the plan, once there is one"""
-    policy: DecisionDocument | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    error: ErrorInfo | None = None
-
-    @classmethod
-    def of(cls, step: StepRecord) -> StepDocument:
-        """From a step's record."""
-        return cls(
-            id=step.id,
-            executor=step.executor,
-            status=step.status,
-            pool=step.pool,
-            changes=ChangesDocument.of(step.changes),
-            plan=step.plan.digest if step.plan else None,
-            policy=DecisionDocument.of(step.decision) if step.decision else None,
-            started_at=step.started_at,
-            finished_at=step.finished_at,
-            error=step.error,
-        )
 
 
 class OperationDocument(Document):
@@ -126,20 +46,32 @@ class OperationDocument(Document):
     status: OperationStatus
     revision: str
     """PROMISE@VERSION"""
+    revision_before: str | None = None
+    """What the service stood on"""
     requested_by: str
     requested_at: datetime
     reason: str = ""
+    dry_run: bool = False
+    """Nothing is changed; `plans` says what would be"""
     retry_of: str | None = None
     """Id of the operation that this one retries"""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     steps: tuple[StepDocument, ...] = ()
+    approvals: tuple[ApprovalDocument, ...] = ()
+    """Plans that waited, or wait, for people"""
+    drift: int = 0
+    """How many objects a reconcile found to differ and did not repair"""
+    plans: tuple[PlanDocument, ...] = ()
+    """What each step would change: of a dry run, once it has ended"""
     error: ErrorInfo | None = None
     links: dict[str, str] = Field(default_factory=dict)
     """Name to URL; `temporal` is the operation's workflow in the Temporal UI"""
 
     @classmethod
-    def of(cls, record: OperationRecord, settings: Settings | None = None) -> OperationDocument:
+    def of(
+        cls, record: OperationRecord, settings: Settings | None = None, plans: Sequence[PlanDocument] = ()
+    ) -> OperationDocument:
         """From an operation's record; with settings, its links too."""
         return cls(
             id=record.id,
@@ -147,16 +79,35 @@ class OperationDocument(Document):
             kind=record.kind,
             status=record.status,
             revision=str(record.revision),
+            revision_before=str(record.before) if record.before else None,
             requested_by=record.requested_by,
             requested_at=record.requested_at,
             reason=record.reason,
+            dry_run=record.dry_run,
             retry_of=f"{record.service}/op/{record.retry_of}" if record.retry_of else None,
             started_at=record.started_at,
             finished_at=record.finished_at,
             steps=tuple(StepDocument.of(step) for step in record.steps),
+            approvals=tuple(approvals(record)),
+            drift=record.drift,
+            plans=tuple(plans),
             error=record.error,
             links=links(settings, record.workflow_id) if settings else {},
         )
+
+
+class StandingDocument(Document):
+    """A revision and inputs that a service was healthy with."""
+
+    revision: str
+    """PROMISE@VERSION"""
+    inputs: dict[str, Any]
+    """Secrets masked"""
+
+    @classmethod
+    def of(cls, standing: Resolved) -> StandingDocument:
+        """From what an operation made true."""
+        return cls(revision=str(standing.revision), inputs=masked(standing.inputs))
 
 
 class ServiceDocument(Document):
@@ -180,6 +131,14 @@ class ServiceDocument(Document):
     """The last ones, newest first: those that wait, the one that runs, those that ended"""
     created_at: datetime | None = None
     created_by: str = ""
+    paused_by: str = ""
+    """Who paused it; it starts nothing by itself until it is resumed"""
+    drift: int = 0
+    """How many objects the last reconcile found to differ and did not repair"""
+    next_due: datetime | None = None
+    """When it looks for drift by itself"""
+    ways_back: tuple[StandingDocument, ...] = ()
+    """What it was healthy with before, newest first: a rollback leads to the first"""
     links: dict[str, str]
     """Name to URL; `temporal` is the service's workflow in the Temporal UI"""
 
@@ -212,48 +171,11 @@ class ServiceDocument(Document):
             operations=tuple(OperationDocument.of(record, settings) for record in newest_first),
             created_at=state.created_at,
             created_by=state.created_by,
+            paused_by=state.paused_by,
+            drift=state.drift,
+            next_due=state.next_due,
+            ways_back=tuple(StandingDocument.of(past) for past in state.ways_back),
             links=links(settings, service_workflow_id(state.service.team, state.service.name)),
-        )
-
-
-class ChangeDocument(Document):
-    """One object that a plan touches."""
-
-    address: str
-    action: Action
-    type: str = ""
-    before: dict[str, Any] | None = None
-    """Attributes before, sensitive ones masked"""
-    after: dict[str, Any] | None = None
-    """Attributes after, sensitive ones masked"""
-    unknown: tuple[str, ...] = ()
-    """Attributes whose value is known only after apply"""
-
-
-class PlanDocument(Document):
-    """The plan of one step: an element of `bond operation plan -o json`."""
-
-    operation: str
-    step: str
-    digest: str
-    tool: str = ""
-    destroy: bool = False
-    counts: ChangesDocument
-    changes: tuple[ChangeDocument, ...]
-    policy: DecisionDocument | None = None
-
-    @classmethod
-    def of(cls, operation: str, step: StepRecord, plan: PlanRef, changes: Iterable[Change]) -> PlanDocument:
-        """From a stored plan and its change set."""
-        return cls(
-            operation=operation,
-            step=step.id,
-            digest=plan.digest,
-            tool=plan.tool,
-            destroy=plan.destroy,
-            counts=ChangesDocument.of(plan.counts),
-            changes=tuple(ChangeDocument(**change.model_dump()) for change in changes),
-            policy=DecisionDocument.of(step.decision) if step.decision else None,
         )
 
 
@@ -275,6 +197,10 @@ class RecordDocument(Document):
     revision: str | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
     """After the operation; secrets masked"""
+    dry_run: bool = False
+    """Nothing was changed"""
+    drift: int = 0
+    """How many objects a reconcile found to differ and did not repair"""
     steps: tuple[StepDocument, ...] = ()
     error: ErrorInfo | None = None
     requested_at: datetime | None = None
@@ -298,6 +224,8 @@ class RecordDocument(Document):
             revision_before=str(record.revision_before) if record.revision_before else None,
             revision=str(record.revision_after) if record.revision_after else None,
             inputs=masked(record.inputs_after),
+            dry_run=record.dry_run,
+            drift=record.drift,
             steps=tuple(StepDocument.of(step) for step in record.steps),
             error=record.error,
             requested_at=record.requested_at,
@@ -357,6 +285,9 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "operation-show": OperationDocument,
     "operation-list": list[OperationRow],
     "operation-plan": list[PlanDocument],
+    "approval-list": list[ApprovalDocument],
+    "approval-approve": ApprovalDocument,
     "state-log": list[StateEntryDocument],
 }
-"""Command to the type of its `-o json`. Commands that ask for an operation answer as `operation-show`."""
+"""Command to the type of its `-o json`. Commands that ask for an operation answer as `operation-show`, pause,
+resume and abandon as `service-show`, `approval reject` as `approval-approve`."""

@@ -201,6 +201,7 @@ class Operation:
                     kind=entry.operation_kind or "provision",
                     status=entry.status or OperationStatus.FAILED,
                     revision=entry.revision_after,
+                    before=entry.revision_before,
                     request_id="unknown",
                     requested_by=entry.by,
                     requested_at=entry.requested_at or entry.at,
@@ -208,6 +209,10 @@ class Operation:
                     started_at=entry.started_at,
                     finished_at=entry.at,
                     steps=entry.steps,
+                    approvals=entry.approvals,
+                    dry_run=entry.dry_run,
+                    retry_of=entry.retry_of,
+                    drift=entry.drift,
                     error=entry.error,
                 )
         return None

@@ -29,6 +29,10 @@ class LedgerRecord(Wire):
     inputs_after: dict[str, Any] = {}
     steps: tuple[StepRecord, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    dry_run: bool = False
+    """Nothing was changed: what is after is what would have been."""
+    retry_of: int | None = None
+    drift: int = 0
     error: ErrorInfo | None = None
     requested_at: datetime | None = None
     started_at: datetime | None = None

@@ -30,6 +30,8 @@ class Phase(StrEnum):
     FAILED = "failed"
     DECOMMISSIONING = "decommissioning"
     DECOMMISSIONED = "decommissioned"
+    ABANDONED = "abandoned"
+    """Forgotten, and nothing of it destroyed."""
 
 
 class Health(StrEnum):
@@ -306,6 +308,8 @@ class OperationRecord(Wire):
     kind: OperationKind
     status: OperationStatus = OperationStatus.QUEUED
     revision: RevisionRef
+    before: RevisionRef | None = None
+    """What the service stood on, or will once the operations ahead have succeeded."""
     request_id: str
     requested_by: str
     requested_at: datetime
@@ -417,6 +421,13 @@ class ServiceState(Wire):
     def current(self) -> Resolved | None:
         """What the service stands on, or is to stand on first."""
         return self.resolved or (self.queue[0].resolved if self.queue else None)
+
+    @property
+    def ways_back(self) -> tuple[Resolved, ...]:
+        """What it stood on in health and does not now, newest first: a rollback leads to the first."""
+        return tuple(
+            past for past in reversed(self.healthy) if self.resolved is None or not past.same(self.resolved)
+        )
 
 
 class LabelsCall(Wire):

@@ -9,7 +9,7 @@ import pytest
 from bondstone.cli import showing, waiting
 from bondstone.cli.where import ROW_TYPES, row_filter
 from bondstone.client import ServiceRow
-from bondstone.client.documents import ChangeDocument, ChangesDocument, PlanDocument
+from bondstone.client.step_documents import ChangeDocument, ChangesDocument, PlanDocument
 from bondstone.errors import ErrorInfo, ExpressionInvalid
 from bondstone.model.service import (
     OperationKind,

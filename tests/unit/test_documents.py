@@ -12,10 +12,10 @@ from bondstone.cli.output import plain
 from bondstone.client.documents import (
     MASK,
     OperationDocument,
-    PlanDocument,
     RecordDocument,
     ServiceDocument,
 )
+from bondstone.client.step_documents import PlanDocument
 from bondstone.errors import ErrorInfo
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.plan import Change, ChangeCounts, Decision, Finding, PlanRef
@@ -147,4 +147,4 @@ def test_a_failed_operation_and_a_plan_fit_their_schemas(settings):
         OperationDocument.of(record(1, OperationStatus.FAILED, error=error, retry_of=1), settings),
     )
     change = Change(address="a.b", action="create", after={"x": 1}, unknown=("id",))
-    fits("operation-plan", [PlanDocument.of("payments/orders-db/op/2", STEP, PLAN, [change])])
+    fits("operation-plan", [PlanDocument.of(record(2, steps=(STEP,)), STEP, PLAN, [change])])
