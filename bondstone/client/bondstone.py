@@ -27,9 +27,11 @@ from bondstone.model.service import (
     OperationStatus,
     PauseCall,
     Request,
+    RevisionRef,
     ServiceId,
     ServiceState,
 )
+from bondstone.promise import versions
 from bondstone.promise.inputs import complete_inputs, split_secrets
 from bondstone.settings import Settings
 from bondstone.store import Store
@@ -151,13 +153,8 @@ class Bondstone:
         Raises:
             InputsInvalid: with each field named; nothing was started.
         """
-        target = service_id(service)
-        state = await self.service(service)
-        given = dict(inputs)
-        if state.current is not None:
-            manifest = await self.store.revisions.promise(state.current.revision)
-            public, secret = split_secrets(manifest, given)
-            given = await self._with_references(target, public, secret)
+        there = await self._stands_on(service)
+        given = await self._without_secrets(service, inputs, there) if there else dict(inputs)
         return await self._ask(service, OperationKind.UPDATE, inputs=given, **how)
 
     async def patch(self, service: str, *, to: str = "", **how: Unpack[How]) -> Operation:
@@ -167,8 +164,26 @@ class Bondstone:
     async def upgrade(
         self, service: str, *, to: str = "", inputs: Mapping[str, Any] | None = None, **how: Unpack[How]
     ) -> Operation:
-        """Move to a newer minor or major version; its own transformation makes the inputs, `inputs` override."""
-        return await self._ask(service, OperationKind.UPGRADE, version=to, inputs=dict(inputs or {}), **how)
+        """Move to a newer minor or major version; its own transformation makes the inputs, `inputs` override.
+
+        Raises:
+            InputsInvalid: the inputs do not fit the new schema; with each field named, nothing was started.
+        """
+        given = dict(inputs or {})
+        if given and (there := await self._stands_on(service)):
+            # Only the revision it leads to knows which of them are secrets, which must not be sent in plain.
+            listed = await self.store.revisions.list(there.promise)
+            active = [info.ref.version for info in listed if info.status == "active"]
+            to = versions.target(
+                OperationKind.UPGRADE,
+                promise=there.promise,
+                current=there.version,
+                wanted=to,
+                available=active,
+            )
+            found = await self.store.revisions.get(there.promise, to)
+            given = await self._without_secrets(service, given, found.ref)
+        return await self._ask(service, OperationKind.UPGRADE, version=to, inputs=given, **how)
 
     async def rollback(self, service: str, **how: Unpack[How]) -> Operation:
         """Go back to the last revision and inputs that were healthy."""
@@ -283,6 +298,20 @@ class Bondstone:
         return await pollers(self.temporal, names.pool_queue(pool))
 
     # How -------------------------------------------------------------------------------------------------------
+
+    async def _stands_on(self, service: str) -> RevisionRef | None:
+        """The revision that a service stands on once all that it has accepted has succeeded."""
+        state = await self.service(service)
+        last = state.queue[-1].resolved if state.queue else state.resolved
+        return last.revision if last else None
+
+    async def _without_secrets(
+        self, service: str, inputs: Mapping[str, Any], revision: RevisionRef
+    ) -> dict[str, Any]:
+        """Inputs as they may be sent: what is a secret for this revision stored, and a reference in its place."""
+        manifest = await self.store.revisions.promise(revision)
+        public, secret = split_secrets(manifest, inputs)
+        return await self._with_references(service_id(service), public, secret)
 
     async def _with_references(
         self, service: ServiceId, public: dict[str, Any], secret: Mapping[str, Any]
