@@ -46,7 +46,7 @@ class PromiseActivities:
                 hint=f"`bond promise show {request.promise}` lists the versions that can be requested",
             )
         promise = await revisions.promise(found.ref)
-        revealed = await reveal_all(self._store, call.service, [request.inputs])
+        revealed = await reveal_all(self._store, call.service, [request.inputs, call.current_inputs])
         resolved = resolve(promise, found.ref, call, lambda ref: revealed[ref.key])
         if found.status == "deprecated":
             warning = f"{found.ref} is deprecated: {found.reason or 'no reason was given'}"

@@ -1,0 +1,59 @@
+"""The activity `promise.resolve`: what a request comes to for a service that stands already."""
+
+from __future__ import annotations
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.promise import PromiseActivities
+from bondstone.model.service import OperationKind, Request, ResolveCall, RevisionRef, ServiceId
+from bondstone.promise.bundle import pack
+from bondstone.promise.load import load_promise
+from bondstone.settings import Settings
+from bondstone.store import Store
+
+SERVICE = ServiceId(team="payments", name="orders")
+MANIFEST = """
+apiVersion: bondstone.dev/v1
+kind: Promise
+metadata: {{name: db, version: {version}}}
+spec:
+  inputs:
+    type: object
+    required: [password]
+    properties:
+      size: {{type: string, default: small}}
+      password: {{type: string, writeOnly: true, minLength: 8}}
+  steps: [{{id: database, terraform: {{module: terraform}}}}]
+"""
+
+
+async def publish(store: Store, directory, version: str) -> RevisionRef:
+    directory.mkdir()
+    (directory / "promise.yaml").write_text(MANIFEST.format(version=version), encoding="utf-8")
+    return await store.revisions.publish(pack(directory), load_promise(directory))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "version"),
+    [
+        (OperationKind.UPDATE, {"size": "large"}, "1.0.0"),
+        (OperationKind.PATCH, {}, "1.0.1"),
+        (OperationKind.UPGRADE, {}, "1.1.0"),
+    ],
+)
+async def test_secrets_that_a_service_has_already_are_checked_and_stay_references(tmp_path, kind, inputs, version):
+    store = await Store.open(Settings(data=tmp_path), create_keys=True)
+    first = await publish(store, tmp_path / "first", "1.0.0")
+    for later in ("1.0.1", "1.1.0"):
+        await publish(store, tmp_path / later, later)
+    password = await store.secrets.put(SERVICE, "inputs/password", "long enough")
+    call = ResolveCall(
+        service=SERVICE,
+        request=Request(request_id="r", kind=kind, inputs=inputs),
+        current=first,
+        current_inputs={"size": "small", "password": password.as_json()},
+    )
+    resolution = await ActivityEnvironment().run(PromiseActivities(store).resolve, call)
+    assert resolution.resolved.revision.version == version
+    assert resolution.resolved.inputs == {"size": "small", "password": password.as_json()} | inputs
