@@ -97,7 +97,7 @@ def _through_xargs(tool: Tool, directory: Path, options: argparse.Namespace, *, 
         (root / f"stack{number}" / "main.tf").write_text(stacks.module(slow=slow), encoding="utf-8")
         (root / f"stack{number}" / "terraform.tfvars").write_text(f'name = "stack{number}"\n', encoding="utf-8")
     terraform = _command(tool)
-    script = f"cd {{}} && {terraform} init >init.log && {terraform} apply -auto-approve >apply.log"
+    script = f"cd {{}} && {terraform} init >init.log 2>&1 && {terraform} apply -auto-approve >apply.log 2>&1"
     began = time.monotonic()
     subprocess.run(
         ["xargs", "-P", str(options.concurrency), "-I{}", "sh", "-c", script],
