@@ -34,15 +34,24 @@ def _findings(approved: dict[str, Change], new: Iterable[Change]) -> Iterator[st
 
 
 def _same_values(old: Change, new: Change) -> bool:
-    """By fingerprint where both have one, else by what is shown.
+    """Whether each value that was known when it was approved is planned again, and nothing else is.
 
-    Values unknown in the approved plan may have become known since: only the others are compared.
+    What was unknown then may have become known since: it follows from what was approved. What was known then and
+    is unknown now may become anything.
     """
-    if old.fingerprint and new.fingerprint and old.unknown == new.unknown:
-        return old.fingerprint == new.fingerprint
-    unknown = {path.partition(".")[0].partition("[")[0] for path in (*old.unknown, *new.unknown)}
-    return _known(old, unknown) == _known(new, unknown)
+    approved, wanted = _values(old), _values(new)
+    open_then = tuple(old.unknown)
+    if not all(_within(path, open_then) for path in new.unknown):
+        return False
+    closed = {path for path in (*approved, *wanted) if not _within(path, open_then)}
+    return all(approved.get(path) == wanted.get(path) for path in closed)
 
 
-def _known(change: Change, unknown: set[str]) -> dict[str, object]:
-    return {key: value for key, value in (change.after or {}).items() if key not in unknown}
+def _values(change: Change) -> dict[str, object]:
+    """Fingerprints by path; for a tool that gives none, what is shown, by attribute."""
+    return dict(change.fingerprints or change.after or {})
+
+
+def _within(path: str, places: tuple[str, ...]) -> bool:
+    """Whether a path is one of the places, or inside one."""
+    return any(place in {"*", path} or path.startswith((f"{place}.", f"{place}[")) for place in places)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from activities.terraform.masking import Redact, mask
+from bondstone.canonical import canonical, digest
 from bondstone.model.plan import Action, Change
 from bondstone.store.redact import MASK
 
@@ -55,6 +56,7 @@ def _change(item: Mapping[str, Any], redact: Redact) -> Change | None:
         before=_attributes(change.get("before"), change.get("before_sensitive"), redact),
         after=_attributes(change.get("after"), change.get("after_sensitive"), redact),
         unknown=tuple(_paths(change.get("after_unknown"))),
+        fingerprints={path: digest(canonical(value)) for path, value in _leaves(change.get("after"))},
     )
 
 
@@ -76,3 +78,15 @@ def _paths(unknown: Any, prefix: str = "") -> Iterator[str]:
     elif isinstance(unknown, list):
         for index, item in enumerate(unknown):
             yield from _paths(item, f"{prefix}[{index}]")
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of a tree by its path, spelt as `_paths` does; what is empty counts as a value, null does not."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{prefix}[{index}]")
+    elif value is not None:
+        yield prefix, value

@@ -22,8 +22,9 @@ class Change(Wire):
     after: dict[str, Any] | None = None
     unknown: tuple[str, ...] = ()
     """Attributes whose value is known only after apply."""
-    fingerprint: str = ""
-    """Digest of the planned values as they are, unmasked: tells whether two plans want the same. Never shown."""
+    fingerprints: dict[str, str] = {}
+    """Digest of each planned value by its path, of the values as they are, unmasked: tells whether two plans want
+    the same. Null and unknown ones are left out. Kept sealed and shown nowhere: a short secret can be guessed."""
 
 
 class ChangeCounts(Wire):

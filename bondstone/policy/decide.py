@@ -63,7 +63,7 @@ def document(
         "inputs": _masked(call.inputs),
         "step": {"id": call.step, "executor": executor},
         "plan": dict(plan),
-        "changes": [change.model_dump(mode="json") for change in changes],
+        "changes": [change.model_dump(mode="json", exclude={"fingerprints"}) for change in changes],
         "previous": previous,
     }
 
