@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+import jsonschema_rs
 import psutil
 
 from bondstone.client import Bondstone
@@ -20,6 +22,7 @@ from bondstone.promise.load import load_promise
 from bondstone.settings import Settings
 
 PROMISES = Path(__file__).with_name("promises")
+SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 UP_SECONDS = 90
 DOWN_SECONDS = 90
 
@@ -143,3 +146,22 @@ async def until(condition: Callable[[], object], *, seconds: float = 30, what: s
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not within {seconds:.0f} s: {what or condition}") from None
+
+
+def read_json(platform: LocalPlatform, schema: str, *arguments: str, status: int = 0, given: str | None = None):
+    """What a command prints with `-o json`, checked against its schema."""
+    ran = platform.bond(*arguments, "-o", "json", status=status, given=given)
+    value = json.loads(ran.stdout)
+    written = json.loads((SCHEMAS / f"{schema}.json").read_text())
+    jsonschema_rs.validator_for(written, validate_formats=True).validate(value)
+    return value
+
+
+def refused(ran: subprocess.CompletedProcess[str], code: str) -> dict:
+    """The one error object on standard error."""
+    assert "Traceback" not in ran.stderr
+    [line] = ran.stderr.strip().split("\n")
+    error = json.loads(line)["error"]
+    assert error["code"] == code
+    assert error["message"]
+    return error

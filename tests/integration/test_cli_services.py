@@ -9,35 +9,13 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-import jsonschema_rs
 import pytest
-from platforms import LocalPlatform
+from platforms import LocalPlatform, read_json, refused
 
 pytestmark = pytest.mark.integration
 
-SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 CANARY = "canary-7f3a-wren"
-
-
-def read_json(platform: LocalPlatform, schema: str, *arguments: str, status: int = 0, given: str | None = None):
-    """What a command prints with `-o json`, checked against its schema."""
-    ran = platform.bond(*arguments, "-o", "json", status=status, given=given)
-    value = json.loads(ran.stdout)
-    written = json.loads((SCHEMAS / f"{schema}.json").read_text())
-    jsonschema_rs.validator_for(written, validate_formats=True).validate(value)
-    return value
-
-
-def refused(ran: subprocess.CompletedProcess[str], code: str) -> dict:
-    """The one error object on standard error."""
-    assert "Traceback" not in ran.stderr
-    [line] = ran.stderr.strip().split("\n")
-    error = json.loads(line)["error"]
-    assert error["code"] == code
-    assert error["message"]
-    return error
 
 
 def test_a_service_from_request_to_decommission_as_programs_see_it(platform):
