@@ -34,7 +34,7 @@ check: $(STAMP) ## lint, format, types, layers, docs, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.check_docs
-	$(BIN)/python -m tools.schemas --check
+	$(BIN)/python -m tools.generate --check
 
 format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .

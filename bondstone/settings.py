@@ -1,9 +1,9 @@
 """What a process of Bondstone is told from outside, and where each value came from.
 
 First found wins: arguments, `BOND_*` environment variables, `bond.toml` (the file `BOND_CONFIG` names, else the
-one in the working directory), `platform.json` in the data directory (written by `bond up`), the default. The
-connection to Temporal follows Temporal's own environment configuration (`TEMPORAL_ADDRESS`, `temporal.toml`
-profiles) and falls back to what `bond up` wrote.
+one in the working directory), `platform.json` in the data directory (written by `bond up`), the default. Where no
+address of Temporal is found among these, its own environment configuration decides (`TEMPORAL_ADDRESS`,
+`temporal.toml` profiles): see `bondstone.temporal`.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ class Settings(BaseSettings):
     work: Path | None = None
     """Scratch of executor workers: module caches and run directories; default `<data>/work`."""
     temporal_address: str = ""
-    """Set by `bond up`; Temporal's own environment configuration wins over it."""
+    """`host:port`; written by `bond up`. Without it, Temporal's own environment configuration decides."""
     temporal_namespace: str = "default"
+    """Goes with `temporal_address`."""
     temporal_ui: str = ""
     """Where people look at workflows; used for links only."""
     pools: tuple[str, ...] = ("default",)
@@ -74,7 +75,9 @@ class Settings(BaseSettings):
     drain_seconds: int = Field(default=20, ge=0, le=3600)
     """Longest time a stopping worker waits for its activities before it interrupts them."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that a process of the platform logs."""
     log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: for people on a terminal, JSON lines otherwise."""
     workflow_sandbox: bool = False
     """Run workflows in the SDK's sandbox: slower, used by the tests."""
 

@@ -68,29 +68,39 @@ class Metadata(Manifest):
     """Which revision of which promise this is, and whose."""
 
     name: Name
+    """What people request: `postgres`."""
     version: SemVer
+    """Semantic version; published once, never changed."""
     title: str = Field(default="", max_length=200)
+    """What people read instead of the name."""
     owner: str = Field(default="", max_length=200)
+    """The team that answers for the promise."""
     labels: dict[LabelKey, str] = {}
+    """Of the promise, for catalogues; a service has its own."""
 
 
 class OutputSpec(Manifest):
     """One thing a service of the promise gives."""
 
     type: Literal["string", "number", "integer", "boolean", "array", "object"] = "string"
+    """As JSON Schema has it; what the value must fit."""
     value: Any
     """A template."""
     secret: bool = False
     """Kept in the secret store; listings hold a reference."""
     description: str = ""
+    """For whoever reads the output."""
 
 
 class Requirement(Manifest):
     """Another promise that this one stands on."""
 
     promise: Name
+    """Its name."""
     version: VersionRange = ">=0"
+    """Versions that will do."""
     alias: Name | None = Field(default=None, alias="as")
+    """What expressions call it."""
 
 
 STEP_KEYS: Final = ("id", "needs", "when", "pool", "timeout", "description")
@@ -104,14 +114,17 @@ class Step(Manifest):
     """
 
     id: Name
+    """Names the step in expressions, records and state logs."""
     needs: tuple[Name, ...] = ()
+    """Steps that run before it, and whose outputs its section may use."""
     when: str | bool = True
-    """An expression that gives true or false; uses inputs, service and context only."""
+    """An expression that gives true or false; it sees inputs, `service.team` and `service.name` only."""
     pool: str = DEFAULT_POOL
-    """A template; uses inputs, service and context only."""
+    """A template that names the workers to use; it sees inputs, `service.team` and `service.name` only."""
     timeout: Duration = "1h"
     """Longest time for one attempt of one activity."""
     description: str = ""
+    """For people."""
     executor: str
     section: Any
     """As written; the executor's own model validates it."""
@@ -141,7 +154,9 @@ class ApprovalRule(Manifest):
     when: str | bool = True
     """An expression over `plan.changes` (maps with action, address, type) beside inputs, service and context."""
     roles: tuple[str, ...] = Field(min_length=1)
+    """Whose word counts: anybody in one of them."""
     count: int = Field(default=1, ge=1, le=20)
+    """How many people of these roles."""
 
 
 class Probe(Manifest):
@@ -158,6 +173,7 @@ class Probe(Manifest):
     within: Duration = "2m"
     """Longest time until it passes."""
     every: Duration = "5s"
+    """Time between two looks."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Probe:
@@ -173,15 +189,20 @@ class PatchSpec(Manifest):
     """How a patch differs from a provision, where it does."""
 
     before: tuple[Name, ...] = ()
+    """Steps to run first, as a backup; they run at no other time."""
     after: tuple[Name, ...] = ()
+    """Steps to run last, when all else succeeded; they run at no other time."""
     health: tuple[Probe, ...] = ()
+    """Checked at publish and not probed yet: every operation looks at `spec.health`."""
     on_failure: Literal["rollback", "hold"] = "rollback"
+    """Go back to the revision and inputs from before, or leave everything for a person."""
 
 
 class UpgradeSpec(PatchSpec):
     """From where and how a service comes to this revision across a minor or major version."""
 
     source: VersionRange | None = Field(default=None, alias="from")
+    """Versions that this one can be reached from; every one when it is not given."""
     inputs: dict[str, Any] = {}
     """Templates over the old inputs that give new ones."""
     approval: bool = True
@@ -192,41 +213,60 @@ class DecommissionSpec(Manifest):
     """What happens before and after everything is taken down."""
 
     retain: Duration | None = None
+    """How long a decommission waits before it destroys anything; until then it can be cancelled."""
     final: tuple[Name, ...] = ()
+    """Steps to run before everything is destroyed, as a last backup; they run at no other time."""
 
 
 class ReconcileSpec(Manifest):
     """How often drift is looked for, and whether it is repaired."""
 
     every: Duration = "24h"
+    """How often a service looks for drift by itself."""
     repair: bool = False
+    """Undo the drift that was found."""
 
 
 class PromiseSpec(Manifest):
     """What the promise offers and how it is kept."""
 
     description: str = ""
+    """What a service of it is, for whoever asks for one."""
     inputs: dict[str, Any] = {"type": "object", "additionalProperties": False}
     """JSON Schema 2020-12."""
     outputs: dict[str, OutputSpec] = {}
+    """What a service gives, by name."""
     requires: tuple[Requirement, ...] = ()
+    """Other promises it stands on."""
     steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
+    """What fulfils it, in the order of `needs`."""
     policies: tuple[str, ...] = ()
+    """Rego files, or folders of them; the organisation's own always apply besides."""
     approval: tuple[ApprovalRule, ...] = ()
+    """When people are asked before a plan is applied."""
     health: tuple[Probe, ...] = ()
+    """How to tell that a service works."""
     patch: PatchSpec | None = None
+    """How a patch differs from a provision."""
     upgrade: UpgradeSpec | None = None
+    """How a service comes to this revision from another minor or major version."""
     decommission: DecommissionSpec | None = None
+    """How a service ends."""
     reconcile: ReconcileSpec | None = None
+    """How drift is looked for; not by itself when it is not given."""
 
 
 class Promise(Manifest):
     """One revision of a promise as its author wrote it."""
 
     api_version: Literal["bondstone.dev/v1"] = Field(alias="apiVersion")
+    """Always this."""
     kind: Literal["Promise"]
+    """Always this."""
     metadata: Metadata
+    """Which revision of which promise this is."""
     spec: PromiseSpec
+    """What it offers and how it is kept."""
 
     @property
     def name(self) -> str:
