@@ -104,10 +104,27 @@ class Claim:
         self._released = True
         await self._stop_renewal()
         try:
-            await self._tidy()
+            await self._tidy(self._keep)
         except StoreError as error:
             _log.warning("state log not pruned", state=self._log.where, error=error.message)
         return entry.state
+
+    async def forget(self) -> None:
+        """Give the state back, and have none from here on: what was there is removed.
+
+        The log goes on behind it. Its positions stay taken, so that whoever slept meanwhile stays fenced.
+
+        Raises:
+            Fenced: as `append`.
+            StoreUnavailable: as `append`; what was there may still be there, so forget again.
+        """
+        await self._append(Kind.RELEASE, None, forget=True)
+        self._released = True
+        await self._stop_renewal()
+        self._own_states.clear()
+        await self._tidy(keep=1)
+        for position in self._newest.fences:
+            await self._log.empty(position)
 
     async def __aenter__(self) -> Self:
         self._renewal = asyncio.create_task(self._renew(), name=f"lease of {self._log.where}")
@@ -123,14 +140,14 @@ class Claim:
                     self._claim.position, Lease(token=self._claim.token, beat=self._beats + 1, left=True)
                 )
 
-    async def _append(self, kind: Kind, payload: bytes | None) -> Entry:
+    async def _append(self, kind: Kind, payload: bytes | None, *, forget: bool = False) -> Entry:
         async with self._lock:
             if self._released:
                 raise Fenced("the claim on the state was released already", where=self._log.where)
             while True:
                 if self._fenced_by is not None:
                     raise self._fenced()
-                entry = self._next(kind, payload)
+                entry = self._next(kind, payload, forget=forget)
                 certain = not self._doubt
                 self._doubt = True
                 other = await self._add(entry, payload)
@@ -162,14 +179,15 @@ class Claim:
         alike = (other.kind, other.state, other.size) == (entry.kind, entry.state, entry.size)
         return alike and (await self._log.get(other.position)).payload == (payload or b"")
 
-    def _next(self, kind: Kind, payload: bytes | None) -> Entry:
+    def _next(self, kind: Kind, payload: bytes | None, *, forget: bool) -> Entry:
         position = self._newest.position + 1
+        state = self._newest.state if payload is None else position
         return self._newest.model_copy(
             update={
                 "position": position,
                 "kind": kind,
                 "at": self._log.clock.now(),
-                "state": self._newest.state if payload is None else position,
+                "state": 0 if forget else state,
                 "size": len(payload or b""),
             }
         )
@@ -244,11 +262,11 @@ class Claim:
         await self._log.prune(old)
         self._own_states = self._own_states[len(old) :]
 
-    async def _tidy(self) -> None:
+    async def _tidy(self, keep: int) -> None:
         """After the release: only the ends of operations stay, and only so many."""
         await self._log.prune(self._own_states[:-1])
         await self._log.drop_leases([self._claim.position])
-        await self._log.prune(beyond_bound(await self._log.positions(), self._newest, bound=self._keep))
+        await self._log.prune(beyond_bound(await self._log.positions(), self._newest, bound=keep))
 
     def _fresh(self) -> bool:
         return self._log.clock.elapsed() - self._renewed < self._terms.stop_seconds

@@ -156,6 +156,16 @@ class EntryLog:
         if keys:
             await self._sealed.objects.delete(*keys)
 
+    async def empty(self, position: int) -> None:
+        """Take the payload out of an entry that has to stay; nothing where there is none."""
+        try:
+            entry = (await self.get(position)).entry
+        except ObjectMissing:
+            return
+        if entry.size:
+            bare = entry.model_copy(update={"size": 0, "state": 0})
+            await self._sealed.put(self._key(position), encode(bare, None))
+
     async def lease(self, claim: int) -> Lease | None:
         """The sign of life of a claim; None when it never gave one, or what is there cannot be read."""
         try:

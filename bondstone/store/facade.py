@@ -66,6 +66,12 @@ class Store:
         """The state log of a step."""
         return StateLog(self.sealed, service, step)
 
+    async def stateful_steps(self, service: ServiceId) -> list[str]:
+        """Every step that ever had a state, hooks and steps of earlier revisions too."""
+        prefix = f"state/{service.team}/{service.name}/"
+        found = await self.objects.list(prefix)
+        return sorted({info.key.removeprefix(prefix).partition("/")[0] for info in found})
+
 
 def _load_ring(path: Path, used: set[str], *, create: bool) -> KeyRing:
     """The key ring, if it is the one the store was written with: found out now rather than half-way."""

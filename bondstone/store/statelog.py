@@ -125,6 +125,22 @@ class StateLog:
                 )
                 return Claim(self._log, entry, snapshot, began=began, terms=self._terms, keep=self._keep)
 
+    async def forget(self, holder: Holder) -> None:
+        """Have no state from here on: every one that was there is removed. Waits as `claim` does.
+
+        An empty log stays empty. What is left of another are a few entries without a state, so that the next
+        service of the same name starts with none, and who slept meanwhile stays fenced.
+
+        Raises:
+            Fenced: when another attempt came in between.
+            StoreUnavailable: when the store does not answer; forget again.
+        """
+        if not await self._log.positions():
+            return
+        claim = await self.claim(holder)
+        async with claim:
+            await claim.forget()
+
     async def entries(self) -> list[Entry]:
         """Every entry that is kept, oldest first, without the payloads."""
         limit = asyncio.Semaphore(_READS_AT_ONCE)

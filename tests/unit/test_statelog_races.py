@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from statelog_world import TERMS, Call, World
+from statelog_world import RING, TERMS, Call, World
 
 from bondstone.errors import Fenced, StoreUnavailable
 from bondstone.store.claim import Claim
-from bondstone.store.fence import Kind
+from bondstone.store.fence import Kind, decode
 from bondstone.store.holder import Holder
 
 
@@ -223,3 +223,34 @@ def test_a_waiter_says_whom_it_waits_for(world: World) -> None:
     let_pass(world, 5)
     assert len(seen) >= 4
     assert {holder.attempt for holder in seen} == {"a1"}
+
+
+def test_a_forgotten_state_is_gone_also_from_fences_and_whoever_slept_stays_fenced(world: World) -> None:
+    held = claim(world, 1)
+    world.serve_everybody()
+    run(world, held.result().append(b"one"))
+    late = start(world, held.result().append(b"late"))
+    wait_for_put(world, 1)
+    world.killed.add(1)
+    others_work(world, range(2, 4), dead=lambda holder: holder.attempt == "a1")
+    run(world, world.log(4).forget(Holder(attempt="a4")))
+    assert state(world) is None
+    left = [
+        decode(RING.unseal(data, key=key), position=int(key[-8:]), key=key)
+        for key, data in world.objects.items()
+        if key.startswith("state/")
+    ]
+    assert left
+    assert not [payload for _, payload in left if payload]
+    run(world, world.log(5).forget(Holder(attempt="a5")))
+    others_work(world, range(6, 12))
+    world.killed.discard(1)
+    world.serve_everybody()
+    with pytest.raises(Fenced):
+        late.result()
+    assert state(world) == b"later 11"
+
+
+def test_to_forget_what_never_was_leaves_nothing(world: World) -> None:
+    run(world, world.log(1).forget(Holder(attempt="a1")))
+    assert not world.objects
