@@ -79,7 +79,7 @@ def text() -> str:
     ]
     parts += ["\n## Activities\n\n| name | queue |\n|---|---|\n", *_activities()]
     parts += ["\n## Search attributes\n\n| name | type | on |\n|---|---|---|\n", *_search_attributes(), FAILURES]
-    parts += [line for kind in _kinds() for line in (_enum(kind) if issubclass(kind, StrEnum) else _model(kind))]
+    parts += [line for kind in _kinds() for line in (_model(kind) if issubclass(kind, BaseModel) else _enum(kind))]
     return "".join(parts)
 
 
@@ -148,7 +148,7 @@ def _kinds() -> list[type]:
     return [found[name] for name in sorted(found)]
 
 
-def _enum(kind: type[StrEnum]) -> Iterator[str]:
+def _enum(kind: type[Any]) -> Iterator[str]:
     yield f"\n### {kind.__name__}\n\n{_first_line(inspect.getdoc(kind))}\n\n"
     yield ", ".join(f"`{item.value}`" for item in kind) + "\n"
 
