@@ -56,9 +56,17 @@ class Change(OperationWorkflow):
         return error
 
     async def _dry_run(self) -> ErrorInfo | None:
+        """Plan the steps, and that what the new revision no longer has is taken down."""
         steps = self.steps()
         await steps.plan_all()
-        return steps.first_error()
+        old = self.operation.before
+        gone = _standing(old, steps) if old is not None else []
+        if old is None or not gone or steps.first_error():
+            return steps.first_error()
+        operation = self.operation.model_copy(update={"resolved": old, "kept": ()})
+        removed = self.steps("removed", operation=operation, specs=gone)
+        await removed.plan_destroy_all()
+        return removed.first_error()
 
     async def _make_true(self, steps: Steps, after: tuple[str, ...]) -> ErrorInfo | None:
         await steps.apply_all()

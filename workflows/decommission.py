@@ -1,4 +1,4 @@
-"""Decommission: take a service down, in reverse order, and forget its secrets."""
+"""Decommission: take a service down, in reverse order, and put away what outlives it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from temporalio import workflow
 from bondstone import names
 from bondstone.errors import ErrorInfo
 from bondstone.model.service import OperationInput, OperationResult
-from bondstone.model.step import EraseCall
+from bondstone.model.step import PutAway, PutAwayCall
 from workflows import calls
 from workflows.operation import OperationWorkflow
 
 
 @workflow.defn(name=names.DECOMMISSION_WORKFLOW)
 class Decommission(OperationWorkflow):
-    """Retention, final hooks, then every step before those it needs; the state log stays, the secrets go."""
+    """Retention, final hooks, then every step before those it needs; then state and secrets are put away."""
 
     @workflow.run
     async def run(self, operation: OperationInput) -> OperationResult:
@@ -24,6 +24,10 @@ class Decommission(OperationWorkflow):
         return await self.perform(lambda: self._take_down(operation))
 
     async def _take_down(self, operation: OperationInput) -> ErrorInfo | None:
+        if operation.record.dry_run:
+            planned = self.steps()
+            await planned.plan_destroy_all()
+            return planned.first_error()
         day_two = operation.resolved.day_two
         if day_two.retain_seconds:
             # Until then nothing has changed, and a cancel leaves the service as it was.
@@ -41,7 +45,19 @@ class Decommission(OperationWorkflow):
             self.result = self.result.model_copy(update={"stands": stands, "step_outputs": dict(steps.outputs)})
         if error := steps.first_error():
             return error
-        call = EraseCall(service=operation.record.service)
-        await calls.control(names.SECRETS_ERASE, call, int, summary="erase secrets")
-        self.result = self.result.model_copy(update={"stands": "after"})
+        put_away = await calls.control(
+            names.SERVICE_PUT_AWAY,
+            PutAwayCall(
+                service=operation.record.service,
+                operation=operation.record.number,
+                sequence=f"op-{operation.record.number}",
+                state=day_two.state_after,
+                secrets=day_two.secrets_after,
+            ),
+            PutAway,
+            summary="put away state and secrets",
+            within=calls.STATE_TIMEOUT,
+        )
+        self.result = self.result.model_copy(update={"stands": "after", "retained": put_away.retained})
+        self.changed()
         return None

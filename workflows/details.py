@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bondstone.model.service import OperationRecord, ServiceState, StepRecord
+from bondstone.model.approval import missing
+from bondstone.model.service import Approval, OperationRecord, ServiceState, StepRecord
 
 _MARKS = {
     "pending": "·",
@@ -30,6 +31,8 @@ def operation(record: OperationRecord) -> str:
         *(_step(step) for step in record.steps),
     ]
     lines += [f"\n{step.id}: {escape(step.error.message)}" for step in record.steps if step.error]
+    lines += [f"\nkept: {escape(kept)}" for kept in record.retained]
+    lines += [_waiting(record, approval) for approval in record.approvals if approval.status == "waiting"]
     return "\n".join(lines)
 
 
@@ -53,6 +56,15 @@ def escape(text: str) -> str:
     """Text from outside, made harmless in a Markdown table."""
     flat = " ".join(text.split())
     return "".join("\\" + char if char in "|`*_[]<>\\" else char for char in flat)[:300]
+
+
+def _waiting(record: OperationRecord, approval: Approval) -> str:
+    asked = "; ".join(escape(need.reason) for need in approval.needs if need.reason)
+    lacking = ", ".join(escape(who) for who in missing(approval, requested_by=record.requested_by))
+    return (
+        f"\n**{approval.step} waits for approval** of plan `{approval.digest[:12]}`: {asked}. "
+        f"Still needs {lacking}."
+    )
 
 
 def _step(step: StepRecord) -> str:

@@ -69,6 +69,7 @@ class OperationWorkflow:
         error: ErrorInfo | None
         try:
             error = await body()
+            await workflow.wait_condition(workflow.all_handlers_finished)
         except (FailureError, asyncio.CancelledError) as caught:
             if is_cancelled_exception(caught):
                 raise ending.cancelled(self._ended(OperationStatus.CANCELLED, None)) from None
@@ -208,6 +209,7 @@ class OperationWorkflow:
                 "status": status,
                 "steps": tuple(records),
                 "approvals": (*self._past_approvals, *self._approvals.values()),
+                "retained": self.result.retained,
                 "drift": sum(part.drift_count() for part in self.parts),
             }
         )

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
 
 from bondstone import names
 from bondstone.errors import BondError, ErrorInfo, Refused, from_info
@@ -37,6 +37,7 @@ from bondstone.model.service import (
     Resolved,
     ServiceState,
 )
+from bondstone.model.step import PutAway, PutAwayCall
 from workflows import admission, attributes, calls, details, ending, records
 from workflows.commit import commit, drop_pending, next_due, phase_of, remember_request, rollback_target
 
@@ -64,8 +65,21 @@ class Service:
 
     @workflow.run
     async def run(self, state: ServiceState) -> ServiceState:
-        """Live until decommissioned; the last state is the result."""
+        """Live until decommissioned; the last state is the result.
+
+        A service does not end because somebody cancels its workflow: what it stands on would be forgotten.
+        """
         del state  # taken by __init__, which updates that arrive with the start need
+        life = asyncio.create_task(self._live())
+        while True:
+            try:
+                return await asyncio.shield(life)
+            except asyncio.CancelledError:
+                if life.done() or life.cancelling():
+                    raise  # the worker drops the workflow from its cache, which cancels every task of it
+                workflow.logger.warning("a service is not cancelled: cancel its operation, or decommission it")
+
+    async def _live(self) -> ServiceState:
         workflow.set_current_details(details.service(self._state))
         await self._wait_for_work()
         if self._state.queue:
@@ -163,7 +177,18 @@ class Service:
         """Forget the service and destroy nothing: what stands is somebody else's from now on."""
         _in_words(lambda: admission.check_abandon(self._state))
         self._abandoned = True
-        await self._record(records.of_abandon(self._state, call, workflow.now()))
+        put_away = await calls.control(
+            names.SERVICE_PUT_AWAY,
+            PutAwayCall(
+                service=self._state.service, sequence=f"abandon-{self._state.next_number}", secrets="archive"
+            ),
+            PutAway,
+            summary="put away state and secrets",
+            within=calls.STATE_TIMEOUT,
+        )
+        await self._record(records.of_abandon(self._state, call, workflow.now(), put_away.retained))
+        self._state = self._state.model_copy(update={"resting": Phase.ABANDONED, "next_due": None})
+        self._show()
 
     @abandon.validator
     def _validate_abandon(self, call: AbandonCall) -> None:
@@ -206,13 +231,16 @@ class Service:
         state = self._state
         retried = state.retryable if request.retry else None
         ahead = state.queue[-1] if state.queue else None
+        current = ahead.resolved if ahead else state.resolved
         resolution = Resolution(resolved=retried.resolved) if retried else await self._resolve(request, ahead)
+        admission.check_adopted_steps(request, resolution.resolved)
         number = max(state.next_number, resolution.last_number + 1)
         record = OperationRecord(
             service=state.service,
             number=number,
             kind=retried.record.kind if retried else request.kind,
             revision=resolution.resolved.revision,
+            before=current.revision if current else None,
             request_id=request.request_id,
             requested_by=request.requested_by,
             requested_at=workflow.now(),
@@ -228,6 +256,7 @@ class Service:
             on_failure=asked.on_failure,
             repair=asked.repair,
             ask=asked.ask,
+            adopt=asked.adopt,
             request=None if retried else request,
             after=ahead.record.number if ahead else 0,
         )
@@ -343,7 +372,10 @@ class Service:
         except BondError as error:
             result = OperationResult(status=OperationStatus.FAILED, stands="before", error=error.info())
         else:
-            record = record.model_copy(update={"revision": pending.resolved.revision})
+            before = self._before(record)
+            record = record.model_copy(
+                update={"revision": pending.resolved.revision, "before": before.revision if before else None}
+            )
             running = pending.model_copy(update={"record": record})
             self._state = self._state.model_copy(update={"queue": (running, *self._state.queue[1:])})
             self._show()
@@ -354,6 +386,7 @@ class Service:
                 "steps": result.steps,
                 "approvals": result.approvals,
                 "drift": result.drift,
+                "retained": result.retained,
                 "error": self._said(record, result),
                 "finished_at": workflow.now(),
             }
@@ -377,8 +410,29 @@ class Service:
         return pending.model_copy(update={"resolved": resolution.resolved})
 
     async def _run_child(self, record: OperationRecord, pending: PendingOperation) -> OperationResult:
+        try:
+            self._child = await self._start_child(record, pending)
+        except WorkflowAlreadyStartedError:
+            error = Refused(
+                "a workflow of that operation is still running",
+                where=record.workflow_id,
+                hint="the service was ended by force while it ran; terminate that workflow too, then retry",
+            )
+            return OperationResult(status=OperationStatus.FAILED, stands="before", error=error.info())
+        if record.number in self._cancels:
+            self._child.cancel()
+        try:
+            return await self._child
+        except ChildWorkflowError as error:
+            return ending.result_of(error)
+        finally:
+            self._child = None
+
+    async def _start_child(
+        self, record: OperationRecord, pending: PendingOperation
+    ) -> workflow.ChildWorkflowHandle[OperationInput, OperationResult]:
         retried = admission.find_record(self._state, record.retry_of) if record.retry_of else None
-        self._child = await workflow.start_child_workflow(
+        return await workflow.start_child_workflow(
             names.OPERATION_WORKFLOWS[record.kind],
             OperationInput(
                 record=record,
@@ -390,6 +444,7 @@ class Service:
                 on_failure=pending.on_failure,
                 repair=pending.repair,
                 ask=pending.ask,
+                adopt=pending.adopt,
             ),
             id=record.workflow_id,
             result_type=OperationResult,
@@ -399,14 +454,6 @@ class Service:
             static_summary=f"{record.kind} {record.service} with {record.revision}",
             static_details=f"asked by {details.escape(record.requested_by)}: {details.escape(record.reason)}",
         )
-        if record.number in self._cancels:
-            self._child.cancel()
-        try:
-            return await self._child
-        except ChildWorkflowError as error:
-            return ending.result_of(error)
-        finally:
-            self._child = None
 
     def _before(self, record: OperationRecord) -> Resolved | None:
         """What the service stood on: for a retry, before the operation that is retried."""

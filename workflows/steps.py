@@ -82,17 +82,17 @@ class Steps:
         """A dry run: plan and check what can be planned with values that are known, defer the rest."""
         await self._run_graph(self._needs(), self._dry_run, done=DONE | {StepStatus.DEFERRED})
 
+    async def plan_destroy_all(self) -> None:
+        """A dry run of taking everything down: plan and check it."""
+        await self._run_graph(self._needed_by(), self._dry_destroy)
+
     async def repair_all(self, *, repair: bool) -> None:
         """Look for drift in every step; with `repair`, plan, check and apply what undoes it."""
         await self._run_graph(self._needs(), lambda spec: self._reconcile(spec, repair=repair))
 
     async def destroy_all(self) -> None:
         """Plan, check and destroy every step before those it needs."""
-        needed_by = {
-            spec.id: tuple(other.id for other in self.specs.values() if spec.id in other.needs)
-            for spec in self.specs.values()
-        }
-        await self._run_graph(needed_by, self._destroy)
+        await self._run_graph(self._needed_by(), self._destroy)
 
     def drift_count(self) -> int:
         """How many objects differ, over all steps."""
@@ -100,6 +100,12 @@ class Steps:
 
     def _needs(self) -> dict[str, tuple[str, ...]]:
         return {spec.id: tuple(step for step in spec.needs if step in self.specs) for spec in self.specs.values()}
+
+    def _needed_by(self) -> dict[str, tuple[str, ...]]:
+        return {
+            spec.id: tuple(other.id for other in self.specs.values() if spec.id in other.needs)
+            for spec in self.specs.values()
+        }
 
     async def _run_graph(
         self, after: Mapping[str, Sequence[str]], run: Run, *, done: frozenset[StepStatus] = DONE
@@ -186,6 +192,14 @@ class Steps:
             self._set(spec, StepStatus.DEFERRED)
             return
         plan, decision = await self._plan_and_decide(spec, names.VERB_PLAN)
+        _insist(decision, spec)
+        self._set(spec, StepStatus.UNCHANGED if plan.empty else StepStatus.SUCCEEDED)
+
+    async def _dry_destroy(self, spec: StepSpec) -> None:
+        if spec.skip:
+            self._set(spec, StepStatus.SKIPPED)
+            return
+        plan, decision = await self._plan_and_decide(spec, names.VERB_PLAN_DESTROY)
         _insist(decision, spec)
         self._set(spec, StepStatus.UNCHANGED if plan.empty else StepStatus.SUCCEEDED)
 

@@ -484,6 +484,39 @@ async def test_the_last_backup_is_made_before_anything_is_destroyed(temporal: Cl
     assert platform.log.index("apply backup") < platform.log.index("plan_destroy main")
 
 
+async def test_a_dry_run_of_a_decommission_destroys_nothing(temporal: Client) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        platform.log.clear()
+        accepted = await ask(caller, OperationKind.DECOMMISSION, dry_run=True)
+        record = await caller.ended(accepted.number)
+        state = await caller.state()
+    assert record.steps[0].changes == ChangeCounts(delete=1)
+    assert platform.done("apply") == []
+    assert state.phase is Phase.READY
+
+
+async def test_a_service_outlives_a_cancel_of_its_workflow(temporal: Client) -> None:
+    gate = asyncio.Event()
+
+    async def wait() -> None:
+        await asyncio.wait_for(gate.wait(), 30)
+
+    platform = FakePlatform(scripts={"apply main": [wait]})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        accepted = await caller.request()
+        await in_phase(caller, Phase.PROVISIONING)
+        await caller.handle.cancel()
+        gate.set()
+        record = await caller.ended(accepted.number)
+        state = await caller.state()
+    assert record.status is OperationStatus.SUCCEEDED
+    assert state.phase is Phase.READY
+
+
 async def test_abandon_forgets_the_service_and_destroys_nothing(temporal: Client) -> None:
     platform = FakePlatform()
     async with serving(temporal, platform):
