@@ -135,9 +135,10 @@ def _course(history: WorkflowHistory) -> Iterator[str]:
 
 
 def _anonymous(value: Any) -> Any:
-    """Without the machine that it was recorded on: identities, and names of sticky queues made from them."""
+    """Without the machine that it was recorded on: identities, sticky queues named after them, stack traces."""
     if isinstance(value, dict):
-        return {key: "recorded" if key == "identity" else _anonymous(item) for key, item in value.items()}
+        kept = {key: _anonymous(item) for key, item in value.items() if key != "stackTrace"}
+        return kept | ({"identity": "recorded"} if "identity" in kept else {})
     if isinstance(value, list):
         return [_anonymous(item) for item in value]
     return re.sub(r"^\d+@.*", "recorded", value) if isinstance(value, str) else value
