@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most tests wait for real servers and tools, so two at once suit even a small machine.
+WORKERS ?= 2
 
 .PHONY: help install demo test check format lock clean
 
@@ -26,7 +28,7 @@ demo: $(STAMP) ## the main job: real services, by real Terraform inside real Tem
 
 test: $(STAMP) ## all checks and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 check: $(STAMP) ## lint, format, types, layers, docs, generated files
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ FAST_SERVER = {"history.continueAsNewMinInterval": '"0s"', "history.workflowIdRe
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave without finalizing the interpreter: threads of native libraries may crash it then."""
     status = getattr(config, "bond_exit_status", None)
-    if status is not None:
+    if status is not None and not hasattr(config, "workerinput"):  # a worker of xdist still has to report
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
