@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from activities.health import HealthActivities
+from activities.keeping import KeepingActivities
 from activities.ledger import RecordActivities
 from activities.plans import PlanActivities
 from activities.policy import PolicyActivities
@@ -21,6 +22,7 @@ def control_activities(store: Store, settings: Settings) -> list[Callable[..., A
     policy = PolicyActivities(store, settings)
     plans = PlanActivities(store)
     health = HealthActivities(store)
+    keeping = KeepingActivities(store)
     return [
         promise.resolve,
         promise.outputs,
@@ -28,5 +30,6 @@ def control_activities(store: Store, settings: Settings) -> list[Callable[..., A
         plans.covered,
         health.probe,
         records.record,
-        records.erase,
+        keeping.adopt,
+        keeping.put_away,
     ]

@@ -1,4 +1,4 @@
-"""Control activities of the ledger and the secret store."""
+"""The control activity of the ledger."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from temporalio import activity
 from activities.failures import speaks_failures
 from bondstone import names
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
-from bondstone.model.step import EraseCall
 from bondstone.store import Store
 
 
@@ -22,9 +21,3 @@ class RecordActivities:
     async def record(self, record: LedgerRecord) -> LedgerEntry:
         """Append a record; the same again changes nothing."""
         return await self._store.ledger.record(record)
-
-    @activity.defn(name=names.SECRETS_ERASE)
-    @speaks_failures
-    async def erase(self, call: EraseCall) -> int:
-        """Erase every secret of a service; returns how many there were."""
-        return await self._store.secrets.erase(call.service)

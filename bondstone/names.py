@@ -83,6 +83,11 @@ def operation_workflow_id(team: str, name: str, number: int) -> str:
     return f"service/{team}/{name}/op/{number}"
 
 
+def adoption_prefix(team: str, name: str) -> str:
+    """Where the states that a new service is to adopt wait for it, in the object store."""
+    return f"adopt/{team}/{name}"
+
+
 UPDATE_REQUEST_OPERATION: Final = "request_operation"
 UPDATE_CANCEL_OPERATION: Final = "cancel_operation"
 UPDATE_SET_LABELS: Final = "set_labels"
@@ -114,7 +119,8 @@ POLICY_CHECK: Final = "policy.check"
 PLAN_COVERED: Final = "plan.covered"
 HEALTH_PROBE: Final = "health.probe"
 LEDGER_RECORD: Final = "ledger.record"
-SECRETS_ERASE: Final = "secrets.erase"
+STATE_ADOPT: Final = "state.adopt"
+SERVICE_PUT_AWAY: Final = "service.put_away"
 
 VERB_PLAN: Final = "plan"
 VERB_APPLY: Final = "apply"

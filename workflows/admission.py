@@ -15,6 +15,7 @@ from bondstone.model.service import (
     PauseCall,
     Phase,
     Request,
+    Resolved,
     ServiceState,
     StepRecord,
     StepStatus,
@@ -46,6 +47,8 @@ def check_request(state: ServiceState, request: Request) -> None:
             hint="watch it with `bond service show`; once it is gone its name is free",
         )
     check_labels(state, LabelsCall(set=request.labels))
+    if request.adopt and (request.kind is not OperationKind.PROVISION or request.retry):
+        raise InvalidInput("only the first request of a service adopts a state", where=where)
     if request.kind is OperationKind.PROVISION and not request.retry:
         _check_provision(state, request)
         return
@@ -107,6 +110,18 @@ def check_abandon(state: ServiceState) -> None:
         )
 
 
+def check_adopted_steps(request: Request, resolved: Resolved) -> None:
+    """Refuse a state for a step that does not run."""
+    running = [spec.id for spec in resolved.steps if not spec.skip]
+    for step in request.adopt:
+        if step not in running:
+            raise InvalidInput(
+                f"a state is to be adopted by step {step[:64]!r}, which does not run",
+                where=str(resolved.revision),
+                hint=f"the steps that run are {', '.join(running)}",
+            )
+
+
 def exists(state: ServiceState) -> bool:
     """Whether somebody's request for this service was ever accepted."""
     return state.current is not None
@@ -164,6 +179,8 @@ def _check_provision(state: ServiceState, request: Request) -> None:
     where = str(state.service)
     if not request.promise:
         raise InvalidInput("the request names no promise", where=where)
+    if request.adopt:
+        _check_adoption(state, request)
     if not exists(state):
         return
     if state.queue or state.healthy or state.resting is not Phase.FAILED:
@@ -176,6 +193,23 @@ def _check_provision(state: ServiceState, request: Request) -> None:
         raise AlreadyExists(
             f"{where} is a failed {state.resolved.revision.promise}",
             hint=f"decommission it before requesting a {request.promise} by that name",
+        )
+
+
+def _check_adoption(state: ServiceState, request: Request) -> None:
+    """States are adopted by a new service only, and never destroyed because its first operation failed."""
+    where = str(state.service)
+    if exists(state):
+        raise AlreadyExists(
+            f"{where} exists already, requested by {state.created_by}",
+            where=str(state.current.revision) if state.current else "",
+            hint="only a new service adopts; `bond state push` gives this one another state",
+        )
+    if request.dry_run or request.on_failure == "destroy":
+        raise InvalidInput(
+            "an adoption is no dry run, and destroys nothing when it fails",
+            where=where,
+            hint="with `ask` it changes nothing that nobody has approved",
         )
 
 

@@ -15,6 +15,9 @@ HEARTBEAT_TIMEOUT: Final = timedelta(seconds=30)
 CONTROL_TIMEOUT: Final = timedelta(seconds=30)
 """How long a control activity is waited for when its worker has died."""
 
+STATE_TIMEOUT: Final = timedelta(minutes=5)
+"""For what claims a state: a holder that died elsewhere is waited for, for as long as its lease runs."""
+
 TOOL_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1), maximum_attempts=30
 )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from temporalio import workflow
 
 from bondstone import names
+from bondstone.errors import ErrorInfo
 from bondstone.model.service import OperationInput, OperationResult
+from bondstone.model.step import AdoptCall
+from workflows import calls
 from workflows.change import Change
 
 
@@ -19,4 +22,11 @@ class Provision(Change):
     @workflow.run
     async def run(self, operation: OperationInput) -> OperationResult:
         """Run it; returns only when everything succeeded."""
-        return await self.perform(lambda: self.change(on_failure=operation.on_failure))
+        return await self.perform(lambda: self._provision(operation))
+
+    async def _provision(self, operation: OperationInput) -> ErrorInfo | None:
+        if operation.adopt:
+            record = operation.record
+            call = AdoptCall(service=record.service, operation=record.number, states=operation.adopt)
+            await calls.control(names.STATE_ADOPT, call, int, summary="adopt states", within=calls.STATE_TIMEOUT)
+        return await self.change(on_failure=operation.on_failure)

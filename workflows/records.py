@@ -29,6 +29,7 @@ def of_operation(
         inputs_after=pending.resolved.inputs,
         steps=ended.steps,
         approvals=ended.approvals,
+        retained=ended.retained,
         dry_run=ended.dry_run,
         retry_of=ended.retry_of,
         drift=ended.drift,
@@ -52,11 +53,12 @@ def of_cancellation(record: OperationRecord, call: CancelCall, now: datetime) ->
     )
 
 
-def of_abandon(state: ServiceState, call: AbandonCall, now: datetime) -> LedgerRecord:
+def of_abandon(state: ServiceState, call: AbandonCall, now: datetime, retained: tuple[str, ...]) -> LedgerRecord:
     """Somebody's word that the platform forgets a service, with what it still stands on."""
     before = state.resolved
     return LedgerRecord(
         kind="abandon",
+        retained=retained,
         service=state.service,
         sequence=f"abandon-{state.next_number}",
         at=now,

@@ -13,7 +13,7 @@ from bondstone.model.service import Approval, OperationKind, OperationStatus, Re
 class LedgerRecord(Wire):
     """One immutable record; secrets appear by reference only."""
 
-    kind: Literal["operation", "approval", "rejection", "cancellation", "abandon", "labels", "campaign"]
+    kind: Literal["operation", "approval", "rejection", "cancellation", "abandon", "labels", "campaign", "state"]
     service: ServiceId
     sequence: str
     """What makes its key unique and its writing repeatable: `op-7`, `op-7-cancel`."""
@@ -33,6 +33,8 @@ class LedgerRecord(Wire):
     """Nothing was changed: what is after is what would have been."""
     retry_of: int | None = None
     drift: int = 0
+    retained: tuple[str, ...] = ()
+    """What is kept of a service that is gone, in words."""
     error: ErrorInfo | None = None
     requested_at: datetime | None = None
     started_at: datetime | None = None

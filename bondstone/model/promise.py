@@ -216,6 +216,10 @@ class DecommissionSpec(Manifest):
     """How long a decommission waits before it destroys anything; until then it can be cancelled."""
     final: tuple[Name, ...] = ()
     """Steps to run before everything is destroyed, as a last backup; they run at no other time."""
+    state: Literal["archive", "erase"] = "archive"
+    """What becomes of the last Terraform state of each step; one that still holds something is always archived."""
+    secrets: Literal["erase", "archive"] = "erase"
+    """What becomes of the service's secrets, and of the saved plans, which hold them too."""
 
 
 class ReconcileSpec(Manifest):

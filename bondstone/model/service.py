@@ -148,6 +148,8 @@ class DayTwo(Wire):
     retain_seconds: int = 0
     """How long a decommission waits, and can be taken back."""
     final: tuple[str, ...] = ()
+    state_after: Literal["archive", "erase"] = "archive"
+    secrets_after: Literal["erase", "archive"] = "erase"
     reconcile_seconds: int = 0
     """How often drift is looked for; 0 never by itself."""
     reconcile_repair: bool = False
@@ -205,6 +207,8 @@ class Request(Wire):
     """A reconcile applies what it takes to undo the drift."""
     ask: bool = False
     """Every plan that changes something waits for somebody else's approval."""
+    adopt: dict[str, str] = {}
+    """Of a provision: step to the key of a sealed object, the Terraform state that the step begins with."""
     on_failure: Literal["keep", "destroy"] = "keep"
     """What to do with what was made when a provision fails."""
     requested_by: str = "unknown"
@@ -322,6 +326,8 @@ class OperationRecord(Wire):
     approvals: tuple[Approval, ...] = ()
     drift: int = 0
     """How many objects a reconcile found to differ."""
+    retained: tuple[str, ...] = ()
+    """What a decommission has kept, in words."""
     error: ErrorInfo | None = None
 
     @property
@@ -350,6 +356,7 @@ class OperationInput(Wire):
     on_failure: Literal["keep", "destroy"] = "keep"
     repair: bool = False
     ask: bool = False
+    adopt: dict[str, str] = {}
 
 
 class OperationResult(Wire):
@@ -366,6 +373,7 @@ class OperationResult(Wire):
     outputs: dict[str, Any] = {}
     """The service's outputs, secrets by reference."""
     health: Health = Health.UNKNOWN
+    retained: tuple[str, ...] = ()
     error: ErrorInfo | None = None
 
 
@@ -378,6 +386,7 @@ class PendingOperation(Wire):
     on_failure: Literal["keep", "destroy"] = "keep"
     repair: bool = False
     ask: bool = False
+    adopt: dict[str, str] = {}
     request: Request | None = None
     """What was asked, to resolve it anew when what it was based on did not come about."""
     after: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from bondstone.model.base import Wire
 from bondstone.model.plan import ChangeCounts, PlanRef
@@ -124,7 +124,30 @@ class HealthReport(Wire):
     message: str = ""
 
 
-class EraseCall(Wire):
-    """Input of `secrets.erase`: forget every secret of a service that is gone."""
+class AdoptCall(Wire):
+    """Input of `state.adopt`: states that somebody brought become those of a new service's steps."""
 
     service: ServiceId
+    operation: int
+    states: dict[str, str]
+    """Step to the key of the sealed object that holds its state."""
+
+
+class PutAwayCall(Wire):
+    """Input of `service.put_away`: nothing of a service that is gone stays where the next one would find it."""
+
+    service: ServiceId
+    operation: int = 0
+    """The decommission; 0 when the service is abandoned."""
+    sequence: str
+    """Names its place in the archive, and is never used twice by services of one name."""
+    state: Literal["archive", "erase"] = "archive"
+    """What to do with the last state of each step; one that still holds objects is archived anyway."""
+    secrets: Literal["archive", "erase"] = "erase"
+
+
+class PutAway(Wire):
+    """What `service.put_away` returns."""
+
+    retained: tuple[str, ...] = ()
+    """What is kept, and where, in words."""

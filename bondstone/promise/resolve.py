@@ -197,6 +197,8 @@ def _day_two(promise: Promise, hooks: Sequence[StepSpec]) -> DayTwo:
         upgrade_approval=upgrade.approval,
         retain_seconds=seconds(last.retain) if last.retain else 0,
         final=last.final,
+        state_after=last.state,
+        secrets_after=last.secrets,
         reconcile_seconds=seconds(spec.reconcile.every) if spec.reconcile else 0,
         reconcile_repair=spec.reconcile.repair if spec.reconcile else False,
     )

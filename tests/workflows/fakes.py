@@ -42,16 +42,18 @@ from bondstone.model.service import (
     StepSpec,
 )
 from bondstone.model.step import (
+    AdoptCall,
     Applied,
     ApplyCall,
     Cover,
     CoverCall,
     Drift,
-    EraseCall,
     HealthCall,
     HealthReport,
     OutputsCall,
     PolicyCall,
+    PutAway,
+    PutAwayCall,
     ServiceOutputs,
     StepCall,
 )
@@ -86,6 +88,7 @@ class FakePlatform:
     counts: dict[str, ChangeCounts] = field(default_factory=dict)
     drift: dict[str, Drift] = field(default_factory=dict)
     day_two: DayTwo = field(default_factory=DayTwo)
+    retained: tuple[str, ...] = ()
 
     async def _play(self, what: str, call: Any) -> None:
         self.log.append(what)
@@ -135,17 +138,23 @@ class FakePlatform:
             digest = hashlib.sha256(record.model_dump_json().encode()).hexdigest()
             return LedgerEntry(key=f"ledger/{record.sequence}", digest=digest)
 
-        @activity.defn(name=names.SECRETS_ERASE)
-        async def erase(call: EraseCall) -> int:
-            await self._play("erase", call)
-            return 0
+        @activity.defn(name=names.STATE_ADOPT)
+        @speaks_failures
+        async def adopt(call: AdoptCall) -> int:
+            await self._play("adopt", call)
+            return len(call.states)
+
+        @activity.defn(name=names.SERVICE_PUT_AWAY)
+        async def put_away(call: PutAwayCall) -> PutAway:
+            await self._play("put away", call)
+            return PutAway(retained=self.retained)
 
         @activity.defn(name=names.PLAN_COVERED)
         async def covered(call: CoverCall) -> Cover:
             await self._play("covered", call)
             return Cover(covered=self.covered)
 
-        return [resolve, outputs, check, probe, record, erase, covered]
+        return [resolve, outputs, check, probe, record, adopt, put_away, covered]
 
     def tools(self) -> list[Callable[..., Any]]:
         @activity.defn(name="fake.plan")

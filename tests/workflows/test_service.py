@@ -321,7 +321,7 @@ async def test_decommission_destroys_in_reverse_order_and_ends_the_service(tempo
         await caller.handle.result()
         state = await caller.state()
         assert platform.done("apply") == ["c", "b", "a"]
-        assert platform.log[-2:] == ["erase", "ledger op-2"]
+        assert platform.log[-2:] == ["put away", "ledger op-2"]
         assert state.phase is Phase.DECOMMISSIONED
         # The name is free, and numbers are never used twice.
         platform.last_number = 2
