@@ -413,6 +413,28 @@ async def test_a_dry_run_of_a_change_leaves_the_service_as_it_was(temporal: Clie
     assert platform.done("apply") == ["main"]
 
 
+async def test_a_dry_run_shows_that_what_the_new_revision_no_longer_has_would_be_destroyed(
+    temporal: Client,
+) -> None:
+    platform = FakePlatform(steps=[spec("main"), spec("old", "main")])
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        platform.steps = [spec("main")]
+        platform.log.clear()
+        accepted = await ask(caller, OperationKind.UPGRADE, version="1.1.0", dry_run=True)
+        record = await caller.ended(accepted.number)
+        state = await caller.state()
+    assert [(step.id, step.part, step.changes.delete) for step in record.steps] == [
+        ("main", "", 0),
+        ("old", "removed", 1),
+    ]
+    assert record.before is not None
+    assert (record.before.version, record.revision.version) == ("1.0.0", "1.1.0")
+    assert platform.done("apply") == []
+    assert sorted(state.step_outputs) == ["main", "old"]
+
+
 async def test_fifty_requests_at_once_are_served_in_order_each_once(temporal: Client) -> None:
     platform = FakePlatform()
     async with serving(temporal, platform):
