@@ -18,6 +18,8 @@ import uuid
 from collections import defaultdict
 from pathlib import Path
 
+import psutil
+
 from activities.terraform.binary import Tool, find_tool
 from benchmarks import processes, stacks
 from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
@@ -123,15 +125,22 @@ async def _look_inside(
     wrapper.write_text(WRAPPER.format(command=_command(tool), log=log), encoding="utf-8")
     wrapper.chmod(0o755)
     environment = {"BOND_TERRAFORM": str(wrapper), "BOND_TERRAFORM_SLOTS": str(options.concurrency)}
-    with processes.bond_up(directory / "inside", **environment) as (platform, _):
+    with processes.bond_up(directory / "inside", **environment) as (platform, said):
+        watched = {each["name"]: psutil.Process(each["pid"]) for each in said["processes"]}
+        watched["client"] = psutil.Process()
         await processes.publish(platform.settings, promise)
         async with Bondstone.connect(platform.settings, by="benchmark") as bond:
             await _through_bondstone(bond, INSTANT, 1)  # the one init
             log.unlink(missing_ok=True)
+            before = {name: processes.cpu_seconds(process) for name, process in watched.items()}
             wall, services = await _through_bondstone(bond, INSTANT, options.stacks)
+            cpu = {name: processes.cpu_seconds(process) - before[name] for name, process in watched.items()}
             runs = _runs(log)
             spent = [await spent_by(bond.temporal, service) for service in services]
     _add_inside(options, report, wall, runs, spent)
+    for name, seconds in cpu.items():
+        what = f"{name}, its Terraforms included" if name == "executor" else name
+        report.add(f"  CPU a stack: {what}", "CPU-s", seconds / options.stacks)
 
 
 def _runs(log: Path) -> dict[str, list[float]]:
