@@ -38,7 +38,7 @@ COMMANDS = {
     "service": ("bondstone.cli.service", "instances of promises: request, list, show, update, upgrade, ..."),
     "approval": ("bondstone.cli.approval", "plans that wait for people: list, approve, reject"),
     "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
-    "state": ("bondstone.cli.state", "Terraform state of a step: pull, log"),
+    "state": ("bondstone.cli.state", "Terraform state of a step: pull, push, log"),
     "config": ("bondstone.cli.up", "the effective settings, and where each comes from"),
 }
 """Name: the module, and what `bond --help` says. A module whose `app` has a command of that very name gives that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -12,6 +13,7 @@ from bondstone.cli import inputs as cli_inputs
 from bondstone.cli.asking import Ask, DryRun, Files, FromFiles, Secrets, Strings, Values, accepted
 from bondstone.cli.output import Output, OutputFormat, emit, examples, note, table
 from bondstone.cli.session import Reason, RequestId, ServiceArgument, Wait, with_platform
+from bondstone.cli.state import read_file
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone, Operation, ServiceRow
@@ -79,6 +81,64 @@ def request(
         )
 
     accepted(send, wait=wait, output=output, dry_run=dry_run)
+
+
+@app.command(
+    epilog=examples(
+        "bond service adopt queue payments/events --state terraform.tfstate --set retention=1d --wait",
+        "bond service adopt shop web/main --state network=net.tfstate --state app=app.tfstate",
+    )
+)
+def adopt(
+    promise: Annotated[str, typer.Argument(metavar="PROMISE", help="what it is", show_default=False)],
+    service: ServiceArgument,
+    *,
+    states: Annotated[
+        list[str],
+        typer.Option("--state", metavar="[STEP=]FILE", help="a Terraform state; one for each step that has one"),
+    ],
+    version: Annotated[
+        str, typer.Option("--version", metavar="V", help="exact version; default: the newest")
+    ] = "",
+    values: Values = [],  # noqa: B006
+    strings: Strings = [],  # noqa: B006
+    from_files: FromFiles = [],  # noqa: B006
+    secrets: Secrets = [],  # noqa: B006
+    files: Files = [],  # noqa: B006
+    label: Label = [],  # noqa: B006
+    request_id: RequestId = "",
+    reason: Reason = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Make a service of what Terraform has made already. Nothing is changed that nobody has approved.
+
+    The inputs are those it was made with. If the first plan is empty the service is ready; else it waits for
+    somebody else's approval. Rejected, it stays failed: `bond service abandon` lets go of it unharmed.
+    """
+    given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
+    labels = cli_inputs.labels(label)
+    brought = {}
+    for text in states:
+        step, _, file = text.rpartition("=")
+        if step in brought:
+            raise typer.BadParameter(f"two states for {f'step {step}' if step else 'the same step'}")
+        brought[step] = read_file(Path(file))
+
+    async def send(bond: Bondstone) -> Operation:
+        await _warn_of_visible_secrets(bond, promise, version, [*values, *strings])
+        return await bond.adopt(
+            promise,
+            service,
+            brought,
+            given,
+            version=version,
+            labels=labels,
+            request_id=request_id or None,
+            reason=reason,
+        )
+
+    accepted(send, wait=wait, output=output)
 
 
 @app.command(

@@ -124,6 +124,8 @@ def operation(document: OperationDocument) -> None:
             ],
         )
     _drifted(document)
+    for kept in document.retained:
+        say(f"kept: {kept}")
     for approval in document.approvals:
         say()
         gate(approval)
@@ -134,6 +136,8 @@ def outcome(document: OperationDocument) -> None:
     """In a line what became of an operation, and where the service is; for a reconcile what differs."""
     moved = from_to(document) if document.status == "succeeded" else ""
     say(f"{document.id} {_kind(document)} {document.status}{f': {moved}' if moved else ''}")
+    for kept in document.retained:
+        say(f"  kept: {kept}")
     if document.kind == "reconcile" and document.status == "succeeded":
         repaired = [step for step in document.steps if step.plan]
         say(f"  repaired: {counts_of(repaired)}" if repaired else f"  {_drift(document.drift)}")

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bondstone.cli.output import Output, OutputFormat, emit, examples, note, table
-from bondstone.cli.session import ServiceArgument, with_platform
+from bondstone.cli.output import Output, OutputFormat, emit, examples, note, say, table
+from bondstone.cli.session import Reason, ServiceArgument, with_platform
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
     from bondstone.client.documents import StateEntryDocument
+    from bondstone.client.states import Pushed
     from bondstone.model.service import ServiceId
+    from bondstone.store.holder import Holder
 
-app = typer.Typer(help="The Terraform state of a step: pull it, or see who wrote it.", no_args_is_help=True)
+app = typer.Typer(help="The Terraform state of a step: pull it, push one, see who wrote it.", no_args_is_help=True)
 
 Step = Annotated[str, typer.Option("--step", metavar="S", help="whose state; may be left out when there is one")]
 
@@ -62,6 +64,56 @@ def pull(
     note(f"written to {file}; it holds secrets in plain")
 
 
+@app.command(
+    epilog=examples(
+        "bond state push payments/orders --step database terraform.tfstate --reason 'moved a table, OPS-12'",
+        "bond state pull payments/orders -f x.tfstate && terraform state rm -state=x.tfstate null_resource.old "
+        "&& bond state push payments/orders x.tfstate",
+    )
+)
+def push(
+    service: ServiceArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a Terraform state", show_default=False)],
+    *,
+    step: Step = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="also one that is not newer than the one that is there")
+    ] = False,
+    force_lineage: Annotated[
+        bool, typer.Option("--force-lineage", help="also one that began as the state of something else")
+    ] = False,
+    reason: Reason = "",
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Put a Terraform state in the place of a step's own. Waits for an operation that holds the state.
+
+    A plan that waits for approval is made anew then, and asks again unless it does nothing that was not approved.
+    """
+    raw = read_file(file)
+    waited = False
+
+    def on_wait(holder: Holder) -> None:
+        nonlocal waited
+        if not waited:
+            note(f"waiting for {holder} to let go of the state")
+        waited = True
+
+    async def work(bond: Bondstone) -> Pushed:
+        _, chosen = await _which(bond, service, step)
+        return await bond.push_state(
+            service, chosen, raw, force=force, force_lineage=force_lineage, reason=reason, on_wait=on_wait
+        )
+
+    pushed = with_platform(work)
+
+    def people() -> None:
+        what = f"serial {pushed.serial}, {pushed.objects} objects"
+        where = f"step {pushed.step} of {pushed.service}"
+        say(f"{where} has that state now: {what}" if pushed.changed else f"{where} has that very state already")
+
+    emit(pushed, output, people)
+
+
 @app.command(epilog=examples("bond state log payments/orders --step database"))
 def log(service: ServiceArgument, *, step: Step = "", output: Output = OutputFormat.TABLE) -> None:
     """List the entries of a step's state log: who claimed it, wrote states and let go, and when."""
@@ -93,6 +145,16 @@ def log(service: ServiceArgument, *, step: Step = "", output: Output = OutputFor
             empty="the log is empty",
         ),
     )
+
+
+def read_file(file: Path) -> bytes:
+    """A file's bytes; what goes wrong in words."""
+    from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"the file cannot be read: {error.strerror}", where=str(file)) from error
 
 
 # Helpers ----------------------------------------------------------------------------------------------------

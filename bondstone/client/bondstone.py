@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TypedDict, Unpack
 
@@ -14,7 +14,8 @@ from temporalio.common import WorkflowIDConflictPolicy
 from bondstone import names
 from bondstone.client import calls, listing
 from bondstone.client.operation import Operation
-from bondstone.errors import InvalidInput, NotFound, Unreachable
+from bondstone.client.states import Pushed, by_step, push, stage, tell, unstage
+from bondstone.errors import BondError, InvalidInput, NotFound, Unreachable
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.secret import refs_in, replace_refs
 from bondstone.model.service import (
@@ -35,6 +36,8 @@ from bondstone.promise import versions
 from bondstone.promise.inputs import complete_inputs, split_secrets
 from bondstone.settings import Settings
 from bondstone.store import Store
+from bondstone.store.holder import Holder
+from bondstone.store.revisions import RevisionInfo
 from bondstone.temporal import Poller, connect, pollers
 
 START_TRIES: Final = 3
@@ -125,27 +128,114 @@ class Bondstone:
             AlreadyExists: the name is taken.
             NotFound: no such promise or version.
         """
-        target = service_id(service)
-        revisions = self.store.revisions
-        found = await (revisions.get(promise, version) if version else revisions.newest(promise))
-        manifest = await revisions.promise(found.ref)
-        given = dict(inputs or {})
-        complete_inputs(manifest, given)
-        public, secret = split_secrets(manifest, given)
-        request = Request(
-            request_id=request_id or f"req-{uuid.uuid4()}",
-            kind=OperationKind.PROVISION,
-            promise=promise,
-            version=found.ref.version,
-            inputs=await self._with_references(target, public, secret),
+        request = await self._first_request(
+            promise,
+            service,
+            inputs,
+            version=version,
+            request_id=request_id,
             labels=dict(labels or {}),
             on_failure=on_failure,
             dry_run=dry_run,
             ask=ask,
-            requested_by=self.by,
             reason=reason,
         )
-        return self._accepted(await self._start_or_ask(target, request))
+        return self._accepted(await self._start_or_ask(service_id(service), request))
+
+    async def adopt(
+        self,
+        promise: str,
+        service: str,
+        states: Mapping[str, bytes],
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        version: str = "",
+        labels: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        reason: str = "",
+    ) -> Operation:
+        """Ask for a new service that begins with existing Terraform states; what is there becomes its own.
+
+        The first plan must be empty, or it waits for somebody's approval. If it is rejected the service stays,
+        failed: `abandon` lets go of what it adopted, `decommission` destroys it. A request that is refused leaves
+        nothing behind.
+
+        Args:
+            promise: Name of the promise.
+            service: `TEAM/NAME`, which must not exist.
+            states: State files by step; under the empty name that of the only Terraform step.
+            inputs: As for `request`; those that the states were made with.
+            version: As for `request`, and the rest too.
+            labels: Labels of the service.
+            request_id: The same id again returns the same operation.
+            reason: Why, for the ledger.
+
+        Raises:
+            InvalidInput: a file is no state, or belongs to no step.
+            AlreadyExists: the name is taken.
+        """
+        target = service_id(service)
+        found = await self._revision(promise, version)
+        chosen = by_step(await self.store.revisions.promise(found.ref), states)
+        request = await self._first_request(
+            promise,
+            service,
+            inputs,
+            version=found.ref.version,
+            request_id=request_id,
+            labels=dict(labels or {}),
+            ask=True,
+            reason=reason,
+        )
+        adopted = await stage(self.store, target, chosen)
+        try:
+            accepted = await self._start_or_ask(target, request.model_copy(update={"adopt": adopted}))
+        except Unreachable:
+            raise  # it may have been accepted all the same
+        except BondError:
+            await unstage(self.store, adopted.values())
+            raise
+        if accepted.repeated:
+            await unstage(self.store, adopted.values())
+        return self._accepted(accepted)
+
+    async def push_state(
+        self,
+        service: str,
+        step: str,
+        raw: bytes,
+        *,
+        force: bool = False,
+        force_lineage: bool = False,
+        reason: str = "",
+        on_wait: Callable[[Holder], None] | None = None,
+    ) -> Pushed:
+        """Put a Terraform state in the place of a step's own; waits for an operation that holds it.
+
+        A plan that was made before is stale then: it is made anew, and asks people again unless it is covered.
+
+        Args:
+            service: `TEAM/NAME`.
+            step: Whose state.
+            raw: The state file.
+            force: Take a state that is not newer than the one that is there.
+            force_lineage: Take the state of another lineage.
+            reason: Why, for the ledger.
+            on_wait: Called with who is waited for, about once a second.
+
+        Raises:
+            NotFound: there is no such service.
+            InvalidInput: it is no Terraform state.
+            Refused: it does not continue the one that is there.
+        """
+        target = service_id(service)
+        await self.service(service)
+        pushed = await push(
+            self.store, target, step, raw, by=self.by, force=force, force_lineage=force_lineage, on_wait=on_wait
+        )
+        if pushed.changed:
+            await tell(self.temporal, pushed, target, by=self.by, reason=reason)
+        return pushed
 
     async def update(self, service: str, inputs: Mapping[str, Any], **how: Unpack[How]) -> Operation:
         """Change inputs at the same revision; objects are merged, null goes back to the default.
@@ -298,6 +388,37 @@ class Bondstone:
         return await pollers(self.temporal, names.pool_queue(pool))
 
     # How -------------------------------------------------------------------------------------------------------
+
+    async def _revision(self, promise: str, version: str) -> RevisionInfo:
+        revisions = self.store.revisions
+        return await (revisions.get(promise, version) if version else revisions.newest(promise))
+
+    async def _first_request(
+        self,
+        promise: str,
+        service: str,
+        inputs: Mapping[str, Any] | None,
+        *,
+        version: str,
+        request_id: str | None,
+        **fields: Any,
+    ) -> Request:
+        """The request of a new service, its inputs checked and its secrets stored."""
+        target = service_id(service)
+        found = await self._revision(promise, version)
+        manifest = await self.store.revisions.promise(found.ref)
+        given = dict(inputs or {})
+        complete_inputs(manifest, given)
+        public, secret = split_secrets(manifest, given)
+        return Request(
+            request_id=request_id or f"req-{uuid.uuid4()}",
+            kind=OperationKind.PROVISION,
+            promise=promise,
+            version=found.ref.version,
+            inputs=await self._with_references(target, public, secret),
+            requested_by=self.by,
+            **fields,
+        )
 
     async def _stands_on(self, service: str) -> RevisionRef | None:
         """The revision that a service stands on once all that it has accepted has succeeded."""

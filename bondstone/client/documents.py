@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from bondstone.client.listing import OperationRow, ServiceRow
+from bondstone.client.states import Pushed
 from bondstone.client.step_documents import ApprovalDocument, Document, PlanDocument, StepDocument, approvals
 from bondstone.errors import ErrorInfo
 from bondstone.model.ledger import LedgerRecord
@@ -64,6 +65,8 @@ class OperationDocument(Document):
     """How many objects a reconcile found to differ and did not repair"""
     plans: tuple[PlanDocument, ...] = ()
     """What each step would change: of a dry run, once it has ended"""
+    retained: tuple[str, ...] = ()
+    """What a decommission has kept, in words"""
     error: ErrorInfo | None = None
     links: dict[str, str] = Field(default_factory=dict)
     """Name to URL; `temporal` is the operation's workflow in the Temporal UI"""
@@ -91,6 +94,7 @@ class OperationDocument(Document):
             approvals=tuple(approvals(record)),
             drift=record.drift,
             plans=tuple(plans),
+            retained=record.retained,
             error=record.error,
             links=links(settings, record.workflow_id) if settings else {},
         )
@@ -202,6 +206,8 @@ class RecordDocument(Document):
     drift: int = 0
     """How many objects a reconcile found to differ and did not repair"""
     steps: tuple[StepDocument, ...] = ()
+    retained: tuple[str, ...] = ()
+    """What is kept of a service that is gone, in words"""
     error: ErrorInfo | None = None
     requested_at: datetime | None = None
     started_at: datetime | None = None
@@ -227,6 +233,7 @@ class RecordDocument(Document):
             dry_run=record.dry_run,
             drift=record.drift,
             steps=tuple(StepDocument.of(step) for step in record.steps),
+            retained=record.retained,
             error=record.error,
             requested_at=record.requested_at,
             started_at=record.started_at,
@@ -288,6 +295,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "approval-list": list[ApprovalDocument],
     "approval-approve": ApprovalDocument,
     "state-log": list[StateEntryDocument],
+    "state-push": Pushed,
 }
 """Command to the type of its `-o json`. Commands that ask for an operation answer as `operation-show`, pause,
 resume and abandon as `service-show`, `approval reject` as `approval-approve`."""

@@ -1,0 +1,144 @@
+"""Terraform states that people bring: put in the place of a service's own, or there for a new service to adopt."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from pydantic import BaseModel, ConfigDict
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from bondstone import names
+from bondstone.errors import InvalidInput
+from bondstone.model.ledger import LedgerRecord
+from bondstone.model.promise import Promise
+from bondstone.model.service import ServiceId
+from bondstone.statefile import check_successor, read_state_file
+from bondstone.store import Store
+from bondstone.store.holder import Holder
+
+EXECUTOR: Final = "terraform"
+
+_log = structlog.get_logger()
+
+
+class Pushed(BaseModel):
+    """What `bond state push` did."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    service: str
+    """TEAM/NAME"""
+    step: str
+    changed: bool
+    """False when that very state was there already"""
+    position: int
+    """Where the state stands in the step's log"""
+    lineage: str
+    serial: int
+    objects: int
+    """How many managed objects the state holds"""
+
+
+async def push(
+    store: Store,
+    service: ServiceId,
+    step: str,
+    raw: bytes,
+    *,
+    by: str,
+    force: bool = False,
+    force_lineage: bool = False,
+    on_wait: Callable[[Holder], None] | None = None,
+) -> Pushed:
+    """Put a state in the place of the one that a step has; waits for whoever holds it.
+
+    Raises:
+        InvalidInput: it is not a Terraform state.
+        Refused: it does not continue the one that is there, see `bondstone.statefile.check_successor`.
+        Fenced: another attempt took the state in between.
+    """
+    where = f"{service} step {step}"
+    new = read_state_file(raw, where=where)
+    holder = Holder.me(f"push-{uuid.uuid4().hex[:8]}", f"bond state push by {by}")
+    async with await store.state(service, step).claim(holder, on_wait=on_wait) as claim:
+        there = claim.snapshot.payload
+        changed = there != raw
+        try:
+            if changed:
+                current = read_state_file(there, where=where) if there is not None else None
+                check_successor(new, current, force=force, force_lineage=force_lineage, where=where)
+        except BaseException:
+            await claim.release()
+            raise
+        position = await claim.release(raw if changed else None)
+    _log.info("state pushed", state=where, by=by, serial=new.serial, position=position, changed=changed)
+    return Pushed(
+        service=str(service),
+        step=step,
+        changed=changed,
+        position=position,
+        lineage=new.lineage,
+        serial=new.serial,
+        objects=len(new.addresses),
+    )
+
+
+async def tell(temporal: Client, pushed: Pushed, service: ServiceId, *, by: str, reason: str) -> None:
+    """Have the service write into the ledger that somebody pushed a state."""
+    record = LedgerRecord(
+        kind="state",
+        service=service,
+        sequence=f"state-{pushed.step}-{pushed.position}",
+        at=datetime.now(UTC),
+        by=by,
+        reason=reason or f"pushed the state of step {pushed.step}, serial {pushed.serial}",
+    )
+    handle = temporal.get_workflow_handle(names.service_workflow_id(service.team, service.name))
+    try:
+        await handle.signal(names.SIGNAL_RECORD, record)
+    except RPCError as error:  # the state is there all the same, and says itself who brought it
+        _log.warning("the ledger was not told of a pushed state", service=str(service), error=error.message)
+
+
+def by_step(promise: Promise, states: Mapping[str, bytes]) -> dict[str, bytes]:
+    """States by the step they belong to; the one without a name is the only Terraform step's.
+
+    Raises:
+        InvalidInput: a step is not one of the promise's Terraform steps, or a file is no state.
+    """
+    steps = [step.id for step in promise.spec.steps if step.executor == EXECUTOR]
+    found: dict[str, bytes] = {}
+    for name, raw in states.items():
+        step = name or (steps[0] if len(steps) == 1 else "")
+        if step not in steps:
+            raise InvalidInput(
+                f"{promise.name} has no Terraform step {name!r}" if name else "say which step a state belongs to",
+                where=f"{promise.name}@{promise.version}",
+                hint=f"write STEP=FILE; the steps are {', '.join(steps)}" if steps else "it has none at all",
+            )
+        if step in found:
+            raise InvalidInput(f"step {step} is to adopt two states", where=promise.name)
+        found[step] = raw
+        read_state_file(raw, where=f"state of step {step}")
+    if not found:
+        raise InvalidInput("there is no state to adopt", hint="give one for each step that has one")
+    return found
+
+
+async def stage(store: Store, service: ServiceId, states: Mapping[str, bytes]) -> dict[str, str]:
+    """Keep states, sealed, where only the first operation of a new service finds them; their keys by step."""
+    prefix = f"{names.adoption_prefix(service.team, service.name)}/{uuid.uuid4().hex}"
+    keys = {step: f"{prefix}/{step}" for step in states}
+    for step, raw in states.items():
+        await store.sealed.put(keys[step], raw)
+    return keys
+
+
+async def unstage(store: Store, keys: Iterable[str]) -> None:
+    """Remove states that nobody will adopt."""
+    await store.objects.delete(*keys)
