@@ -103,7 +103,9 @@ def _stands(state: ServiceState, pending: PendingOperation, result: OperationRes
     outputs = state.step_outputs if result.step_outputs is None else result.step_outputs
     if kind is OperationKind.DECOMMISSION:
         gone: dict[str, object] = {"outputs": {}} if succeeded else {}
-        return gone | {"step_outputs": outputs, "health": Health.UNKNOWN}
+        if result.stands != "before":
+            gone |= {"health": Health.UNKNOWN}
+        return gone | {"step_outputs": outputs}
     if kind is OperationKind.RECONCILE:
         return {"step_outputs": outputs, "drift": result.drift if succeeded else state.drift}
     changes: dict[str, object] = {"step_outputs": outputs}

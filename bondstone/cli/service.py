@@ -193,7 +193,7 @@ def show(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> No
 
     async def find(bond: Bondstone) -> ServiceDocument:
         state = await bond.service(service)
-        running = [pending.record for pending in state.queue if pending.record.status == "running"]
+        running = [pending.record for pending in state.queue if pending.record.status != "queued"]
         live = {record.number: await bond.operation(record.id).record() for record in running}
         return ServiceDocument.of(state, bond.settings, live)
 
@@ -366,7 +366,7 @@ async def _last_operation(bond: Bondstone, service: str) -> OperationRecord:
     from bondstone.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
 
     state = await bond.service(service)
-    running = [pending.record for pending in state.queue if pending.record.status == "running"]
+    running = [pending.record for pending in state.queue if pending.record.status != "queued"]
     known = [*running, *reversed(state.operations), *(pending.record for pending in state.queue)]
     if not known:
         raise NotFound(f"{service} has no operation")

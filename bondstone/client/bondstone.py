@@ -27,6 +27,7 @@ from bondstone.model.service import (
     OperationRecord,
     OperationStatus,
     PauseCall,
+    Phase,
     Request,
     RevisionRef,
     ServiceId,
@@ -455,10 +456,25 @@ class Bondstone:
         request = Request(
             request_id=request_id or f"req-{uuid.uuid4()}", kind=kind, requested_by=self.by, **fields
         )
-        accepted = await calls.update(
-            self.temporal, _workflow_id(service), names.UPDATE_REQUEST_OPERATION, request, Accepted
-        )
+        try:
+            accepted = await calls.update(
+                self.temporal, _workflow_id(service), names.UPDATE_REQUEST_OPERATION, request, Accepted
+            )
+        except NotFound as error:
+            raise await self._gone(service, error) from error
         return self._accepted(accepted)
+
+    async def _gone(self, service: str, error: NotFound) -> NotFound:
+        """The same, saying that the service was there once, where it was."""
+        try:
+            phase = (await self.service(service)).phase
+        except NotFound:
+            return error
+        if phase not in {Phase.DECOMMISSIONED, Phase.ABANDONED}:
+            return error
+        return NotFound(
+            f"{service} is {phase}", hint=f"`bond service history {service}` knows it; its name is free"
+        )
 
     async def _start_or_ask(self, service: ServiceId, request: Request) -> Accepted:
         """Send a first request: to the service that is there, or to one started for it, in one call."""

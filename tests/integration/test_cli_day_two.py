@@ -254,7 +254,8 @@ def test_an_upgrade_across_a_major_version_transforms_the_inputs_and_waits_for_s
     assert waits["digest"][:12] in listed
     assert waits["digest"] not in listed
     assert "1 of anybody but ada" in listed
-    assert read_json(day, "service-show", "service", "show", service)["phase"] == "awaiting-approval"
+    shown = read_json(day, "service-show", "service", "show", service)
+    assert (shown["phase"], shown["operations"][0]["steps"][0]["status"]) == ("awaiting-approval", "checking")
     look = day.bond("operation", "plan", operation).stdout
     assert '"1.1.0 large" -> "2.0.0 8 for ops"' in look
     assert f"bond approval approve {operation} --step thing --digest {waits['digest'][:12]}" in look
@@ -348,7 +349,8 @@ def test_a_service_is_paused_resumed_and_abandoned(day):
     assert service not in day.bond("service", "list").stdout
     record = read_json(day, "service-history", "service", "history", service)[-1]
     assert (record["kind"], record["reason"]) == ("abandon", "kept by hand")
-    refused(day.bond("service", "patch", service, "-o", "json", status=3), "NOT_FOUND")
+    error = refused(day.bond("service", "patch", service, "-o", "json", status=3), "NOT_FOUND")
+    assert error["message"] == f"{service} is abandoned"
 
 
 @pytest.mark.parametrize(

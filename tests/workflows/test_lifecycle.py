@@ -477,7 +477,9 @@ async def test_an_operation_behind_one_that_fails_does_not_rest_on_what_did_not_
 
 
 async def test_a_retention_hold_can_be_taken_back(temporal: Client) -> None:
-    platform = FakePlatform(day_two=DayTwo(retain_seconds=3600, hooks=(spec("backup"),), final=("backup",)))
+    platform = FakePlatform(
+        has_health=True, day_two=DayTwo(retain_seconds=3600, hooks=(spec("backup"),), final=("backup",))
+    )
     async with serving(temporal, platform):
         caller = Caller(temporal)
         await ready(caller)
@@ -488,7 +490,7 @@ async def test_a_retention_hold_can_be_taken_back(temporal: Client) -> None:
         record = await caller.ended(accepted.number)
         state = await caller.state()
     assert record.status is OperationStatus.CANCELLED
-    assert state.phase is Phase.READY
+    assert (state.phase, state.health) == (Phase.READY, Health.HEALTHY)
     assert platform.done("plan_destroy") == []
 
 
