@@ -39,7 +39,8 @@ from bondstone.model.service import (
 )
 from bondstone.model.step import PutAway, PutAwayCall
 from workflows import admission, attributes, calls, details, ending, records
-from workflows.commit import commit, drop_pending, next_due, phase_of, remember_request, rollback_target
+from workflows.commit import commit, drop_pending, next_due, phase_of, rollback_target
+from workflows.queueing import joined, with_own_reconcile
 
 FIRST_REQUEST_WITHIN: Final = timedelta(hours=1)
 """How long a service that was started without a request waits for one."""
@@ -102,6 +103,8 @@ class Service:
             if repeated is not None:
                 return repeated
             try:
+                if self._abandoned:
+                    raise Refused("the service is being abandoned", where=str(self._state.service))
                 admission.check_request(self._state, request)  # again: others may have come before
                 return await self._accept(request)
             except BondError as error:
@@ -175,8 +178,9 @@ class Service:
     @workflow.update(name=names.UPDATE_ABANDON)
     async def abandon(self, call: AbandonCall) -> None:
         """Forget the service and destroy nothing: what stands is somebody else's from now on."""
-        _in_words(lambda: admission.check_abandon(self._state))
-        self._abandoned = True
+        async with self._admission:
+            _in_words(lambda: admission.check_abandon(self._state))
+            self._abandoned = True
         put_away = await calls.control(
             names.SERVICE_PUT_AWAY,
             PutAwayCall(
@@ -228,52 +232,17 @@ class Service:
         )
 
     async def _accept(self, request: Request) -> Accepted:
-        state = self._state
-        retried = state.retryable if request.retry else None
-        ahead = state.queue[-1] if state.queue else None
-        current = ahead.resolved if ahead else state.resolved
+        retried = self._state.retryable if request.retry else None
+        ahead = self._state.queue[-1] if self._state.queue else None
         resolution = Resolution(resolved=retried.resolved) if retried else await self._resolve(request, ahead)
         admission.check_adopted_steps(request, resolution.resolved)
-        number = max(state.next_number, resolution.last_number + 1)
-        record = OperationRecord(
-            service=state.service,
-            number=number,
-            kind=retried.record.kind if retried else request.kind,
-            revision=resolution.resolved.revision,
-            before=current.revision if current else None,
-            request_id=request.request_id,
-            requested_by=request.requested_by,
-            requested_at=workflow.now(),
-            reason=request.reason,
-            dry_run=request.dry_run,
-            retry_of=retried.record.number if retried else None,
-        )
-        asked = retried or request
-        pending = PendingOperation(
-            record=record,
-            resolved=resolution.resolved,
-            retry=request.retry,
-            on_failure=asked.on_failure,
-            repair=asked.repair,
-            ask=asked.ask,
-            adopt=asked.adopt,
-            request=None if retried else request,
-            after=ahead.record.number if ahead else 0,
-        )
-        self._state = self._state.model_copy(
-            update={
-                "queue": (*self._state.queue, pending),
-                "labels": state.labels | request.labels,
-                "seen_requests": remember_request(state.seen_requests, request.request_id, number),
-                "next_number": number + 1,
-                "ledger_digest": state.ledger_digest or resolution.ledger_digest,
-                "created_at": state.created_at or workflow.now(),
-                "created_by": state.created_by or request.requested_by,
-            }
+        # The state may have moved while the request was resolved: labels, an operation that ended.
+        self._state, record = joined(
+            self._state, request, resolution, ahead=ahead, retried=retried, now=workflow.now()
         )
         return Accepted(
             service=record.service,
-            number=number,
+            number=record.number,
             kind=record.kind,
             revision=record.revision,
             warnings=resolution.resolved.warnings,
@@ -318,7 +287,7 @@ class Service:
             except TimeoutError:
                 if not admission.exists(self._state):
                     return
-                self._enqueue_reconcile()
+                self._state = with_own_reconcile(self._state, workflow.now())
 
     def _woken(self, something: Callable[[], bool]) -> Callable[[], bool]:
         """Wakes for something to do, and when the time of the next look for drift has changed."""
@@ -330,28 +299,6 @@ class Service:
             return max(self._state.next_due - workflow.now(), timedelta(0))
         asked = admission.exists(self._state) or not workflow.all_handlers_finished()
         return None if asked else FIRST_REQUEST_WITHIN
-
-    def _enqueue_reconcile(self) -> None:
-        """The service's own look for drift."""
-        state = self._state
-        if state.resolved is None:
-            return
-        now = workflow.now()
-        record = OperationRecord(
-            service=state.service,
-            number=state.next_number,
-            kind=OperationKind.RECONCILE,
-            revision=state.resolved.revision,
-            request_id=f"reconcile-{state.next_number}",
-            requested_by="bondstone",
-            requested_at=now,
-            reason="scheduled by the promise",
-        )
-        repair = state.resolved.day_two.reconcile_repair
-        pending = PendingOperation(record=record, resolved=state.resolved, repair=repair)
-        self._state = state.model_copy(
-            update={"queue": (pending,), "next_number": state.next_number + 1, "next_due": None}
-        )
 
     def _never_was(self) -> ServiceState:
         """End a service that never stood on anything: its name is free again."""

@@ -404,3 +404,27 @@ async def test_labels_are_set_and_removed_without_an_operation(temporal: Client)
         await caller.ended(1)
         labels = await caller.update(names.UPDATE_SET_LABELS, LabelsCall(set={"c": "3"}, remove=("a",)))
     assert labels == {"b": "2", "c": "3"}
+
+
+async def test_labels_set_while_a_request_is_resolved_are_not_lost(temporal: Client) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        asked.set()
+        await asyncio.wait_for(go.wait(), 20)
+
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await caller.request()
+        await caller.ended(1)
+        platform.scripts["resolve"] = [slowly]
+        update = asyncio.create_task(
+            caller.request(kind=OperationKind.UPDATE, promise="", inputs={"n": 1}, labels={"b": "2"})
+        )
+        await asyncio.wait_for(asked.wait(), 20)
+        await caller.update(names.UPDATE_SET_LABELS, LabelsCall(set={"a": "1"}))
+        go.set()
+        await update
+        state = await caller.state()
+    assert state.labels == {"a": "1", "b": "2"}

@@ -1,0 +1,95 @@
+"""How an accepted request joins a service's queue, as functions on frozen state."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bondstone.model.service import (
+    OperationKind,
+    OperationRecord,
+    PendingOperation,
+    Request,
+    Resolution,
+    ServiceState,
+)
+from workflows.commit import remember_request
+
+
+def joined(
+    state: ServiceState,
+    request: Request,
+    resolution: Resolution,
+    *,
+    ahead: PendingOperation | None,
+    retried: PendingOperation | None,
+    now: datetime,
+) -> tuple[ServiceState, OperationRecord]:
+    """The state with the request's operation at the end of the queue, and its record.
+
+    Args:
+        state: As it is now, not as it was when the request began to be resolved.
+        request: What was asked.
+        resolution: What it came to.
+        ahead: The operation whose success that rests on, if there is one.
+        retried: The operation that it runs again, if it does.
+        now: The time of acceptance.
+    """
+    number = max(state.next_number, resolution.last_number + 1)
+    current = ahead.resolved if ahead else state.resolved
+    record = OperationRecord(
+        service=state.service,
+        number=number,
+        kind=retried.record.kind if retried else request.kind,
+        revision=resolution.resolved.revision,
+        before=current.revision if current else None,
+        request_id=request.request_id,
+        requested_by=request.requested_by,
+        requested_at=now,
+        reason=request.reason,
+        dry_run=request.dry_run,
+        retry_of=retried.record.number if retried else None,
+    )
+    asked = retried or request
+    pending = PendingOperation(
+        record=record,
+        resolved=resolution.resolved,
+        retry=request.retry,
+        on_failure=asked.on_failure,
+        repair=asked.repair,
+        ask=asked.ask,
+        adopt=asked.adopt,
+        request=None if retried else request,
+        after=ahead.record.number if ahead else 0,
+    )
+    changes = {
+        "queue": (*state.queue, pending),
+        "labels": state.labels | request.labels,
+        "seen_requests": remember_request(state.seen_requests, request.request_id, number),
+        "next_number": number + 1,
+        "ledger_digest": state.ledger_digest or resolution.ledger_digest,
+        "created_at": state.created_at or now,
+        "created_by": state.created_by or request.requested_by,
+    }
+    return state.model_copy(update=changes), record
+
+
+def with_own_reconcile(state: ServiceState, now: datetime) -> ServiceState:
+    """The state with the service's own look for drift in its queue, when it stands on something."""
+    if state.resolved is None:
+        return state
+    record = OperationRecord(
+        service=state.service,
+        number=state.next_number,
+        kind=OperationKind.RECONCILE,
+        revision=state.resolved.revision,
+        request_id=f"reconcile-{state.next_number}",
+        requested_by="bondstone",
+        requested_at=now,
+        reason="scheduled by the promise",
+    )
+    pending = PendingOperation(
+        record=record, resolved=state.resolved, repair=state.resolved.day_two.reconcile_repair
+    )
+    return state.model_copy(
+        update={"queue": (*state.queue, pending), "next_number": state.next_number + 1, "next_due": None}
+    )
