@@ -1,0 +1,193 @@
+"""States of plain Terraform come in and go out: adoption by a new service, `bond state push`, the archive."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from platforms import PROMISES, LocalPlatform, publish, running
+
+from activities.terraform.binary import find_tool
+from bondstone.client import Bondstone, Operation
+from bondstone.errors import AlreadyExists, ApprovalRejected, InvalidInput
+from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceId
+from bondstone.settings import Settings
+from bondstone.store.fence import Kind
+
+pytestmark = pytest.mark.integration
+
+STEP = "things"
+
+
+@pytest.fixture(scope="module")
+def own_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    with running(tmp_path_factory.mktemp("adopting") / "data") as platform:
+        yield platform
+
+
+@pytest.fixture
+async def bond(own_platform: LocalPlatform) -> AsyncIterator[Bondstone]:
+    async with own_platform.client() as bond:
+        await publish(bond, PROMISES / "held")
+        yield bond
+
+
+@pytest.fixture
+def service() -> str:
+    return f"payments/svc-{uuid.uuid4().hex[:8]}"
+
+
+class PlainTerraform:
+    """A stack as people keep it without a platform: a directory, and `terraform apply`."""
+
+    def __init__(self, root: Path, **variables: str) -> None:
+        self.made = root / "made.txt"
+        self.directory = root / "stack"
+        shutil.copytree(PROMISES / "held" / "terraform" / "things", self.directory)
+        self.variables = {"made": str(self.made), "value": "one", "pause": "0", "token": ""} | variables
+        (self.directory / "terraform.tfvars.json").write_text(json.dumps(self.variables))
+
+    def run(self, *arguments: str) -> None:
+        command = find_tool(Settings(data=self.directory)).changing(list(arguments))
+        with subprocess.Popen(  # its standard input has to stay open: the end of it means that we died
+            command, cwd=self.directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            assert process.stdout is not None
+            said = process.stdout.read()
+            assert process.wait(timeout=60) == 0, said.decode()
+
+    @property
+    def state(self) -> bytes:
+        return (self.directory / "terraform.tfstate").read_bytes()
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> PlainTerraform:
+    found = PlainTerraform(tmp_path)
+    found.run("apply", "-auto-approve", "-input=false")
+    return found
+
+
+async def at_the_gate(operation: Operation) -> str:
+    """Wait until somebody is asked; the digest of the plan they are asked about."""
+    records: list[OperationRecord] = []
+    while not records or records[-1].status is not OperationStatus.AWAITING_APPROVAL:
+        records.append(await operation.record())
+        assert not records[-1].status.ended, records[-1].error
+    return records[-1].approvals[-1].digest
+
+
+async def staged(bond: Bondstone, service: str) -> int:
+    return len(await bond.store.objects.list(f"adopt/{service}"))
+
+
+async def test_what_terraform_made_becomes_a_service_without_a_change(own_platform, bond, service, stack):
+    before = stack.made.read_text()
+    state = f"--state={STEP}={stack.directory / 'terraform.tfstate'}"
+    own_platform.bond("service", "adopt", "held", service, state, "--set", f"made={stack.made}", "--wait")
+    record = await bond.operation(f"{service}/op/1").record()
+    assert (record.status, record.approvals) == (OperationStatus.SUCCEEDED, ()), record.error
+    state = await bond.service(service)
+    assert (state.phase, state.outputs) == (Phase.READY, {"value": "one"})
+    assert stack.made.read_text() == before
+    assert await staged(bond, service) == 0
+    record = await (await bond.update(service, {"value": "two"})).result()
+    assert (await bond.service(service)).outputs == {"value": "two"}
+
+
+async def test_an_adoption_that_would_change_something_asks_first(own_platform, bond, service, stack):
+    inputs = {"made": str(stack.made), "value": "three"}
+    operation = await bond.adopt("held", service, {STEP: stack.state}, inputs)
+    digest = await at_the_gate(operation)
+    plan, changes = await operation.plan()
+    assert {change.action for change in changes} == {"update"}
+    async with own_platform.client("grace") as somebody_else:
+        await somebody_else.operation(operation.id).approve(STEP, digest)
+    record = await operation.wait()
+    assert record.status is OperationStatus.SUCCEEDED, record.error
+    assert plan.digest == digest
+    assert (await bond.service(service)).outputs == {"value": "three"}
+
+
+async def test_a_rejected_adoption_can_be_let_go_of_unharmed_and_tried_again(own_platform, bond, service, stack):
+    operation = await bond.adopt("held", service, {STEP: stack.state}, {"made": str(stack.made), "value": "x"})
+    digest = await at_the_gate(operation)
+    async with own_platform.client("grace") as somebody_else:
+        await somebody_else.operation(operation.id).reject(STEP, digest, reason="not what it was")
+    with pytest.raises(ApprovalRejected):
+        await operation.result()
+    await bond.abandon(service, reason="wrong inputs")
+    assert (await bond.store.state(_id(service), STEP).read()).payload is None
+    retained = (await bond.history(service))[-1].retained
+    assert any("terraform_data.thing_0" in line for line in retained), "what still stands is listed"
+    again = await bond.adopt("held", service, {STEP: stack.state}, {"made": str(stack.made)})
+    assert (await again.wait()).status is OperationStatus.SUCCEEDED
+
+
+async def test_a_refused_adoption_leaves_nothing_behind(bond, service, stack):
+    inputs = {"made": str(stack.made)}
+    with pytest.raises(InvalidInput, match="no Terraform step 'nope'"):
+        await bond.adopt("held", service, {"nope": stack.state}, inputs)
+    with pytest.raises(InvalidInput, match="not a Terraform state"):
+        await bond.adopt("held", service, {"": stack.directory.joinpath("main.tf").read_bytes()}, inputs)
+    await (await bond.request("held", service, inputs)).result()
+    with pytest.raises(AlreadyExists, match="exists already"):
+        await bond.adopt("held", service, {"": stack.state}, inputs)
+    assert await staged(bond, service) == 0
+
+
+async def test_a_pushed_state_continues_the_one_that_is_there(own_platform, bond, service, tmp_path):
+    made, file = tmp_path / "made.txt", tmp_path / "out.tfstate"
+    await (await bond.request("held", service, {"made": str(made)})).result()
+    own_platform.bond("state", "pull", service, "-f", str(file))
+    content = json.loads(file.read_text())
+
+    def push(*options: str, status: int = 0, **changes: object) -> str:
+        file.write_text(json.dumps(content | changes))
+        ran = own_platform.bond("state", "push", service, str(file), *options, status=status)
+        return ran.stdout + ran.stderr
+
+    assert "older than" in push(serial=0, status=4)
+    assert "lineage" in push(lineage="another", serial=99, status=4)
+    assert "not a Terraform state" in push(version=3, status=2)
+    gone = [item for item in content["resources"] if item["name"] != "thing_2"]
+    said = push("--reason", "thing_2 is somebody else's now", serial=content["serial"] + 1, resources=gone)
+    assert "2 objects" in said
+    assert "that very state already" in push(serial=content["serial"] + 1, resources=gone)
+    record = (await bond.history(service))[-1]
+    assert (record.kind, record.reason) == ("state", "thing_2 is somebody else's now")
+    entries = await bond.store.state(_id(service), STEP).entries()
+    assert entries[-1].kind is Kind.RELEASE
+    assert "bond state push by" in entries[-1].holder.by
+    await (await bond.update(service, {"value": "two"})).result()
+    assert made.read_text().count("made thing_2") == 2, "Terraform makes what the state no longer has"
+    assert "serial 0" in push("--force", serial=0)
+
+
+async def test_what_outlives_a_service_is_put_away_and_listed(bond, service, tmp_path):
+    token = "canary-of-the-archive"
+    inputs = {"made": str(tmp_path / "made.txt"), "token": token}
+    await (await bond.request("held", service, inputs)).result()
+    record = await (await bond.decommission(service)).wait()
+    assert record.status is OperationStatus.SUCCEEDED, record.error
+    (kept,) = record.retained
+    key = kept.rpartition("(")[2].rstrip(")")
+    assert json.loads(await bond.store.sealed.get(key))["resources"] == []
+    assert (await bond.history(service))[-1].retained == record.retained
+    left = [info.key for info in await bond.store.objects.list("secrets") if service in info.key]
+    assert left == []
+    for prefix in ("plans", "state", "archive", "adopt"):
+        for info in await bond.store.objects.list(f"{prefix}/{service}"):
+            assert token.encode() not in await bond.store.sealed.get(info.key), info.key
+    await (await bond.request("held", service, inputs | {"value": "two"})).result()
+    assert (await bond.service(service)).outputs == {"value": "two"}, "the next of the name begins with no state"
+
+
+def _id(service: str) -> ServiceId:
+    team, _, name = service.partition("/")
+    return ServiceId(team=team, name=name)
