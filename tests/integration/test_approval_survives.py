@@ -1,0 +1,138 @@
+"""Rule 3: what was approved is what is applied, after any wait and on any worker.
+
+Each operation waits at its gate; the whole platform stops; whatever its workers had on disk is removed; it starts
+again on other ports, on the same store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+from platforms import PROMISES, LocalPlatform, publish, running
+
+from bondstone.canonical import digest
+from bondstone.client import Bondstone, Operation
+from bondstone.model.service import OperationRecord, OperationStatus, ServiceId
+
+pytestmark = [pytest.mark.integration, pytest.mark.kills]
+
+STEP = "things"
+
+
+async def at_the_gate(operation: Operation, *, other_than: str = "") -> str:
+    """Wait until somebody is asked; the digest of the plan they are asked about."""
+    while True:
+        record = await operation.record()
+        waiting = [approval.digest for approval in record.approvals if approval.status == "waiting"]
+        if waiting and waiting[-1] != other_than:
+            return waiting[-1]
+        assert not record.status.ended, record.error
+        await asyncio.sleep(0.05)
+
+
+def move(platform: LocalPlatform) -> None:
+    """Stop everything, wipe what workers had on disk, and start on other ports."""
+    before = platform.settings.temporal_address
+    platform.down()
+    shutil.rmtree(platform.settings.work_dir)
+    platform.port = 0
+    platform.up()
+    assert platform.settings.temporal_address != before
+
+
+@pytest.fixture
+def local(tmp_path: Path):
+    with running(tmp_path / "data") as platform:
+        yield platform
+
+
+@pytest.fixture
+def service() -> ServiceId:
+    return ServiceId(team="payments", name=f"svc-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+async def people(local: LocalPlatform) -> None:
+    async with local.client() as bond:
+        await publish(bond, PROMISES / "held")
+
+
+async def approve(local: LocalPlatform, operation: str, plan: str) -> None:
+    async with local.client("grace") as grace:
+        await grace.operation(operation).approve(STEP, plan, roles=["dba"])
+
+
+async def ends(bond: Bondstone, operation: str) -> OperationRecord:
+    async with asyncio.timeout(90):
+        record = await bond.operation(operation).wait()
+    assert record.status is OperationStatus.SUCCEEDED, record.error
+    return record
+
+
+async def test_rule_3_the_approved_plan_is_applied_by_workers_that_never_saw_it(local, people, service, tmp_path):
+    made = tmp_path / "made.txt"
+    async with local.client() as bond:
+        inputs = {"made": str(made), "gated": True, "value": "as approved"}
+        operation = await bond.request("held", str(service), inputs)
+        approved = await at_the_gate(operation)
+    move(local)
+    assert not made.exists()
+    async with local.client() as bond:
+        await approve(local, operation.id, approved)
+        record = await ends(bond, operation.id)
+        (step,) = record.steps
+        assert step.plan.digest == approved
+        assert [gate.digest for gate in record.approvals] == [approved], "nobody was asked twice"
+        assert digest(await bond.store.sealed.get(f"{step.plan.key}/artefact")) == approved
+        plans = await bond.store.objects.list(f"plans/{service}")
+        assert {info.key.split("/")[-2] for info in plans} == {approved}, "no other plan was made"
+        assert (await bond.service(str(service))).outputs == {"value": "as approved"}
+    assert made.read_text().split().count("made") == 3
+
+
+async def test_rule_3_a_state_that_moved_meanwhile_asks_again_unless_it_is_covered(
+    local, people, service, tmp_path
+):
+    made, file = tmp_path / "made.txt", tmp_path / "x.tfstate"
+    async with local.client() as bond:
+        inputs = {"made": str(made), "gated": False, "value": "one"}
+        await (await bond.request("held", str(service), inputs)).result()
+        operation = await bond.update(str(service), {"gated": True, "value": "two"})
+        approved = await at_the_gate(operation)
+    move(local)
+    local.bond("state", "pull", str(service), "-f", str(file))
+    state = json.loads(file.read_text())
+
+    # Nothing that matters has moved: the new plan does what was approved.
+    file.write_text(json.dumps(state | {"serial": state["serial"] + 1}))
+    local.bond("state", "push", str(service), str(file))
+    async with local.client() as bond:
+        await approve(local, operation.id, approved)
+        record = await ends(bond, operation.id)
+        assert record.steps[0].plan.digest != approved
+        assert [gate.digest for gate in record.approvals] == [approved], "covered: nobody was asked twice"
+        operation = await bond.update(str(service), {"value": "three"})
+        approved = await at_the_gate(operation)
+
+    # A thing is gone from the state: to make it again was never approved.
+    local.bond("state", "pull", str(service), "-f", str(file))
+    state = json.loads(file.read_text())
+    left = [item for item in state["resources"] if item["name"] != "thing_2"]
+    file.write_text(json.dumps(state | {"serial": state["serial"] + 1, "resources": left}))
+    local.bond("state", "push", str(service), str(file))
+    async with local.client() as bond:
+        await approve(local, operation.id, approved)
+        again = await at_the_gate(bond.operation(operation.id), other_than=approved)
+        assert (await bond.service(str(service))).outputs == {"value": "two"}
+        assert made.read_text().count("made thing_2") == 1
+        await approve(local, operation.id, again)
+        record = await ends(bond, operation.id)
+        assert [gate.status for gate in record.approvals] == ["approved", "approved"]
+        assert record.steps[0].plan.digest == again
+        assert (await bond.service(str(service))).outputs == {"value": "three"}
+    assert made.read_text().count("made thing_2") == 2
