@@ -40,8 +40,11 @@ class Given(Manifest):
     """What is asked for, and of what."""
 
     service: str = Field(default="test/case", pattern=Service)
+    """Whose it is: `TEAM/NAME`."""
     inputs: dict[str, Any] = {}
+    """As in a request; secrets in plain."""
     labels: dict[str, str] = {}
+    """Of the service, for policies."""
     previous: Before | None = None
     """Provision with these inputs first; the case is then an update."""
     operation: Literal["provision", "update", "decommission"] | None = None
@@ -63,6 +66,7 @@ class ExpectedDecision(Manifest):
     """What the policies say, of all plans taken together."""
 
     outcome: Literal["allow", "approval", "deny"]
+    """The strictest of all plans."""
     messages: tuple[str, ...] = ()
     """Each is part of a message of some policy."""
 
@@ -73,12 +77,14 @@ class ExpectedOutput(Manifest):
     matches: str | None = None
     """A regular expression that all of the text fits."""
     secret: bool | None = None
+    """Whether it is kept as a secret."""
 
 
 class ExpectedRefusal(Manifest):
     """How the request is refused before anything is planned."""
 
     code: str = "INPUTS_INVALID"
+    """Code of the error."""
     fields: tuple[str, ...] = ()
     """Inputs that the refusal names."""
     message: str = ""
@@ -89,18 +95,24 @@ class Expect(Manifest):
     """What has to come of it. What is not said is not looked at, but for one thing: nothing may be denied."""
 
     steps: dict[str, ExpectedStep] = {}
+    """What becomes of each step, by id."""
     decision: ExpectedDecision | None = None
+    """What the policies say."""
     outputs: dict[str, Any] = {}
     """Value by output, or a mapping with `matches` or `secret`. Asking for outputs applies the plans."""
     refused: ExpectedRefusal | None = None
+    """The request is refused, and nothing is planned."""
 
 
 class Case(Manifest):
     """One case."""
 
     name: str = Field(min_length=1, max_length=200)
+    """What it protects, in a sentence."""
     given: Given = Given()
+    """What is asked for."""
     expect: Expect
+    """What must come of it."""
 
     @property
     def operation(self) -> str:
