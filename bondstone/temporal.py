@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
@@ -23,11 +24,14 @@ DATA_CONVERTER = pydantic_data_converter
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 
-_SEARCH_ATTRIBUTE_TYPES = {
+_VALUE_TYPES = {
     "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
     "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
 }
+
+SEARCH_ATTRIBUTE_TYPES: Final = {name: _VALUE_TYPES[kind] for name, kind in SEARCH_ATTRIBUTES.items()}
+"""Our search attributes as the server's interface has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,7 @@ async def ensure_search_attributes(client: Client) -> None:
     known = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=client.namespace)
     )
-    missing = {
-        name: _SEARCH_ATTRIBUTE_TYPES[kind]
-        for name, kind in SEARCH_ATTRIBUTES.items()
-        if name not in known.custom_attributes
-    }
+    missing = {name: kind for name, kind in SEARCH_ATTRIBUTE_TYPES.items() if name not in known.custom_attributes}
     if missing:
         try:
             await client.operator_service.add_search_attributes(

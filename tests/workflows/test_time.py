@@ -1,0 +1,150 @@
+"""What takes days, in the time-skipping server: approvals that wait and expire, retention, the look for drift."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from conftest import binary
+from fakes import Caller, FakePlatform, serving
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from bondstone import names
+from bondstone.client import calls
+from bondstone.errors import NotFound
+from bondstone.model.plan import Decision, Finding
+from bondstone.model.service import (
+    Accepted,
+    Approval,
+    CancelCall,
+    DayTwo,
+    OperationKind,
+    OperationRecord,
+    OperationStatus,
+    Phase,
+    VoteCall,
+)
+from bondstone.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTE_TYPES
+
+
+def asks(expires: timedelta = timedelta(0)) -> Decision:
+    finding = Finding(
+        level="approval", message="big", roles=("dba",), expires_seconds=int(expires.total_seconds())
+    )
+    return Decision(outcome="approval", findings=(finding,))
+
+
+@pytest.fixture
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """A server whose clock moves only when a test says so."""
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=binary("temporal-test-server"), data_converter=DATA_CONVERTER
+    ) as environment:
+        # It cannot list search attributes, which `ensure_search_attributes` would begin with.
+        await environment.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace="default", search_attributes=SEARCH_ATTRIBUTE_TYPES)
+        )
+        yield environment
+
+
+async def waiting(client: Client, accepted: Accepted) -> Approval:
+    """The gate of an operation, once it waits."""
+    while True:
+        try:
+            record = await calls.query(client, f"service/{accepted.id}", OperationRecord)
+        except NotFound:
+            record = None
+        for approval in record.approvals if record else ():
+            if approval.status == "waiting":
+                return approval
+        await asyncio.sleep(0.02)
+
+
+async def in_phase(caller: Caller, phase: Phase) -> None:
+    while (await caller.state()).phase is not phase:  # noqa: ASYNC110 - the event is in another process
+        await asyncio.sleep(0.02)
+
+
+async def events(client: Client, workflow_id: str) -> int:
+    return len((await client.get_workflow_handle(workflow_id).fetch_history()).events)
+
+
+async def test_an_approval_waits_thirty_days_and_holds_nothing(skipping):
+    platform = FakePlatform(decisions={"main": asks()})
+    async with serving(skipping.client, platform):
+        caller = Caller(skipping.client)
+        accepted = await caller.request()
+        gate = await waiting(skipping.client, accepted)
+        await in_phase(caller, Phase.AWAITING_APPROVAL)
+        before = await events(skipping.client, f"service/{accepted.id}")
+        await skipping.sleep(timedelta(days=30))
+        assert await events(skipping.client, f"service/{accepted.id}") == before, "nobody did anything meanwhile"
+        assert platform.done() == []
+        call = VoteCall(step="main", digest=gate.digest, by="grace", roles=("dba",))
+        await calls.update(skipping.client, f"service/{accepted.id}", names.UPDATE_APPROVE, call, Approval)
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.SUCCEEDED
+    assert platform.done() == ["main"]
+    (approval,) = record.approvals
+    assert approval.votes[0].at - approval.asked_at >= timedelta(days=30)
+
+
+async def test_an_approval_that_nobody_gives_in_time_is_a_rejection(skipping):
+    platform = FakePlatform(decisions={"main": asks(timedelta(days=3))})
+    async with serving(skipping.client, platform):
+        caller = Caller(skipping.client)
+        accepted = await caller.request()
+        gate = await waiting(skipping.client, accepted)
+        assert gate.expires_at == gate.asked_at + timedelta(days=3)
+        await skipping.sleep(timedelta(days=2))
+        assert (await waiting(skipping.client, accepted)).status == "waiting"
+        await skipping.sleep(timedelta(days=1, hours=1))
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.REJECTED
+    assert record.approvals[0].status == "expired"
+    assert record.error is not None
+    assert "in time" in record.error.message
+    assert platform.done() == []
+
+
+async def test_a_decommission_waits_for_its_retention_and_can_be_taken_back_till_then(skipping):
+    platform = FakePlatform(day_two=DayTwo(retain_seconds=7 * 86400))
+    async with serving(skipping.client, platform):
+        caller = Caller(skipping.client)
+        accepted = await caller.request()
+        await caller.ended(accepted.number)
+        for take_back in (True, False):
+            accepted = await caller.request(kind=OperationKind.DECOMMISSION, promise="")
+            await in_phase(caller, Phase.DECOMMISSIONING)
+            await skipping.sleep(timedelta(days=6))
+            assert platform.done("plan_destroy") == []
+            if take_back:
+                call = CancelCall(number=accepted.number, requested_by="ada", reason="still needed")
+                await caller.update(names.UPDATE_CANCEL_OPERATION, call, OperationRecord)
+                assert (await caller.ended(accepted.number)).status is OperationStatus.CANCELLED
+                assert (await caller.state()).phase is Phase.READY
+        await skipping.sleep(timedelta(days=1, hours=1))
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.SUCCEEDED
+    assert platform.done("plan_destroy") == ["main"]
+    assert platform.log[-2:] == ["put away", f"ledger op-{accepted.number}"]
+
+
+async def test_a_service_looks_for_drift_for_a_fortnight_without_growing(skipping):
+    platform = FakePlatform(day_two=DayTwo(reconcile_seconds=86400))
+    async with serving(skipping.client, platform):
+        caller = Caller(skipping.client)
+        accepted = await caller.request()
+        await caller.ended(accepted.number)
+        for _ in range(14):
+            looked = len(platform.done("drift"))
+            await skipping.sleep(timedelta(days=1, minutes=1))
+            while len(platform.done("drift")) == looked:  # noqa: ASYNC110 - the event is in another process
+                await asyncio.sleep(0.02)
+            await caller.ended(accepted.number + looked + 1)
+        assert platform.done("drift") == ["main"] * 14
+        assert await events(skipping.client, caller.id) < 50
