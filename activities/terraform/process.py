@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
 import structlog
 
 from bondstone.errors import ToolUnavailable
@@ -119,10 +120,24 @@ class Run:
             self.on_tick()
             tail.read(last=True)
         code = ended.result()
+        if code < 0:
+            await self._outlived(process.pid)
         if code != 0:
             # a `local-exec` that outlived its Terraform would go on changing the world unseen
             kill_group(process.pid)
         return Exit(code=code, interrupted=self._signals > 0, complaint=_end_of(complaint))
+
+    async def _outlived(self, leader: int) -> None:
+        """Wait for a Terraform whose shim was killed: the kernel has told it to stop, and it is saving its state.
+
+        Killed before that is written, it would forget what it made; half written, it would leave nothing to read.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENT.second_seconds
+        while loop.time() < until and await asyncio.to_thread(_in_session, leader, self.command):
+            await asyncio.sleep(TICK_SECONDS)
+            self.on_tick()
+        self.on_tick()
 
     def _maybe_stop(self, process: asyncio.subprocess.Process) -> None:
         graces = self.stop()
@@ -220,6 +235,15 @@ def kill_group(leader: int) -> None:
     """Kill what is left of a process group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def _in_session(leader: int, command: Sequence[str]) -> bool:
+    """Whether one of a session's processes runs a program of `command`: not what Terraform started itself."""
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if os.getsid(process.pid) == leader and process.cmdline()[:1] in ([program] for program in command):
+                return True
+    return False
 
 
 def _end_of(file: Path) -> str:

@@ -100,7 +100,11 @@ class LocalPlatform:
         with suppress(ProcessLookupError):
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
-        psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=10)
+        found = []
+        for pid in pids:
+            with suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(pid))
+        psutil.wait_procs(found, timeout=10)
 
     def kill_everything(self) -> None:
         """kill -9 of the supervisor and all its children, as a power cut would do it."""
