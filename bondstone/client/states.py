@@ -65,7 +65,7 @@ async def push(
     where = f"{service} step {step}"
     new = read_state_file(raw, where=where)
     holder = Holder.me(f"push-{uuid.uuid4().hex[:8]}", f"bond state push by {by}")
-    async with await store.state(service, step).claim(holder, on_wait=on_wait) as claim:
+    async with await store.state(service, step).claim(holder, on_wait=on_wait, replacing=True) as claim:
         there = claim.snapshot.payload
         changed = there != raw
         try:

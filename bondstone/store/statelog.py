@@ -10,10 +10,10 @@ from typing import Final
 
 import structlog
 
-from bondstone.errors import ObjectMissing, StoreError
+from bondstone.errors import ObjectCorrupt, ObjectMissing, StoreError
 from bondstone.model.service import ServiceId
 from bondstone.store.claim import Claim, Snapshot
-from bondstone.store.entrylog import Clock, EntryLog
+from bondstone.store.entrylog import Clock, EntryLog, Read
 from bondstone.store.fence import Entry, Kind, Lease, LeaseTerms, Observation, fences_after, judge
 from bondstone.store.holder import Holder, is_dead
 from bondstone.store.sealed import SealedObjects
@@ -70,7 +70,9 @@ class StateLog:
             holder=head.holder if head is not None and head.kind is not Kind.RELEASE else None,
         )
 
-    async def claim(self, holder: Holder, *, on_wait: Callable[[Holder], None] | None = None) -> Claim:
+    async def claim(
+        self, holder: Holder, *, on_wait: Callable[[Holder], None] | None = None, replacing: bool = False
+    ) -> Claim:
         """Become the only one who may append.
 
         Waits while another holds the state, until it is released, its lease stands still for its whole term, or
@@ -79,6 +81,8 @@ class StateLog:
         Args:
             holder: Who claims; `Holder.me(attempt, by)`.
             on_wait: Called with who is waited for, about once a second.
+            replacing: Go on although the newest state is not in the store, or not readable: another will be put
+                in its place. The claim's snapshot has none then.
 
         Raises:
             ObjectMissing: as `read`; `ObjectCorrupt` and `KeyMissing` too.
@@ -87,7 +91,7 @@ class StateLog:
         token = secrets.token_hex(8)
         seen: Observation | None = None
         while True:
-            head, state = await self._log.newest()
+            head, state = await self._newest(replacing=replacing)
             lease = (
                 await self._log.lease(head.claim) if head is not None and head.kind is not Kind.RELEASE else None
             )
@@ -154,6 +158,15 @@ class StateLog:
 
         found = await asyncio.gather(*map(one, await self._log.positions()))
         return [entry for entry in found if entry is not None]
+
+    async def _newest(self, *, replacing: bool) -> tuple[Entry | None, Read | None]:
+        try:
+            return await self._log.newest()
+        except (ObjectMissing, ObjectCorrupt):
+            if not replacing:
+                raise
+            head = await self._log.head()
+            return (head.entry if head is not None else None), None
 
     async def _took(self, entry: Entry) -> bool:
         """Write a claim; whether it is now the newest entry."""

@@ -11,11 +11,12 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.keeping import KeepingActivities
 from bondstone.client.states import push, stage
-from bondstone.errors import AlreadyExists, NotFound, Refused
+from bondstone.errors import AlreadyExists, NotFound, ObjectMissing, Refused
 from bondstone.model.service import ServiceId
 from bondstone.model.step import AdoptCall, PutAway, PutAwayCall
 from bondstone.settings import Settings
 from bondstone.store import Store
+from bondstone.store.holder import Holder
 
 SERVICE = ServiceId(team="payments", name="orders")
 OTHER = ServiceId(team="payments", name="others")
@@ -105,3 +106,17 @@ async def test_only_what_was_brought_for_the_service_can_be_adopted(store):
             await adopt(store, {"main": key})
         assert caught.value.type == Refused.code
     assert await current(store, "main") is None
+
+
+async def test_a_state_that_was_lost_can_be_replaced(store):
+    await push(store, SERVICE, "main", state("a"), by="ada")
+    log = store.state(SERVICE, "main")
+    async with await log.claim(Holder(attempt="later")) as claim:
+        await claim.release()
+    (lost,) = [entry for entry in await log.entries() if entry.carries_state]
+    await store.objects.delete(f"state/{SERVICE}/main/{lost.position:08}")
+    with pytest.raises(ObjectMissing) as caught:
+        await log.read()
+    assert "bond state push" in caught.value.hint
+    await push(store, SERVICE, "main", state("a", "b", serial=2), by="ada")
+    assert await current(store, "main") == state("a", "b", serial=2)
