@@ -23,7 +23,7 @@ import workflows
 from activities.failures import speaks_failures
 from bondstone import names
 from bondstone.client import calls
-from bondstone.errors import BondError, NotFound
+from bondstone.errors import BondError, NotFound, Unreachable
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.plan import ChangeCounts, Decision, PlanRef
 from bondstone.model.service import (
@@ -276,7 +276,7 @@ class Caller:
         while True:
             try:
                 state = await self.state()
-            except NotFound:
+            except (NotFound, Unreachable):  # not there yet, or a busy server let the query wait too long
                 state = None
             record = next((op for op in state.operations if op.number == number), None) if state else None
             if record:
