@@ -28,7 +28,8 @@ demo: $(STAMP) ## the main job: real services, by real Terraform inside real Tem
 
 test: $(STAMP) ## all checks and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -m alone
+	$(BIN)/pytest -m "not alone" -n $(WORKERS) --dist loadfile
 
 check: $(STAMP) ## lint, format, types, layers, docs, generated files
 	$(BIN)/ruff check .
