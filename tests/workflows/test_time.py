@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from conftest import binary
 from fakes import Caller, FakePlatform, serving
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
@@ -32,7 +33,6 @@ from bondstone.model.service import (
 )
 from bondstone.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTE_TYPES
 
-
 pytestmark = pytest.mark.alone
 
 
@@ -47,7 +47,8 @@ def asks(expires: timedelta = timedelta(0)) -> Decision:
 async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     """A server whose clock moves only when a test says so."""
     async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=binary("temporal-test-server"), data_converter=DATA_CONVERTER
+        test_server_existing_path=str(Path(sys.executable).with_name("temporal-test-server")),
+        data_converter=DATA_CONVERTER,
     ) as environment:
         # It cannot list search attributes, which `ensure_search_attributes` would begin with.
         await environment.client.operator_service.add_search_attributes(
