@@ -26,7 +26,7 @@ $(STAMP): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 demo: $(STAMP) ## the main job: real services, by real Terraform inside real Temporal workflows
 	$(BIN)/bond demo
 
-test: $(STAMP) ## all checks and all tests
+test: $(STAMP) ## all checks and all tests but those in simulated time
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -m "not alone" -n $(WORKERS) --dist loadfile
 
