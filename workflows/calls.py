@@ -13,7 +13,7 @@ from bondstone.model.service import StepSpec
 
 HEARTBEAT_TIMEOUT: Final = timedelta(seconds=30)
 CONTROL_TIMEOUT: Final = timedelta(seconds=30)
-"""How long a control activity is waited for when its worker has died."""
+"""How long one attempt of a short control activity may take."""
 
 STATE_TIMEOUT: Final = timedelta(minutes=5)
 """For what claims a state: a holder that died elsewhere is waited for, for as long as its lease runs."""
@@ -35,16 +35,28 @@ _T = TypeVar("_T")
 
 
 async def control(
-    name: str,
-    call: Any,
-    result: type[_T],
-    *,
-    summary: str = "",
-    retries: RetryPolicy = CONTROL_RETRIES,
-    within: timedelta = CONTROL_TIMEOUT,
-    heartbeat: timedelta | None = None,
+    name: str, call: Any, result: type[_T], *, summary: str = "", retries: RetryPolicy = CONTROL_RETRIES
 ) -> _T:
-    """Run a control activity and return its result."""
+    """Run a short control activity and return its result, on the worker that runs the workflow, within its task.
+
+    Half of what an operation does is short reads and writes of the store; as a local activity each costs one
+    event instead of three events and a workflow task (`benchmarks/throughput.py` shows the difference).
+    """
+    answer: _T = await workflow.execute_local_activity(
+        name,
+        call,
+        result_type=result,
+        start_to_close_timeout=CONTROL_TIMEOUT,
+        retry_policy=retries,
+        summary=summary or None,
+    )
+    return answer
+
+
+async def long(
+    name: str, call: Any, result: type[_T], *, within: timedelta, summary: str, heartbeat: timedelta | None = None
+) -> _T:
+    """Run a control activity that may take long, on whichever control worker has room."""
     answer: _T = await workflow.execute_activity(
         name,
         call,
@@ -52,8 +64,8 @@ async def control(
         task_queue=names.CONTROL_QUEUE,
         start_to_close_timeout=within,
         heartbeat_timeout=heartbeat,
-        retry_policy=retries,
-        summary=summary or None,
+        retry_policy=CONTROL_RETRIES,
+        summary=summary,
     )
     return answer
 

@@ -114,7 +114,7 @@ class Change(OperationWorkflow):
         self.result = self.result.model_copy(update={"outputs": found.outputs})
         if not operation.resolved.has_health:
             return None
-        report = await calls.control(
+        report = await calls.long(
             names.HEALTH_PROBE,
             HealthCall(**dict(call), service_outputs=found.outputs),
             HealthReport,

@@ -181,7 +181,7 @@ class Service:
         async with self._admission:
             _in_words(lambda: admission.check_abandon(self._state))
             self._abandoned = True
-        put_away = await calls.control(
+        put_away = await calls.long(
             names.SERVICE_PUT_AWAY,
             PutAwayCall(
                 service=self._state.service, sequence=f"abandon-{self._state.next_number}", secrets="archive"
