@@ -16,9 +16,9 @@ from activities.failures import speaks_failures
 from activities.rendering import reveal, reveal_all
 from bondstone import cel, expressions, names
 from bondstone.errors import BondError
-from bondstone.model.promise import Probe, seconds
+from bondstone.model.promise import Probe, Promise, seconds
 from bondstone.model.service import Health, StepOutputs
-from bondstone.model.step import HealthCall, HealthReport
+from bondstone.model.step import HealthCall, HealthReport, Probes
 from bondstone.promise.variables import variables_for
 from bondstone.store import Store
 
@@ -35,7 +35,7 @@ class HealthActivities:
     @activity.defn(name=names.HEALTH_PROBE)
     @speaks_failures
     async def probe(self, call: HealthCall) -> HealthReport:
-        """Try every probe of the promise until it passes or its `within` is over; all must pass."""
+        """Try every probe of the revision until it passes or its `within` is over; all must pass."""
         promise = await self._store.revisions.promise(call.revision)
         trees = (call.inputs, call.service_outputs, [out.values for out in call.outputs.values()])
         revealed = await reveal_all(self._store, call.service, trees)
@@ -48,7 +48,7 @@ class HealthActivities:
             outputs={name: StepOutputs(values=reveal(out.values, revealed)) for name, out in call.outputs.items()},
             service_outputs=reveal(call.service_outputs, revealed),
         )
-        for probe in promise.spec.health:
+        for probe in _probes(promise, call.probes):
             problem = await passes(probe, variables, beat=activity.heartbeat)
             if problem:
                 return HealthReport(health=Health.UNHEALTHY, message=f"{_said(probe)}: {problem}")
@@ -73,6 +73,11 @@ async def passes(probe: Probe, variables: cel.Variables, *, beat: Callable[[], N
         if not problem or left <= 0:
             return problem
         await _sleep(min(every, left), beat)
+
+
+def _probes(promise: Promise, which: Probes) -> tuple[Probe, ...]:
+    own = {"patch": promise.spec.patch, "upgrade": promise.spec.upgrade}.get(which)
+    return own.health if own is not None else promise.spec.health
 
 
 def _look(probe: Probe, variables: cel.Variables) -> Callable[[], Awaitable[str]]:

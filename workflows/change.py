@@ -10,13 +10,13 @@ from temporalio import workflow
 from bondstone import names
 from bondstone.errors import ErrorInfo, OperationFailed, Unhealthy
 from bondstone.model.service import Health, OperationInput, OperationStatus, Resolved, StepOutputs, StepSpec
-from bondstone.model.step import HealthCall, HealthReport, OutputsCall, ServiceOutputs
+from bondstone.model.step import HealthCall, HealthReport, OutputsCall, Probes, ServiceOutputs
 from workflows import calls
 from workflows.operation import OperationWorkflow
 from workflows.steps import Part, Steps
 
-HEALTH_TIMEOUT = timedelta(hours=1)
-"""Outer bound on the probes of one operation; each has its own `within`."""
+HEALTH_SLACK = timedelta(minutes=5)
+"""What the probes of one operation may take beyond the sum of their `within`: starting, and the last looks."""
 
 OnFailure = Literal["keep", "destroy", "hold", "rollback"]
 """Leave what was made (keep, hold), take it down (destroy), or go back to what was there before (rollback)."""
@@ -26,7 +26,12 @@ class Change(OperationWorkflow):
     """Base of the operations that change what a service is."""
 
     async def change(
-        self, *, before: tuple[str, ...] = (), after: tuple[str, ...] = (), on_failure: OnFailure
+        self,
+        *,
+        before: tuple[str, ...] = (),
+        after: tuple[str, ...] = (),
+        on_failure: OnFailure,
+        probes: Probes = "",
     ) -> ErrorInfo | None:
         """Hooks, steps, steps that are no longer there, outputs, health, hooks; the error it ends with, if any.
 
@@ -34,6 +39,7 @@ class Change(OperationWorkflow):
             before: Hook steps to run first.
             after: Hook steps to run last.
             on_failure: What to do when something does not succeed.
+            probes: Which probes of the new revision tell whether it works, where it has such.
         """
         if self.operation.record.dry_run:
             return await self._dry_run()
@@ -44,7 +50,7 @@ class Change(OperationWorkflow):
                 return error
         steps = self.steps()
         try:
-            error = await self._make_true(steps, after)
+            error = await self._make_true(steps, after, probes)
         finally:
             self._note(steps)
         if error is None:
@@ -68,12 +74,12 @@ class Change(OperationWorkflow):
         await removed.plan_destroy_all()
         return removed.first_error()
 
-    async def _make_true(self, steps: Steps, after: tuple[str, ...]) -> ErrorInfo | None:
+    async def _make_true(self, steps: Steps, after: tuple[str, ...], probes: Probes) -> ErrorInfo | None:
         await steps.apply_all()
         error = steps.first_error() or await self._remove_what_is_gone(steps)
         if error is not None:
             return error
-        error = await self._outputs_and_health(self.operation, steps)
+        error = await self._outputs_and_health(self.operation, steps, probes)
         hooks = self.hooks(after, "after", outputs=steps) if error is None else None
         if hooks is not None:
             await hooks.apply_all()
@@ -99,7 +105,9 @@ class Change(OperationWorkflow):
         await gone.destroy_all()
         return gone.first_error(), dict(gone.outputs)
 
-    async def _outputs_and_health(self, operation: OperationInput, steps: Steps) -> ErrorInfo | None:
+    async def _outputs_and_health(
+        self, operation: OperationInput, steps: Steps, probes: Probes = ""
+    ) -> ErrorInfo | None:
         record = operation.record
         call = OutputsCall(
             service=record.service,
@@ -112,14 +120,15 @@ class Change(OperationWorkflow):
         )
         found = await calls.control(names.PROMISE_OUTPUTS, call, ServiceOutputs, summary="outputs")
         self.result = self.result.model_copy(update={"outputs": found.outputs})
-        if not operation.resolved.has_health:
+        probes, within = _own_or_common(operation.resolved, probes)
+        if not within:
             return None
         report = await calls.long(
             names.HEALTH_PROBE,
-            HealthCall(**dict(call), service_outputs=found.outputs),
+            HealthCall(**dict(call), service_outputs=found.outputs, probes=probes),
             HealthReport,
             summary="health",
-            within=HEALTH_TIMEOUT,
+            within=timedelta(seconds=within) + HEALTH_SLACK,
             heartbeat=calls.HEARTBEAT_TIMEOUT,
         )
         self.result = self.result.model_copy(update={"health": report.health})
@@ -184,6 +193,13 @@ class Change(OperationWorkflow):
         )
         stands = "after" if succeeded else "between" if steps.touched else "before"
         self.result = self.result.model_copy(update={"stands": stands, "step_outputs": dict(steps.outputs)})
+
+
+def _own_or_common(resolved: Resolved, probes: Probes) -> tuple[Probes, int]:
+    """Which probes of a revision to look at, and for how many seconds at most."""
+    day_two = resolved.day_two
+    own = {"patch": day_two.patch_health_seconds, "upgrade": day_two.upgrade_health_seconds}.get(probes, 0)
+    return (probes, own) if own else ("", resolved.health_seconds)
 
 
 def _standing(resolved: Resolved, steps: Steps) -> list[StepSpec]:

@@ -19,6 +19,9 @@ class Patch(Change):
         day_two = operation.resolved.day_two
         return await self.perform(
             lambda: self.change(
-                before=day_two.patch_before, after=day_two.patch_after, on_failure=day_two.patch_on_failure
+                before=day_two.patch_before,
+                after=day_two.patch_after,
+                on_failure=day_two.patch_on_failure,
+                probes="patch",
             )
         )

@@ -19,6 +19,9 @@ class Upgrade(Change):
         day_two = operation.resolved.day_two
         return await self.perform(
             lambda: self.change(
-                before=day_two.upgrade_before, after=day_two.upgrade_after, on_failure=day_two.upgrade_on_failure
+                before=day_two.upgrade_before,
+                after=day_two.upgrade_after,
+                on_failure=day_two.upgrade_on_failure,
+                probes="upgrade",
             )
         )

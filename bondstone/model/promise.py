@@ -193,7 +193,7 @@ class PatchSpec(Manifest):
     after: tuple[Name, ...] = ()
     """Steps to run last, when all else succeeded; they run at no other time."""
     health: tuple[Probe, ...] = ()
-    """Checked at publish and not probed yet: every operation looks at `spec.health`."""
+    """What this operation looks at in place of `spec.health`; going back looks at the old `spec.health`."""
     on_failure: Literal["rollback", "hold"] = "rollback"
     """Go back to the revision and inputs from before, or leave everything for a person."""
 

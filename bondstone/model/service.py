@@ -139,9 +139,12 @@ class DayTwo(Wire):
     """Steps that run only when they are named below; a provision leaves them alone."""
     patch_before: tuple[str, ...] = ()
     patch_after: tuple[str, ...] = ()
+    patch_health_seconds: int = 0
+    """Longest time that its own probes take together; 0 when it has none, and those of the service count."""
     patch_on_failure: Literal["rollback", "hold"] = "rollback"
     upgrade_before: tuple[str, ...] = ()
     upgrade_after: tuple[str, ...] = ()
+    upgrade_health_seconds: int = 0
     upgrade_on_failure: Literal["rollback", "hold"] = "rollback"
     upgrade_approval: bool = True
     """A change of the major version asks people first."""
@@ -223,7 +226,8 @@ class Resolved(Wire):
     """With defaults filled in and secrets by reference."""
     steps: tuple[StepSpec, ...] = ()
     """In an order in which every step comes after those it needs."""
-    has_health: bool = False
+    health_seconds: int = 0
+    """Longest time that the probes of `spec.health` take together; 0 when there are none."""
     day_two: DayTwo = DayTwo()
     warnings: tuple[str, ...] = ()
 

@@ -111,8 +111,15 @@ class ServiceOutputs(Wire):
     outputs: dict[str, Any] = {}
 
 
+Probes = Literal["", "patch", "upgrade"]
+"""Which probes of a revision: those of the service, or those that its patch or its upgrade has instead."""
+
+
 class HealthCall(OutputsCall):
     """Input of `health.probe`."""
+
+    probes: Probes = ""
+    """Those of `spec.health`, of `spec.patch.health` or of `spec.upgrade.health`, of the revision named here."""
 
     service_outputs: dict[str, Any] = {}
 

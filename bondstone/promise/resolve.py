@@ -7,7 +7,7 @@ from typing import Any
 
 from bondstone.errors import BondError, InvalidInput, Refused
 from bondstone.expressions import Expr, Variables, evaluate, parts, references_in, render
-from bondstone.model.promise import DecommissionSpec, PatchSpec, Promise, Step, UpgradeSpec, seconds
+from bondstone.model.promise import DecommissionSpec, PatchSpec, Probe, Promise, Step, UpgradeSpec, seconds
 from bondstone.model.secret import SecretRef, as_ref
 from bondstone.model.service import DayTwo, OperationKind, ResolveCall, Resolved, RevisionRef, ServiceId, StepSpec
 from bondstone.names import check_name
@@ -56,7 +56,7 @@ def resolved(promise: Promise, ref: RevisionRef, service: ServiceId, inputs: Map
         revision=ref,
         inputs=dict(inputs),
         steps=tuple(spec for spec in steps if spec.id not in hooks),
-        has_health=bool(promise.spec.health),
+        health_seconds=_longest(promise.spec.health),
         day_two=_day_two(promise, [spec for spec in steps if spec.id in hooks]),
     )
 
@@ -190,9 +190,11 @@ def _day_two(promise: Promise, hooks: Sequence[StepSpec]) -> DayTwo:
         hooks=tuple(hooks),
         patch_before=patch.before,
         patch_after=patch.after,
+        patch_health_seconds=_longest(patch.health),
         patch_on_failure=patch.on_failure,
         upgrade_before=upgrade.before,
         upgrade_after=upgrade.after,
+        upgrade_health_seconds=_longest(upgrade.health),
         upgrade_on_failure=upgrade.on_failure,
         upgrade_approval=upgrade.approval,
         retain_seconds=seconds(last.retain) if last.retain else 0,
@@ -202,6 +204,11 @@ def _day_two(promise: Promise, hooks: Sequence[StepSpec]) -> DayTwo:
         reconcile_seconds=seconds(spec.reconcile.every) if spec.reconcile else 0,
         reconcile_repair=spec.reconcile.repair if spec.reconcile else False,
     )
+
+
+def _longest(probes: Iterable[Probe]) -> int:
+    """Seconds that probes take at most, one after the other."""
+    return sum(seconds(probe.within) for probe in probes)
 
 
 def _paths(inputs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

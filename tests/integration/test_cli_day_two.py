@@ -61,8 +61,9 @@ def revisions(base: Path) -> dict[str, dict[str, Any]]:
         return found
 
     patch, yanked, minor, major = map(manifest, ("1.0.1", "1.0.2", "1.1.0", "2.0.0"))
-    for found in (patch, yanked, minor):
+    for found in (yanked, minor):
         found["spec"]["health"][0]["expression"] = "!inputs.frail"
+    patch["spec"]["patch"] = {"health": [{"expression": "!inputs.frail", "within": "1s"}]}
     text = "${steps.thing.outputs.text} and more"
     minor["spec"]["steps"].append(
         {

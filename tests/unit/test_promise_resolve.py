@@ -31,8 +31,15 @@ def test_a_provision_is_resolved_with_defaults_conditions_and_pools() -> None:
         ("dashboard", "helm", ("database",), "eu", True),
     ]
     assert [step.timeout_seconds for step in found.steps] == [1800, 3600]
-    assert found.has_health
+    assert found.health_seconds == 120
     assert not _provision(promise(), {"size": "large"}).steps[1].skip
+
+
+def test_how_long_probes_may_take_is_known_from_the_start() -> None:
+    own = "  patch: {health: [{tcp: 'a:1', within: 1m}, {tcp: 'a:2', within: 30s}]}\n  health:\n"
+    found = _provision(promise(("  health:\n", own)), {})
+    assert found.health_seconds == 120
+    assert (found.day_two.patch_health_seconds, found.day_two.upgrade_health_seconds) == (90, 0)
 
 
 def test_secrets_stay_references() -> None:

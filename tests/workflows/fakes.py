@@ -75,7 +75,7 @@ class FakePlatform:
     """
 
     steps: Sequence[StepSpec] = (StepSpec(id="main", executor="fake"),)
-    has_health: bool = False
+    health_seconds: int = 0
     health: list[HealthReport] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
     scripts: dict[str, list[Script]] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class FakePlatform:
                     revision=RevisionRef(promise=call.request.promise, version=version, digest="d" * 64),
                     inputs=call.request.inputs,
                     steps=tuple(self.steps),
-                    has_health=self.has_health,
+                    health_seconds=self.health_seconds,
                     day_two=self.day_two,
                 ),
                 last_number=self.last_number if call.first else 0,

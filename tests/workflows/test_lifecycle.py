@@ -37,7 +37,7 @@ from bondstone.model.service import (
     StepStatus,
     VoteCall,
 )
-from bondstone.model.step import ApplyCall, Drift, HealthReport
+from bondstone.model.step import ApplyCall, Drift, HealthCall, HealthReport
 
 ASK = Decision(
     outcome="approval",
@@ -136,7 +136,7 @@ async def test_what_an_operation_does_not_take_is_refused_in_words(temporal: Cli
 
 
 async def test_a_patch_that_fails_health_is_back_on_the_old_revision_and_says_both(temporal: Client) -> None:
-    platform = FakePlatform(has_health=True)
+    platform = FakePlatform(health_seconds=120)
     async with serving(temporal, platform):
         caller = Caller(temporal)
         await ready(caller, version="1.0.0")
@@ -156,6 +156,44 @@ async def test_a_patch_that_fails_health_is_back_on_the_old_revision_and_says_bo
         call.revision.version for call in platform.calls if hasattr(call, "plan") and hasattr(call, "before")
     ]
     assert versions[-2:] == ["1.0.1", "1.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "own"),
+    [(OperationKind.PATCH, "1.0.1", "patch"), (OperationKind.UPGRADE, "1.1.0", "upgrade")],
+)
+async def test_probes_of_its_own_decide_about_a_change_and_those_of_the_service_about_going_back(
+    temporal: Client, kind: OperationKind, version: str, own: str
+) -> None:
+    platform = FakePlatform(
+        health_seconds=60,
+        day_two=DayTwo(patch_health_seconds=30, upgrade_health_seconds=30, upgrade_approval=False),
+    )
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        platform.calls.clear()
+        platform.health = [HealthReport(health=Health.UNHEALTHY, message="health: 503")]
+        accepted = await ask(caller, kind, version=version)
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.ROLLED_BACK
+    probed = [(call.probes, call.revision.version) for call in platform.calls if isinstance(call, HealthCall)]
+    assert probed == [(own, version), ("", "1.0.0")]
+
+
+async def test_probes_of_its_own_count_for_a_promise_that_has_no_others(temporal: Client) -> None:
+    platform = FakePlatform(day_two=DayTwo(patch_health_seconds=30, patch_on_failure="hold"))
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        platform.health = [HealthReport(health=Health.UNHEALTHY, message="health: 503")]
+        accepted = await ask(caller, OperationKind.PATCH, version="1.0.1")
+        record = await caller.ended(accepted.number)
+        state = await caller.state()
+    assert (record.status, record.error and record.error.code) == (OperationStatus.FAILED, Unhealthy.code)
+    assert (state.phase, state.health) == (Phase.DEGRADED, Health.UNHEALTHY)
+    assert state.resolved is not None
+    assert state.resolved.revision.version == "1.0.1", "held where it is"
 
 
 async def test_a_promise_may_say_hold_instead_of_rolling_back(temporal: Client) -> None:
@@ -478,7 +516,7 @@ async def test_an_operation_behind_one_that_fails_does_not_rest_on_what_did_not_
 
 async def test_a_retention_hold_can_be_taken_back(temporal: Client) -> None:
     platform = FakePlatform(
-        has_health=True, day_two=DayTwo(retain_seconds=3600, hooks=(spec("backup"),), final=("backup",))
+        health_seconds=120, day_two=DayTwo(retain_seconds=3600, hooks=(spec("backup"),), final=("backup",))
     )
     async with serving(temporal, platform):
         caller = Caller(temporal)

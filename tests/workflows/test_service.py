@@ -345,7 +345,7 @@ async def test_a_failed_provision_that_was_asked_to_clean_up_takes_everything_do
 
 async def test_an_unhealthy_service_is_not_ready(temporal: Client) -> None:
     platform = FakePlatform(
-        has_health=True, health=[HealthReport(health=Health.UNHEALTHY, message="http: 503 from the endpoint")]
+        health_seconds=120, health=[HealthReport(health=Health.UNHEALTHY, message="http: 503 from the endpoint")]
     )
     async with serving(temporal, platform):
         caller = Caller(temporal)
