@@ -15,8 +15,7 @@ from bondstone.cli.session import Reason, ServiceArgument, with_platform
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
-    from bondstone.client.documents import StateEntryDocument
-    from bondstone.client.states import Pushed
+    from bondstone.client.documents import Pushed, StateEntryDocument
     from bondstone.model.service import ServiceId
     from bondstone.store.holder import Holder
 

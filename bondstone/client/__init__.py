@@ -7,7 +7,8 @@ await operation.result()
 
 from __future__ import annotations
 
-from bondstone.client.bondstone import Bondstone, service_id
+from bondstone.client.bondstone import Bondstone
+from bondstone.client.ids import service_id
 from bondstone.client.listing import OperationRow, ServiceRow
 from bondstone.client.operation import Operation
 

@@ -6,17 +6,17 @@ import getpass
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal, TypedDict, Unpack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack
 
 from temporalio.client import Client, RPCError, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 
 from bondstone import names
 from bondstone.client import calls, listing
+from bondstone.client.ids import service_id, workflow_of
 from bondstone.client.operation import Operation
-from bondstone.client.states import Pushed, by_step, push, stage, tell, unstage
 from bondstone.errors import BondError, InvalidInput, NotFound, Unreachable
-from bondstone.model.ledger import LedgerRecord
 from bondstone.model.secret import refs_in, replace_refs
 from bondstone.model.service import (
     AbandonCall,
@@ -33,13 +33,15 @@ from bondstone.model.service import (
     ServiceId,
     ServiceState,
 )
-from bondstone.promise import versions
-from bondstone.promise.inputs import complete_inputs, split_secrets
 from bondstone.settings import Settings
 from bondstone.store import Store
-from bondstone.store.holder import Holder
-from bondstone.store.revisions import RevisionInfo
 from bondstone.temporal import Poller, connect, pollers
+
+if TYPE_CHECKING:
+    from bondstone.client.documents import Pushed
+    from bondstone.client.preparing import Preparation
+    from bondstone.model.ledger import LedgerRecord
+    from bondstone.store.holder import Holder
 
 START_TRIES: Final = 3
 """A service may end between being found and being asked (its request was refused): then it is started anew."""
@@ -129,7 +131,7 @@ class Bondstone:
             AlreadyExists: the name is taken.
             NotFound: no such promise or version.
         """
-        request = await self._first_request(
+        request = await self._preparation.first_request(
             promise,
             service,
             inputs,
@@ -175,10 +177,12 @@ class Bondstone:
             InvalidInput: a file is no state, or belongs to no step.
             AlreadyExists: the name is taken.
         """
+        from bondstone.client.states import by_step, stage, unstage  # noqa: PLC0415 - only this verb and the next
+
         target = service_id(service)
-        found = await self._revision(promise, version)
-        chosen = by_step(await self.store.revisions.promise(found.ref), states)
-        request = await self._first_request(
+        found = await self._preparation.revision(promise, version)
+        chosen = by_step(await self._preparation.manifest(found.ref), states)
+        request = await self._preparation.first_request(
             promise,
             service,
             inputs,
@@ -229,6 +233,8 @@ class Bondstone:
             InvalidInput: it is no Terraform state.
             Refused: it does not continue the one that is there.
         """
+        from bondstone.client.states import push, tell  # noqa: PLC0415 - only this verb and the last
+
         target = service_id(service)
         await self.service(service)
         pushed = await push(
@@ -245,7 +251,7 @@ class Bondstone:
             InputsInvalid: with each field named; nothing was started.
         """
         there = await self._stands_on(service)
-        given = await self._without_secrets(service, inputs, there) if there else dict(inputs)
+        given = await self._preparation.without_secrets(service, inputs, there) if there else dict(inputs)
         return await self._ask(service, OperationKind.UPDATE, inputs=given, **how)
 
     async def patch(self, service: str, *, to: str = "", **how: Unpack[How]) -> Operation:
@@ -263,17 +269,9 @@ class Bondstone:
         given = dict(inputs or {})
         if given and (there := await self._stands_on(service)):
             # Only the revision it leads to knows which of them are secrets, which must not be sent in plain.
-            listed = await self.store.revisions.list(there.promise)
-            active = [info.ref.version for info in listed if info.status == "active"]
-            to = versions.target(
-                OperationKind.UPGRADE,
-                promise=there.promise,
-                current=there.version,
-                wanted=to,
-                available=active,
-            )
-            found = await self.store.revisions.get(there.promise, to)
-            given = await self._without_secrets(service, given, found.ref)
+            found = await self._preparation.upgrade_target(there, to)
+            to = found.ref.version
+            given = await self._preparation.without_secrets(service, given, found.ref)
         return await self._ask(service, OperationKind.UPGRADE, version=to, inputs=given, **how)
 
     async def rollback(self, service: str, **how: Unpack[How]) -> Operation:
@@ -295,19 +293,19 @@ class Bondstone:
     async def pause(self, service: str, *, reason: str = "") -> None:
         """Let the service start nothing by itself; what people ask for still runs."""
         call = PauseCall(requested_by=self.by, reason=reason)
-        await calls.update(self.temporal, _workflow_id(service), names.UPDATE_PAUSE, call, type(None))
+        await calls.update(self.temporal, workflow_of(service), names.UPDATE_PAUSE, call, type(None))
 
     async def resume(self, service: str, *, reason: str = "") -> None:
         """Let the service work by itself again."""
         call = PauseCall(requested_by=self.by, reason=reason)
-        await calls.update(self.temporal, _workflow_id(service), names.UPDATE_RESUME, call, type(None))
+        await calls.update(self.temporal, workflow_of(service), names.UPDATE_RESUME, call, type(None))
 
     async def abandon(self, service: str, *, reason: str) -> None:
         """Forget the service and destroy nothing; the ledger keeps what stood."""
         if not reason:
             raise InvalidInput("abandoning a service needs a reason", where=service)
         call = AbandonCall(requested_by=self.by, reason=reason)
-        await calls.update(self.temporal, _workflow_id(service), names.UPDATE_ABANDON, call, type(None))
+        await calls.update(self.temporal, workflow_of(service), names.UPDATE_ABANDON, call, type(None))
 
     async def cancel(self, operation: str, *, reason: str = "") -> OperationRecord:
         """Cancel an operation that waits or runs; returns its record as it was."""
@@ -322,7 +320,7 @@ class Bondstone:
         """Set and remove labels; returns all that the service has then."""
         call = LabelsCall(set=dict(labels), remove=tuple(remove), requested_by=self.by)
         return await calls.update(
-            self.temporal, _workflow_id(service), names.UPDATE_SET_LABELS, call, dict[str, str]
+            self.temporal, workflow_of(service), names.UPDATE_SET_LABELS, call, dict[str, str]
         )
 
     async def services(
@@ -345,7 +343,7 @@ class Bondstone:
         Raises:
             NotFound: there is no such service (any more); `history` may still know it.
         """
-        state = await calls.query(self.temporal, _workflow_id(service), ServiceState)
+        state = await calls.query(self.temporal, workflow_of(service), ServiceState)
         if state.current is None and not state.operations:
             raise NotFound(f"there is no service {service}", hint="its only request was refused")
         return state
@@ -390,60 +388,17 @@ class Bondstone:
 
     # How -------------------------------------------------------------------------------------------------------
 
-    async def _revision(self, promise: str, version: str) -> RevisionInfo:
-        revisions = self.store.revisions
-        return await (revisions.get(promise, version) if version else revisions.newest(promise))
+    @cached_property
+    def _preparation(self) -> Preparation:
+        from bondstone.client.preparing import Preparation  # noqa: PLC0415 - most verbs need no promise
 
-    async def _first_request(
-        self,
-        promise: str,
-        service: str,
-        inputs: Mapping[str, Any] | None,
-        *,
-        version: str,
-        request_id: str | None,
-        **fields: Any,
-    ) -> Request:
-        """The request of a new service, its inputs checked and its secrets stored."""
-        target = service_id(service)
-        found = await self._revision(promise, version)
-        manifest = await self.store.revisions.promise(found.ref)
-        given = dict(inputs or {})
-        complete_inputs(manifest, given)
-        public, secret = split_secrets(manifest, given)
-        return Request(
-            request_id=request_id or f"req-{uuid.uuid4()}",
-            kind=OperationKind.PROVISION,
-            promise=promise,
-            version=found.ref.version,
-            inputs=await self._with_references(target, public, secret),
-            requested_by=self.by,
-            **fields,
-        )
+        return Preparation(self.store, self.by)
 
     async def _stands_on(self, service: str) -> RevisionRef | None:
         """The revision that a service stands on once all that it has accepted has succeeded."""
         state = await self.service(service)
         last = state.queue[-1].resolved if state.queue else state.resolved
         return last.revision if last else None
-
-    async def _without_secrets(
-        self, service: str, inputs: Mapping[str, Any], revision: RevisionRef
-    ) -> dict[str, Any]:
-        """Inputs as they may be sent: what is a secret for this revision stored, and a reference in its place."""
-        manifest = await self.store.revisions.promise(revision)
-        public, secret = split_secrets(manifest, inputs)
-        return await self._with_references(service_id(service), public, secret)
-
-    async def _with_references(
-        self, service: ServiceId, public: dict[str, Any], secret: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Inputs with every secret value stored and replaced by a reference."""
-        inputs = dict(public)
-        for path, value in secret.items():
-            ref = await self.store.secrets.put(service, f"inputs/{path}", value)
-            _place(inputs, path.split("."), ref.as_json())
-        return inputs
 
     async def _ask(
         self,
@@ -458,7 +413,7 @@ class Bondstone:
         )
         try:
             accepted = await calls.update(
-                self.temporal, _workflow_id(service), names.UPDATE_REQUEST_OPERATION, request, Accepted
+                self.temporal, workflow_of(service), names.UPDATE_REQUEST_OPERATION, request, Accepted
             )
         except NotFound as error:
             raise await self._gone(service, error) from error
@@ -509,24 +464,3 @@ class Bondstone:
         operation = self.operation(accepted.id)
         operation.warnings = accepted.warnings
         return operation
-
-
-def service_id(service: str) -> ServiceId:
-    """The identity that `TEAM/NAME` names.
-
-    Raises:
-        InvalidInput: when it is not that.
-    """
-    team, name = names.parse_service(service)
-    return ServiceId(team=team, name=name)
-
-
-def _workflow_id(service: str) -> str:
-    found = service_id(service)
-    return names.service_workflow_id(found.team, found.name)
-
-
-def _place(tree: dict[str, Any], path: list[str], value: Any) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = value

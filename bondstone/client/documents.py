@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from bondstone.client.listing import OperationRow, ServiceRow
-from bondstone.client.states import Pushed
 from bondstone.client.step_documents import ApprovalDocument, Document, PlanDocument, StepDocument, approvals
 from bondstone.errors import ErrorInfo
 from bondstone.model.ledger import LedgerRecord
@@ -30,7 +29,9 @@ from bondstone.model.service import (
 )
 from bondstone.names import service_workflow_id
 from bondstone.settings import Settings
-from bondstone.store.fence import Entry
+
+if TYPE_CHECKING:
+    from bondstone.store.fence import Entry
 
 MASK: Final = "(secret)"
 """What stands in every document where a secret is."""
@@ -268,6 +269,24 @@ class StateEntryDocument(Document):
         """From an entry of the log."""
         holder = HolderDocument(**entry.holder.model_dump(include={"attempt", "host", "pid", "by"}))
         return cls(position=entry.position, kind=entry.kind, at=entry.at, size=entry.size, holder=holder)
+
+
+class Pushed(BaseModel):
+    """What `bond state push` did."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    service: str
+    """TEAM/NAME"""
+    step: str
+    changed: bool
+    """False when that very state was there already"""
+    position: int
+    """Where the state stands in the step's log"""
+    lineage: str
+    serial: int
+    objects: int
+    """How many managed objects the state holds"""
 
 
 def masked(tree: Any) -> Any:

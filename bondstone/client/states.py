@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
-from pydantic import BaseModel, ConfigDict
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from bondstone import names
+from bondstone.client.documents import Pushed
 from bondstone.errors import InvalidInput
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.promise import Promise
@@ -24,24 +24,6 @@ from bondstone.store.holder import Holder
 EXECUTOR: Final = "terraform"
 
 _log = structlog.get_logger()
-
-
-class Pushed(BaseModel):
-    """What `bond state push` did."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    service: str
-    """TEAM/NAME"""
-    step: str
-    changed: bool
-    """False when that very state was there already"""
-    position: int
-    """Where the state stands in the step's log"""
-    lineage: str
-    serial: int
-    objects: int
-    """How many managed objects the state holds"""
 
 
 async def push(

@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bondstone.errors import KeyMissing, ObjectCorrupt, SettingsInvalid
@@ -83,6 +81,8 @@ class KeyRing:
 
     def seal(self, data: bytes, *, key: str) -> bytes:
         """Encrypt the content of the object `key`."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - see `unseal`
+
         key_id = self.active.encode()
         head = _MAGIC + bytes([len(key_id)]) + key_id
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -95,6 +95,10 @@ class KeyRing:
             ObjectCorrupt: when it is not an envelope, was changed, or was sealed for another object.
             KeyMissing: when the ring lacks the key that sealed it.
         """
+        # Every command loads the ring, and few open or seal anything: they shall not wait for OpenSSL to load.
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
         if not sealed.startswith(_MAGIC):
             raise ObjectCorrupt(
                 "the object is not encrypted as Bondstone writes it",

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bondstone.errors import KeyMissing
 from bondstone.model.service import ServiceId
 from bondstone.settings import Settings
 from bondstone.store.crypto import KeyRing
-from bondstone.store.ledger import Ledger
-from bondstone.store.logs import Logs
 from bondstone.store.objects import Objects
-from bondstone.store.plans import Plans
-from bondstone.store.policies import PolicySets
-from bondstone.store.revisions import Revisions
 from bondstone.store.sealed import SealedObjects
-from bondstone.store.secrets import Secrets
-from bondstone.store.statelog import StateLog
+
+if TYPE_CHECKING:
+    from bondstone.store.ledger import Ledger
+    from bondstone.store.logs import Logs
+    from bondstone.store.plans import Plans
+    from bondstone.store.policies import PolicySets
+    from bondstone.store.revisions import Revisions
+    from bondstone.store.secrets import Secrets
+    from bondstone.store.statelog import StateLog
 
 _KEY_IDS: Final = "key-ids"
 """Below it an empty object for each key that ever was active: their names only."""
@@ -26,6 +29,8 @@ _KEY_IDS: Final = "key-ids"
 
 class Store:
     """Everything that is kept, under one object-store URL and one key ring.
+
+    A command uses one or two of the stores, so each is imported when it is first asked for.
 
     Args:
         objects: The object store.
@@ -35,12 +40,6 @@ class Store:
     def __init__(self, objects: Objects, keys: KeyRing) -> None:
         self.objects = objects
         self.sealed = SealedObjects(objects, keys)
-        self.secrets = Secrets(self.sealed)
-        self.plans = Plans(self.sealed)
-        self.ledger = Ledger(objects)
-        self.logs = Logs(self.sealed)
-        self.revisions = Revisions(objects)
-        self.policies = PolicySets(objects)
 
     @classmethod
     async def open(cls, settings: Settings, *, create_keys: bool = False) -> Store:
@@ -62,8 +61,52 @@ class Store:
             await objects.put_if_absent(f"{_KEY_IDS}/{ring.active}", b"")
         return cls(objects, ring)
 
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Secret inputs and outputs."""
+        from bondstone.store.secrets import Secrets  # noqa: PLC0415 - see the class
+
+        return Secrets(self.sealed)
+
+    @cached_property
+    def plans(self) -> Plans:
+        """Plans, and what they would change."""
+        from bondstone.store.plans import Plans  # noqa: PLC0415 - see the class
+
+        return Plans(self.sealed)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What happened to each service."""
+        from bondstone.store.ledger import Ledger  # noqa: PLC0415 - see the class
+
+        return Ledger(self.objects)
+
+    @cached_property
+    def logs(self) -> Logs:
+        """What the tools said."""
+        from bondstone.store.logs import Logs  # noqa: PLC0415 - see the class
+
+        return Logs(self.sealed)
+
+    @cached_property
+    def revisions(self) -> Revisions:
+        """Published promises."""
+        from bondstone.store.revisions import Revisions  # noqa: PLC0415 - see the class
+
+        return Revisions(self.objects)
+
+    @cached_property
+    def policies(self) -> PolicySets:
+        """The organisation's rules."""
+        from bondstone.store.policies import PolicySets  # noqa: PLC0415 - see the class
+
+        return PolicySets(self.objects)
+
     def state(self, service: ServiceId, step: str) -> StateLog:
         """The state log of a step."""
+        from bondstone.store.statelog import StateLog  # noqa: PLC0415 - see the class
+
         return StateLog(self.sealed, service, step)
 
     async def stateful_steps(self, service: ServiceId) -> list[str]:
