@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install demo test test-time check format lock clean
+.PHONY: help install demo test test-time check bench format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,12 @@ check: $(STAMP) ## lint, format, types, layers, docs, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.check_docs
 	$(BIN)/python -m tools.generate --check
+
+bench: $(STAMP) ## every figure of benchmarks/README.md, one after another; takes some minutes
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.request
+	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.fleet
 
 format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .

@@ -20,15 +20,12 @@ from typing import Any, Literal, Self, TextIO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bondstone.errors import PlatformBusy, StoreUnavailable
-from bondstone.processes import birth, is_alive
+from bondstone.processes import READY_FD, birth, is_alive
 from bondstone.settings import PLATFORM_FILE
 
 LOCK_FILE = "platform.lock"
 LOG_DIR = "log"
 SUPERVISOR = "supervisor"
-READY_FD = "BOND_READY_FD"
-"""Environment variable: the descriptor on which a started process tells who started it, one JSON object a line,
-`{"ready": true}` or `{"error": {...}}`, and perhaps `{"versions": {...}}` later."""
 CREATE_KEYS = "BOND_CREATE_KEYS"
 """Environment variable: the started worker belongs to a new platform and makes its key ring if need be."""
 

@@ -1,10 +1,13 @@
-"""Telling one process from a later one with the same number."""
+"""Processes of ours: where they say that they are ready, and telling one from a later one with its number."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-import psutil
+READY_FD: Final = "BOND_READY_FD"
+"""Environment variable: the descriptor on which a started process tells who started it, one JSON object a line,
+`{"ready": true}` or `{"error": {...}}`, and perhaps `{"versions": {...}}` later."""
 
 
 def birth(pid: int) -> str | None:
@@ -17,6 +20,8 @@ def birth(pid: int) -> str | None:
     if stat:
         state, *fields = stat.rpartition(")")[2].split()
         return None if state in {"Z", "X"} else f"{_read('/proc/sys/kernel/random/boot_id').strip()}/{fields[18]}"
+    import psutil  # noqa: PLC0415 - only where there is no /proc
+
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())

@@ -20,8 +20,8 @@ from typing import Any, Final, Literal
 import structlog
 
 from bondstone.errors import OperationFailed
-from bondstone.platform import READY_FD, Process
-from bondstone.processes import birth
+from bondstone.platform import Process
+from bondstone.processes import READY_FD, birth
 
 LOG_BYTES: Final = 10 * 2**20
 """A log file above this is moved aside; one older file is kept."""

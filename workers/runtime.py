@@ -25,12 +25,11 @@ from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, Tele
 from temporalio.worker import Worker
 
 from bondstone import logs
-from bondstone.cli.output import OutputFormat, print_error
 from bondstone.errors import BondError, Unreachable
 from bondstone.platform import CREATE_KEYS, ready_pipe
 from bondstone.settings import Settings
 from bondstone.store import Store
-from bondstone.temporal import connect, ensure_search_attributes, pollers
+from bondstone.temporal import connect, ensure_search_attributes, pollers, reason
 
 ATTEMPT_SECONDS: Final = 10
 """How long one attempt to connect may take: a server may accept and then say nothing."""
@@ -80,6 +79,8 @@ def main(name: str, build: Build) -> int:
         Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=core)))
         return asyncio.run(_serve(name, settings, build))
     except BondError as error:
+        from bondstone.cli.output import OutputFormat, print_error  # noqa: PLC0415 - only failures; loads the CLI's
+
         print_error(error.info(), OutputFormat.TABLE)
         return error.exit_code
 
@@ -113,7 +114,7 @@ async def connect_when_up(settings: Settings) -> Client:
                 raise (
                     error
                     if isinstance(error, BondError)
-                    else Unreachable("Temporal answers, but does not serve", where=str(error)[:200])
+                    else Unreachable("Temporal answers, but does not serve", where=reason(str(error)))
                 ) from error
             await asyncio.sleep(pause)
             pause = min(pause * 1.3, 1.0)

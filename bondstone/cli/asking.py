@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bondstone.client import Bondstone, Operation
+    from bondstone.client.documents import OperationDocument
     from bondstone.client.step_documents import PlanDocument
     from bondstone.model.service import OperationRecord
 
@@ -52,12 +53,13 @@ def accepted(
 ) -> None:
     """Ask, say what was accepted, and with `wait` watch it and leave with its exit code; a dry run is watched."""
     from bondstone.cli import showing, waiting  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents import OperationDocument  # noqa: PLC0415
 
     watched = wait or dry_run
 
     async def work(bond: Bondstone) -> tuple[OperationRecord, OperationDocument]:
         operation = await ask(bond)
+        from bondstone.client.documents import OperationDocument  # noqa: PLC0415 - loads while the platform works
+
         for warning in operation.warnings:
             note(f"warning: {warning}")
         record = await (waiting.wait_for(bond, operation, output) if watched else operation.record())

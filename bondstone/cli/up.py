@@ -26,6 +26,7 @@ from bondstone.cli.output import (
     say,
     table,
 )
+from bondstone.processes import READY_FD
 
 if TYPE_CHECKING:
     from bondstone.platform import Platform
@@ -158,9 +159,6 @@ def print_summary(platform: Platform, data: Path, *, detached: bool = False) -> 
 
 def _start_detached(command: list[str]) -> None:
     """Start the supervisor in a session of its own and wait until it says that all is healthy, or why not."""
-    from bondstone.errors import ErrorInfo, OperationFailed, from_info  # noqa: PLC0415 - see bondstone.cli.app
-    from bondstone.platform import READY_FD  # noqa: PLC0415
-
     reader, writer = os.pipe()
     process = subprocess.Popen(  # noqa: S603 - our own module
         command,
@@ -172,6 +170,9 @@ def _start_detached(command: list[str]) -> None:
         start_new_session=True,
     )
     os.close(writer)
+    # While the supervisor starts, not before it.
+    from bondstone.errors import ErrorInfo, OperationFailed, from_info  # noqa: PLC0415 - see bondstone.cli.app
+
     with os.fdopen(reader, encoding="utf-8") as pipe:
         line = pipe.readline()
     told: dict[str, Any] = json.loads(line) if line else {}

@@ -6,8 +6,6 @@ import os
 import socket
 from pathlib import Path
 
-import psutil
-
 from bondstone.model.base import Wire
 
 
@@ -80,6 +78,8 @@ def _started(pid: int) -> float | None:
     if stat:
         fields = stat.rpartition(")")[2].split()
         return None if fields[0] in {"Z", "X"} else float(fields[19])
+    import psutil  # noqa: PLC0415 - only where there is no /proc
+
     try:
         return float(psutil.Process(pid).create_time())
     except psutil.Error:

@@ -1,0 +1,67 @@
+"""What starts fast stays fast: a start imports no heavy module that it does not need. No clock is read here."""
+
+import subprocess
+import sys
+
+import pytest
+
+LATER = (
+    "bondstone.client.documents",
+    "bondstone.client.preparing",
+    "bondstone.client.states",
+    "bondstone.executor",
+    "bondstone.policy",
+    "bondstone.promise",
+    "bondstone.store.statelog",
+    "cel_expr_python",
+    "cryptography",
+    "jsonschema_rs",
+    "kubernetes",
+    "opentelemetry",
+    "psutil",
+    "regopy",
+    "rich",
+    "ruamel.yaml",
+    "structlog",
+    "temporalio.testing",
+    "temporalio.worker",
+)
+"""What the client does not load before a verb asks for it."""
+
+OF_A_REQUEST = ("bondstone.client.preparing", "bondstone.promise", "jsonschema_rs", "ruamel.yaml")
+"""What a request needs of it before it is sent: the manifest, and the schema that its inputs are checked by."""
+
+
+def loaded(code: str, names: tuple[str, ...]) -> list[str]:
+    """Which of these modules a fresh interpreter has after running the code."""
+    program = f"import sys\n{code}\nprint(*(name for name in {names!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.split()
+
+
+def test_the_client_loads_only_what_every_verb_needs():
+    assert loaded("import bondstone.client", LATER) == []
+
+
+def test_a_request_loads_the_manifest_and_its_schema_and_no_more():
+    code = (
+        "import bondstone.cli.service, bondstone.cli.showing, bondstone.cli.waiting\n"
+        "import bondstone.client, bondstone.client.preparing"
+    )
+    assert set(loaded(code, LATER)) == set(OF_A_REQUEST)
+
+
+@pytest.mark.parametrize("module", ["bondstone.cli.service", "bondstone.cli.operation", "bondstone.cli.up"])
+def test_help_of_a_command_does_not_load_the_client(module):
+    assert loaded(f"import {module}", (*LATER, "bondstone.client", "temporalio")) == []
+
+
+def test_starting_a_platform_loads_no_models_before_the_supervisor_runs():
+    code = (
+        "import bondstone.cli.up as up, subprocess\n"
+        "def stop(*_, **__): raise SystemExit\n"
+        "subprocess.Popen = stop\n"
+        "try: up._start_detached([])\n"
+        "except SystemExit: pass"
+    )
+    assert loaded(code, ("pydantic", "psutil", "bondstone.platform", "asyncio", "rich", "structlog")) == []
