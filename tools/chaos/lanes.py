@@ -66,7 +66,12 @@ class _Lane:
             return await PlainRun(
                 self._directory / "plain", tool, self._backend, kill, count=self._count
             ).outcome()
-        await self._be_up()
+        try:
+            await self._be_up()
+        except AssertionError as error:
+            if not self._up:
+                raise
+            return Outcome(kill, error=f"the platform does not start any more: {error}"[:500])
         async with self._platform.client() as bond:
             return await Run(self._platform, bond, kill, count=self._count).outcome()
 
