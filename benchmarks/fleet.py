@@ -56,8 +56,9 @@ async def measure(options: argparse.Namespace) -> Report:
         if INSTANT in names:
             await _look_inside(options, report, tool, directory, promises[INSTANT])
     report.notes.append(
-        f"{options.stacks} stacks of {stacks.RESOURCES} resources, {options.concurrency} at once, "
-        f"with {tool.path} ({tool.mode}); the sides take turns; Bondstone's first turn includes its one `init`"
+        f"{options.stacks} stacks of {stacks.RESOURCES} resources, {options.concurrency} applies at once, "
+        f"{options.in_flight} services in flight, with {tool.path} ({tool.mode}); "
+        f"the sides take turns; Bondstone's first turn includes its one `init`"
     )
     return report
 
@@ -69,7 +70,7 @@ async def _compare(
     ours: list[float] = []
     plain: list[float] = []
     for number in range(options.rounds):
-        ours.append((await _through_bondstone(bond, name, options.stacks))[0])
+        ours.append((await _through_bondstone(bond, name, options.stacks, options.in_flight))[0])
         plain.append(await asyncio.to_thread(_through_xargs, tool, directory, options, slow=slow))
         say(f"{name}, round {number + 1}: {ours[-1]:.1f} s through Bondstone, {plain[-1]:.1f} s through xargs")
     report.add(f"{name} resources: Bondstone", "s", *ours)
@@ -78,13 +79,15 @@ async def _compare(
     report.figures.append(Figure("  ratio, each round's pair", "", ratios, at_most=1.0 if slow else None))
 
 
-async def _through_bondstone(bond: Bondstone, promise: str, count: int) -> tuple[float, list[str]]:
-    """Request the whole fleet at once, and wait until every service is ready."""
+async def _through_bondstone(bond: Bondstone, promise: str, count: int, in_flight: int) -> tuple[float, list[str]]:
+    """Request the fleet, so many services at a time as a campaign does, and wait until every one is ready."""
+    places = asyncio.Semaphore(in_flight)
     turn = f"t{uuid.uuid4().hex[:8]}"
     services = [f"{turn}/stack{number}" for number in range(count)]
 
     async def one(service: str) -> None:
-        await (await bond.request(promise, service)).result()
+        async with places:
+            await (await bond.request(promise, service)).result()
 
     began = time.monotonic()
     await asyncio.gather(*(one(service) for service in services))
@@ -130,10 +133,10 @@ async def _look_inside(
         watched["client"] = psutil.Process()
         await processes.publish(platform.settings, promise)
         async with Bondstone.connect(platform.settings, by="benchmark") as bond:
-            await _through_bondstone(bond, INSTANT, 1)  # the one init
+            await _through_bondstone(bond, INSTANT, 1, 1)  # the one init
             log.unlink(missing_ok=True)
             before = {name: processes.cpu_seconds(process) for name, process in watched.items()}
-            wall, services = await _through_bondstone(bond, INSTANT, options.stacks)
+            wall, services = await _through_bondstone(bond, INSTANT, options.stacks, options.in_flight)
             cpu = {name: processes.cpu_seconds(process) - before[name] for name, process in watched.items()}
             runs = _runs(log)
             spent = [await spent_by(bond.temporal, service) for service in services]
@@ -171,7 +174,13 @@ def _add_inside(
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--stacks", type=int, default=24, help="size of the fleet (default: %(default)s)")
-    options.add_argument("--concurrency", type=int, default=4, help="Terraforms at once (default: %(default)s)")
+    options.add_argument("--concurrency", type=int, default=4, help="applies at once (default: %(default)s)")
+    options.add_argument(
+        "--in-flight",
+        type=int,
+        default=8,
+        help="services asked for at once: some apply, others plan (default: %(default)s)",
+    )
     options.add_argument("--rounds", type=int, default=2, help="turns of each side (default: %(default)s)")
     options.add_argument("--only", choices=[SLOW, INSTANT], default="", help="only this kind of resources")
     run(options.parse_args(), measure)

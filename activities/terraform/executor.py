@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,15 +15,13 @@ from bondstone.settings import Settings
 if TYPE_CHECKING:
     from activities.terraform.pulse import Stop
     from activities.terraform.session import Session
+    from activities.terraform.slots import Slots
 
 # Commands that only want to know which executors there are load this module: what does the work is imported by
 # the first call that needs it.
 # ruff: noqa: PLC0415
 
 T = TypeVar("T")
-
-_SLOT_BYTES = 512 * 1024 * 1024
-"""What one Terraform with a large provider takes; those without take a tenth."""
 
 
 class TerraformExecutor:
@@ -34,7 +31,7 @@ class TerraformExecutor:
     section: ClassVar[type[TerraformSection]] = TerraformSection
 
     def __init__(self) -> None:
-        self._slots: asyncio.Semaphore | None = None
+        self._slots: Slots | None = None
         self._labels: dict[str, str] = {}
         self._swept: set[Path] = set()
 
@@ -97,13 +94,14 @@ class TerraformExecutor:
         from activities.terraform.binary import find_tool
         from activities.terraform.pulse import Pulse
         from activities.terraform.session import Session
+        from activities.terraform.slots import Slots
         from activities.terraform.workspace import RunDirectory
         from bondstone.store.redact import Redactor
 
         tool = find_tool(context.settings)
         work = await self._work_directory(context.settings)
         if self._slots is None:
-            self._slots = asyncio.Semaphore(effective_slots(context.settings))
+            self._slots = Slots(context.settings)
         run = RunDirectory.create(
             work,
             context.service,
@@ -138,13 +136,3 @@ class TerraformExecutor:
             work.mkdir(parents=True, exist_ok=True, mode=0o700)
             await asyncio.to_thread(sweep_plans, work)
         return work
-
-
-def effective_slots(settings: Settings) -> int:
-    """How many Terraform processes a worker runs at once: as set, else two a core if memory allows."""
-    import psutil
-
-    if settings.terraform_slots:
-        return settings.terraform_slots
-    memory = int(psutil.virtual_memory().available) // _SLOT_BYTES
-    return max(1, min(2 * (os.cpu_count() or 1), memory))

