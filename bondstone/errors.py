@@ -5,6 +5,7 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     BondError                          INTERNAL               1  500
     ├── InvalidInput                   INVALID_INPUT          2  422   what was asked cannot be right
     │   ├── PromiseInvalid             PROMISE_INVALID        2  422
+    │   ├── CampaignInvalid            CAMPAIGN_INVALID       2  422
     │   ├── PolicyInvalid              POLICY_INVALID         2  422
     │   ├── ExpressionInvalid          EXPRESSION_INVALID     2  422
     │   ├── InputsInvalid              INPUTS_INVALID         2  422
@@ -24,8 +25,7 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   ├── OperationCancelled         OPERATION_CANCELLED    1  409
     │   ├── PlanStale                  PLAN_STALE             1  409   reality moved since the plan
     │   ├── Fenced                     FENCED                 1  409   another attempt holds the state now
-    │   ├── Unhealthy                  UNHEALTHY              1  500
-    │   └── PoolUnattended             POOL_UNATTENDED        1  503   no worker polls the pool
+    │   └── Unhealthy                  UNHEALTHY              1  500
     ├── StoreError                     STORE_ERROR            1  502
     │   ├── ObjectMissing              OBJECT_MISSING         1  500
     │   ├── ObjectCorrupt              OBJECT_CORRUPT         1  500
@@ -118,6 +118,12 @@ class PromiseInvalid(InvalidInput):
     """A promise that must not be published; `problems` names every place."""
 
     code = "PROMISE_INVALID"
+
+
+class CampaignInvalid(InvalidInput):
+    """A campaign or strategy that must not start; `problems` names every place."""
+
+    code = "CAMPAIGN_INVALID"
 
 
 class PolicyInvalid(InvalidInput):
@@ -250,13 +256,6 @@ class Unhealthy(OperationFailed):
     """A health probe did not pass within its time."""
 
     code = "UNHEALTHY"
-
-
-class PoolUnattended(OperationFailed):
-    """No worker polls the pool a step needs."""
-
-    code = "POOL_UNATTENDED"
-    http_status = 503
 
 
 class StoreError(BondError):

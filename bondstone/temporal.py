@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -23,6 +24,8 @@ DATA_CONVERTER = pydantic_data_converter
 """Clients, workers and replayers must use this very one."""
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
+
+MAX_REASON_CHARS: Final = 120
 
 _VALUE_TYPES = {
     "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -60,9 +63,16 @@ async def connect(settings: Settings) -> Client:
     except RuntimeError as error:
         raise Unreachable(
             f"Temporal does not answer at {config['target_host']}",
-            where=str(error).splitlines()[0][:200],
+            where=reason(str(error)),
             hint="start the embedded platform with `bond up`, or set TEMPORAL_ADDRESS",
         ) from error
+
+
+def reason(text: str) -> str:
+    """What went wrong, out of what the transport says of it: layers of wrappers around one short message."""
+    inner = re.findall(r'message: "([^"]+)"', text)
+    found = inner[-1] if inner else re.split(r"[({]", text, maxsplit=1)[0].rpartition(": ")[2] or text
+    return " ".join(found.split())[:MAX_REASON_CHARS].rstrip(" :,")
 
 
 async def ensure_search_attributes(client: Client) -> None:

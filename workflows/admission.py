@@ -94,7 +94,8 @@ def check_pause(state: ServiceState, call: PauseCall, *, pause: bool) -> None:
     del call
     _insist_exists(state)
     if pause and state.paused_by:
-        raise Refused(f"the service is paused already, by {state.paused_by}", where=str(state.service))
+        why = f": {state.pause_reason}" if state.pause_reason else ""
+        raise Refused(f"the service is paused already, by {state.paused_by}{why}", where=str(state.service))
     if not pause and not state.paused_by:
         raise Refused("the service is not paused", where=str(state.service))
 

@@ -40,6 +40,9 @@ def service(state: ServiceState) -> str:
     """A service in a few lines: phase, revision, what runs, what waits, what ran last."""
     revision = str(state.current.revision) if state.current else "no revision yet"
     lines = [f"**{state.service}** {state.phase}, {revision}, health {state.health}"]
+    if state.paused_by:
+        why = f": {escape(state.pause_reason)}" if state.pause_reason else ""
+        lines.append(f"\npaused by {escape(state.paused_by)}{why}")
     if state.queue:
         running, *waiting = state.queue
         lines.append(f"\nrunning {running.record.kind} `{running.record.id}`, {len(waiting)} waiting")

@@ -67,6 +67,10 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
             f"step {call.step} waits for a word on plan {approval.digest[:12]}, not on {call.digest[:12]}",
             hint="look at the plan that is there now with `bond operation plan`, and vote on its digest",
         )
+    if approval.status == "would-ask":
+        raise Refused(
+            f"a dry run of step {call.step} waits for nobody", hint="vote when it is asked for in earnest"
+        )
     if approval.status != "waiting":
         raise Refused(f"the gate of step {call.step} is {approval.status} already")
     if any(vote.by == call.by for vote in approval.votes):

@@ -104,6 +104,13 @@ class OperationWorkflow:
             _why(approval), where=f"step {step}", hint="change what was asked for, then ask again"
         )
 
+    def would_ask(self, step: str, plan: PlanRef, decision: Decision) -> None:
+        """Show whom this plan of a dry run would wait for, and wait for nobody."""
+        asked = gate.needs(self.operation, plan, decision)
+        if asked:
+            opened = gate.opened(step, plan, asked, decision, workflow.now())
+            self._put(opened.model_copy(update={"status": "would-ask", "expires_at": None}))
+
     @workflow.update(name=names.UPDATE_APPROVE)
     async def approve(self, call: VoteCall) -> Approval:
         """Take a person's word for a plan."""

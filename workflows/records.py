@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from bondstone.model.ledger import LedgerRecord
-from bondstone.model.service import AbandonCall, CancelCall, OperationRecord, PendingOperation, ServiceState
+from bondstone.model.service import (
+    AbandonCall,
+    CancelCall,
+    OperationRecord,
+    PauseCall,
+    PendingOperation,
+    ServiceState,
+)
 
 
 def of_operation(
@@ -50,6 +58,20 @@ def of_cancellation(record: OperationRecord, call: CancelCall, now: datetime) ->
         reason=call.reason,
         operation=record.number,
         operation_kind=record.kind,
+    )
+
+
+def of_pause(
+    state: ServiceState, call: PauseCall, now: datetime, kind: Literal["pause", "resume"]
+) -> LedgerRecord:
+    """Somebody's word that a service starts nothing by itself any more, or does so again."""
+    return LedgerRecord(
+        kind=kind,
+        service=state.service,
+        sequence=f"{kind}-{state.next_number}",
+        at=now,
+        by=call.requested_by,
+        reason=call.reason,
     )
 
 

@@ -156,8 +156,11 @@ class Service:
     @workflow.update(name=names.UPDATE_PAUSE)
     async def pause(self, call: PauseCall) -> None:
         """Start nothing by itself any more; what people ask for still runs."""
-        self._state = self._state.model_copy(update={"paused_by": call.requested_by, "next_due": None})
+        now = workflow.now()
+        paused = {"paused_by": call.requested_by, "paused_at": now, "pause_reason": call.reason, "next_due": None}
+        self._state = self._state.model_copy(update=paused)
         self._show()
+        await self._record(records.of_pause(self._state, call, now, "pause"))
 
     @pause.validator
     def _validate_pause(self, call: PauseCall) -> None:
@@ -166,10 +169,12 @@ class Service:
     @workflow.update(name=names.UPDATE_RESUME)
     async def resume(self, call: PauseCall) -> None:
         """Work by itself again."""
-        del call
-        self._state = self._state.model_copy(update={"paused_by": ""})
-        self._state = self._state.model_copy(update={"next_due": next_due(self._state, workflow.now())})
+        now = workflow.now()
+        working = {"paused_by": "", "paused_at": None, "pause_reason": ""}
+        self._state = self._state.model_copy(update=working)
+        self._state = self._state.model_copy(update={"next_due": next_due(self._state, now)})
         self._show()
+        await self._record(records.of_pause(self._state, call, now, "resume"))
 
     @resume.validator
     def _validate_resume(self, call: PauseCall) -> None:

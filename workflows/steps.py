@@ -32,6 +32,10 @@ class Gatekeeper(Protocol):
         """Wait for people's word where it is needed; whether it was. Raises when they say no."""
         ...
 
+    def would_ask(self, step: str, plan: PlanRef, decision: Decision) -> None:
+        """Show whom the plan of a dry run would wait for."""
+        ...
+
     def changed(self) -> None:
         """A step's record has changed: show it."""
         ...
@@ -191,16 +195,18 @@ class Steps:
         if unknown:
             self._set(spec, StepStatus.DEFERRED)
             return
-        plan, decision = await self._plan_and_decide(spec, names.VERB_PLAN)
-        _insist(decision, spec)
-        self._set(spec, StepStatus.UNCHANGED if plan.empty else StepStatus.SUCCEEDED)
+        await self._dry_plan(spec, names.VERB_PLAN)
 
     async def _dry_destroy(self, spec: StepSpec) -> None:
         if spec.skip:
             self._set(spec, StepStatus.SKIPPED)
             return
-        plan, decision = await self._plan_and_decide(spec, names.VERB_PLAN_DESTROY)
+        await self._dry_plan(spec, names.VERB_PLAN_DESTROY)
+
+    async def _dry_plan(self, spec: StepSpec, verb: str) -> None:
+        plan, decision = await self._plan_and_decide(spec, verb)
         _insist(decision, spec)
+        self._keeper.would_ask(spec.id, plan, decision)
         self._set(spec, StepStatus.UNCHANGED if plan.empty else StepStatus.SUCCEEDED)
 
     async def _reconcile(self, spec: StepSpec, *, repair: bool) -> None:
@@ -264,6 +270,10 @@ class Steps:
         call = self._call(spec)
         plan = await calls.tool(spec, verb, call, PlanRef, summary=f"{verb.replace('_', ' ')} {spec.id}")
         self._set(spec, StepStatus.CHECKING, plan=plan, changes=plan.counts, log=plan.log)
+        if plan.empty and plan.destroy:
+            return plan, Decision(
+                outcome="allow"
+            )  # nothing stands, so nothing is taken down: there is no question
         before = self._operation.before
         decision = await calls.control(
             names.POLICY_CHECK,

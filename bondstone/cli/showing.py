@@ -46,7 +46,8 @@ def service(document: ServiceDocument) -> None:
             "labels": document.labels,
             "created": document.created_at,
             "by": document.created_by,
-            "paused by": document.paused_by,
+            "paused by": ": ".join(filter(None, [document.paused_by, document.pause_reason])),
+            "paused": document.paused_at,
             "drift": _drift(document.drift) if document.drift else "",
             "next look": document.next_due,
             **document.links,
@@ -190,7 +191,8 @@ def plan(document: PlanDocument) -> None:
 def gate(document: ApprovalDocument) -> None:
     """Whom a plan waits for, why, what was said so far, and how to say it."""
     left = f", needs {' and '.join(document.missing)}" if document.missing else ""
-    say(f"approval of step {document.step}, plan {document.digest[:12]}: {document.status}{left}")
+    status = "would ask" if document.status == "would-ask" else document.status
+    say(f"approval of step {document.step}, plan {document.digest[:12]}: {status}{left}")
     for need in document.needs:
         who = f"{need.count} of {' or '.join(need.roles)}" if need.roles else f"{need.count}"
         say(f"  asked: {who}{f': {need.reason}' if need.reason else ''}")

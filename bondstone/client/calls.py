@@ -20,6 +20,7 @@ from temporalio.service import RPCStatusCode
 from bondstone import names
 from bondstone.errors import BondError, NotFound, Unreachable, from_info
 from bondstone.model.failure import info_of
+from bondstone.temporal import reason
 
 QUERY_TIMEOUT: Final = timedelta(seconds=10)
 UPDATE_TIMEOUT: Final = timedelta(seconds=60)
@@ -80,7 +81,7 @@ def as_ours(error: RPCError, workflow_id: str) -> BondError:
     if error.status is RPCStatusCode.FAILED_PRECONDITION and "no poller" in error.message:
         return _no_worker()
     return Unreachable(
-        f"Temporal answered {error.status.name}: {error.message[:200]}",
+        f"Temporal answered {error.status.name}: {reason(error.message)}",
         where=workflow_id,
         hint="`bond status` shows what runs; try again when it is healthy",
     )

@@ -138,6 +138,8 @@ class ServiceDocument(Document):
     created_by: str = ""
     paused_by: str = ""
     """Who paused it; it starts nothing by itself until it is resumed"""
+    paused_at: datetime | None = None
+    pause_reason: str = ""
     drift: int = 0
     """How many objects the last reconcile found to differ and did not repair"""
     next_due: datetime | None = None
@@ -177,6 +179,8 @@ class ServiceDocument(Document):
             created_at=state.created_at,
             created_by=state.created_by,
             paused_by=state.paused_by,
+            paused_at=state.paused_at,
+            pause_reason=state.pause_reason,
             drift=state.drift,
             next_due=state.next_due,
             ways_back=tuple(StandingDocument.of(past) for past in state.ways_back),

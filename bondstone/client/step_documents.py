@@ -129,7 +129,7 @@ class ApprovalDocument(Document):
     step: str
     digest: str
     """sha256 of the plan that is asked about; a vote names it"""
-    status: Literal["waiting", "approved", "rejected", "expired"]
+    status: Literal["waiting", "approved", "rejected", "expired", "would-ask"]
     kind: str
     """Of the operation: patch, upgrade, …"""
     revision: str

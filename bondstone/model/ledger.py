@@ -13,7 +13,18 @@ from bondstone.model.service import Approval, OperationKind, OperationStatus, Re
 class LedgerRecord(Wire):
     """One immutable record; secrets appear by reference only."""
 
-    kind: Literal["operation", "approval", "rejection", "cancellation", "abandon", "labels", "campaign", "state"]
+    kind: Literal[
+        "operation",
+        "approval",
+        "rejection",
+        "cancellation",
+        "pause",
+        "resume",
+        "abandon",
+        "labels",
+        "campaign",
+        "state",
+    ]
     service: ServiceId
     sequence: str
     """What makes its key unique and its writing repeatable: `op-7`, `op-7-cancel`."""

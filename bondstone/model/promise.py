@@ -157,6 +157,10 @@ class ApprovalRule(Manifest):
     """Whose word counts: anybody in one of them."""
     count: int = Field(default=1, ge=1, le=20)
     """How many people of these roles."""
+    allow_requester: bool = False
+    """Whether who asked for the operation may be one of them."""
+    expires: Duration | None = None
+    """An approval that is not given within this time is a rejection; without it the operation waits for ever."""
 
 
 class Probe(Manifest):

@@ -303,7 +303,8 @@ class Approval(Wire):
     digest: str
     needs: tuple[Need, ...]
     votes: tuple[Vote, ...] = ()
-    status: Literal["waiting", "approved", "rejected", "expired"] = "waiting"
+    status: Literal["waiting", "approved", "rejected", "expired", "would-ask"] = "waiting"
+    """`would-ask`: in a dry run, which waits for nobody."""
     asked_at: datetime
     expires_at: datetime | None = None
 
@@ -412,6 +413,8 @@ class ServiceState(Wire):
     """What it stood on in health, the last one last, bounded: where a rollback leads."""
     paused_by: str = ""
     """Who paused it; while it is not empty nothing starts by itself."""
+    paused_at: datetime | None = None
+    pause_reason: str = ""
     drift: int = 0
     """What the last reconcile found and did not repair."""
     step_outputs: dict[str, StepOutputs] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from bondstone.errors import InvalidInput
 from bondstone.model.plan import Change, Finding
-from bondstone.model.promise import Promise
+from bondstone.model.promise import Promise, seconds
 from bondstone.model.step import PolicyCall
 from bondstone.promise.resolve import holds
 from bondstone.promise.variables import variables_for
@@ -38,6 +38,8 @@ def approvals(promise: Promise, call: PolicyCall, changes: Iterable[Change]) -> 
                     policy=policy,
                     roles=rule.roles,
                     count=rule.count,
+                    allow_requester=rule.allow_requester,
+                    expires_seconds=seconds(rule.expires) if rule.expires else 0,
                 )
         except InvalidInput as error:
             yield Finding(

@@ -31,6 +31,7 @@ spec:
   policies: [policies/]
   approval:
     - {when: "plan.changes.exists(c, c.action == 'delete')", roles: [dba], count: 2}
+    - {when: "plan.changes.exists(c, c.action == 'replace')", roles: [dba], allow_requester: true, expires: 3d}
 """
 
 
@@ -104,6 +105,14 @@ async def test_the_promises_approval_rules_look_at_the_change_set(world: World) 
     assert decision.outcome == "approval"
     found = next(finding for finding in decision.findings if finding.level == "approval")
     assert (found.roles, found.count, found.policy) == (("dba",), 2, "promise:approval[0]")
+
+
+async def test_an_approval_rule_may_expire_and_may_be_met_by_who_asked(world: World) -> None:
+    (strict,) = (found for found in (await world.check(DELETE)).findings if found.level == "approval")
+    assert (strict.allow_requester, strict.expires_seconds) == (False, 0)
+    replaced = Change(address="a.d", action="replace", type="a")
+    (lenient,) = (found for found in (await world.check(replaced)).findings if found.level == "approval")
+    assert (lenient.allow_requester, lenient.expires_seconds) == (True, 3 * 86400)
 
 
 async def test_an_empty_plan_asks_nobody(world: World) -> None:

@@ -83,6 +83,7 @@ class FakePlatform:
     ledger: list[LedgerRecord] = field(default_factory=list)
     calls: list[Any] = field(default_factory=list)
     empty_plans: set[str] = field(default_factory=set)
+    empty_destroys: set[str] = field(default_factory=set)
     last_number: int = 0
     covered: bool = True
     counts: dict[str, ChangeCounts] = field(default_factory=dict)
@@ -173,7 +174,9 @@ class FakePlatform:
         @speaks_failures
         async def plan_destroy(call: StepCall) -> PlanRef:
             await self._play(f"plan_destroy {call.step}", call)
-            return PlanRef(digest=uuid.uuid4().hex, key="plans/x", counts=ChangeCounts(delete=1), destroy=True)
+            empty = call.step in self.empty_destroys
+            counts = ChangeCounts(delete=0 if empty else 1)
+            return PlanRef(digest=uuid.uuid4().hex, key="plans/x", counts=counts, empty=empty, destroy=True)
 
         @activity.defn(name="fake.apply")
         @speaks_failures

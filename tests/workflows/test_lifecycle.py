@@ -158,6 +158,64 @@ async def test_a_patch_that_fails_health_is_back_on_the_old_revision_and_says_bo
     assert versions[-2:] == ["1.0.1", "1.0.0"]
 
 
+async def test_who_paused_a_service_and_why_is_shown_and_in_the_ledger(temporal: Client) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        await caller.update(names.UPDATE_PAUSE, PauseCall(requested_by="bob", reason="moving house"), type(None))
+        paused = await caller.state()
+        with pytest.raises(Refused, match="paused already, by bob: moving house"):
+            await caller.update(names.UPDATE_PAUSE, PauseCall(requested_by="eve"), type(None))
+        await caller.update(names.UPDATE_RESUME, PauseCall(requested_by="eve", reason="moved"), type(None))
+        resumed = await caller.state()
+    assert (paused.paused_by, paused.pause_reason, paused.paused_at is None) == ("bob", "moving house", False)
+    assert (resumed.paused_by, resumed.pause_reason, resumed.paused_at) == ("", "", None)
+    *_, first, second = platform.ledger
+    assert (first.kind, first.by, first.reason) == ("pause", "bob", "moving house")
+    assert (second.kind, second.by, second.reason) == ("resume", "eve", "moved")
+    assert second.previous, "a link of the chain"
+
+
+async def test_a_dry_run_shows_whom_it_would_ask_and_asks_nobody(temporal: Client) -> None:
+    platform = FakePlatform(
+        steps=[spec("main"), spec("other")], counts={"other": ChangeCounts(delete=1)}, empty_plans={"main"}
+    )
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        patched = await ask(caller, OperationKind.PATCH, version="1.0.1", dry_run=True)
+        upgraded = await ask(caller, OperationKind.UPGRADE, version="2.0.0", dry_run=True, ask=True)
+        platform.decisions["main"] = ASK
+        gone = await ask(caller, OperationKind.DECOMMISSION, dry_run=True, ask=True)
+        records = [await caller.ended(accepted.number) for accepted in (patched, upgraded, gone)]
+    assert {record.status for record in records} == {OperationStatus.SUCCEEDED}
+    shown = [
+        [(gate.step, gate.status, [need.reason for need in gate.needs]) for gate in record.approvals]
+        for record in records
+    ]
+    asks = "the request asks for an approval"
+    assert shown == [
+        [("other", "would-ask", ["the patch would delete or replace something: +0 ~0 ±0 -1"])],
+        [("other", "would-ask", ["the upgrade crosses a major version: 1.0.0 to 2.0.0", asks])],
+        [("other", "would-ask", [asks]), ("main", "would-ask", ["big", asks])],
+    ]
+
+
+async def test_policies_are_not_asked_about_taking_down_nothing(temporal: Client) -> None:
+    platform = FakePlatform(steps=[spec("main"), spec("bare")], empty_destroys={"bare"})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        platform.log.clear()
+        platform.decisions["bare"] = Decision(outcome="deny", findings=(Finding(level="deny", message="no"),))
+        accepted = await ask(caller, OperationKind.DECOMMISSION)
+        await caller.handle.result()
+    assert platform.done("check") == ["main"]
+    assert platform.ledger[-1].operation == accepted.number
+    assert platform.ledger[-1].status is OperationStatus.SUCCEEDED
+
+
 @pytest.mark.parametrize(
     ("kind", "version", "own"),
     [(OperationKind.PATCH, "1.0.1", "patch"), (OperationKind.UPGRADE, "1.1.0", "upgrade")],
