@@ -49,9 +49,11 @@ class Slots:
 
 @asynccontextmanager
 async def _place(places: asyncio.Semaphore, pulse: Pulse, stop: Stop) -> AsyncIterator[None]:
-    if places.locked():
+    place = asyncio.ensure_future(places.acquire())
+    await asyncio.sleep(0)  # a free place is taken at once
+    if not place.done():
         pulse.note("waiting for a free Terraform slot on this worker")
-    await stop.unless(places.acquire())
+    await stop.unless(place)
     try:
         pulse.note("")
         yield
