@@ -30,6 +30,8 @@ async def test_no_more_processes_of_a_kind_run_than_there_are_places_and_who_wai
     async with Pulse(lambda progress: notes.append(progress.note)) as pulse, asyncio.TaskGroup() as tasks:
         for _ in range(2):
             tasks.create_task(held(getattr(slots, kind), pulse, free, running))
+        while not running:  # noqa: ASYNC110 - no event to await
+            await asyncio.sleep(0)
         while "waiting for a free Terraform slot on this worker" not in notes:  # noqa: ASYNC110 - no event to await
             await asyncio.sleep(0)
         assert len(running) == 1
