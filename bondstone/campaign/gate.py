@@ -1,0 +1,73 @@
+"""The gate of a wave: whose word counts, and what the words come to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bondstone.errors import BondError, InvalidInput, Refused
+from bondstone.model.approval import given, may
+from bondstone.model.campaign import CampaignState, Rules, Stage, WaveRules
+from bondstone.model.campaign_moves import Approve, Reject
+from bondstone.model.service import Approval, Vote
+
+
+def opened(rules: Rules, wave: WaveRules, now: datetime) -> Approval:
+    """A gate that waits for a word on the list of targets."""
+    return Approval(step=wave.name, digest=rules.targets_digest, needs=wave.needs, asked_at=now)
+
+
+def refusal(state: CampaignState, vote: Approve | Reject) -> BondError | None:
+    """Why a vote does not count, in words; None when it does."""
+    where = state.rules.campaign
+    number = next((n for n, wave in enumerate(state.rules.waves) if wave.name == vote.wave), None)
+    approval = None if number is None else state.waves[number].gate
+    if state.stage is not Stage.GATE or approval is None or number != state.wave:
+        return Refused(
+            f"wave {vote.wave!r} waits for nobody", where=where, hint="`bond campaign show` says what it waits for"
+        )
+    return _no_word_on(approval, vote, where) or _no_word_of(state, approval, vote)
+
+
+def voted(approval: Approval, vote: Approve | Reject, *, requested_by: str, now: datetime) -> Approval:
+    """The gate after a vote that counts: one rejection rejects, enough approvals of every need approve."""
+    word = Vote(by=vote.by, roles=vote.roles, approve=isinstance(vote, Approve), comment=vote.reason, at=now)
+    votes = (*approval.votes, word)
+    if not word.approve:
+        status = "rejected"
+    elif all(given(need, votes, requested_by) >= need.count for need in approval.needs):
+        status = "approved"
+    else:
+        status = "waiting"
+    return approval.model_copy(update={"votes": votes, "status": status})
+
+
+def _no_word_on(approval: Approval, vote: Approve | Reject, where: str) -> BondError | None:
+    if approval.digest != vote.digest:
+        return Refused(
+            f"the campaign has the targets {approval.digest[:12]}, not {vote.digest[:12]}",
+            where=where,
+            hint="look at the targets that are there now, and vote on their digest",
+        )
+    if approval.status != "waiting":
+        return Refused(f"the gate of wave {vote.wave} is {approval.status} already", where=where)
+    if any(before.by == vote.by for before in approval.votes):
+        return Refused(f"{vote.by} has voted on this wave already", where=where)
+    return None
+
+
+def _no_word_of(state: CampaignState, approval: Approval, vote: Approve | Reject) -> BondError | None:
+    where = state.rules.campaign
+    counting = [need for need in approval.needs if may(need, vote.roles)]
+    if not counting:
+        asked = sorted({role for need in approval.needs for role in need.roles})
+        return Refused(
+            f"{vote.by} is in none of the roles that are asked: {', '.join(asked)}",
+            where=where,
+            hint="say the role you act in with --role",
+        )
+    mine = vote.by == state.rules.requested_by
+    if isinstance(vote, Approve) and mine and not any(need.allow_requester for need in counting):
+        return Refused(f"{vote.by} asked for this campaign, so somebody else must approve it", where=where)
+    if isinstance(vote, Reject) and not vote.reason:
+        return InvalidInput("a rejection needs a reason", where=where, hint="give it with --reason")
+    return None
