@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install demo test test-time check bench format lock clean
+.PHONY: help install demo test check bench format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,12 +26,9 @@ $(STAMP): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 demo: $(STAMP) ## the main job: real services, by real Terraform inside real Temporal workflows
 	$(BIN)/bond demo
 
-test: $(STAMP) ## all checks and all tests but those in simulated time
+test: $(STAMP) ## all checks and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -m "not alone" -n $(WORKERS) --dist loadfile
-
-test-time: $(STAMP) ## the tests in simulated time, in a process of their own
-	timeout 120 $(BIN)/pytest -m alone
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 check: $(STAMP) ## lint, format, types, layers, docs, generated files
 	$(BIN)/ruff check .

@@ -1,9 +1,17 @@
-"""What takes days, in the time-skipping server: approvals that wait and expire, retention, the look for drift."""
+"""What takes days, in the time-skipping server: approvals that wait and expire, retention, the look for drift.
+
+That server (1.40) has a defect. What reaches a workflow during the very task that continues it as new, be it a
+query, makes it ask for one more task of the run that has just closed; it then refuses the answer to that task
+("workflow execution already completed"), counts the task as under way for ever, and skips no time from then on:
+`environment.sleep` runs into its deadline. (In its TestWorkflowMutableStateImpl, `completeWorkflowTask` leaves
+CONTINUED_AS_NEW out of the states that need no further task.) A query sent in that moment stops the clock every
+time. A service continues as new after each operation, so nothing here speaks to one that is about to:
+`Onlooker.ended` first reads from the history that the run has closed, which asks nothing of the workflow.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,8 +20,7 @@ from pathlib import Path
 import pytest
 from fakes import Caller, FakePlatform, serving
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.client import Client, WorkflowHistoryEventFilterType
 from temporalio.testing import WorkflowEnvironment
 
 from bondstone import names
@@ -33,7 +40,7 @@ from bondstone.model.service import (
 )
 from bondstone.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTE_TYPES
 
-pytestmark = pytest.mark.alone
+CLOSE_EVENT = WorkflowHistoryEventFilterType.CLOSE_EVENT
 
 
 def asks(expires: timedelta = timedelta(0)) -> Decision:
@@ -57,12 +64,19 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
-async def pass_time(environment: WorkflowEnvironment, time: timedelta) -> None:
-    """Let simulated time pass, to the very moment: a call that was cut off may have moved it in part."""
-    end = await environment.get_current_time() + time
-    while (left := end - await environment.get_current_time()) > timedelta(0):
-        with contextlib.suppress(RPCError):
-            await environment.sleep(min(left, timedelta(days=1)))
+class Onlooker(Caller):
+    """A caller that never speaks to a service while it continues as new (see above)."""
+
+    async def ended(self, number: int) -> OperationRecord:
+        """The record of an operation, once the run that carried it out has closed: each run carries out one."""
+        first = await anext(self.handle.fetch_history_events(page_size=1))
+        run = first.workflow_execution_started_event_attributes.first_execution_run_id
+        for _ in range(number):
+            handle = self.client.get_workflow_handle(self.id, run_id=run)
+            closing = handle.fetch_history_events(wait_new_event=True, event_filter_type=CLOSE_EVENT)
+            closed = await anext(closing)
+            run = closed.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+        return await super().ended(number)
 
 
 async def waiting(client: Client, accepted: Accepted) -> Approval:
@@ -90,12 +104,13 @@ async def events(client: Client, workflow_id: str) -> int:
 async def test_an_approval_waits_thirty_days_and_holds_nothing(skipping):
     platform = FakePlatform(decisions={"main": asks()})
     async with serving(skipping.client, platform):
-        caller = Caller(skipping.client)
+        caller = Onlooker(skipping.client)
         accepted = await caller.request()
         gate = await waiting(skipping.client, accepted)
         await in_phase(caller, Phase.AWAITING_APPROVAL)
+        await skipping.sleep(timedelta(minutes=1))  # returns when nothing is under way any more
         before = await events(skipping.client, f"service/{accepted.id}")
-        await pass_time(skipping, timedelta(days=30))
+        await skipping.sleep(timedelta(days=30))
         assert await events(skipping.client, f"service/{accepted.id}") == before, "nobody did anything meanwhile"
         assert platform.done() == []
         call = VoteCall(step="main", digest=gate.digest, by="grace", roles=("dba",))
@@ -110,13 +125,13 @@ async def test_an_approval_waits_thirty_days_and_holds_nothing(skipping):
 async def test_an_approval_that_nobody_gives_in_time_is_a_rejection(skipping):
     platform = FakePlatform(decisions={"main": asks(timedelta(days=3))})
     async with serving(skipping.client, platform):
-        caller = Caller(skipping.client)
+        caller = Onlooker(skipping.client)
         accepted = await caller.request()
         gate = await waiting(skipping.client, accepted)
         assert gate.expires_at == gate.asked_at + timedelta(days=3)
-        await pass_time(skipping, timedelta(days=2))
+        await skipping.sleep(timedelta(days=2))
         assert (await waiting(skipping.client, accepted)).status == "waiting"
-        await pass_time(skipping, timedelta(days=1, hours=1))
+        await skipping.sleep(timedelta(days=1, hours=1))
         record = await caller.ended(accepted.number)
     assert record.status is OperationStatus.REJECTED
     assert record.approvals[0].status == "expired"
@@ -128,20 +143,20 @@ async def test_an_approval_that_nobody_gives_in_time_is_a_rejection(skipping):
 async def test_a_decommission_waits_for_its_retention_and_can_be_taken_back_till_then(skipping):
     platform = FakePlatform(day_two=DayTwo(retain_seconds=7 * 86400))
     async with serving(skipping.client, platform):
-        caller = Caller(skipping.client)
+        caller = Onlooker(skipping.client)
         accepted = await caller.request()
         await caller.ended(accepted.number)
         for take_back in (True, False):
             accepted = await caller.request(kind=OperationKind.DECOMMISSION, promise="")
             await in_phase(caller, Phase.DECOMMISSIONING)
-            await pass_time(skipping, timedelta(days=6))
+            await skipping.sleep(timedelta(days=6))
             assert platform.done("plan_destroy") == []
             if take_back:
                 call = CancelCall(number=accepted.number, requested_by="ada", reason="still needed")
                 await caller.update(names.UPDATE_CANCEL_OPERATION, call, OperationRecord)
                 assert (await caller.ended(accepted.number)).status is OperationStatus.CANCELLED
                 assert (await caller.state()).phase is Phase.READY
-        await pass_time(skipping, timedelta(days=1, hours=1))
+        await skipping.sleep(timedelta(days=1, hours=1))
         record = await caller.ended(accepted.number)
     assert record.status is OperationStatus.SUCCEEDED
     assert platform.done("plan_destroy") == ["main"]
@@ -151,12 +166,12 @@ async def test_a_decommission_waits_for_its_retention_and_can_be_taken_back_till
 async def test_a_service_looks_for_drift_for_a_fortnight_without_growing(skipping):
     platform = FakePlatform(day_two=DayTwo(reconcile_seconds=86400))
     async with serving(skipping.client, platform):
-        caller = Caller(skipping.client)
+        caller = Onlooker(skipping.client)
         accepted = await caller.request()
         await caller.ended(accepted.number)
         for _ in range(14):
             looked = len(platform.done("drift"))
-            await pass_time(skipping, timedelta(days=1, minutes=1))
+            await skipping.sleep(timedelta(days=1, minutes=1))
             while len(platform.done("drift")) == looked:  # noqa: ASYNC110 - the event is in another process
                 await asyncio.sleep(0.02)
             await caller.ended(accepted.number + looked + 1)
