@@ -101,7 +101,7 @@ def _through_xargs(tool: Tool, directory: Path, options: argparse.Namespace, *, 
         (root / f"stack{number}").mkdir(parents=True)
         (root / f"stack{number}" / "main.tf").write_text(stacks.module(slow=slow), encoding="utf-8")
         (root / f"stack{number}" / "terraform.tfvars").write_text(f'name = "stack{number}"\n', encoding="utf-8")
-    terraform = _command(tool)
+    terraform = command(tool)
     script = f"cd {{}} && {terraform} init >init.log 2>&1 && {terraform} apply -auto-approve >apply.log 2>&1"
     began = time.monotonic()
     subprocess.run(
@@ -114,7 +114,7 @@ def _through_xargs(tool: Tool, directory: Path, options: argparse.Namespace, *, 
     return time.monotonic() - began
 
 
-def _command(tool: Tool) -> str:
+def command(tool: Tool) -> str:
     """The tool as a shell writes it."""
     return shlex.join([tool.path] if tool.mode == "exec" else tool.changing([]))
 
@@ -125,7 +125,7 @@ async def _look_inside(
     """Where the time of instant stacks goes: a platform of its own whose Terraform notes when it runs."""
     log = directory / "runs.log"
     wrapper = directory / "terraform"
-    wrapper.write_text(WRAPPER.format(command=_command(tool), log=log), encoding="utf-8")
+    wrapper.write_text(WRAPPER.format(command=command(tool), log=log), encoding="utf-8")
     wrapper.chmod(0o755)
     environment = {"BOND_TERRAFORM": str(wrapper), "BOND_TERRAFORM_SLOTS": str(options.concurrency)}
     with processes.bond_up(directory / "inside", **environment) as (platform, said):

@@ -133,9 +133,12 @@ async def publish(settings: Settings, directory: Path) -> None:
     await store.revisions.publish(pack(directory), load_promise(directory))
 
 
-def write_promise(directory: Path, name: str, files: Mapping[str, str], spec: str) -> Path:
+def write_promise(
+    directory: Path, name: str, files: Mapping[str, str], spec: str, *, version: str = "1.0.0"
+) -> Path:
     """A promise on disk: its YAML from the indented `spec`, and what its steps use."""
-    head = f"apiVersion: bondstone.dev/v1\nkind: Promise\nmetadata: {{name: {name}, version: 1.0.0}}\nspec:\n"
+    metadata = f"metadata: {{name: {name}, version: {version}}}"
+    head = f"apiVersion: bondstone.dev/v1\nkind: Promise\n{metadata}\nspec:\n"
     for path, text in {"promise.yaml": head + spec, **files}.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         (directory / path).write_text(text, encoding="utf-8")
