@@ -1,11 +1,11 @@
 """What takes days, in the time-skipping server: approvals that wait and expire, retention, the look for drift.
 
-That server (1.40) has a defect. What reaches a workflow during the very task that continues it as new, be it a
-query, makes it ask for one more task of the run that has just closed; it then refuses the answer to that task
-("workflow execution already completed"), counts the task as under way for ever, and skips no time from then on:
+That server (1.40) has a defect. When a query reaches a workflow during the very task that continues it as new, the
+server tries to add one more task to the run it has just closed. It then refuses the answer of the worker ("workflow
+execution already completed"), counts the task as under way for ever, and skips no time from then on:
 `environment.sleep` runs into its deadline. (In its TestWorkflowMutableStateImpl, `completeWorkflowTask` leaves
 CONTINUED_AS_NEW out of the states that need no further task.) A query sent in that moment stops the clock every
-time. A service continues as new after each operation, so nothing here speaks to one that is about to:
+time; a signal does not. A service continues as new after each operation, so nothing here asks one that is about to:
 `Onlooker.ended` first reads from the history that the run has closed, which asks nothing of the workflow.
 """
 
@@ -65,7 +65,7 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
 
 
 class Onlooker(Caller):
-    """A caller that never speaks to a service while it continues as new (see above)."""
+    """A caller that never queries a service while it continues as new (see above)."""
 
     async def ended(self, number: int) -> OperationRecord:
         """The record of an operation, once the run that carried it out has closed: each run carries out one."""
