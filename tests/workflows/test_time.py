@@ -1,11 +1,11 @@
 """What takes days, in the time-skipping server: approvals that wait and expire, retention, the look for drift.
 
-That server (1.40) has a defect. When a query reaches a workflow during the very task that continues it as new, the
-server tries to add one more task to the run it has just closed. It then refuses the answer of the worker ("workflow
+That server (1.40) has a defect. When a query reaches a workflow during the very task that continues it as new,
+the server tries to add one more task to the run it has just closed. It then refuses the worker's answer ("workflow
 execution already completed"), counts the task as under way for ever, and skips no time from then on:
 `environment.sleep` runs into its deadline. (In its TestWorkflowMutableStateImpl, `completeWorkflowTask` leaves
 CONTINUED_AS_NEW out of the states that need no further task.) A query sent in that moment stops the clock every
-time; a signal does not. A service continues as new after each operation, so nothing here asks one that is about to:
+time; a signal does not. A service continues as new after each operation, so nothing here asks one about to do so:
 `Onlooker.ended` first reads from the history that the run has closed, which asks nothing of the workflow.
 """
 
