@@ -18,6 +18,9 @@ from temporalio.client import Client
 from bondstone import names
 from bondstone.temporal import DATA_CONVERTER
 
+pytest_plugins = ("tools.servers.fixtures",)
+pytest.register_assert_rewrite("object_store_suite")
+
 FAST_SERVER = {"history.continueAsNewMinInterval": '"0s"', "history.workflowIdReuseMinimalInterval": '"0s"'}
 """The server slows down what continues as new within a second; a service does, when its tools are instant."""
 

@@ -135,6 +135,7 @@ async def _serve(name: str, settings: Settings, build: Build) -> int:
         return 0
     client = connecting.result()
     store = await Store.open(settings, create_keys=CREATE_KEYS in os.environ)
+    await store.objects.require_put_if_absent()
     serving = await build(client, store, settings)
     running = [asyncio.create_task(worker.run()) for worker in serving.workers]
     ready = asyncio.create_task(_announce(name, client, serving))

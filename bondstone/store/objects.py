@@ -34,6 +34,9 @@ MAX_OBJECT_BYTES: Final = 256 * 1024 * 1024
 MAX_KEY_LENGTH: Final = 900
 """S3 takes 1,024 bytes, a prefix in the store's URL included."""
 
+_PROBE: Final = "probe/put-if-absent"
+"""An empty object that stays."""
+
 _SCHEMES: Final = ("file", "s3", "gs", "az", "memory")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_@=+-][A-Za-z0-9._@=+-]{0,199}")
 _CLOUD_TIMEOUT: Final = timedelta(seconds=30)
@@ -85,13 +88,8 @@ class Objects:
         if parts.scheme == "file":
             return await cls._open_directory(url)
         try:
-            return cls(
-                from_url(
-                    url,
-                    client_options={"timeout": _CLOUD_TIMEOUT},
-                    retry_config={"max_retries": _RETRIES, "retry_timeout": _CLOUD_TIMEOUT},
-                )
-            )
+            # Options for its HTTP client would replace those of the environment (AWS_ALLOW_HTTP, proxies).
+            return cls(from_url(url, retry_config={"max_retries": _RETRIES, "retry_timeout": _CLOUD_TIMEOUT}))
         except (exceptions.BaseError, ValueError) as error:
             raise SettingsInvalid(
                 f"the object store {_shown(url)} cannot be set up: {_first_line(error)}",
@@ -135,6 +133,32 @@ class Objects:
         (networks do that): whoever cares compares what is there with what it meant to write.
         """
         return await self._write(key, data, create=True)
+
+    async def require_put_if_absent(self) -> None:
+        """Find out whether the store keeps the promise of `put_if_absent`, which nothing else can make up for.
+
+        S3 itself does, by `If-None-Match`; some servers that speak its protocol ignore or refuse that header.
+
+        Raises:
+            SettingsInvalid: it does not.
+            StoreUnavailable: it does not answer.
+        """
+        why = "it replaces an object that it was asked to leave alone"
+        try:
+            await self.put_if_absent(_PROBE, b"")
+            if not await self.put_if_absent(_PROBE, b""):
+                return
+        except NotImplementedError:  # obstore, when it is configured so
+            why = "AWS_CONDITIONAL_PUT is set to disabled"
+        except StoreUnavailable as error:
+            if "501 Not Implemented" not in error.message:
+                raise
+            why = "it refuses conditional requests"
+        raise SettingsInvalid(
+            f"the object store cannot put an object only if it is absent: {why}",
+            where="store",
+            hint="use a store with conditional puts (If-None-Match), and leave AWS_CONDITIONAL_PUT at its default",
+        )
 
     async def exists(self, key: str) -> bool:
         """Whether there is an object by that key."""

@@ -1,79 +1,31 @@
 """Every kind of object store behaves alike; the local one is private and durable besides."""
 
-import asyncio
 import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from object_store_suite import ObjectStoreSuite
 
-from bondstone.errors import InvalidInput, ObjectMissing, SettingsInvalid, StoreError, StoreUnavailable
+from bondstone.errors import SettingsInvalid, StoreUnavailable
 from bondstone.store import objects as objects_module
 from bondstone.store.objects import Objects, check_key, segment
 
 
 @pytest.fixture(params=["memory", "file"])
 async def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
-    """One store of each kind; another kind joins by a parameter and its URL."""
+    """One store of each kind; S3 has a file of its own, for it needs a server."""
     urls = {"memory": "memory:///", "file": (tmp_path / "deep" / "objects").as_uri()}
     return await Objects.open(urls[request.param])
 
 
-async def test_what_was_put_is_got(objects: Objects) -> None:
-    await objects.put("a/b", b"one")
-    await objects.put("a/b", b"two")
-    await objects.put("a/empty", b"")
-    assert await objects.get("a/b") == b"two"
-    assert await objects.get("a/empty") == b""
-    assert await objects.exists("a/b")
-
-
-async def test_a_missing_object_is_said_with_its_key(objects: Objects) -> None:
-    assert not await objects.exists("a/b")
-    with pytest.raises(ObjectMissing) as raised:
-        await objects.get("a/b")
-    assert raised.value.where == "a/b"
-    assert raised.value.hint
-    await objects.put("a/b/c", b"")
-    assert not await objects.exists("a/b")
-
-
-async def test_of_sixteen_racing_writers_one_wins(objects: Objects) -> None:
-    for race in range(5):
-        key = f"race/{race}"
-        won = await asyncio.gather(*(objects.put_if_absent(key, b"%d" % writer) for writer in range(16)))
-        assert sum(won) == 1
-        assert await objects.get(key) == b"%d" % won.index(True)
-
-
-async def test_listings_are_sorted_and_stop_at_whole_segments(objects: Objects) -> None:
-    for key in ("s/ab/1", "s/a/2", "s/a/10", "s/a/1/x"):
-        await objects.put(key, b"123")
-    assert [info.key for info in await objects.list("s/a")] == ["s/a/1/x", "s/a/10", "s/a/2"]
-    assert [info.key for info in await objects.list("s/a", after="s/a/10")] == ["s/a/2"]
-    assert [(info.size, info.modified.tzinfo is not None) for info in await objects.list("s/ab/")] == [(3, True)]
-    assert await objects.list("none") == []
-
-
-async def test_deleting_is_idempotent_and_spares_the_neighbours(objects: Objects) -> None:
-    for key in ("s/a/1", "s/a/2", "s/ab/1"):
-        await objects.put(key, b"")
-    await objects.delete("s/a/1", "s/a/missing")
-    await objects.delete()
-    assert await objects.delete_prefix("s/a") == 1
-    assert await objects.delete_prefix("s/a") == 0
-    assert [info.key for info in await objects.list("s")] == ["s/ab/1"]
-
-
-@pytest.mark.parametrize(
-    "key", ["", "/a", "a/", "a//b", "../a", "a/../b", "a/.", ".a", "a\\b", "a b", "é", "a\0", "a" * 999]
-)
-async def test_keys_that_could_leave_the_store_are_refused(objects: Objects, key: str) -> None:
-    with pytest.raises(InvalidInput):
-        await objects.put(key, b"")
-    with pytest.raises(InvalidInput):
-        await objects.get(key)
+class TestMemoryAndFile(ObjectStoreSuite):
+    """The suite, on the fixture above."""
 
 
 @given(st.text(max_size=300))
@@ -85,15 +37,6 @@ def test_any_text_becomes_one_segment(text: str) -> None:
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_different_texts_become_different_segments(one: str, other: str) -> None:
     assert (segment(one) == segment(other)) is (one == other)
-
-
-async def test_objects_are_bounded(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    await objects.put("big", b"12345")
-    monkeypatch.setattr(objects_module, "MAX_OBJECT_BYTES", 4)
-    with pytest.raises(StoreError):
-        await objects.get("big")
-    with pytest.raises(StoreError):
-        await objects.put("other", b"12345")
 
 
 @pytest.mark.parametrize("url", ["", "objects", "ftp://x/y", "file://host/path", "s3://", "file://"])
@@ -150,3 +93,71 @@ async def test_a_store_that_does_not_answer_is_transient(monkeypatch: pytest.Mon
         await objects.get("a")
     assert "hunter22" not in str(raised.value)
     assert "Debug" not in str(raised.value)
+
+
+@contextmanager
+def _answering(status: int) -> Iterator[str]:
+    """A server that answers every put alike, whatever its conditions; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("ETag", '"1"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def an_s3(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[str]]:
+    """See `_answering`; the environment says that it is our S3."""
+
+    @contextmanager
+    def answering(status: int) -> Iterator[str]:
+        with _answering(status) as url:
+            for name, value in {
+                "AWS_ENDPOINT_URL": url,
+                "AWS_ALLOW_HTTP": "true",
+                "AWS_REGION": "eu",
+                "AWS_ACCESS_KEY_ID": "x",
+                "AWS_SECRET_ACCESS_KEY": "x",
+            }.items():
+                monkeypatch.setenv(name, value)
+            monkeypatch.setattr(objects_module, "_RETRIES", 0)
+            yield url
+
+    return answering
+
+
+@pytest.mark.parametrize(("status", "why"), [(200, "replaces an object"), (501, "refuses conditional requests")])
+async def test_a_store_without_conditional_puts_is_refused(an_s3, status: int, why: str) -> None:
+    with an_s3(status):
+        objects = await Objects.open("s3://bucket/prefix")
+        with pytest.raises(SettingsInvalid, match=why) as raised:
+            await objects.require_put_if_absent()
+    assert raised.value.where == "store"
+    assert raised.value.hint
+
+
+async def test_a_store_told_to_put_without_conditions_is_refused(an_s3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CONDITIONAL_PUT", "disabled")
+    with an_s3(200):
+        objects = await Objects.open("s3://bucket/prefix")
+        with pytest.raises(SettingsInvalid, match="AWS_CONDITIONAL_PUT is set"):
+            await objects.require_put_if_absent()
+
+
+async def test_a_store_that_fails_is_not_taken_for_one_without_conditional_puts(an_s3) -> None:
+    with an_s3(503):
+        objects = await Objects.open("s3://bucket/prefix")
+        with pytest.raises(StoreUnavailable):
+            await objects.require_put_if_absent()

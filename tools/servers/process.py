@@ -17,7 +17,6 @@ from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
 START_SECONDS: Final = 60
-STOP_SECONDS: Final = 10
 _POLL_SECONDS: Final = 0.02
 _TAIL_BYTES: Final = 6000
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
@@ -39,6 +38,7 @@ class Server:
         environment: Variables beside ours.
         user: Run it as this user (only root can).
         stop_signal: What ends it. Nothing here keeps anything that matters, so the default asks no questions.
+        stop_seconds: How long it may take over that.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     user: int | None = None
     stop_signal: signal.Signals = signal.SIGKILL
+    stop_seconds: float = 10
     process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
@@ -93,7 +94,7 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, self.stop_signal)
         try:
-            self.process.wait(STOP_SECONDS)
+            self.process.wait(self.stop_seconds)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
