@@ -1,0 +1,71 @@
+"""Rule 2, a short run of `python -m tools.chaos`: a handful of its kills, the first of each kind wanted.
+
+`tests/integration/test_kills.py` looks closer at single kills; this looks at what the long run counts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools.chaos import lanes
+from tools.chaos.kills import Kill, Moment, Side, Victim, kills, plain_kills, undisturbed
+from tools.chaos.outcome import Outcome
+
+pytestmark = [pytest.mark.integration, pytest.mark.kills]
+
+SEED = 4
+THINGS = 8
+WANTED = (
+    (
+        Victim.WORKER,
+        Moment.UPLOAD,
+    ),  # costs a heartbeat's timeout: one lane is busy with it while the other does the rest
+    (Victim.TERRAFORM, Moment.APPLY),
+    (Victim.SERVER, Moment.APPLY),
+    (Victim.WORKER, Moment.APPROVAL),
+    (Victim.SERVER, Moment.COMMIT),
+)
+
+
+def chosen() -> list[Kill]:
+    """The kills of the seed that are wanted, in the order in which they are wanted."""
+    found: dict[tuple[Victim, Moment], Kill] = {}
+    for kill in kills(SEED, 60, things=THINGS):
+        found.setdefault((kill.victim, kill.moment), kill)
+    return [found[kind] for kind in WANTED]
+
+
+@pytest.mark.timeout(400)
+async def test_rule_2_after_any_kill_the_service_is_ready_and_nothing_lost_locked_or_left(tmp_path: Path) -> None:
+    outcomes: list[Outcome] = []
+    await lanes.carry_out(chosen(), tmp_path, outcomes.append, things_each=THINGS, lanes=2)
+    assert len(outcomes) == len(WANTED)
+    for found in outcomes:
+        said = f"{found.kill}: {found}"
+        assert found.ready, said
+        assert found.hit, said
+        assert not found.blocked, said
+        assert not found.lost, said
+        assert not found.left, said
+        dies = found.kill.victim in {Victim.TERRAFORM, Victim.BOTH, Victim.MACHINE}
+        assert found.made_twice <= (1 if dies else 0), said
+        assert found.begun_twice <= 1, said
+
+
+async def test_the_baseline_sees_a_lock_that_plain_terraform_leaves(tmp_path: Path) -> None:
+    kill = next(
+        kill
+        for kill in plain_kills(SEED, 60, things=THINGS)
+        if (kill.side, kill.victim, kill.moment) == (Side.REMOTE, Victim.MACHINE, Moment.APPLY) and kill.thing
+    )
+    quiet = next(kill for kill in undisturbed(1) if kill.side is Side.REMOTE)
+    outcomes: list[Outcome] = []
+    await lanes.carry_out([quiet, kill], tmp_path, outcomes.append, things_each=THINGS)
+    undisturbed_one, killed = outcomes
+    assert undisturbed_one.ready, undisturbed_one
+    assert (undisturbed_one.by_hand, undisturbed_one.made_twice, undisturbed_one.lost) == ([], 0, [])
+    assert killed.ready, killed
+    assert killed.by_hand == ["apply", "force-unlock", "apply"]
+    assert killed.made_twice >= kill.thing, "what was made before the kill was in no state yet"
