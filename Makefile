@@ -52,5 +52,11 @@ lock: $(STAMP) ## refresh the pinned requirements (no download addresses are wri
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --extra dev pyproject.toml -o requirements/dev.txt
 
+tools: $(STAMP) ## build what tests of real servers need and PATH lacks, into .tools/bin (Go; once)
+	@$(BIN)/python -m tools.build
+
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+clean-tools: ## remove what `make tools` built
+	rm -rf .tools
