@@ -344,7 +344,10 @@ def _wake_at(turn: Turn) -> datetime | None:
     state, calendar = turn.state, turn.state.calendar
     if state.result is not None:
         return None
-    times = [state.check_at, *(question.again_at for question in state.questions.values())]
+    times = [
+        state.check_at if state.flights else None,
+        *(question.again_at for question in state.questions.values()),
+    ]
     if "calendar" not in state.questions:
         times.append(calendar.until)
     if state.rules.window_end == "cancel":

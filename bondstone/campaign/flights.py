@@ -138,7 +138,7 @@ def check_overdue(turn: Turn) -> None:
     for target, flight in list(state.flights.items()):
         current = flight
         if flight.phase == "cancelling" and flight.cancel_by is not None and turn.now >= flight.cancel_by:
-            _cancelled(turn, target, flight, "did not stop in time", flight.error)
+            _not_stopped(turn, target, flight)
         elif flight.phase in {"submitted", "accepted"} and turn.now >= _deadline(turn, flight):
             cancel(turn, target, flight, "timed-out" if flight.phase == "accepted" else "unreachable")
         elif flight.phase != "between" and turn.now >= flight.check_at:
@@ -225,6 +225,15 @@ def _cancelled(turn: Turn, target: int, flight: Flight, reason: str, error: Erro
     else:
         reason = f"{flight.due}: {reason}" if flight.due else reason
         turn.settle(target, _due_code(turn, flight), reason=reason, error=error)
+
+
+def _not_stopped(turn: Turn, target: int, flight: Flight) -> None:
+    """It may be running still, so there is no other attempt."""
+    reason = f"{flight.due}, and it did not stop in time"
+    if flight.before is not Code.WAITING:
+        _not_rolled_back(turn, target, flight, code=_due_code(turn, flight), reason=reason, error=flight.error)
+    else:
+        turn.settle(target, _due_code(turn, flight), reason=reason, error=flight.error)
 
 
 def _due_code(turn: Turn, flight: Flight) -> Code:

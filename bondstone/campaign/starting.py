@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -63,7 +62,7 @@ def page_loaded(turn: Turn, loaded: PageLoaded) -> None:
     codes, last = _wanted(turn)
     begin = loaded.page * turn.state.rules.page_size
     end = min(begin + len(loaded.targets), last)
-    added: dict[str, list[int]] = {}
+    added: dict[tuple[str, str], list[int]] = {}
     for target in range(max(turn.state.cursor, begin), end):
         if turn.state.code(target) not in codes:
             continue
@@ -71,12 +70,10 @@ def page_loaded(turn: Turn, loaded: PageLoaded) -> None:
         if key.skip and turn.state.stage is not Stage.ROLLING_BACK:
             turn.settle(target, Code.SKIPPED, reason=key.skip)
             continue
-        name = f"{key.team}/{key.group}"
-        if name not in turn.state.lanes:
-            turn.state.lanes[name] = Lane(group=key.group, team=key.team)
-        added.setdefault(name, []).append(target)
-    for name, targets in added.items():
-        lane = turn.state.lanes[name]
+        added.setdefault((key.team, key.group), []).append(target)
+    for (team, group), targets in added.items():
+        name = f"{team}/{group}"
+        lane = turn.state.lanes.get(name, Lane(group=group, team=team))
         turn.state.lanes[name] = lane.model_copy(update={"targets": (*lane.targets, *targets)})
     turn.state.cursor = max(turn.state.cursor, end)
 
@@ -96,40 +93,39 @@ def _again(turn: Turn, *, forward: bool) -> int | None:
 
 def _lane(turn: Turn, *, forward: bool) -> str | None:
     """The lane whose first target is the next in order, of those that may go."""
-    best: str | None = None
-    first = -1
-    most = turn.state.rules.max_concurrent_per_group
+    state = turn.state
+    frozen = state.calendar.frozen_teams if forward else ()
+    most = state.rules.max_concurrent_per_group
     codes, _ = _wanted(turn)
-    for name, lane in list(turn.state.lanes.items()):
-        if forward and lane.team in turn.state.calendar.frozen_teams:
-            continue
-        if most is not None and turn.state.group_flights.get(lane.group, 0) >= most:
-            continue
-        head = _without_stale(turn, name, lane, codes)
-        if head is not None and (best is None or head < first):
-            best, first = name, head
-    return best
+    while True:
+        best: str | None = None
+        first = state.rules.size
+        for name, lane in state.lanes.items():
+            head = lane.targets[0]
+            if (
+                head < first
+                and lane.team not in frozen
+                and (most is None or state.group_flights.get(lane.group, 0) < most)
+            ):
+                best, first = name, head
+        if best is None or state.code(first) in codes:
+            return best
+        _drop_first(turn, best)  # skipped since it came into the lane
 
 
-def _without_stale(turn: Turn, name: str, lane: Lane, codes: Iterable[Code]) -> int | None:
-    """The lane's first target that is wanted still; those before it were skipped meanwhile."""
-    for stale, target in enumerate(lane.targets):
-        if turn.state.code(target) in codes:
-            if stale:
-                turn.state.lanes[name] = lane.model_copy(update={"targets": lane.targets[stale:]})
-            return target
-    del turn.state.lanes[name]
-    return None
+def _drop_first(turn: Turn, name: str) -> None:
+    lane = turn.state.lanes[name]
+    if len(lane.targets) > 1:
+        turn.state.lanes[name] = lane.model_copy(update={"targets": lane.targets[1:]})
+    else:
+        del turn.state.lanes[name]
 
 
 def _start_first(turn: Turn, name: str) -> None:
     state = turn.state
     lane = state.lanes[name]
     target = lane.targets[0]
-    if len(lane.targets) > 1:
-        state.lanes[name] = lane.model_copy(update={"targets": lane.targets[1:]})
-    else:
-        del state.lanes[name]
+    _drop_first(turn, name)
     before = state.code(target)
     in_flight = {Code.WAITING: Code.RUNNING, Code.SUCCEEDED: Code.RETURNING}.get(before, Code.RETURNING_FAILED)
     turn.put(target, in_flight)
@@ -212,7 +208,7 @@ def _next_page(turn: Turn) -> int | None:
 
 def _load(turn: Turn, *, blocked: bool) -> None:
     """Ask for the next page, when few are left or those that are left cannot start."""
-    if "page" in turn.state.questions:
+    if "page" in turn.state.questions or turn.state.cursor >= _wanted(turn)[1]:
         return
     waiting = sum(len(lane.targets) for lane in turn.state.lanes.values())
     page_size = turn.state.rules.page_size
