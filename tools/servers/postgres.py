@@ -128,9 +128,12 @@ def _reachable(path: Path) -> bool:
 
 
 def _copy(programs: Path, target: Path) -> Path:
-    """Its whole installation (40 MB), where everybody can reach it: programs find their files beside them."""
-    shutil.copytree(programs.parent, target, symlinks=True)
-    return target / "bin"
+    """The package (40 MB) where everybody can reach it, laid out alike: programs look for files beside them."""
+    package = programs.parents[1]
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.exists():
+            shutil.copytree(part, target / part.name, symlinks=True)
+    return target / programs.relative_to(package.parent)
 
 
 def _initialise(programs: Path, data: Path, password_file: Path, user: int | None) -> None:
