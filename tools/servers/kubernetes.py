@@ -136,7 +136,6 @@ def _api_server(plane: ControlPlane, port: int, etcd_url: str) -> Server:
         "service-cluster-ip-range": _SERVICE_NETWORK,
         "disable-admission-plugins": "ServiceAccount",  # pods need no account to be faked
         "endpoint-reconciler-type": "none",
-        "storage-media-type": "application/json",
     }
     return Server(
         "kube-apiserver",
@@ -153,7 +152,7 @@ def _controller_manager(plane: ControlPlane) -> Server:
         "secure-port": 0,
         "service-account-private-key-file": plane.directory / "service-account.pem",
         "root-ca-file": plane.directory / "certificates" / "apiserver.crt",
-        "concurrent-namespace-syncs": 2,
+        "use-service-account-credentials": "true",  # each controller with its own rights, as kubeadm has it
     }
     return Server(
         "kube-controller-manager",

@@ -85,8 +85,9 @@ def running(directory: Path) -> Iterator[Postgres]:
     password_file = directory / "password"
     password_file.touch(mode=0o600)
     password_file.write_text(password, encoding="utf-8")
-    for path in () if user is None else (data, password_file):
-        os.chown(path, user, user)
+    if user is not None:
+        for path in (data, password_file):
+            os.chown(path, user, user)
     _initialise(programs, data, password_file, user)
     password_file.unlink()
     with _serving(programs, directory, data, user, password) as postgres:
@@ -139,7 +140,7 @@ def _copy(programs: Path, target: Path) -> Path:
 def _initialise(programs: Path, data: Path, password_file: Path, user: int | None) -> None:
     done = subprocess.run(
         [
-            *(programs / "initdb", "-D", data, "-U", USER, "--pwfile", password_file),
+            *(str(programs / "initdb"), "-D", str(data), "-U", USER, "--pwfile", str(password_file)),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
         ],
         user=user,
@@ -155,5 +156,5 @@ def _initialise(programs: Path, data: Path, password_file: Path, user: int | Non
 
 
 def _accepts(programs: Path, port: int) -> bool:
-    asked = [programs / "pg_isready", "-q", "-h", LOOPBACK, "-p", str(port)]
+    asked = [str(programs / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(port)]
     return subprocess.run(asked, check=False).returncode == 0
