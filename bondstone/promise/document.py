@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from bondstone.errors import Problem, PromiseInvalid
+from bondstone.errors import InvalidInput, Problem, PromiseInvalid
 
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 40
@@ -126,11 +126,11 @@ def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line, p.column, p.message)))
 
 
-def refuse(problems: Iterable[Problem], what: str) -> PromiseInvalid:
+def refuse(problems: Iterable[Problem], what: str, error: type[InvalidInput] = PromiseInvalid) -> InvalidInput:
     """The error that carries problems."""
     found = ordered(problems)
     count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-    return PromiseInvalid(f"{what} is not valid: {count}", problems=found)
+    return error(f"{what} is not valid: {count}", problems=found)
 
 
 # Words for the findings of pydantic ----------------------------------------------------------------------

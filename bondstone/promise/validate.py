@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from bondstone.errors import BondError, Problem, PromiseInvalid
 from bondstone.executor import Executor
 from bondstone.model.promise import API_VERSION, Promise
@@ -20,6 +18,7 @@ from bondstone.promise.bundle import executables, pack
 from bondstone.promise.cases import load_cases
 from bondstone.promise.document import Document, Path_, did_you_mean, ordered, read_file, refuse
 from bondstone.promise.load import MANIFEST, split_steps, to_promise
+from bondstone.promise.salvage import salvage
 from bondstone.promise.validate_expressions import check_expressions
 from bondstone.promise.validate_schema import check_schema
 from bondstone.promise.validate_steps import check_steps
@@ -97,32 +96,7 @@ def _salvage(document: Document) -> Promise | None:
     if document.problems or not isinstance(document.data, dict):
         return None
     _, data = split_steps(document)
-    for _ in range(8):
-        try:
-            return Promise.model_validate(data)
-        except ValidationError as error:
-            for item in error.errors(include_url=False):
-                at = tuple(part for part in item["loc"] if part != "[key]")
-                data = _without(data, at, missing=item["type"] == "missing")
-    return None
-
-
-def _without(data: Any, path: Path_, *, missing: bool) -> Any:
-    """A copy without what is at a path; what is required, and an item of a list, is stood in for."""
-    if not path or not isinstance(data, dict | list):
-        return data
-    head, *rest = path
-    if isinstance(data, list):
-        if not isinstance(head, int) or head >= len(data):
-            return data
-        item = _without(data[head], tuple(rest), missing=missing) if rest else {}
-        return [*data[:head], item, *data[head + 1 :]]
-    if rest and isinstance(data.get(head), dict | list):
-        return {**data, head: _without(data[head], tuple(rest), missing=missing)}
-    kept = {key: value for key, value in data.items() if key != head}
-    if missing or head in _PLACEHOLDERS:
-        kept |= {head: _PLACEHOLDERS[str(head)]} if head in _PLACEHOLDERS else {}
-    return kept
+    return salvage(data, Promise, _PLACEHOLDERS)
 
 
 def _check_names(document: Document, promise: Promise) -> Iterator[Problem]:
