@@ -111,17 +111,19 @@ CASES: list[tuple[str, type[BaseModel], str]] = [
 _SCALARS = {str: "text", int: "number", bool: "true or false", float: "number", Any: "any"}
 _FORMS = {"Duration": "duration", "SemVer": "version", "VersionRange": "range of versions", "Name": "name"}
 _FORMS |= {"tuple[Name, ...]": "list of step ids", "tuple[Probe, ...]": "list of probes"}
+_FORMS |= {"Amount": "amount", "Goal": "version", "tuple[ServiceName, ...]": "list of `TEAM/NAME`"}
 _HIDDEN = {("Step", "executor"), ("Step", "section")}
 
 
 def text() -> str:
     """The whole page."""
-    manifest = "\n".join(_section(*section) for section in SECTIONS)
-    tests = "\n".join(_section(*section) for section in CASES)
+    manifest = "\n".join(section_text(*section) for section in SECTIONS)
+    tests = "\n".join(section_text(*section) for section in CASES)
     return HEAD + manifest + "\n" + SEEN + TESTS + tests + "\n" + LIMITS
 
 
-def _section(title: str, model: type[BaseModel], remark: str) -> str:
+def section_text(title: str, model: type[BaseModel], remark: str) -> str:
+    """A heading, a remark, and a table of the keys of a model."""
     texts = field_texts(model)
     inherited = set(promise.PatchSpec.model_fields) if model is promise.UpgradeSpec else set()
     rows = [
