@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 import structlog
 from temporalio import activity
 
+from activities.contact import Contact
 from activities.failures import speaks_failures
 from activities.rendering import Rendering, known_secrets, render_step
 from bondstone import names
@@ -37,19 +38,27 @@ _log = structlog.get_logger()
 
 
 def executor_activities(
-    store: Store, settings: Settings, executors: Mapping[str, Executor]
+    store: Store, settings: Settings, executors: Mapping[str, Executor], contact: Contact | None = None
 ) -> list[Callable[..., Any]]:
-    """The four activities of each executor, ready to register with a worker of a pool."""
+    """The four activities of each executor, ready to register with a worker of a pool.
+
+    Args:
+        store: Everything that is kept.
+        settings: Of the worker.
+        executors: By kind.
+        contact: With it, an activity stops its tool when Temporal does not answer for the heartbeat time-out.
+    """
     found: list[Callable[..., Any]] = []
     for executor in executors.values():
-        found.extend(_Adapter(store, settings, executor).activities())
+        found.extend(_Adapter(store, settings, executor, contact).activities())
     return found
 
 
 class _Adapter:
     """One executor behind its four activities."""
 
-    def __init__(self, store: Store, settings: Settings, executor: Executor) -> None:
+    def __init__(self, store: Store, settings: Settings, executor: Executor, contact: Contact | None) -> None:
+        self._contact = contact
         self._store = store
         self._settings = settings
         self._executor = executor
@@ -131,8 +140,18 @@ class _Adapter:
                 logs = self._store.logs.writer(
                     call.service, call.operation, call.step, verb, attempt, known_secrets(rendering.secrets)
                 )
-                async with logs as log:
+                async with logs as log, self._in_contact():
                     yield self._context(call, rendering, attempt, heartbeat.beat, log.write), log.key
+
+    @asynccontextmanager
+    async def _in_contact(self) -> AsyncIterator[None]:
+        """Stop the tool, as a cancel would, when Temporal must have given the work to somebody else."""
+        allowed = activity.info().heartbeat_timeout
+        if self._contact is None or allowed is None:
+            yield
+            return
+        async with self._contact.kept(allowed.total_seconds()):
+            yield
 
     def _context(
         self,

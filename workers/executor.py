@@ -14,6 +14,7 @@ from typing import Final
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.contact import Contact
 from activities.executors import executor_activities
 from activities.terraform.binary import find_tool
 from bondstone.errors import BondError
@@ -35,7 +36,7 @@ VERSION_SECONDS: Final = 20
 async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
     """One worker for each pool that this process serves."""
     executors = load_executors()
-    activities = executor_activities(store, settings, executors)
+    activities = executor_activities(store, settings, executors, Contact.of(client))
     workers = [
         Worker(
             client,
