@@ -114,7 +114,7 @@ class KeepingActivities:
 
 
 def _archive(call: PutAwayCall) -> str:
-    return f"archive/{call.service.team}/{call.service.name}/{call.sequence}"
+    return f"{names.archive_prefix(call.service.team, call.service.name)}/{call.sequence}"
 
 
 def _objects(state: bytes) -> tuple[str, ...]:

@@ -88,6 +88,11 @@ def adoption_prefix(team: str, name: str) -> str:
     return f"adopt/{team}/{name}"
 
 
+def archive_prefix(team: str, name: str) -> str:
+    """Where what outlives the services of a name is kept, in the object store."""
+    return f"archive/{team}/{name}"
+
+
 UPDATE_REQUEST_OPERATION: Final = "request_operation"
 UPDATE_CANCEL_OPERATION: Final = "cancel_operation"
 UPDATE_SET_LABELS: Final = "set_labels"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bondstone.cli import day_two
+from bondstone.cli import archive, day_two
 from bondstone.cli import inputs as cli_inputs
 from bondstone.cli.asking import Ask, DryRun, Files, FromFiles, Secrets, Strings, Values, accepted
 from bondstone.cli.output import Output, OutputFormat, emit, examples, note, table
@@ -356,6 +356,7 @@ def label(
 
 
 app.add_typer(day_two.app)
+app.add_typer(archive.app)
 
 
 # Helpers ----------------------------------------------------------------------------------------------------

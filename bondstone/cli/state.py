@@ -39,28 +39,29 @@ def pull(
     ] = None,
     reveal: Annotated[bool, typer.Option("--reveal", help="print it even to a terminal")] = False,
 ) -> None:
-    """Print the newest state as Terraform reads it. It holds secrets in plain."""
-    from bondstone.errors import InvalidInput, NotFound  # noqa: PLC0415 - see bondstone.cli.session
+    """Print the newest state as Terraform reads it. It holds secrets in plain.
 
-    if file is None and sys.stdout.isatty() and not reveal:
-        raise InvalidInput(
-            "a state holds secrets in plain, and this is a terminal",
-            hint="write it to a file with -f FILE, pipe it, or say --reveal",
-        )
+    Of a service that is gone it is the last state, from the archive; `bond service archive` lists those of earlier
+    services of the name.
+    """
+    from bondstone.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
+
+    refuse_terminal(file, "a state holds secrets in plain", reveal=reveal)
 
     async def read(bond: Bondstone) -> bytes:
-        found = await _which(bond, service, step)
-        snapshot = await bond.store.state(found[0], found[1]).read()
-        if snapshot.payload is None:
-            raise NotFound(f"step {found[1]} of {service} has no state", hint="it may never have been applied")
-        return snapshot.payload
+        target, chosen = await _which(bond, service, step)
+        snapshot = await bond.store.state(target, chosen).read()
+        if snapshot.payload is not None:
+            return snapshot.payload
+        last = (await bond.store.archive.last_states(target)).get(chosen)
+        if last is None:
+            raise NotFound(f"step {chosen} of {service} has no state", hint="it may never have been applied")
+        note(
+            f"the service is gone; this is its last state, put away as {last.name} at {last.at:%Y-%m-%d %H:%M:%SZ}"
+        )
+        return await bond.store.archive.read(target, last.name)
 
-    payload = with_platform(read)
-    if file is None:
-        sys.stdout.buffer.write(payload if payload.endswith(b"\n") else payload + b"\n")
-        return
-    _write_private(file, payload)
-    note(f"written to {file}; it holds secrets in plain")
+    hand_over(with_platform(read), file)
 
 
 @app.command(
@@ -76,7 +77,10 @@ def push(
     *,
     step: Step = "",
     force: Annotated[
-        bool, typer.Option("--force", help="also one that is not newer than the one that is there")
+        bool,
+        typer.Option(
+            "--force", help="also one that is not newer than the one that is there, or when that cannot be read"
+        ),
     ] = False,
     force_lineage: Annotated[
         bool, typer.Option("--force-lineage", help="also one that began as the state of something else")
@@ -146,6 +150,25 @@ def log(service: ServiceArgument, *, step: Step = "", output: Output = OutputFor
     )
 
 
+def refuse_terminal(file: Path | None, why: str, *, reveal: bool) -> None:
+    """Refuse to print secrets to a terminal unasked."""
+    from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+
+    if file is None and sys.stdout.isatty() and not reveal:
+        raise InvalidInput(
+            f"{why}, and this is a terminal", hint="write it to a file with -f FILE, pipe it, or say --reveal"
+        )
+
+
+def hand_over(payload: bytes, file: Path | None) -> None:
+    """Give out what holds secrets: to a file of its reader's alone, or to standard output."""
+    if file is None:
+        sys.stdout.buffer.write(payload if payload.endswith(b"\n") else payload + b"\n")
+        return
+    _write_private(file, payload)
+    note(f"written to {file}; it holds secrets in plain")
+
+
 def read_file(file: Path) -> bytes:
     """A file's bytes; what goes wrong in words."""
     from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
@@ -160,7 +183,7 @@ def read_file(file: Path) -> bytes:
 
 
 async def _which(bond: Bondstone, service: str, step: str) -> tuple[ServiceId, str]:
-    """The service and the step that are meant, as far as the service knows its steps.
+    """The service and the step that are meant, as far as the service, or its archive, knows its steps.
 
     Raises:
         NotFound: naming the steps there are.
@@ -169,8 +192,19 @@ async def _which(bond: Bondstone, service: str, step: str) -> tuple[ServiceId, s
     from bondstone.errors import NotFound  # noqa: PLC0415
 
     target = service_id(service)
-    state = await bond.service(service)
-    steps = [spec.id for spec in state.current.steps] if state.current else []
+    archived = sorted(await bond.store.archive.last_states(target))
+    try:
+        state = await bond.service(service)
+    except NotFound:  # gone for longer than Temporal remembers
+        if not archived:
+            raise
+        steps = []
+    else:
+        steps = [spec.id for spec in state.current.steps] if state.current else []
+        if state.current and step in {spec.id for spec in state.current.day_two.hooks}:
+            return target, step
+    if not steps or step in archived:
+        steps = [*steps, *(name for name in archived if name not in steps)]
     if not step and len(steps) == 1:
         return target, steps[0]
     if step not in steps:

@@ -230,7 +230,8 @@ class Bondstone:
 
         Raises:
             NotFound: there is no such service.
-            InvalidInput: it is no Terraform state.
+            InvalidInput: it is no Terraform state; or a reason is missing.
+            ObjectMissing: the one that is there is lost, and `force` was not said; `ObjectCorrupt`: not readable.
             Refused: it does not continue the one that is there.
         """
         from bondstone.client.states import push, tell  # noqa: PLC0415 - only this verb and the last
@@ -238,7 +239,15 @@ class Bondstone:
         target = service_id(service)
         await self.service(service)
         pushed = await push(
-            self.store, target, step, raw, by=self.by, force=force, force_lineage=force_lineage, on_wait=on_wait
+            self.store,
+            target,
+            step,
+            raw,
+            by=self.by,
+            force=force,
+            force_lineage=force_lineage,
+            reason=reason,
+            on_wait=on_wait,
         )
         if pushed.changed:
             await tell(self.temporal, pushed, target, by=self.by, reason=reason)

@@ -31,6 +31,7 @@ from bondstone.names import service_workflow_id
 from bondstone.settings import Settings
 
 if TYPE_CHECKING:
+    from bondstone.store.archive import Archived
     from bondstone.store.fence import Entry
 
 MASK: Final = "(secret)"
@@ -275,6 +276,24 @@ class StateEntryDocument(Document):
         return cls(position=entry.position, kind=entry.kind, at=entry.at, size=entry.size, holder=holder)
 
 
+class ArchivedDocument(Document):
+    """One thing that was put away when a service ended: an element of `bond service archive -o json`."""
+
+    name: str
+    """What to ask for it by, as in `op-7/state/database`; it begins with the operation that put it away"""
+    kind: str
+    """state or secrets"""
+    at: datetime
+    """When it was put away"""
+    size: int
+    """Bytes, sealed"""
+
+    @classmethod
+    def of(cls, item: Archived) -> ArchivedDocument:
+        """From what the archive lists."""
+        return cls(name=item.name, kind=item.kind, at=item.at, size=item.size)
+
+
 class Pushed(BaseModel):
     """What `bond state push` did."""
 
@@ -291,6 +310,8 @@ class Pushed(BaseModel):
     serial: int
     objects: int
     """How many managed objects the state holds"""
+    replaced_unreadable: bool = False
+    """The state in whose place it was put was lost, or could not be read"""
 
 
 def masked(tree: Any) -> Any:
@@ -319,6 +340,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "approval-approve": ApprovalDocument,
     "state-log": list[StateEntryDocument],
     "state-push": Pushed,
+    "service-archive": list[ArchivedDocument],
 }
 """Command to the type of its `-o json`. Commands that ask for an operation answer as `operation-show`, pause,
 resume and abandon as `service-show`, `approval reject` as `approval-approve`."""

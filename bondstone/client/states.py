@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 
 from bondstone import names
 from bondstone.client.documents import Pushed
-from bondstone.errors import InvalidInput
+from bondstone.errors import InvalidInput, ObjectCorrupt, ObjectMissing
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.promise import Promise
 from bondstone.model.service import ServiceId
@@ -35,17 +35,26 @@ async def push(
     by: str,
     force: bool = False,
     force_lineage: bool = False,
+    reason: str = "",
     on_wait: Callable[[Holder], None] | None = None,
 ) -> Pushed:
     """Put a state in the place of the one that a step has; waits for whoever holds it.
 
+    One that is lost or cannot be read is replaced only with `force` and a reason.
+
     Raises:
-        InvalidInput: it is not a Terraform state.
+        InvalidInput: it is not a Terraform state; or a reason is missing.
+        ObjectMissing: the one that is there is lost; `ObjectCorrupt`: it cannot be read.
         Refused: it does not continue the one that is there, see `bondstone.statefile.check_successor`.
         Fenced: another attempt took the state in between.
     """
     where = f"{service} step {step}"
     new = read_state_file(raw, where=where)
+    lost = await _is_lost(store, service, step, force=force)
+    if lost and not reason:
+        raise InvalidInput(
+            "to replace a state that cannot be read needs a reason", where=where, hint="say it with --reason"
+        )
     holder = Holder.me(f"push-{uuid.uuid4().hex[:8]}", f"bond state push by {by}")
     async with await store.state(service, step).claim(holder, on_wait=on_wait, replacing=True) as claim:
         there = claim.snapshot.payload
@@ -67,6 +76,7 @@ async def push(
         lineage=new.lineage,
         serial=new.serial,
         objects=len(new.addresses),
+        replaced_unreadable=lost,
     )
 
 
@@ -78,13 +88,28 @@ async def tell(temporal: Client, pushed: Pushed, service: ServiceId, *, by: str,
         sequence=f"state-{pushed.step}-{pushed.position}",
         at=datetime.now(UTC),
         by=by,
-        reason=reason or f"pushed the state of step {pushed.step}, serial {pushed.serial}",
+        reason=_lost_too(pushed, reason) or f"pushed the state of step {pushed.step}, serial {pushed.serial}",
     )
     handle = temporal.get_workflow_handle(names.service_workflow_id(service.team, service.name))
     try:
         await handle.signal(names.SIGNAL_RECORD, record)
     except RPCError as error:  # the state is there all the same, and says itself who brought it
         _log.warning("the ledger was not told of a pushed state", service=str(service), error=error.message)
+
+
+async def _is_lost(store: Store, service: ServiceId, step: str, *, force: bool) -> bool:
+    """Whether the state that should be there is not, or cannot be read; raises that unless it may be replaced."""
+    try:
+        await store.state(service, step).read()
+    except (ObjectMissing, ObjectCorrupt):
+        if not force:
+            raise
+        return True
+    return False
+
+
+def _lost_too(pushed: Pushed, reason: str) -> str:
+    return f"{reason} (in place of a state that could not be read)" if pushed.replaced_unreadable else reason
 
 
 def by_step(promise: Promise, states: Mapping[str, bytes]) -> dict[str, bytes]:

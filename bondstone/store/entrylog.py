@@ -22,6 +22,10 @@ from bondstone.store.sealed import SealedObjects
 
 _DIGITS: Final = 8
 _READ_TRIES: Final = 8
+_REPLACE: Final = (
+    "restore the object from a backup of the store, or put a state in its place: "
+    "`bond state push --force --reason …`"
+)
 _PUT_PAUSES_SECONDS: Final = (0.2, 1.0)
 
 
@@ -112,19 +116,24 @@ class EntryLog:
         """
         seen = None
         while True:
-            head = await self.head()
+            try:
+                head = await self.head()
+            except ObjectCorrupt as error:
+                raise ObjectCorrupt(error.message, where=error.where, hint=_REPLACE) from error
             if head is None or not head.entry.state:
                 return (head.entry if head else None), None
             if head.entry.carries_state:
                 return head.entry, head
             try:
                 return head.entry, await self.get(head.entry.state)
+            except ObjectCorrupt as error:
+                raise ObjectCorrupt(error.message, where=error.where, hint=_REPLACE) from error
             except ObjectMissing as error:
                 if seen == head.entry.position:
                     raise ObjectMissing(
                         f"the state at position {head.entry.state} is not in the store",
                         where=self._key(head.entry.state),
-                        hint="restore the object from a backup of the store, or `bond state push` a state",
+                        hint=_REPLACE,
                     ) from error
                 seen = head.entry.position  # once more, in case that the log has moved on meanwhile
 
@@ -165,6 +174,20 @@ class EntryLog:
         if entry.size:
             bare = entry.model_copy(update={"size": 0, "state": 0})
             await self._sealed.put(self._key(position), encode(bare, None))
+
+    async def last_readable(self) -> tuple[int, Entry | None]:
+        """The newest position, and the newest entry that can be read, if one can."""
+        positions = await self.positions()
+        for position in reversed(positions):
+            try:
+                return positions[-1], (await self.get(position)).entry
+            except (ObjectMissing, ObjectCorrupt):
+                continue
+        return (positions[-1] if positions else 0), None
+
+    async def mend(self, entry: Entry) -> None:
+        """Write over an entry that cannot be read; its position stays taken, and is nobody's."""
+        await self._sealed.put(self._key(entry.position), encode(entry.model_copy(update={"token": ""}), None))
 
     async def lease(self, claim: int) -> Lease | None:
         """The sign of life of a claim; None when it never gave one, or what is there cannot be read."""

@@ -15,6 +15,7 @@ from bondstone.store.objects import Objects
 from bondstone.store.sealed import SealedObjects
 
 if TYPE_CHECKING:
+    from bondstone.store.archive import Archive
     from bondstone.store.ledger import Ledger
     from bondstone.store.logs import Logs
     from bondstone.store.plans import Plans
@@ -67,6 +68,13 @@ class Store:
         from bondstone.store.secrets import Secrets  # noqa: PLC0415 - see the class
 
         return Secrets(self.sealed)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """What is kept of services that are gone."""
+        from bondstone.store.archive import Archive  # noqa: PLC0415 - see the class
+
+        return Archive(self.sealed)
 
     @cached_property
     def plans(self) -> Plans:

@@ -28,6 +28,10 @@ MAX_FENCES: Final = 128
 """The last 64 takeovers. A writer that slept through more of them is stopped by its lease alone."""
 
 
+UNREADABLE: Final = "(its entry cannot be read)"
+"""Attempt of the holder of an entry that nobody can read."""
+
+
 class Kind(StrEnum):
     """What an entry says."""
 
@@ -55,6 +59,11 @@ class Entry(Wire):
     """For how long the claim's lease may stand still before others may take over."""
     size: int = 0
     """Bytes of its payload."""
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether it only stands in for an entry that cannot be read."""
+        return self.holder.attempt == UNREADABLE
 
     @property
     def carries_state(self) -> bool:
@@ -137,6 +146,30 @@ def fences_after(head: Entry | None, *, position: int, takes_over: bool) -> tupl
         # The old holder may not know whether its last entry arrived, so it may try that position or the next.
         fences = (*fences, head.position, position)
     return fences[-MAX_FENCES:]
+
+
+def unreadable(position: int, before: Entry | None, *, at: datetime, term_seconds: float) -> Entry:
+    """What stands in for a newest entry that cannot be read, so that it can be taken over from.
+
+    It may be anybody's and of any kind, so it counts as held: by whoever wrote the entry before for as long as his
+    lease moves, and for a whole term by somebody in any case.
+
+    Args:
+        position: Where it stands.
+        before: The last entry that can be read.
+        at: Now, by the wall clock.
+        term_seconds: For how long to wait for a sign of life.
+    """
+    return Entry(
+        position=position,
+        kind=Kind.CLAIM,
+        claim=before.claim if before is not None else position,
+        token=before.token if before is not None else "",
+        holder=Holder(attempt=UNREADABLE),
+        at=at,
+        fences=before.fences if before is not None else (),
+        term_seconds=term_seconds,
+    )
 
 
 def beyond_bound(positions: Iterable[int], head: Entry, *, bound: int) -> Sequence[int]:

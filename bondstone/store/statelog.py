@@ -14,7 +14,7 @@ from bondstone.errors import ObjectCorrupt, ObjectMissing, StoreError
 from bondstone.model.service import ServiceId
 from bondstone.store.claim import Claim, Snapshot
 from bondstone.store.entrylog import Clock, EntryLog, Read
-from bondstone.store.fence import Entry, Kind, Lease, LeaseTerms, Observation, fences_after, judge
+from bondstone.store.fence import Entry, Kind, Lease, LeaseTerms, Observation, fences_after, judge, unreadable
 from bondstone.store.holder import Holder, is_dead
 from bondstone.store.sealed import SealedObjects
 
@@ -124,6 +124,8 @@ class StateLog:
             )
             began = self._log.clock.elapsed()
             if await self._took(entry):
+                if head is not None and head.unreadable:
+                    await self._log.mend(head)
                 snapshot = Snapshot(
                     position=entry.state, payload=state.payload if state is not None else None, holder=holder
                 )
@@ -165,8 +167,17 @@ class StateLog:
         except (ObjectMissing, ObjectCorrupt):
             if not replacing:
                 raise
+            return await self._readable_head(), None
+
+    async def _readable_head(self) -> Entry | None:
+        """The newest entry, or what stands in for it when it cannot be read."""
+        try:
             head = await self._log.head()
-            return (head.entry if head is not None else None), None
+        except ObjectCorrupt:
+            position, before = await self._log.last_readable()
+            now, term = self._log.clock.now(), self._terms.term_seconds
+            return unreadable(position, before, at=now, term_seconds=term) if position else None
+        return head.entry if head is not None else None
 
     async def _took(self, entry: Entry) -> bool:
         """Write a claim; whether it is now the newest entry."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from platforms import PROMISES, LocalPlatform, publish, running
+from platforms import PROMISES, LocalPlatform, publish, read_json, running
 
 from activities.terraform.binary import find_tool
 from bondstone.client import Bondstone, Operation
@@ -169,7 +169,7 @@ async def test_a_pushed_state_continues_the_one_that_is_there(own_platform, bond
     assert "serial 0" in push("--force", serial=0)
 
 
-async def test_what_outlives_a_service_is_put_away_and_listed(bond, service, tmp_path):
+async def test_what_outlives_a_service_is_put_away_and_listed(own_platform, bond, service, tmp_path):
     token = "canary-of-the-archive"
     inputs = {"made": str(tmp_path / "made.txt"), "token": token}
     await (await bond.request("held", service, inputs)).result()
@@ -179,6 +179,13 @@ async def test_what_outlives_a_service_is_put_away_and_listed(bond, service, tmp
     key = kept.rpartition("(")[2].rstrip(")")
     assert json.loads(await bond.store.sealed.get(key))["resources"] == []
     assert (await bond.history(service))[-1].retained == record.retained
+    ran = own_platform.bond("state", "pull", service)
+    assert json.loads(ran.stdout)["resources"] == [], "of a service that is gone"
+    assert "put away as op-2/state/things" in ran.stderr
+    (item,) = read_json(own_platform, "service-archive", "service", "archive", service)
+    assert (item["name"], item["kind"]) == ("op-2/state/things", "state")
+    assert own_platform.bond("service", "archive", service, item["name"]).stdout == ran.stdout
+    assert "NOT_FOUND" in own_platform.bond("service", "archive", service, "op-1/state/nope", status=3).stderr
     left = [info.key for info in await bond.store.objects.list("secrets") if service in info.key]
     assert left == []
     for prefix in ("plans", "state", "archive", "adopt"):

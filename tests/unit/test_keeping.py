@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.keeping import KeepingActivities
 from bondstone.client.states import push, stage
-from bondstone.errors import AlreadyExists, NotFound, ObjectMissing, Refused
+from bondstone.errors import AlreadyExists, InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
 from bondstone.model.service import ServiceId
 from bondstone.model.step import AdoptCall, PutAway, PutAwayCall
 from bondstone.settings import Settings
 from bondstone.store import Store
+from bondstone.store.fence import LeaseTerms
 from bondstone.store.holder import Holder
+from bondstone.store.statelog import StateLog
 
 SERVICE = ServiceId(team="payments", name="orders")
 OTHER = ServiceId(team="payments", name="others")
@@ -117,6 +120,82 @@ async def test_a_state_that_was_lost_can_be_replaced(store):
     await store.objects.delete(f"state/{SERVICE}/main/{lost.position:08}")
     with pytest.raises(ObjectMissing) as caught:
         await log.read()
-    assert "bond state push" in caught.value.hint
-    await push(store, SERVICE, "main", state("a", "b", serial=2), by="ada")
+    assert "bond state push --force" in caught.value.hint
+    with pytest.raises(ObjectMissing):
+        await push(store, SERVICE, "main", state("a", "b", serial=2), by="ada", reason="lost")
+    with pytest.raises(InvalidInput, match="needs a reason"):
+        await push(store, SERVICE, "main", state("a", "b", serial=2), by="ada", force=True)
+    pushed = await push(store, SERVICE, "main", state("a", "b", serial=2), by="ada", force=True, reason="lost")
+    assert pushed.replaced_unreadable
     assert await current(store, "main") == state("a", "b", serial=2)
+
+
+@pytest.fixture
+def quick_leases(monkeypatch):
+    """An entry that cannot be read is waited for a whole term: make it a short one."""
+    terms = LeaseTerms(term_seconds=0.3, renew_seconds=0.05, stop_seconds=0.15, poll_seconds=0.05)
+    monkeypatch.setattr(
+        Store, "state", lambda self, service, step: StateLog(self.sealed, service, step, terms=terms)
+    )
+
+
+@pytest.mark.usefixtures("quick_leases")
+async def test_a_newest_state_that_cannot_be_read_can_be_replaced_and_the_log_is_whole_again(store):
+    await push(store, SERVICE, "main", state("a"), by="ada")
+    log = store.state(SERVICE, "main")
+    newest = (await log.entries())[-1].position
+    await store.objects.put(f"state/{SERVICE}/main/{newest:08}", b"garbage")
+    with pytest.raises(ObjectCorrupt) as caught:
+        await push(store, SERVICE, "main", state("a", "b", serial=2), by="ada")
+    assert "bond state push --force" in caught.value.hint
+    pushed = await push(store, SERVICE, "main", state("a", "b", serial=2), by="ada", force=True, reason="bit rot")
+    assert pushed.replaced_unreadable
+    assert await current(store, "main") == state("a", "b", serial=2)
+    entries = await log.entries()
+    assert newest in entries[-1].fences, "whoever wrote it stays fenced"
+    assert [entry.position for entry in entries if entry.unreadable] == [newest]
+    async with await log.claim(Holder(attempt="later")) as claim:
+        assert await claim.release(state("c", serial=3))
+
+
+@pytest.mark.usefixtures("quick_leases")
+async def test_a_state_whose_holder_lives_is_not_taken_from_under_it_because_its_entry_cannot_be_read(store):
+    log = store.state(SERVICE, "main")
+    async with await log.claim(Holder(attempt="alive")) as claim:
+        position = await claim.append(state("a"))
+        await store.objects.put(f"state/{SERVICE}/main/{position:08}", b"garbage")
+        pushing = asyncio.create_task(
+            push(store, SERVICE, "main", state("b", serial=2), by="ada", force=True, reason="bit rot")
+        )
+        await asyncio.wait({pushing}, timeout=1)
+        assert not pushing.done()
+        await claim.release(state("a", "b", serial=5))
+    with pytest.raises(Refused, match="older than"):
+        await asyncio.wait_for(push(store, SERVICE, "main", state("b", serial=2), by="ada"), 10)
+    await pushing
+
+
+async def test_what_was_put_away_can_be_listed_and_read(store):
+    await push(store, SERVICE, "main", state("a"), by="ada")
+    await store.secrets.put(SERVICE, "inputs/password", "hunter2")
+    await put_away(store, secrets="archive")
+    await push(store, OTHER, "main", state("other"), by="ada")
+    found = await store.archive.list(SERVICE)
+    assert [(item.kind, item.name.rpartition("/")[0]) for item in found] == [
+        ("secrets", "op-2/secrets/inputs/password"),
+        ("state", "op-2/state"),
+    ]
+    assert json.loads(await store.archive.read(SERVICE, found[0].name)) == "hunter2"
+    assert await store.archive.read(SERVICE, "op-2/state/main") == state("a")
+    for name in ("op-2/state/nope", "../../secrets/x", ""):
+        with pytest.raises(NotFound):
+            await store.archive.read(SERVICE, name)
+
+
+async def test_the_last_life_of_a_name_is_the_one_that_is_found(store):
+    for number in (9, 10):
+        await push(store, SERVICE, "main", state(f"life{number}"), by="ada")
+        call = PutAwayCall(service=SERVICE, operation=number, sequence=f"op-{number}")
+        await ActivityEnvironment().run(KeepingActivities(store).put_away, call)
+    last = (await store.archive.last_states(SERVICE))["main"]
+    assert last.name == "op-10/state/main"
