@@ -44,6 +44,8 @@ class Checker:
         self.attempt: dict[int, int] = {}
         self.tries: dict[int, int] = {}
         self.over: set[tuple[int, int]] = set()
+        self.finished: set[tuple[int, int]] = set()
+        self.unhealthy: set[int] = set()
         self.starts: list[float] = []
         self.limit = self.most = rules.max_concurrent
         self.human_pause = self.other_pause = False
@@ -125,6 +127,7 @@ class Checker:
             assert submit.attempt > last, "attempts rise"
             assert (target, last) in self.over, "an attempt follows the end of the one before"
             self.tries[target] += 1
+        assert (target, submit.attempt) not in self.finished, "what has finished is not submitted again"
         assert self.tries[target] <= 1 + self.rules.retries, "no more attempts than allowed"
         self.attempt[target] = submit.attempt
 
@@ -223,12 +226,14 @@ class Checker:
                 self.other_pause = self.other_pause or not self.human_pause
             case "abort":
                 self.aborted = True
+                self.batches.clear()
             case "rollback_target":
                 self.roll_back({"failed", "timed-out"})
             case "rollback_wave":
                 self.roll_back(ROLLED_BACK["wave"])
 
     def roll_back(self, which: set[str], *, end: bool = False) -> None:
+        self.batches.clear()
         self.rolling, self.rolling_which, self.rolling_end = True, which, end
         self.human_pause = self.other_pause = False
         self.meddled = True
@@ -239,12 +244,15 @@ class Checker:
         match event:
             case moves.Finished() if event.status.ended:
                 self.over.add((event.target, event.attempt))
+                self.finished.add((event.target, event.attempt))
             case moves.Declined():
                 self.over.add((event.target, event.attempt))
             case moves.Described():
                 self.over |= {(f.target, f.attempt) for f in event.found if f.what in {"ended", "gone", "unknown"}}
+                self.finished |= {(f.target, f.attempt) for f in event.found if f.what == "ended"}
             case moves.Probed() if event.batch in self.batches:
                 asked, targets = self.batches.pop(event.batch)
+                self.unhealthy = set(targets) & set(event.unhealthy)
                 for target in targets:
                     self.asked_probe[target] = asked
                     self.probed[target] = self.time
@@ -260,6 +268,7 @@ class Checker:
         if note.what == "rolling-back":
             for target in [target for target, back in self.holding.items() if not back]:
                 assert self.tries[target] == 1
+                assert (target, self.attempt[target]) in self.over, "what runs finishes before a rollback"
                 del self.holding[target]  # never accepted: it waits again
         elif note.what == "rolled-back":
             assert not self.holding
@@ -288,6 +297,7 @@ class Checker:
                     self.wave_forgiven = [self.in_wave(self.failing, wave) for wave in waves]
             case moves.Abort() | moves.Supersede() | moves.Reject():
                 self.aborted, self.rolling = True, False
+                self.batches.clear()
                 self.human_pause = self.other_pause = False
                 if isinstance(verb, moves.Abort) and verb.running == "cancel":
                     self.must_cancel = True
@@ -304,6 +314,7 @@ class Checker:
                 self.retry(verb.which)
 
     def retry(self, which: str) -> None:
+        self.batches.clear()
         self.meddled = True
         for target, outcome in list(self.outcome.items()):
             failed = target in self.failing
@@ -334,6 +345,9 @@ class Checker:
         assert len(ours) <= self.most, "what really runs"
 
     def after_turn(self, _: CampaignState) -> None:
+        for target in self.unhealthy:
+            assert self.outcome[target] == "failed" or self.rolling, "an unhealthy target is a failure"
+        self.unhealthy = set()
         if self.must_cancel:
             self.must_cancel = False
             self.check_cancelled(self.holding, "abort(cancel) cancels what runs")

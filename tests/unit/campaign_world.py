@@ -173,7 +173,7 @@ class World:
                 self.send(moves.Probed(batch=command.batch, unhealthy=bad))
             case moves.AskCalendar():
                 if not self.chance(self.chaos.lost):
-                    self.push(0 if self.chance(0.5) else self.delay() / 10, "event", None)
+                    self.push(0 if self.chance(0.3) else self.delay(), "event", None)
             case _:
                 pass
 

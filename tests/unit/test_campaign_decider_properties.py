@@ -37,6 +37,7 @@ def rules(draw: st.DrawFn) -> Rules:
                 needs=(Need(roles=("sre",), count=asks),) if asks else (),
             )
         )
+    rate = draw(st.sampled_from([(0, 60), (0, 60), (0, 60), (1, 10), (3, 60), (4, 2), (6, 3)]))
     return Rules(
         campaign="c",
         requested_by="ada",
@@ -45,8 +46,8 @@ def rules(draw: st.DrawFn) -> Rules:
         page_size=draw(st.sampled_from([2, 3, 5, 50])),
         max_concurrent=draw(st.integers(1, 6)),
         max_concurrent_per_group=draw(st.sampled_from([None, None, 1, 2])),
-        start_count=draw(st.sampled_from([0, 0, 1, 3, 120])),
-        start_period_seconds=draw(st.sampled_from([10, 60])),
+        start_count=rate[0],
+        start_period_seconds=rate[1],
         max_failures=budget if scope == "campaign" else None,
         max_consecutive_failures=draw(st.sampled_from([None, None, 2, 3])),
         overshoot=draw(st.sampled_from(["strict", "allow"])),
@@ -91,8 +92,8 @@ def worlds(draw: st.DrawFn) -> World:
     windows: list[tuple[float, float, float]] = []
     moment = draw(st.sampled_from([0, 50]))
     if made.has_calendar:
-        for _ in range(draw(st.integers(0, 3))):
-            length = draw(st.sampled_from([30, 300, 900]))
+        for _ in range(draw(st.integers(0, 6))):
+            length = draw(st.sampled_from([30, 100, 300, 900]))
             windows.append((moment, moment + length, draw(st.sampled_from([0, 10]))))
             moment += length + draw(st.sampled_from([100, 2000]))
         windows.append((moment, FOREVER, 0))
