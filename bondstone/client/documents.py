@@ -14,8 +14,9 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 
 from bondstone.client.listing import OperationRow, ServiceRow
-from bondstone.client.step_documents import ApprovalDocument, Document, PlanDocument, StepDocument, approvals
+from bondstone.client.step_documents import ApprovalDocument, PlanDocument, StepDocument, approvals
 from bondstone.errors import ErrorInfo
+from bondstone.model.base import Document
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.secret import replace_refs
 from bondstone.model.service import (

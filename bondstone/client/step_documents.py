@@ -6,20 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from bondstone.errors import ErrorInfo
 from bondstone.model.approval import missing
+from bondstone.model.base import Document
 from bondstone.model.plan import Action, Change, ChangeCounts, Decision, PlanRef
 from bondstone.model.service import Approval, OperationRecord, StepRecord, StepStatus
-
-
-class Document(BaseModel):
-    """Base of every document: frozen, each field described for the schema."""
-
-    model_config = ConfigDict(
-        frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
-    )
 
 
 class ChangesDocument(Document):

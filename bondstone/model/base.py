@@ -1,4 +1,4 @@
-"""The two bases every model stands on."""
+"""The three bases every model stands on."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ class Manifest(BaseModel):
     """What people write: frozen, and an unknown key is a mistake worth telling them about."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Document(BaseModel):
+    """What programs read (`-o json`): frozen, each field described for its schema."""
+
+    model_config = ConfigDict(
+        frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+    )
