@@ -2,8 +2,8 @@
 
 Temporal misses its heartbeats and gives the apply to another worker. The first notices that Temporal is silent,
 stops its Terraform, keeps what that has made in the state log and lets go of the state; the second, which has
-waited for that, goes on. (A worker that is cut off from the store too cannot renew its lease, and stops its tool by
-itself: see the state log's own tests, and those of interrupted applies.)
+waited for that, goes on. (A worker that is cut off from the store too cannot renew its lease, and stops its tool
+by itself: see the state log's own tests, and those of interrupted applies.)
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def failing(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("code", sorted(errors.BY_CODE))
-def test_every_error_class_has_its_exit_code_and_its_code_on_screen(failing, capsys, code):
+def test_rule_9_every_error_class_has_its_exit_code_and_its_code_on_screen(failing, capsys, code):
     cls = errors.BY_CODE[code]
     failing.error = cls("it went wrong", where="here", hint="do that")
     assert root.main(["fail"]) == cls.exit_code
@@ -89,7 +89,7 @@ def test_ctrl_c_is_130(failing, capsys):
     assert root.main(["fail"]) == 130
 
 
-def test_an_unexpected_exception_shows_no_traceback_but_says_where_it_is(failing, capsys, tmp_path):
+def test_rule_9_an_unexpected_exception_shows_no_traceback_but_says_where_it_is(failing, capsys, tmp_path):
     failing.error = RuntimeError("kaboom")
     assert root.main(["fail"]) == 1
     err = capsys.readouterr().err

@@ -48,7 +48,9 @@ async def test_the_same_content_again_changes_nothing(revisions: Revisions, tmp_
     assert await revisions.get("postgres", "1.4.0") == first
 
 
-async def test_other_content_under_the_same_version_is_refused(revisions: Revisions, tmp_path: Path) -> None:
+async def test_rule_8_other_content_under_the_same_version_is_refused(
+    revisions: Revisions, tmp_path: Path
+) -> None:
     first = await _publish(revisions, tmp_path / "p")
     with pytest.raises(RevisionConflict, match=r"postgres@1\.4\.0 is published with other content"):
         await _publish(revisions, tmp_path / "q", extra="# changed\n")
@@ -84,7 +86,9 @@ async def test_the_newest_is_the_highest_version_and_no_prerelease(revisions: Re
         await revisions.newest("postgres")
 
 
-async def test_a_status_never_changes_the_revision(revisions: Revisions, objects: Objects, tmp_path: Path) -> None:
+async def test_rule_8_a_status_never_changes_the_revision(
+    revisions: Revisions, objects: Objects, tmp_path: Path
+) -> None:
     ref = await _publish(revisions, tmp_path / "p")
     before = await objects.get("revisions/postgres/1.4.0")
     info = await revisions.deprecate("postgres", "1.4.0", "use 1.5.0", "ada")

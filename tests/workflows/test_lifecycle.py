@@ -158,6 +158,27 @@ async def test_a_patch_that_fails_health_is_back_on_the_old_revision_and_says_bo
     assert versions[-2:] == ["1.0.1", "1.0.0"]
 
 
+async def test_rule_8_a_service_stays_on_its_revision_until_an_operation_moves_it_and_can_go_back(
+    temporal: Client,
+) -> None:
+    platform = FakePlatform()
+
+    async def stands(kind: OperationKind, **fields: Any) -> str:
+        await caller.ended((await caller.request(kind=kind, **fields)).number)
+        resolved = (await caller.state()).resolved
+        assert resolved is not None
+        return str(resolved.revision)
+
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller, version="1.0.0")
+        assert await stands(OperationKind.RECONCILE, repair=True) == "postgres@1.0.0"
+        assert await stands(OperationKind.PATCH, version="1.0.1", dry_run=True) == "postgres@1.0.0"
+        assert await stands(OperationKind.PATCH, version="1.0.1") == "postgres@1.0.1"
+        assert await stands(OperationKind.RECONCILE) == "postgres@1.0.1"
+        assert await stands(OperationKind.ROLLBACK) == "postgres@1.0.0"
+
+
 async def test_who_paused_a_service_and_why_is_shown_and_in_the_ledger(temporal: Client) -> None:
     platform = FakePlatform()
     async with serving(temporal, platform):
