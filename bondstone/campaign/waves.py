@@ -118,7 +118,7 @@ def partition(campaign: Campaign, fleet: Iterable[FleetService], published: Mapp
         fleet: Every service there is; each once.
         published: Versions of the campaign's promise; may be empty when the operation moves none.
     """
-    spec, services = campaign.spec, sorted(fleet, key=lambda service: service.id)
+    spec, services = campaign.spec, tuple(fleet)
     flaws = list(_goal_flaws(spec, published))
     left: list[Left] = []
     chosen: list[tuple[FleetService, str, str]] = []

@@ -209,6 +209,13 @@ def test_a_skipped_start_is_the_end_of_the_gap_and_a_double_one_the_first(
     assert not windows.at(starts + timedelta(hours=2)).open
 
 
+def test_a_window_that_began_the_first_time_round_is_on_the_second_time_too() -> None:
+    window = Window(cron="30 1 25 10 *", duration="2h", time_zone="Europe/London")
+    again = datetime(2026, 10, 25, 1, 15, tzinfo=UTC)  # 01:15 for the second time; it began at 01:30 of the first
+    found = Windows(WindowsSpec(allow=(window,))).at(again)
+    assert (found.open, found.until) == (True, datetime(2026, 10, 25, 2, 30, tzinfo=UTC))
+
+
 def test_the_zone_of_the_machine_decides_nothing() -> None:
     spec = WindowsSpec(allow=(Window(cron="0 22 * * *", duration="1h", time_zone="Europe/London"),))
     at = datetime(2026, 7, 1, 12, tzinfo=UTC)
