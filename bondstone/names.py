@@ -60,6 +60,7 @@ UPGRADE_WORKFLOW: Final = "Upgrade"
 ROLLBACK_WORKFLOW: Final = "Rollback"
 RECONCILE_WORKFLOW: Final = "Reconcile"
 DECOMMISSION_WORKFLOW: Final = "Decommission"
+CAMPAIGN_WORKFLOW: Final = "Campaign"
 
 OPERATION_WORKFLOWS: Final = {
     "provision": PROVISION_WORKFLOW,
@@ -83,6 +84,21 @@ def operation_workflow_id(team: str, name: str, number: int) -> str:
     return f"service/{team}/{name}/op/{number}"
 
 
+def campaign_workflow_id(name: str) -> str:
+    """The workflow id of a campaign: `campaign/<name>`."""
+    return f"{_CAMPAIGN}{name}"
+
+
+def campaign_of(workflow_id: str) -> str:
+    """The name of a campaign, from its workflow id; a schedule's runs have the time in it."""
+    return workflow_id.removeprefix(_CAMPAIGN)
+
+
+def campaign_request_id(campaign: str, target: int, attempt: int) -> str:
+    """The request id of one attempt on one target: `campaign/<name>/<target>/<attempt>`."""
+    return f"{_CAMPAIGN}{campaign}/{target}/{attempt}"
+
+
 def adoption_prefix(team: str, name: str) -> str:
     """Where the states that a new service is to adopt wait for it, in the object store."""
     return f"adopt/{team}/{name}"
@@ -93,6 +109,8 @@ def archive_prefix(team: str, name: str) -> str:
     return f"archive/{team}/{name}"
 
 
+_CAMPAIGN: Final = "campaign/"
+
 UPDATE_REQUEST_OPERATION: Final = "request_operation"
 UPDATE_CANCEL_OPERATION: Final = "cancel_operation"
 UPDATE_SET_LABELS: Final = "set_labels"
@@ -101,9 +119,42 @@ UPDATE_RESUME: Final = "resume"
 UPDATE_ABANDON: Final = "abandon"
 UPDATE_APPROVE: Final = "approve"
 UPDATE_REJECT: Final = "reject"
+UPDATE_ABORT: Final = "abort"
+UPDATE_SUPERSEDE: Final = "supersede"
+UPDATE_SKIP: Final = "skip"
+UPDATE_SET_CONCURRENCY: Final = "set_concurrency"
+UPDATE_NEXT_WAVE: Final = "next_wave"
+UPDATE_RETRY: Final = "retry"
+UPDATE_ROLLBACK: Final = "rollback"
+
+CAMPAIGN_VERBS: Final = {
+    "pause": UPDATE_PAUSE,
+    "resume": UPDATE_RESUME,
+    "abort": UPDATE_ABORT,
+    "supersede": UPDATE_SUPERSEDE,
+    "skip": UPDATE_SKIP,
+    "set-concurrency": UPDATE_SET_CONCURRENCY,
+    "next-wave": UPDATE_NEXT_WAVE,
+    "retry": UPDATE_RETRY,
+    "rollback": UPDATE_ROLLBACK,
+    "approve": UPDATE_APPROVE,
+    "reject": UPDATE_REJECT,
+}
+"""Update of a campaign by the kind of its verb in `bondstone.model.campaign_moves`, which is the argument."""
+
 SIGNAL_WAITING: Final = "operation_waiting"
 SIGNAL_RECORD: Final = "record"
+SIGNAL_SUBMIT: Final = "submit"
+"""To a service: a campaign asks for an operation."""
+SIGNAL_WITHDRAW: Final = "withdraw"
+"""To a service: a campaign wants what it submitted stopped."""
+SIGNAL_REPLY: Final = "reply"
+"""To a campaign: what a service says of a submission."""
+SIGNAL_CALENDAR: Final = "calendar_changed"
+"""To a campaign: a freeze was made or ended; it looks at once."""
 QUERY_DESCRIBE: Final = "describe"
+QUERY_STATE: Final = "state"
+"""Of a campaign: all of it, one character for each target."""
 
 # Task queues -------------------------------------------------------------------------------------------
 
@@ -126,6 +177,12 @@ HEALTH_PROBE: Final = "health.probe"
 LEDGER_RECORD: Final = "ledger.record"
 STATE_ADOPT: Final = "state.adopt"
 SERVICE_PUT_AWAY: Final = "service.put_away"
+CAMPAIGN_FREEZE: Final = "campaign.freeze"
+CAMPAIGN_PAGE: Final = "campaign.page"
+CAMPAIGN_CALENDAR: Final = "campaign.calendar"
+CAMPAIGN_DESCRIBE: Final = "campaign.describe"
+CAMPAIGN_PROBE: Final = "campaign.probe"
+CAMPAIGN_RECORD: Final = "campaign.record"
 
 VERB_PLAN: Final = "plan"
 VERB_APPLY: Final = "apply"

@@ -16,6 +16,7 @@ from bondstone.store.sealed import SealedObjects
 
 if TYPE_CHECKING:
     from bondstone.store.archive import Archive
+    from bondstone.store.campaigns import Campaigns
     from bondstone.store.ledger import Ledger
     from bondstone.store.logs import Logs
     from bondstone.store.plans import Plans
@@ -110,6 +111,13 @@ class Store:
         from bondstone.store.policies import PolicySets  # noqa: PLC0415 - see the class
 
         return PolicySets(self.objects)
+
+    @cached_property
+    def campaigns(self) -> Campaigns:
+        """Campaigns and freezes."""
+        from bondstone.store.campaigns import Campaigns  # noqa: PLC0415 - see the class
+
+        return Campaigns(self.sealed)
 
     def state(self, service: ServiceId, step: str) -> StateLog:
         """The state log of a step."""
