@@ -94,9 +94,16 @@ class _Adapter:
                     call.service, call.operation, call.step, planned, destroy=True, log=log
                 )
         except ExpressionInvalid:
-            if (await self._store.state(call.service, call.step).read()).position:
+            if await self._may_hold_something(call):
                 raise
             return PlanRef(digest="", key="", empty=True, destroy=True)
+
+    async def _may_hold_something(self, call: StepCall) -> bool:
+        """Whether the step has a state, or keeps it where only its section, which cannot be rendered, says."""
+        if (await self._store.state(call.service, call.step).read()).position:
+            return True
+        section = (await self._store.revisions.promise(call.revision)).step(call.step).section
+        return isinstance(section, dict) and section.get("backend") == "own"
 
     async def apply(self, call: ApplyCall) -> Applied:
         """Apply the stored plan and nothing else."""

@@ -50,6 +50,8 @@ class StepContext:
     """Takes one line for the step's log object; known secrets are redacted on the way."""
     cleanup: bool = field(default=True)
     """Remove the run directory when done; False keeps it for a person to look at."""
+    trial: bool = field(default=False)
+    """A test of the promise: nothing that outlives it may be touched but what the test makes."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Texts of the secrets in the section: the executor masks them in change sets and errors."""
 

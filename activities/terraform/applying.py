@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from activities.terraform import command
+from activities.terraform import command, own
 from activities.terraform.artefact import locked_providers, unpack
 from activities.terraform.masking import state_secrets
 from activities.terraform.process import HURRIED, PATIENT, Exit, Graces
@@ -34,6 +34,12 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
     header, saved = unpack(artefact)
     session.redact.add(header.secrets)
     log = session.context.store.state(session.context.service, session.context.step)
+    if session.own:
+        if header.empty:
+            state = await own.newest(session)
+            return Outcome(state.outputs if state else {})
+        async with claimed(session, log) as claim:
+            return await own.apply(session, claim, saved)
     if header.empty:
         return await _nothing_to_do(session, log, position)
     async with claimed(session, log) as claim:

@@ -12,23 +12,27 @@ from typing import Any, Literal
 
 from python_terraform import IsFlagged, Terraform
 
+LOCK_SECONDS = 60
+"""How long to wait for the lock of a backend of its own, before the attempt is tried again."""
+
 Mode = Literal["normal", "destroy", "refresh-only"]
 
 # Its constructor loads a `terraform.tfstate` from the working directory: give it one that cannot hold any.
 _BUILDER = Terraform(working_dir=os.devnull)
 
 
-def plan(*, out: Path, variables: Path, mode: Mode = "normal") -> list[str]:
-    """`terraform plan`, saved to a file. No lock: a run directory has one user."""
-    options: dict[str, Any] = {"json": IsFlagged, "input": False, "lock": False, "out": out, "var_file": variables}
+def plan(*, out: Path, variables: Path, mode: Mode = "normal", own: bool = False) -> list[str]:
+    """`terraform plan`, saved to a file. No lock: a run directory has one user, a backend of its own many."""
+    options: dict[str, Any] = {"json": IsFlagged, "input": False, **_lock(own), "out": out, "var_file": variables}
     if mode != "normal":
         options[mode] = IsFlagged
     return _arguments("plan", **options)
 
 
-def apply(plan_file: Path) -> list[str]:
+def apply(plan_file: Path, *, own: bool = False) -> list[str]:
     """`terraform apply` of a saved plan; `-backup=-` writes no second copy of the state."""
-    return _arguments("apply", str(plan_file), json=IsFlagged, input=False, lock=False, backup="-")
+    backup = {} if own else {"backup": "-"}
+    return _arguments("apply", str(plan_file), json=IsFlagged, input=False, **_lock(own), **backup)
 
 
 def show(plan_file: Path) -> list[str]:
@@ -36,15 +40,32 @@ def show(plan_file: Path) -> list[str]:
     return _arguments("show", str(plan_file), json=IsFlagged)
 
 
-def init(*, readonly_lock: bool) -> list[str]:
+def state_pull() -> list[str]:
+    """`terraform state pull`."""
+    return ["state", "pull"]
+
+
+def connect(config: Path) -> list[str]:
+    """`terraform init` of the backend alone: providers and modules are there."""
+    return _arguments(
+        "init", input=False, no_color=IsFlagged, reconfigure=IsFlagged, get=False, backend_config=str(config)
+    )
+
+
+def init(*, readonly_lock: bool, own: bool = False) -> list[str]:
     """`terraform init`, obeying the module's own dependency lock file where it ships one."""
     return _arguments(
         "init",
+        backend=False if own else None,
         input=False,
         no_color=IsFlagged,
         reconfigure=IsFlagged,
         lockfile="readonly" if readonly_lock else None,
     )
+
+
+def _lock(own: bool) -> dict[str, Any]:  # noqa: FBT001 - one answer, two callers
+    return {"lock_timeout": f"{LOCK_SECONDS}s"} if own else {"lock": False}
 
 
 def _arguments(verb: str, *positional: str, **options: Any) -> list[str]:

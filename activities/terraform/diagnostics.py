@@ -31,10 +31,21 @@ _PROVIDERS_GONE = re.compile(
     r"|there is no package for .* cached in",
     re.IGNORECASE,
 )
+_LOCKED = re.compile(r"error acquiring the state lock|error locking state", re.IGNORECASE)
 _LOCK_DIFFERS = re.compile(r"inconsistent dependency lock file", re.IGNORECASE)
 _NEWER_STATE = re.compile(
     r"state snapshot was created by (?:Terraform|OpenTofu) \S+,?\s+which is newer", re.IGNORECASE
 )
+
+_UNAVAILABLE = (
+    (_DISK, "the worker's disk is full: free space in its work directory"),
+    (_PROVIDERS_GONE, "the worker prepares the module again on the next try"),
+    (
+        _LOCKED,
+        "somebody holds the lock of the module's backend; `terraform force-unlock` breaks one that nobody holds",
+    ),
+)
+"""What will pass, each with what to do meanwhile."""
 
 
 def to_error(
@@ -70,17 +81,9 @@ def to_error(
         return PlanStale(
             f"the saved plan can no longer be applied: {first}", where=place, problems=problems, hint="plan again"
         )
-    if _DISK.search(whole):
-        return ToolUnavailable(
-            message,
-            where=place,
-            problems=problems,
-            hint="the worker's disk is full: free space in its work directory",
-        )
-    if _PROVIDERS_GONE.search(whole):
-        return ToolUnavailable(
-            message, where=place, problems=problems, hint="the worker prepares the module again on the next try"
-        )
+    for pattern, hint in _UNAVAILABLE:
+        if pattern.search(whole):
+            return ToolUnavailable(message, where=place, problems=problems, hint=hint)
     if texts and all(_TRANSIENT.search(text) for text in texts):
         return ToolUnavailable(
             message, where=place, problems=problems, hint="it looks temporary, and will be tried again"

@@ -110,6 +110,7 @@ class TerraformExecutor:
             verb=verb,
             bundle=context.bundle.absolute(),
             module=context.section.module,
+            own=context.section.backend == "own" and not context.trial,
         )
         async with Pulse(context.heartbeat) as pulse:
             session = Session(

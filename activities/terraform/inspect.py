@@ -41,6 +41,8 @@ class Module:
     variables: dict[str, Variable] = field(default_factory=dict)
     outputs: dict[str, bool] = field(default_factory=dict)
     """Each with whether it is sensitive."""
+    backends: list[str] = field(default_factory=list)
+    """Kinds of its backend blocks, at most one in a module that works; `cloud` is one here."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -51,7 +53,7 @@ def report(section: TerraformSection, promise: Path) -> SectionReport:
         return SectionReport(keys=keys)
     module = read_module(promise, section.module)
     if not module.problems:
-        keys = list(_variable_problems(section, module))
+        keys = [*_backend_problems(section, module), *_variable_problems(section, module)]
     return SectionReport(
         problems=module.problems,
         outputs=dict.fromkeys(module.outputs, "dyn"),
@@ -86,12 +88,18 @@ def read_module(promise: Path, module: str) -> Module:
 
 
 def _section_problems(section: TerraformSection, promise: Path) -> Iterator[tuple[tuple[str | int, ...], Problem]]:
-    if section.backend == "own":
+    if section.backend == "own" and not any("${" in str(value) for value in section.backend_config.values()):
         yield (
             ("backend",),
             Problem(
-                message="`backend: own` is not supported yet", hint="use `local`: the platform keeps the state"
+                message="with `backend: own` every service would have the same state",
+                hint='tell them apart, as in backend_config: {key: "${service.team}/${service.name}.tfstate"}',
             ),
+        )
+    if section.backend != "own" and section.backend_config:
+        yield (
+            ("backend_config",),
+            Problem(message="the platform keeps the state, so this has no use", hint="say `backend: own` too"),
         )
     if "${" in section.module:
         yield (
@@ -118,6 +126,29 @@ def _section_problems(section: TerraformSection, promise: Path) -> Iterator[tupl
         )
     elif not any(_parser(file.name) for file in directory.iterdir()):
         yield ("module",), Problem(message=f"{section.module!r} holds no *.tf file", hint="a module needs one")
+
+
+def _backend_problems(
+    section: TerraformSection, module: Module
+) -> Iterator[tuple[tuple[str | int, ...], Problem]]:
+    if section.backend != "own":
+        return
+    if not module.backends:
+        yield (
+            ("backend",),
+            Problem(
+                message=f"the module {section.module} has no backend block of its own",
+                hint='add one, as in terraform { backend "s3" {} }; what it lacks comes from backend_config',
+            ),
+        )
+    elif "cloud" in module.backends:
+        yield (
+            ("backend",),
+            Problem(
+                message="a `cloud` block runs Terraform elsewhere, where no stored plan can be applied",
+                hint="use a backend that only keeps the state",
+            ),
+        )
 
 
 def _variable_problems(
@@ -166,6 +197,11 @@ def _collect(content: Any, module: Module) -> None:
         module.variables[name] = Variable(
             name, required="default" not in body, ephemeral=body.get("ephemeral") is True
         )
+    settings = content.get("terraform") if isinstance(content, dict) else None
+    for block in settings if isinstance(settings, list) else [settings]:
+        module.backends += [name for name, _ in _blocks(block, "backend")]
+        if isinstance(block, dict) and "cloud" in block:
+            module.backends.append("cloud")
     for name, body in _blocks(content, "output"):
         module.outputs[name] = body.get("sensitive") is True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from activities.terraform import command
+from activities.terraform import command, own
 from activities.terraform.applying import claimed
 from activities.terraform.artefact import Header, pack
 from activities.terraform.changes import drifted_changes, is_empty, planned_changes
@@ -68,13 +68,15 @@ async def _run(session: Session, state: State | None, *, mode: command.Mode) -> 
     run = session.run
     if state is not None:
         session.redact.add(state_secrets(state.content))
-        run.write_state(state.raw)
-    await session.prepare()
+    if not session.own:
+        if state is not None:
+            run.write_state(state.raw)
+        await session.prepare()
     async with session.slots.reading(session.pulse, session.stop):
         variables = run.write_variables(session.section.variables)
         try:
             ended, transcript = await session.execute(
-                "plan", command.plan(out=run.plan_file, variables=variables, mode=mode)
+                "plan", command.plan(out=run.plan_file, variables=variables, mode=mode, own=session.own)
             )
         finally:
             run.drop_variables()
@@ -86,6 +88,8 @@ async def _run(session: Session, state: State | None, *, mode: command.Mode) -> 
 
 async def _newest(session: Session) -> tuple[int, State | None]:
     """The newest state and its position, after what a dead attempt left on this host has been brought home."""
+    if session.own:
+        return 0, await own.newest(session)
     log = session.context.store.state(session.context.service, session.context.step)
     if dead := dead_attempts(session):
         async with claimed(session, log) as claim:

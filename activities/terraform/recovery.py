@@ -46,7 +46,7 @@ async def recover(
     position, newest = claim.snapshot.position, parse_state(claim.snapshot.payload)
     for index, dead in enumerate(found):
         try:
-            await _stop_leftovers(session, dead)
+            await stop_leftovers(session, dead)
             state = dead.newest_state() if dead.record.verb == "apply" else None
             if state is None or (newest is not None and _is_known(state, newest)):
                 dead.close()
@@ -88,7 +88,7 @@ async def _carries_on(log: StateLog, dead: RunDirectory, position: int) -> bool:
     )
 
 
-async def _stop_leftovers(session: Session, dead: RunDirectory) -> None:
+async def stop_leftovers(session: Session, dead: RunDirectory) -> None:
     """Wait for the dead attempt's Terraform to finish saving, then kill what else it started.
 
     Its own death has sent SIGINT to it already where the kernel can do that; a second one would be a hard stop,

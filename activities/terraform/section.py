@@ -17,4 +17,6 @@ class TerraformSection(Manifest):
     variables: dict[str, Any] = {}
     """Values of the module's input variables; strings may hold `${…}`."""
     backend: Literal["local", "own"] = "local"
-    """`local`: the platform keeps the state. `own`: the module's backend block does."""
+    """`local`: the platform keeps the state. `own`: the module's own backend block does, with its own lock."""
+    backend_config: dict[str, Any] = {}
+    """With `backend: own`: what `terraform init -backend-config` gets. It tells services apart."""

@@ -54,6 +54,11 @@ class Session:
         return section
 
     @property
+    def own(self) -> bool:
+        """Whether the state is kept by the module's own backend; never while a promise is only tested."""
+        return self.section.backend == "own" and not self.context.trial
+
+    @property
     def work(self) -> Path:
         """The worker's scratch directory."""
         return self.context.settings.work_dir.absolute()
@@ -76,6 +81,7 @@ class Session:
             revision=self.context.revision_digest,
             module=self.section.module,
             locked=locked,
+            own=self.own,
             init=self._init,
         )
 
@@ -173,9 +179,15 @@ class Session:
             raise asyncio.CancelledError
 
     async def _init(self, data: Path, plugins: Path, readonly_lock: bool) -> None:  # noqa: FBT001 - a callback
-        self.pulse.note("preparing the module: terraform init")
-        arguments = command.init(readonly_lock=readonly_lock)
-        environment = self.environment(plugins=plugins, data=data)
+        arguments = command.init(readonly_lock=readonly_lock, own=self.own)
+        await self._run_init("preparing the module", arguments, self.environment(plugins=plugins, data=data))
+
+    async def connect(self, arguments: list[str]) -> None:
+        """Run the `init` that connects the run to the module's own backend."""
+        await self._run_init("connecting to the module's backend", arguments, self.environment())
+
+    async def _run_init(self, doing: str, arguments: list[str], environment: dict[str, str]) -> None:
+        self.pulse.note(f"{doing}: terraform init")
         async with self.slots.reading(self.pulse, self.stop):
             ended = await self._process("init", arguments, environment, on_line=self.log)
         self.check_stop()

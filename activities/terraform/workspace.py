@@ -59,9 +59,18 @@ class RunDirectory:
 
     @classmethod
     def create(
-        cls, work: Path, service: ServiceId, step: str, *, attempt: str, verb: str, bundle: Path, module: str
+        cls,
+        work: Path,
+        service: ServiceId,
+        step: str,
+        *,
+        attempt: str,
+        verb: str,
+        bundle: Path,
+        module: str,
+        own: bool = False,
     ) -> RunDirectory:
-        """Make the directory of a new attempt, with the module linked into it.
+        """Make the directory of a new attempt, with the module linked into it; with `own`, its backend counts.
 
         Raises:
             InvalidInput: when the module's path leads out of the promise or to no directory.
@@ -74,7 +83,8 @@ class RunDirectory:
         try:
             run.note()
             link_module(bundle, module, path / "tree")
-            (run.module / _BACKEND_OVERRIDE).write_text('terraform {\n  backend "local" {}\n}\n')
+            if not own:
+                (run.module / _BACKEND_OVERRIDE).write_text('terraform {\n  backend "local" {}\n}\n')
         except BaseException:
             run.close()
             raise

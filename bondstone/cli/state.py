@@ -55,6 +55,7 @@ def pull(
             return snapshot.payload
         last = (await bond.store.archive.last_states(target)).get(chosen)
         if last is None:
+            await _refuse_own(bond, service, chosen)
             raise NotFound(f"step {chosen} of {service} has no state", hint="it may never have been applied")
         note(
             f"the service is gone; this is its last state, put away as {last.name} at {last.at:%Y-%m-%d %H:%M:%SZ}"
@@ -214,6 +215,15 @@ async def _which(bond: Bondstone, service: str, step: str) -> tuple[ServiceId, s
             hint="its steps are " + (", ".join(steps) or "not known yet"),
         )
     return target, step
+
+
+async def _refuse_own(bond: Bondstone, service: str, step: str) -> None:
+    """Say where the state is when the platform does not have it because the promise says so."""
+    from bondstone.client.states import refuse_own  # noqa: PLC0415 - see bondstone.cli.session
+
+    current = (await bond.service(service)).current
+    if current is not None:
+        refuse_own(await bond.store.revisions.promise(current.revision), step)
 
 
 def _write_private(file: Path, data: bytes) -> None:

@@ -234,10 +234,12 @@ class Bondstone:
             ObjectMissing: the one that is there is lost, and `force` was not said; `ObjectCorrupt`: not readable.
             Refused: it does not continue the one that is there.
         """
-        from bondstone.client.states import push, tell  # noqa: PLC0415 - only this verb and the last
+        from bondstone.client.states import push, refuse_own, tell  # noqa: PLC0415 - only this verb and the last
 
         target = service_id(service)
-        await self.service(service)
+        current = (await self.service(service)).current
+        if current is not None:
+            refuse_own(await self.store.revisions.promise(current.revision), step)
         pushed = await push(
             self.store,
             target,

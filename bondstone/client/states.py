@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 
 from bondstone import names
 from bondstone.client.documents import Pushed
-from bondstone.errors import InvalidInput, ObjectCorrupt, ObjectMissing
+from bondstone.errors import InvalidInput, ObjectCorrupt, ObjectMissing, Refused
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.promise import Promise
 from bondstone.model.service import ServiceId
@@ -112,6 +112,21 @@ def _lost_too(pushed: Pushed, reason: str) -> str:
     return f"{reason} (in place of a state that could not be read)" if pushed.replaced_unreadable else reason
 
 
+def refuse_own(promise: Promise, step: str) -> None:
+    """Refuse what is about a state that the platform does not have.
+
+    Raises:
+        Refused: the step says `backend: own`.
+    """
+    found = next((each for each in promise.spec.steps if each.id == step), None)
+    if found is not None and isinstance(found.section, dict) and found.section.get("backend") == "own":
+        raise Refused(
+            f"the state of step {step} is kept by the module's own backend, not by the platform",
+            where=f"{promise.name}@{promise.version}",
+            hint="in its module: `terraform init` with its backend_config, then `terraform state pull` or `push`",
+        )
+
+
 def by_step(promise: Promise, states: Mapping[str, bytes]) -> dict[str, bytes]:
     """States by the step they belong to; the one without a name is the only Terraform step's.
 
@@ -130,6 +145,7 @@ def by_step(promise: Promise, states: Mapping[str, bytes]) -> dict[str, bytes]:
             )
         if step in found:
             raise InvalidInput(f"step {step} is to adopt two states", where=promise.name)
+        refuse_own(promise, step)
         found[step] = raw
         read_state_file(raw, where=f"state of step {step}")
     if not found:

@@ -283,6 +283,7 @@ class _Run:
             attempt=f"case-{self._number}-{self._attempts}",
             heartbeat=lambda _progress: None,
             log=trial.log,
+            trial=True,
         )
 
     async def _variables(self, inputs: dict[str, Any], kind: OperationKind) -> dict[str, Any]:

@@ -78,10 +78,24 @@ def test_a_module_that_cannot_be_is_said_at_its_key(promise, module, message, hi
     assert suggested == hint
 
 
-def test_a_backend_of_its_own_is_refused_for_now(promise):
-    ((path, message, _),) = keys(check(promise, variables={"size": "x"}, backend="own"))
-    assert path == ("backend",)
-    assert "not supported yet" in message
+def test_a_backend_of_its_own_is_there_and_tells_services_apart(promise):
+    how = {"variables": {"size": "x"}, "backend": "own"}
+    apart = {"key": "${service.team}/${service.name}.tfstate"}
+    ((path, message, _),) = keys(check(promise, **how, backend_config={"bucket": "states"}))
+    assert (path, "the same state" in message) == (("backend",), True)
+    ((path, message, _),) = keys(check(promise, **how, backend_config=apart))
+    assert (path, "has no backend block" in message) == (("backend",), True)
+    settings = promise / "terraform" / "database" / "settings.tf"
+    settings.write_text('terraform {\n  backend "s3" {}\n}\n')
+    assert keys(check(promise, **how, backend_config=apart)) == []
+    settings.write_text("terraform {\n  cloud {}\n}\n")
+    ((path, message, _),) = keys(check(promise, **how, backend_config=apart))
+    assert (path, "runs Terraform elsewhere" in message) == (("backend",), True)
+
+
+def test_a_backend_configuration_without_a_backend_of_its_own_has_no_use(promise):
+    ((path, _, hint),) = keys(check(promise, variables={"size": "x"}, backend_config={"key": "x"}))
+    assert (path, hint) == (("backend_config",), "say `backend: own` too")
 
 
 @pytest.mark.parametrize(
