@@ -106,7 +106,7 @@ async def _list(client: Client, clauses: list[str], limit: int) -> list[Workflow
 
 def _service_row(execution: WorkflowExecution) -> ServiceRow | None:
     found = execution.typed_search_attributes
-    service = _keyword(found, names.SA_SERVICE)
+    service = keyword(found, names.SA_SERVICE)
     if not service:
         return None  # started, and no request accepted yet
     team, _, name = service.partition("/")
@@ -115,12 +115,12 @@ def _service_row(execution: WorkflowExecution) -> ServiceRow | None:
         id=service,
         team=team,
         name=name,
-        promise=_keyword(found, names.SA_PROMISE),
-        revision=_keyword(found, names.SA_REVISION),
-        phase=_keyword(found, names.SA_PHASE),
-        health=_keyword(found, names.SA_HEALTH),
+        promise=keyword(found, names.SA_PROMISE),
+        revision=keyword(found, names.SA_REVISION),
+        phase=keyword(found, names.SA_PHASE),
+        health=keyword(found, names.SA_HEALTH),
         labels=dict(label.split("=", 1) for label in labels),
-        operation=_keyword(found, names.SA_OPERATION) or None,
+        operation=keyword(found, names.SA_OPERATION) or None,
         changed_at=execution.start_time,
     )
 
@@ -128,20 +128,21 @@ def _service_row(execution: WorkflowExecution) -> ServiceRow | None:
 def _operation_row(execution: WorkflowExecution) -> OperationRow:
     found = execution.typed_search_attributes
     status = _STATUS_BY_EXECUTION.get(execution.status, OperationStatus.FAILED) if execution.status else ""
-    if status is OperationStatus.RUNNING and _keyword(found, names.SA_PHASE) == Phase.AWAITING_APPROVAL:
+    if status is OperationStatus.RUNNING and keyword(found, names.SA_PHASE) == Phase.AWAITING_APPROVAL:
         status = OperationStatus.AWAITING_APPROVAL
     return OperationRow(
         id=execution.id.removeprefix("service/"),
-        service=_keyword(found, names.SA_SERVICE),
+        service=keyword(found, names.SA_SERVICE),
         kind=_KIND_BY_TYPE[execution.workflow_type],
         status=status,
-        revision=_keyword(found, names.SA_REVISION),
+        revision=keyword(found, names.SA_REVISION),
         started_at=execution.start_time,
         finished_at=execution.close_time,
     )
 
 
-def _keyword(found: TypedSearchAttributes, name: str) -> str:
+def keyword(found: TypedSearchAttributes, name: str) -> str:
+    """The value of a search attribute; empty when it has none."""
     value: Any = found.get(SearchAttributeKey.for_keyword(name))
     return value or ""
 
