@@ -8,6 +8,7 @@ from typing import Any
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
 from bondstone import names
+from bondstone.model.campaign_run import CampaignDescription
 from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceState
 
 _TEAM = SearchAttributeKey.for_keyword(names.SA_TEAM)
@@ -17,6 +18,7 @@ _REVISION = SearchAttributeKey.for_keyword(names.SA_REVISION)
 _PHASE = SearchAttributeKey.for_keyword(names.SA_PHASE)
 _HEALTH = SearchAttributeKey.for_keyword(names.SA_HEALTH)
 _OPERATION = SearchAttributeKey.for_keyword(names.SA_OPERATION)
+_CAMPAIGN = SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)
 _LABELS = SearchAttributeKey.for_keyword_list(names.SA_LABELS)
 _NEXT_DUE = SearchAttributeKey.for_datetime(names.SA_NEXT_DUE)
 
@@ -42,15 +44,26 @@ def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
 
 def of_operation(record: OperationRecord) -> TypedSearchAttributes:
     """What lists show of an operation."""
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(_TEAM, record.service.team),
-            SearchAttributePair(_SERVICE, str(record.service)),
-            SearchAttributePair(_PROMISE, record.revision.promise),
-            SearchAttributePair(_REVISION, str(record.revision)),
-            SearchAttributePair(_OPERATION, record.id),
-        ]
-    )
+    pairs = [
+        SearchAttributePair(_TEAM, record.service.team),
+        SearchAttributePair(_SERVICE, str(record.service)),
+        SearchAttributePair(_PROMISE, record.revision.promise),
+        SearchAttributePair(_REVISION, str(record.revision)),
+        SearchAttributePair(_OPERATION, record.id),
+    ]
+    if record.campaign:
+        pairs.append(SearchAttributePair(_CAMPAIGN, record.campaign))
+    return TypedSearchAttributes(pairs)
+
+
+def of_campaign(shown: CampaignDescription) -> list[SearchAttributeUpdate[Any]]:
+    """What lists show of a campaign."""
+    job = shown.job
+    updates: list[SearchAttributeUpdate[Any]] = [_CAMPAIGN.value_set(shown.name), _PHASE.value_set(shown.status)]
+    if job is not None:
+        given = ((_TEAM, job.owner), (_PROMISE, job.promise), (_REVISION, job.to and f"{job.promise}@{job.to}"))
+        updates += [key.value_set(value) for key, value in given if value]
+    return updates
 
 
 def waiting(status: OperationStatus) -> list[SearchAttributeUpdate[Any]]:

@@ -46,6 +46,7 @@ def joined(
         requested_by=request.requested_by,
         requested_at=now,
         reason=request.reason,
+        campaign=request.campaign,
         dry_run=request.dry_run,
         retry_of=retried.record.number if retried else None,
     )

@@ -28,6 +28,7 @@ def of_operation(
         at=now,
         by=ended.requested_by,
         reason=ended.reason,
+        campaign=ended.campaign,
         operation=ended.number,
         operation_kind=ended.kind,
         status=ended.status,

@@ -17,14 +17,13 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 from bondstone import names
 from bondstone.errors import BondError, ErrorInfo, Refused, from_info
 from bondstone.model.failure import bounded, info_of, to_failure
-from bondstone.model.ledger import LedgerEntry, LedgerRecord
+from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import (
     AbandonCall,
     Accepted,
     CancelCall,
     LabelsCall,
     OperationInput,
-    OperationKind,
     OperationRecord,
     OperationResult,
     OperationStatus,
@@ -32,37 +31,23 @@ from bondstone.model.service import (
     PendingOperation,
     Phase,
     Request,
-    Resolution,
-    ResolveCall,
     Resolved,
     ServiceState,
 )
 from bondstone.model.step import PutAway, PutAwayCall
 from workflows import admission, attributes, calls, details, ending, records
-from workflows.commit import commit, drop_pending, next_due, phase_of, rollback_target
-from workflows.queueing import joined, with_own_reconcile
+from workflows.commit import commit, next_due
+from workflows.entity import in_words
+from workflows.queueing import with_own_reconcile
+from workflows.submissions import Submissions
 
 FIRST_REQUEST_WITHIN: Final = timedelta(hours=1)
 """How long a service that was started without a request waits for one."""
 
-_STANDS_STILL = frozenset({OperationKind.RECONCILE, OperationKind.DECOMMISSION})
-"""Operations on what the service stands on: nothing has to be resolved for them."""
-
 
 @workflow.defn(name=names.SERVICE_WORKFLOW)
-class Service:
+class Service(Submissions):
     """The entity. Its whole state is one frozen model, replaced at each change."""
-
-    @workflow.init
-    def __init__(self, state: ServiceState) -> None:
-        self._state = state
-        self._admission = asyncio.Lock()
-        self._ledger = asyncio.Lock()
-        self._refused: ErrorInfo | None = None
-        self._abandoned = False
-        self._cancels: dict[int, CancelCall] = {}
-        self._child: workflow.ChildWorkflowHandle[OperationInput, OperationResult] | None = None
-        self._shown = attributes.of_service(state) if admission.exists(state) else None
 
     @workflow.run
     async def run(self, state: ServiceState) -> ServiceState:
@@ -116,30 +101,20 @@ class Service:
 
     @request_operation.validator
     def _validate_request(self, request: Request) -> None:
-        _in_words(lambda: admission.check_request(self._state, request))
+        in_words(lambda: admission.check_request(self._state, request))
 
     @workflow.update(name=names.UPDATE_CANCEL_OPERATION)
     async def cancel_operation(self, call: CancelCall) -> OperationRecord:
         """Drop an operation that waits, or stop the one that runs; returns its record as it was."""
-        _in_words(lambda: admission.check_cancel(self._state, call))
-        record = admission.find_pending(self._state, call.number)
+        in_words(lambda: admission.check_cancel(self._state, call))
+        record = await self._cancel(call)
         if record is None:
             raise to_failure(Refused("the operation ended meanwhile", where=str(self._state.service)))
-        if call.number in self._cancels:
-            return record
-        self._cancels[call.number] = call
-        if self._state.queue[0].record.number == call.number:
-            if self._child is not None:
-                self._child.cancel()
-        else:
-            self._state = drop_pending(self._state, call, workflow.now())
-        await self._record(records.of_cancellation(record, call, workflow.now()))
-        self._show()
         return record
 
     @cancel_operation.validator
     def _validate_cancel(self, call: CancelCall) -> None:
-        _in_words(lambda: admission.check_cancel(self._state, call))
+        in_words(lambda: admission.check_cancel(self._state, call))
 
     @workflow.update(name=names.UPDATE_SET_LABELS)
     async def set_labels(self, call: LabelsCall) -> dict[str, str]:
@@ -151,7 +126,7 @@ class Service:
 
     @set_labels.validator
     def _validate_labels(self, call: LabelsCall) -> None:
-        _in_words(lambda: admission.check_labels(self._state, call))
+        in_words(lambda: admission.check_labels(self._state, call))
 
     @workflow.update(name=names.UPDATE_PAUSE)
     async def pause(self, call: PauseCall) -> None:
@@ -164,7 +139,7 @@ class Service:
 
     @pause.validator
     def _validate_pause(self, call: PauseCall) -> None:
-        _in_words(lambda: admission.check_pause(self._state, call, pause=True))
+        in_words(lambda: admission.check_pause(self._state, call, pause=True))
 
     @workflow.update(name=names.UPDATE_RESUME)
     async def resume(self, call: PauseCall) -> None:
@@ -178,13 +153,13 @@ class Service:
 
     @resume.validator
     def _validate_resume(self, call: PauseCall) -> None:
-        _in_words(lambda: admission.check_pause(self._state, call, pause=False))
+        in_words(lambda: admission.check_pause(self._state, call, pause=False))
 
     @workflow.update(name=names.UPDATE_ABANDON)
     async def abandon(self, call: AbandonCall) -> None:
         """Forget the service and destroy nothing: what stands is somebody else's from now on."""
         async with self._admission:
-            _in_words(lambda: admission.check_abandon(self._state))
+            in_words(lambda: admission.check_abandon(self._state))
             self._abandoned = True
         put_away = await calls.long(
             names.SERVICE_PUT_AWAY,
@@ -202,7 +177,7 @@ class Service:
     @abandon.validator
     def _validate_abandon(self, call: AbandonCall) -> None:
         del call
-        _in_words(lambda: admission.check_abandon(self._state))
+        in_words(lambda: admission.check_abandon(self._state))
 
     @workflow.query(name=names.QUERY_DESCRIBE)
     def describe(self) -> ServiceState:
@@ -224,57 +199,6 @@ class Service:
     async def record(self, record: LedgerRecord) -> None:
         """Something that must be in the ledger."""
         await self._record(record)
-
-    # Accepting -------------------------------------------------------------------------------------------
-
-    def _repeated(self, request: Request) -> Accepted | None:
-        number = self._state.seen_requests.get(request.request_id)
-        record = admission.find_record(self._state, number) if number else None
-        if record is None:
-            return None
-        return Accepted(
-            service=record.service, number=record.number, kind=record.kind, revision=record.revision, repeated=True
-        )
-
-    async def _accept(self, request: Request) -> Accepted:
-        retried = self._state.retryable if request.retry else None
-        ahead = self._state.queue[-1] if self._state.queue else None
-        resolution = Resolution(resolved=retried.resolved) if retried else await self._resolve(request, ahead)
-        admission.check_adopted_steps(request, resolution.resolved)
-        # The state may have moved while the request was resolved: labels, an operation that ended.
-        self._state, record = joined(
-            self._state, request, resolution, ahead=ahead, retried=retried, now=workflow.now()
-        )
-        return Accepted(
-            service=record.service,
-            number=record.number,
-            kind=record.kind,
-            revision=record.revision,
-            warnings=resolution.resolved.warnings,
-        )
-
-    async def _resolve(self, request: Request, ahead: PendingOperation | None) -> Resolution:
-        """What the request comes to, if the operation ahead of it succeeds."""
-        state = self._state
-        current = ahead.resolved if ahead else state.resolved
-        if request.kind in _STANDS_STILL and current is not None:
-            return Resolution(resolved=current)
-        if request.kind is OperationKind.ROLLBACK and (target := rollback_target(state)) is not None:
-            return Resolution(resolved=target)
-        call = ResolveCall(
-            service=state.service,
-            request=request,
-            current=current.revision if current else None,
-            current_inputs=current.inputs if current else {},
-            first=current is None and state.next_number == 1,
-        )
-        return await calls.control(
-            names.PROMISE_RESOLVE,
-            call,
-            Resolution,
-            summary=f"resolve {request.kind}",
-            retries=calls.ADMISSION_RETRIES,
-        )
 
     # Working ---------------------------------------------------------------------------------------------
 
@@ -347,6 +271,7 @@ class Service:
         self._state = commit(self._state, pending, ended, result)
         self._state = self._state.model_copy(update={"next_due": next_due(self._state, workflow.now())})
         self._show()
+        await self._ended(record.number)
 
     async def _based_on_what_is(self, pending: PendingOperation) -> PendingOperation:
         """Resolve again what was resolved on the assumption that an operation ahead succeeds, when it did not."""
@@ -420,33 +345,3 @@ class Service:
             return result.error
         why = f": {call.reason}" if call.reason else ""
         return result.error.model_copy(update={"message": f"cancelled by {call.requested_by}{why}"})
-
-    # The ledger and what people see ------------------------------------------------------------------------
-
-    async def _record(self, record: LedgerRecord) -> None:
-        """Append to the ledger, one at a time, each with the digest of the one before."""
-        async with self._ledger:
-            entry = await calls.control(
-                names.LEDGER_RECORD,
-                record.model_copy(update={"previous": self._state.ledger_digest}),
-                LedgerEntry,
-                summary=f"ledger {record.sequence}",
-            )
-            self._state = self._state.model_copy(update={"ledger_digest": entry.digest})
-
-    def _show(self) -> None:
-        """Search attributes for lists, details for the Temporal UI."""
-        self._state = self._state.model_copy(update={"phase": phase_of(self._state)})
-        wanted = attributes.of_service(self._state)
-        if wanted != self._shown:
-            workflow.upsert_search_attributes(wanted)
-            self._shown = wanted
-        workflow.set_current_details(details.service(self._state))
-
-
-def _in_words(check: Callable[[], None]) -> None:
-    """Run a check; its refusal becomes the update's failure."""
-    try:
-        check()
-    except BondError as error:
-        raise to_failure(error) from None

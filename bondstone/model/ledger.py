@@ -31,6 +31,8 @@ class LedgerRecord(Wire):
     at: datetime
     by: str
     reason: str = ""
+    campaign: str = ""
+    """The campaign that asked for the operation."""
     operation: int | None = None
     operation_kind: OperationKind | None = None
     status: OperationStatus | None = None

@@ -216,6 +216,8 @@ class Request(Wire):
     """What to do with what was made when a provision fails."""
     requested_by: str = "unknown"
     reason: str = ""
+    campaign: str = ""
+    """The campaign that asks, for lists; empty for people."""
 
 
 class Resolved(Wire):
@@ -323,6 +325,8 @@ class OperationRecord(Wire):
     requested_by: str
     requested_at: datetime
     reason: str = ""
+    campaign: str = ""
+    """The campaign that asked for it; empty for people."""
     dry_run: bool = False
     retry_of: int | None = None
     started_at: datetime | None = None
@@ -398,6 +402,22 @@ class PendingOperation(Wire):
     """The operation in front of it when it was accepted: it was resolved on the assumption that it succeeds."""
 
 
+class Submission(Wire):
+    """What a campaign has asked of a service, kept to answer it, and to answer it again."""
+
+    request_id: str
+    target: int
+    attempt: int
+    reply_to: str
+    """Workflow id of the campaign."""
+    number: int = 0
+    """Of the operation; 0 when it was withdrawn before it came."""
+    status: OperationStatus | None = None
+    """How it ended."""
+    error: ErrorInfo | None = None
+    evidence: dict[str, Any] = {}
+
+
 class ServiceState(Wire):
     """All a service carries over continue-as-new: argument of `Service`, answer of its query `describe`."""
 
@@ -427,6 +447,8 @@ class ServiceState(Wire):
     """The last ended operations, oldest first, bounded."""
     seen_requests: dict[str, int] = {}
     """Request id to operation number, bounded, oldest first."""
+    submissions: tuple[Submission, ...] = ()
+    """What campaigns have asked for: all that has not ended, and the last that has."""
     next_number: int = 1
     ledger_digest: str = ""
     created_at: datetime | None = None

@@ -37,8 +37,8 @@ class _LeftOutPage(Wire):
 class Campaigns:
     """Objects under `campaigns/<name>/`, sealed, and `freezes/<name>`; the ledger of a campaign is plain JSON.
 
-    Like that of services (`bondstone.store.ledger`), the ledger under `ledger-campaigns/<name>/` needs no key to be
-    read, and each of its objects carries the digest of the one before.
+    Like that of services (`bondstone.store.ledger`), that under `ledger-campaigns/<name>/` can be read without a
+    key, and each of its objects carries the digest of the one before.
 
     Args:
         sealed: Where they are kept.

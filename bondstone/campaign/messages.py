@@ -1,0 +1,119 @@
+"""What a campaign says to services, and what it writes down of them, as functions on frozen models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bondstone import names
+from bondstone.model.campaign import CampaignState
+from bondstone.model.campaign_moves import (
+    AskCalendar,
+    Asked,
+    Cancel,
+    Command,
+    LoadPage,
+    Probe,
+    Record,
+    Submit,
+)
+from bondstone.model.campaign_run import (
+    AskedService,
+    Job,
+    SubmitCall,
+    TargetEntry,
+    TargetRecord,
+    WithdrawCall,
+)
+from bondstone.model.service import OperationKind, Request
+
+
+def submission(campaign: str, by: str, job: Job, command: Submit, entry: TargetEntry) -> SubmitCall:
+    """What is sent to a target's service.
+
+    Args:
+        campaign: Name of the campaign.
+        by: Who started it: whoever that is may not approve its plans.
+        job: What is done.
+        command: Which target and attempt; or that it is taken back.
+        entry: The target.
+    """
+    kind, undoes = job.operation, ""
+    if command.rollback:
+        kind, undoes = OperationKind.ROLLBACK, names.campaign_request_id(campaign, command.target, 0)[:-1]
+    elif job.undoes:
+        undoes = f"{names.campaign_workflow_id(job.undoes)}/"
+    moves = kind in {OperationKind.PATCH, OperationKind.UPGRADE}
+    request = Request(
+        request_id=names.campaign_request_id(campaign, command.target, command.attempt),
+        kind=kind,
+        version=entry.to if moves else "",
+        inputs=job.inputs if kind is OperationKind.UPDATE else {},
+        repair=job.repair and kind is OperationKind.RECONCILE,
+        requested_by=by,
+        reason=f"campaign {campaign}: {job.reason}",
+        campaign=campaign,
+    )
+    return SubmitCall(
+        campaign=campaign,
+        target=command.target,
+        attempt=command.attempt,
+        request=request,
+        reply_to=names.campaign_workflow_id(campaign),
+        undoes=undoes,
+    )
+
+
+def withdrawal(campaign: str, by: str, command: Cancel) -> WithdrawCall:
+    """What is sent to a target's service to have an attempt stopped."""
+    return WithdrawCall(
+        request_id=names.campaign_request_id(campaign, command.target, command.attempt),
+        target=command.target,
+        attempt=command.attempt,
+        reply_to=names.campaign_workflow_id(campaign),
+        by=by,
+        reason=f"campaign {campaign}: {command.reason}",
+    )
+
+
+def asked(command: Asked, entry: TargetEntry) -> AskedService:
+    """One target to ask after, with where it is."""
+    return AskedService(
+        target=command.target,
+        attempt=command.attempt,
+        operation=command.operation,
+        service=entry.service,
+        version=entry.version,
+        to=entry.to,
+    )
+
+
+def target_record(record: Record, wave: str, entry: TargetEntry) -> TargetRecord:
+    """What became of a target, with what an auditor asks for."""
+    known = {key: value for key, value in record.evidence.items() if key in _EVIDENCE and value is not None}
+    fields: dict[str, Any] = record.model_dump(exclude={"evidence"})
+    operation_id = f"{entry.service}/op/{record.operation}" if record.operation else ""
+    about = {
+        "service": entry.service,
+        "wave": wave,
+        "version_before": entry.version,
+        "to": entry.to,
+        "operation_id": operation_id,
+    }
+    return TargetRecord.model_validate(fields | about | known)
+
+
+_EVIDENCE = frozenset({"operation_id", "revision_before", "revision_after", "plans", "changes", "decisions"})
+"""What a service sends of an operation: fields of `TargetRecord`."""
+
+
+def open_questions(state: CampaignState) -> list[Command]:
+    """Questions that nobody answers any more, because the run that asked them is over."""
+    commands: list[Command] = []
+    for kind, question in state.questions.items():
+        if kind == "page":
+            commands.append(LoadPage(page=question.number))
+        elif kind == "probe":
+            commands.append(Probe(batch=question.number, targets=question.targets))
+        else:
+            commands.append(AskCalendar())
+    return commands

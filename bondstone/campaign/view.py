@@ -1,0 +1,151 @@
+"""A campaign as people see it: from the machine's state to a description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from bondstone.campaign.decider import status
+from bondstone.model.campaign import (
+    FAILURES,
+    IN_FLIGHT,
+    CampaignState,
+    Code,
+    Flight,
+    Stage,
+    WaveState,
+)
+from bondstone.model.campaign_run import (
+    MAX_FLIGHTS_SHOWN,
+    CampaignDescription,
+    CampaignInput,
+    FlightView,
+    Frozen,
+    TargetRecord,
+    WaveProgress,
+)
+
+
+def describe(
+    name: str,
+    start: CampaignInput,
+    frozen: Frozen | None = None,
+    state: CampaignState | None = None,
+    *,
+    service_of: Callable[[int], str] = lambda _: "",
+    batches: int = 0,
+    recent: Sequence[TargetRecord] = (),
+) -> CampaignDescription:
+    """All that a page about a campaign shows.
+
+    Args:
+        name: Of the campaign.
+        start: What it was started with.
+        frozen: What it was frozen to, once it was.
+        state: Where it is, once it is frozen.
+        service_of: `TEAM/NAME` of a target, or nothing when that is not at hand.
+        batches: Batches of its ledger in the store.
+        recent: Records that are not there yet.
+    """
+    known = CampaignDescription(
+        name=name,
+        requested_by=start.requested_by,
+        reason=start.reason,
+        linked=start.linked,
+        supersedes=start.supersedes,
+        pinned=start.pinned,
+        schedule=start.schedule,
+    )
+    if frozen is None or state is None:
+        return known
+    gate = state.waves[state.wave].gate if state.waves else None
+    at_gate = state.stage is Stage.GATE and gate is not None and gate.status == "waiting"
+    return known.model_copy(
+        update={
+            "status": status(state),
+            "frozen": True,
+            "job": frozen.job,
+            "reason": start.reason or frozen.job.reason,
+            "targets": state.rules.size,
+            "targets_digest": state.rules.targets_digest,
+            "counts": counted(state.counts),
+            "failures": state.failures,
+            "left_out": frozen.left_out,
+            "waves": tuple(_wave(state, number) for number in range(len(state.waves))),
+            "wave": state.rules.waves[state.wave].name if state.waves else "",
+            "max_concurrent": state.max_concurrent,
+            "paused": state.paused,
+            "broken": state.broken,
+            "ending": f"{state.ending.status}: {state.ending.reason}" if state.ending else "",
+            "waiting_for": gate if at_gate else None,
+            "running": len(state.flights),
+            "flights": tuple(
+                _flight(target, state.flights[target], service_of(target))
+                for target in sorted(state.flights)[:MAX_FLIGHTS_SHOWN]
+            ),
+            "calendar": state.calendar,
+            "started_at": state.started_at,
+            "ended_at": state.ended_at,
+            "rules": state.rules,
+            "batches": batches,
+            "recent": tuple(recent),
+        }
+    )
+
+
+def counted(counts: Mapping[Code, int]) -> dict[str, int]:
+    """Targets by outcome, and `waiting` and `running`; no zeros."""
+    found: dict[str, int] = {}
+    for code, count in counts.items():
+        key = "waiting" if code is Code.WAITING else "running" if code in IN_FLIGHT else str(code.outcome)
+        found[key] = found.get(key, 0) + count
+    return found
+
+
+def _wave(state: CampaignState, number: int) -> WaveProgress:
+    rules, wave = state.rules.waves[number], state.waves[number]
+    current = number == state.wave
+    return WaveProgress(
+        name=rules.name,
+        size=rules.size,
+        status=_wave_status(state, wave, current=current),
+        counts=counted(wave.counts),
+        failures=sum(wave.counts.get(code, 0) for code in FAILURES),
+        max_failures=rules.max_failures,
+        max_concurrent=rules.max_concurrent,
+        gate=wave.gate,
+        started_at=wave.started_at,
+        last_success_at=wave.last_success_at,
+        soak_seconds=rules.soak_seconds,
+        soak_until=state.soak_until if current else None,
+        ended_at=wave.ended_at,
+    )
+
+
+def _wave_status(
+    state: CampaignState, wave: WaveState, *, current: bool
+) -> Literal["waiting", "gate", "running", "soaking", "done"]:
+    if (wave.ended_at is not None and not wave.counts.get(Code.WAITING)) or state.result is not None:
+        return "done" if wave.started_at is not None else "waiting"
+    if not current:
+        return "done" if wave.started_at is not None and not _open(wave) else "waiting"
+    if state.stage is Stage.GATE:
+        return "gate" if wave.gate is not None and wave.gate.status == "waiting" else "waiting"
+    return "soaking" if state.stage in {Stage.SOAKING, Stage.PROBING} else "running"
+
+
+def _open(wave: WaveState) -> bool:
+    return any(wave.counts.get(code) for code in (Code.WAITING, *IN_FLIGHT))
+
+
+def _flight(target: int, flight: Flight, service: str) -> FlightView:
+    return FlightView(
+        target=target,
+        service=service,
+        attempt=flight.attempt,
+        tries=flight.tries,
+        phase=flight.phase,
+        operation=f"{service}/op/{flight.operation}" if service and flight.operation else "",
+        started_at=flight.started_at,
+        error=flight.error,
+    )
