@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install demo test check bench format lock clean
+.PHONY: help install demo test check bench chaos format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,12 @@ bench: $(STAMP) ## every figure of benchmarks/README.md, one after another; take
 	$(BIN)/python -m benchmarks.request
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.fleet
+	$(BIN)/python -m benchmarks.patching
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.longevity
+
+chaos: $(STAMP) ## 200 seeded kills of a platform, and 48 of plain Terraform; an hour or two (docs/chaos.md)
+	$(BIN)/python -m tools.chaos --results chaos.jsonl --resume
 
 format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .

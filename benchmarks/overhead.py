@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from activities.policy import PolicyActivities
 from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
@@ -130,9 +132,12 @@ async def _parts(options: argparse.Namespace, report: Report, bond: Bondstone, o
 
     state = (await store.state(service, STEP).read()).payload or b""
     await _add(report, options, "state log: claim and release", lambda _: _write_states(store, again, state, 0))
-    with_states = await _times(options, lambda _: _write_states(store, again, state, RESOURCES))
-    report.add(f"state log: claim, {RESOURCES} states, release", "ms", *with_states)
-    report.add("  of it each state", "ms", *(each / (RESOURCES + 2) for each in with_states))
+    await _add(
+        report,
+        options,
+        f"state log: claim, {RESOURCES} states, release",
+        lambda _: _write_states(store, again, state, RESOURCES),
+    )
 
     (written,) = [record for record in await bond.history(SERVICE) if record.kind == "operation"]
     await _add(report, options, "ledger: one record", lambda number: store.ledger.record(_next(written, number)))
@@ -141,17 +146,24 @@ async def _parts(options: argparse.Namespace, report: Report, bond: Bondstone, o
 async def _add(
     report: Report, options: argparse.Namespace, name: str, work: Callable[[int], Awaitable[object]]
 ) -> None:
-    report.add(name, "ms", *await _times(options, work))
-
-
-async def _times(options: argparse.Namespace, work: Callable[[int], Awaitable[object]]) -> list[float]:
-    """Milliseconds of each time; the first one, which loads what it needs, not counted."""
-    found: list[float] = []
-    for number in range(options.times + 1):
+    """Time each run of a part; the first one, which loads what it needs, is not counted."""
+    await work(0)
+    walls: list[float] = []
+    cpu = _cpu_seconds()
+    for number in range(1, options.times + 1):
         began = time.monotonic()
         await work(number)
-        found.append(1000 * (time.monotonic() - began))
-    return found[1:]
+        walls.append(1000 * (time.monotonic() - began))
+    report.add(name, "ms", *walls)
+    report.add("  CPU", "CPU-ms", 1000 * (_cpu_seconds() - cpu) / options.times)
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of its children, ended or alive: who else is busy does not count."""
+    times = psutil.Process().cpu_times()
+    ended = times.children_user + times.children_system
+    alive = sum(processes.cpu_seconds(child) for child in psutil.Process().children())
+    return float(times.user + times.system + ended + alive)
 
 
 async def _planned(store: Store, plan: PlanRef) -> Planned:
