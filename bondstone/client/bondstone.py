@@ -38,7 +38,9 @@ from bondstone.store import Store
 from bondstone.temporal import Poller, connect, pollers
 
 if TYPE_CHECKING:
+    from bondstone.client.campaigns import Campaigns
     from bondstone.client.documents import Pushed
+    from bondstone.client.freezes import Freezes
     from bondstone.client.preparing import Preparation
     from bondstone.model.ledger import LedgerRecord
     from bondstone.store.holder import Holder
@@ -396,6 +398,22 @@ class Bondstone:
     async def pool_pollers(self, pool: str) -> list[Poller]:
         """The executor workers that polled a pool in the last minutes."""
         return await pollers(self.temporal, names.pool_queue(pool))
+
+    # Campaigns -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def campaigns(self) -> Campaigns:
+        """One operation over a selected fleet: started, watched, told, reported."""
+        from bondstone.client.campaigns import Campaigns  # noqa: PLC0415 - most commands need none
+
+        return Campaigns(self)
+
+    @cached_property
+    def freezes(self) -> Freezes:
+        """Times in which campaigns start nothing."""
+        from bondstone.client.freezes import Freezes  # noqa: PLC0415 - most commands need none
+
+        return Freezes(self)
 
     # How -------------------------------------------------------------------------------------------------------
 

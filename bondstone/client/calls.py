@@ -44,7 +44,7 @@ async def update(client: Client, workflow_id: str, name: str, call: BaseModel, r
     return answer
 
 
-async def query(client: Client, workflow_id: str, result: type[_M]) -> _M:
+async def query(client: Client, workflow_id: str, result: type[_M], name: str = names.QUERY_DESCRIBE) -> _M:
     """Ask a workflow, alive or ended, for its state.
 
     Raises:
@@ -52,9 +52,7 @@ async def query(client: Client, workflow_id: str, result: type[_M]) -> _M:
         Unreachable: no worker answers in time.
     """
     handle = client.get_workflow_handle(workflow_id)
-    answer: _M = await answered(
-        handle.query(names.QUERY_DESCRIBE, result_type=result, rpc_timeout=QUERY_TIMEOUT), workflow_id
-    )
+    answer: _M = await answered(handle.query(name, result_type=result, rpc_timeout=QUERY_TIMEOUT), workflow_id)
     return answer
 
 
@@ -75,7 +73,8 @@ async def answered(call: Awaitable[_T], workflow_id: str) -> _T:
 def as_ours(error: RPCError, workflow_id: str) -> BondError:
     """One of our errors for what Temporal answered."""
     if error.status is RPCStatusCode.NOT_FOUND:
-        return NotFound(f"there is no {_said(workflow_id)}", hint="`bond service list` shows those that are")
+        noun = "campaign" if workflow_id.startswith(names.campaign_workflow_id("")) else "service"
+        return NotFound(f"there is no {_said(workflow_id)}", hint=f"`bond {noun} list` shows those that are")
     if error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}:
         return _no_worker()
     if error.status is RPCStatusCode.FAILED_PRECONDITION and "no poller" in error.message:
@@ -100,4 +99,6 @@ def _said(workflow_id: str) -> str:
             return f"service {team}/{name}"
         case ["service", team, name, "op", number]:
             return f"operation {team}/{name}/op/{number}"
+        case ["campaign", name]:
+            return f"campaign {name} that goes on"
     return f"workflow {workflow_id}"

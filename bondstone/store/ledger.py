@@ -58,18 +58,33 @@ class Ledger:
         limit = asyncio.Semaphore(_READS_AT_ONCE)
 
         async def one(name: str) -> LedgerRecord:
-            key = _record_key(service, name)
             async with limit:
-                data = await self._objects.get(key)
-            try:
-                return LedgerRecord.model_validate_json(data)
-            except ValidationError as error:
-                raise ObjectCorrupt(
-                    "a ledger record is not readable", where=key, hint="restore it from a backup of the store"
-                ) from error
+                return await self._read(service, name)
 
-        names = [info.key.rpartition("/")[2] for info in await self._objects.list(_index_prefix(service))]
-        return list(await asyncio.gather(*map(one, names)))
+        return list(await asyncio.gather(*map(one, await self._names(service))))
+
+    async def operation(self, service: ServiceId, number: int) -> LedgerRecord | None:
+        """The record of one operation; None when there is none (yet).
+
+        Raises:
+            ObjectCorrupt, ObjectMissing: as for `history`.
+        """
+        wanted = f"-{segment(f'op-{number}')}"
+        name = next((name for name in await self._names(service) if name.endswith(wanted)), None)
+        return await self._read(service, name) if name else None
+
+    async def _names(self, service: ServiceId) -> list[str]:
+        return [info.key.rpartition("/")[2] for info in await self._objects.list(_index_prefix(service))]
+
+    async def _read(self, service: ServiceId, name: str) -> LedgerRecord:
+        key = _record_key(service, name)
+        data = await self._objects.get(key)
+        try:
+            return LedgerRecord.model_validate_json(data)
+        except ValidationError as error:
+            raise ObjectCorrupt(
+                "a ledger record is not readable", where=key, hint="restore it from a backup of the store"
+            ) from error
 
 
 def record_digest(record: LedgerRecord) -> str:

@@ -1,0 +1,405 @@
+"""Campaigns: started, watched, told, reported. `Bondstone.campaigns` is one of these."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from temporalio.client import WorkflowExecution, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from bondstone import names
+from bondstone.client import calls
+from bondstone.client.campaign_documents import CampaignDocument, CampaignRow, failures
+from bondstone.client.campaign_files import CampaignFiles, Ready, taken
+from bondstone.client.listing import keyword
+from bondstone.errors import InvalidInput, NotFound, Refused, Unreachable, from_info
+from bondstone.model.campaign_moves import (
+    Abort,
+    AnyVerb,
+    Approve,
+    NextWave,
+    Pause,
+    Reject,
+    Resume,
+    Retry,
+    Rollback,
+    SetConcurrency,
+    Skip,
+    Supersede,
+    Which,
+)
+from bondstone.model.campaign_run import CampaignDescription, CampaignInput, Linked
+from bondstone.model.failure import info_of
+
+if TYPE_CHECKING:
+    from bondstone.client.bondstone import Bondstone
+    from bondstone.model.campaign_report import CampaignReport
+
+FIRST_POLL_SECONDS: Final = 0.2
+SLOWEST_POLL_SECONDS: Final = 1.5
+PATIENCE_SECONDS: Final = 180.0
+"""How long a platform that does not answer is waited for."""
+LONGEST_NAME: Final = 48
+
+_FAILED: Final = {
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.TIMED_OUT: "failed",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.CANCELED: "terminated",
+}
+_Verb = TypeVar("_Verb", Retry, Rollback)
+
+
+class Campaigns:
+    """What can be done with campaigns.
+
+    Args:
+        bond: The client they belong to.
+    """
+
+    def __init__(self, bond: Bondstone) -> None:
+        self._bond = bond
+        self.files = CampaignFiles(bond.temporal, bond.store)
+        """Campaign files, read and checked without starting anything."""
+
+    # Starting ------------------------------------------------------------------------------------------------
+
+    async def start(
+        self, data: bytes, file: str, *, name: str = "", reason: str = "", supersedes: str = ""
+    ) -> Ready:
+        """Start the campaign of a file; returns what it was checked as, once it is there.
+
+        Args:
+            data: What the file holds.
+            file: Its name, for messages.
+            name: Of the campaign, in place of the one in the file.
+            reason: Why, in place of the one in the file.
+            supersedes: A campaign that goes on and that this one takes over from.
+
+        Raises:
+            CampaignInvalid: with every mistake at its line and column; nothing was started.
+            AlreadyExists: the name is, or was, that of another campaign.
+        """
+        ready = await self.files.ready(data, file, name=name)
+        campaign = ready.campaign
+        if supersedes:
+            await self.describe(supersedes)
+        document = campaign.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        start = CampaignInput(document=document, requested_by=self._bond.by, reason=reason, supersedes=supersedes)
+        await self._start(campaign.metadata.name, start)
+        if supersedes:
+            verb = Supersede(
+                **self._who(f"superseded by {campaign.metadata.name}"), campaign=campaign.metadata.name
+            )
+            await self._tell(supersedes, verb)
+        return ready
+
+    # Looking -------------------------------------------------------------------------------------------------
+
+    async def list(self) -> list[CampaignRow]:
+        """Every campaign within Temporal's retention, newest first."""
+        query = f"WorkflowType = '{names.CAMPAIGN_WORKFLOW}' AND ExecutionStatus != 'ContinuedAsNew'"
+        try:
+            rows = [_row(found) async for found in self._bond.temporal.list_workflows(query)]
+        except RPCError as error:
+            raise calls.as_ours(error, names.campaign_workflow_id("")) from error
+        return sorted(rows, key=lambda row: row.started_at, reverse=True)
+
+    async def describe(self, name: str) -> CampaignDescription:
+        """A campaign as it stands, or as it ended, however long ago.
+
+        Raises:
+            NotFound: there never was one of that name.
+        """
+        names.check_name("campaign", name)
+        try:
+            return await calls.query(self._bond.temporal, names.campaign_workflow_id(name), CampaignDescription)
+        except NotFound:
+            header = await self._bond.store.campaigns.header(name)
+            ledger = await self._bond.store.campaigns.ledger(name)
+            if ledger and ledger[-1].final is not None:
+                return ledger[-1].final
+            return CampaignDescription(name=name, requested_by=header.start.requested_by, started_at=header.at)
+
+    async def document(self, name: str, found: CampaignDescription | None = None) -> CampaignDocument:
+        """A campaign for programs, with those of its targets that failed."""
+        found = found or await self.describe(name)
+        ledger = await self._bond.store.campaigns.ledger(name) if found.failures and found.batches else []
+        return CampaignDocument.of(found, failures(found, ledger))
+
+    async def watch(
+        self, name: str, on_change: Callable[[CampaignDescription], None] | None = None
+    ) -> CampaignDescription:
+        """Wait until a campaign has ended; a platform that restarts meanwhile is waited for.
+
+        Args:
+            name: Of the campaign.
+            on_change: Called with the campaign whenever it has changed, for live views; may raise to stop.
+
+        Raises:
+            Unreachable: the platform did not answer for minutes; the campaign goes on when it is back.
+            BondError: the campaign could not begin, in the words of its workflow.
+        """
+        seen: CampaignDescription | None = None
+        pause, answered = FIRST_POLL_SECONDS, time.monotonic()
+        while True:
+            try:
+                found = await self.describe(name)
+                if not found.frozen:
+                    await self._require_alive(name)
+            except Unreachable:
+                if time.monotonic() - answered >= PATIENCE_SECONDS:
+                    raise
+                await asyncio.sleep(SLOWEST_POLL_SECONDS)
+                continue
+            answered = time.monotonic()
+            if found != seen and on_change is not None:
+                on_change(found)
+            if found.status.ended:
+                return found
+            pause = FIRST_POLL_SECONDS if found != seen else min(pause * 1.5, SLOWEST_POLL_SECONDS)
+            seen = found
+            await asyncio.sleep(pause)
+
+    async def report(self, name: str, *, evidence: bool = True) -> CampaignReport:
+        """What an auditor reads: who, what, why, and of each target what became of it.
+
+        Args:
+            name: Of the campaign.
+            evidence: Read the ledger of every target too: its plans, what the policies and people said of them.
+        """
+        from bondstone.campaign.report import build  # noqa: PLC0415 - only this verb
+        from bondstone.client.campaign_evidence import gather  # noqa: PLC0415
+
+        found = await self.describe(name)
+        return build(await gather(self._bond, found, evidence=evidence), as_of=datetime.now(UTC))
+
+    # Telling -------------------------------------------------------------------------------------------------
+
+    async def pause(self, name: str, *, reason: str = "", request_id: str = "") -> CampaignDescription:
+        """Start nothing more; what runs goes on."""
+        return await self._tell(name, Pause(**self._who(reason, request_id)))
+
+    async def resume(self, name: str, *, reason: str = "", request_id: str = "") -> CampaignDescription:
+        """Go on; after a broken budget, accept the failures so far."""
+        return await self._tell(name, Resume(**self._who(reason, request_id)))
+
+    async def abort(
+        self, name: str, *, cancel: bool = False, reason: str = "", request_id: str = ""
+    ) -> CampaignDescription:
+        """End: what runs finishes, or with `cancel` is stopped."""
+        verb = Abort(**self._who(reason, request_id), running="cancel" if cancel else "drain")
+        return await self._tell(name, verb)
+
+    async def skip(
+        self, name: str, service: str, *, reason: str = "", request_id: str = ""
+    ) -> CampaignDescription:
+        """Leave out a target that has not started.
+
+        Raises:
+            NotFound: the service is no target of the campaign.
+        """
+        names.parse_service(service)
+        await self.describe(name)
+        targets = [target.service for target in await self._bond.store.campaigns.targets(name)]
+        if service not in targets:
+            raise NotFound(
+                f"{service} is no target of the campaign",
+                where=name,
+                hint=f"`bond campaign report {name} -o json` names the targets",
+            )
+        return await self._tell(name, Skip(**self._who(reason, request_id), target=targets.index(service)))
+
+    async def set_concurrency(
+        self, name: str, most: int, *, reason: str = "", request_id: str = ""
+    ) -> CampaignDescription:
+        """Let so many targets run at once, from now on."""
+        return await self._tell(name, SetConcurrency(**self._who(reason, request_id), max_concurrent=most))
+
+    async def next_wave(self, name: str, *, reason: str = "", request_id: str = "") -> CampaignDescription:
+        """End the soak now; health is still probed."""
+        return await self._tell(name, NextWave(**self._who(reason, request_id)))
+
+    async def retry(
+        self, name: str, which: Which = "failed", *, reason: str = "", request_id: str = "", new_name: str = ""
+    ) -> CampaignDescription:
+        """Take targets up again: of a campaign that has ended in a new one that is linked to it.
+
+        Args:
+            name: Of the campaign.
+            which: Which targets.
+            reason: Why.
+            request_id: The same id again has no further effect.
+            new_name: Of the linked campaign; default: the name with `-retry`, and a number when that is taken.
+        """
+        return await self._tell_or_link(name, Retry(**self._who(reason, request_id), which=which), new_name)
+
+    async def rollback(
+        self,
+        name: str,
+        which: Literal["failed", "wave", "all"],
+        *,
+        reason: str = "",
+        request_id: str = "",
+        new_name: str = "",
+    ) -> CampaignDescription:
+        """Take targets back; arguments as for `retry`."""
+        return await self._tell_or_link(name, Rollback(**self._who(reason, request_id), which=which), new_name)
+
+    async def approve(
+        self,
+        name: str,
+        wave: str,
+        *,
+        digest: str = "",
+        roles: Iterable[str] = (),
+        reason: str = "",
+        request_id: str = "",
+    ) -> CampaignDescription:
+        """Give one's word for a wave that waits at its gate.
+
+        Args:
+            name: Of the campaign.
+            wave: Name of the wave.
+            digest: The frozen targets that it is about, or the beginning of that; default: those that there are.
+            roles: In which one acts, as asserted.
+            reason: A comment for the record.
+            request_id: The same id again has no further effect.
+        """
+        whole = await self._digest(name, digest)
+        verb = Approve(**self._who(reason, request_id), wave=wave, digest=whole, roles=tuple(roles))
+        return await self._tell(name, verb)
+
+    async def reject(
+        self,
+        name: str,
+        wave: str,
+        *,
+        reason: str,
+        digest: str = "",
+        roles: Iterable[str] = (),
+        request_id: str = "",
+    ) -> CampaignDescription:
+        """Give one's word against a wave: the campaign ends. Arguments as for `approve`."""
+        whole = await self._digest(name, digest)
+        verb = Reject(**self._who(reason, request_id), wave=wave, digest=whole, roles=tuple(roles))
+        return await self._tell(name, verb)
+
+    # How -----------------------------------------------------------------------------------------------------
+
+    def _who(self, reason: str, request_id: str = "") -> dict[str, Any]:
+        return {"by": self._bond.by, "reason": reason, "request_id": request_id or f"req-{uuid.uuid4()}"}
+
+    async def _tell(self, name: str, verb: AnyVerb) -> CampaignDescription:
+        names.check_name("campaign", name)
+        workflow_id = names.campaign_workflow_id(name)
+        update = names.CAMPAIGN_VERBS[verb.kind]
+        try:
+            return await calls.update(self._bond.temporal, workflow_id, update, verb, CampaignDescription)
+        except NotFound:
+            ended = await self.describe(name)  # or there never was one
+            raise Refused(
+                f"the campaign has ended: {ended.status}",
+                where=name,
+                hint="`bond campaign retry` and `bond campaign rollback` start one that is linked to it",
+            ) from None
+
+    async def _tell_or_link(self, name: str, verb: _Verb, new_name: str) -> CampaignDescription:
+        """Tell a campaign that goes on; after one that has ended, start one that is linked to it."""
+        found = await self.describe(name)
+        if not found.status.ended:
+            try:
+                return await self._tell(name, verb)
+            except Refused:
+                found = await self.describe(name)
+                if not found.status.ended:
+                    raise
+        await self._require_some(name, verb)
+        kept = await self._bond.store.campaigns.header(name)
+        start = CampaignInput(
+            document=kept.start.document,
+            requested_by=self._bond.by,
+            reason=verb.reason or kept.start.reason,
+            linked=Linked(campaign=name, verb=verb.kind, which=verb.which),
+        )
+        linked = new_name or await self._free_name(f"{name}-{verb.kind}")
+        await self._start(names.check_name("campaign", linked), start)
+        return await self.describe(linked)
+
+    async def _require_some(self, name: str, verb: Retry | Rollback) -> None:
+        from bondstone.campaign.decider import chosen  # noqa: PLC0415 - only after the end
+
+        state = await self._bond.store.campaigns.end(name)
+        if state is not None and not chosen(state, verb):
+            raise Refused(f"no target is there to {verb.kind}: {verb.which}", where=name)
+
+    async def _free_name(self, wanted: str) -> str:
+        for number in range(1, 1000):
+            suffix = f"-{number}" if number > 1 else ""
+            name = f"{wanted[: LONGEST_NAME - len(suffix)]}{suffix}"
+            if not await self._bond.store.campaigns.exists(name):
+                return name
+        raise InvalidInput(f"there are a thousand campaigns {wanted}", hint="choose a name with --name")
+
+    async def _start(self, name: str, start: CampaignInput) -> None:
+        try:
+            await calls.answered(
+                self._bond.temporal.start_workflow(
+                    names.CAMPAIGN_WORKFLOW,
+                    start,
+                    id=names.campaign_workflow_id(name),
+                    task_queue=names.CONTROL_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    static_summary=f"campaign {name}",
+                    rpc_timeout=calls.UPDATE_TIMEOUT,
+                ),
+                names.campaign_workflow_id(name),
+            )
+        except WorkflowAlreadyStartedError as error:
+            raise taken(name) from error
+
+    async def _require_alive(self, name: str) -> None:
+        """Raise what a campaign failed with that could not choose its targets."""
+        handle = self._bond.temporal.get_workflow_handle(names.campaign_workflow_id(name))
+        try:
+            status = (await handle.describe()).status
+        except RPCError as error:
+            raise calls.as_ours(error, handle.id) from error
+        if status not in _FAILED:
+            return
+        try:
+            await handle.result()
+        except WorkflowFailureError as error:
+            raise from_info(info_of(error.cause)) from error
+
+    async def _digest(self, name: str, given: str) -> str:
+        """The whole digest of the frozen targets, which the given one must be the beginning of."""
+        digest = (await self.describe(name)).targets_digest
+        if given and not digest.startswith(given.strip().lower().removeprefix("sha256:")):
+            raise Refused(
+                f"the targets of the campaign are {digest[:12]}, not {given[:12]}",
+                where=name,
+                hint=f"look at them: `bond campaign report {name}`",
+            )
+        return digest
+
+
+def _row(found: WorkflowExecution) -> CampaignRow:
+    attributes = found.typed_search_attributes
+    status = _FAILED.get(found.status) if found.status else None
+    return CampaignRow(
+        name=names.campaign_of(found.id),
+        status=status or keyword(attributes, names.SA_PHASE) or "running",
+        owner=keyword(attributes, names.SA_TEAM),
+        promise=keyword(attributes, names.SA_PROMISE),
+        revision=keyword(attributes, names.SA_REVISION),
+        started_at=found.start_time,
+        ended_at=found.close_time,
+    )
