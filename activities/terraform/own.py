@@ -17,11 +17,11 @@ import structlog
 from activities.terraform import command
 from activities.terraform.artefact import locked_providers
 from activities.terraform.masking import state_secrets
-from activities.terraform.process import HURRIED, PATIENT, Exit, Graces, capture
 from activities.terraform.recovery import dead_attempts, stop_leftovers
 from activities.terraform.session import Session
 from activities.terraform.state import State, parse_state
 from activities.terraform.workspace import RunDirectory, write_private
+from activities.tooling.process import HURRIED, PATIENT, Exit, Graces, capture
 from bondstone.errors import Fenced, InvalidInput, StoreUnavailable
 from bondstone.executor import Outcome
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import psutil
 import structlog
 
-from activities.terraform.process import PATIENT
 from activities.terraform.session import RUN_MARK, Session
 from activities.terraform.state import State, parse_state
 from activities.terraform.workspace import RunDirectory, dead_runs
+from activities.tooling.process import PATIENT
 
 if TYPE_CHECKING:
     from bondstone.store.claim import Claim

@@ -16,12 +16,12 @@ from activities.terraform import command, modules
 from activities.terraform.binary import Tool
 from activities.terraform.diagnostics import lost_providers, to_error
 from activities.terraform.environment import tool_environment
-from activities.terraform.process import PATIENT, Exit, Graces, Run, capture
-from activities.terraform.pulse import Pulse, Stop
 from activities.terraform.section import TerraformSection
 from activities.terraform.slots import Slots
 from activities.terraform.stream import Transcript, diagnostics_in, errors_of
 from activities.terraform.workspace import RunDirectory
+from activities.tooling.process import PATIENT, Exit, Graces, Run, capture
+from activities.tooling.pulse import Pulse, Stop
 from bondstone.errors import BondError
 from bondstone.executor import StepContext
 from bondstone.store.redact import Redactor

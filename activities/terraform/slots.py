@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from activities.terraform.pulse import Pulse, Stop
+from activities.tooling.pulse import Pulse, Stop
 from bondstone.settings import Settings
 
 _SLOT_BYTES: Final = 512 * 1024 * 1024

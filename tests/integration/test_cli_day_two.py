@@ -106,7 +106,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     """A platform with all revisions of `turning`, and services at the first of them."""
     root = tmp_path_factory.mktemp("day-two")
     tool = find_tool(Settings(data=root, terraform=""))
-    shim = [sys.executable, "-I", "-S", str(ROOT / "activities" / "terraform" / "shim.py"), "library", tool.path]
+    shim = [sys.executable, "-I", "-S", str(ROOT / "activities" / "tooling" / "shim.py"), "library", tool.path]
     wrapper = root / "terraform"
     command = shim if tool.mode == "library" else [tool.path]
     wrapper.write_text(

@@ -275,7 +275,7 @@ async def test_two_applies_of_one_step_take_turns_and_the_second_says_for_whom_i
 
 
 async def test_silence_is_no_death(shim, made, monkeypatch):
-    monkeypatch.setattr("activities.terraform.pulse.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("activities.tooling.pulse.BEAT_SECONDS", 0.05)
     shim.write('resource "terraform_data" "slow" {\n  provisioner "local-exec" { command = "sleep 1" }\n}\n')
     planned = await shim.plan()
     shim.beats.clear()

@@ -15,8 +15,8 @@ from activities.terraform import command, modules
 from activities.terraform.artefact import locked_providers
 from activities.terraform.binary import Tool, find_tool
 from activities.terraform.environment import tool_environment
-from activities.terraform.pulse import Stop, to_its_end
 from activities.terraform.workspace import RunDirectory, dead_runs, link_module, sweep_plans
+from activities.tooling.pulse import Stop, to_its_end
 from bondstone.errors import ToolUnavailable
 from bondstone.model.service import ServiceId
 from bondstone.settings import Settings

