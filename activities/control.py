@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from temporalio.client import Client
+
+from activities.campaign import CampaignActivities
 from activities.health import HealthActivities
 from activities.keeping import KeepingActivities
 from activities.ledger import RecordActivities
@@ -15,7 +18,7 @@ from bondstone.settings import Settings
 from bondstone.store import Store
 
 
-def control_activities(store: Store, settings: Settings) -> list[Callable[..., Any]]:
+def control_activities(client: Client, store: Store, settings: Settings) -> list[Callable[..., Any]]:
     """The activities that a control worker registers beside its workflows."""
     promise = PromiseActivities(store)
     records = RecordActivities(store)
@@ -23,6 +26,7 @@ def control_activities(store: Store, settings: Settings) -> list[Callable[..., A
     plans = PlanActivities(store)
     health = HealthActivities(store)
     keeping = KeepingActivities(store)
+    campaigns = CampaignActivities(store, client, health)
     return [
         promise.resolve,
         promise.outputs,
@@ -32,4 +36,10 @@ def control_activities(store: Store, settings: Settings) -> list[Callable[..., A
         records.record,
         keeping.adopt,
         keeping.put_away,
+        campaigns.freeze,
+        campaigns.page,
+        campaigns.calendar,
+        campaigns.describe,
+        campaigns.probe,
+        campaigns.record,
     ]

@@ -44,7 +44,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
         task_queue=CONTROL_QUEUE,
         identity=runtime.identity("control"),
         workflows=workflows.ALL,
-        activities=control_activities(store, settings),
+        activities=control_activities(client, store, settings),
         workflow_runner=workflow_runner(settings),
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,
         max_concurrent_activities=MAX_ACTIVITIES,

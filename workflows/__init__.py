@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workflows.campaign import Campaign
 from workflows.decommission import Decommission
 from workflows.patch import Patch
 from workflows.provision import Provision
@@ -11,5 +12,5 @@ from workflows.service import Service
 from workflows.update import Update
 from workflows.upgrade import Upgrade
 
-ALL: list[type] = [Service, Provision, Update, Patch, Upgrade, Rollback, Reconcile, Decommission]
+ALL: list[type] = [Service, Provision, Update, Patch, Upgrade, Rollback, Reconcile, Decommission, Campaign]
 """Every workflow type that a control worker serves."""

@@ -1,8 +1,9 @@
-"""What people read of an operation and a service in the Temporal UI: live, in Markdown."""
+"""What people read of an operation, a service and a campaign in the Temporal UI: live, in Markdown."""
 
 from __future__ import annotations
 
 from bondstone.model.approval import missing
+from bondstone.model.campaign_run import CampaignDescription, WaveProgress
 from bondstone.model.service import Approval, OperationRecord, ServiceState, StepRecord
 
 _MARKS = {
@@ -55,10 +56,45 @@ def service(state: ServiceState) -> str:
     return "\n".join(lines)
 
 
+def campaign(shown: CampaignDescription) -> str:
+    """A campaign as a table of its waves, with what it waits for."""
+    job = shown.job
+    if job is None:
+        return f"**campaign {escape(shown.name)}** is choosing its targets"
+    to = f" to {escape(job.to)}" if job.to else ""
+    what = f"{job.operation} {escape(job.promise)}{to}, {shown.targets} targets"
+    lines = [
+        f"**campaign {escape(shown.name)}** {shown.status}: {what}, asked by {escape(shown.requested_by)}",
+        f"\n{escape(shown.reason)}",
+        "",
+        "| wave | status | targets | succeeded | failures | running | waiting |",
+        "|---|---|---|---|---|---|---|",
+        *(_wave(wave) for wave in shown.waves),
+    ]
+    if shown.paused:
+        by = f" by {escape(shown.paused.by)}" if shown.paused.by else ""
+        lines.append(f"\npaused{by}: {escape(shown.paused.reason or shown.paused.cause)}")
+    if shown.waiting_for:
+        gate = shown.waiting_for
+        lacking = ", ".join(escape(who) for who in missing(gate, requested_by=shown.requested_by))
+        lines.append(
+            f"\n**wave {escape(gate.step)} waits for approval** of targets `{gate.digest[:12]}`. "
+            f"Still needs {lacking}."
+        )
+    if shown.ending:
+        lines.append(f"\n{escape(shown.ending)}")
+    return "\n".join(lines)
+
+
 def escape(text: str) -> str:
     """Text from outside, made harmless in a Markdown table."""
     flat = " ".join(text.split())
     return "".join("\\" + char if char in "|`*_[]<>\\" else char for char in flat)[:300]
+
+
+def _wave(wave: WaveProgress) -> str:
+    succeeded, running, waiting = (wave.counts.get(key, 0) for key in ("succeeded", "running", "waiting"))
+    return f"| {wave.name} | {wave.status} | {wave.size} | {succeeded} | {wave.failures} | {running} | {waiting} |"
 
 
 def _waiting(record: OperationRecord, approval: Approval) -> str:

@@ -43,9 +43,11 @@ def submission(campaign: str, by: str, job: Job, command: Submit, entry: TargetE
     elif job.undoes:
         undoes = f"{names.campaign_workflow_id(job.undoes)}/"
     moves = kind in {OperationKind.PATCH, OperationKind.UPGRADE}
+    changes = moves or kind is OperationKind.UPDATE
     request = Request(
         request_id=names.campaign_request_id(campaign, command.target, command.attempt),
         kind=kind,
+        promise=job.promise if changes else "",
         version=entry.to if moves else "",
         inputs=job.inputs if kind is OperationKind.UPDATE else {},
         repair=job.repair and kind is OperationKind.RECONCILE,
@@ -85,6 +87,11 @@ def asked(command: Asked, entry: TargetEntry) -> AskedService:
         version=entry.version,
         to=entry.to,
     )
+
+
+def plain(target: int) -> Asked:
+    """A target by itself, whatever attempts it had."""
+    return Asked(target=target, attempt=0)
 
 
 def target_record(record: Record, wave: str, entry: TargetEntry) -> TargetRecord:

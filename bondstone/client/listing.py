@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -15,6 +16,8 @@ from bondstone.errors import InvalidInput, Unreachable
 from bondstone.model.service import OperationKind, OperationStatus, Phase
 
 DEFAULT_LIMIT: Final = 1000
+FLEET_TRIES: Final = 5
+"""How often the whole fleet is listed until a count agrees."""
 
 _KIND_BY_TYPE = {workflow: OperationKind(kind) for kind, workflow in names.OPERATION_WORKFLOWS.items()}
 _STATUS_BY_EXECUTION = {
@@ -81,6 +84,29 @@ async def services(
     return sorted((row for row in rows if row is not None), key=lambda row: row.id)
 
 
+async def fleet(client: Client) -> list[ServiceRow]:
+    """Every service that is alive, sorted by id, once a count says that none is missing from the list.
+
+    Raises:
+        Unreachable: list and count would not agree.
+    """
+    query = f"WorkflowType = '{names.SERVICE_WORKFLOW}' AND ExecutionStatus = 'Running'"
+    for attempt in range(1, FLEET_TRIES + 1):
+        found = await _list(client, [query], None)
+        try:
+            count = (await client.count_workflows(query)).count
+        except RPCError as error:
+            raise Unreachable(f"Temporal did not count the services: {error.message[:200]}") from error
+        if count == len({execution.id for execution in found}):
+            rows = [_service_row(execution) for execution in found]
+            return sorted((row for row in rows if row is not None), key=lambda row: row.id)
+        await asyncio.sleep(attempt)
+    raise Unreachable(
+        f"{len(found)} services are listed and {count} counted, {FLEET_TRIES} times over",
+        hint="visibility lags behind; try again when fewer services come and go",
+    )
+
+
 async def operations(
     client: Client, *, service: str = "", waiting: bool = False, limit: int = DEFAULT_LIMIT
 ) -> list[OperationRow]:
@@ -95,7 +121,7 @@ async def operations(
     return sorted(rows, key=lambda row: row.started_at, reverse=True)
 
 
-async def _list(client: Client, clauses: list[str], limit: int) -> list[WorkflowExecution]:
+async def _list(client: Client, clauses: list[str], limit: int | None) -> list[WorkflowExecution]:
     try:
         return [found async for found in client.list_workflows(" AND ".join(clauses), limit=limit)]
     except RPCError as error:

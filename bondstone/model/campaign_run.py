@@ -7,7 +7,7 @@ object store.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ from bondstone.model.campaign_moves import (
     Accepted,
     Asked,
     Declined,
+    Event,
     Finished,
     Found,
     Note,
@@ -50,8 +51,12 @@ class Linked(Wire):
 class CampaignInput(Wire):
     """Argument of `Campaign`. Its name is that of its workflow id, whatever the document says."""
 
-    document: dict[str, Any]
-    """The manifest, as written: kind `Campaign`, or `Strategy` for the runs of a schedule."""
+    document: dict[str, Any] = {}
+    """The manifest: kind `Campaign`, or `Strategy` for the runs of a schedule."""
+    source: str = ""
+    """The same as its author wrote it, in YAML: what counts, when it is given, and has lines to point at."""
+    file: str = "campaign"
+    """Its name, for messages."""
     requested_by: str
     reason: str = ""
     """Why; that of the document when empty."""
@@ -124,6 +129,8 @@ class Frozen(Wire):
     job: Job
     left_out: dict[str, int] = {}
     """Number of services by why they are no target, for `skipped` ones."""
+    continue_after: int = 400
+    """How many targets the workflow settles before it continues as new."""
 
 
 class Carried(Wire):
@@ -134,6 +141,10 @@ class Carried(Wire):
     batches: int = 0
     """Batches of its ledger written so far."""
     ledger_digest: str = ""
+    events: tuple[Annotated[Event, Field(discriminator="kind")], ...] = ()
+    """What came in and was not decided yet."""
+    at: datetime
+    """The time of the last event."""
 
 
 # Between a campaign and a service ------------------------------------------------------------------------

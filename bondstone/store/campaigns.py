@@ -22,6 +22,7 @@ from bondstone.model.campaign_run import (
     TargetPage,
     TargetRecord,
 )
+from bondstone.model.ledger import LedgerEntry
 from bondstone.store.objects import segment
 from bondstone.store.sealed import SealedObjects
 
@@ -125,8 +126,8 @@ class Campaigns:
 
     # Its ledger ------------------------------------------------------------------------------------------
 
-    async def record(self, batch: LedgerBatch) -> str:
-        """Append to the ledger; the same again changes nothing. Returns the digest of what is written.
+    async def record(self, batch: LedgerBatch) -> LedgerEntry:
+        """Append to the ledger; the same again changes nothing.
 
         Raises:
             AlreadyExists: another batch has its number.
@@ -141,7 +142,7 @@ class Campaigns:
                 where=key,
                 hint="ledgers are never changed; somebody else writes to the object store",
             )
-        return digest(data)
+        return LedgerEntry(key=key, digest=digest(data))
 
     async def ledger(self, name: str, *, after: int = 0) -> list[LedgerBatch]:
         """What happened to a campaign and its targets, in order.

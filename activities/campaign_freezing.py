@@ -1,0 +1,227 @@
+"""From a manifest and the fleet to a frozen campaign: which services, in which waves, and the rules in numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
+
+from temporalio.client import Client
+
+from bondstone.campaign.decider import chosen
+from bondstone.campaign.document import Flaw, campaign_of, read_campaign, read_strategy
+from bondstone.campaign.fleet import FleetService
+from bondstone.campaign.waves import Partition, Status, WaveNumbers, partition
+from bondstone.client.listing import ServiceRow, fleet
+from bondstone.errors import InvalidInput, Refused
+from bondstone.model.campaign import Rules, WaveRules
+from bondstone.model.campaign_document import Campaign, Select, start_rate_of
+from bondstone.model.campaign_moves import Retry, Rollback
+from bondstone.model.campaign_run import (
+    CampaignHeader,
+    FreezeCall,
+    Frozen,
+    Job,
+    LeftOut,
+    TargetEntry,
+)
+from bondstone.model.promise import seconds
+from bondstone.model.service import Need, OperationKind, Phase
+from bondstone.promise.document import read as parse
+from bondstone.store import Store
+
+PAGE_SIZE: Final = 250
+"""Targets on a page: a run of the workflow reads two or three of them."""
+
+Refuse = Callable[[Iterable[Flaw]], InvalidInput]
+
+_ANY_NAME: Final = "scheduled"
+"""Stands in for a name with a time in it, as schedules make them."""
+
+_NEVER_STOOD = frozenset({Phase.REQUESTED, Phase.PROVISIONING})
+
+
+async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
+    """Choose the targets of a campaign and keep them; the same call again gives what is kept.
+
+    Raises:
+        CampaignInvalid: the manifest, or what it selects, cannot be.
+        AlreadyExists: there was a campaign of that name.
+    """
+    name = call.name
+    header = CampaignHeader(name=name, run_id=call.run_id, start=call.start, at=call.at)
+    if await store.campaigns.exists(name):
+        kept = await store.campaigns.begin(header)
+        if kept.frozen is not None:
+            return kept.frozen
+    campaign, refuse = _manifest(call)
+    services = [_fleet_service(row) for row in await fleet(client)]
+    if call.start.linked is not None:
+        campaign, services = await _linked(store, call, campaign, services)
+    found = partition(campaign, services, await _published(store, campaign))
+    if found.flaws:
+        raise refuse(found.flaws)
+    await store.campaigns.begin(header)
+    digest = await store.campaigns.put_targets(name, _entries(found), _left(found), page_size=PAGE_SIZE)
+    frozen = Frozen(
+        rules=rules_of(campaign, found, requested_by=call.start.requested_by, digest=digest),
+        job=_job(campaign, call),
+        left_out=_counted(found),
+    )
+    await store.campaigns.update(header.model_copy(update={"frozen": frozen}))
+    return frozen
+
+
+def rules_of(campaign: Campaign, found: Partition, *, requested_by: str, digest: str = "") -> Rules:
+    """A campaign in numbers."""
+    spec = campaign.spec
+    count, period = start_rate_of(spec.start_rate) if spec.start_rate else (0, 60)
+    return Rules(
+        campaign=campaign.metadata.name,
+        requested_by=requested_by,
+        targets_digest=digest,
+        waves=tuple(map(_wave_rules, found.waves)),
+        page_size=PAGE_SIZE,
+        max_concurrent=spec.max_concurrent,
+        max_concurrent_per_group=spec.per.max_concurrent if spec.per else None,
+        start_count=count,
+        start_period_seconds=period,
+        max_failures=found.max_failures,
+        max_consecutive_failures=spec.budget.consecutive,
+        overshoot=spec.budget.overshoot,
+        on_failure=spec.on_failure,
+        retries=spec.target.retries,
+        timeout_seconds=seconds(spec.target.timeout),
+        busy=spec.target.busy,
+        unreachable=spec.target.unreachable,
+        has_calendar=True,  # there may be a freeze at any time
+        window_end=spec.windows.end,
+    )
+
+
+def read(call: FreezeCall) -> Campaign:
+    """The manifest that a campaign was started with, under the campaign's name."""
+    return _manifest(call)[0]
+
+
+# Reading -------------------------------------------------------------------------------------------------
+
+
+def _manifest(call: FreezeCall) -> tuple[Campaign, Refuse]:
+    """The campaign, and how to make an error of flaws, at their lines."""
+    start = call.start
+    data = start.source.encode() or json.dumps(start.document, indent=1).encode()
+    document = parse(data, start.file)
+    kind = document.data.get("kind") if isinstance(document.data, dict) else None
+    if kind == "Strategy":
+        strategy = read_strategy(data, start.file, now=call.at)
+        campaign = campaign_of(strategy.require(), name=_ANY_NAME, reason=start.reason)
+        refuse: Refuse = strategy.refuse
+    else:
+        manifest = read_campaign(data, start.file, now=call.at)
+        campaign, refuse = manifest.require(), manifest.refuse
+    metadata = campaign.metadata.model_copy(update={"name": call.name})
+    return campaign.model_copy(update={"metadata": metadata}), refuse
+
+
+async def _linked(
+    store: Store, call: FreezeCall, campaign: Campaign, services: list[FleetService]
+) -> tuple[Campaign, list[FleetService]]:
+    """The campaign over those targets of another that a verb chooses, as they stood when that one began."""
+    linked = call.start.linked
+    if linked is None:
+        return campaign, services
+    state = await store.campaigns.end(linked.campaign)
+    if state is None:
+        raise Refused(
+            f"campaign {linked.campaign} has not ended",
+            where=f"campaign {call.name}",
+            hint=f"`bond campaign {linked.verb} {linked.campaign}` does it there",
+        )
+    who = {"request_id": "linked", "by": call.start.requested_by, "which": linked.which}
+    verb = Retry.model_validate(who) if linked.verb == "retry" else Rollback.model_validate(who)
+    targets = await store.campaigns.targets(linked.campaign)
+    wanted = {targets[index].service: targets[index] for index in chosen(state, verb)}
+    found = [service for service in services if service.id in wanted]
+    changes: dict[str, object] = {"select": Select(), "source": None}
+    if linked.verb == "retry":
+        # One that got half-way is listed at the version it was to get, and is to be tried again all the same.
+        found = [replace(service, version=wanted[service.id].version) for service in found]
+    else:
+        back = campaign.spec.on_failure.startswith("rollback")
+        changes |= {"operation": "rollback", "to": None, "inputs": {}}
+        changes |= {"on_failure": "pause"} if back else {}
+    return campaign.model_copy(update={"spec": campaign.spec.model_copy(update=changes)}), found
+
+
+async def _published(store: Store, campaign: Campaign) -> dict[str, Status]:
+    if campaign.spec.promise is None:
+        return {}
+    return {info.ref.version: info.status for info in await store.revisions.list(campaign.spec.promise)}
+
+
+def _fleet_service(row: ServiceRow) -> FleetService:
+    version = "" if row.phase in _NEVER_STOOD else row.revision.partition("@")[2]
+    return FleetService(
+        id=row.id, promise=row.promise, version=version, phase=row.phase, health=row.health, labels=row.labels
+    )
+
+
+# Writing -------------------------------------------------------------------------------------------------
+
+
+def _entries(found: Partition) -> list[TargetEntry]:
+    return [
+        TargetEntry(
+            service=target.service,
+            group=target.group,
+            version=target.version,
+            to=target.to,
+            pool=target.pool,
+            why=target.why,
+        )
+        for target in found.targets
+    ]
+
+
+def _left(found: Partition) -> list[LeftOut]:
+    return [LeftOut(service=item.service, kind=item.kind, reason=item.reason) for item in found.left]
+
+
+def _counted(found: Partition) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for item in found.left:
+        if item.kind == "skipped":
+            counts[item.reason] = counts.get(item.reason, 0) + 1
+    return counts
+
+
+def _wave_rules(wave: WaveNumbers) -> WaveRules:
+    needs: tuple[Need, ...] = ()
+    if wave.gate is not None:
+        approval = wave.gate.approval
+        needs = (Need(roles=approval.roles, count=approval.count, reason=f"the gate of wave {wave.name}"),)
+    return WaveRules(
+        name=wave.name,
+        size=wave.size,
+        max_concurrent=wave.max_concurrent,
+        max_failures=wave.max_failures,
+        soak_seconds=wave.soak_seconds,
+        needs=needs,
+    )
+
+
+def _job(campaign: Campaign, call: FreezeCall) -> Job:
+    spec, linked = campaign.spec, call.start.linked
+    return Job(
+        operation=OperationKind(spec.operation),
+        promise=spec.promise or "",
+        to=spec.to or "",
+        inputs=spec.inputs,
+        repair=spec.repair,
+        owner=campaign.metadata.owner,
+        reason=call.start.reason or campaign.metadata.reason,
+        change=campaign.metadata.change,
+        undoes=linked.campaign if linked and linked.verb == "rollback" else "",
+    )

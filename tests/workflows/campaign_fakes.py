@@ -1,0 +1,221 @@
+"""A fleet of ready services and a campaign over it: real workflows, a store in memory, fake tools."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from fakes import Caller, FakePlatform
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+
+from activities.campaign import CampaignActivities
+from activities.failures import speaks_failures
+from activities.health import HealthActivities
+from bondstone import names
+from bondstone.client import calls
+from bondstone.errors import BondError
+from bondstone.model.campaign import Calendar, Rules, WaveRules
+from bondstone.model.campaign_moves import Verb
+from bondstone.model.campaign_run import (
+    CalendarCall,
+    CampaignDescription,
+    CampaignInput,
+    FreezeCall,
+    Frozen,
+    Job,
+    LedgerBatch,
+    Sightings,
+    SightingsCall,
+    SubmitCall,
+    TargetEntry,
+    TargetRecord,
+    Unhealthy,
+)
+from bondstone.model.ledger import LedgerEntry
+from bondstone.model.service import (
+    OperationKind,
+    Phase,
+    Resolved,
+    RevisionRef,
+    ServiceState,
+    StepSpec,
+)
+from bondstone.store import Store
+from bondstone.store.campaigns import latest
+from bondstone.store.crypto import KeyRing
+from bondstone.store.objects import Objects
+
+OLD = Resolved(
+    revision=RevisionRef(promise="postgres", version="1.0.0", digest="a" * 64),
+    steps=(StepSpec(id="main", executor="fake"),),
+)
+TO = "1.0.1"
+
+
+@dataclass
+class CampaignPlatform(FakePlatform):
+    """The fake platform, with what campaigns need beside it."""
+
+    client: Client | None = None
+    store: Store = field(default_factory=lambda: _store())
+    rules: Rules | None = None
+    job: Job = field(default_factory=lambda: Job(operation=OperationKind.PATCH, promise="postgres", to=TO))
+    targets: Sequence[TargetEntry] = ()
+    continue_after: int = 400
+    refusal: BondError | None = None
+    calendars: list[Calendar] = field(default_factory=list)
+    unhealthy: dict[int, str] = field(default_factory=dict)
+    looks: list[SightingsCall] = field(default_factory=list)
+    batches: list[LedgerBatch] = field(default_factory=list)
+
+    def activities(self) -> list[Callable[..., Any]]:
+        assert self.client is not None
+        real = CampaignActivities(self.store, self.client, HealthActivities(self.store))
+
+        @activity.defn(name=names.CAMPAIGN_FREEZE)
+        @speaks_failures
+        async def freeze(call: FreezeCall) -> Frozen:
+            await self._play("freeze", call)
+            if self.refusal is not None:
+                raise self.refusal
+            assert self.rules is not None
+            rules = self.rules.model_copy(update={"campaign": call.name, "requested_by": call.start.requested_by})
+            digest = await self.store.campaigns.put_targets(
+                call.name, self.targets, (), page_size=rules.page_size
+            )
+            rules = rules.model_copy(update={"targets_digest": digest})
+            return Frozen(rules=rules, job=self.job, continue_after=self.continue_after)
+
+        @activity.defn(name=names.CAMPAIGN_CALENDAR)
+        async def calendar(call: CalendarCall) -> Calendar:
+            await self._play("calendar", call)
+            return self.calendars.pop(0) if self.calendars else Calendar()
+
+        @activity.defn(name=names.CAMPAIGN_PROBE)
+        async def probe(call: SightingsCall) -> Unhealthy:
+            await self._play("probe", call)
+            return Unhealthy(unhealthy=self.unhealthy)
+
+        @activity.defn(name=names.CAMPAIGN_DESCRIBE)
+        @speaks_failures
+        async def describe(call: SightingsCall) -> Sightings:
+            self.looks.append(call)
+            return await CampaignActivities.describe.__wrapped__(real, call)  # type: ignore[attr-defined]
+
+        @activity.defn(name=names.CAMPAIGN_RECORD)
+        @speaks_failures
+        async def record(batch: LedgerBatch) -> LedgerEntry:
+            self.batches.append(batch)
+            return await self.store.campaigns.record(batch)
+
+        return [*super().activities(), freeze, calendar, probe, describe, record, real.page]
+
+
+def _store() -> Store:
+    from obstore.store import MemoryStore  # noqa: PLC0415 - only here
+
+    return Store(Objects(MemoryStore()), KeyRing.generate())
+
+
+@dataclass
+class Fleet:
+    """Services that stand on `OLD`, and the campaign over them."""
+
+    client: Client
+    platform: CampaignPlatform
+    callers: list[Caller]
+    name: str
+    handle: WorkflowHandle[Any, CampaignDescription]
+
+    @classmethod
+    async def of(cls, client: Client, platform: CampaignPlatform, sizes: Sequence[int], **rules: Any) -> Fleet:
+        """A fleet of ready services, one wave for each size; the campaign is not started yet."""
+        platform.client = client
+        callers = [Caller(client) for _ in range(sum(sizes))]
+        waves = tuple(WaveRules(name=f"wave-{number}", size=size) for number, size in enumerate(sizes))
+        fields = {"campaign": "x", "requested_by": "ada", "waves": waves, "page_size": 3} | rules
+        platform.rules = Rules.model_validate(fields)
+        platform.targets = [TargetEntry(service=str(caller.service), version="1.0.0", to=TO) for caller in callers]
+        await asyncio.gather(*(cls.ready(client, caller) for caller in callers))
+        name = f"c-{uuid.uuid4().hex[:10]}"
+        return cls(client, platform, callers, name, client.get_workflow_handle(names.campaign_workflow_id(name)))
+
+    @staticmethod
+    async def ready(client: Client, caller: Caller, **fields: Any) -> None:
+        """Start a service that is ready already."""
+        state = ServiceState(
+            service=caller.service,
+            phase=Phase.READY,
+            resting=Phase.READY,
+            resolved=OLD,
+            healthy=(OLD,),
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+            created_by="grace",
+        ).model_copy(update=fields)
+        await client.start_workflow(names.SERVICE_WORKFLOW, state, id=caller.id, task_queue=names.CONTROL_QUEUE)
+
+    async def start(self, **fields: Any) -> None:
+        """Start the campaign."""
+        start = CampaignInput(**{"requested_by": "ada", "reason": "CVE"} | fields)
+        Caller._made.append(_Ends(self.handle))  # type: ignore[arg-type] # noqa: SLF001 - ends with the others
+        self.handle = await self.client.start_workflow(
+            names.CAMPAIGN_WORKFLOW,
+            start,
+            id=self.handle.id,
+            task_queue=names.CONTROL_QUEUE,
+            result_type=CampaignDescription,
+        )
+        self.handle = self.client.get_workflow_handle(self.handle.id, result_type=CampaignDescription)
+
+    async def result(self) -> CampaignDescription:
+        """How it ended."""
+        async with asyncio.timeout(60):
+            return await self.handle.result()
+
+    async def verb(self, kind: type[Verb], **fields: Any) -> CampaignDescription:
+        """Ask something of it, as a client does."""
+        verb = kind(**{"request_id": uuid.uuid4().hex, "by": "grace"} | fields)
+        name = names.CAMPAIGN_VERBS[verb.kind]  # type: ignore[attr-defined]
+        return await calls.update(self.client, self.handle.id, name, verb, CampaignDescription)
+
+    async def seen(self) -> CampaignDescription:
+        """How it stands."""
+        return await calls.query(self.client, self.handle.id, CampaignDescription)
+
+    async def until(self, test: Callable[[CampaignDescription], bool]) -> CampaignDescription:
+        """Wait until it stands as wanted."""
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    found = await self.seen()
+                except BondError:
+                    found = None
+                if found is not None and test(found):
+                    return found
+                await asyncio.sleep(0.05)
+
+    async def records(self) -> dict[int, TargetRecord]:
+        """What the ledger says of each target."""
+        return latest(await self.platform.store.campaigns.ledger(self.name))
+
+    async def notes(self) -> list[str]:
+        """What the ledger says of the campaign."""
+        return [note.what for batch in await self.platform.store.campaigns.ledger(self.name) for note in batch.notes]
+
+    def submission(self, target: int, attempt: int = 1) -> SubmitCall:
+        """What the campaign sends, to send it once more."""
+        from bondstone.campaign.messages import submission  # noqa: PLC0415 - only here
+        from bondstone.model.campaign_moves import Submit  # noqa: PLC0415 - only here
+
+        command = Submit(target=target, attempt=attempt)
+        return submission(self.name, "ada", self.platform.job, command, self.platform.targets[target])
+
+
+@dataclass
+class _Ends:
+    handle: Any
