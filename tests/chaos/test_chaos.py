@@ -18,15 +18,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.kills]
 SEED = 4
 THINGS = 8
 WANTED = (
-    (
-        Victim.WORKER,
-        Moment.UPLOAD,
-    ),  # costs a heartbeat's timeout: one lane is busy with it while the other does the rest
+    (Victim.WORKER, Moment.UPLOAD),
     (Victim.TERRAFORM, Moment.APPLY),
     (Victim.SERVER, Moment.APPLY),
     (Victim.WORKER, Moment.APPROVAL),
     (Victim.SERVER, Moment.COMMIT),
 )
+"""The first one waits for a heartbeat's timeout: one lane is busy with it while the other does the rest."""
 
 
 def chosen() -> list[Kill]:
@@ -51,7 +49,8 @@ async def test_rule_2_after_any_kill_the_service_is_ready_and_nothing_lost_locke
         assert not found.left, said
         dies = found.kill.victim in {Victim.TERRAFORM, Victim.BOTH, Victim.MACHINE}
         assert found.made_twice <= (1 if dies else 0), said
-        assert found.begun_twice <= 1, said
+        # Terraform that dies while it rewrites its state loses what it made just before, too
+        assert found.begun_twice <= (2 if dies else 1), said
 
 
 async def test_the_baseline_sees_a_lock_that_plain_terraform_leaves(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tools.chaos.kills import Kill
+from tools.chaos.kills import Kill, Moment, Side, Victim
 
 
 @dataclass(slots=True)
@@ -46,8 +46,7 @@ class Outcome:
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Outcome:
         """What `as_json` gave."""
-        from tools.chaos.kills import Moment, Side, Victim  # noqa: PLC0415 - read back rarely
-
-        kill = line.pop("kill")
+        rest = dict(line)
+        kill = rest.pop("kill")
         kinds = {"side": Side(kill["side"]), "victim": Victim(kill["victim"]), "moment": Moment(kill["moment"])}
-        return cls(kill=Kill(**{**kill, **kinds}), **line)
+        return cls(kill=Kill(**{**kill, **kinds}), **rest)
