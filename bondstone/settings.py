@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from bondstone.clusters import ClusterSettings
 from bondstone.errors import Problem, SettingsInvalid
 
 PLATFORM_FILE = "platform.json"
@@ -71,10 +72,18 @@ class Settings(BaseSettings):
     terraform_slots: int = Field(default=0, ge=0, le=256)
     """Most Terraform applies at once on one worker; 0 chooses by cores and memory. Plans run beside them, at
     most one a core."""
+    helm: str = ""
+    """Helm binary; default: `helm` on PATH."""
+    clusters: dict[str, ClusterSettings] = {}
+    """Kubernetes clusters of the pool by name, `default` for steps that name none: each a `kubeconfig` (and
+    `context`), `in_cluster`, or `exec` with `server`; `namespaces` and `create_namespaces` say what steps may
+    use. In `bond.toml`: `[clusters.default]`; as a variable: JSON."""
     tool_environment: tuple[str, ...] = ()
     """Names of environment variables that tools may see beside the built-in allow-list, as in `AWS_PROFILE`."""
     drain_seconds: int = Field(default=20, ge=0, le=3600)
     """Longest time a stopping worker waits for its activities before it interrupts them."""
+    health_file: Path | None = None
+    """A file that a worker touches every few seconds while it is well, for `python -m workers.health`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that a process of the platform logs."""
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -152,6 +161,12 @@ class Settings(BaseSettings):
         }
         if self.terraform:
             env["BOND_TERRAFORM"] = self.terraform
+        if self.helm:
+            env["BOND_HELM"] = self.helm
+        if self.clusters:
+            env["BOND_CLUSTERS"] = json.dumps(
+                {name: each.model_dump(mode="json", exclude_defaults=True) for name, each in self.clusters.items()}
+            )
         return env
 
 

@@ -1,0 +1,269 @@
+"""A client for whatever a cluster holds: any kind, as plain JSON, each failure a typed error.
+
+The `kubernetes` package reads the kubeconfig, gets credentials and checks certificates; importing it takes a
+second, so only what talks to a cluster does, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
+
+import urllib3
+
+from activities.clusters.connection import Connection
+from activities.clusters.manifests import Ref
+from bondstone.errors import BondError, ToolFailed, ToolUnavailable
+
+T = TypeVar("T")
+
+REQUEST_SECONDS: Final = 30
+_AT_ONCE: Final = 8
+_MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_NOT_FOUND: Final = 404
+_TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class Answer(ToolFailed):
+    """The API server said no."""
+
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind as the API server serves it."""
+
+    root: str
+    """`/api/v1` or `/apis/<group>/<version>`."""
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """Of one object, or of all of a namespace."""
+        place = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        return f"{self.root}{place}/{self.plural}{'/' + quote(name, safe='') if name else ''}"
+
+
+class Cluster:
+    """One cluster, for the length of one activity: credentials are read anew by the next.
+
+    Its methods block; call them by `asyncio.to_thread`.
+
+    Args:
+        connection: How to reach it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        from kubernetes import client, config  # noqa: PLC0415 - a second and 50 MB, see above
+        from kubernetes.config import ConfigException  # noqa: PLC0415
+
+        self.connection = connection
+        configuration: Any = client.Configuration()
+        try:
+            load: Any = config.load_kube_config
+            load(
+                config_file=str(connection.kubeconfig),
+                context=connection.context or None,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+        except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            raise ToolUnavailable(
+                f"the credentials of cluster {connection.name!r} cannot be used: {_short(str(error))}",
+                where=str(connection.kubeconfig),
+                hint="see the kubeconfig, or the program that prints the credentials",
+            ) from None
+        configuration.connection_pool_maxsize = _AT_ONCE
+        self._base = str(configuration.host).rstrip("/")
+        self._headers = {
+            setting["key"]: setting["value"]
+            for setting in configuration.auth_settings().values()
+            if setting["in"] == "header" and setting["value"]
+        }
+        self._client = client.ApiClient(configuration)
+        self._pool: Any = self._client.rest_client.pool_manager
+        self._known: dict[str, dict[str, Resource]] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    async def open(cls, connection: Connection) -> Cluster:
+        """A client, made off the event loop."""
+        return await asyncio.to_thread(cls, connection)
+
+    @property
+    def where(self) -> str:
+        """The cluster, for errors."""
+        return f"cluster {self.connection.name}"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content: str = "application/json",
+        accept: str = "application/json",
+    ) -> Any:
+        """One request; the decoded answer.
+
+        Raises:
+            Answer: when the API server refuses; `status` says how.
+            ToolUnavailable: when it does not answer, or says that it is busy.
+        """
+        try:
+            answer = self._pool.request(
+                method,
+                f"{self._base}{path}{'?' + urlencode(query) if query else ''}",
+                headers={**self._headers, "Accept": accept, "Content-Type": content},
+                body=None if body is None else json.dumps(body).encode(),
+                timeout=urllib3.Timeout(connect=10, read=REQUEST_SECONDS),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                data = answer.read(_MAX_ANSWER_BYTES + 1)
+            finally:
+                answer.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ToolUnavailable(
+                f"the API server of cluster {self.connection.name!r} does not answer: {type(error).__name__}",
+                where=self._base,
+                hint="see whether the worker can reach it; it will be tried again",
+            ) from None
+        if len(data) > _MAX_ANSWER_BYTES:
+            raise ToolFailed("the API server's answer is too large", where=f"{self.where} {path}")
+        if answer.status >= 400:  # noqa: PLR2004 - HTTP's own
+            raise self._refusal(method, path, answer.status, data)
+        return json.loads(data) if data else None
+
+    def resource(self, api_version: str, kind: str) -> Resource | None:
+        """Where a kind is served; None when the cluster does not know it."""
+        root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+        with self._lock:
+            kinds = self._known.get(api_version)
+        if kinds is None:
+            found = self._maybe("GET", root) or {}
+            kinds = {
+                item["kind"]: Resource(root, item["name"], bool(item.get("namespaced")))
+                for item in found.get("resources") or ()
+                if "/" not in item["name"]
+            }
+            with self._lock:
+                self._known[api_version] = kinds
+        return kinds.get(kind)
+
+    def placed(self, manifest: Mapping[str, Any], namespace: str) -> Ref:
+        """The object that a manifest describes, its namespace filled in or taken off as its kind wants."""
+        ref = Ref.of(manifest)
+        resource = self.resource(ref.api_version, ref.kind)
+        if resource is not None and not resource.namespaced:
+            return Ref(ref.api_version, ref.kind, "", ref.name)
+        return Ref(ref.api_version, ref.kind, ref.namespace or namespace, ref.name)
+
+    def get(self, ref: Ref) -> dict[str, Any] | None:
+        """An object; None when it, or its kind, is not there."""
+        resource = self.resource(ref.api_version, ref.kind)
+        found: dict[str, Any] | None = (
+            self._maybe("GET", resource.path(ref.namespace, ref.name)) if resource is not None else None
+        )
+        return found
+
+    def list(
+        self, api_version: str, kind: str, namespace: str, *, labels: str = "", metadata_only: bool = False
+    ) -> list[dict[str, Any]]:
+        """The objects of a kind in a namespace, at most 2,000.
+
+        Args:
+            api_version: As in manifests.
+            kind: As in manifests.
+            namespace: Empty for all.
+            labels: A label selector.
+            metadata_only: Leave out all but their metadata.
+        """
+        resource = self.resource(api_version, kind)
+        if resource is None:
+            return []
+        query = {"limit": "2000", **({"labelSelector": labels} if labels else {})}
+        accept = _METADATA_ONLY if metadata_only else "application/json"
+        found: list[dict[str, Any]] = self.request(
+            "GET", resource.path(namespace), query=query, accept=accept
+        ).get("items", [])
+        return found
+
+    def would_be(self, ref: Ref, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What an object would be once a manifest is merged into it, as the API server says without doing it.
+
+        Returns:
+            None when the object is not there.
+
+        Raises:
+            Answer: when it would be refused; 422 for a field that cannot change.
+        """
+        resource = self.resource(ref.api_version, ref.kind)
+        if resource is None:
+            return None
+        path, query = resource.path(ref.namespace, ref.name), {"dryRun": "All", "fieldManager": "helm"}
+        body = {key: value for key, value in manifest.items() if key != "status"}
+        # custom resources know no strategic merge, and say so by 415
+        for content in ("application/strategic-merge-patch+json", "application/merge-patch+json"):
+            try:
+                found: dict[str, Any] = self.request("PATCH", path, query=query, body=body, content=content)
+            except Answer as error:
+                if error.status == _NOT_FOUND:
+                    return None
+                if error.status == 415 and "strategic" in content:  # noqa: PLR2004 - unsupported media type
+                    continue
+                raise
+            return found
+        raise AssertionError
+
+    def each(self, work: Callable[[T], Any], items: Iterable[T]) -> Any:
+        """Do something for each of some items, several at once; the results in their order."""
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            return [future.result() for future in [pool.submit(work, item) for item in items]]
+
+    def close(self) -> None:
+        """Let go of its connections."""
+        self._pool.clear()
+
+    def _maybe(self, method: str, path: str) -> Any:
+        try:
+            return self.request(method, path)
+        except Answer as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+    def _refusal(self, method: str, path: str, status: int, data: bytes) -> BondError:
+        try:
+            text = str(json.loads(data).get("message") or "")
+        except (ValueError, AttributeError):
+            text = ""
+        where = f"{self.where} {method} {path}"
+        said = _short(text or data.decode("utf-8", "replace"))
+        if status in _TRANSIENT:
+            return ToolUnavailable(
+                f"the API server cannot do it now ({status}): {said}", where=where, hint="it will be tried again"
+            )
+        hints = {
+            401: "the cluster does not take the worker's credentials: see BOND_CLUSTERS",
+            403: "give the worker's identity this right in the cluster (RBAC), or name another cluster",
+        }
+        error = Answer(f"the API server refused ({status}): {said}", where=where, hint=hints.get(status, ""))
+        error.status = status
+        return error
+
+
+def _short(text: str, most: int = 600) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]}… (cut)"

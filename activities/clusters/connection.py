@@ -1,0 +1,134 @@
+"""From the name of a cluster to a kubeconfig: one form for every tool and library, whatever the settings say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bondstone.clusters import DEFAULT_CLUSTER, ClusterSettings, cluster_settings
+from bondstone.errors import ToolUnavailable
+from bondstone.settings import Settings
+
+CONNECTIONS_DIR: Final = "clusters"
+"""Below the work directory: kubeconfigs made from settings. They name credentials, and hold none."""
+
+_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach one cluster."""
+
+    name: str
+    """As the pool calls it."""
+    kubeconfig: Path
+    """A file for `--kubeconfig` and for the client library."""
+    context: str
+    """Which of its contexts; empty for the current one."""
+    settings: ClusterSettings
+
+    def arguments(self) -> list[str]:
+        """What `helm` is told."""
+        context = ["--kube-context", self.context] if self.context else []
+        return ["--kubeconfig", str(self.kubeconfig), *context]
+
+    def check_namespace(self, namespace: str, *, create: bool = False) -> None:
+        """Refuse a namespace that the pool's settings do not allow.
+
+        Raises:
+            Refused: when a step may not use it, or asks to make it and may not.
+        """
+        self.settings.check_namespace(namespace, cluster=self.name, create=create)
+
+
+def connect(
+    settings: Settings,
+    name: str = DEFAULT_CLUSTER,
+    *,
+    account: Path = _ACCOUNT,
+    environment: Mapping[str, str] = os.environ,
+) -> Connection:
+    """How to reach the cluster that a step names.
+
+    Args:
+        settings: Of the worker.
+        name: What the step calls it; `default` when it names none.
+        account: Where a pod finds its service account.
+        environment: The worker's, which in a pod names the API server.
+
+    Raises:
+        SettingsInvalid: when the pool has no such cluster.
+        ToolUnavailable: when the kubeconfig or the service account is not there.
+    """
+    found = cluster_settings(settings.clusters, name)
+    if found.kubeconfig is not None:
+        if not found.kubeconfig.is_file():
+            raise ToolUnavailable(
+                f"the kubeconfig of cluster {name!r} is not there",
+                where=str(found.kubeconfig),
+                hint="give the worker that file, or correct BOND_CLUSTERS",
+            )
+        return Connection(name, found.kubeconfig.absolute(), found.context, found)
+    content = _in_cluster(name, account, environment) if found.in_cluster else _by_program(found)
+    return Connection(name, _write(settings.work_dir.absolute() / CONNECTIONS_DIR, content), "", found)
+
+
+def _in_cluster(name: str, account: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    host, port = (environment.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
+    if not host or not (account / "token").is_file():
+        raise ToolUnavailable(
+            f"cluster {name!r} is the one that the worker runs in, but it does not seem to run in any",
+            hint="a pod has KUBERNETES_SERVICE_HOST and a mounted service account token",
+        )
+    host = f"[{host}]" if ":" in host else host
+    cluster = {"server": f"https://{host}:{port or 443}", "certificate-authority": str(account / "ca.crt")}
+    return _kubeconfig(cluster, {"tokenFile": str(account / "token")})
+
+
+def _by_program(found: ClusterSettings) -> dict[str, Any]:
+    program = found.exec
+    if program is None:
+        raise AssertionError
+    cluster = {"server": found.server}
+    if found.certificate_authority is not None:
+        cluster["certificate-authority"] = str(found.certificate_authority.absolute())
+    user = {
+        "apiVersion": program.api_version,
+        "command": program.command,
+        "args": list(program.args),
+        "env": [{"name": key, "value": value} for key, value in program.env.items()],
+        "interactiveMode": "Never",
+        "provideClusterInfo": False,
+    }
+    return _kubeconfig(cluster, {"exec": user})
+
+
+def _kubeconfig(cluster: dict[str, str], user: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "bondstone", "cluster": cluster}],
+        "users": [{"name": "bondstone", "user": user}],
+        "contexts": [{"name": "bondstone", "context": {"cluster": "bondstone", "user": "bondstone"}}],
+        "current-context": "bondstone",
+    }
+
+
+def _write(directory: Path, content: dict[str, Any]) -> Path:
+    """Keep a kubeconfig under the digest of its content, so that what runs with it never sees it change."""
+    text = json.dumps(content, indent=2, sort_keys=True).encode()
+    path = directory / f"{hashlib.sha256(text).hexdigest()[:32]}.kubeconfig"
+    if path.is_file():
+        return path
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = directory / f".{secrets.token_hex(8)}"
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(text)
+    new.replace(path)
+    return path
