@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from activities.failures import speaks_failures
 from activities.health import HealthActivities
 from bondstone import names
 from bondstone.client import calls
-from bondstone.errors import BondError
+from bondstone.errors import BondError, ToolFailed
 from bondstone.model.campaign import Calendar, Rules, WaveRules
 from bondstone.model.campaign_moves import Verb
 from bondstone.model.campaign_run import (
@@ -38,6 +39,7 @@ from bondstone.model.campaign_run import (
 )
 from bondstone.model.ledger import LedgerEntry
 from bondstone.model.service import (
+    DayTwo,
     OperationKind,
     Phase,
     Resolved,
@@ -45,6 +47,7 @@ from bondstone.model.service import (
     ServiceState,
     StepSpec,
 )
+from bondstone.model.step import ApplyCall
 from bondstone.store import Store
 from bondstone.store.campaigns import latest
 from bondstone.store.crypto import KeyRing
@@ -64,6 +67,7 @@ class CampaignPlatform(FakePlatform):
     client: Client | None = None
     store: Store = field(default_factory=lambda: _store())
     rules: Rules | None = None
+    day_two: DayTwo = field(default_factory=lambda: DayTwo(patch_on_failure="hold"))
     job: Job = field(default_factory=lambda: Job(operation=OperationKind.PATCH, promise="postgres", to=TO))
     targets: Sequence[TargetEntry] = ()
     continue_after: int = 400
@@ -72,6 +76,36 @@ class CampaignPlatform(FakePlatform):
     unhealthy: dict[int, str] = field(default_factory=dict)
     looks: list[SightingsCall] = field(default_factory=list)
     batches: list[LedgerBatch] = field(default_factory=list)
+    failing: set[str] = field(default_factory=set)
+    """Services whose apply of the new revision fails."""
+    holding: asyncio.Event | None = None
+    """While it is not set, applies of the new revision wait."""
+    applying: set[str] = field(default_factory=set)
+    most_applying: int = 0
+
+    async def _play(self, what: str, call: Any) -> None:
+        await super()._play(what, call)
+        if not isinstance(call, ApplyCall) or call.revision.version != TO:
+            return
+        service = str(call.service)
+        self.applying.add(service)
+        self.most_applying = max(self.most_applying, len(self.applying))
+        try:
+            if self.holding is not None:
+                while not self.holding.is_set():
+                    activity.heartbeat()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self.holding.wait(), 0.2)
+            if service in self.failing:
+                raise ToolFailed("it does not apply")
+        finally:
+            self.applying.discard(service)
+
+    async def until_applying(self, number: int) -> None:
+        """Wait until so many applies of the new revision are held."""
+        async with asyncio.timeout(60):
+            while len(self.applying) != number:  # noqa: ASYNC110 - set by activities
+                await asyncio.sleep(0.02)
 
     def activities(self) -> list[Callable[..., Any]]:
         assert self.client is not None
@@ -85,9 +119,7 @@ class CampaignPlatform(FakePlatform):
                 raise self.refusal
             assert self.rules is not None
             rules = self.rules.model_copy(update={"campaign": call.name, "requested_by": call.start.requested_by})
-            digest = await self.store.campaigns.put_targets(
-                call.name, self.targets, (), page_size=rules.page_size
-            )
+            digest = await self.store.campaigns.put_targets(call.name, self.targets, (), page_size=rules.page_size)
             rules = rules.model_copy(update={"targets_digest": digest})
             return Frozen(rules=rules, job=self.job, continue_after=self.continue_after)
 
@@ -162,7 +194,7 @@ class Fleet:
     async def start(self, **fields: Any) -> None:
         """Start the campaign."""
         start = CampaignInput(**{"requested_by": "ada", "reason": "CVE"} | fields)
-        Caller._made.append(_Ends(self.handle))  # type: ignore[arg-type] # noqa: SLF001 - ends with the others
+        Caller._made.append(_Ends(self.handle))  # type: ignore[arg-type]
         self.handle = await self.client.start_workflow(
             names.CAMPAIGN_WORKFLOW,
             start,
@@ -199,13 +231,25 @@ class Fleet:
                     return found
                 await asyncio.sleep(0.05)
 
+    @property
+    def services(self) -> list[str]:
+        """The targets, in order."""
+        return [str(caller.service) for caller in self.callers]
+
+    async def versions(self) -> list[str]:
+        """What each target stands on."""
+        states = [await caller.state() for caller in self.callers]
+        return [state.resolved.revision.version if state.resolved else "" for state in states]
+
     async def records(self) -> dict[int, TargetRecord]:
         """What the ledger says of each target."""
         return latest(await self.platform.store.campaigns.ledger(self.name))
 
     async def notes(self) -> list[str]:
         """What the ledger says of the campaign."""
-        return [note.what for batch in await self.platform.store.campaigns.ledger(self.name) for note in batch.notes]
+        return [
+            note.what for batch in await self.platform.store.campaigns.ledger(self.name) for note in batch.notes
+        ]
 
     def submission(self, target: int, attempt: int = 1) -> SubmitCall:
         """What the campaign sends, to send it once more."""

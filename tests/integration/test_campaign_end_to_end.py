@@ -1,0 +1,99 @@
+"""A campaign on a real platform: real Terraform, real visibility, the ledger on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+from platforms import PROMISES, LocalPlatform, publish
+from temporalio.client import WorkflowFailureError
+
+from bondstone import names
+from bondstone.client import Bondstone
+from bondstone.errors import CampaignInvalid
+from bondstone.model.campaign import CampaignStatus
+from bondstone.model.campaign_run import CampaignDescription, CampaignInput
+from bondstone.model.failure import info_of
+from bondstone.store.campaigns import latest
+
+pytestmark = pytest.mark.integration
+
+CAMPAIGN = """\
+apiVersion: bondstone.dev/v1
+kind: Campaign
+metadata: {{name: {name}, owner: platform, reason: "CVE-2026-1234"}}
+spec:
+  operation: patch
+  promise: {promise}
+  to: 1.0.1
+  select: {{where: "labels.fleet == '{name}'"}}
+  waves:
+    - {{name: canary, count: 1, max_failures: 0}}
+    {rest}
+"""
+
+
+def revision(tmp_path: Path, promise: str, version: str) -> Path:
+    """The promise `patient` under another name and version."""
+    directory = tmp_path / version
+    shutil.copytree(PROMISES / "patient", directory)
+    text = (directory / "promise.yaml").read_text()
+    text = text.replace("name: patient, version: 1.0.0", f"name: {promise}, version: {version}")
+    (directory / "promise.yaml").write_text(text)
+    return directory
+
+
+async def run(bond: Bondstone, name: str, source: str) -> CampaignDescription:
+    return await bond.temporal.execute_workflow(
+        names.CAMPAIGN_WORKFLOW,
+        CampaignInput(source=source, file="c.yaml", requested_by="ada"),
+        id=names.campaign_workflow_id(name),
+        task_queue=names.CONTROL_QUEUE,
+        result_type=CampaignDescription,
+    )
+
+
+async def test_three_services_are_patched_and_the_ledger_proves_it(
+    platform: LocalPlatform, tmp_path: Path
+) -> None:
+    name = f"cve-{uuid.uuid4().hex[:6]}"
+    promise = f"p{name}"
+    async with platform.client() as bond:
+        await publish(bond, revision(tmp_path, promise, "1.0.0"))
+        services = [f"payments/{name}-{number}" for number in range(3)]
+        operations = [
+            await bond.request(promise, service, {"password": "hunter2hunter2"}, labels={"fleet": name})
+            for service in services
+        ]
+        await asyncio.gather(*(operation.wait() for operation in operations))
+        await publish(bond, revision(tmp_path, promise, "1.0.1"))
+
+        with pytest.raises(WorkflowFailureError) as refused:
+            await run(bond, name, CAMPAIGN.format(name=name, promise=promise, rest=""))
+        error = info_of(refused.value.cause)
+        assert error.code == CampaignInvalid.code
+        assert "no wave takes 2 services" in error.problems[0].message
+        assert error.problems[0].line > 0
+
+        source = CAMPAIGN.format(name=name, promise=promise, rest="- {name: rest, rest: true}")
+        async with asyncio.timeout(120):
+            result = await run(bond, name, source)
+        assert result.status is CampaignStatus.COMPLETED
+        assert result.counts == {"succeeded": 3}
+        states = [await bond.service(service) for service in services]
+        assert {state.resolved.revision.version for state in states if state.resolved} == {"1.0.1"}
+        batches = await bond.store.campaigns.ledger(name)
+        records = latest(batches)
+        assert sorted(record.service for record in records.values()) == services
+        assert all(record.plans and record.decisions and record.revision_after for record in records.values())
+        assert batches[-1].final is not None
+        assert batches[-1].final.counts == {"succeeded": 3}
+
+        again = f"{name}-again"
+        source = source.replace(f"name: {name}, owner", f"name: {again}, owner")
+        result = await run(bond, again, source)
+        assert (result.status, result.targets) == (CampaignStatus.COMPLETED, 0)
+        assert result.left_out == {"compliant": 3}
