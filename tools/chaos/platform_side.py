@@ -168,12 +168,20 @@ class Run:
             return began
         match self._kill.moment:
             case Moment.PLAN:
-                await self._until(lambda: self._terraform("plan"), "it plans")
+                await self._until(lambda: self._terraform("plan") or self._counted.times("begun"), "it plans")
+                if self._counted.times("begun"):  # the plan was over before it was seen: nothing is hit
+                    return began
             case Moment.APPLY:
                 thing = things.names(self._count)[self._kill.thing]
                 await self._until(lambda: self._counted.times("begun")[thing], f"it makes {thing}")
             case Moment.UPLOAD:
-                await self._until(lambda: self._written() > self._kill.thing, "Terraform writes its state")
+                last = things.names(self._count)[-1]
+                await self._until(
+                    lambda: self._written() > self._kill.thing or self._counted.times("made")[last],
+                    "Terraform writes its state",
+                )
+                if self._counted.times("made")[last]:
+                    return began
             case Moment.APPROVAL:
                 await self._at_the_gate(operation)
             case Moment.COMMIT:
