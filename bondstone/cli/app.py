@@ -29,13 +29,22 @@ COMMANDS = {
     "up": ("bondstone.cli.up", "start the embedded platform and print its URLs"),
     "down": ("bondstone.cli.up", "stop the embedded platform; its data stays"),
     "status": ("bondstone.cli.up", "what runs, where, and is it healthy"),
+    "setup": (
+        "bondstone.cli.setup",
+        "prepare Temporal and a store for workers that run elsewhere than in `bond up`",
+    ),
     "demo": ("bondstone.cli.demo", "the guided tour: real services by real Terraform, in a minute or two"),
     "promise": (
         "bondstone.cli.promise",
         "what the platform offers: validate, publish, list, show, deprecate, yank",
     ),
-    "policy": ("bondstone.cli.policy", "the organisation's rules: publish, list, show"),
+    "policy": ("bondstone.cli.policy", "the organisation's rules: publish, list, show, check"),
     "service": ("bondstone.cli.service", "instances of promises: request, list, show, update, upgrade, ..."),
+    "campaign": (
+        "bondstone.cli.campaign",
+        "one operation over a fleet: preview, run, list, show, pause, abort, retry, report, ...",
+    ),
+    "freeze": ("bondstone.cli.freeze", "times in which campaigns start nothing: create, list, delete"),
     "approval": ("bondstone.cli.approval", "plans that wait for people: list, approve, reject"),
     "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
     "state": ("bondstone.cli.state", "Terraform state of a step: pull, push, log"),

@@ -135,8 +135,8 @@ class Campaigns:
         return CampaignDocument.of(found, failures(found, ledger))
 
     async def watch(
-        self, name: str, on_change: Callable[[CampaignDescription], None] | None = None
-    ) -> CampaignDescription:
+        self, name: str, on_change: Callable[[CampaignDocument], None] | None = None
+    ) -> CampaignDocument:
         """Wait until a campaign has ended; a platform that restarts meanwhile is waited for.
 
         Args:
@@ -148,12 +148,17 @@ class Campaigns:
             BondError: the campaign could not begin, in the words of its workflow.
         """
         seen: CampaignDescription | None = None
+        document: CampaignDocument | None = None
         pause, answered = FIRST_POLL_SECONDS, time.monotonic()
         while True:
             try:
                 found = await self.describe(name)
                 if not found.frozen:
                     await self._require_alive(name)
+                if document is None or seen is None or found.failures != seen.failures:
+                    document = await self.document(name, found)
+                else:
+                    document = CampaignDocument.of(found, document.failures)
             except Unreachable:
                 if time.monotonic() - answered >= PATIENCE_SECONDS:
                     raise
@@ -161,9 +166,9 @@ class Campaigns:
                 continue
             answered = time.monotonic()
             if found != seen and on_change is not None:
-                on_change(found)
+                on_change(document)
             if found.status.ended:
-                return found
+                return document
             pause = FIRST_POLL_SECONDS if found != seen else min(pause * 1.5, SLOWEST_POLL_SECONDS)
             seen = found
             await asyncio.sleep(pause)

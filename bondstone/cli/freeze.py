@@ -1,0 +1,102 @@
+"""`bond freeze`: times in which campaigns start nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bondstone.cli.output import Output, OutputFormat, cell, emit, examples, say
+from bondstone.cli.session import with_platform
+
+if TYPE_CHECKING:
+    from bondstone.client import Bondstone
+    from bondstone.client.campaign_documents import FreezeDocument
+
+app = typer.Typer(help="Times in which campaigns start nothing: create, list, delete.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="the freeze", show_default=False)]
+_TIME = "RFC 3339, as in 2026-12-24T00:00:00Z; without an offset it is local time"
+Begins = Annotated[str, typer.Option("--from", metavar="TIME", help=f"else now; {_TIME}")]
+Ends = Annotated[str, typer.Option("--until", metavar="TIME", help="else until it is deleted")]
+
+
+@app.command(
+    epilog=examples(
+        "bond freeze create year-end --from 2026-12-24T00:00:00Z --until 2027-01-02T00:00:00Z --reason 'year end'",
+        "bond freeze create audit --team payments --exempt EMG --reason 'the auditors are here'",
+    )
+)
+def create(
+    name: Name,
+    *,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="why, for the record", show_default=False)
+    ],
+    team: Annotated[str, typer.Option("--team", metavar="T", help="of this team only")] = "",
+    exempt: Annotated[
+        list[str],
+        typer.Option("--exempt", metavar="CLASS", help="changes that go on: EMG means EMG-17; may be repeated"),
+    ] = [],  # noqa: B006 - typer copies it
+    begins: Begins = "",
+    ends: Ends = "",
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Let campaigns start nothing; what runs finishes. It binds campaigns that go on at once."""
+    from bondstone.client.campaign_documents import FreezeDocument  # noqa: PLC0415 - see bondstone.cli.session
+
+    begins_at, ends_at = _time(begins, "--from"), _time(ends, "--until")
+
+    async def work(bond: Bondstone) -> FreezeDocument:
+        freeze = await bond.freezes.create(
+            name, team=team, exempt=exempt, reason=reason, begins_at=begins_at, ends_at=ends_at
+        )
+        return FreezeDocument.of(freeze)
+
+    document = with_platform(work)
+    until = f"until {cell(document.ends_at)}" if document.ends_at else "until `bond freeze delete`"
+    whose = f"team {document.team}" if document.team else "the whole platform"
+    emit(document, output, lambda: say(f"freeze {name} of {whose} from {cell(document.begins_at)} {until}"))
+
+
+@app.command("list", epilog=examples("bond freeze list", "bond freeze list --over"))
+def list_(
+    *,
+    over: Annotated[bool, typer.Option("--over", help="those that are over too")] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """List the freezes that are on or to come, by name."""
+    from bondstone.cli import campaign_showing  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.campaign_documents import FreezeDocument  # noqa: PLC0415
+
+    async def find(bond: Bondstone) -> list[FreezeDocument]:
+        return [FreezeDocument.of(freeze) for freeze in await bond.freezes.list(over=over)]
+
+    documents = with_platform(find)
+    emit(documents, output, lambda: campaign_showing.freezes(documents))
+
+
+@app.command(epilog=examples("bond freeze delete year-end"))
+def delete(name: Name, *, output: Output = OutputFormat.TABLE) -> None:
+    """End a freeze now; that there was one stays on record."""
+    from bondstone.client.campaign_documents import FreezeDocument  # noqa: PLC0415 - see bondstone.cli.session
+
+    async def work(bond: Bondstone) -> FreezeDocument:
+        return FreezeDocument.of(await bond.freezes.delete(name))
+
+    emit(with_platform(work), output, lambda: say(f"freeze {name} is over"))
+
+
+def _time(text: str, option: str) -> datetime | None:
+    from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"{text!r} is not a time", where=option, hint="write it as in 2026-12-24T00:00:00Z"
+        ) from error
+    return found.astimezone() if found.tzinfo is None else found
