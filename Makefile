@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install demo test check bench chaos format lock clean
+.PHONY: help install demo test check bench chaos format lock tools compose-secrets images clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -57,9 +57,20 @@ format: $(STAMP) ## format and mend what ruff can mend
 lock: $(STAMP) ## refresh the pinned requirements (no download addresses are written)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --extra dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraint requirements/dev.txt pyproject.toml -o requirements/runtime.txt
 
 tools: $(STAMP) ## build what tests of real servers need and PATH lacks, into .tools/bin (Go; once)
 	@$(BIN)/python -m tools.build
+
+compose-secrets: ## make the passwords of docker-compose.yml, once, into .env
+	@$(PYTHON) tools/compose_secrets.py
+
+# The program that builds images: docker, podman, ...
+CONTAINERS ?= docker
+
+images: ## build the two images of docker-compose.yml (needs a container engine; CONTAINERS=podman)
+	$(CONTAINERS) build --target worker -t bondstone-worker:local .
+	$(CONTAINERS) build --target executor -t bondstone-executor:local .
 
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
@@ -73,6 +74,24 @@ def reason(text: str) -> str:
     inner = re.findall(r'message: "([^"]+)"', text)
     found = inner[-1] if inner else re.split(r"[({]", text, maxsplit=1)[0].rpartition(": ")[2] or text
     return " ".join(found.split())[:MAX_REASON_CHARS].rstrip(" :,")
+
+
+async def ensure_namespace(client: Client, retention: timedelta) -> None:
+    """Make the connection's namespace if it is missing; one that is there stays as it is.
+
+    Args:
+        client: A connection; to a namespace that is not there, too.
+        retention: How long a new one keeps closed workflows.
+    """
+    keep = Duration()
+    keep.FromTimedelta(retention)
+    try:
+        await client.workflow_service.register_namespace(
+            RegisterNamespaceRequest(namespace=client.namespace, workflow_execution_retention_period=keep)
+        )
+    except RPCError as error:
+        if error.status is not RPCStatusCode.ALREADY_EXISTS:
+            raise
 
 
 async def ensure_search_attributes(client: Client) -> None:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -30,6 +31,7 @@ from bondstone.platform import CREATE_KEYS, ready_pipe
 from bondstone.settings import Settings
 from bondstone.store import Store
 from bondstone.temporal import connect, ensure_search_attributes, pollers, reason
+from workers.health import keep_beating
 
 ATTEMPT_SECONDS: Final = 10
 """How long one attempt to connect may take: a server may accept and then say nothing."""
@@ -138,10 +140,11 @@ async def _serve(name: str, settings: Settings, build: Build) -> int:
     await store.objects.require_put_if_absent()
     serving = await build(client, store, settings)
     running = [asyncio.create_task(worker.run()) for worker in serving.workers]
-    ready = asyncio.create_task(_announce(name, client, serving))
+    ready = asyncio.create_task(_announce(name, client, serving, settings.health_file))
     log.info("started", queues=sorted(serving.queues), identity=identity(name))
     await asyncio.wait([asked, *running], return_when=asyncio.FIRST_COMPLETED)
     ready.cancel()
+    await asyncio.gather(ready, return_exceptions=True)
     return await _wind_down(serving, running, settings)
 
 
@@ -163,8 +166,8 @@ async def _wind_down(serving: Serving, running: Sequence[asyncio.Task[None]], se
     return 1 if failures else 0
 
 
-async def _announce(name: str, client: Client, serving: Serving) -> None:
-    """Say that we are ready, once Temporal has seen this process poll each of its queues."""
+async def _announce(name: str, client: Client, serving: Serving, health_file: Path | None) -> None:
+    """Say that we are ready, once Temporal has seen this process poll each of its queues; then that we live."""
     for queue, workflows in serving.queues.items():
         while not await _seen(identity(name), client, queue, workflows=workflows):  # noqa: ASYNC110 - a remote fact
             await asyncio.sleep(0.05)
@@ -173,6 +176,8 @@ async def _announce(name: str, client: Client, serving: Serving) -> None:
         tell({"ready": True})
         if serving.facts is not None:
             tell({"versions": dict(await serving.facts())})
+    if health_file:
+        await keep_beating(health_file)
 
 
 async def _seen(who: str, client: Client, queue: str, *, workflows: bool) -> bool:

@@ -42,6 +42,7 @@ class Store:
     def __init__(self, objects: Objects, keys: KeyRing) -> None:
         self.objects = objects
         self.sealed = SealedObjects(objects, keys)
+        self.active_key = keys.active
 
     @classmethod
     async def open(cls, settings: Settings, *, create_keys: bool = False) -> Store:

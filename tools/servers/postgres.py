@@ -9,7 +9,7 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,19 +36,21 @@ class Postgres:
     Args:
         server: Its process, to kill and to start again.
         port: On loopback.
-        password: Of the superuser `USER`.
+        password: Of the superuser.
         programs: The directory of its programs, as in `pg_dump`.
+        user: The superuser.
     """
 
     server: Server
     port: int
     password: str
     programs: Path
+    user: str = USER
 
     @property
     def environment(self) -> dict[str, str]:
         """What its programs and every client library need to find it."""
-        return {"PGHOST": LOOPBACK, "PGPORT": str(self.port), "PGUSER": USER, "PGPASSWORD": self.password}
+        return {"PGHOST": LOOPBACK, "PGPORT": str(self.port), "PGUSER": self.user, "PGPASSWORD": self.password}
 
     def run(self, program: str, *arguments: str) -> str:
         """Run one of its programs, as in `run("psql", "-c", "select 1", "postgres")`; what it prints."""
@@ -65,50 +67,57 @@ class Postgres:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Postgres]:
+def running(
+    directory: Path, *, user: str = USER, password: str = "", options: Sequence[str] = ()
+) -> Iterator[Postgres]:
     """A new PostgreSQL.
 
     Args:
         directory: For its data and its log. PostgreSQL refuses to run as root, so root runs it as `nobody`, who
             must be able to reach the directory.
+        user: The superuser.
+        password: Theirs; default: a new one.
+        options: More of the server's own, as in `-c max_connections=200`.
 
     Raises:
         ToolMissing: there is none.
         ServerFailed: it does not come up.
     """
     installed = _installed()
-    user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
-    programs = installed if user is None or _reachable(installed) else _copy(installed, directory / "programs")
+    run_as = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+    programs = installed if run_as is None or _reachable(installed) else _copy(installed, directory / "programs")
     data = directory / "data"
     data.mkdir(mode=0o700)
-    password = secrets.token_hex(16)
+    password = password or secrets.token_hex(16)
     password_file = directory / "password"
     password_file.touch(mode=0o600)
     password_file.write_text(password, encoding="utf-8")
-    if user is not None:
+    if run_as is not None:
         for path in (data, password_file):
-            os.chown(path, user, user)
-    _initialise(programs, data, password_file, user)
+            os.chown(path, run_as, run_as)
+    _initialise(programs, data, password_file, user, run_as)
     password_file.unlink()
-    with _serving(programs, directory, data, user, password) as postgres:
-        yield postgres
+    with _serving(programs, directory, data, run_as, options) as (server, port):
+        yield Postgres(server, port, password, programs, user)
 
 
 @contextmanager
-def _serving(programs: Path, directory: Path, data: Path, user: int | None, password: str) -> Iterator[Postgres]:
+def _serving(
+    programs: Path, directory: Path, data: Path, run_as: int | None, more: Sequence[str]
+) -> Iterator[tuple[Server, int]]:
     port = free_port()
     options = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
     server = Server(
         name="postgres",
-        arguments=[str(programs / "postgres"), "-D", str(data), "-p", str(port), *options],
+        arguments=[str(programs / "postgres"), "-D", str(data), "-p", str(port), *options, *more],
         log=directory / "postgres.log",
         ready=lambda: _accepts(programs, port),
-        user=user,
+        user=run_as,
         stop_signal=signal.SIGQUIT,  # immediate shutdown: its children, in sessions of their own, end too
     )
     try:
         server.start()
-        yield Postgres(server, port, password, programs)
+        yield server, port
     finally:
         server.kill()
 
@@ -137,15 +146,15 @@ def _copy(programs: Path, target: Path) -> Path:
     return target / programs.relative_to(package.parent)
 
 
-def _initialise(programs: Path, data: Path, password_file: Path, user: int | None) -> None:
+def _initialise(programs: Path, data: Path, password_file: Path, user: str, run_as: int | None) -> None:
     done = subprocess.run(
         [
-            *(str(programs / "initdb"), "-D", str(data), "-U", USER, "--pwfile", str(password_file)),
+            *(str(programs / "initdb"), "-D", str(data), "-U", user, "--pwfile", str(password_file)),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
         ],
-        user=user,
-        group=user,
-        extra_groups=None if user is None else (),
+        user=run_as,
+        group=run_as,
+        extra_groups=None if run_as is None else (),
         cwd=data,
         capture_output=True,
         text=True,

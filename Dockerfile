@@ -1,0 +1,58 @@
+# syntax=docker/dockerfile:1
+# Two images of one build: `worker` (control workers, `bond`, no tools) and `executor` (the same with the tools).
+#   docker build --target executor -t bondstone-executor .
+# Both run as user 10001 on a read-only root; they write to /tmp and /var/lib/bondstone only.
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG TERRAFORM_IMAGE=hashicorp/terraform:1.15.5
+ARG HELM_IMAGE=alpine/helm:3.22.0
+
+FROM ${TERRAFORM_IMAGE} AS terraform
+FROM ${HELM_IMAGE} AS helm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /src
+RUN python -m venv /opt/bondstone
+# What everything stands on changes less often than the source: a layer of its own.
+COPY requirements/bootstrap.txt requirements/runtime.txt requirements/
+RUN python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt \
+ && uv pip sync --quiet --no-cache --compile-bytecode --python /opt/bondstone/bin/python \
+      --require-hashes requirements/runtime.txt
+# The build's own needs stay in this stage: pinned and hashed like the rest.
+COPY requirements/dev.txt requirements/
+RUN python -m venv /opt/build \
+ && uv pip install --quiet --no-cache --python /opt/build/bin/python --require-hashes -r requirements/dev.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY bondstone bondstone
+COPY workflows workflows
+COPY activities activities
+COPY workers workers
+COPY promises promises
+RUN uv build --quiet --no-cache --wheel --no-build-isolation --python /opt/build/bin/python --out-dir /wheels . \
+ && uv pip install --quiet --no-cache --compile-bytecode --no-deps --python /opt/bondstone/bin/python /wheels/*.whl
+
+FROM ${PYTHON_IMAGE} AS worker
+# No package manager is left for whoever gets in.
+RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip setuptools wheel || true
+RUN groupadd --gid 10001 bondstone \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bondstone \
+ && install -d -m 0700 -o 10001 -g 10001 /var/lib/bondstone /var/lib/bondstone/keys /var/lib/bondstone/work
+COPY --from=build /opt/bondstone /opt/bondstone
+ENV PATH=/opt/bondstone/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    BOND_DATA=/var/lib/bondstone \
+    BOND_KEYS=/var/lib/bondstone/keys/keys.json \
+    BOND_HEALTH_FILE=/tmp/bondstone-health \
+    BOND_LOG_FORMAT=json
+WORKDIR /tmp
+USER 10001:10001
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "workers.health"]
+CMD ["python", "-m", "workers.control"]
+
+FROM worker AS executor
+COPY --from=terraform /bin/terraform /usr/local/bin/terraform
+COPY --from=helm /usr/bin/helm /usr/local/bin/helm
+CMD ["python", "-m", "workers.executor"]

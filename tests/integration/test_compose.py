@@ -1,0 +1,150 @@
+"""`docker-compose.yml` as it is written, run as processes: the main job, and kills in the middle of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from platforms import PROMISES, publish, until
+
+from bondstone.client import Bondstone, Operation
+from bondstone.model.service import OperationStatus, Phase
+from bondstone.settings import Settings
+from tools import compose_secrets
+from tools.compose import Compose, read_variables
+from tools.pinned import ROOT, ToolMissing
+from tools.servers import composed
+from tools.servers.composed import Composed
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+SECONDS = 120
+"""A killed worker is missed after 30 s without a heartbeat; the rest is the work itself, on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Composed]:
+    """As `docker compose --profile second-pool up --scale control=2`, with secrets made as the file says."""
+    directory = Path(tempfile.mkdtemp(prefix="bond-compose-"))
+    directory.chmod(0o711)
+    secrets = directory / ".env"
+    subprocess.run(
+        [sys.executable, "-I", compose_secrets.__file__, str(secrets)], check=True, stdout=subprocess.DEVNULL
+    )
+    variables = {**read_variables(secrets), "BOND_DRAIN_SECONDS": "2"}
+    compose = Compose.read(ROOT / "docker-compose.yml", variables)
+    try:
+        with composed.running(directory, compose, profiles=("second-pool",), scale={"control": 2}) as platform:
+            yield platform
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+async def bond(platform: Composed, monkeypatch: pytest.MonkeyPatch):
+    """A client that knows what the service `bond` of the file is told, and no more."""
+    for name, value in platform.environment(platform.compose.services["bond"], "bond").items():
+        monkeypatch.setenv(name, value)
+    async with Bondstone.connect(Settings.load(), by="ada") as bond:
+        yield bond
+
+
+async def succeeds(operation: Operation) -> None:
+    async with asyncio.timeout(SECONDS):
+        record = await operation.wait()
+    assert record.status is OperationStatus.SUCCEEDED, record.error
+
+
+def next_version(promise: str, directory: Path) -> Path:
+    copied = directory / promise
+    shutil.copytree(PROMISES / promise, copied)
+    document = copied / "promise.yaml"
+    document.write_text(document.read_text().replace("version: 1.0.0", "version: 1.0.1"))
+    return copied
+
+
+def kill_9(platform: Composed, name: str) -> None:
+    server = platform.servers[name]
+    assert server.process
+    os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait(10)
+
+
+def test_all_that_the_file_describes_runs(platform):
+    assert {
+        name for name, server in platform.servers.items() if server.process and server.process.poll() is None
+    } == {*("postgres", "temporal", "objects", "control-1", "control-2", "executor", "executor-second")}
+
+
+def test_the_command_of_the_file_speaks_to_it_and_setup_may_run_again(platform):
+    said = platform.run("bond", "status", "-o", "json")
+    assert [queue["workers"] for queue in json.loads(said)["queues"]] == [2, 1]
+    again = json.loads(platform.run("setup", "bond", "setup", "-o", "json"))
+    assert again["namespace"] == "bond"
+    platform.run("temporal-schema")
+
+
+@pytest.mark.parametrize("pool", ["default", "second"])
+async def test_a_service_is_provisioned_patched_and_decommissioned_in_each_pool(bond, pool, tmp_path):
+    name = f"payments/{pool}"
+    await publish(bond, PROMISES / "patient")
+    await succeeds(
+        await bond.request("patient", name, {"pool": pool, "password": "correct horse"}, version="1.0.0")
+    )
+    assert (await bond.outputs(name, reveal=True))["password"] == "correct horse"
+    await publish(bond, next_version("patient", tmp_path))
+    await succeeds(await bond.patch(name))
+    state = await bond.service(name)
+    assert (state.phase, str(state.resolved.revision.version)) == (Phase.READY, "1.0.1")
+    await succeeds(await bond.decommission(name))
+    assert [str(record.kind) for record in await bond.history(name)] == ["provision", "patch", "decommission"]
+
+
+async def test_rule_2_a_control_and_an_executor_worker_die_while_a_service_applies(bond, platform, tmp_path):
+    await publish(bond, PROMISES / "counting")
+    gate, made = tmp_path / "gate", tmp_path / "made"
+    gate.write_text("open")
+    operation = await bond.request("counting", "payments/killed", {"made": str(made), "gate": str(gate)})
+
+    def count(word: str) -> Counter[str]:
+        lines = made.read_text().splitlines() if made.exists() else []
+        return Counter(line.split()[1] for line in lines if line.startswith(f"{word} "))
+
+    await until(lambda: count("begun")["thing_2"], seconds=60, what="thing_2 is being made")
+    kill_9(platform, "control-1")
+    kill_9(platform, "executor")
+    for name in ("control-1", "executor"):  # restart: unless-stopped
+        platform.servers[name].launch()
+    await succeeds(operation)
+    assert (await bond.service("payments/killed")).phase is Phase.READY
+    assert set(count("made")) == {f"thing_{number}" for number in range(6)}
+    assert max(count("made").values()) == 1
+    await succeeds(await bond.decommission("payments/killed"))
+    assert count("gone") == Counter(count("made").keys())
+
+
+def test_no_secret_is_in_a_log_of_a_worker(platform):
+    variables = read_variables(platform.directory / ".env")
+    del variables["S3_ACCESS_KEY"]  # a name, not a secret
+    for path in platform.directory.glob("*.log"):
+        text = path.read_text(errors="replace")
+        assert not [name for name, value in variables.items() if value in text], path.name
+
+
+def test_workers_leave_in_order_when_they_are_told_to(platform):
+    workers = [server for name, server in platform.servers.items() if name.startswith(("control", "executor"))]
+    for server in workers:
+        os.kill(server.process.pid, signal.SIGTERM)
+    assert [server.process.wait(60) for server in workers] == [0] * len(workers)
