@@ -13,7 +13,7 @@ from bondstone.campaign.decider import chosen
 from bondstone.campaign.document import Flaw, campaign_of, read_campaign, read_strategy
 from bondstone.campaign.fleet import FleetService
 from bondstone.campaign.waves import Partition, Status, WaveNumbers, partition
-from bondstone.client.listing import ServiceRow, fleet
+from bondstone.client.fleet import fleet
 from bondstone.errors import InvalidInput, Refused
 from bondstone.model.campaign import Rules, WaveRules
 from bondstone.model.campaign_document import Campaign, Select, start_rate_of
@@ -27,7 +27,7 @@ from bondstone.model.campaign_run import (
     TargetEntry,
 )
 from bondstone.model.promise import seconds
-from bondstone.model.service import Need, OperationKind, Phase
+from bondstone.model.service import Need, OperationKind
 from bondstone.promise.document import read as parse
 from bondstone.store import Store
 
@@ -38,8 +38,6 @@ Refuse = Callable[[Iterable[Flaw]], InvalidInput]
 
 _ANY_NAME: Final = "scheduled"
 """Stands in for a name with a time in it, as schedules make them."""
-
-_NEVER_STOOD = frozenset({Phase.REQUESTED, Phase.PROVISIONING})
 
 
 async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
@@ -56,7 +54,7 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
         if kept.frozen is not None:
             return kept.frozen
     campaign, refuse = _manifest(call)
-    services = [_fleet_service(row) for row in await fleet(client)]
+    services = await fleet(client)
     if call.start.linked is not None:
         campaign, services = await _linked(store, call, campaign, services)
     found = partition(campaign, services, await _published(store, campaign))
@@ -159,13 +157,6 @@ async def _published(store: Store, campaign: Campaign) -> dict[str, Status]:
     if campaign.spec.promise is None:
         return {}
     return {info.ref.version: info.status for info in await store.revisions.list(campaign.spec.promise)}
-
-
-def _fleet_service(row: ServiceRow) -> FleetService:
-    version = "" if row.phase in _NEVER_STOOD else row.revision.partition("@")[2]
-    return FleetService(
-        id=row.id, promise=row.promise, version=version, phase=row.phase, health=row.health, labels=row.labels
-    )
 
 
 # Writing -------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ class Kept:
     """All that a report is made of."""
 
     header: CampaignHeader
+    manifest: Mapping[str, Any]
+    """What it was started with, as its author wrote it."""
     description: CampaignDescription
     state: CampaignState | None
     """One character for each target; None before the targets are frozen."""
@@ -63,9 +65,8 @@ def build(kept: Kept, *, as_of: datetime) -> CampaignReport:
         as_of: The time of the report.
     """
     header, description = kept.header, kept.description
-    document = header.start.document
-    metadata: dict[str, Any] = document.get("metadata", {})
-    spec: dict[str, Any] = document.get("spec", {})
+    metadata: dict[str, Any] = kept.manifest.get("metadata", {})
+    spec: dict[str, Any] = kept.manifest.get("spec", {})
     job = description.job
     targets = tuple(_targets(kept))
     return CampaignReport(

@@ -46,7 +46,9 @@ def as_html(report: CampaignReport) -> str:
         *_section("What people and rules did", _events(report)),
         *_section("Targets", "".join(_targets(report))),
         *_section("The rest of the fleet", _left(report)),
-        *_section("Rules", f"<pre>{xml(json.dumps(report.rules, indent=2, ensure_ascii=False))}</pre>"),
+        *_section(
+            "Rules", f"<pre>{xml(json.dumps(report.rules, indent=2, ensure_ascii=False, default=str))}</pre>"
+        ),
         f"<footer>As of {moment(report.as_of)}. All times are UTC.",
         f" Targets sha256:{xml(report.targets_digest)}." if report.targets_digest else "",
         "</footer></body></html>\n",

@@ -13,6 +13,7 @@ from bondstone.client.ids import service_id
 from bondstone.model.campaign import CampaignState
 from bondstone.model.campaign_run import CampaignDescription
 from bondstone.model.ledger import LedgerRecord
+from bondstone.promise.document import read
 
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone
@@ -39,6 +40,7 @@ async def gather(bond: Bondstone, description: CampaignDescription, *, evidence:
     wanted = [record.operation_id for record in records if record.operation_id] if evidence else []
     return Kept(
         header=header,
+        manifest=header.start.document or read(header.start.source.encode(), header.start.file).data,
         description=description,
         state=state,
         targets=targets,

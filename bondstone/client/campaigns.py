@@ -91,8 +91,9 @@ class Campaigns:
         campaign = ready.campaign
         if supersedes:
             await self.describe(supersedes)
-        document = campaign.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        start = CampaignInput(document=document, requested_by=self._bond.by, reason=reason, supersedes=supersedes)
+        start = CampaignInput(
+            source=data.decode(), file=file, requested_by=self._bond.by, reason=reason, supersedes=supersedes
+        )
         await self._start(campaign.metadata.name, start)
         if supersedes:
             verb = Supersede(
@@ -330,6 +331,8 @@ class Campaigns:
         kept = await self._bond.store.campaigns.header(name)
         start = CampaignInput(
             document=kept.start.document,
+            source=kept.start.source,
+            file=kept.start.file,
             requested_by=self._bond.by,
             reason=verb.reason or kept.start.reason,
             linked=Linked(campaign=name, verb=verb.kind, which=verb.which),
