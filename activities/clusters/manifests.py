@@ -147,7 +147,7 @@ def fingerprints(manifest: Mapping[str, Any] | None) -> dict[str, str]:
     return {path: digest(canonical(value)) for path, value in _leaves(manifest)}
 
 
-class _Loader(yaml.CSafeLoader):  # type: ignore[misc] - the package has no types
+class _Loader(yaml.CSafeLoader):  # type: ignore[misc]  # the package has no types
     """Reads YAML 1.1, as Helm and the API server do (`yes` is true); a date is a text to them."""
 
 

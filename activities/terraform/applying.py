@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,13 +15,13 @@ from activities.terraform.state import State, parse_state
 from activities.terraform.stream import Transcript
 from activities.terraform.uploader import Uploader
 from activities.terraform.workspace import write_private
+from activities.tooling.claims import claimed
 from activities.tooling.process import HURRIED, PATIENT, Exit, Graces
 from bondstone.errors import Fenced, PlanStale, StoreError, StoreUnavailable
 from bondstone.executor import Outcome
 
 if TYPE_CHECKING:
     from bondstone.store.claim import Claim
-    from bondstone.store.holder import Holder
     from bondstone.store.statelog import StateLog
 
 _log = structlog.get_logger(__name__)
@@ -51,21 +49,6 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
             await claim.release()
         session.check_stop()
         return await _apply(session, claim, state, saved, position)
-
-
-@asynccontextmanager
-async def claimed(session: Session, log: StateLog) -> AsyncIterator[Claim]:
-    """A claim on the step's state, its lease renewed meanwhile; waits for living holders, and says for whom."""
-    from bondstone.store.holder import Holder as HolderModel  # noqa: PLC0415 - loads the whole store
-
-    def on_wait(holder: Holder) -> None:
-        session.pulse.note(f"waiting for {holder} to let go of the state")
-
-    holder = HolderModel.me(session.context.attempt, f"{session.context.service}/op/{session.context.operation}")
-    claim = await session.stop.unless(log.claim(holder, on_wait=on_wait))
-    session.pulse.note("")
-    async with claim:
-        yield claim
 
 
 async def _nothing_to_do(session: Session, log: StateLog, position: int) -> Outcome:

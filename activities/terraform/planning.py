@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 from activities.terraform import command, own
-from activities.terraform.applying import claimed
 from activities.terraform.artefact import Header, pack
 from activities.terraform.changes import drifted_changes, is_empty, planned_changes
 from activities.terraform.masking import document_secrets, state_secrets
 from activities.terraform.recovery import dead_attempts, recover
 from activities.terraform.session import Session
 from activities.terraform.state import State, parse_state
+from activities.tooling.claims import claimed
 from bondstone.executor import Drifted, Planned
 
 _EMPTY_DOCUMENT = {"format_version": "1.2", "resource_changes": [], "output_changes": {}, "errored": False}

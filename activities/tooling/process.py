@@ -74,6 +74,7 @@ class Run:
         stop: Asked ten times a second: None to go on, else how long it may take to stop.
         on_start: Called with its process id once it runs.
         tool: What people call it.
+        passed: File descriptors that it and all it starts keep open: a lock that tells whether any still runs.
     """
 
     command: Sequence[str]
@@ -85,6 +86,7 @@ class Run:
     stop: Callable[[], Graces | None] = lambda: None
     on_start: Callable[[int], None] = lambda _pid: None
     tool: str = "Terraform"
+    passed: Sequence[int] = ()
     _signals: int = field(default=0, init=False)
     _signalled_at: float = field(default=0, init=False)
 
@@ -109,6 +111,7 @@ class Run:
                     stdout=out,
                     stderr=err,
                     start_new_session=True,
+                    pass_fds=tuple(self.passed),
                 )
             except OSError as error:
                 raise ToolUnavailable(

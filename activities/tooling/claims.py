@@ -1,0 +1,38 @@
+"""Being the only attempt at a step: a claim on its state log, waited for without falling silent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from activities.tooling.pulse import Pulse, Stop
+from bondstone.executor import StepContext
+
+if TYPE_CHECKING:
+    from bondstone.store.claim import Claim
+    from bondstone.store.holder import Holder
+    from bondstone.store.statelog import StateLog
+
+
+class AtWork(Protocol):
+    """One verb at work."""
+
+    context: StepContext
+    pulse: Pulse
+    stop: Stop
+
+
+@asynccontextmanager
+async def claimed(session: AtWork, log: StateLog) -> AsyncIterator[Claim]:
+    """A claim on the step's state, its lease renewed meanwhile; waits for living holders, and says for whom."""
+    from bondstone.store.holder import Holder as HolderModel  # noqa: PLC0415 - loads the whole store
+
+    def on_wait(holder: Holder) -> None:
+        session.pulse.note(f"waiting for {holder} to let go of the state")
+
+    holder = HolderModel.me(session.context.attempt, f"{session.context.service}/op/{session.context.operation}")
+    claim = await session.stop.unless(log.claim(holder, on_wait=on_wait))
+    session.pulse.note("")
+    async with claim:
+        yield claim
