@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from temporalio.client import Client
 
 from bondstone import names
@@ -20,6 +21,9 @@ from bondstone.temporal import DATA_CONVERTER
 
 pytest_plugins = ("tools.servers.fixtures",)
 pytest.register_assert_rewrite("object_store_suite")
+
+settings.register_profile("bondstone", deadline=None)  # a slow machine is no defect
+settings.load_profile("bondstone")
 
 FAST_SERVER = {"history.continueAsNewMinInterval": '"0s"', "history.workflowIdReuseMinimalInterval": '"0s"'}
 """The server slows down what continues as new within a second; a service does, when its tools are instant."""

