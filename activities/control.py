@@ -14,6 +14,7 @@ from activities.ledger import RecordActivities
 from activities.plans import PlanActivities
 from activities.policy import PolicyActivities
 from activities.promise import PromiseActivities
+from activities.schedules import ScheduleActivities
 from bondstone.settings import Settings
 from bondstone.store import Store
 
@@ -26,6 +27,7 @@ def control_activities(client: Client, store: Store, settings: Settings) -> list
     plans = PlanActivities(store)
     health = HealthActivities(store)
     keeping = KeepingActivities(store)
+    schedules = ScheduleActivities(store, client)
     campaigns = CampaignActivities(store, client, health)
     return [
         promise.resolve,
@@ -42,4 +44,5 @@ def control_activities(client: Client, store: Store, settings: Settings) -> list
         campaigns.describe,
         campaigns.probe,
         campaigns.record,
+        schedules.record,
     ]

@@ -8,6 +8,7 @@ only a Temporal client can use them.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 from bondstone.errors import InvalidInput
@@ -61,6 +62,7 @@ ROLLBACK_WORKFLOW: Final = "Rollback"
 RECONCILE_WORKFLOW: Final = "Reconcile"
 DECOMMISSION_WORKFLOW: Final = "Decommission"
 CAMPAIGN_WORKFLOW: Final = "Campaign"
+SCHEDULED_CAMPAIGN_WORKFLOW: Final = "ScheduledCampaign"
 
 OPERATION_WORKFLOWS: Final = {
     "provision": PROVISION_WORKFLOW,
@@ -94,6 +96,22 @@ def campaign_of(workflow_id: str) -> str:
     return workflow_id.removeprefix(_CAMPAIGN)
 
 
+def schedule_id(name: str) -> str:
+    """The id of a schedule in Temporal: `schedule/<name>`; its runs have the time after it."""
+    return f"{_SCHEDULE}{name}"
+
+
+def schedule_of(schedule_id: str) -> str:
+    """The name of a schedule, from its id; empty for one that is not ours."""
+    return schedule_id.removeprefix(_SCHEDULE) if schedule_id.startswith(_SCHEDULE) else ""
+
+
+def scheduled_campaign(schedule: str, planned_at: datetime) -> str:
+    """The name of a schedule's campaign: `<schedule>-<yyyymmdd>-<hhmm>` in UTC; with seconds if any."""
+    at = planned_at.astimezone(UTC)
+    return f"{schedule}-{at:%Y%m%d-%H%M}{f'{at:%S}' if at.second else ''}"
+
+
 def campaign_request_id(campaign: str, target: int, attempt: int) -> str:
     """The request id of one attempt on one target: `campaign/<name>/<target>/<attempt>`."""
     return f"{_CAMPAIGN}{campaign}/{target}/{attempt}"
@@ -110,6 +128,7 @@ def archive_prefix(team: str, name: str) -> str:
 
 
 _CAMPAIGN: Final = "campaign/"
+_SCHEDULE: Final = "schedule/"
 
 UPDATE_REQUEST_OPERATION: Final = "request_operation"
 UPDATE_CANCEL_OPERATION: Final = "cancel_operation"
@@ -183,6 +202,7 @@ CAMPAIGN_CALENDAR: Final = "campaign.calendar"
 CAMPAIGN_DESCRIBE: Final = "campaign.describe"
 CAMPAIGN_PROBE: Final = "campaign.probe"
 CAMPAIGN_RECORD: Final = "campaign.record"
+SCHEDULE_RECORD: Final = "schedule.record"
 
 VERB_PLAN: Final = "plan"
 VERB_APPLY: Final = "apply"

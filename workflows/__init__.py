@@ -8,9 +8,21 @@ from workflows.patch import Patch
 from workflows.provision import Provision
 from workflows.reconcile import Reconcile
 from workflows.rollback import Rollback
+from workflows.scheduled_campaign import ScheduledCampaign
 from workflows.service import Service
 from workflows.update import Update
 from workflows.upgrade import Upgrade
 
-ALL: list[type] = [Service, Provision, Update, Patch, Upgrade, Rollback, Reconcile, Decommission, Campaign]
+ALL: list[type] = [
+    Service,
+    Provision,
+    Update,
+    Patch,
+    Upgrade,
+    Rollback,
+    Reconcile,
+    Decommission,
+    Campaign,
+    ScheduledCampaign,
+]
 """Every workflow type that a control worker serves."""

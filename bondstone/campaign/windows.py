@@ -214,6 +214,11 @@ def never_opens(spec: WindowsSpec, at: datetime) -> str:
     return opening.why
 
 
+def next_start(cron: str, time_zone: str, instant: datetime) -> datetime | None:
+    """The first time after an instant that a cron line means in an IANA zone; None when there is none."""
+    return _next(cron, zone(time_zone), instant)
+
+
 # Recurring windows ---------------------------------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bondstone.client.documents import Pushed
     from bondstone.client.freezes import Freezes
     from bondstone.client.preparing import Preparation
+    from bondstone.client.schedules import Schedules
     from bondstone.model.ledger import LedgerRecord
     from bondstone.store.holder import Holder
 
@@ -414,6 +415,13 @@ class Bondstone:
         from bondstone.client.freezes import Freezes  # noqa: PLC0415 - most commands need none
 
         return Freezes(self)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """Campaigns that are started again and again."""
+        from bondstone.client.schedules import Schedules  # noqa: PLC0415 - most commands need none
+
+        return Schedules(self)
 
     # How -------------------------------------------------------------------------------------------------------
 
