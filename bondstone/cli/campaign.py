@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bondstone.cli.campaign_verbs import app as verbs
-from bondstone.cli.output import Output, OutputFormat, emit, examples, note, say
+from bondstone.cli.output import Output, OutputFormat, emit, examples, note, plain, say
 from bondstone.cli.session import Reason, Wait, with_platform
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ def _rendered(found: CampaignReport, output: ReportFormat) -> str:
 
     match output:
         case ReportFormat.JSON:
-            return f"{found.model_dump_json(indent=2)}\n"
+            return f"{json.dumps(plain(found), indent=2, ensure_ascii=False)}\n"
         case ReportFormat.CSV:
             return as_csv(found)
         case ReportFormat.JUNIT:

@@ -139,7 +139,7 @@ def preview(found: PreviewDocument, *, every: bool) -> None:
     )
     say()
     table(
-        ["wave", "targets", "at once", "may fail", "soak", "gate", "would begin", "would end"],
+        ["wave", "targets", "at once", "may fail", "soak", "gate"],
         [
             [
                 wave.name,
@@ -148,11 +148,14 @@ def preview(found: PreviewDocument, *, every: bool) -> None:
                 wave.max_failures,
                 timedelta(seconds=wave.soak_seconds) if wave.soak_seconds else None,
                 wave.gate,
-                _when(wave.starts_at),
-                _when(wave.ends_at),
             ]
             for wave in found.waves
         ],
+    )
+    say()
+    table(
+        ["wave", "would begin", "would end", "zone"],
+        [[wave.name, *line] for wave in found.waves for line in _lines(wave.starts_at, wave.ends_at)],
     )
     selected = found.selected if every else found.selected[:SHOWN]
     say()
@@ -276,6 +279,8 @@ def failed_of(failed: int, most: int | None) -> str:
 
 # Helpers ----------------------------------------------------------------------------------------------------
 
+_NEVER: Final = "never, as far as can be seen"
+
 
 def _failures(found: CampaignDocument) -> None:
     if not found.failures:
@@ -313,10 +318,13 @@ def _message(error: ErrorInfo | None) -> str:
     return error.message.splitlines()[0] if error and error.message else ""
 
 
-def _when(at: ZonedTime | None) -> str:
-    if at is None:
-        return "never, as far as can be seen"
-    return "; ".join([*(f"{local} ({zone})" for zone, local in at.local.items()), cell(at.utc)])
+def _lines(starts: ZonedTime | None, ends: ZonedTime | None) -> list[list[str]]:
+    """Begin, end and zone, a line for each zone; UTC is the last."""
+    if starts is None:
+        return [[_NEVER, _NEVER, ""]]
+    zones = {zone: (local, ends.local[zone] if ends else _NEVER) for zone, local in starts.local.items()}
+    zones["UTC"] = (cell(starts.utc), cell(ends.utc) if ends else _NEVER)
+    return [[begin, end, zone] for zone, (begin, end) in zones.items()]
 
 
 def _reasons(found: PreviewDocument) -> list[list[object]]:

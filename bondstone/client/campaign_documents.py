@@ -288,7 +288,7 @@ def awaits(found: CampaignDescription) -> list[str]:
     if found.status.ended:
         return []
     if not found.frozen:
-        return ["its targets are being chosen"]
+        return ["its targets to be chosen"]
     words: list[str] = []
     if found.paused is not None:
         who = f" by {found.paused.by}" if found.paused.by else ""
@@ -315,7 +315,7 @@ def failures(found: CampaignDescription, batches: Iterable[LedgerBatch]) -> list
     """The targets that failed, of what is kept and of what is not kept yet, by service."""
     last: dict[int, TargetRecord] = {record.target: record for batch in batches for record in batch.records}
     last.update({record.target: record for record in found.recent})
-    failed = sorted((it for it in last.values() if it.outcome in _FAILURES), key=lambda record: record.service)
+    failed = sorted(filter(_failed, last.values()), key=lambda record: record.service)
     return [
         FailureDocument(
             service=record.service,
@@ -327,6 +327,11 @@ def failures(found: CampaignDescription, batches: Iterable[LedgerBatch]) -> list
         )
         for record in failed[:MAX_FAILURES_SHOWN]
     ]
+
+
+def _failed(record: TargetRecord) -> bool:
+    """Whether it counts against the budget; one that failed does so too when it went back by itself."""
+    return record.outcome in _FAILURES or (record.outcome is Outcome.ROLLED_BACK and record.error is not None)
 
 
 def _utc(at: datetime) -> str:

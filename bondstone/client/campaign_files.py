@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -24,12 +24,16 @@ from bondstone.client.campaign_documents import (
 from bondstone.client.fleet import fleet, past_seconds
 from bondstone.errors import AlreadyExists
 from bondstone.model.campaign_document import Campaign, Gate
+from bondstone.model.service import OperationKind
 from bondstone.names import check_name
 from bondstone.promise.schema import secret_paths
 from bondstone.store import Store
 
 MAX_VERSIONS_CHECKED: Final = 50
 """Versions whose schemas are asked whether an input of an update is a secret."""
+
+_UTC: Final = frozenset({"", "UTC", "Etc/UTC"})
+"""Zones that need no line of their own beside UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,9 @@ class CampaignFiles:
             local_zone: IANA zone of who asks; times are given there beside UTC and the zones of the windows.
         """
         spec, plan = ready.campaign.spec, ready.plan
-        past = await past_seconds(self._temporal, spec.operation)
+        kind, past = spec.operation, await past_seconds(self._temporal, spec.operation)
+        if not past:  # the first of its kind: what was made may take as long to be changed
+            kind, past = "provision", await past_seconds(self._temporal, OperationKind.PROVISION)
         overall = max(past.values(), key=lambda found: found[1], default=(FALLBACK_SECONDS, 0))
 
         def seconds(target: Target) -> float:
@@ -106,7 +112,7 @@ class CampaignFiles:
 
         waves = forecast(spec, plan, now=ready.now, seconds=seconds, freezes=ready.freezes)
         windows = (*spec.windows.allow, *spec.windows.deny)
-        zones = list(dict.fromkeys(filter(None, [local_zone, *(window.time_zone for window in windows)])))
+        zones = dict.fromkeys([local_zone, *(window.time_zone for window in windows)])
         each, number = past.get(spec.promise or "", overall)
         return PreviewDocument(
             name=ready.campaign.metadata.name,
@@ -140,7 +146,7 @@ class CampaignFiles:
             ),
             left=tuple(PreviewLeft(service=it.service, kind=it.kind, reason=it.reason) for it in plan.left),
             seconds_each=each,
-            based_on=f"the median of the last {number} that succeeded" if number else "nothing: none was ever run",
+            based_on=f"the median of {number} {kind} operations" if number else "a guess: nothing was ever run",
             as_of=ready.now,
         )
 
@@ -195,11 +201,13 @@ def _gate(gate: Gate | None) -> str:
     return f"{approval.count} of {' or '.join(approval.roles)}"
 
 
-def _zoned(at: datetime | None, zones: Sequence[str]) -> ZonedTime | None:
+def _zoned(at: datetime | None, zones: Iterable[str]) -> ZonedTime | None:
     if at is None:
         return None
     shown = {}
     for name in zones:
+        if name in _UTC:
+            continue
         local = at.astimezone(zone(name))
         shown[name] = f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
     return ZonedTime(utc=at, local=shown)
