@@ -15,7 +15,7 @@ from bondstone import names
 from bondstone.client import Bondstone
 from bondstone.errors import CampaignInvalid
 from bondstone.model.campaign import CampaignStatus
-from bondstone.model.campaign_run import CampaignDescription, CampaignInput
+from bondstone.model.campaign_run import CampaignDescription, CampaignInput, Linked
 from bondstone.model.failure import info_of
 from bondstone.store.campaigns import latest
 
@@ -46,10 +46,10 @@ def revision(tmp_path: Path, promise: str, version: str) -> Path:
     return directory
 
 
-async def run(bond: Bondstone, name: str, source: str) -> CampaignDescription:
+async def run(bond: Bondstone, name: str, source: str, *, linked: Linked | None = None) -> CampaignDescription:
     return await bond.temporal.execute_workflow(
         names.CAMPAIGN_WORKFLOW,
-        CampaignInput(source=source, file="c.yaml", requested_by="ada"),
+        CampaignInput(source=source, file="c.yaml", requested_by="ada", linked=linked),
         id=names.campaign_workflow_id(name),
         task_queue=names.CONTROL_QUEUE,
         result_type=CampaignDescription,
@@ -92,8 +92,12 @@ async def test_three_services_are_patched_and_the_ledger_proves_it(
         assert batches[-1].final is not None
         assert batches[-1].final.counts == {"succeeded": 3}
 
-        again = f"{name}-again"
-        source = source.replace(f"name: {name}, owner", f"name: {again}, owner")
-        result = await run(bond, again, source)
+        result = await run(bond, f"{name}-again", source)
         assert (result.status, result.targets) == (CampaignStatus.COMPLETED, 0)
         assert result.left_out == {"compliant": 3}
+
+        back = Linked(campaign=name, verb="rollback", which="all")
+        result = await run(bond, f"{name}-back", source, linked=back)
+        assert (result.status, result.counts) == (CampaignStatus.COMPLETED, {"succeeded": 3})
+        states = [await bond.service(service) for service in services]
+        assert {state.resolved.revision.version for state in states if state.resolved} == {"1.0.0"}

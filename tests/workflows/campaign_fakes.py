@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fakes import Caller, FakePlatform
+from obstore.store import MemoryStore
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 
@@ -18,14 +19,17 @@ from activities.campaign import CampaignActivities
 from activities.failures import speaks_failures
 from activities.health import HealthActivities
 from bondstone import names
+from bondstone.campaign.decider import decide, new_campaign
+from bondstone.campaign.messages import submission
 from bondstone.client import calls
 from bondstone.errors import BondError, ToolFailed
 from bondstone.model.campaign import Calendar, Rules, WaveRules
-from bondstone.model.campaign_moves import Verb
+from bondstone.model.campaign_moves import Event, PageLoaded, Submit, TargetKey, Tick, Verb
 from bondstone.model.campaign_run import (
     CalendarCall,
     CampaignDescription,
     CampaignInput,
+    Carried,
     FreezeCall,
     Frozen,
     Job,
@@ -65,7 +69,7 @@ class CampaignPlatform(FakePlatform):
     """The fake platform, with what campaigns need beside it."""
 
     client: Client | None = None
-    store: Store = field(default_factory=lambda: _store())
+    store: Store = field(default_factory=lambda: Store(Objects(MemoryStore()), KeyRing.generate()))
     rules: Rules | None = None
     day_two: DayTwo = field(default_factory=lambda: DayTwo(patch_on_failure="hold"))
     job: Job = field(default_factory=lambda: Job(operation=OperationKind.PATCH, promise="postgres", to=TO))
@@ -146,12 +150,6 @@ class CampaignPlatform(FakePlatform):
             return await self.store.campaigns.record(batch)
 
         return [*super().activities(), freeze, calendar, probe, describe, record, real.page]
-
-
-def _store() -> Store:
-    from obstore.store import MemoryStore  # noqa: PLC0415 - only here
-
-    return Store(Objects(MemoryStore()), KeyRing.generate())
 
 
 @dataclass
@@ -251,13 +249,25 @@ class Fleet:
             note.what for batch in await self.platform.store.campaigns.ledger(self.name) for note in batch.notes
         ]
 
-    def submission(self, target: int, attempt: int = 1) -> SubmitCall:
-        """What the campaign sends, to send it once more."""
-        from bondstone.campaign.messages import submission  # noqa: PLC0415 - only here
-        from bondstone.model.campaign_moves import Submit  # noqa: PLC0415 - only here
+    def submission(self, target: int, **changes: Any) -> SubmitCall:
+        """What the campaign sends, to send it by hand."""
+        command = Submit(target=target, attempt=1)
+        call = submission(self.name, "ada", self.platform.job, command, self.platform.targets[target])
+        return call.model_copy(update=changes)
 
-        command = Submit(target=target, attempt=attempt)
-        return submission(self.name, "ada", self.platform.job, command, self.platform.targets[target])
+    async def carried(self, events: Sequence[Event]) -> Carried:
+        """What a campaign hands to itself: everything is submitted, and then these events came."""
+        rules, store = self.platform.rules, self.platform.store
+        assert rules is not None
+        rules = rules.model_copy(update={"campaign": self.name})
+        await store.campaigns.put_targets(self.name, self.platform.targets, (), page_size=rules.page_size)
+        at = datetime.now(UTC)
+        keys = tuple(TargetKey(team=entry.team) for entry in self.platform.targets)
+        state = new_campaign(rules)
+        for event in (Tick(), PageLoaded(page=0, targets=keys), *events):
+            state, _ = decide(state, event, at)
+        assert len(state.flights) == len(keys)
+        return Carried(frozen=Frozen(rules=rules, job=self.platform.job), state=state, at=at)
 
 
 @dataclass
