@@ -45,6 +45,7 @@ COMMANDS = {
         "one operation over a fleet: preview, run, list, show, pause, abort, retry, report, ...",
     ),
     "freeze": ("bondstone.cli.freeze", "times in which campaigns start nothing: create, list, delete"),
+    "schedule": ("bondstone.cli.schedule", "campaigns that start by themselves: create, list, show, pause, ..."),
     "approval": ("bondstone.cli.approval", "plans that wait for people: list, approve, reject"),
     "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
     "state": ("bondstone.cli.state", "Terraform state of a step: pull, push, log"),
