@@ -109,7 +109,7 @@ async def test_a_service_is_provisioned_patched_and_decommissioned_in_each_pool(
     state = await bond.service(name)
     assert (state.phase, str(state.resolved.revision.version)) == (Phase.READY, "1.0.1")
     await succeeds(await bond.decommission(name))
-    assert [str(record.kind) for record in await bond.history(name)] == ["provision", "patch", "decommission"]
+    assert [str(record.operation_kind) for record in await bond.history(name)] == ["provision", "patch", "decommission"]
 
 
 async def test_rule_2_a_control_and_an_executor_worker_die_while_a_service_applies(bond, platform, tmp_path):

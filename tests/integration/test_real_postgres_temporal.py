@@ -81,7 +81,7 @@ async def test_a_service_is_provisioned_updated_and_decommissioned(bond: Bondsto
     await ended(bond, (await bond.update("payments/one", {"size": "medium"})).id)
     assert (await bond.service("payments/one")).outputs["size"] == "medium"
     await ended(bond, (await bond.decommission("payments/one")).id)
-    kinds = [record.kind for record in await bond.history("payments/one")]
+    kinds = [record.operation_kind for record in await bond.history("payments/one")]
     assert [str(kind) for kind in kinds] == ["provision", "update", "decommission"]
 
 

@@ -22,7 +22,7 @@ from tools import dockerfile
 from tools.compose import Compose, Service
 from tools.pinned import find
 from tools.servers import postgres
-from tools.servers.process import LOOPBACK, Server, ServerFailed, free_port, listens
+from tools.servers.process import LOOPBACK, Server, ServerFailed, free_port, listens, low_port
 
 START_SECONDS: Final = 120
 STOP_SECONDS: Final = 30
@@ -109,8 +109,17 @@ class Composed:
             check=False,
         )
         if done.returncode:
-            raise ServerFailed(f"{name} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+            raise ServerFailed(
+                f"{name} ended with {done.returncode}:\n{done.stdout}{done.stderr}\n{self._tails()}"
+            )
         return done.stdout
+
+    def _tails(self) -> str:
+        """The ends of the logs of those that have ended."""
+        ended = [
+            server for server in self.servers.values() if server.process and server.process.poll() is not None
+        ]
+        return "\n".join(f"{server.name}: {server.tail()}" for server in ended)
 
     def start(self, service: Service, stack: ExitStack) -> None:
         """Start a service as the file says, without waiting for it."""
@@ -158,7 +167,7 @@ class Composed:
         if repository == "temporalio/server":
             command = ["temporal-server", "start"]
             environment["FRONTEND_GRPC_PORT"] = str(self.port(service.name, 7233))
-            environment |= {name: str(free_port()) for name in _TEMPORAL_PORTS}
+            environment |= {name: str(low_port()) for name in _TEMPORAL_PORTS}
         elif repository == "versity/versitygw":
             command = ["versitygw", *command]
         words = self._mapped(service, command)

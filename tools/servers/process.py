@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -114,6 +115,15 @@ def free_port() -> int:
         sock.bind((LOOPBACK, 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+def low_port() -> int:
+    """As `free_port`, below 32768: Temporal keeps the ports of its members in a `smallint` of PostgreSQL."""
+    while True:
+        port = random.randrange(10_000, 2**15)  # noqa: S311 - chance, not secrecy
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind((LOOPBACK, port))
+            return port
 
 
 def listens(port: int) -> Callable[[], bool]:

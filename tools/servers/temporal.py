@@ -23,7 +23,7 @@ from bondstone.names import SA_TEAM
 from bondstone.temporal import DATA_CONVERTER, ensure_search_attributes
 from tools.pinned import find
 from tools.servers.postgres import USER, Postgres
-from tools.servers.process import LOOPBACK, START_SECONDS, Server, ServerFailed, free_port, listens
+from tools.servers.process import LOOPBACK, START_SECONDS, Server, ServerFailed, free_port, listens, low_port
 
 NAMESPACE: Final = "bond"
 RETENTION_SECONDS: Final = 24 * 3600
@@ -93,7 +93,7 @@ def running(
     databases = {schema: f"{schema}_{suffix}" for schema in _STORES}
     for schema, database in databases.items():
         _set_up_schema(postgres, schema, database)
-    ports = {service: (free_port(), free_port()) for service in _SERVICES}
+    ports = {service: (free_port(), low_port()) for service in _SERVICES}
     dynamic_file = directory / "dynamic.yaml"
     dynamic_file.write_text(
         json.dumps({key: [{"value": value}] for key, value in dynamic.items()}), encoding="utf-8"
