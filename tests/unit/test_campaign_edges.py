@@ -1,0 +1,227 @@
+"""What is around the decider: the calendar of a moment, what a service's state tells, the store of campaigns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from obstore.store import MemoryStore
+
+from activities.campaign import CALENDAR_SECONDS, calendar_at, seen_in
+from bondstone import names
+from bondstone.campaign.decider import decide, new_campaign
+from bondstone.campaign.messages import open_questions, submission
+from bondstone.campaign.view import describe
+from bondstone.campaign.windows import Windows
+from bondstone.errors import AlreadyExists, NotFound
+from bondstone.model.campaign import CampaignStatus, Outcome, Rules, WaveRules
+from bondstone.model.campaign_document import Window, WindowsSpec
+from bondstone.model.campaign_moves import Found, LoadPage, Note, PageLoaded, Submit, TargetKey, Tick
+from bondstone.model.campaign_run import (
+    CampaignHeader,
+    CampaignInput,
+    FreezeRecord,
+    Frozen,
+    Job,
+    LedgerBatch,
+    LeftOut,
+    TargetEntry,
+    TargetRecord,
+)
+from bondstone.model.service import OperationKind, OperationStatus, Phase, ServiceId, ServiceState, Submission
+from bondstone.store import Store
+from bondstone.store.campaigns import latest
+from bondstone.store.crypto import KeyRing
+from bondstone.store.objects import Objects
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def store() -> Store:
+    return Store(Objects(MemoryStore()), KeyRing.generate())
+
+
+def freeze(name: str = "xmas", **fields: Any) -> FreezeRecord:
+    return FreezeRecord.model_validate({"name": name, "by": "ada", "begins_at": NOW - HOUR} | fields)
+
+
+NIGHTS = Windows(WindowsSpec(allow=(Window(cron="0 22 * * *", duration="6h", time_zone="UTC"),)))
+ALWAYS = Windows(WindowsSpec())
+
+
+# The calendar --------------------------------------------------------------------------------------------
+
+
+def test_without_windows_and_freezes_it_is_open_and_looked_at_again() -> None:
+    found = calendar_at(NOW, ALWAYS, [], cancels=True)
+    assert (found.open, found.until) == (True, NOW + timedelta(seconds=CALENDAR_SECONDS))
+    assert (found.window_ends_at, found.frozen_teams) == (None, ())
+
+
+def test_a_freeze_of_the_platform_closes_it_and_cancels_nothing() -> None:
+    found = calendar_at(NOW, ALWAYS, [freeze()], cancels=True)
+    assert not found.open
+    assert found.window_ends_at is None
+
+
+def test_a_freeze_of_a_team_holds_up_that_team() -> None:
+    soon = NOW + timedelta(seconds=10)
+    others = [freeze("later", team="shop", begins_at=soon), freeze(team="payments")]
+    found = calendar_at(NOW, ALWAYS, others, cancels=False)
+    assert (found.open, found.frozen_teams, found.until) == (True, ("payments",), soon)
+
+
+def test_a_closed_window_opens_when_it_does() -> None:
+    at = NOW.replace(hour=21, minute=59)
+    found = calendar_at(at, NIGHTS, [], cancels=False)
+    assert (found.open, found.until) == (False, NOW.replace(hour=22))
+
+
+def test_the_end_of_a_window_is_known_where_what_runs_is_cancelled_then() -> None:
+    at = NOW.replace(hour=23)
+    end = NOW.replace(hour=4) + timedelta(days=1)
+    assert calendar_at(at, NIGHTS, [], cancels=True).window_ends_at == end
+    assert calendar_at(at, NIGHTS, [], cancels=False).window_ends_at is None
+
+
+@pytest.mark.parametrize(
+    ("change", "binds"), [("", True), ("CHG-1", True), ("EMG-17", False), ("EMG", False), ("EMGX-1", True)]
+)
+def test_a_freeze_exempts_a_class_of_changes(change: str, *, binds: bool) -> None:
+    assert freeze(exempt=("EMG",)).binds(change) is binds
+
+
+# What a service's state tells ----------------------------------------------------------------------------
+
+SEEN = Found(target=0, attempt=1, what="silent")
+SERVICE = ServiceState(service=ServiceId(team="payments", name="db"))
+
+
+def entry(**fields: Any) -> Submission:
+    known = {"request_id": "r", "target": 0, "attempt": 1, "reply_to": "campaign/c", "number": 4}
+    return Submission.model_validate(known | fields)
+
+
+DONE = entry(status=OperationStatus.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("fields", "alive", "what"),
+    [
+        ({}, True, "unknown"),
+        ({"submissions": (entry(),)}, True, "alive"),
+        ({"submissions": (entry(status=OperationStatus.FAILED),)}, True, "ended"),
+        (
+            {"submissions": (entry(status=OperationStatus.SUCCEEDED),), "phase": Phase.DECOMMISSIONED},
+            False,
+            "ended",
+        ),
+        ({"phase": Phase.DECOMMISSIONED}, False, None),
+        ({"submissions": (entry(),)}, False, "gone"),
+    ],
+    ids=["never heard of it", "runs", "failed", "did the decommission", "left by itself", "was terminated"],
+)
+def test_what_a_state_says_of_a_submission(fields: dict[str, Any], what: str | None, *, alive: bool) -> None:
+    found = seen_in(SERVICE.model_copy(update=fields), "r", SEEN, alive=alive)
+    assert (found.what if found else None) == what
+
+
+# Messages ------------------------------------------------------------------------------------------------
+
+ENTRY = TargetEntry(service="payments/db", version="1.0.0", to="1.0.1")
+
+
+def test_a_rollback_names_what_it_takes_back() -> None:
+    job = Job(operation=OperationKind.PATCH, promise="postgres", reason="CVE")
+    call = submission("c", "ada", job, Submit(target=3, attempt=2, rollback=True), ENTRY)
+    assert call.request.kind is OperationKind.ROLLBACK
+    assert (call.undoes, call.request.version) == ("campaign/c/3/", "")
+    assert call.request.request_id == names.campaign_request_id("c", 3, 2) == "campaign/c/3/2"
+
+
+def test_a_linked_rollback_takes_back_what_the_other_campaign_did() -> None:
+    job = Job(operation=OperationKind.ROLLBACK, undoes="a")
+    assert submission("b", "ada", job, Submit(target=0, attempt=1), ENTRY).undoes == "campaign/a/"
+
+
+# The view ------------------------------------------------------------------------------------------------
+
+
+def test_a_description_grows_with_the_campaign() -> None:
+    start = CampaignInput(requested_by="ada", reason="CVE")
+    assert not describe("c", start).frozen
+    rules = Rules(campaign="c", requested_by="ada", waves=(WaveRules(name="one", size=2),), max_concurrent=1)
+    frozen = Frozen(rules=rules, job=Job(operation=OperationKind.PATCH))
+    state, _ = decide(new_campaign(rules), Tick(), NOW)
+    assert open_questions(state) == [LoadPage(page=0)]
+    state, _ = decide(state, PageLoaded(page=0, targets=(TargetKey(), TargetKey())), NOW)
+    found = describe("c", start, frozen, state, service_of=lambda target: f"payments/db-{target}")
+    assert found.status is CampaignStatus.RUNNING
+    assert found.counts == {"running": 1, "waiting": 1}
+    assert [(flight.target, flight.service) for flight in found.flights] == [(0, "payments/db-0")]
+    assert [(wave.name, wave.status) for wave in found.waves] == [("one", "running")]
+
+
+# The store -----------------------------------------------------------------------------------------------
+
+
+def header(run_id: str = "1") -> CampaignHeader:
+    return CampaignHeader(name="c", run_id=run_id, start=CampaignInput(requested_by="ada"), at=NOW)
+
+
+async def test_a_name_is_taken_once() -> None:
+    campaigns = store().campaigns
+    assert not await campaigns.exists("c")
+    await campaigns.begin(header())
+    assert await campaigns.begin(header()) == header()
+    assert await campaigns.names() == ["c"]
+    with pytest.raises(AlreadyExists, match="started by ada"):
+        await campaigns.begin(header("2"))
+    with pytest.raises(NotFound):
+        await campaigns.header("d")
+
+
+async def test_targets_come_back_in_order_and_any_change_shows_in_the_digest() -> None:
+    campaigns = store().campaigns
+    targets = [TargetEntry(service=f"payments/db-{number}") for number in range(7)]
+    left = [LeftOut(service="shop/web", kind="skipped", reason="compliant")]
+    digest = await campaigns.put_targets("c", targets, left, page_size=3)
+    assert await campaigns.targets("c") == targets
+    assert await campaigns.page("c", 1) == tuple(targets[3:6])
+    assert await campaigns.left_out("c") == tuple(left)
+    changed = [*targets[:-1], targets[-1].model_copy(update={"to": "2"})]
+    assert await campaigns.put_targets("c", changed, left, page_size=3) != digest
+
+
+async def test_the_ledger_is_a_chain_that_nobody_changes() -> None:
+    found = store()
+    batch = LedgerBatch(campaign="c", number=1, notes=(Note(what="pause", wave=0, at=NOW),))
+    first = await found.campaigns.record(batch)
+    assert await found.campaigns.record(batch) == first
+    with pytest.raises(AlreadyExists):
+        await found.campaigns.record(batch.model_copy(update={"notes": ()}))
+    target = TargetRecord(target=0, outcome=Outcome.FAILED, ended_at=NOW)
+    later = target.model_copy(update={"outcome": Outcome.SUCCEEDED})
+    second = LedgerBatch(campaign="c", number=2, records=(target, later), previous=first.digest)
+    await found.campaigns.record(second)
+    ledger = await found.campaigns.ledger("c")
+    assert [each.number for each in ledger] == [1, 2]
+    assert latest(ledger) == {0: later}
+    assert [each.number for each in await found.campaigns.ledger("c", after=1)] == [2]
+    assert await found.campaigns.end("c") is None
+    assert b'"previous"' in await found.objects.get(first.key)
+
+
+async def test_freezes_are_listed_until_they_are_over() -> None:
+    campaigns = store().campaigns
+    await campaigns.create_freeze(freeze())
+    with pytest.raises(AlreadyExists):
+        await campaigns.create_freeze(freeze())
+    await campaigns.create_freeze(freeze("past", ends_at=NOW))
+    assert [each.name for each in await campaigns.freezes()] == ["past", "xmas"]
+    assert [each.name for each in await campaigns.freezes(at=NOW)] == ["xmas"]
+    await campaigns.put_freeze(freeze(ends_at=NOW))
+    assert await campaigns.freezes(at=NOW) == []
+    assert (await campaigns.freeze("xmas")).ends_at == NOW
