@@ -19,7 +19,7 @@ from temporalio import activity
 
 from activities.contact import Contact
 from activities.failures import speaks_failures
-from activities.rendering import Rendering, known_secrets, render_step
+from activities.rendering import Rendering, render_step
 from bondstone import names
 from bondstone.errors import ExpressionInvalid, ToolFailed
 from bondstone.executor import Executor, Outcome, StepContext
@@ -28,6 +28,7 @@ from bondstone.model.service import StepOutputs
 from bondstone.model.step import Applied, ApplyCall, Drift, Progress, StepCall
 from bondstone.settings import Settings
 from bondstone.store import Store
+from bondstone.store.redact import known_secrets
 
 HEARTBEAT_EVERY_SECONDS: Final = 5.0
 MAX_DRIFTED_ADDRESSES: Final = 100

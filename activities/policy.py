@@ -7,7 +7,7 @@ import asyncio
 from temporalio import activity
 
 from activities.failures import speaks_failures
-from activities.rendering import REVISIONS_DIR, known_secrets, reveal_all
+from activities.rendering import REVISIONS_DIR, reveal_all
 from bondstone import names
 from bondstone.model.plan import Decision
 from bondstone.model.service import RevisionRef
@@ -18,6 +18,7 @@ from bondstone.policy.sensitive import sensitive_values
 from bondstone.promise.policies import policy_modules
 from bondstone.settings import Settings
 from bondstone.store import Store
+from bondstone.store.redact import known_secrets
 
 
 class PolicyActivities:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,26 +87,6 @@ def reveal(tree: Any, revealed: dict[str, Any]) -> Any:
         return revealed[ref.key]
 
     return replace_refs(tree, value)
-
-
-def known_secrets(values: Iterable[Any]) -> set[str]:
-    """The strings to redact: every text in some secret values, and each structured value as JSON."""
-    return {text for value in values for text in _texts(value)}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield json.dumps(value)
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        yield json.dumps(value)
-        for item in value:
-            yield from _texts(item)
-    elif value is not None and not isinstance(value, bool):
-        yield json.dumps(value)
 
 
 def _values(outputs: dict[str, StepOutputs]) -> list[dict[str, Any]]:

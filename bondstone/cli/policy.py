@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
 from bondstone.cli import context
-from bondstone.cli.output import Output, OutputFormat, emit, examples, fields, note, say, table
+from bondstone.cli.output import Output, OutputFormat, emit, examples, fields, note, progress, say, table
 
 if TYPE_CHECKING:
+    from bondstone.client import Bondstone
+    from bondstone.client.policy_documents import PolicyCheck
     from bondstone.store.policies import PolicySet, PolicySetRef, PolicySets
 
 T = TypeVar("T")
+
+EXIT_DENIED: Final = 4
 
 app = typer.Typer(help="The organisation's rules: sets of Rego policies.", no_args_is_help=True)
 
@@ -113,6 +117,79 @@ def show(
         note("`bond policy show --source FILE` prints a file")
 
     emit(document, output, people)
+
+
+@app.command(
+    epilog=examples("bond policy check policies/", "bond policy check policies/ -o json", "bond policy check")
+)
+def check(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="the folder with *.rego files; else the set in force", show_default=False
+        ),
+    ] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="name the services that it allows too")] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Ask policies about the last plan of every service, and change nothing.
+
+    Exit code 4 when any service would be denied, else 0.
+    """
+    from bondstone.cli.session import with_platform  # noqa: PLC0415 - see bondstone.cli.context
+    from bondstone.client.policy_check import check as check_fleet  # noqa: PLC0415
+    from bondstone.errors import NotFound  # noqa: PLC0415
+    from bondstone.policy.modules import load_valid  # noqa: PLC0415
+
+    modules = load_valid(directory) if directory is not None else None
+
+    async def work(bond: Bondstone) -> PolicyCheck:
+        asked = modules
+        if asked is None:
+            current = await bond.store.policies.current()
+            if current is None:
+                raise NotFound("no policies are published", hint="name the folder: `bond policy check DIR`")
+            asked = current.modules()
+        with progress("asking about the fleet's plans") as say_now:
+            return await check_fleet(
+                bond, asked, on_service=lambda done, count: say_now(f"asked about {done} of {count} services")
+            )
+
+    found = with_platform(work)
+
+    def people() -> None:
+        shown = [item for item in found.services if every or item.outcome != "allow"]
+        table(
+            ["service", "promise", "would be", "", "because"],
+            [
+                [
+                    item.service,
+                    item.promise,
+                    _WOULD_BE[item.outcome],
+                    "new" if item.newly else "",
+                    item.problem
+                    or "; ".join(finding.message for step in item.steps for finding in step.policy.findings),
+                ]
+                for item in shown
+            ],
+            empty="every service is allowed" if found.services else "there are no services",
+        )
+        said = ", ".join(f"{count} {_WOULD_BE[outcome]}" for outcome, count in sorted(found.counts.items()))
+        note(f"{len(found.services)} services: {said or 'none'}; nothing was changed")
+
+    emit(found, output, people)
+    if found.counts.get("deny"):
+        raise typer.Exit(EXIT_DENIED)
+
+
+_WOULD_BE: Final = {
+    "allow": "allowed",
+    "warn": "warned",
+    "approval": "asked about",
+    "deny": "denied",
+    "unknown": "unknown",
+}
 
 
 def _row(ref: PolicySetRef) -> dict[str, object]:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 
 from bondstone.client.listing import OperationRow, ServiceRow
+from bondstone.client.policy_documents import PolicyCheck
 from bondstone.client.step_documents import ApprovalDocument, PlanDocument, StepDocument, approvals
 from bondstone.errors import ErrorInfo
 from bondstone.model.base import Document
@@ -341,6 +342,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "approval-approve": ApprovalDocument,
     "state-log": list[StateEntryDocument],
     "state-push": Pushed,
+    "policy-check": PolicyCheck,
     "service-archive": list[ArchivedDocument],
 }
 """Command to the type of its `-o json`. Commands that ask for an operation answer as `operation-show`, pause,

@@ -139,6 +139,20 @@ def require_valid(modules: Sequence[Module], where: str = "") -> None:
         raise PolicyInvalid("the policies cannot be used as they are", where=where, problems=problems)
 
 
+def load_valid(directory: Path) -> list[Module]:
+    """The modules of a directory, that may be put in force.
+
+    Raises:
+        NotFound: when there is no such directory.
+        PolicyInvalid: with every problem, or when there is no module at all.
+    """
+    modules = load_modules(directory)
+    if not modules:
+        raise PolicyInvalid("there is no *.rego file", where=str(directory))
+    require_valid(modules, where=str(directory))
+    return modules
+
+
 def _read(path: Path) -> str:
     if path.is_symlink() or not path.is_file():
         raise PolicyInvalid("a policy has to be a regular file", where=str(path))

@@ -12,9 +12,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from bondstone.errors import NotFound, ObjectCorrupt, ObjectMissing, PolicyInvalid
+from bondstone.errors import NotFound, ObjectCorrupt, ObjectMissing
 from bondstone.model.base import Wire
-from bondstone.policy.modules import Module, load_modules, modules_digest, require_valid
+from bondstone.policy.modules import Module, load_valid, modules_digest
 from bondstone.store.objects import Objects
 
 PREFIX: Final = "policy-sets"
@@ -74,7 +74,7 @@ class PolicySets:
 
     async def publish_once(self, directory: Path, *, by: str = "unknown") -> tuple[PolicySetRef, bool]:
         """As `publish`, and whether it was new."""
-        modules = await asyncio.to_thread(_load, directory)
+        modules = await asyncio.to_thread(load_valid, directory)
         found = modules_digest(modules)
         while True:
             current = await self.current()
@@ -135,14 +135,6 @@ class PolicySets:
                 )
             self._known[version] = known
         return known
-
-
-def _load(directory: Path) -> list[Module]:
-    modules = load_modules(directory)
-    if not modules:
-        raise PolicyInvalid("there is no *.rego file", where=str(directory))
-    require_valid(modules, where=str(directory))
-    return modules
 
 
 def _key(version: int) -> str:

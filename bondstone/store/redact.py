@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 MASK: Final = "(secret)"
 
@@ -43,6 +43,11 @@ class Redactor:
         return self._pattern.sub(MASK, text) if self._pattern is not None else text
 
 
+def known_secrets(values: Iterable[Any]) -> set[str]:
+    """The strings to redact: every text in some secret values, and each structured value as JSON."""
+    return {text for value in values for text in _texts(value)}
+
+
 def _forms(secret: str) -> Iterator[str]:
     """The spellings of a secret: itself, and inside JSON, and inside JSON that is a string in JSON."""
     lines = [line for line in secret.splitlines() if len(line.strip()) >= _MIN_LINE_LENGTH]
@@ -64,3 +69,18 @@ def _escaped(text: str) -> Iterator[str]:
         for char in "<>&\u2028\u2029":
             written = written.replace(char, f"\\u{ord(char):04x}")
         yield written
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield json.dumps(value)
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        yield json.dumps(value)
+        for item in value:
+            yield from _texts(item)
+    elif value is not None and not isinstance(value, bool):
+        yield json.dumps(value)
