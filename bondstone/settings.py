@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     """Longest time a stopping worker waits for its activities before it interrupts them."""
     health_file: Path | None = None
     """A file that a worker touches every few seconds while it is well, for `python -m workers.health`."""
+    metrics_bind: str = ""
+    """`IP:PORT` on which a worker serves Prometheus metrics at `/metrics`; none by default. Whoever reaches it can
+    read it. Under `bond up` the first worker takes this port, and each other one the next."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that a process of the platform logs."""
     log_format: Literal["auto", "json", "console"] = "auto"

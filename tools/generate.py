@@ -13,6 +13,7 @@ from tools import (
     campaign_reference,
     cli_reference,
     errors_reference,
+    metrics_reference,
     promise_reference,
     schemas,
     settings_reference,
@@ -22,6 +23,7 @@ from tools import (
 ROOT = Path(__file__).resolve().parent.parent
 GENERATORS = (
     cli_reference, errors_reference, settings_reference, promise_reference, campaign_reference, temporal_reference,
+    metrics_reference,
 )  # fmt: skip
 """Each has `PAGE`, where it goes, and `text()`, what goes there."""
 

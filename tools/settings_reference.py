@@ -83,7 +83,7 @@ def _type(annotation: Any) -> str:
 def _default(name: str, default: Any) -> str:
     if name == "data":
         return "the user's data directory, as in `~/.local/share/bondstone`"
-    if default in {None, "", PydanticUndefined, ()}:
+    if default in (None, "", PydanticUndefined, (), {}):
         return ""
     if isinstance(default, tuple):
         return ", ".join(f"`{item}`" for item in default)

@@ -138,7 +138,16 @@ def worker_commands(settings: Settings, *, new: bool) -> list[Command]:
     count = max(1, min(MAX_CONTROL_WORKERS, (os.cpu_count() or 1) // 2))
     names = ["control", *(f"control-{number}" for number in range(2, count + 1))]
     modules = [*((name, "workers.control") for name in names), ("executor", "workers.executor")]
-    return [Command(name, (sys.executable, "-m", module), environment) for name, module in modules]
+    return [
+        Command(name, (sys.executable, "-m", module), {**environment, **_metrics(settings, number)})
+        for number, (name, module) in enumerate(modules)
+    ]
+
+
+def _metrics(settings: Settings, number: int) -> Mapping[str, str]:
+    """Where the worker of this number serves its metrics: none of them can share a port."""
+    host, _, port = settings.metrics_bind.rpartition(":")
+    return {"BOND_METRICS_BIND": f"{host}:{int(port) + number}" if port.isdigit() else settings.metrics_bind}
 
 
 def _clean_environment() -> Mapping[str, str]:

