@@ -27,8 +27,9 @@ POLICIES: Final[dict[Overlap, ScheduleOverlapPolicy]] = {
     "allow": ScheduleOverlapPolicy.ALLOW_ALL,
 }
 WORDS: Final = {policy: word for word, policy in POLICIES.items()}
-_EVERY: Final = timedelta(days=73_000)
-"""The period of an instant that comes once: two centuries."""
+_EVERY: Final = timedelta(days=20_000)
+"""The period of an instant that comes once: half a century. The server finds no instant in the first period after
+1970, so it must be shorter than the time since then."""
 
 
 def action_of(run: ScheduledRun) -> ScheduleActionStartWorkflow:
@@ -47,7 +48,9 @@ def spec_of(timing: Timing, jitter: timedelta, now: datetime) -> ScheduleSpec:
     gaps = gap_ends(timing.cron, timing.time_zone, now)
     return ScheduleSpec(
         cron_expressions=lines(timing.cron),
-        intervals=[ScheduleIntervalSpec(_EVERY, offset=timedelta(seconds=gap.timestamp())) for gap in gaps],
+        intervals=[
+            ScheduleIntervalSpec(_EVERY, offset=timedelta(seconds=gap.timestamp()) % _EVERY) for gap in gaps
+        ],
         time_zone_name=timing.time_zone,
         jitter=jitter or None,
     )
