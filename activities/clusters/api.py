@@ -195,9 +195,8 @@ class Cluster:
             return []
         query = {"limit": "2000", **({"labelSelector": labels} if labels else {})}
         accept = _METADATA_ONLY if metadata_only else "application/json"
-        found: list[dict[str, Any]] = self.request(
-            "GET", resource.path(namespace), query=query, accept=accept
-        ).get("items", [])
+        answer = self.request("GET", resource.path(namespace), query=query, accept=accept)
+        found: list[dict[str, Any]] = answer.get("items") or []
         return found
 
     def would_be(self, ref: Ref, manifest: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
-"""The part of kubectl's JSONPath that names fields. Pure.
+r"""The part of kubectl's JSONPath that names fields. Pure.
 
-`{.spec.ports[0].port}`, `['a.key']` or `.a\\.key`, `[*]`, `[?(@.type=="Ready")]`.
+`{.spec.ports[0].port}`, `['a.key']` or `.a\.key`, `[*]`, `[?(@.type=="Ready")]`.
 """
 
 from __future__ import annotations

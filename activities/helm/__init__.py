@@ -1,4 +1,4 @@
-"""The adapter to Helm. Importing it costs next to nothing; what works is imported by the first call that needs it."""
+"""The adapter to Helm. Importing it costs next to nothing: what works is imported by the call that needs it."""
 
 from activities.helm.executor import HelmExecutor
 

@@ -88,9 +88,7 @@ def unpack(data: bytes) -> Artefact:
     """
     line, _, chart = data.partition(b"\n")
     try:
-        if not line.startswith(_MAGIC):
-            raise ValueError
-        return Artefact(Header.model_validate_json(line.removeprefix(_MAGIC)), chart)
+        return Artefact(Header.model_validate_json(line[len(_MAGIC) :] if line.startswith(_MAGIC) else b""), chart)
     except (ValueError, ValidationError):
         raise ObjectCorrupt("the plan artefact is not one of the helm executor", hint="plan again") from None
 

@@ -1,4 +1,4 @@
-"""From what is rendered, what was applied and what the cluster holds, to the normalised, masked change set. Pure."""
+"""From what is rendered, was applied and is in the cluster, to the normalised, masked change set. Pure."""
 
 from __future__ import annotations
 

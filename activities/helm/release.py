@@ -1,7 +1,7 @@
 """Releases as Helm keeps them: one Secret for each revision, `sh.helm.release.v1.<name>.v<revision>`. Pure.
 
-Its `data.release` is base64 (of Kubernetes) of base64 (of Helm) of gzip of JSON; its labels repeat name, status and
-version. (Source: `pkg/storage/driver` of Helm 3; Helm 4 reads and writes the same.)
+Its `data.release` is base64 (of Kubernetes) of base64 (of Helm) of gzip of JSON; its labels repeat name,
+status and version. (Source: `pkg/storage/driver` of Helm 3; Helm 4 reads and writes the same.)
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def release_name(given: str, service: ServiceId, step: str) -> str:
 
 
 def is_interrupted(current: Release, previous: Release | None, now: datetime) -> bool:
-    """Whether a pending revision is left from an attempt of ours; the caller holds the claim, so none is at work.
+    """Whether a pending revision is left from an attempt of ours: the caller holds the claim, so none is at work.
 
     Args:
         current: The newest revision, pending.
@@ -132,7 +132,7 @@ def is_interrupted(current: Release, previous: Release | None, now: datetime) ->
         now: With its time zone.
 
     Returns:
-        False when somebody else may be at work: people's `helm upgrade` copies our labels from the revision before.
+        False when somebody else may be at work: `helm upgrade` by hand copies the labels of the revision before.
     """
     made_by = current.labels.get(ATTEMPT_LABEL)
     before = previous.labels.get(ATTEMPT_LABEL) if previous is not None else None

@@ -19,8 +19,8 @@ class HelmOutput(Manifest):
     """One output: a field of an object that stands once the release does."""
 
     source: str = Field(alias="from", min_length=3, max_length=512)
-    """Which object, in the release's namespace: `Service/${service.name}`, `apps/v1/Deployment/web`. What a Secret
-    holds is decoded, and a secret output."""
+    """Which object, in the release's namespace: `Service/${service.name}-web`, `apps/v1/Deployment/web`. What a
+    Secret holds is decoded, and a secret output."""
     path: str = Field(min_length=1, max_length=512)
     """Which of its fields, as `kubectl -o jsonpath` has it: `{.spec.clusterIP}`, `{.data.password}`."""
     secret: bool = False
@@ -81,7 +81,5 @@ class HelmSection(Manifest):
         if not self.is_remote and (self.version or self.digest):
             raise ValueError("version and digest are for charts that are not in the promise")
         if self.atomic and not self.wait:
-            raise ValueError(
-                "atomic needs wait: what is not waited for cannot be seen to fail; say atomic: false too"
-            )
+            raise ValueError("atomic needs wait: say atomic: false too")
         return self

@@ -1,0 +1,213 @@
+"""The verbs that change the world: upgrade or install exactly one plan, uninstall and see all of it gone."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING, Any, Final
+
+from activities.clusters.api import Answer, Cluster
+from activities.clusters.manifests import Ref
+from activities.helm.artefact import Artefact, Header, Record, unpack
+from activities.helm.outputs import from_cluster, outputs_digest
+from activities.helm.planning import opened
+from activities.helm.release import ATTEMPT_LABEL, OWNER_LABEL, Release, mark_of, owner_of
+from activities.helm.session import Session
+from activities.helm.watch import Watch
+from activities.helm.workspace import write_private
+from activities.tooling.claims import claimed
+from activities.tooling.process import Exit
+from bondstone.errors import BondError, PlanStale, Problem, StoreUnavailable, ToolFailed
+from bondstone.executor import Outcome, Output
+from bondstone.model.promise import seconds
+
+if TYPE_CHECKING:
+    from bondstone.store.claim import Claim
+
+HISTORY: Final = 10
+_GONE_POLL_SECONDS: Final = 0.5
+_NOT_FOUND: Final = 404
+
+
+async def apply(session: Session, data: bytes, position: int) -> Outcome:
+    """Apply the plan in the artefact. The release's revision, not the log's position, says whether it is stale."""
+    del position
+    artefact = unpack(data)
+    header, context = artefact.header, session.context
+    session.redact.add(header.secrets)
+    async with opened(session, header.location, create=session.section.create_namespace) as cluster:
+        if header.action == "nothing":
+            _insist(header, await session.newest(cluster, header.location, recover=False))
+            return Outcome(await _outputs(session, cluster, header))
+        async with claimed(session, context.store.state(context.service, context.step)) as claim:
+            try:
+                _insist(header, await session.newest(cluster, header.location, recover=header.action == "upgrade"))
+                session.check_stop()
+            except (BondError, asyncio.CancelledError):
+                await claim.release()
+                raise
+            if header.action == "uninstall":
+                return await _uninstall(session, cluster, claim, header)
+            return await _upgrade(session, cluster, claim, artefact)
+
+
+async def _upgrade(session: Session, cluster: Cluster, claim: Claim, artefact: Artefact) -> Outcome:
+    header = artefact.header
+    # Before Helm does anything, so that what it makes is never forgotten.
+    await claim.append(_bytes(Record(location=header.location, revision=header.revision)))
+    objects = await session.objects(cluster, header.manifest, header.location.namespace)
+    async with Watch(cluster, [*objects], session.pulse) as watch:
+        ended = await session.change(
+            "upgrade", _upgrade_command(session, artefact), cluster.connection, claim.lost
+        )
+    _check_claim(session, claim)
+    current = await session.newest(cluster, header.location, recover=False)
+    done = ended.code == 0 and current is not None
+    outputs: dict[str, Output] = {}
+    fault: BondError | None = None
+    if done:
+        try:
+            outputs = await _outputs(session, cluster, header)
+        except BondError as error:
+            fault = error
+    if current is None:  # a first install that failed, and was taken away
+        await claim.forget()
+    else:
+        known = outputs_digest(session.section) if done and fault is None else ""
+        await claim.release(_bytes(Record(location=header.location, revision=current.revision, outputs=known)))
+    session.check_stop()
+    if fault is not None:
+        raise fault
+    if not done:
+        raise session.error("upgrade", ended, watch.reasons)
+    return Outcome(outputs)
+
+
+def _upgrade_command(session: Session, artefact: Artefact) -> list[str]:
+    section, header, context = session.section, artefact.header, session.context
+    labels = {OWNER_LABEL: owner_of(context.service, context.step), ATTEMPT_LABEL: mark_of(context.attempt)}
+    options = [
+        *(["--create-namespace"] if section.create_namespace else []),
+        *(["--wait", "--wait-for-jobs"] if section.wait else []),
+        *(["--atomic", "--cleanup-on-fail"] if section.atomic else []),
+    ]
+    if header.manifest.strip():
+        # In place of what the chart renders now: its random values and dates are not those that were approved.
+        rendered = write_private(session.run / "manifest.yaml", header.manifest.encode())
+        cat = shutil.which("cat") or "/bin/cat"
+        options += ["--post-renderer", cat, "--post-renderer-args", str(rendered)]
+    return [
+        *("upgrade", header.location.release, *session.lay_out(artefact.chart, header.values), "--install"),
+        *(
+            "--namespace",
+            header.location.namespace,
+            "--reset-values",
+            "--history-max",
+            str(HISTORY),
+            "--hide-notes",
+        ),
+        *("--labels", ",".join(f"{key}={value}" for key, value in labels.items())),
+        *("--timeout", f"{seconds(section.timeout)}s", *options),
+    ]
+
+
+async def _uninstall(session: Session, cluster: Cluster, claim: Claim, header: Header) -> Outcome:
+    where = header.location
+    until = asyncio.get_running_loop().time() + seconds(session.section.timeout)
+    await claim.append(_bytes(Record(location=where, revision=header.revision, leaving=header.leaving)))
+    ended: Exit | None = None
+    if header.revision:
+        arguments = ["uninstall", where.release, "--namespace", where.namespace, "--wait", "--ignore-not-found"]
+        arguments += ["--timeout", f"{seconds(session.section.timeout)}s"]
+        ended = await session.change("uninstall", arguments, cluster.connection, claim.lost)
+        _check_claim(session, claim)
+    left = await _until_gone(session, cluster, header, 0.0 if ended is not None and ended.code else until)
+    gone = not left and await session.newest(cluster, where, recover=False) is None
+    if gone:
+        await claim.forget()
+        return Outcome({})
+    await claim.release()
+    session.check_stop()
+    if left:
+        raise ToolFailed(
+            f"{len(left)} objects of the {where} still stand",
+            where=session.where,
+            problems=[Problem(message=reason) for reason in left],
+            hint="see who has to remove these finalizers, then retry; removing them by hand is at your own risk",
+        )
+    raise session.error("uninstall", ended or Exit(1, interrupted=False, complaint="the release is still there"))
+
+
+async def _until_gone(session: Session, cluster: Cluster, header: Header, until: float) -> list[str]:
+    """Wait for what is to leave; what still stands in the end, and why."""
+    refs = [Ref(item.api_version, item.kind, item.namespace, item.name) for item in header.leaving]
+    loop = asyncio.get_running_loop()
+    asked = False
+    while True:
+        objects = await asyncio.to_thread(cluster.each, cluster.get, refs)
+        standing = {ref: item for ref, item in zip(refs, objects, strict=True) if item is not None}
+        if not standing or session.stop.requested or loop.time() >= until:
+            return [f"{ref.address} {why_it_stands(item)}" for ref, item in standing.items()]
+        if not asked:
+            asked = True
+            await asyncio.to_thread(cluster.each, partial(_delete, cluster, header), standing.items())
+        first = next(iter(standing))
+        session.pulse.note(f"waiting for {first.address} to go: it {why_it_stands(standing[first])}")
+        await asyncio.sleep(_GONE_POLL_SECONDS)
+
+
+def why_it_stands(item: dict[str, Any]) -> str:
+    """Why an object that is to go still stands, in words."""
+    metadata = item.get("metadata") or {}
+    since = metadata.get("deletionTimestamp")
+    if not since:
+        return "was not deleted"
+    finalizers = metadata.get("finalizers") or []
+    if finalizers:
+        return f"is being deleted since {since}, and waits for {', '.join(map(str, finalizers))}"
+    return f"is being deleted since {since}"
+
+
+def _delete(cluster: Cluster, header: Header, found: tuple[Ref, dict[str, Any]]) -> None:
+    """Delete what an uninstall that died has left, and only that: it still bears the release's name."""
+    ref, item = found
+    metadata = item.get("metadata") or {}
+    ours = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name") == header.location.release
+    resource = cluster.resource(ref.api_version, ref.kind)
+    if metadata.get("deletionTimestamp") or not ours or resource is None:
+        return
+    body = {"preconditions": {"uid": metadata.get("uid")}, "propagationPolicy": "Background"}
+    try:
+        cluster.request("DELETE", resource.path(ref.namespace, ref.name), body=body)
+    except Answer as error:
+        if error.status != _NOT_FOUND:
+            raise
+
+
+async def _outputs(session: Session, cluster: Cluster, header: Header) -> dict[str, Output]:
+    if not session.section.outputs:
+        return {}
+    objects = await session.objects(cluster, header.manifest, header.location.namespace)
+    return await from_cluster(session.section, cluster, [*objects], header.location.namespace)
+
+
+def _insist(header: Header, current: Release | None) -> None:
+    revision = current.revision if current is not None else 0
+    if revision != header.revision:
+        raise PlanStale(
+            f"the {header.location} has moved since the plan: from revision {header.revision} to {revision}",
+            hint="plan again",
+        )
+
+
+def _check_claim(session: Session, claim: Claim) -> None:
+    if claim.lost.is_set() and not session.stop.requested:
+        raise StoreUnavailable(
+            "the claim on the step could not be renewed in time, so Helm was stopped",
+            where=session.where,
+            hint="see why the worker could not reach the store, or stood still",
+        )
+
+
+def _bytes(record: Record) -> bytes:
+    return record.model_dump_json().encode()

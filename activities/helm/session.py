@@ -1,0 +1,321 @@
+"""One verb at work: the cluster, the release, and what every Helm that is run has in common."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from activities.clusters import Connection
+from activities.clusters.api import Answer, Cluster
+from activities.clusters.manifests import Ref, read_manifests, secret_texts
+from activities.helm import chart
+from activities.helm.artefact import Location
+from activities.helm.changes import Reality
+from activities.helm.diagnostics import to_error
+from activities.helm.release import (
+    OWNER_LABEL,
+    Release,
+    is_interrupted,
+    marked_failed,
+    owner_of,
+    read_release,
+    release_name,
+)
+from activities.helm.section import OCI, HelmSection
+from activities.helm.workspace import Workspace, locked, write_private
+from activities.tooling.environment import allowed_environment
+from activities.tooling.process import PATIENT, Exit, Graces, Run, capture, shimmed, tied
+from activities.tooling.pulse import Pulse, Stop
+from bondstone.errors import BondError, Refused, ToolFailed, ToolUnavailable
+from bondstone.executor import StepContext
+from bondstone.store.redact import Redactor
+
+Objects = dict[Ref, dict[str, Any]]
+
+_LET_THROUGH: Final = ("HELM_REGISTRY_CONFIG",)
+_CONFLICT: Final = 409
+_UNPROCESSABLE: Final = 422
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Session:
+    """What the verbs share while one of them runs."""
+
+    context: StepContext
+    helm: str
+    """Path of the binary."""
+    workspace: Workspace
+    run: Path
+    lock: int
+    pulse: Pulse
+    stop: Stop
+    redact: Redactor = field(default_factory=Redactor)
+
+    @property
+    def section(self) -> HelmSection:
+        """The rendered section of the step."""
+        section: HelmSection = self.context.section
+        return section
+
+    @property
+    def where(self) -> str:
+        """The service and the step, for errors."""
+        return f"{self.context.service} step {self.context.step}"
+
+    @property
+    def location(self) -> Location:
+        """Where the section wants the release."""
+        section, service = self.section, self.context.service
+        return Location(
+            cluster=section.cluster,
+            namespace=section.namespace or service.team,
+            release=release_name(section.release, service, self.context.step),
+        )
+
+    def note_secrets(self, objects: Sequence[dict[str, Any]]) -> None:
+        """Mask from here on what Secrets hold."""
+        self.redact.add(secret_texts(objects))
+
+    # The cluster ---------------------------------------------------------------------------------------------
+
+    async def newest(self, cluster: Cluster, where: Location, *, recover: bool) -> Release | None:
+        """The newest revision of the release; one that an attempt of ours left pending is marked as failed.
+
+        Args:
+            cluster: It is in.
+            where: It is.
+            recover: Whether the caller holds the claim, without which a pending one is left as it is.
+
+        Raises:
+            Refused: when the release is somebody else's.
+            ToolUnavailable: when somebody else is at work on it.
+        """
+        found = await asyncio.to_thread(self._newest, cluster, where, recover=recover)
+        if found is not None:
+            self.redact.add(secret_texts(read_manifests(found.manifest, where=found.where)))
+        return found
+
+    def _newest(self, cluster: Cluster, where: Location, *, recover: bool) -> Release | None:
+        labels = f"owner=helm,name={where.release}"
+        listed = cluster.list("v1", "Secret", where.namespace, labels=labels, metadata_only=True)
+        revisions = sorted(listed, key=lambda item: int(item["metadata"]["labels"].get("version", 0)))
+        if not revisions:
+            return None
+        secret = cluster.get(Ref("v1", "Secret", where.namespace, revisions[-1]["metadata"]["name"]))
+        if secret is None:
+            raise ToolUnavailable("the release moved while it was looked at", where=str(where))
+        current = read_release(secret)
+        owner = current.labels.get(OWNER_LABEL)
+        if owner != owner_of(self.context.service, self.context.step):
+            raise Refused(
+                f"the {where} is not this step's: {'another service owns it' if owner else 'it was made by hand'}",
+                where=self.where,
+                hint="give the step another `release` or `namespace`",
+            )
+        if not current.pending or not recover:
+            return current
+        previous = _header(revisions[-2]) if len(revisions) > 1 else None
+        if not is_interrupted(current, previous, datetime.now(UTC)):
+            raise ToolUnavailable(
+                f"somebody else seems to be at work on the {where}: it is {current.status}",
+                where=self.where,
+                hint="wait for them; if nobody is, `helm rollback` it to its last good revision",
+            )
+        self._mark_failed(cluster, secret, current)
+        return read_release(
+            cluster.get(Ref("v1", "Secret", where.namespace, secret["metadata"]["name"])) or secret
+        )
+
+    def _mark_failed(self, cluster: Cluster, secret: dict[str, Any], current: Release) -> None:
+        self.context.log(f"revision {current.revision} of {current.where} was interrupted ({current.status})")
+        resource = cluster.resource("v1", "Secret")
+        if resource is None:
+            raise AssertionError
+        name = secret["metadata"]["name"]
+        body = marked_failed(secret, f"interrupted while {current.status}; taken up again by Bondstone")
+        try:
+            cluster.request("PUT", resource.path(current.namespace, name), body=body)
+        except Answer as error:
+            if error.status == _CONFLICT:
+                raise ToolUnavailable("the release moved while it was recovered", where=current.where) from error
+            raise
+        _log.warning("helm.recovered", release=current.where, revision=current.revision, was=current.status)
+
+    async def objects(self, cluster: Cluster | None, manifest: str, namespace: str) -> Objects:
+        """The objects of a manifest by what a cluster finds them by; without a cluster, as they say."""
+        found = read_manifests(manifest, where=self.where)
+        self.note_secrets(found)
+        if cluster is None:
+            return {Ref.of({**item, **_in(item, namespace)}): item for item in found}
+        refs = await asyncio.to_thread(cluster.each, lambda item: cluster.placed(item, namespace), found)
+        return dict(zip(refs, found, strict=True))
+
+    async def reality(self, cluster: Cluster, wanted: Objects, also: Objects | None = None) -> Reality:
+        """What the cluster holds, and what it would hold.
+
+        Args:
+            cluster: To ask.
+            wanted: Objects that are to be as they are here.
+            also: Objects whose presence is asked for only.
+        """
+        every = dict.fromkeys([*wanted, *(also or {})])
+        live = await asyncio.to_thread(cluster.each, cluster.get, every)
+        standing = {ref: item for ref, item in zip(every, live, strict=True) if item is not None}
+        self.note_secrets([*standing.values()])
+        there = [ref for ref in wanted if ref in standing]
+
+        def would_be(ref: Ref) -> dict[str, Any] | None:
+            try:
+                return cluster.would_be(ref, wanted[ref])
+            except Answer as error:
+                if error.status == _UNPROCESSABLE:
+                    raise ToolFailed(
+                        f"the cluster would refuse {ref.address} as it is to be: {self.redact(error.message)}",
+                        where=self.where,
+                        hint="Kubernetes cannot change some fields of what stands: give the object another name",
+                    ) from error
+                raise
+
+        merged = await asyncio.to_thread(cluster.each, would_be, there)
+        return Reality(standing, {ref: item for ref, item in zip(there, merged, strict=True) if item is not None})
+
+    # Helm ----------------------------------------------------------------------------------------------------
+
+    async def archive(self) -> bytes:
+        """The chart's archive: from the promise, or from elsewhere, checked against its digest."""
+        section = self.section
+        if not section.is_remote:
+            return await asyncio.to_thread(chart.from_bundle, self.context.bundle, section.chart)
+        kept = self.workspace.pulled(section.sha256)
+        if kept.is_file():
+            return chart.check_digest(kept.read_bytes(), section.sha256, section.chart)
+        self.pulse.note(f"fetching the chart {section.chart}")
+        folder = self.run / "pulled"
+        source = (
+            [section.chart] if section.chart.startswith(OCI) else [section.chart, "--repo", section.repository]
+        )
+        await self.read("pull", ["pull", *source, "--version", section.version, "--destination", str(folder)])
+        files = sorted(folder.glob("*.tgz"))
+        if len(files) != 1 or files[0].stat().st_size > chart.MAX_CHART_BYTES:
+            raise ToolFailed("the chart is not one archive of a sensible size", where=section.chart)
+        data = chart.check_digest(files[0].read_bytes(), section.sha256, section.chart)
+        write_private(self.run / "new.tgz", data).replace(kept)
+        self.pulse.note("")
+        return data
+
+    def lay_out(self, archive: bytes, values: dict[str, Any]) -> list[str]:
+        """Put a chart and its values where Helm reads them; the arguments that say so."""
+        packed = write_private(self.run / "chart.tgz", archive)
+        target = packed
+        if not self.section.is_remote and not self.section.chart.endswith(".tgz"):
+            with tarfile.open(packed) as files:
+                files.extractall(self.run, filter="data")
+            target = self.run / "chart"  # a folder, so that .helmignore counts
+        given = write_private(self.run / "values.json", json.dumps(values).encode())
+        return [str(target), "--values", str(given)]
+
+    async def read(self, verb: str, arguments: list[str], connection: Connection | None = None) -> bytes:
+        """Run a Helm that changes nothing; what it printed.
+
+        Raises:
+            BondError: when it fails.
+        """
+        command = tied([self.helm, *arguments, *(connection.arguments() if connection else [])])
+        code, out, err = await self.stop.unless(capture(command, self.run, self.environment(), tool="Helm"))
+        if code != 0:
+            raise self.error(verb, Exit(code, interrupted=False, complaint=err))
+        return out
+
+    async def change(self, verb: str, arguments: list[str], connection: Connection, lost: asyncio.Event) -> Exit:
+        """Run a Helm that changes the world, in a session of its own, stopped gently."""
+
+        def stop() -> Graces | None:
+            return PATIENT if self.stop.requested or lost.is_set() else None
+
+        await locked(self.lock, self.pulse, self.stop)
+        return await Run(
+            command=shimmed("exec", tied([self.helm, *arguments, *connection.arguments()])),
+            directory=self.run,
+            environment=self.environment(),
+            output=self.run / f"{verb}.out",
+            on_line=self.log,
+            stop=stop,
+            tool="Helm",
+            passed=(self.lock,),
+        ).to_end()
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the processes: no plugin, repository or credential that the worker's user has."""
+        allowed = allowed_environment(os.environ, [*_LET_THROUGH, *self.context.settings.tool_environment])
+        homes = {
+            f"HELM_{name}_HOME": str(self.run / "helm" / name.lower()) for name in ("CACHE", "CONFIG", "DATA")
+        }
+        return {**allowed, **homes, "HELM_DRIVER": "secret"}
+
+    def error(self, verb: str, ended: Exit, reasons: Sequence[str] = ()) -> BondError:
+        """The typed error for a run that failed, known secrets masked."""
+        section = self.section
+        return to_error(
+            self.redact(ended.complaint),
+            verb=verb,
+            code=ended.code,
+            chart="" if section.is_remote else section.chart.removesuffix("/"),
+            where=self.where,
+            reasons=[self.redact(reason) for reason in reasons],
+        )
+
+    def check_stop(self) -> None:
+        """Give up if the attempt was asked to.
+
+        Raises:
+            asyncio.CancelledError: if so.
+        """
+        if self.stop.requested:
+            raise asyncio.CancelledError
+
+    def log(self, text: str) -> None:
+        """Write to the step's log."""
+        for line in text.splitlines():
+            self.context.log(self.redact(line))
+
+
+def find_helm(configured: str) -> str:
+    """Path of the Helm to run.
+
+    Args:
+        configured: `BOND_HELM`; empty for the one on PATH.
+
+    Raises:
+        ToolUnavailable: when there is none.
+    """
+    found = shutil.which(configured or "helm")
+    if found is None:
+        raise ToolUnavailable(
+            f"BOND_HELM names {configured!r}, which is not an executable file"
+            if configured
+            else "there is no helm on this worker's PATH",
+            hint="install Helm 3.13 or newer on the workers of the pool, or set BOND_HELM to its path",
+        )
+    return str(Path(found).absolute())
+
+
+def _header(listed: dict[str, Any]) -> Release:
+    labels = listed["metadata"]["labels"]
+    return Release("", "", int(labels.get("version", 0)), str(labels.get("status", "")), labels=labels)
+
+
+def _in(item: dict[str, Any], namespace: str) -> dict[str, Any]:
+    metadata = item.get("metadata") or {}
+    return {"metadata": {**metadata, "namespace": metadata.get("namespace") or namespace}}

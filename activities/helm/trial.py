@@ -1,0 +1,84 @@
+"""The verbs while a promise is only tested: charts are rendered, the step's record stands for the cluster."""
+
+from __future__ import annotations
+
+from activities.clusters.manifests import secret_texts
+from activities.helm.artefact import Artefact, Header, Record, pack, unpack
+from activities.helm.changes import Reality, planned_changes, removed_changes
+from activities.helm.outputs import from_manifests, outputs_digest
+from activities.helm.planning import check_place, recorded
+from activities.helm.rendering import document, is_hook, render_alone, tool_label
+from activities.helm.session import Objects, Session
+from activities.tooling.claims import claimed
+from bondstone.executor import Outcome, Planned
+
+
+async def plan(session: Session) -> Planned:
+    """Plan against what an earlier step of the case applied."""
+    position, record = await recorded(session)
+    where = session.location
+    check_place(session, record, where)
+    archive = await session.archive()
+    manifest = await render_alone(session, where, archive)
+    rendered = await session.objects(None, manifest, where.namespace)
+    new, old = _standing(rendered), await _old(session, record)
+    hooks = [item for item in rendered.values() if is_hook(item)]
+    changes = planned_changes(old, new, Reality(live=old), session.redact)
+    unchanged = record is not None and record.outputs == outputs_digest(session.section)
+    header = Header(
+        action="upgrade",
+        location=where,
+        revision=0,
+        manifest=manifest,
+        secrets=tuple(sorted(session.context.secrets)),
+    )
+    return Planned(
+        artefact=pack(Artefact(header)),
+        document=document(session, where, new, hooks, None),
+        changes=changes,
+        empty=not changes and unchanged,
+        position=position,
+        tool=await tool_label(session.helm),
+    )
+
+
+async def plan_destroy(session: Session) -> Planned:
+    """Plan to take away what the case applied."""
+    position, record = await recorded(session)
+    where = record.location if record is not None else session.location
+    old = await _old(session, record)
+    header = Header(action="uninstall", location=where, revision=0)
+    return Planned(
+        artefact=pack(Artefact(header)),
+        document=document(session, where, {}, (), None),
+        changes=removed_changes(old, old, session.redact),
+        empty=record is None,
+        position=position,
+        tool=await tool_label(session.helm),
+    )
+
+
+async def apply(session: Session, data: bytes, position: int) -> Outcome:
+    """Keep what was rendered as what stands; outputs are those that the manifests have."""
+    del position
+    header, context = unpack(data).header, session.context
+    async with claimed(session, context.store.state(context.service, context.step)) as claim:
+        if header.action == "uninstall":
+            await claim.forget()
+            return Outcome({})
+        known = outputs_digest(session.section)
+        record = Record(location=header.location, revision=1, outputs=known, manifest=header.manifest)
+        await claim.release(record.model_dump_json().encode())
+    objects = await session.objects(None, header.manifest, header.location.namespace)
+    session.redact.add(secret_texts(list(objects.values())))
+    return Outcome(from_manifests(session.section, objects, header.location.namespace))
+
+
+async def _old(session: Session, record: Record | None) -> Objects:
+    if record is None:
+        return {}
+    return _standing(await session.objects(None, record.manifest, record.location.namespace))
+
+
+def _standing(objects: Objects) -> Objects:
+    return {ref: item for ref, item in objects.items() if not is_hook(item)}

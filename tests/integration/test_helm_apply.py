@@ -1,0 +1,175 @@
+"""The Helm executor with a real Helm and a real control plane: what is planned is what happens."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from helm_kit import CHART, OUTPUTS, Bench, write_chart
+
+from bondstone.errors import PlanStale, Refused, ToolFailed
+from bondstone.model.service import ServiceId
+from bondstone.store.redact import MASK
+from tools.servers.kubernetes import STAYS_PENDING
+
+pytestmark = pytest.mark.integration
+
+CANARY = "canary-7f3a-secret"
+
+
+@pytest.fixture
+async def bench(control_plane, tmp_path) -> AsyncIterator[Bench]:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    yield await Bench.open(tmp_path, control_plane, name)
+    control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
+async def test_a_service_is_installed_updated_and_taken_away(bench):
+    planned = await bench.plan(options={"outputs": OUTPUTS})
+    assert {change.action for change in planned.changes} == {"create"}
+    assert f"apps/v1/Deployment/{bench.namespace}/orders-web" in {change.address for change in planned.changes}
+    assert planned.tool.startswith("helm 3.")
+    outcome = await bench.apply(planned, options={"outputs": OUTPUTS})
+    assert outcome.outputs["address"].value.startswith("10.96.")
+    assert not outcome.outputs["address"].sensitive
+    assert outcome.outputs["password"].value == "correct horse battery"
+    assert outcome.outputs["password"].sensitive
+    again = await bench.plan(options={"outputs": OUTPUTS})
+    assert again.empty
+    assert (await bench.apply(again, options={"outputs": OUTPUTS})).outputs == outcome.outputs
+    update = await bench.plan(colour="green")
+    [change] = update.changes
+    assert (change.action, change.before["data"], change.after["data"]) == (
+        "update",
+        {"colour": "blue"},
+        {"colour": "green"},
+    )
+    await bench.apply(update, colour="green")
+    assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "green"}
+    gone = await bench.executor.plan_destroy(bench.context())
+    assert {change.action for change in gone.changes} == {"delete"}
+    assert len(gone.changes) == 4
+    await bench.apply(gone)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        bench.get("/apis/apps/v1/namespaces/{ns}/deployments/orders-web")
+    assert (await bench.executor.plan_destroy(bench.context())).empty
+
+
+async def test_exactly_what_was_planned_is_applied_also_where_the_chart_is_random(bench):
+    write_chart(bench.root / "bundle" / "chart", CHART)
+    planned = await bench.plan()
+    await bench.apply(planned)
+    token = bench.get("/api/v1/namespaces/{ns}/secrets/orders-web")["data"]["token"]
+    (bench.root / "token").write_text(token)
+    import base64  # noqa: PLC0415
+
+    assert base64.b64decode(token) in planned.artefact
+
+
+async def test_a_plan_is_stale_once_the_release_has_moved(bench):
+    await bench.provision()
+    planned = await bench.plan(colour="green")
+    await bench.provision(colour="red")
+    with pytest.raises(PlanStale, match="revision 1 to 2"):
+        await bench.apply(planned, colour="green")
+    assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "red"}
+
+
+async def test_a_release_of_another_step_or_person_is_not_touched(bench):
+    await bench.provision()
+    bench.service = ServiceId(team="shop", name="other")
+    with pytest.raises(Refused, match="another service owns it"):
+        await bench.plan(options={"release": "orders-web"})
+
+
+async def test_drift_is_seen_field_by_field_and_the_next_plan_repairs_it(bench):
+    await bench.provision()
+    assert await bench.drift() == []
+    bench.patch("/api/v1/namespaces/{ns}/configmaps/orders-web", {"data": {"colour": "pink", "extra": "1"}})
+    bench.plane.call("DELETE", f"/api/v1/namespaces/{bench.namespace}/services/orders-web")
+    drifted = {change.type: change for change in await bench.drift()}
+    assert drifted["ConfigMap"].after["data"] == {"colour": "pink"}
+    assert drifted["Service"].action == "delete"
+    assert len(drifted) == 2
+    repair = await bench.plan()
+    assert {change.type: change.action for change in repair.changes} == {
+        "ConfigMap": "update",
+        "Service": "create",
+    }
+    await bench.apply(repair)
+    assert await bench.drift() == []
+
+
+async def test_pods_that_never_get_ready_are_named_and_a_first_install_leaves_nothing(bench):
+    options = {"annotations": {STAYS_PENDING: "yes"}, "options": {"timeout": "6s"}}
+    with pytest.raises(ToolFailed) as caught:
+        await bench.provision(**options)
+    assert "Deployment" in " ".join(problem.message for problem in caught.value.problems)
+    assert bench.statuses() == {}
+    assert (await bench.executor.plan_destroy(bench.context())).empty
+
+
+async def test_a_failed_upgrade_is_rolled_back(bench):
+    await bench.provision()
+    with pytest.raises(ToolFailed):
+        await bench.provision(colour="green", annotations={STAYS_PENDING: "yes"}, options={"timeout": "4s"})
+    assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "blue"}
+    assert [*bench.statuses().values()][-1] == "deployed"
+    assert {change.type for change in await bench.drift()} == set()
+    await bench.provision(colour="green")
+    assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "green"}
+
+
+async def test_what_a_finalizer_holds_is_named_and_waited_for_the_next_time(bench):
+    finalizers = ["example.com/hold"]
+    await bench.provision(finalizers=finalizers)
+    with pytest.raises(ToolFailed) as caught:
+        await bench.destroy(options={"timeout": "3s"})
+    [problem] = caught.value.problems
+    assert "ConfigMap" in problem.message
+    assert "waits for example.com/hold" in problem.message
+    again = await bench.executor.plan_destroy(bench.context())
+    assert [change.type for change in again.changes] == ["ConfigMap"]
+    bench.patch("/api/v1/namespaces/{ns}/configmaps/orders-web", {"metadata": {"finalizers": None}})
+    await bench.destroy()
+    assert (await bench.executor.plan_destroy(bench.context())).empty
+
+
+async def test_secrets_are_nowhere_but_in_the_cluster_and_in_the_artefact(bench):
+    options = {"password": CANARY, "colour": f"x-{CANARY}", "secrets": [CANARY]}
+    planned = await bench.plan(**options)
+    shown = json.dumps([change.model_dump(mode="json", exclude={"fingerprints"}) for change in planned.changes])
+    assert CANARY not in shown + json.dumps(planned.document)
+    assert MASK in shown
+    await bench.apply(planned, **options)
+    drifted = await bench.drift(secrets=[CANARY])
+    assert CANARY not in "".join(bench.log) + json.dumps([change.model_dump(mode="json") for change in drifted])
+    left = [path for path in (bench.settings.work_dir / "helm" / "runs").rglob("*") if path.is_file()]
+    assert left == []
+
+
+async def test_a_namespace_that_the_pool_does_not_allow_is_refused(bench):
+    clusters = {
+        name: item.model_copy(update={"namespaces": ("team-*",)}) for name, item in bench.settings.clusters.items()
+    }
+    bench.settings = bench.settings.model_copy(update={"clusters": clusters})
+    with pytest.raises(Refused, match="may not use the namespace"):
+        await bench.plan()
+
+
+async def test_a_release_that_would_have_to_move_is_refused(bench):
+    await bench.provision()
+    with pytest.raises(ToolFailed, match="would have to move"):
+        await bench.plan(options={"release": "elsewhere"})
+
+
+async def test_an_error_in_a_template_names_its_file_and_line(bench):
+    write_chart(bench.root / "bundle" / "chart", {"templates/bad.yaml": "a: b\nc: {{ .Values.x.y.z }}\n"})
+    with pytest.raises(ToolFailed) as caught:
+        await bench.plan()
+    [problem] = caught.value.problems
+    assert (problem.file, problem.line) == ("chart/templates/bad.yaml", 2)
