@@ -26,10 +26,12 @@ from bondstone.model.campaign_run import (
     LeftOut,
     TargetEntry,
 )
+from bondstone.model.plan import Pins
 from bondstone.model.promise import seconds
 from bondstone.model.service import Need, OperationKind
 from bondstone.promise.document import read as parse
 from bondstone.store import Store
+from bondstone.store.previews import Previews, check_pinned
 
 PAGE_SIZE: Final = 250
 """Targets on a page: a run of the workflow reads two or three of them."""
@@ -60,8 +62,9 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
     found = partition(campaign, services, await _published(store, campaign))
     if found.flaws:
         raise refuse(found.flaws)
+    entries = await _pinned(store, call, campaign, _entries(found))
     await store.campaigns.begin(header)
-    digest = await store.campaigns.put_targets(name, _entries(found), _left(found), page_size=PAGE_SIZE)
+    digest = await store.campaigns.put_targets(name, entries, _left(found), page_size=PAGE_SIZE)
     frozen = Frozen(
         rules=rules_of(campaign, found, requested_by=call.start.requested_by, digest=digest),
         job=_job(campaign, call),
@@ -173,6 +176,23 @@ def _entries(found: Partition) -> list[TargetEntry]:
             why=target.why,
         )
         for target in found.targets
+    ]
+
+
+async def _pinned(
+    store: Store, call: FreezeCall, campaign: Campaign, entries: list[TargetEntry]
+) -> list[TargetEntry]:
+    """The targets with the plans that they are to keep to; one that the preview does not know has none of them."""
+    if not call.start.pinned:
+        return entries
+    preview = await Previews(store.sealed).get(call.start.pinned)
+    check_pinned(preview, campaign)
+    known = {(target.service, target.to): target.plans() for target in preview.targets}
+    return [
+        entry.model_copy(
+            update={"pins": Pins(preview=call.start.pinned, plans=known.get((entry.service, entry.to), {}))}
+        )
+        for entry in entries
     ]
 
 

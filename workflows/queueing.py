@@ -59,6 +59,7 @@ def joined(
         repair=asked.repair,
         ask=asked.ask,
         adopt=asked.adopt,
+        pins=asked.pins,
         request=None if retried else request,
         after=ahead.record.number if ahead else 0,
     )

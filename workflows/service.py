@@ -322,6 +322,7 @@ class Service(Submissions):
                 repair=pending.repair,
                 ask=pending.ask,
                 adopt=pending.adopt,
+                pins=pending.pins,
             ),
             id=record.workflow_id,
             result_type=OperationResult,

@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 from bondstone import names
 from bondstone.errors import BondError, ErrorInfo, PlanStale, PolicyDenied, Problem
 from bondstone.model.failure import info_of
-from bondstone.model.plan import Decision, PlanRef
+from bondstone.model.plan import Decision, Finding, PlanRef
 from bondstone.model.service import OperationInput, StepOutputs, StepRecord, StepSpec, StepStatus
 from bondstone.model.step import Applied, ApplyCall, Cover, CoverCall, Drift, PolicyCall, StepCall
 from workflows import calls
@@ -21,6 +21,12 @@ MAX_STALE_PLANS = 30
 """How often one step plans again because reality moved (a killed worker counts as one) before it gives up."""
 
 DONE = frozenset({StepStatus.SUCCEEDED, StepStatus.UNCHANGED, StepStatus.KEPT, StepStatus.SKIPPED})
+SHOWN_REASONS = 3
+"""How many of the reasons why a plan goes beyond a preview are told to those who are asked."""
+
+PINNED = ("", "removed")
+"""Parts whose plans a preview knows: hooks have none in a dry run, and going back is not what was previewed."""
+
 Part = Literal["", "before", "after", "removed", "rollback", "final"]
 Run = Callable[[StepSpec], Awaitable[None]]
 
@@ -61,6 +67,7 @@ class Steps:
     ) -> None:
         self._operation = operation
         self._keeper = keeper
+        self._pins = operation.pins if part in PINNED else None
         chosen = operation.resolved.steps if specs is None else specs
         self.specs = {spec.id: spec for spec in chosen}
         self.records = {
@@ -286,8 +293,26 @@ class Steps:
             Decision,
             summary=f"policies on {spec.id}: {plan.counts}",
         )
+        decision = await self._pinned(spec, plan, decision)
         self._set(spec, StepStatus.CHECKING, decision=decision)
         return plan, decision
+
+    async def _pinned(self, spec: StepSpec, plan: PlanRef, decision: Decision) -> Decision:
+        """The decision, which asks people when the plan goes beyond what the pinned preview showed."""
+        if self._pins is None or plan.empty or decision.outcome == "deny":
+            return decision
+        approved = self._pins.plans.get(spec.id)
+        reasons: tuple[str, ...] = ("the preview has no plan of this step",)
+        if approved is not None and approved.destroy == plan.destroy:
+            cover = await calls.control(
+                names.PLAN_COVERED, CoverCall(approved=approved, new=plan), Cover, summary=f"is {spec.id} pinned?"
+            )
+            if cover.covered:
+                return decision
+            reasons = cover.reasons
+        message = f"beyond the pinned preview {self._pins.preview[:12]}: {'; '.join(reasons[:SHOWN_REASONS])}"
+        finding = Finding(level="approval", message=message, policy="pinned preview")
+        return decision.model_copy(update={"outcome": "approval", "findings": (*decision.findings, finding)})
 
     async def _apply_plan(self, spec: StepSpec, plan: PlanRef, verb: str) -> Applied:
         """Apply exactly this plan; when reality moved, plan and ask again."""

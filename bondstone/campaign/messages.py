@@ -54,6 +54,7 @@ def submission(campaign: str, by: str, job: Job, command: Submit, entry: TargetE
         requested_by=by,
         reason=f"campaign {campaign}: {job.reason}",
         campaign=campaign,
+        pins=None if undoes else entry.pins,
     )
     return SubmitCall(
         campaign=campaign,

@@ -44,6 +44,7 @@ class ReportFormat(StrEnum):
     epilog=examples(
         "bond campaign run -f cve-2026-1234.yaml --wait",
         "bond campaign run -f cve-2026-1234.yaml --name cve-again --supersedes cve-2026-1234",
+        "bond campaign run -f cve-2026-1234.yaml --pinned 4f1c0b7a",
     )
 )
 def run(
@@ -53,6 +54,9 @@ def run(
     reason: Reason = "",
     supersedes: Annotated[
         str, typer.Option("--supersedes", metavar="NAME", help="take over from this campaign, which ends")
+    ] = "",
+    pinned: Annotated[
+        str, typer.Option("--pinned", metavar="DIGEST", help="of `preview --plan`: what goes beyond it asks first")
     ] = "",
     wait: Wait = False,
     output: Output = OutputFormat.TABLE,
@@ -67,7 +71,9 @@ def run(
     data, where = _read(file)
 
     async def work(bond: Bondstone) -> tuple[Ready, CampaignDocument]:
-        ready = await bond.campaigns.start(data, where, name=name, reason=reason, supersedes=supersedes)
+        ready = await bond.campaigns.start(
+            data, where, name=name, reason=reason, supersedes=supersedes, pinned=pinned
+        )
         started = ready.campaign.metadata.name
         if wait:
             return ready, await campaign_watching.wait_for(bond, started, output)
@@ -113,6 +119,7 @@ def validate(*, file: File, output: Output = OutputFormat.TABLE) -> None:
     epilog=examples(
         "bond campaign preview -f cve-2026-1234.yaml",
         "bond campaign preview -f cve-2026-1234.yaml --time-zone Europe/London -o json",
+        "bond campaign preview -f cve-2026-1234.yaml --plan",
     )
 )
 def preview(
@@ -123,19 +130,27 @@ def preview(
         str, typer.Option("--time-zone", metavar="ZONE", help="where you are, else as this machine says")
     ] = "",
     every: Annotated[bool, typer.Option("--all", help="name every service, however many they are")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="plan every target too, and keep that under a digest")
+    ] = False,
+    at_once: Annotated[int, typer.Option("--at-once", metavar="N", min=1, max=100, help="plans at once")] = 4,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show what a campaign would do, to which services and when, without starting anything.
 
     Times are worked out from how long such operations took so far; they suppose that all succeed and that
-    approvals are given at once.
+    approvals are given at once. With --plan each target gets a dry run: what it would change and destroy, and what
+    the policies say. `bond campaign run --pinned` keeps to such a preview.
     """
+    from bondstone.cli import campaign_planning  # noqa: PLC0415 - see bondstone.cli.session
+
     data, where = _read(file)
     zone = _zone(time_zone)
 
     async def work(bond: Bondstone) -> PreviewDocument:
         ready = await bond.campaigns.files.ready(data, where, name=name)
-        return await bond.campaigns.files.preview(ready, local_zone=zone)
+        found = await bond.campaigns.files.preview(ready, local_zone=zone)
+        return await campaign_planning.planned(bond, ready, found, at_once) if plan else found
 
     document = with_platform(work)
 
@@ -143,6 +158,8 @@ def preview(
         from bondstone.cli import campaign_showing  # noqa: PLC0415 - see bondstone.cli.session
 
         campaign_showing.preview(document, every=every)
+        if document.plans:
+            campaign_planning.show(document.plans, file=file, every=every)
 
     emit(document, output, people)
 

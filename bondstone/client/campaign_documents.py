@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from bondstone.client.campaign_plan_documents import PlansDocument
 from bondstone.errors import ErrorInfo
 from bondstone.model.approval import missing
 from bondstone.model.base import Document
@@ -261,6 +262,8 @@ class PreviewDocument(Document):
     based_on: str
     """Where that comes from, in words"""
     as_of: datetime
+    plans: PlansDocument | None = None
+    """With --plan: what each target's dry run came to"""
 
 
 class FreezeDocument(Document):

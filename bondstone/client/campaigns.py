@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 FIRST_POLL_SECONDS: Final = 0.2
 SLOWEST_POLL_SECONDS: Final = 1.5
+BEGINS_WITHIN_SECONDS: Final = 20.0
+"""How long is waited for a campaign to choose its targets, before it is left to that."""
 PATIENCE_SECONDS: Final = 180.0
 """How long a platform that does not answer is waited for."""
 LONGEST_NAME: Final = 48
@@ -72,7 +74,7 @@ class Campaigns:
     # Starting ------------------------------------------------------------------------------------------------
 
     async def start(
-        self, data: bytes, file: str, *, name: str = "", reason: str = "", supersedes: str = ""
+        self, data: bytes, file: str, *, name: str = "", reason: str = "", supersedes: str = "", pinned: str = ""
     ) -> Ready:
         """Start the campaign of a file; returns what it was checked as, once it is there.
 
@@ -82,6 +84,7 @@ class Campaigns:
             name: Of the campaign, in place of the one in the file.
             reason: Why, in place of the one in the file.
             supersedes: A campaign that goes on and that this one takes over from.
+            pinned: Digest of a preview, or its beginning: a plan that goes beyond it waits for an approval.
 
         Raises:
             CampaignInvalid: with every mistake at its line and column; nothing was started.
@@ -92,9 +95,15 @@ class Campaigns:
         if supersedes:
             await self.describe(supersedes)
         start = CampaignInput(
-            source=data.decode(), file=file, requested_by=self._bond.by, reason=reason, supersedes=supersedes
+            source=data.decode(),
+            file=file,
+            requested_by=self._bond.by,
+            reason=reason,
+            supersedes=supersedes,
+            pinned=await self._pinned(pinned, ready) if pinned else "",
         )
         await self._start(campaign.metadata.name, start)
+        await self._begun(campaign.metadata.name)
         if supersedes:
             verb = Supersede(
                 **self._who(f"superseded by {campaign.metadata.name}"), campaign=campaign.metadata.name
@@ -118,10 +127,14 @@ class Campaigns:
 
         Raises:
             NotFound: there never was one of that name.
+            BondError: it could not begin, in the words of its workflow.
         """
         names.check_name("campaign", name)
         try:
-            return await calls.query(self._bond.temporal, names.campaign_workflow_id(name), CampaignDescription)
+            found = await calls.query(self._bond.temporal, names.campaign_workflow_id(name), CampaignDescription)
+            if not found.frozen:
+                await self._require_alive(name)
+            return found
         except NotFound:
             header = await self._bond.store.campaigns.header(name)
             ledger = await self._bond.store.campaigns.ledger(name)
@@ -154,8 +167,6 @@ class Campaigns:
         while True:
             try:
                 found = await self.describe(name)
-                if not found.frozen:
-                    await self._require_alive(name)
                 if document is None or seen is None or found.failures != seen.failures:
                     document = await self.document(name, found)
                 else:
@@ -300,6 +311,14 @@ class Campaigns:
 
     # How -----------------------------------------------------------------------------------------------------
 
+    async def _pinned(self, digest: str, ready: Ready) -> str:
+        """The whole digest of the preview that a campaign is to keep to."""
+        from bondstone.store.previews import Previews, check_pinned  # noqa: PLC0415 - only pinned campaigns
+
+        preview = await Previews(self._bond.store.sealed).find(digest)
+        check_pinned(preview, ready.campaign)
+        return preview.digest
+
     def _who(self, reason: str, request_id: str = "") -> dict[str, Any]:
         return {"by": self._bond.by, "reason": reason, "request_id": request_id or f"req-{uuid.uuid4()}"}
 
@@ -336,10 +355,20 @@ class Campaigns:
             requested_by=self._bond.by,
             reason=verb.reason or kept.start.reason,
             linked=Linked(campaign=name, verb=verb.kind, which=verb.which),
+            pinned={"retry": kept.start.pinned}.get(verb.kind, ""),
         )
         linked = new_name or await self._free_name(f"{name}-{verb.kind}")
         await self._start(names.check_name("campaign", linked), start)
-        return await self.describe(linked)
+        return await self._begun(linked)
+
+    async def _begun(self, name: str) -> CampaignDescription:
+        """A campaign once its targets are chosen, or still not after a while; what it failed with is raised."""
+        until = time.monotonic() + BEGINS_WITHIN_SECONDS
+        while True:
+            found = await self.describe(name)
+            if found.frozen or time.monotonic() >= until:
+                return found
+            await asyncio.sleep(FIRST_POLL_SECONDS)
 
     async def _require_some(self, name: str, verb: Retry | Rollback) -> None:
         from bondstone.campaign.decider import chosen  # noqa: PLC0415 - only after the end

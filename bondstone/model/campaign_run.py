@@ -30,7 +30,7 @@ from bondstone.model.campaign_moves import (
     Note,
     Record,
 )
-from bondstone.model.plan import ChangeCounts
+from bondstone.model.plan import ChangeCounts, Pins
 from bondstone.model.service import Approval, OperationKind, Request, RevisionRef
 from bondstone.names import REQUEST_ID_PATTERN
 
@@ -85,6 +85,8 @@ class TargetEntry(Wire):
     pool: str = ""
     why: str = ""
     """Why it was selected."""
+    pins: Pins | None = None
+    """The plans of the preview that the campaign is pinned to."""
 
     @property
     def team(self) -> str:

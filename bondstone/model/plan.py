@@ -72,6 +72,15 @@ class PlanRef(Wire):
     """Key of the log of the run that made it."""
 
 
+class Pins(Wire):
+    """The plans that somebody has seen before: what goes beyond them waits for an approval."""
+
+    preview: str
+    """Digest of the preview that they are of."""
+    plans: dict[str, PlanRef] = {}
+    """By step; whatever another step would change goes beyond."""
+
+
 class Finding(Wire):
     """One message of one policy rule."""
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bondstone.errors import ErrorInfo
 from bondstone.model.base import Wire
-from bondstone.model.plan import ChangeCounts, Decision, PlanRef
+from bondstone.model.plan import ChangeCounts, Decision, Pins, PlanRef
 from bondstone.names import NAME_PATTERN, REQUEST_ID_PATTERN, operation_workflow_id
 
 
@@ -218,6 +218,8 @@ class Request(Wire):
     reason: str = ""
     campaign: str = ""
     """The campaign that asks, for lists; empty for people."""
+    pins: Pins | None = None
+    """Every plan that goes beyond these waits for somebody else's approval."""
 
 
 class Resolved(Wire):
@@ -366,6 +368,7 @@ class OperationInput(Wire):
     repair: bool = False
     ask: bool = False
     adopt: dict[str, str] = {}
+    pins: Pins | None = None
 
 
 class OperationResult(Wire):
@@ -396,6 +399,7 @@ class PendingOperation(Wire):
     repair: bool = False
     ask: bool = False
     adopt: dict[str, str] = {}
+    pins: Pins | None = None
     request: Request | None = None
     """What was asked, to resolve it anew when what it was based on did not come about."""
     after: int = 0
