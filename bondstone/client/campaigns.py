@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from temporalio.client import WorkflowExecution, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from bondstone import names
-from bondstone.client import calls
+from bondstone.client import calls, campaign_listing
 from bondstone.client.campaign_documents import CampaignDocument, CampaignRow, failures
 from bondstone.client.campaign_files import CampaignFiles, Ready, taken
-from bondstone.client.listing import keyword
 from bondstone.errors import InvalidInput, NotFound, Refused, Unreachable, from_info
 from bondstone.model.campaign_moves import (
     Abort,
@@ -50,12 +49,6 @@ PATIENCE_SECONDS: Final = 180.0
 """How long a platform that does not answer is waited for."""
 LONGEST_NAME: Final = 48
 
-_FAILED: Final = {
-    WorkflowExecutionStatus.FAILED: "failed",
-    WorkflowExecutionStatus.TIMED_OUT: "failed",
-    WorkflowExecutionStatus.TERMINATED: "terminated",
-    WorkflowExecutionStatus.CANCELED: "terminated",
-}
 _Verb = TypeVar("_Verb", Retry, Rollback)
 
 
@@ -115,12 +108,7 @@ class Campaigns:
 
     async def list(self) -> list[CampaignRow]:
         """Every campaign within Temporal's retention, newest first."""
-        query = f"WorkflowType = '{names.CAMPAIGN_WORKFLOW}' AND ExecutionStatus != 'ContinuedAsNew'"
-        try:
-            rows = [_row(found) async for found in self._bond.temporal.list_workflows(query)]
-        except RPCError as error:
-            raise calls.as_ours(error, names.campaign_workflow_id("")) from error
-        return sorted(rows, key=lambda row: row.started_at, reverse=True)
+        return await campaign_listing.campaigns(self._bond.temporal)
 
     async def describe(self, name: str) -> CampaignDescription:
         """A campaign as it stands, or as it ended, however long ago.
@@ -132,15 +120,11 @@ class Campaigns:
         names.check_name("campaign", name)
         try:
             found = await calls.query(self._bond.temporal, names.campaign_workflow_id(name), CampaignDescription)
-            if not found.frozen:
-                await self._require_alive(name)
-            return found
         except NotFound:
-            header = await self._bond.store.campaigns.header(name)
-            ledger = await self._bond.store.campaigns.ledger(name)
-            if ledger and ledger[-1].final is not None:
-                return ledger[-1].final
-            return CampaignDescription(name=name, requested_by=header.start.requested_by, started_at=header.at)
+            return await self._kept(name)
+        if not found.frozen:
+            await self._require_alive(name)
+        return found
 
     async def document(self, name: str, found: CampaignDescription | None = None) -> CampaignDocument:
         """A campaign for programs, with those of its targets that failed."""
@@ -311,6 +295,14 @@ class Campaigns:
 
     # How -----------------------------------------------------------------------------------------------------
 
+    async def _kept(self, name: str) -> CampaignDescription:
+        """A campaign that Temporal has forgotten, as the object store knows it."""
+        header = await self._bond.store.campaigns.header(name)
+        ledger = await self._bond.store.campaigns.ledger(name)
+        if ledger and ledger[-1].final is not None:
+            return ledger[-1].final
+        return CampaignDescription(name=name, requested_by=header.start.requested_by, started_at=header.at)
+
     async def _pinned(self, digest: str, ready: Ready) -> str:
         """The whole digest of the preview that a campaign is to keep to."""
         from bondstone.store.previews import Previews, check_pinned  # noqa: PLC0415 - only pinned campaigns
@@ -409,7 +401,7 @@ class Campaigns:
             status = (await handle.describe()).status
         except RPCError as error:
             raise calls.as_ours(error, handle.id) from error
-        if status not in _FAILED:
+        if status not in campaign_listing.FAILED:
             return
         try:
             await handle.result()
@@ -426,17 +418,3 @@ class Campaigns:
                 hint=f"look at them: `bond campaign report {name}`",
             )
         return digest
-
-
-def _row(found: WorkflowExecution) -> CampaignRow:
-    attributes = found.typed_search_attributes
-    status = _FAILED.get(found.status) if found.status else None
-    return CampaignRow(
-        name=names.campaign_of(found.id),
-        status=status or keyword(attributes, names.SA_PHASE) or "running",
-        owner=keyword(attributes, names.SA_TEAM),
-        promise=keyword(attributes, names.SA_PROMISE),
-        revision=keyword(attributes, names.SA_REVISION),
-        started_at=found.start_time,
-        ended_at=found.close_time,
-    )
