@@ -100,5 +100,5 @@ def _said(workflow_id: str) -> str:
         case ["service", team, name, "op", number]:
             return f"operation {team}/{name}/op/{number}"
         case ["campaign", name]:
-            return f"campaign {name} that goes on"
+            return f"campaign {name}"
     return f"workflow {workflow_id}"

@@ -310,7 +310,7 @@ def awaits(found: CampaignDescription) -> list[str]:
     elif calendar is not None and calendar.frozen_teams:
         words.append(f"the end of a freeze of {', '.join(calendar.frozen_teams)}")
     if found.running:
-        words.append(f"{found.running} target{'' if found.running == 1 else 's'} that run")
+        words.append(f"{found.running} target{'' if found.running == 1 else 's'} at work")
     return words
 
 

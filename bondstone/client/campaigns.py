@@ -120,8 +120,11 @@ class Campaigns:
         names.check_name("campaign", name)
         try:
             found = await calls.query(self._bond.temporal, names.campaign_workflow_id(name), CampaignDescription)
-        except NotFound:
-            return await self._kept(name)
+        except (NotFound, Unreachable):
+            ended = await self._ended(name)
+            if ended is None:
+                raise
+            return ended
         if not found.frozen:
             await self._require_alive(name)
         return found
@@ -295,13 +298,10 @@ class Campaigns:
 
     # How -----------------------------------------------------------------------------------------------------
 
-    async def _kept(self, name: str) -> CampaignDescription:
-        """A campaign that Temporal has forgotten, as the object store knows it."""
-        header = await self._bond.store.campaigns.header(name)
+    async def _ended(self, name: str) -> CampaignDescription | None:
+        """How a campaign ended, as the object store knows it, for when no worker or no Temporal knows any more."""
         ledger = await self._bond.store.campaigns.ledger(name)
-        if ledger and ledger[-1].final is not None:
-            return ledger[-1].final
-        return CampaignDescription(name=name, requested_by=header.start.requested_by, started_at=header.at)
+        return ledger[-1].final if ledger else None
 
     async def _pinned(self, digest: str, ready: Ready) -> str:
         """The whole digest of the preview that a campaign is to keep to."""
