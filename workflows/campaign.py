@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from temporalio import workflow
@@ -45,6 +45,7 @@ from bondstone.model.campaign_moves import (
     Tick,
 )
 from bondstone.model.campaign_run import (
+    MAX_FLIGHTS_SHOWN,
     CalendarCall,
     CampaignDescription,
     CampaignInput,
@@ -88,6 +89,8 @@ class Campaign(Verbs):
         """What has to be over before the workflow continues as new: signals, reads and writes of the store."""
         self._asking: set[asyncio.Task[None]] = set()
         """Questions that may take long; a run that ends leaves them, and the next one asks again."""
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_at = self._now
         self._problem: BaseException | None = None
         self._refused: ErrorInfo | None = None
         self._settled = 0
@@ -128,7 +131,7 @@ class Campaign(Verbs):
     @workflow.query(name=names.QUERY_DESCRIBE)
     def describe(self) -> CampaignDescription:
         """The campaign as people see it."""
-        return self._described(recent=True)
+        return self._described(whole=True)
 
     @workflow.query(name=names.QUERY_STATE)
     def state(self) -> CampaignState | None:
@@ -156,7 +159,7 @@ class Campaign(Verbs):
             raise to_failure(from_info(self._refused))
         self._check(verb)
         self._take(verb)
-        return self._described(recent=False)
+        return self._described(whole=False)
 
     # The machine -------------------------------------------------------------------------------------------
 
@@ -181,7 +184,7 @@ class Campaign(Verbs):
             await self._something(winding=winding)
         state, frozen = self._frozen_state()
         if state.result is not None:
-            return self._described(recent=False)
+            return self._described(whole=False)
         carried = Carried(
             frozen=frozen,
             state=state,
@@ -248,19 +251,29 @@ class Campaign(Verbs):
             )
         else:
             state, _ = self._frozen_state()
-            wake_at = state.wake_at
-            left = max(wake_at - workflow.now(), timedelta(0)) if wake_at else None
+            self._wake(state.wake_at)
 
             def something() -> bool:
                 moved = self._state is not state or self._winding()
                 return bool(self._events or self._commands or moved or self._books.due or self._problem)
 
-            try:
-                await workflow.wait_condition(something, timeout=left)
-            except TimeoutError:
-                self._events.append(Tick())
+            await workflow.wait_condition(something)
         if self._problem is not None:
             raise self._problem
+
+    def _wake(self, at: datetime | None) -> None:
+        """Have a tick come by then; a timer that rings before is left alone, because a new one costs events."""
+        if at is None or (self._timer is not None and self._timer_at <= at):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = asyncio.create_task(self._tick(max(at - workflow.now(), timedelta(0))))
+
+    async def _tick(self, after: timedelta) -> None:
+        await asyncio.sleep(after.total_seconds())
+        self._timer = None
+        self._events.append(Tick())
 
     def _calm(self) -> bool:
         return self._unwritten() or workflow.all_handlers_finished()
@@ -325,7 +338,7 @@ class Campaign(Verbs):
         """Write the rest; with the end of the campaign, how it ended."""
         state, _ = self._frozen_state()
         ended = state.result is not None
-        final = self._described(recent=False) if ended else None
+        final = self._described(whole=False) if ended else None
         await self._books.write(final, state if ended else None)
         self._closed = ended
 
@@ -424,21 +437,22 @@ class Campaign(Verbs):
 
     # What people see ---------------------------------------------------------------------------------------
 
-    def _described(self, *, recent: bool) -> CampaignDescription:
-        found = view.describe(
+    def _described(self, *, whole: bool) -> CampaignDescription:
+        """The campaign as it stands; not whole is without what changes every second."""
+        return view.describe(
             self._name,
             self._start,
             self._frozen,
             self._state,
             service_of=self._pages.service_of,
             batches=self._books.batches,
-            recent=self._books.recent if recent else (),
+            recent=self._books.recent if whole else (),
+            most_flights=MAX_FLIGHTS_SHOWN if whole else 0,
         )
-        return found if recent else found.model_copy(update={"flights": ()})
 
     def _show(self) -> None:
         """Search attributes for lists, details for the Temporal UI."""
-        shown = self._described(recent=False)
+        shown = self._described(whole=False)
         wanted = attributes.of_campaign(shown)
         if wanted != self._shown:
             workflow.upsert_search_attributes(wanted)

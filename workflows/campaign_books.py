@@ -121,5 +121,9 @@ class Books:
             previous=self.digest,
         )
         self._notes, self._records, self._writing = [], [], batch
-        written = await calls.control(names.CAMPAIGN_RECORD, batch, LedgerEntry, summary=f"ledger {batch.number}")
+        # No local activity: that of a workflow task that is lost runs again, and then there may be more to write.
+        summary = f"ledger {batch.number}"
+        written = await calls.long(
+            names.CAMPAIGN_RECORD, batch, LedgerEntry, within=calls.CONTROL_TIMEOUT, summary=summary
+        )
         self.batches, self.digest, self._writing = batch.number, written.digest, None

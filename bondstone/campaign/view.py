@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from heapq import nsmallest
 from typing import Literal
 
 from bondstone.campaign.decider import status
@@ -35,6 +36,7 @@ def describe(
     service_of: Callable[[int], str] = lambda _: "",
     batches: int = 0,
     recent: Sequence[TargetRecord] = (),
+    most_flights: int = MAX_FLIGHTS_SHOWN,
 ) -> CampaignDescription:
     """All that a page about a campaign shows.
 
@@ -46,6 +48,7 @@ def describe(
         service_of: `TEAM/NAME` of a target, or nothing when that is not at hand.
         batches: Batches of its ledger in the store.
         recent: Records that are not there yet.
+        most_flights: How many of those that run are shown.
     """
     known = CampaignDescription(
         name=name,
@@ -81,7 +84,7 @@ def describe(
             "running": len(state.flights),
             "flights": tuple(
                 _flight(target, state.flights[target], service_of(target))
-                for target in sorted(state.flights)[:MAX_FLIGHTS_SHOWN]
+                for target in nsmallest(most_flights, state.flights)
             ),
             "calendar": state.calendar,
             "started_at": state.started_at,

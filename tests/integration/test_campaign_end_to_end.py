@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from platforms import PROMISES, LocalPlatform, publish
-from temporalio.client import WorkflowFailureError
+from temporalio.client import RPCError, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 
 from bondstone import names
 from bondstone.client import Bondstone
 from bondstone.errors import CampaignInvalid
 from bondstone.model.campaign import CampaignStatus
-from bondstone.model.campaign_run import CampaignDescription, CampaignInput, Linked
+from bondstone.model.campaign_run import CampaignDescription, CampaignInput, FreezeRecord, Linked
 from bondstone.model.failure import info_of
 from bondstone.store.campaigns import latest
 
@@ -31,7 +33,7 @@ spec:
   to: 1.0.1
   select: {{where: "labels.fleet == '{name}'"}}
   waves:
-    - {{name: canary, count: 1, max_failures: 0}}
+    - {{name: canary, count: 1, max_failures: 0, soak: 1s}}
     {rest}
 """
 
@@ -54,6 +56,17 @@ async def run(bond: Bondstone, name: str, source: str, *, linked: Linked | None 
         task_queue=names.CONTROL_QUEUE,
         result_type=CampaignDescription,
     )
+
+
+async def frozen_teams(handle: WorkflowHandle) -> CampaignDescription:
+    """How a campaign stands that a freeze holds up."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(RPCError, WorkflowQueryFailedError):
+                found = await handle.query(names.QUERY_DESCRIBE, result_type=CampaignDescription)
+                if found.calendar and found.calendar.frozen_teams:
+                    return found
+            await asyncio.sleep(0.1)
 
 
 async def test_three_services_are_patched_and_the_ledger_proves_it(
@@ -96,8 +109,17 @@ async def test_three_services_are_patched_and_the_ledger_proves_it(
         assert (result.status, result.targets) == (CampaignStatus.COMPLETED, 0)
         assert result.left_out == {"compliant": 3}
 
+        freeze = FreezeRecord(name=name, team="payments", by="grace", begins_at=datetime.now(UTC))
+        await bond.store.campaigns.create_freeze(freeze)
         back = Linked(campaign=name, verb="rollback", which="all")
-        result = await run(bond, f"{name}-back", source, linked=back)
+        running = asyncio.create_task(run(bond, f"{name}-back", source, linked=back))
+        handle = bond.temporal.get_workflow_handle(names.campaign_workflow_id(f"{name}-back"))
+        frozen = await frozen_teams(handle)
+        assert (frozen.calendar.frozen_teams, frozen.counts) == (("payments",), {"waiting": 3})
+        await bond.store.campaigns.put_freeze(freeze.model_copy(update={"ends_at": datetime.now(UTC)}))
+        await handle.signal(names.SIGNAL_CALENDAR)
+        async with asyncio.timeout(120):
+            result = await running
         assert (result.status, result.counts) == (CampaignStatus.COMPLETED, {"succeeded": 3})
         states = [await bond.service(service) for service in services]
         assert {state.resolved.revision.version for state in states if state.resolved} == {"1.0.0"}

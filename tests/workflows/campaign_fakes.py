@@ -13,7 +13,7 @@ from typing import Any
 from fakes import Caller, FakePlatform
 from obstore.store import MemoryStore
 from temporalio import activity
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
 from activities.campaign import CampaignActivities
 from activities.failures import speaks_failures
@@ -62,6 +62,7 @@ OLD = Resolved(
     steps=(StepSpec(id="main", executor="fake"),),
 )
 TO = "1.0.1"
+WITHIN_SECONDS = 30
 
 
 @dataclass
@@ -76,7 +77,7 @@ class CampaignPlatform(FakePlatform):
     targets: Sequence[TargetEntry] = ()
     continue_after: int = 400
     refusal: BondError | None = None
-    calendars: list[Calendar] = field(default_factory=list)
+    calendar: Calendar = field(default_factory=Calendar)
     unhealthy: dict[int, str] = field(default_factory=dict)
     looks: list[SightingsCall] = field(default_factory=list)
     batches: list[LedgerBatch] = field(default_factory=list)
@@ -107,7 +108,7 @@ class CampaignPlatform(FakePlatform):
 
     async def until_applying(self, number: int) -> None:
         """Wait until so many applies of the new revision are held."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WITHIN_SECONDS):
             while len(self.applying) != number:  # noqa: ASYNC110 - set by activities
                 await asyncio.sleep(0.02)
 
@@ -130,7 +131,7 @@ class CampaignPlatform(FakePlatform):
         @activity.defn(name=names.CAMPAIGN_CALENDAR)
         async def calendar(call: CalendarCall) -> Calendar:
             await self._play("calendar", call)
-            return self.calendars.pop(0) if self.calendars else Calendar()
+            return self.calendar
 
         @activity.defn(name=names.CAMPAIGN_PROBE)
         async def probe(call: SightingsCall) -> Unhealthy:
@@ -161,6 +162,7 @@ class Fleet:
     callers: list[Caller]
     name: str
     handle: WorkflowHandle[Any, CampaignDescription]
+    first_run_id: str = ""
 
     @classmethod
     async def of(cls, client: Client, platform: CampaignPlatform, sizes: Sequence[int], **rules: Any) -> Fleet:
@@ -193,18 +195,19 @@ class Fleet:
         """Start the campaign."""
         start = CampaignInput(**{"requested_by": "ada", "reason": "CVE"} | fields)
         Caller._made.append(_Ends(self.handle))  # type: ignore[arg-type]
-        self.handle = await self.client.start_workflow(
+        started = await self.client.start_workflow(
             names.CAMPAIGN_WORKFLOW,
             start,
             id=self.handle.id,
             task_queue=names.CONTROL_QUEUE,
             result_type=CampaignDescription,
         )
+        self.first_run_id = started.first_execution_run_id or ""
         self.handle = self.client.get_workflow_handle(self.handle.id, result_type=CampaignDescription)
 
     async def result(self) -> CampaignDescription:
         """How it ended."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WITHIN_SECONDS):
             return await self.handle.result()
 
     async def verb(self, kind: type[Verb], **fields: Any) -> CampaignDescription:
@@ -219,7 +222,7 @@ class Fleet:
 
     async def until(self, test: Callable[[CampaignDescription], bool]) -> CampaignDescription:
         """Wait until it stands as wanted."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WITHIN_SECONDS):
             while True:
                 try:
                     found = await self.seen()
@@ -248,6 +251,16 @@ class Fleet:
         return [
             note.what for batch in await self.platform.store.campaigns.ledger(self.name) for note in batch.notes
         ]
+
+    async def histories(self) -> list[WorkflowHistory]:
+        """Of each of its runs, in order."""
+        run_id, found = self.first_run_id, []
+        while run_id:
+            history = await self.client.get_workflow_handle(self.handle.id, run_id=run_id).fetch_history()
+            found.append(history)
+            last = history.events[-1].workflow_execution_continued_as_new_event_attributes
+            run_id = last.new_execution_run_id
+        return found
 
     def submission(self, target: int, **changes: Any) -> SubmitCall:
         """What the campaign sends, to send it by hand."""

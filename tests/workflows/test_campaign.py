@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from campaign_fakes import TO, CampaignPlatform, Fleet
-from fakes import serving
+from fakes import SANDBOX, serving
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
+from temporalio.worker import Replayer
 
+import workflows
 from bondstone import names
 from bondstone.errors import CampaignInvalid, Refused
-from bondstone.model.campaign import CampaignStatus, Outcome, WaveRules
+from bondstone.model.campaign import Calendar, CampaignStatus, Outcome, WaveRules
 from bondstone.model.campaign_moves import (
     Abort,
     Accepted,
@@ -295,6 +298,57 @@ async def test_a_campaign_that_continues_as_new_loses_no_target(temporal: Client
     assert state is not None
     assert "".join(state.pages) == "S" * 8
     assert first.run_id != fleet.handle.first_execution_run_id
+
+
+async def test_every_run_of_a_campaign_replays(temporal: Client) -> None:
+    platform = CampaignPlatform(continue_after=3)
+    fleet = await Fleet.of(temporal, platform, [1, 5], max_concurrent=2, max_failures=0)
+    platform.failing.add(fleet.services[1])
+    async with serving(temporal, platform):
+        await fleet.start()
+        await fleet.until(lambda seen: seen.status is CampaignStatus.PAUSED)
+        await fleet.verb(Skip, target=5)
+        await fleet.verb(Resume)
+        await fleet.result()
+        histories = await fleet.histories()
+    assert len(histories) > 1
+    replayer = Replayer(workflows=workflows.ALL, data_converter=temporal.data_converter, workflow_runner=SANDBOX)
+    for history in histories:
+        await replayer.replay_workflow(history)
+
+
+async def test_a_freeze_binds_at_once_and_lets_go_at_once(temporal: Client) -> None:
+    platform = CampaignPlatform(holding=asyncio.Event())
+    fleet = await Fleet.of(temporal, platform, [2], max_concurrent=1, has_calendar=True)
+    assert platform.holding is not None
+    async with serving(temporal, platform):
+        await fleet.start()
+        await platform.until_applying(1)
+        platform.calendar = Calendar(open=False)
+        await fleet.handle.signal(names.SIGNAL_CALENDAR)
+        await fleet.until(lambda seen: seen.calendar is not None and not seen.calendar.open)
+        platform.holding.set()
+        waiting = await fleet.until(lambda seen: seen.status is CampaignStatus.WAITING_WINDOW)
+        platform.calendar = Calendar()
+        await fleet.handle.signal(names.SIGNAL_CALENDAR)
+        result = await fleet.result()
+    assert waiting.counts == {"succeeded": 1, "waiting": 1}
+    assert result.counts == {"succeeded": 2}
+
+
+async def test_a_campaign_waits_for_its_window(temporal: Client) -> None:
+    opens = datetime.now(UTC) + timedelta(seconds=3)
+    platform = CampaignPlatform(calendar=Calendar(open=False, until=opens))
+    fleet = await Fleet.of(temporal, platform, [1], has_calendar=True)
+    async with serving(temporal, platform):
+        await fleet.start()
+        await fleet.until(lambda seen: seen.status is CampaignStatus.WAITING_WINDOW)
+        platform.calendar = Calendar()
+        result = await fleet.result()
+    assert result.counts == {"succeeded": 1}
+    started_at = (await fleet.records())[0].started_at
+    assert started_at is not None
+    assert started_at >= opens
 
 
 async def test_a_verb_during_a_continuation_is_done_once(temporal: Client) -> None:
