@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     """Object store URL: `file:///path`, `s3://bucket/prefix`, `gs://…`, `az://…`; default `<data>/objects`."""
     keys: Path | None = None
     """Key ring file, mode 0600; default `<data>/keys.json`."""
+    payload_keys: Path | None = None
+    """Key ring file, mode 0600, that encrypts what Temporal keeps; the same for every client and worker. Without
+    it, inputs, outputs and summaries of plans are in Temporal's database in plain; secrets never are."""
+    codec_bind: str = "127.0.0.1:8234"
+    """`HOST:PORT` of `bond codec serve`, which opens encrypted payloads for Temporal's UI."""
+    codec_origin: str = ""
+    """The UI's origin, the only one whose pages may ask the codec server; default: that of `temporal_ui`."""
     work: Path | None = None
     """Scratch of executor workers: module caches and run directories; default `<data>/work`."""
     temporal_address: str = ""
@@ -164,6 +171,8 @@ class Settings(BaseSettings):
         }
         if self.terraform:
             env["BOND_TERRAFORM"] = self.terraform
+        if self.payload_keys:
+            env["BOND_PAYLOAD_KEYS"] = str(self.payload_keys.absolute())
         if self.helm:
             env["BOND_HELM"] = self.helm
         if self.clusters:

@@ -18,6 +18,7 @@ from bondstone.errors import Unreachable
 from bondstone.names import SA_TEAM
 from bondstone.settings import Settings
 from bondstone.store import Store
+from bondstone.store.crypto import KeyRing
 from bondstone.temporal import connect, ensure_namespace, ensure_search_attributes, reason
 
 PATIENCE_SECONDS: Final = 120
@@ -39,7 +40,7 @@ class SetUp(BaseModel):
 
 
 async def set_up(settings: Settings, *, retention: timedelta) -> SetUp:
-    """Make the namespace with its search attributes, and the key ring; look whether the store is one to stand on.
+    """Make the namespace with its search attributes, and the key rings; look whether the store is one to stand on.
 
     Args:
         settings: Of the platform.
@@ -49,6 +50,8 @@ async def set_up(settings: Settings, *, retention: timedelta) -> SetUp:
         Unreachable: Temporal does not serve in time.
         StoreError, SettingsInvalid: the store or the key ring cannot be used.
     """
+    if settings.payload_keys:
+        await asyncio.to_thread(KeyRing.load_or_create, settings.payload_keys)
     client = await _namespace(settings, retention)
     store = await Store.open(settings, create_keys=True)
     await store.objects.require_put_if_absent()

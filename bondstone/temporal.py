@@ -19,10 +19,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.errors import Unreachable
 from bondstone.names import SEARCH_ATTRIBUTES
+from bondstone.payloads import data_converter
 from bondstone.settings import Settings
 
 DATA_CONVERTER = pydantic_data_converter
-"""Clients, workers and replayers must use this very one."""
+"""What clients, workers and replayers convert with when payloads are not encrypted; see `bondstone.payloads`."""
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 
@@ -54,13 +55,15 @@ async def connect(settings: Settings) -> Client:
 
     Raises:
         Unreachable: nothing answers there.
+        SettingsInvalid: the payload key ring cannot be read.
     """
+    converter = data_converter(settings)
     config = dict(ClientConfig.load_client_connect_config())
     if settings.temporal_address:
         config = {"target_host": settings.temporal_address, "namespace": settings.temporal_namespace}
     config.setdefault("target_host", DEFAULT_ADDRESS)
     try:
-        return await Client.connect(data_converter=DATA_CONVERTER, **config)  # type: ignore[arg-type] # a TypedDict widened above
+        return await Client.connect(data_converter=converter, **config)  # type: ignore[arg-type] # a TypedDict widened above
     except RuntimeError as error:
         raise Unreachable(
             f"Temporal does not answer at {config['target_host']}",

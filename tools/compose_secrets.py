@@ -18,6 +18,7 @@ def content() -> str:
     values = {
         "POSTGRES_PASSWORD": secrets.token_urlsafe(32),
         "S3_ACCESS_KEY": f"BOND{secrets.token_hex(8).upper()}",
+        "BOND_CODEC_TOKEN": secrets.token_urlsafe(32),
         "S3_SECRET_KEY": secrets.token_urlsafe(32),
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())

@@ -33,6 +33,7 @@ from bondstone.names import SEARCH_ATTRIBUTES
 from bondstone.platform import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
 from bondstone.processes import birth
 from bondstone.settings import Settings, default_data_dir
+from bondstone.store.crypto import KeyRing
 from workers import preflight
 from workers.child import Child, Command
 
@@ -217,6 +218,9 @@ class Supervisor:
             "store": settings.store_url,
             "keys": str(settings.key_file.absolute()),
         }
+        if settings.payload_keys:
+            KeyRing.load_or_create(settings.payload_keys)
+            self._client_settings["payload_keys"] = str(settings.payload_keys.absolute())
         file = (self._data / LOG_DIR / f"{SUPERVISOR}.log").open("a", encoding="utf-8")
         logs.configure(settings, stream=file, process=SUPERVISOR)
         preflight.check_keys(self._data / DATABASE, settings.key_file)

@@ -49,6 +49,7 @@ COMMANDS = {
     "approval": ("bondstone.cli.approval", "plans that wait for people: list, approve, reject"),
     "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
     "state": ("bondstone.cli.state", "Terraform state of a step: pull, push, log"),
+    "codec": ("bondstone.cli.codec", "encryption of what Temporal keeps: serve, add-key, activate"),
     "config": ("bondstone.cli.up", "the effective settings, and where each comes from"),
 }
 """Name: the module, and what `bond --help` says. A module whose `app` has a command of that very name gives that

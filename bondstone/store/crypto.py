@@ -76,8 +76,33 @@ class KeyRing:
             SettingsInvalid: as `load`.
         """
         if not path.exists():
-            _write_new(path, cls.generate())
+            _write(path, cls.generate(), replace=False)
         return cls.load(path)
+
+    def with_new_key(self) -> tuple[KeyRing, str]:
+        """The same ring with one key more, which does not seal yet; and that key's id."""
+        [(key_id, key)] = self.generate().keys.items()
+        return KeyRing(active=self.active, keys={**self.keys, key_id: key}), key_id
+
+    def with_active(self, key_id: str) -> KeyRing:
+        """The same ring with another key that seals.
+
+        Raises:
+            SettingsInvalid: the ring has no such key.
+        """
+        if key_id not in self.keys:
+            raise SettingsInvalid(
+                f"the key ring has no key {key_id!r}", hint=f"it has {', '.join(sorted(self.keys))}"
+            )
+        return KeyRing(active=key_id, keys=self.keys)
+
+    def write(self, path: Path) -> None:
+        """Replace a key ring file, atomically; mode 0600.
+
+        Raises:
+            SettingsInvalid: it cannot be written.
+        """
+        _write(path, self, replace=True)
 
     def seal(self, data: bytes, *, key: str) -> bytes:
         """Encrypt the content of the object `key`."""
@@ -148,7 +173,7 @@ class _RingFile(BaseModel):
         return self
 
 
-def _write_new(path: Path, ring: KeyRing) -> None:
+def _write(path: Path, ring: KeyRing, *, replace: bool) -> None:
     content = {
         "version": 1,
         "active": ring.active,
@@ -163,7 +188,7 @@ def _write_new(path: Path, ring: KeyRing) -> None:
                 json.dump(content, file, indent=2)
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(staged, path)
+            (os.replace if replace else os.link)(staged, path)
         finally:
             staged.unlink(missing_ok=True)
     except FileExistsError:

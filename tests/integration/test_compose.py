@@ -17,11 +17,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.protobuf.json_format import MessageToJson, Parse
 from platforms import PROMISES, publish, until
+from temporalio.api.common.v1 import Payloads
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
+import workflows
 from bondstone.client import Bondstone, Operation
 from bondstone.metrics import METRICS
 from bondstone.model.service import OperationStatus, Phase
+from bondstone.payloads import data_converter
 from bondstone.settings import Settings
 from tools import compose_secrets
 from tools.compose import Compose, read_variables
@@ -88,7 +93,7 @@ def kill_9(platform: Composed, name: str) -> None:
 def test_all_that_the_file_describes_runs(platform):
     assert {
         name for name, server in platform.servers.items() if server.process and server.process.poll() is None
-    } == {*("postgres", "temporal", "objects", "control-1", "control-2", "executor", "executor-second")}
+    } == {*("postgres", "temporal", "objects", "control-1", "control-2", "codec", "executor", "executor-second")}
 
 
 def test_the_command_of_the_file_speaks_to_it_and_setup_may_run_again(platform):
@@ -97,6 +102,37 @@ def test_the_command_of_the_file_speaks_to_it_and_setup_may_run_again(platform):
     again = json.loads(platform.run("setup", "bond", "setup", "-o", "json"))
     assert again["namespace"] == "bond"
     platform.run("temporal-schema")
+
+
+async def test_what_temporal_keeps_is_encrypted_and_the_codec_server_opens_it(bond, platform):
+    await publish(bond, PROMISES / "patient")
+    marker = "10.123.45.0/24"
+    operation = await bond.request("patient", "payments/sealed", {"net": {"cidr": marker}})
+    await succeeds(operation)
+    assert (await bond.outputs("payments/sealed"))["cidr"] == marker
+    dumped = platform.postgres.run("pg_dump", "--data-only", "--inserts", "temporal")
+    assert b"binary/bondstone-sealed".hex() in dumped, "the search finds what is there"
+    assert marker.encode().hex() not in dumped
+    assert marker not in dumped + platform.postgres.run("pg_dump", "--data-only", "temporal_visibility")
+
+    history = await bond.temporal.get_workflow_handle("service/payments/sealed/op/1").fetch_history()
+    [sealed] = history.events[0].workflow_execution_started_event_attributes.input.payloads
+    token = read_variables(platform.directory / ".env")["BOND_CODEC_TOKEN"]
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{platform.port('codec', 8234)}/decode",
+        MessageToJson(Payloads(payloads=[sealed])).encode(),
+        {"Authorization": f"Bearer {token}", "Origin": "http://127.0.0.1:8233"},
+    )
+    with await asyncio.to_thread(urllib.request.urlopen, asked, timeout=10) as answer:
+        [opened] = Parse(answer.read(), Payloads()).payloads
+    assert marker.encode() in opened.data
+    assert marker.encode() not in sealed.data
+    replayer = Replayer(
+        workflows=workflows.ALL,
+        data_converter=data_converter(Settings.load()),
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    await replayer.replay_workflow(history)
 
 
 @pytest.mark.parametrize("pool", ["default", "second"])
@@ -165,6 +201,7 @@ def test_workers_serve_the_metrics_that_the_page_lists(platform):
     assert missing <= {  # appear with the first failure
         "temporal_activity_execution_failed_total",
         "temporal_workflow_task_execution_failed_total",
+        "temporal_request_failure_total",
     }
 
 

@@ -15,8 +15,13 @@ from tools import compose_secrets, dockerfile
 from tools.compose import Compose, ComposeInvalid, interpolate, read_variables
 from tools.pinned import ROOT, TOOLS
 
-SECRETS = {"POSTGRES_PASSWORD": "secret-1", "S3_ACCESS_KEY": "secret-2", "S3_SECRET_KEY": "secret-3"}
-OURS = ("setup", "control", "executor", "executor-second", "bond")
+SECRETS = {
+    "POSTGRES_PASSWORD": "secret-1",
+    "S3_ACCESS_KEY": "secret-2",
+    "S3_SECRET_KEY": "secret-3",
+    "BOND_CODEC_TOKEN": "secret-4",
+}
+OURS = ("setup", "codec", "control", "executor", "executor-second", "bond")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,7 @@ def stages() -> dict[str, dockerfile.Stage]:
 def test_no_password_is_in_the_file(compose):
     for service in compose.services.values():
         for name, value in service.environment.items():
-            if re.search("PASSWORD|PWD|SECRET|ACCESS_KEY", name):
+            if re.search("PASSWORD|PWD|SECRET|ACCESS_KEY|TOKEN", name):
                 assert value in SECRETS.values(), f"{service.name}: {name} is not a variable"
 
 

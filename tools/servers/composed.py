@@ -186,6 +186,8 @@ class Composed:
         match list(asked):
             case ["nc", "-z", "localhost", port]:
                 return listens(self.port(service.name, int(port)))
+            case ["python", "-c", connects] if port := re.search(r", (\d+)\), \d+\)$", connects):
+                return listens(self.port(service.name, int(port[1])))
             case ["python", *rest]:
                 told = Path(environment["BOND_HEALTH_FILE"])
 

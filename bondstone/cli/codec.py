@@ -1,0 +1,80 @@
+"""`bond codec`: keys of Temporal's payloads, and the server that opens them for Temporal's UI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bondstone.cli import context
+from bondstone.cli.output import Output, OutputFormat, emit, examples, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bondstone.store.crypto import KeyRing
+
+app = typer.Typer(help="Encryption of what Temporal keeps: keys, and a server for its UI.", no_args_is_help=True)
+
+
+@app.command(
+    epilog=examples(
+        "BOND_CODEC_TOKEN=... bond codec serve",
+        "temporal workflow show -w service/payments/orders --codec-endpoint http://127.0.0.1:8234 "
+        '--codec-auth "Bearer $BOND_CODEC_TOKEN"',
+    )
+)
+def serve() -> None:
+    """Open encrypted payloads for Temporal's UI and command, for whoever has the token.
+
+    Settings: payload_keys, codec_bind, codec_origin. The token is in BOND_CODEC_TOKEN.
+    """
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "workers.codec"])  # noqa: S606 - our own module, no shell
+
+
+@app.command(epilog=examples("bond codec add-key", "bond codec activate k-1a2b3c4d"))
+def add_key(output: Output = OutputFormat.TABLE) -> None:
+    """Add a new key to the payload key ring, or make the ring.
+
+    The new key opens, and does not seal yet: copy the ring to every process, restart it, then `activate` the key.
+    """
+    from bondstone.store.crypto import KeyRing  # noqa: PLC0415 - see bondstone.cli.app
+
+    path = _ring_file()
+    if path.exists():
+        ring, added = KeyRing.load(path).with_new_key()
+        ring.write(path)
+    else:
+        ring = KeyRing.load_or_create(path)
+        added = ring.active
+    _show(ring, path, added, output)
+
+
+@app.command(epilog=examples("bond codec activate k-1a2b3c4d"))
+def activate(
+    key: Annotated[str, typer.Argument(help="id of a key in the ring")], output: Output = OutputFormat.TABLE
+) -> None:
+    """Let another key of the payload key ring seal from now on; processes notice when they are restarted."""
+    from bondstone.store.crypto import KeyRing  # noqa: PLC0415 - see bondstone.cli.app
+
+    path = _ring_file()
+    ring = KeyRing.load(path).with_active(key)
+    ring.write(path)
+    _show(ring, path, key, output)
+
+
+def _ring_file() -> Path:
+    from bondstone.errors import SettingsInvalid  # noqa: PLC0415 - see bondstone.cli.app
+
+    path = context.settings().payload_keys
+    if path is None:
+        raise SettingsInvalid("there is no payload key ring", hint="name its file with BOND_PAYLOAD_KEYS")
+    return path
+
+
+def _show(ring: KeyRing, path: Path, key: str, output: OutputFormat) -> None:
+    value = {"file": str(path), "key": key, "active": ring.active, "keys": sorted(ring.keys)}
+    emit(value, output, lambda: say(f"{path}: {key}; {ring.active} seals, {len(ring.keys)} open"))
