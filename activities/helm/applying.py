@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from activities.clusters.api import Answer, Cluster

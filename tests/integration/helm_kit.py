@@ -134,7 +134,9 @@ class Bench:
         return self.plane.call("GET", path.format(ns=self.namespace))
 
     def patch(self, path: str, body: object) -> None:
-        import base64, ssl, urllib.request  # noqa: E401, PLC0415
+        import base64  # noqa: PLC0415
+        import ssl
+        import urllib.request
 
         config = json.loads(self.plane.kubeconfig.read_text())
         cluster, token = config["clusters"][0]["cluster"], config["users"][0]["user"]["token"]

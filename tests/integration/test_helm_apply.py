@@ -116,7 +116,7 @@ async def test_pods_that_never_get_ready_are_named_and_a_first_install_leaves_no
 async def test_a_failed_upgrade_is_rolled_back(bench):
     await bench.provision()
     with pytest.raises(ToolFailed):
-        await bench.provision(colour="green", annotations={STAYS_PENDING: "yes"}, options={"timeout": "4s"})
+        await bench.provision(colour="green", annotations={STAYS_PENDING: "yes"}, options={"timeout": "8s"})
     assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "blue"}
     assert [*bench.statuses().values()][-1] == "deployed"
     assert {change.type for change in await bench.drift()} == set()

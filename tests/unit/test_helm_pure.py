@@ -1,0 +1,353 @@
+"""What the Helm executor decides without Helm: sections, charts, releases, change sets, masking, errors."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from activities.clusters.jsonpath import JsonPath
+from activities.clusters.manifests import Ref, masked, project, read_manifests, secret_texts
+from activities.helm import HelmExecutor
+from activities.helm.artefact import Artefact, Header, Location, pack, unpack
+from activities.helm.changes import Reality, drifted_changes, planned_changes, removed_changes
+from activities.helm.chart import check_digest, from_bundle
+from activities.helm.diagnostics import to_error
+from activities.helm.release import (
+    ATTEMPT_LABEL,
+    MAX_NAME,
+    Release,
+    is_interrupted,
+    marked_failed,
+    read_release,
+    release_name,
+)
+from activities.helm.section import HelmSection
+from bondstone.clusters import ClusterSettings, cluster_settings
+from bondstone.errors import ObjectCorrupt, PlanStale, Refused, SettingsInvalid, ToolFailed, ToolUnavailable
+from bondstone.model.service import ServiceId
+from bondstone.store.redact import MASK, Redactor
+
+SERVICE = ServiceId(team="shop", name="orders")
+REF = Ref("v1", "ConfigMap", "shop", "web")
+SECRET = "hunter2-hunter2"
+
+
+def config(**data: str) -> dict:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}, "data": data}
+
+
+# Sections and charts -----------------------------------------------------------------------------------------
+
+
+def test_a_chart_from_elsewhere_is_pinned_by_version_and_digest():
+    with pytest.raises(ValidationError, match="pinned"):
+        HelmSection(chart="oci://example.com/web", version="1.0.0")
+    with pytest.raises(ValidationError, match="https"):
+        HelmSection(chart="web", repository="http://example.com", version="1.0.0", digest="0" * 64)
+    assert (
+        HelmSection(chart="oci://example.com/web", version="1.0.0", digest="sha256:" + "0" * 64).sha256 == "0" * 64
+    )
+
+
+def test_another_archive_than_the_pinned_one_is_refused():
+    with pytest.raises(ToolFailed, match="not the one"):
+        check_digest(b"other", "0" * 64, "oci://example.com/web")
+
+
+def test_a_chart_is_packed_the_same_way_each_time(tmp_path):
+    for name in ("one", "two"):
+        folder = tmp_path / name / "chart" / "templates"
+        folder.mkdir(parents=True)
+        (folder.parent / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 1.0.0\n")
+        (folder / "a.yaml").write_text("{}")
+    assert from_bundle(tmp_path / "one", "chart") == from_bundle(tmp_path / "two", "chart")
+
+
+def publish(tmp_path, section: dict, files: dict[str, str]):
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return HelmExecutor().check(HelmSection.model_validate(section), tmp_path)
+
+
+GOOD = {"chart/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n"}
+
+
+def test_publishing_says_what_the_outputs_are_and_which_are_secret(tmp_path):
+    outputs = {
+        "url": {"from": "Service/web", "path": "{.spec.clusterIP}"},
+        "password": {"from": "v1/Secret/web", "path": "{.data.password}"},
+    }
+    report = publish(tmp_path, {"chart": "chart", "outputs": outputs}, GOOD)
+    assert not report.problems
+    assert not report.keys
+    assert report.outputs == {"url": "dyn", "password": "string"}
+    assert report.sensitive == {"password"}
+
+
+def test_publishing_finds_a_missing_chart_a_bad_path_and_an_expression(tmp_path):
+    [(key, problem)] = publish(tmp_path, {"chart": "charts"}, GOOD).keys
+    assert key == ("chart",)
+    assert "did you mean 'chart'" in problem.hint
+    [(key, _)] = publish(tmp_path, {"chart": "../chart"}, GOOD).keys
+    assert key == ("chart",)
+    [(key, _)] = publish(tmp_path, {"chart": "${inputs.chart}"}, GOOD).keys
+    assert key == ("chart",)
+    outputs = {"url": {"from": "Service/web", "path": "{.spec[}"}}
+    [(key, _)] = publish(tmp_path, {"chart": "chart", "outputs": outputs}, GOOD).keys
+    assert key == ("outputs", "url", "path")
+
+
+def test_publishing_finds_values_that_the_charts_schema_does_not_know(tmp_path):
+    schema = {"properties": {"image": {"properties": {"tag": {}}, "additionalProperties": False}, "replicas": {}}}
+    files = {**GOOD, "chart/values.schema.json": json.dumps(schema)}
+    section = {"chart": "chart", "values": {"image": {"tga": "1"}, "replica": 2, "something": "${inputs.x}"}}
+    found = publish(tmp_path, section, files).keys
+    assert [key for key, _ in found] == [("values", "image", "tga"), ("values", "replica")]
+
+
+def test_publishing_finds_what_is_wrong_inside_the_chart(tmp_path):
+    files = {
+        "chart/Chart.yaml": "apiVersion: v2\nname: web\ndependencies: [{name: redis, version: 1.0.0}]\n",
+        "chart/values.yaml": "a: [1\n",
+    }
+    problems = publish(tmp_path, {"chart": "chart"}, files).problems
+    assert {(problem.file, problem.line > 0) for problem in problems} == {
+        ("chart/Chart.yaml", False),
+        ("chart/values.yaml", True),
+    }
+    assert len(problems) == 3
+
+
+def test_release_names_fit_and_differ():
+    long = ServiceId(team="shop", name="a" * 40)
+    names = {release_name("", long, f"step-{'b' * 12}-{number}") for number in range(20)}
+    assert len(names) == 20
+    assert max(map(len, names)) <= MAX_NAME
+    assert release_name("", SERVICE, "web") == "orders-web"
+
+
+# Releases ----------------------------------------------------------------------------------------------------
+
+
+def stored_release(status: str = "pending-upgrade", revision: int = 2) -> dict:
+    content = {
+        "name": "web",
+        "namespace": "shop",
+        "version": revision,
+        "manifest": "a: b",
+        "info": {"status": status},
+    }
+    packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(content).encode()))).decode()
+    labels = {"owner": "helm", "status": status, "version": str(revision)}
+    return {
+        "metadata": {"name": f"sh.helm.release.v1.web.v{revision}", "labels": labels},
+        "data": {"release": packed},
+    }
+
+
+def test_a_pending_release_is_marked_as_failed_as_helm_itself_would():
+    found = marked_failed(stored_release(), "interrupted")
+    assert found["metadata"]["labels"]["status"] == "failed"
+    release = read_release(found)
+    assert (release.status, release.revision, release.manifest) == ("failed", 2, "a: b")
+
+
+def test_a_release_that_is_none_is_refused():
+    with pytest.raises(ToolFailed, match="not stored in a form"):
+        read_release({"metadata": {"name": "x"}, "data": {"release": base64.b64encode(b"nonsense").decode()}})
+
+
+def release(status: str, attempt: str, **labels: str) -> Release:
+    return Release("web", "shop", 2, status, labels={ATTEMPT_LABEL: attempt, **labels})
+
+
+def test_only_what_an_attempt_of_ours_left_is_recovered():
+    now = datetime.now(UTC)
+    before = release("deployed", "one")
+    assert is_interrupted(release("pending-upgrade", "two"), before, now)
+    assert is_interrupted(release("pending-install", "one"), None, now)
+    by_hand = release("pending-upgrade", "one", createdAt=str(int(now.timestamp())))
+    assert not is_interrupted(by_hand, before, now)
+    assert is_interrupted(by_hand, before, now + timedelta(hours=3))
+    assert is_interrupted(release("pending-rollback", "one"), release("failed", "two"), now)
+    assert not is_interrupted(release("pending-rollback", "one"), before, now)
+
+
+def test_an_artefact_survives_and_others_are_refused():
+    header = Header(
+        action="upgrade", location=Location(cluster="a", namespace="b", release="c"), revision=3, values={"x": [1]}
+    )
+    assert unpack(pack(Artefact(header, b"\x00chart\nmore"))) == Artefact(header, b"\x00chart\nmore")
+    for data in (b"", b"bondstone-terraform-plan 1 {}\n", b"bondstone-helm-plan 1 {}\n"):
+        with pytest.raises(ObjectCorrupt):
+            unpack(data)
+
+
+# Manifests and change sets -----------------------------------------------------------------------------------
+
+
+def test_manifests_are_read_as_kubernetes_reads_them():
+    text = "---\napiVersion: v1\nkind: ConfigMap\ndata: {on: yes, at: 2020-01-01}\n---\n---\n{kind: List, apiVersion: v1, items: []}"
+    assert read_manifests(text) == [
+        {"apiVersion": "v1", "kind": "ConfigMap", "data": {"true": True, "at": "2020-01-01"}}
+    ]
+    for bad in ("a: b", "[1", "- x", "kind: X\n"):
+        with pytest.raises(ToolFailed):
+            read_manifests(bad)
+
+
+def test_a_bomb_of_aliases_is_refused():
+    lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
+    lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(ToolFailed, match="cannot|can be read"):
+        read_manifests("apiVersion: v1\nkind: X\n" + "\n".join(lines))
+
+
+def test_objects_are_cut_down_to_what_was_set():
+    shape = {"spec": {"containers": [{"name": "a", "image": "x"}], "replicas": 1}}
+    live = {
+        "spec": {
+            "containers": [{"name": "side"}, {"name": "a", "image": "y", "tty": False}],
+            "replicas": 3,
+            "more": 1,
+        },
+        "status": {},
+    }
+    assert project(live, shape) == {
+        "spec": {"containers": [{"name": "side"}, {"name": "a", "image": "y"}], "replicas": 3}
+    }
+
+
+def test_a_change_set_tells_created_updated_deleted_kept_and_untouched_apart():
+    refs = {
+        name: Ref("v1", "ConfigMap", "shop", name) for name in ("new", "same", "other", "gone", "kept", "drifted")
+    }
+    keep = {**config(), "metadata": {"name": "kept", "annotations": {"helm.sh/resource-policy": "keep"}}}
+    old = {refs[name]: config(a="1") for name in ("same", "other", "gone", "drifted")} | {refs["kept"]: keep}
+    new = {refs[name]: config(a="1") for name in ("new", "same", "drifted")} | {refs["other"]: config(b="2")}
+    live = {refs[name]: config(a="1") for name in ("same", "other", "gone", "kept")} | {
+        refs["drifted"]: config(a="9")
+    }
+    merged = {refs["same"]: config(a="1"), refs["other"]: config(a="1", b="2"), refs["drifted"]: config(a="1")}
+    found = {
+        change.address.rpartition("/")[2]: change
+        for change in planned_changes(old, new, Reality(live, merged), Redactor())
+    }
+    assert {name: change.action for name, change in found.items()} == {
+        "new": "create",
+        "other": "update",
+        "drifted": "update",
+        "gone": "delete",
+    }
+    assert found["other"].before["data"] == {"a": "1"}
+    assert found["other"].after["data"] == {"b": "2"}
+    assert [change.action for change in removed_changes(old, live, Redactor())] == ["delete"] * 4
+
+
+def test_what_the_server_writes_otherwise_is_no_drift():
+    applied = {REF: {**config(), "spec": {"cpu": "1000m"}}}
+    server = {REF: {**config(), "spec": {"cpu": "1"}}}
+    assert drifted_changes(applied, Reality(server, server), Redactor()) == []
+
+
+def test_what_secrets_hold_is_masked_wherever_it_is():
+    encoded = base64.b64encode(SECRET.encode()).decode()
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"password": encoded}}
+    redact = Redactor(secret_texts([secret]))
+    assert masked(secret, redact)["data"] == {"password": MASK}
+    shown = json.dumps(masked(config(url=f"https://u:{SECRET}@h"), redact))
+    assert SECRET not in shown
+    ref = Ref("v1", "Secret", "shop", "s")
+    [change] = planned_changes({}, {ref: {**secret, "stringData": {"more": SECRET}}}, Reality(), redact)
+    assert SECRET not in change.model_dump_json()
+    assert encoded not in change.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("{.spec.clusterIP}", "10.0.0.1"),
+        ("spec.ports[0].port", 80),
+        ("{.spec.ports[*].name}", ["http", "metrics"]),
+        ("{.spec.ports[?(@.name=='metrics')].port}", 90),
+        ("{.metadata['a.b/c']}", "x"),
+        (r"{.metadata.a\.b/c}", "x"),
+        ("{.spec.ports[-1].port}", 90),
+    ],
+)
+def test_paths_find_fields(path, value):
+    item = {
+        "metadata": {"a.b/c": "x"},
+        "spec": {
+            "clusterIP": "10.0.0.1",
+            "ports": [{"name": "http", "port": 80}, {"name": "metrics", "port": 90}],
+        },
+    }
+    assert JsonPath(path).find(item) == value
+
+
+@pytest.mark.parametrize("path", ["", "{}", "{.a[}", "{range .items[*]}", "{.a b}", "." * 600])
+def test_other_paths_are_refused(path):
+    with pytest.raises(ValueError, match="path"):
+        JsonPath(path)
+
+
+# Errors and clusters -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("complaint", "kind", "hint"),
+    [
+        ("Error: Kubernetes cluster unreachable: dial tcp: connection refused", ToolUnavailable, "temporary"),
+        ('Error: secrets is forbidden: User "x" cannot list resource', ToolFailed, "RBAC"),
+        ("Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress", PlanStale, "plan"),
+        ("Error: UPGRADE FAILED: context deadline exceeded", ToolFailed, "timeout"),
+        ("Error: values don't meet the specifications of the schema(s)", ToolFailed, "schema"),
+        ("Error: x exists and cannot be imported into the current release: invalid", ToolFailed, "somebody else"),
+    ],
+)
+def test_what_helm_complains_of_becomes_a_typed_error(complaint, kind, hint):
+    error = to_error(complaint, verb="upgrade", code=1)
+    assert type(error) is kind
+    assert hint in error.hint
+
+
+def test_reasons_of_pods_are_in_the_error():
+    error = to_error(
+        "Error: context deadline exceeded", verb="upgrade", code=1, reasons=["Deployment x: no image"]
+    )
+    assert [problem.message for problem in error.problems] == ["Deployment x: no image"]
+
+
+def test_clusters_are_named_and_unknown_ones_refused():
+    clusters = {"default": ClusterSettings(in_cluster=True, namespaces=("team-*",), create_namespaces=False)}
+    with pytest.raises(SettingsInvalid, match="knows no Kubernetes cluster named 'prod': this pool has default"):
+        cluster_settings(clusters, "prod")
+    found = cluster_settings(clusters, "default")
+    found.check_namespace("team-a", cluster="default")
+    with pytest.raises(Refused, match="may not use"):
+        found.check_namespace("kube-system", cluster="default")
+    with pytest.raises(Refused, match="may not make"):
+        found.check_namespace("team-a", cluster="default", create=True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"in_cluster": True, "kubeconfig": "x"},
+        {"context": "x", "in_cluster": True},
+        {"exec": {"command": "aws"}},
+        {"exec": {"command": "aws"}, "server": "http://x"},
+    ],
+)
+def test_a_cluster_is_reached_in_exactly_one_way(settings):
+    with pytest.raises(ValidationError):
+        ClusterSettings.model_validate(settings)
