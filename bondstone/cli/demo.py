@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shlex
-import shutil
-import subprocess
 import sys
 import time
 from datetime import timedelta
@@ -17,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from bondstone.cli import context
+from bondstone.cli import context, demo_stage
 from bondstone.cli.demo_services import DECOMMISSIONED, DENIED, FLEET, INVALID, Wanted
-from bondstone.cli.output import duration, error_text, examples, fields, is_terminal, note, progress, say
+from bondstone.cli.output import duration, error_text, examples, fields, is_terminal, note, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,19 +24,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-DEMO_DIRECTORY: Final = "demo"
-"""Inside the user's data directory, so that a tour leaves the platform there alone."""
-
 
 @app.command(
     epilog=examples(
         "bond demo                        start a platform of its own, and leave it running to look at",
         "bond demo --down                 the same, and stop it at the end",
         "bond demo --data ./platform      on that platform, started if it does not run",
+        "bond demo --campaign             patch a fleet of forty, with a failure on the way",
     )
 )
 def demo(
     *,
+    campaign: Annotated[bool, typer.Option("--campaign", help="the other tour: a fleet is patched")] = False,
     down: Annotated[bool, typer.Option("--down", help="stop the platform at the end; its data stays")] = False,
 ) -> None:
     """Take the tour: publish promises, provision a dozen services at once, be refused, decommission.
@@ -49,19 +43,25 @@ def demo(
     Without --data it uses a platform that runs on the user's data directory, else one of its own inside it.
     Run again, it keeps the services that are there.
     """
-    data = _choose_data()
+    data = demo_stage.choose_data()
     context.options.data = data
     began = time.monotonic()
-    _heading("A platform", f"everything it keeps is in {data}")
-    _start(data)
-    failed = context.run(_tour(data))
+    demo_stage.heading("A platform", f"everything it keeps is in {data}")
+    demo_stage.start(data)
+    if campaign:
+        from bondstone.cli.demo_campaign import tour  # noqa: PLC0415 - the other tour
+
+        failed = context.run(tour(data))
+    else:
+        failed = context.run(_tour(data))
     say()
     say(f"That took {duration(timedelta(seconds=time.monotonic() - began))}.")
     if down:
-        _bond(data, "down")
-        say(f"The platform is stopped; `{_command(data, 'up --detach')}` starts it again, with all its services.")
+        demo_stage.bond(data, "down")
+        again = demo_stage.command(data, "up --detach")
+        say(f"The platform is stopped; `{again}` starts it again, with all its services.")
     else:
-        say(f"The platform runs on; stop it with: {_command(data, 'down')}")
+        say(f"The platform runs on; stop it with: {demo_stage.command(data, 'down')}")
     if failed:
         note(f"{failed} of the services failed, which should not happen on a tour: see above")
         raise typer.Exit(1)
@@ -90,7 +90,7 @@ async def _publish(bond: Bondstone) -> None:
     from bondstone.promise.bundle import pack  # noqa: PLC0415
     from bondstone.promise.load import load_promise  # noqa: PLC0415
 
-    _heading("Promises", "what the platform team offers, each an immutable revision")
+    demo_stage.heading("Promises", "what the platform team offers, each an immutable revision")
     catalogue = Path(str(files("promises")))
     for directory in sorted(found.parent for found in await asyncio.to_thread(_manifests, catalogue)):
         promise = load_promise(directory)
@@ -118,7 +118,9 @@ async def _provision(bond: Bondstone) -> list[OperationRecord]:
     there = {row.id: row for row in await bond.services()}
     kept = [wanted for wanted in FLEET if (row := there.get(wanted.service)) and row.phase == "ready"]
     teams = {wanted.service.partition("/")[0] for wanted in FLEET}
-    _heading("Services", f"{len(FLEET)} of them for {len(teams)} teams: plan, policies, apply, health, ledger")
+    demo_stage.heading(
+        "Services", f"{len(FLEET)} of them for {len(teams)} teams: plan, policies, apply, health, ledger"
+    )
     if kept:
         say(f"  {len(kept)} are ready from an earlier tour and are kept")
     missing = [wanted for wanted in FLEET if wanted not in kept]
@@ -136,23 +138,25 @@ async def _refused_by_schema(bond: Bondstone, data: Path) -> None:
     """A request that cannot be right: refused before anything starts."""
     from bondstone.errors import BondError  # noqa: PLC0415 - see bondstone.cli.session
 
-    _heading("Refused by the schema", "before anything starts, every field named")
-    _shell(data, _request_line(INVALID))
+    demo_stage.heading("Refused by the schema", "before anything starts, every field named")
+    demo_stage.shell(data, _request_line(INVALID))
     try:
         await _as(bond, INVALID).request(INVALID.promise, INVALID.service, INVALID.inputs, labels=INVALID.labels)
     except BondError as error:
-        _error(error_text(error.info(), color=is_terminal(sys.stdout)))
+        demo_stage.error(error_text(error.info(), color=is_terminal(sys.stdout)))
 
 
 async def _refused_by_policy(bond: Bondstone, data: Path) -> None:
     """A request that is right in form: planned, looked at by the policies, and not applied."""
-    _heading("Refused by policy", "planned, judged by the organisation's and the promise's Rego, nothing applied")
-    _shell(data, _request_line(DENIED) + " --wait")
+    demo_stage.heading(
+        "Refused by policy", "planned, judged by the organisation's and the promise's Rego, nothing applied"
+    )
+    demo_stage.shell(data, _request_line(DENIED) + " --wait")
     there = {row.id: row for row in await bond.services(team=DENIED.service.partition("/")[0])}
     operation = await _ask(bond, DENIED, there.get(DENIED.service))
     record = await operation.wait()
     if record.error is not None:
-        _error(error_text(record.error, color=is_terminal(sys.stdout)))
+        demo_stage.error(error_text(record.error, color=is_terminal(sys.stdout)))
     forgotten = await (await bond.decommission(DENIED.service, reason="end of the demonstration")).wait()
     if forgotten.status == "succeeded":
         say("  nothing was made; decommissioned, its name is free again")
@@ -163,8 +167,8 @@ async def _decommission(bond: Bondstone, data: Path) -> list[OperationRecord]:
     """One of the fleet goes: destroyed in reverse order, its name free, its records kept."""
     from bondstone.cli.waiting import watch  # noqa: PLC0415 - see bondstone.cli.session
 
-    _heading("Decommissioned", "destroyed in reverse order; its name is free, its records stay")
-    _shell(data, f"service decommission {DECOMMISSIONED} --yes --wait")
+    demo_stage.heading("Decommissioned", "destroyed in reverse order; its name is free, its records stay")
+    demo_stage.shell(data, f"service decommission {DECOMMISSIONED} --yes --wait")
     operation = await bond.decommission(DECOMMISSIONED, reason="end of the demonstration")
     records = await watch(bond, [operation])
     _say_failures(records)
@@ -181,7 +185,7 @@ async def _look_and_try(bond: Bondstone, data: Path) -> None:
         except NotFound:
             return None
 
-    _heading("Look", "all of this is real, and on this machine")
+    demo_stage.heading("Look", "all of this is real, and on this machine")
     fields(
         {
             "  every workflow, live": bond.settings.temporal_ui,
@@ -190,7 +194,7 @@ async def _look_and_try(bond: Bondstone, data: Path) -> None:
             "  a queue": await output("payments/events", "directory"),
         }
     )
-    _heading("Try", "these work as they stand")
+    demo_stage.heading("Try", "these work as they stand")
     for line in (
         "service list --where \"labels.environment == 'production'\"",
         "service show payments/orders",
@@ -200,7 +204,7 @@ async def _look_and_try(bond: Bondstone, data: Path) -> None:
         "service request static-site web/mine --set title=Mine --label environment=development --wait",
         "service decommission web/mine --yes --wait",
     ):
-        say(f"  {_command(data, line)}")
+        say(f"  {demo_stage.command(data, line)}")
 
 
 # Helpers ----------------------------------------------------------------------------------------------------
@@ -227,88 +231,10 @@ def _as(bond: Bondstone, wanted: Wanted) -> Bondstone:
 def _say_failures(records: Sequence[OperationRecord]) -> None:
     for record in records:
         if record.error is not None:
-            _error(error_text(record.error.model_copy(update={"where": record.id})))
+            demo_stage.error(error_text(record.error.model_copy(update={"where": record.id})))
 
 
 def _request_line(wanted: Wanted) -> str:
     options = [f"--set {name}={value}" for name, value in wanted.inputs.items()]
     options += [f"--label {key}={value}" for key, value in wanted.labels.items()]
     return " ".join([f"service request {wanted.promise} {wanted.service}", *options])
-
-
-def _choose_data() -> Path:
-    """`--data` or `BOND_DATA`; else the user's own directory if a platform runs there; else one inside it."""
-    from bondstone.platform import Platform  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.settings import default_data_dir  # noqa: PLC0415
-
-    usual = default_data_dir().absolute()
-    if context.options.data is not None:
-        return context.options.data.absolute()
-    running = Platform.read(usual)
-    if os.environ.get("BOND_DATA") or (running is not None and running.alive):
-        return usual
-    return usual / DEMO_DIRECTORY
-
-
-def _start(data: Path) -> None:
-    """Start the platform unless it runs."""
-    from bondstone.platform import Platform  # noqa: PLC0415 - see bondstone.cli.session
-
-    platform = Platform.read(data)
-    if platform is None or not platform.alive:
-        with progress("starting Temporal, a control worker and an executor worker"):
-            _bond(data, "up", "--detach", "--port", "0")
-        platform = Platform.read(data)
-    if platform is not None:
-        versions = ", ".join(f"{name} {version}" for name, version in platform.versions.items())
-        say(f"  running: {versions}")
-        say(f"  {platform.settings.get('temporal_ui', '')}")
-
-
-def _bond(data: Path, *arguments: str) -> None:
-    """Run another `bond` command on the platform; what it says on failure becomes our error."""
-    from bondstone.errors import ErrorInfo, OperationFailed, from_info  # noqa: PLC0415 - see bondstone.cli.session
-
-    command = [sys.executable, "-m", "bondstone.cli.app", "--data", str(data), *arguments]
-    if arguments[0] == "up":
-        command += ["-o", "json"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
-    if ran.returncode == 0:
-        return
-    last = ran.stderr.strip().rpartition("\n")[2]
-    try:
-        raise from_info(ErrorInfo.model_validate(json.loads(last)["error"]))
-    except (ValueError, KeyError):
-        raise OperationFailed(f"`bond {arguments[0]}` failed: {last}", where=str(data)) from None
-
-
-def _command(data: Path, line: str) -> str:
-    """A `bond` command as the person would have to type it here."""
-    from bondstone.settings import default_data_dir  # noqa: PLC0415 - see bondstone.cli.session
-
-    program = Path(sys.argv[0])
-    if shutil.which("bond") == str(program.absolute()) or program.name != "bond":
-        name = "bond"
-    elif program.absolute().is_relative_to(Path.cwd()):
-        name = str(program.absolute().relative_to(Path.cwd()))
-    else:
-        name = str(program.absolute())
-    option = "" if data == default_data_dir().absolute() else f" --data {shlex.quote(str(data))}"
-    return f"{name}{option} {line}"
-
-
-def _heading(title: str, text: str) -> None:
-    say()
-    typer.echo(f"{typer.style(title, bold=True) if is_terminal(sys.stdout) else title}: {text}")
-    sys.stdout.flush()
-
-
-def _shell(data: Path, line: str) -> None:
-    say(f"  $ {_command(data, line)}")
-    sys.stdout.flush()
-
-
-def _error(text: str) -> None:
-    for line in text.split("\n"):
-        typer.echo(f"  {line}")
-    sys.stdout.flush()

@@ -1,0 +1,31 @@
+"""`bond demo --campaign`: a fleet of forty stops at a failure, and is patched with the fix; by real Terraform."""
+
+from __future__ import annotations
+
+import pytest
+from platforms import LocalPlatform
+
+from bondstone.platform import Platform
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
+
+
+def test_the_fleet_stops_at_the_failure_and_is_patched_with_the_fix(tmp_path):
+    local = LocalPlatform(tmp_path / "data")
+    try:
+        toured = local.bond("demo", "--campaign", seconds=400)
+        said = toured.stdout
+        assert "campaign cve-2026-1234 paused" in said
+        assert "search/web-18 step server" in said
+        assert "openssl 3.0.8 has no tls12" in said
+        assert "campaign cve-2026-1234-retry completed" in said
+        assert "40 of 40 services are patched" in said
+        for name in ("cve-2026-1234", "cve-2026-1234-retry"):
+            page = (local.data / f"{name}.html").read_text()
+            assert "<html" in page
+            assert "billing/web-01" in page or "search/web-18" in page
+        assert local.bond("service", "show", "search/web-18").stdout.count("web-server@1.0.2") >= 1
+    finally:
+        found = Platform.read(local.data)
+        if found is not None and found.alive:
+            local.down()
