@@ -1,0 +1,275 @@
+"""A campaign in documents, reports and views: what it awaits, what failed, and no escapes of others."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import typer
+from rich.console import Console
+
+from bondstone.campaign import view
+from bondstone.campaign.decider import new_campaign
+from bondstone.campaign.report import Kept, build
+from bondstone.cli import campaign_watching
+from bondstone.client.campaign_documents import CampaignDocument, awaits, failures
+from bondstone.errors import ErrorInfo
+from bondstone.model.approval import missing
+from bondstone.model.campaign import (
+    Calendar,
+    CampaignState,
+    CampaignStatus,
+    Code,
+    Outcome,
+    Paused,
+    Rules,
+    WaveRules,
+)
+from bondstone.model.campaign_moves import Note
+from bondstone.model.campaign_run import (
+    CampaignDescription,
+    CampaignHeader,
+    CampaignInput,
+    Frozen,
+    Job,
+    LedgerBatch,
+    LeftOut,
+    TargetEntry,
+    TargetRecord,
+)
+from bondstone.model.ledger import LedgerRecord
+from bondstone.model.plan import ChangeCounts, Decision, Finding, PlanRef
+from bondstone.model.service import (
+    Approval,
+    Need,
+    OperationKind,
+    OperationStatus,
+    RevisionRef,
+    ServiceId,
+    StepRecord,
+    StepStatus,
+    Vote,
+)
+
+NOW = datetime(2026, 11, 24, 22, tzinfo=UTC)
+OLD = RevisionRef(promise="postgres", version="1.4.1", digest="a" * 64)
+NEW = RevisionRef(promise="postgres", version="1.4.2", digest="b" * 64)
+MANIFEST = {
+    "metadata": {"name": "cve", "owner": "platform", "reason": "CVE-2026-1234", "change": "CHG-1"},
+    "spec": {"operation": "patch", "promise": "postgres", "to": "1.4.2", "from": "<1.4.2"},
+}
+RULES = Rules(
+    campaign="cve",
+    requested_by="dana",
+    targets_digest="c" * 64,
+    waves=(WaveRules(name="canary", size=1, max_failures=0), WaveRules(name="rest", size=3)),
+    max_failures=1,
+)
+FROZEN = Frozen(
+    rules=RULES, job=Job(operation=OperationKind.PATCH, promise="postgres", to="1.4.2", change="CHG-1")
+)
+START = CampaignInput(document=MANIFEST, requested_by="dana")
+ERROR = ErrorInfo(code="TOOL_FAILED", message="terraform said no")
+
+
+def stated(codes: str) -> CampaignState:
+    """The machine with its four targets at these codes."""
+    fresh = new_campaign(RULES)
+    waves = [
+        wave.model_copy(update={"counts": counted(part)})
+        for wave, part in zip(fresh.waves, (codes[:1], codes[1:]), strict=True)
+    ]
+    return fresh.model_copy(update={"pages": (codes,), "counts": counted(codes), "waves": tuple(waves)})
+
+
+def counted(codes: str) -> dict[Code, int]:
+    return {Code(code): count for code, count in Counter(codes).items()}
+
+
+def described(codes: str = "S...", **changes: Any) -> CampaignDescription:
+    """The campaign with its four targets at these codes."""
+    found = view.describe("cve", START, FROZEN, stated(codes))
+    return found.model_copy(update={"started_at": NOW, "status": CampaignStatus.RUNNING, **changes})
+
+
+def record(target: int, service: str, outcome: Outcome, **changes: Any) -> TargetRecord:
+    return TargetRecord(
+        target=target,
+        outcome=outcome,
+        service=service,
+        attempts=1,
+        operation_id=f"{service}/op/2",
+        started_at=NOW,
+        ended_at=NOW + timedelta(seconds=90),
+        **changes,
+    )
+
+
+def ledger_record(service: str, status: OperationStatus) -> LedgerRecord:
+    team, name = service.split("/")
+    plan = PlanRef(digest="d" * 64, key="plans/x", counts=ChangeCounts(update=1))
+    decision = Decision(outcome="approval", findings=(Finding(level="approval", message="production"),))
+    step = StepRecord(
+        id="database",
+        executor="terraform",
+        status=StepStatus.SUCCEEDED,
+        plan=plan,
+        decision=decision,
+        changes=ChangeCounts(update=1),
+    )
+    votes = (Vote(by="eve", roles=("dba",), approve=True, comment="seen", at=NOW),)
+    approval = Approval(
+        step="database", digest=plan.digest, needs=(Need(roles=("dba",)),), votes=votes, asked_at=NOW
+    )
+    return LedgerRecord(
+        kind="operation",
+        service=ServiceId(team=team, name=name),
+        sequence="op-2",
+        at=NOW,
+        by="dana",
+        operation=2,
+        status=status,
+        revision_before=OLD,
+        revision_after=NEW,
+        steps=(step,),
+        approvals=(approval,),
+    )
+
+
+def kept(codes: str, records: tuple[TargetRecord, ...], **changes: Any) -> Kept:
+    description = described(codes, recent=records[-1:], **changes)
+    services = ("a/one", "a/two", "b/three", "b/four")
+    batch = LedgerBatch(
+        campaign="cve",
+        number=1,
+        records=records[:-1],
+        notes=(
+            Note(what="pause", wave=1, at=NOW + timedelta(minutes=1), by="eve", reason="lunch"),
+            Note(what="wave-started", wave=0, at=NOW),
+        ),
+    )
+    return Kept(
+        header=CampaignHeader(name="cve", run_id="r", start=START, at=NOW),
+        manifest=MANIFEST,
+        description=description,
+        state=stated(codes),
+        targets=[TargetEntry(service=service, version="1.4.1", to="1.4.2") for service in services],
+        batches=[batch],
+        left=[
+            LeftOut(service="a/done", kind="skipped", reason="compliant"),
+            LeftOut(service="lab/x", kind="not-selected", reason="no"),
+        ],
+        operations={
+            "a/one/op/2": ledger_record("a/one", OperationStatus.SUCCEEDED),
+            "a/two/op/2": ledger_record("a/two", OperationStatus.FAILED),
+        },
+    )
+
+
+def test_the_report_says_what_became_of_each_target_and_whose_word_it_was() -> None:
+    records = (
+        record(0, "a/one", Outcome.SUCCEEDED),
+        record(1, "a/two", Outcome.FAILED, error=ERROR, revision_after=OLD),
+        record(2, "b/three", Outcome.ROLLED_BACK, error=ERROR, plans={"x": "e" * 64}, decisions={"x": "allow"}),
+    )
+    report = build(kept("SFb.", records), as_of=NOW)
+    first, second, third, fourth = report.targets
+    assert [target.outcome for target in report.targets] == ["succeeded", "failed", "rolled-back", "waiting"]
+    assert (report.counts, report.failures) == (
+        {"succeeded": 1, "failed": 1, "rolled-back": 1, "waiting": 1}, 2
+    )  # fmt: skip
+    assert [target.wave for target in report.targets] == ["canary", "rest", "rest", "rest"]
+    assert (first.revision_before, first.revision_after, first.seconds) == (str(OLD), str(NEW), 90)
+    assert second.revision_after == str(OLD)  # the ledger says where it led to, the service where it stands
+    [plan] = first.plans
+    assert (plan.update, plan.policy, plan.findings) == (1, "approval", ("approval: production",))
+    assert plan.approvals == ("approved by eve (dba): seen",)
+    assert (third.failed, third.plans[0].digest, fourth.operation) == (True, "e" * 64, None)
+    assert [(event.what, event.by, event.wave) for event in report.events] == [
+        ("wave-started", "", "canary"), ("pause", "eve", "rest")
+    ]  # fmt: skip
+    assert (report.owner, report.reason, report.change, report.source) == (
+        "platform", "CVE-2026-1234", "CHG-1", "<1.4.2"
+    )  # fmt: skip
+    assert report.compliance is not None
+    assert (report.compliance.services, report.compliance.before, report.compliance.after) == (5, 1, 2)
+
+
+def test_a_later_record_of_a_target_replaces_the_one_before() -> None:
+    records = (record(0, "a/one", Outcome.FAILED, error=ERROR), record(0, "a/one", Outcome.SUCCEEDED))
+    report = build(kept("S...", records), as_of=NOW)
+    assert report.targets[0].error is None
+
+
+def test_failures_are_those_that_count_against_the_budget() -> None:
+    records = (
+        record(0, "b/x", Outcome.FAILED, error=ERROR),
+        record(1, "a/x", Outcome.ROLLED_BACK, error=ERROR),
+        record(2, "c/x", Outcome.ROLLED_BACK),
+        record(3, "d/x", Outcome.REFUSED),
+    )
+    found = failures(described(), [LedgerBatch(campaign="cve", number=1, records=records)])
+    assert [failure.service for failure in found] == ["a/x", "b/x"]
+
+
+def test_whom_and_what_it_waits_for_is_said() -> None:
+    gate = Approval(step="rest", digest="c" * 64, needs=(Need(roles=("sre",), count=2),), asked_at=NOW)
+    found = described(
+        waiting_for=gate,
+        wave="rest",
+        paused=Paused(cause="verb", by="eve", reason="lunch", at=NOW),
+        calendar=Calendar(open=False, until=NOW),
+        running=2,
+    )
+    assert awaits(found) == [
+        "somebody to resume it: paused by eve, lunch",
+        f"an approval of wave rest: {' and '.join(missing(gate, requested_by='dana'))}",
+        "a window: nothing may start until 2026-11-24 22:00:00 UTC",
+        "2 targets at work",
+    ]
+    assert awaits(CampaignDescription(name="cve")) == ["its targets to be chosen"]
+    assert awaits(described(status=CampaignStatus.COMPLETED, running=2)) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("completed", 0), ("completed-with-failures", 1), ("aborted", 1), ("paused", 1), ("awaiting-approval", 5)],
+)
+def test_the_exit_code_says_how_a_campaign_that_was_watched_ended(status: str, code: int) -> None:
+    found = CampaignDocument.of(described(status=CampaignStatus(status)))
+    assert campaign_watching.exit_code(found) == code
+    if code:
+        with pytest.raises(typer.Exit):
+            campaign_watching.finish(found)
+
+
+def test_a_line_is_printed_once_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = campaign_watching.Lines()
+    running = described("Sr..", running=1)
+    for found in (running, running, described("SF..", broken="1 failure")):
+        records = [
+            LedgerBatch(campaign="cve", number=1, records=(record(1, "a/two", Outcome.FAILED, error=ERROR),))
+        ]
+        lines.changed(CampaignDocument.of(found, failures(found, records if found.failures else [])))
+    printed = [line.split("s  ", 1)[1] for line in capsys.readouterr().err.splitlines()]
+    assert printed.count("a/two failed: terraform said no") == 1
+    assert printed.count("cve running") == 1
+
+
+def test_a_live_view_draws_bars_and_no_escapes_of_others() -> None:
+    hostile = ErrorInfo(code="TOOL_FAILED", message="[bold]no[/bold]\x1b[31m")
+    batch = LedgerBatch(campaign="cve", number=1, records=(record(1, "a/two", Outcome.FAILED, error=hostile),))
+    found = described(Code.SUCCEEDED + "F..", broken="too \x1b[31mmany")
+    bars = campaign_watching.Bars("cve")
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(bars.render())
+    bars.changed(CampaignDocument.of(found, failures(found, [batch])))
+    console.print(bars.render())
+    text = console.export_text()
+    assert "its targets are being chosen" in text
+    assert "canary" in text
+    assert "[bold]no[/bold]" in text
+    assert "\x1b" not in text
