@@ -15,20 +15,23 @@ from temporalio import workflow
 
 import workflows
 from bondstone import names
+from bondstone.model.campaign_run import CampaignInput, LedgerBatch
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import OperationResult
 from tools.docstrings import cell, field_texts
+from workflows.campaign import Campaign
 from workflows.provision import Provision
 from workflows.service import Service
 
 PAGE = "docs/reference/temporal.md"
 
-ALSO: tuple[type[BaseModel], ...] = (OperationResult, LedgerRecord)
-"""Messages that no update or query names: how operations end, and what the ledger holds."""
+ALSO: tuple[type[BaseModel], ...] = (OperationResult, LedgerRecord, CampaignInput, LedgerBatch)
+"""Messages that no update or query names: how campaigns begin and operations end, and what the ledgers hold."""
 
 AFTER_WORKFLOWS = """
 A service's workflow continues as new after each operation; ask for it by its id, without a run id. It is started
-with `{"service": {"team": "TEAM", "name": "NAME"}}`, and fails when its only request was refused.
+with `{"service": {"team": "TEAM", "name": "NAME"}}`, and fails when its only request was refused. A campaign's workflow
+is started with a `CampaignInput` and continues as new every few hundred targets.
 
 ## Updates, queries and signals
 """
@@ -85,14 +88,17 @@ def text() -> str:
 
 def _workflows() -> Iterator[str]:
     for kind in workflows.ALL:
-        service = kind.__name__ == names.SERVICE_WORKFLOW
         pattern = names.service_workflow_id("TEAM", "NAME")
-        where = pattern if service else f"{pattern}/op/N"
+        own = {
+            names.SERVICE_WORKFLOW: pattern,
+            names.CAMPAIGN_WORKFLOW: names.campaign_workflow_id("NAME"),
+        }
+        where = own.get(kind.__name__, f"{pattern}/op/N")
         yield f"| `{where}` | `{kind.__name__}` | {_first_line(inspect.getdoc(kind))} |\n"
 
 
 def _handlers() -> Iterator[str]:
-    for title, kind in (("Of a service", Service), ("Of an operation", Provision)):
+    for title, kind in (("Of a service", Service), ("Of an operation", Provision), ("Of a campaign", Campaign)):
         yield f"\n### {title}\n\n| name | | takes | answers | |\n|---|---|---|---|---|\n"
         for sort, name, function in sorted(_defined(kind), key=lambda found: (found[0] != "update", found[:2])):
             hints = typing.get_type_hints(function)
@@ -126,10 +132,14 @@ def _activities() -> Iterator[str]:
 
 def _search_attributes() -> Iterator[str]:
     operations = {names.SA_TEAM, names.SA_SERVICE, names.SA_PROMISE, names.SA_REVISION, names.SA_OPERATION}
+    operations |= {names.SA_CAMPAIGN}
+    campaigns = {names.SA_TEAM, names.SA_PROMISE, names.SA_REVISION, names.SA_PHASE, names.SA_CAMPAIGN}
     for name, kind in names.SEARCH_ATTRIBUTES.items():
-        on = "services and operations" if name in operations else "services"
+        on = ["services"] if name != names.SA_CAMPAIGN else []
+        on += ["operations"] if name in operations else []
+        on += ["campaigns"] if name in campaigns else []
         form = " `key=value`" if name == names.SA_LABELS else ""
-        yield f"| `{name}` | {kind}{form} | {on} |\n"
+        yield f"| `{name}` | {kind}{form} | {', '.join(on)} |\n"
 
 
 def _kinds() -> list[type]:
