@@ -1,0 +1,196 @@
+"""The chart of Bondstone itself: linted, refused when values are wrong, installed into a real control plane."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from bondstone.settings import Settings
+from tools.pinned import ROOT, ToolMissing, find
+from tools.servers.kubernetes import ControlPlane
+from workers.runtime import CANCEL_SECONDS
+
+pytestmark = pytest.mark.integration
+
+CHART = ROOT / "deploy" / "helm" / "bondstone"
+VALUES: dict[str, Any] = {
+    "images": {"control": "example/worker:1", "executor": "example/executor:1"},
+    "temporal": {"address": "temporal.example:7233", "ui": "https://temporal.example"},
+    "store": {"url": "s3://bucket/bond", "credentialsSecret": "store"},
+    "keys": {"secret": "bond-keys"},
+    "codec": {"enabled": True, "tokenSecret": "codec-token"},
+    "pools": {
+        "default": {"replicas": 2, "drainSeconds": 120},
+        "prod-eu": {"serves": ["prod-eu", "prod-eu-2"], "clusterRole": "edit", "credentialsSecret": "aws"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def helm() -> Path:
+    try:
+        return find("helm")
+    except ToolMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def values(tmp_path: Path) -> Path:
+    path = tmp_path / "values.json"
+    path.write_text(json.dumps(VALUES))
+    return path
+
+
+def run(*words: str | Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    told = {**os.environ, **(environment or {})}
+    return subprocess.run(words, env=told, capture_output=True, text=True, check=False)
+
+
+def rendered(helm: Path, values: Path, *more: str) -> list[dict[str, Any]]:
+    done = run(helm, "template", "bond", CHART, "--kube-version", "1.37.0", "--values", values, *more)
+    assert done.returncode == 0, done.stderr
+    return [document for document in YAML(typ="safe").load_all(done.stdout) if document]
+
+
+def deployments(documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        document["metadata"]["name"]: document["spec"]["template"]["spec"]
+        for document in documents
+        if document["kind"] == "Deployment"
+    }
+
+
+def environment(pod: dict[str, Any]) -> dict[str, str]:
+    return {item["name"]: item.get("value", "") for item in pod["containers"][0]["env"]}
+
+
+def test_it_lints(helm, values):
+    done = run(helm, "lint", CHART, "--strict", "--values", values)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ("images.control=worker", "/images/control"),
+        ("store.url=file:///tmp", "/store/url"),
+        ("temporal.address=temporal", "/temporal/address"),
+        ("keys.secret=", "/keys/secret"),
+        ("codec.tokenSecret=", "/codec/tokenSecret"),
+        ("pools.default.slots=3", "/pools/default"),
+        ("surprise=1", "surprise"),
+    ],
+)
+def test_wrong_values_are_refused_by_the_schema(helm, values, wrong, where):
+    done = run(helm, "template", "bond", CHART, "--kube-version", "1.37.0", "--values", values, "--set", wrong)
+    assert done.returncode != 0
+    assert where in done.stderr.replace(".", "/") or where.strip("/").replace("/", ".") in done.stderr
+
+
+def test_pods_may_do_nothing_but_their_work(helm, values):
+    for name, pod in deployments(rendered(helm, values)).items():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 10001
+        for container in (*pod["containers"], *pod["initContainers"]):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+        assert pod["automountServiceAccountToken"] is (name == "bond-executor-prod-eu")
+
+
+def test_workers_are_told_settings_that_exist(helm, values):
+    known = {f"BOND_{name.upper()}" for name in Settings.model_fields} | {"BOND_CODEC_TOKEN"}
+    found = deployments(rendered(helm, values))
+    assert set(found) == {"bond-control", "bond-codec", "bond-executor-default", "bond-executor-prod-eu"}
+    for pod in found.values():
+        assert set(environment(pod)) <= known
+    assert json.loads(environment(found["bond-executor-prod-eu"])["BOND_POOLS"]) == ["prod-eu", "prod-eu-2"]
+    assert json.loads(environment(found["bond-executor-default"])["BOND_POOLS"]) == ["default"]
+
+
+def test_pods_may_stop_for_longer_than_workers_drain(helm, values):
+    found = deployments(rendered(helm, values))
+    for name in ("bond-control", "bond-executor-default", "bond-executor-prod-eu"):
+        drain = int(environment(found[name])["BOND_DRAIN_SECONDS"])
+        assert found[name]["terminationGracePeriodSeconds"] >= drain + CANCEL_SECONDS + 10
+    assert environment(found["bond-executor-default"])["BOND_DRAIN_SECONDS"] == "120"
+
+
+def test_credentials_of_a_pool_are_with_no_other(helm, values):
+    found = deployments(rendered(helm, values))
+    secrets = {
+        name: [each["secretRef"]["name"] for each in pod["containers"][0].get("envFrom", ())]
+        for name, pod in found.items()
+    }
+    assert secrets == {
+        "bond-control": ["store"],
+        "bond-codec": [],
+        "bond-executor-default": ["store"],
+        "bond-executor-prod-eu": ["store", "aws"],
+    }
+
+
+def test_only_prometheus_may_connect_to_workers(helm, values):
+    [policy, codec] = [each for each in rendered(helm, values) if each["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] == [9464]
+    assert codec["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "codec"
+    off = rendered(helm, values, "--set", "metrics.enabled=false,codec.enabled=false")
+    assert [each["spec"]["ingress"] for each in off if each["kind"] == "NetworkPolicy"] == [[]]
+    assert not [each for each in off if each["kind"] == "Service"]
+
+
+def test_the_key_ring_is_copied_for_its_owner_alone(helm, values, tmp_path):
+    """The init container's own program, on files as a mounted Secret has them, which `KeyRing.load` refuses."""
+    pod = deployments(rendered(helm, values))["bond-control"]
+    [program] = pod["initContainers"][0]["args"]
+    mounted, keys = tmp_path / "mounted", tmp_path / "keys"
+    mounted.mkdir()
+    keys.mkdir()
+    for name in ("keys.json", "payload-keys.json"):
+        (mounted / name).write_text(name)
+        (mounted / name).chmod(0o440)
+    program = program.replace('"/mounted"', repr(str(mounted))).replace("/keys/", f"{keys}/")
+    exec(compile(program, "init", "exec"), {})  # noqa: S102 - the chart's own text
+    for path in keys.iterdir():
+        assert (path.read_text(), path.stat().st_mode & 0o777) == (path.name, 0o600)
+    assert len(list(keys.iterdir())) == 2
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    name = f"bond-{uuid.uuid4().hex[:8]}"
+    control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
+    control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def test_it_is_installed_upgraded_and_uninstalled(helm, values, control_plane, namespace):
+    told = {**control_plane.environment, "HELM_CACHE_HOME": "", "HELM_DRIVER": "secret"}
+
+    def ask(*words: str | Path) -> None:
+        done = run(helm, "--namespace", namespace, *words, environment=told)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    ask("install", "bond", CHART, "--values", values, "--wait", "--timeout", "90s")
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    ready = {
+        each["metadata"]["name"]: each["status"].get("readyReplicas", 0)
+        for each in control_plane.call("GET", path)["items"]
+    }
+    assert ready == {"bond-control": 2, "bond-codec": 1, "bond-executor-default": 2, "bond-executor-prod-eu": 1}
+    ask("upgrade", "bond", CHART, "--values", values, "--set", "control.replicas=3", "--wait", "--timeout", "90s")
+    assert control_plane.call("GET", f"{path}/bond-control")["status"]["readyReplicas"] == 3
+    ask("uninstall", "bond", "--wait", "--timeout", "60s")
+    assert control_plane.call("GET", path)["items"] == []
