@@ -181,6 +181,7 @@ class _Adapter:
             attempt=attempt,
             heartbeat=heartbeat,
             log=log,
+            variables=rendering.variables,
             secrets=frozenset(known_secrets(rendering.secrets)),
         )
 

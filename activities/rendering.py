@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Rendering:
     section: Any
     secrets: tuple[Any, ...]
     """Every value that was revealed on the way."""
+    variables: Mapping[str, Any]
+    """What expressions see."""
 
 
 async def render_step(store: Store, settings: Settings, executor: Executor, call: StepCall) -> Rendering:
@@ -71,7 +73,13 @@ async def render_step(store: Store, settings: Settings, executor: Executor, call
             problems=problems,
             hint="the promise's author should look at the types of these expressions",
         ) from None
-    return Rendering(promise=promise, bundle=bundle, section=section, secrets=tuple(revealed.values()))
+    return Rendering(
+        promise=promise,
+        bundle=bundle,
+        section=section,
+        secrets=tuple(revealed.values()),
+        variables=variables,
+    )
 
 
 async def reveal_all(store: Store, service: ServiceId, trees: Iterable[Any]) -> dict[str, Any]:

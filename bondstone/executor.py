@@ -52,6 +52,8 @@ class StepContext:
     """Remove the run directory when done; False keeps it for a person to look at."""
     trial: bool = field(default=False)
     """A test of the promise: nothing that outlives it may be touched but what the test makes."""
+    variables: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the section's expressions saw, secrets revealed: for the files named in `SectionReport.templates`."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Texts of the secrets in the section: the executor masks them in change sets and errors."""
 
@@ -109,6 +111,9 @@ class SectionReport:
     keys: Sequence[tuple[tuple[str | int, ...], Problem]] = ()
     """Problems at a key of the section: the path inside the section, and the problem (the loader fills in
     file, line and column)."""
+    templates: Sequence[str] = ()
+    """YAML files of the promise whose strings hold expressions like the section's: the loader checks them in the
+    same scope, and the executor renders them with `StepContext.variables`."""
 
 
 class Executor(Protocol):

@@ -19,7 +19,7 @@ import urllib3
 
 from activities.clusters.connection import Connection
 from activities.clusters.manifests import Ref
-from bondstone.errors import BondError, ToolFailed, ToolUnavailable
+from bondstone.errors import BondError, Problem, ToolFailed, ToolUnavailable
 
 T = TypeVar("T")
 
@@ -27,6 +27,7 @@ REQUEST_SECONDS: Final = 30
 _AT_ONCE: Final = 8
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_MAX_CAUSES: Final = 50
 _NOT_FOUND: Final = 404
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -35,6 +36,8 @@ class Answer(ToolFailed):
     """The API server said no."""
 
     status: int = 0
+    causes: tuple[Mapping[str, str], ...] = ()
+    """Of its Status: each with `field`, `reason` and `message`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,11 @@ class Cluster:
                 self._known[api_version] = kinds
         return kinds.get(kind)
 
+    def forget(self) -> None:
+        """Look anew which kinds there are: some have been added."""
+        with self._lock:
+            self._known.clear()
+
     def placed(self, manifest: Mapping[str, Any], namespace: str) -> Ref:
         """The object that a manifest describes, its namespace filled in or taken off as its kind wants."""
         ref = Ref.of(manifest)
@@ -245,9 +253,12 @@ class Cluster:
 
     def _refusal(self, method: str, path: str, status: int, data: bytes) -> BondError:
         try:
-            text = str(json.loads(data).get("message") or "")
-        except (ValueError, AttributeError):
-            text = ""
+            answer = json.loads(data)
+            text = str(answer.get("message") or "")
+            found = (answer.get("details") or {}).get("causes") or ()
+            causes = tuple(_cause(item) for item in found[:_MAX_CAUSES])
+        except (ValueError, AttributeError, TypeError):
+            text, causes = "", ()
         where = f"{self.where} {method} {path}"
         said = _short(text or data.decode("utf-8", "replace"))
         if status in _TRANSIENT:
@@ -258,9 +269,19 @@ class Cluster:
             401: "the cluster does not take the worker's credentials: see BOND_CLUSTERS",
             403: "give the worker's identity this right in the cluster (RBAC), or name another cluster",
         }
-        error = Answer(f"the API server refused ({status}): {said}", where=where, hint=hints.get(status, ""))
-        error.status = status
+        problems = [Problem(message=": ".join(filter(None, (item["field"], item["message"])))) for item in causes]
+        error = Answer(
+            f"the API server refused ({status}): {said}",
+            where=where,
+            hint=hints.get(status, ""),
+            problems=problems,
+        )
+        error.status, error.causes = status, causes
         return error
+
+
+def _cause(item: Mapping[str, Any]) -> dict[str, str]:
+    return {key: _short(str(item.get(key) or "")) for key in ("field", "reason", "message")}
 
 
 def _short(text: str, most: int = 600) -> str:

@@ -19,6 +19,7 @@ from bondstone.errors import InvalidInput, Problem, PromiseInvalid
 
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 40
+MAX_DOCUMENTS: Final = 500
 MAX_NODES: Final = 20_000
 """Most values in one document, counted after aliases are expanded."""
 
@@ -103,6 +104,38 @@ def read_file(path: Path, file: str) -> Document:
     except OSError as error:
         return Document(file, problems=[Problem(message=f"cannot be read: {error.strerror}", file=file)])
     return read(data, file)
+
+
+def read_stream(path: Path, file: str) -> list[Document]:
+    """Read a YAML file of several documents; one that is empty has no data and no problem."""
+    first = Document(file)
+    found = [first]
+    try:
+        data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+        if data is None:
+            first.problems.append(Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file))
+            return found
+        for index, node in enumerate(YAML(typ="safe", pure=True).compose_all(data.decode("utf-8"))):
+            if index == MAX_DOCUMENTS:
+                first.problems.append(
+                    Problem(message=f"the file holds more than {MAX_DOCUMENTS} documents", file=file)
+                )
+                break
+            document = Document(file)
+            found.append(document)
+            if node is not None:
+                _Builder(document).start(node)
+    except OSError as error:
+        first.problems.append(Problem(message=f"cannot be read: {error.strerror}", file=file))
+    except UnicodeDecodeError:
+        first.problems.append(Problem(message="the file is not UTF-8 text", file=file))
+    except RecursionError:
+        first.problems.append(Problem(message=f"the file is nested deeper than {MAX_DEPTH}", file=file))
+    except MarkedYAMLError as error:
+        first.problems.append(_syntax(error, file, path.read_text("utf-8", "replace")))
+    except (YAMLError, ValueError) as error:
+        first.problems.append(Problem(message=f"the file is not YAML: {error}".splitlines()[0], file=file))
+    return found
 
 
 def did_you_mean(word: str, among: Iterable[str]) -> str:

@@ -268,9 +268,8 @@ class _Run:
         self._attempts += 1
         step = next(step for step in trial.promise.spec.steps if step.id == spec.id)
         executor = trial.executors[spec.executor]
-        section = executor.section.model_validate(
-            expressions.render(step.section, await self._variables(inputs, kind))
-        )
+        variables = await self._variables(inputs, kind)
+        section = executor.section.model_validate(expressions.render(step.section, variables))
         return StepContext(
             service=self._service,
             operation=self._number,
@@ -284,6 +283,7 @@ class _Run:
             heartbeat=lambda _progress: None,
             log=trial.log,
             trial=True,
+            variables=variables,
         )
 
     async def _variables(self, inputs: dict[str, Any], kind: OperationKind) -> dict[str, Any]:

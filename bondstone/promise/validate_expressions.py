@@ -98,6 +98,21 @@ class _Checker:
         others[f"steps.{step.id}"] = "a step cannot use its own outputs"
         scope = Scope({**self.inputs, **_BASE, **self._steps(needs)}, others)
         yield from self._tree((*path, step.executor), step.section, scope)[0]
+        report = self.reports.get(step.id)
+        for document in report.templates if report is not None else ():
+            yield from self._template(document, scope)
+
+    @staticmethod
+    def _template(document: Document, scope: Scope) -> Iterator[Problem]:
+        """The expressions of a file that belongs to a step."""
+        count = sum(text.count("${") for _, text in strings_in(document.data))
+        if count > MAX_EXPRESSIONS:
+            yield document.problem(
+                (), f"the document has {count} expressions, and {MAX_EXPRESSIONS} are allowed"
+            )
+            return
+        for found in check(document.data, scope)[0]:
+            yield document.inside(found.path, found.offset, found.fault.message, hint=found.fault.hint)
 
     def _sound_needs(self, index: int, step: Step) -> bool:
         """Whether `needs` says what its author meant, as far as can be told."""

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from bondstone.errors import BondError, Problem
 from bondstone.executor import Executor
 from bondstone.model.promise import Promise, Step
-from bondstone.promise.document import Document, Path_, did_you_mean, model_problems
+from bondstone.promise.document import Document, Path_, did_you_mean, model_problems, read_stream
 
 _log = structlog.get_logger()
 
@@ -26,6 +26,8 @@ class StepReport:
     outputs: Mapping[str, str] | None = None
     """Names and types of its outputs; None when the executor could not look."""
     sensitive: frozenset[str] = frozenset()
+    templates: list[Document] = field(default_factory=list)
+    """What its files with expressions hold."""
 
 
 def check_steps(
@@ -114,6 +116,8 @@ def _check_section(
     if found.outputs or not (found.problems or found.keys):
         report.outputs = found.outputs  # else it could not look far enough to tell
     report.sensitive = found.sensitive
+    for name in found.templates:
+        report.templates += [item for item in read_stream(directory / name, name) if not item.problems]
 
 
 def _check_hooks(document: Document, promise: Promise) -> Iterator[tuple[str, Problem]]:

@@ -1,0 +1,238 @@
+"""The verb that changes the world: exactly one plan, resumable at any point.
+
+The inventory is written before the first object is touched and after the last. An attempt that died in between is
+carried on by the next one with the same plan: applying again what is applied changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from activities.clusters.api import Answer
+from activities.clusters.manifests import Ref
+from activities.kubernetes.changes import difference, difference_digest
+from activities.kubernetes.documents import (
+    Held,
+    Inventory,
+    Item,
+    KubernetesPlan,
+    Named,
+    Run,
+    read_inventory,
+    read_plan,
+)
+from activities.kubernetes.manifests import object_named
+from activities.kubernetes.order import tiers
+from activities.kubernetes.outputs import outputs
+from activities.kubernetes.planning import conflict_error, expectations_digest, gather, is_ours
+from activities.kubernetes.session import CONFLICT, Api, Session
+from activities.kubernetes.verdicts import judge, rollout
+from activities.kubernetes.waiting import Awaited, until_gone, until_ready
+from activities.tooling.claims import claimed
+from bondstone.canonical import digest
+from bondstone.errors import BondError, Fenced, InvalidInput, PlanStale, StoreUnavailable
+from bondstone.executor import Outcome
+from bondstone.model.step import Progress
+
+if TYPE_CHECKING:
+    from bondstone.store.claim import Claim
+
+
+async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
+    """Apply the plan in the artefact, made at that position of the state log."""
+    plan = read_plan(artefact)
+    session.note_secrets(item.manifest for item in plan.items)
+    log = session.context.store.state(session.context.service, session.context.step)
+    async with claimed(session, log) as claim:
+        inventory = read_inventory(claim.snapshot.payload)
+        run = Run(plan=digest(artefact), base=position)
+        resumed = inventory.run is not None and inventory.run.model_copy(update={"done": False}) == run
+        if claim.snapshot.position != position and not resumed:
+            await claim.release()
+            raise PlanStale(
+                f"the step's inventory has moved since the plan was made (from entry {position} of its log to "
+                f"{claim.snapshot.position})",
+                where=session.where,
+                hint="plan again",
+            )
+        work = _Work(session, claim, plan, inventory, run)
+        return await work.destroy() if plan.destroy else await work.apply()
+
+
+class _Work:
+    """One plan on its way into the cluster."""
+
+    def __init__(
+        self, session: Session, claim: Claim, plan: KubernetesPlan, inventory: Inventory, run: Run
+    ) -> None:
+        self._session = session
+        self._claim = claim
+        self._plan = plan
+        self._before = inventory
+        self._run = run
+        self._uids = {item.key: item.uid for item in inventory.objects}
+        self._gone: set[tuple[str, str, str, str]] = set()
+        self._done = 0
+
+    async def apply(self) -> Outcome:
+        session, plan = self._session, self._plan
+        async with session.opened(plan.cluster, plan.namespace) as api:
+            await gather(*(self._verify(api, item) for item in plan.items))
+            await self._claim.append(self._inventory(done=False).pack())
+            try:
+                for tier in tiers(plan.items):
+                    await gather(*(self._put(api, item) for item in tier))
+                    if tier[0].kind == "CustomResourceDefinition":
+                        await until_ready(
+                            session,
+                            api,
+                            [Awaited(item.ref, [rollout]) for item in tier],
+                            self._check,
+                            self._deadline(),
+                        )
+                        api.cluster.forget()
+                await until_ready(session, api, self._waits(), self._check, self._deadline())
+                await self._remove(api)
+                found = await outputs(session, api, [item.ref for item in plan.items])
+            except BaseException as error:
+                await self._keep(error)
+                raise
+            await self._claim.release(self._inventory(done=True).pack())
+        return Outcome(found)
+
+    async def destroy(self) -> Outcome:
+        session, plan = self._session, self._plan
+        if plan.removed:
+            async with session.opened(plan.cluster, plan.namespace) as api:
+                await self._claim.append(self._inventory(done=False).pack())
+                try:
+                    await self._remove(api)
+                except BaseException as error:
+                    await self._keep(error)
+                    raise
+        await self._claim.release(Inventory(run=self._run.model_copy(update={"done": True})).pack())
+        return Outcome({})
+
+    async def _verify(self, api: Api, item: Item) -> None:
+        """Refuse to go on when an object is not as the plan found it, nor as the plan makes it."""
+        live = await api.get(item.ref)
+        if item.action == "create":
+            if live is not None and not is_ours(self._session, live, None):
+                raise self._stale(item.ref, "somebody else has made it meanwhile")
+            return
+        if live is None:
+            if item.action == "replace":
+                return  # an attempt before this one had taken the old one away
+            raise self._stale(item.ref, "it is no longer there")
+        same = live["metadata"]["uid"] == item.uid
+        if item.action == "replace":
+            if not same and not is_ours(self._session, live, None):
+                raise self._stale(item.ref, "somebody else has replaced it meanwhile")
+            return
+        if not same:
+            raise self._stale(item.ref, "it is another one than when the plan was made")
+        if item.action == "update" and live["metadata"].get("resourceVersion") != item.resource_version:
+            would = await self._apply(api, item, dry_run=True)
+            before, after = difference(live, would)
+            if (before or after) and difference_digest(before, after) != item.difference:
+                raise self._stale(item.ref, "fields that the plan would change have changed")
+
+    async def _put(self, api: Api, item: Item) -> None:
+        self._check()
+        if item.action == "none":
+            self._uids[item.key] = item.uid
+            self._step(item, "unchanged")
+            return
+        if item.action == "replace":
+            live = await api.get(item.ref)
+            if live is not None and live["metadata"]["uid"] == item.uid:
+                await api.delete(item.ref, item.uid)
+                await until_gone(self._session, api, [item], self._check, self._deadline())
+        found = await self._apply(api, item)
+        self._uids[item.key] = str(found["metadata"]["uid"])
+        self._step(item, {"create": "created", "update": "updated", "replace": "replaced"}[item.action])
+
+    async def _apply(self, api: Api, item: Item, *, dry_run: bool = False) -> dict[str, Any]:
+        try:
+            return await api.apply(item.ref, item.manifest, force=item.force, dry_run=dry_run)
+        except Answer as error:
+            if error.status == CONFLICT and error.causes:
+                raise conflict_error(self._session, item.ref, error) from None
+            raise
+
+    async def _remove(self, api: Api) -> None:
+        """Delete what is to go, tier by tier, each once the one before is gone."""
+        deadline = self._deadline()
+        for tier in tiers(self._plan.removed, reverse=True):
+            self._check()
+            await gather(*(api.delete(item.ref, item.uid) for item in tier))
+            await until_gone(self._session, api, tier, self._check, deadline)
+            for item in tier:
+                self._gone.add(item.key)
+                self._step(item, "deleted")
+
+    def _waits(self) -> list[Awaited]:
+        section, known = self._session.section, [item.ref for item in self._plan.items]
+        found: dict[Ref, Awaited] = {}
+        for ref in known if section.rollout else ():
+            found.setdefault(ref, Awaited(ref)).judges.append(rollout)
+        for wait in section.wait:
+            try:
+                ref = object_named(wait.source, known, self._plan.namespace)
+                found.setdefault(ref, Awaited(ref)).judges.append(judge(wait))
+            except ValueError as error:
+                raise InvalidInput(str(error), where=f"{self._session.where}, wait") from None
+        return list(found.values())
+
+    def _inventory(self, *, done: bool) -> Inventory:
+        """The inventory as far as the work has come: what is to be made is in it before it is."""
+        items = [
+            Held(
+                **item.model_dump(include={"api_version", "kind", "namespace", "name", "manifest"}),
+                uid=self._uids.get(item.key, ""),
+            )
+            for item in self._plan.items
+        ]
+        declared = {item.key for item in items}
+        old = self._plan.kept if done and not self._plan.destroy else self._before.objects
+        rest = [item for item in old if item.key not in declared and item.key not in self._gone]
+        return Inventory(
+            cluster=self._plan.cluster,
+            namespace=self._plan.namespace,
+            objects=(*items, *rest),
+            run=self._run.model_copy(update={"done": done}),
+            outputs=expectations_digest(self._session) if done else "",
+        )
+
+    async def _keep(self, error: BaseException) -> None:
+        """Before an error goes on: write how far the work has come, if the state is still this attempt's."""
+        if isinstance(error, Fenced):
+            return
+        try:
+            await self._claim.release(self._inventory(done=False).pack())
+        except BondError as other:
+            self._session.log(f"the inventory could not be written: {other.message}; the one before stands")
+
+    def _check(self) -> None:
+        """Raise when the attempt must end."""
+        if self._claim.lost.is_set():
+            raise StoreUnavailable(
+                "the claim on the state was lost or could not be renewed in time, so the work was stopped",
+                where=self._session.where,
+                hint="see why the worker could not reach the store, or stood still; another attempt goes on",
+            )
+        if self._session.stop.requested:
+            raise asyncio.CancelledError
+
+    def _step(self, item: Named, word: str) -> None:
+        self._done += 1
+        self._session.log(f"{item.ref.address} {word}")
+        total = len(self._plan.items) + len(self._plan.removed)
+        self._session.pulse.report(Progress(done=self._done, total=total, address=item.ref.address))
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._session.timeout_seconds
+
+    def _stale(self, ref: Ref, why: str) -> PlanStale:
+        return PlanStale(f"{ref.address}: {why}", where=self._session.where, hint="plan again")

@@ -1,0 +1,126 @@
+"""Tests of a promise: the same plans and outputs from the manifests alone, with no cluster."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from activities.clusters.manifests import Ref, masked, stored
+from activities.kubernetes.changes import change, difference, owned
+from activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named, Run, read_plan
+from activities.kubernetes.manifests import declared, object_named
+from activities.kubernetes.order import ordered
+from activities.kubernetes.outputs import is_sensitive, value_at
+from activities.kubernetes.session import Session
+from bondstone.errors import InvalidInput
+from bondstone.executor import Outcome, Output, Planned
+from bondstone.model.plan import Change
+
+UNKNOWN: Final = "(known after apply)"
+"""What a trial has in place of a field that only a cluster gives."""
+
+_TOOL: Final = "kubernetes (manifests only)"
+
+
+async def plan(session: Session) -> Planned:
+    """Compare with what the trial applied before."""
+    position, inventory = await session.inventory()
+    section = session.section
+    manifests = [
+        stored(owned(item, session.owner, Ref.of(item).namespace or session.namespace))
+        for item in ordered(declared(section, session.context.bundle, session.context.variables))
+    ]
+    session.note_secrets(manifests)
+    items: list[Item] = []
+    changes: list[Change] = []
+    for manifest in manifests:
+        item, found = _compare(session, inventory, manifest)
+        items.append(item)
+        changes += found
+    keys = {item.key for item in items}
+    gone = [held for held in inventory.objects if held.key not in keys]
+    removed = tuple(Named(**held.model_dump(exclude={"manifest"})) for held in gone) if section.prune else ()
+    if section.prune:
+        changes += [change(held.ref, "delete", held.manifest, None, session.redact) for held in gone]
+    made = KubernetesPlan(
+        cluster=section.cluster,
+        namespace=session.namespace,
+        items=tuple(items),
+        removed=removed,
+        kept=() if section.prune else tuple(gone),
+    )
+    return Planned(
+        artefact=made.pack(),
+        document={
+            "format_version": "1.0",
+            "manifests": [masked(item, session.redact) for item in manifests],
+            "target": {"cluster": section.cluster, "namespace": session.namespace},
+            "errored": False,
+        },
+        changes=changes,
+        empty=made.empty and inventory.run is not None,
+        position=position,
+        tool=_TOOL,
+    )
+
+
+async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
+    """Keep what would have been applied, and give what the manifests themselves say of the outputs."""
+    made = read_plan(artefact)
+    log = session.context.store.state(session.context.service, session.context.step)
+    held = [
+        Held(**item.model_dump(exclude={"action", "resource_version", "difference", "force"}))
+        for item in made.items
+    ]
+    inventory = Inventory(
+        cluster=made.cluster,
+        namespace=made.namespace,
+        objects=(*held, *made.kept),
+        run=Run(plan="trial", base=position, done=True),
+    )
+    from bondstone.store.holder import Holder  # noqa: PLC0415 - loads the whole store
+
+    async with await log.claim(Holder.me(session.context.attempt, "trial")) as claim:
+        await claim.release(inventory.pack())
+    return Outcome({} if made.destroy else _outputs(session, {item.ref: item.manifest for item in held}))
+
+
+async def plan_destroy(session: Session) -> Planned:
+    """Everything that the trial applied is to go."""
+    position, inventory = await session.inventory()
+    removed = tuple(Named(**held.model_dump(exclude={"manifest"})) for held in inventory.objects)
+    made = KubernetesPlan(destroy=True, cluster=inventory.cluster, namespace=inventory.namespace, removed=removed)
+    return Planned(
+        artefact=made.pack(),
+        document={"format_version": "1.0", "manifests": [], "errored": False},
+        changes=[change(held.ref, "delete", held.manifest, None, session.redact) for held in inventory.objects],
+        empty=not inventory.objects,
+        position=position,
+        tool=_TOOL,
+    )
+
+
+def _compare(session: Session, inventory: Inventory, manifest: dict[str, Any]) -> tuple[Item, list[Change]]:
+    ref = Ref.of(manifest)
+    item = Item(
+        api_version=ref.api_version, kind=ref.kind, namespace=ref.namespace, name=ref.name,
+        action="create", manifest=manifest,
+    )  # fmt: skip
+    held = inventory.by_key.get(item.key)
+    if held is None:
+        return item, [change(ref, "create", None, manifest, session.redact)]
+    before, after = difference(held.manifest, manifest)
+    if not before and not after:
+        return item.model_copy(update={"action": "none"}), []
+    return item.model_copy(update={"action": "update"}), [change(ref, "update", before, after, session.redact)]
+
+
+def _outputs(session: Session, objects: dict[Ref, dict[str, Any]]) -> dict[str, Output]:
+    found: dict[str, Output] = {}
+    for name, output in session.section.outputs.items():
+        try:
+            ref = object_named(output.source, objects, session.namespace)
+            value = value_at(output, objects.get(ref))
+        except ValueError as error:
+            raise InvalidInput(str(error), where=f"{session.where}, output {name}") from None
+        found[name] = Output(UNKNOWN if value is None else value, sensitive=is_sensitive(output))
+    return found
