@@ -79,7 +79,7 @@ class ScheduleDocument(Document):
     created_at: datetime
     updated_at: datetime | None
     next: tuple[ZonedTime, ...]
-    """When it is due; jitter is not counted in"""
+    """When it will start; jitter is counted in"""
     running: tuple[str, ...]
     """Campaigns that go on"""
     runs: tuple[ScheduleRunDocument, ...]

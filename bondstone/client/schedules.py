@@ -270,16 +270,18 @@ class Schedules:
                 where=name,
                 hint="--from 2026-11-20 --to 2026-11-24T12:00",
             )
-        times = await self._matching(name, begin - timedelta(seconds=1), end)
-        done = {entry.planned_at for entry in await self._ledger.entries(name) if entry.planned_at}
-        times = [at for at in times if at not in done]
+        # Temporal lists times with their jitter, and looks for them by those without.
+        jitter = described.schedule.spec.jitter or timedelta(0)
+        times = await self._matching(name, begin - timedelta(seconds=1), end + jitter)
+        done = [entry.planned_at for entry in await self._ledger.entries(name) if entry.planned_at]
+        times = [at for at in times if not any(planned <= at <= planned + jitter for planned in done)]
         if not times:
             raise InvalidInput(f"{run.cron} is not due in that time, or has run", where=name)
         if len(times) > MAX_BACKFILL:
             raise InvalidInput(f"those are {len(times)} campaigns, more than {MAX_BACKFILL}", where=name)
         await self._record(name, "backfilled", reason or f"{begin.isoformat()} to {end.isoformat()}")
         second = timedelta(seconds=1)
-        backfills = [ScheduleBackfill(at - second, at, POLICIES[overlap]) for at in times]
+        backfills = [ScheduleBackfill(at - jitter - second, at, POLICIES[overlap]) for at in times]
         try:
             await self._handle(name).backfill(*backfills)
         except RPCError as error:
