@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from activities.helm.section import HelmOutput, HelmSection
 from activities.terraform.section import TerraformSection
 from bondstone.cel.syntax import MAX_EXPRESSION
 from bondstone.expressions import MAX_EXPRESSIONS
@@ -89,6 +90,8 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("spec.outputs.NAME", promise.OutputSpec, ""),
     ("spec.steps[]", promise.Step, "Beside these, each step has exactly one section named after its executor."),
     ("spec.steps[].terraform", TerraformSection, ""),
+    ("spec.steps[].helm", HelmSection, "What it does: [Helm steps](helm.md)."),
+    ("spec.steps[].helm.outputs.NAME", HelmOutput, ""),
     ("spec.approval[]", promise.ApprovalRule, ""),
     ("spec.health[]", promise.Probe, "Exactly one of `http`, `tcp` and `expression`. All probes must pass."),
     ("spec.patch", promise.PatchSpec, ""),

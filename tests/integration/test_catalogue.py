@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from helm_kit import helm
 
 from bondstone.errors import BondError
 from bondstone.executor import load_executors
@@ -29,12 +30,15 @@ pytestmark = pytest.mark.integration
 async def trial(name: str) -> AsyncIterator[Trial]:
     executors = load_executors()
     promise = validate(FOLDERS[name], executors).require()
-    async with open_trial(FOLDERS[name], promise, executors, Settings.load()) as bench:
+    settings = Settings.load()
+    if any(step.executor == "helm" for step in promise.spec.steps):
+        settings = settings.model_copy(update={"helm": helm()})
+    async with open_trial(FOLDERS[name], promise, executors, settings) as bench:
         yield bench
 
 
 def test_there_is_a_catalogue() -> None:
-    assert {"queue", "sqlite-database", "static-site"} <= set(FOLDERS)
+    assert {"queue", "sqlite-database", "static-site", "web-app"} <= set(FOLDERS)
 
 
 @pytest.mark.parametrize("name", FOLDERS)
