@@ -28,7 +28,7 @@ from bondstone.metrics import METRICS
 from bondstone.model.service import OperationStatus, Phase
 from bondstone.payloads import data_converter
 from bondstone.settings import Settings
-from tools import compose_secrets
+from tools import compose_secrets, dashboard
 from tools.compose import Compose, read_variables
 from tools.pinned import ROOT, ToolMissing
 from tools.servers import composed
@@ -203,6 +203,20 @@ def test_workers_serve_the_metrics_that_the_page_lists(platform):
         "temporal_workflow_task_execution_failed_total",
         "temporal_request_failure_total",
     }
+
+
+def test_the_dashboard_groups_by_labels_that_the_metrics_have(platform):
+    both = scraped(platform, "control-1") + scraped(platform, "control-2") + scraped(platform, "executor")
+    known = {"le", "instance"}  # of histograms, and of Prometheus itself
+    for panel in dashboard.PANELS:
+        for query in panel.queries.values():
+            grouped = {
+                label.strip() for by in re.findall(r"by \((.*?)\)", query) for label in by.split(",")
+            } - known
+            for name in re.findall(r"\b(?:bond|temporal)_\w+", query):
+                series = re.search(rf"^{name}\{{(.*?)\}} ", both, re.MULTILINE)
+                if series:
+                    assert grouped <= set(re.findall(r'(\w+)="', series[1])), query
 
 
 def test_no_secret_is_in_a_log_of_a_worker(platform):
