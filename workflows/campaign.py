@@ -193,7 +193,8 @@ class Campaign(Verbs):
             events=tuple(self._events),
             at=self._now,
         )
-        workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
+        kept = {"document": {}, "source": ""}  # by the store
+        workflow.continue_as_new(self._start.model_copy(update={**kept, "carried": carried}))
         raise AssertionError  # continue_as_new does not return
 
     async def _freeze(self) -> None:

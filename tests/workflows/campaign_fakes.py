@@ -62,7 +62,7 @@ OLD = Resolved(
     steps=(StepSpec(id="main", executor="fake"),),
 )
 TO = "1.0.1"
-WITHIN_SECONDS = 30
+WITHIN_SECONDS = 90
 
 
 @dataclass
