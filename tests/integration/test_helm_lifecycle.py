@@ -1,4 +1,4 @@
-"""A service of Terraform and Helm through its whole life, by the command and real workflows: the promise `web-app`."""
+"""A service of Terraform and Helm through its life, by the command and real workflows: the promise `web-app`."""
 
 from __future__ import annotations
 
