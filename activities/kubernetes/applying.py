@@ -7,7 +7,8 @@ carried on by the next one with the same plan: applying again what is applied ch
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from activities.clusters.api import Answer
 from activities.clusters.manifests import Ref
@@ -25,8 +26,8 @@ from activities.kubernetes.documents import (
 from activities.kubernetes.manifests import object_named
 from activities.kubernetes.order import tiers
 from activities.kubernetes.outputs import outputs
-from activities.kubernetes.planning import conflict_error, expectations_digest, gather, is_ours
-from activities.kubernetes.session import CONFLICT, Api, Session
+from activities.kubernetes.planning import conflict_error, definitions_in, expectations_digest, gather, is_ours
+from activities.kubernetes.session import CONFLICT, Api, Session, unknown_kind
 from activities.kubernetes.verdicts import judge, rollout
 from activities.kubernetes.waiting import Awaited, until_gone, until_ready
 from activities.tooling.claims import claimed
@@ -37,6 +38,8 @@ from bondstone.model.step import Progress
 
 if TYPE_CHECKING:
     from bondstone.store.claim import Claim
+
+_SERVED_POLL_SECONDS: Final = 0.2
 
 
 async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
@@ -84,14 +87,7 @@ class _Work:
                 for tier in tiers(plan.items):
                     await gather(*(self._put(api, item) for item in tier))
                     if tier[0].kind == "CustomResourceDefinition":
-                        await until_ready(
-                            session,
-                            api,
-                            [Awaited(item.ref, [rollout]) for item in tier],
-                            self._check,
-                            self._deadline(),
-                        )
-                        api.cluster.forget()
+                        await self._serve(api, tier)
                 await until_ready(session, api, self._waits(), self._check, self._deadline())
                 await self._remove(api)
                 found = await outputs(session, api, [item.ref for item in plan.items])
@@ -160,6 +156,20 @@ class _Work:
             if error.status == CONFLICT and error.causes:
                 raise conflict_error(self._session, item.ref, error) from None
             raise
+
+    async def _serve(self, api: Api, definitions: Sequence[Item]) -> None:
+        """Wait until the kinds are served that were just defined: the API server publishes them a little later."""
+        deadline = self._deadline()
+        waits = [Awaited(item.ref, [rollout]) for item in definitions]
+        await until_ready(self._session, api, waits, self._check, deadline)
+        kinds = {kind for item in definitions for kind, _ in definitions_in(item.manifest)}
+        used = [item for item in self._plan.items if (item.api_version, item.kind) in kinds]
+        for item in used:
+            while not await api.is_served(item.ref):
+                self._check()
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise unknown_kind(item.ref, self._session.where)
+                await self._session.stop.unless(asyncio.sleep(_SERVED_POLL_SECONDS))
 
     async def _remove(self, api: Api) -> None:
         """Delete what is to go, tier by tier, each once the one before is gone."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from activities.clusters.jsonpath import JsonPath
 from activities.clusters.manifests import Ref
-from activities.kubernetes.manifests import object_named, object_problem, source_file
+from activities.kubernetes.manifests import named_parts, object_named, object_problem, source_file
 from activities.kubernetes.outputs import is_sensitive
 from activities.kubernetes.section import KubernetesSection
 from bondstone.errors import InvalidInput, Problem
@@ -114,11 +114,13 @@ def _names(section: KubernetesSection, refs: list[Ref]) -> Iterator[Key]:
         (("wait", index), item.source, item.path) for index, item in enumerate(section.wait)
     ]
     named += [(("outputs", name), item.source, item.path) for name, item in section.outputs.items()]
-    plain = all("${" not in ref.name for ref in refs)
+    plain = all("${" not in ref.name for ref in refs)  # else any object may have any of the names
     for at, source, path in named:
         try:
-            if "${" not in source and plain:
-                object_named(source, refs, section.namespace)
+            if "${" not in source:
+                named_parts(source)
+                if plain:
+                    object_named(source, refs, section.namespace)
         except ValueError as error:
             yield (*at, "object" if at[0] == "wait" else "from"), Problem(message=str(error))
         try:

@@ -98,16 +98,25 @@ def object_named(source: str, known: Iterable[Ref], namespace: str) -> Ref:
     Raises:
         ValueError: when it names none.
     """
-    parts = source.split("/")
-    if len(parts) not in {_SHORT, _OF_CORE, _OF_GROUP} or not all(parts):
-        raise ValueError(f"{source!r} names no object: write it as Kind/name or apiVersion/Kind/name")
-    version, kind, name = "/".join(parts[:-2]), parts[-2], parts[-1]
+    version, kind, name = named_parts(source)
     for ref in known:
         if (ref.kind, ref.name) == (kind, name) and version in {"", ref.api_version}:
             return ref
     if not version and kind not in _CORE:
         raise ValueError(f"the step has no {kind} {name!r}; name others with their apiVersion: apps/v1/{source}")
     return Ref(version or "v1", kind, namespace, name)
+
+
+def named_parts(source: str) -> tuple[str, str, str]:
+    """The apiVersion (maybe empty), kind and name in what a wait or an output names.
+
+    Raises:
+        ValueError: when it is not written so.
+    """
+    parts = source.split("/")
+    if len(parts) not in {_SHORT, _OF_CORE, _OF_GROUP} or not all(parts):
+        raise ValueError(f"{source!r} names no object: write it as Kind/name or apiVersion/Kind/name")
+    return "/".join(parts[:-2]), parts[-2], parts[-1]
 
 
 def duplicates(refs: Sequence[Ref]) -> list[Problem]:

@@ -104,7 +104,7 @@ async def placed(session: Session, api: Api) -> list[dict[str, Any]]:
         ToolFailed: when the cluster does not know its kind.
     """
     manifests = declared(session.section, session.context.bundle, session.context.variables)
-    defined = {key: scope for item in manifests for key, scope in _definitions(item)}
+    defined = {key: scope for item in manifests for key, scope in definitions_in(item)}
     found: list[dict[str, Any]] = []
     for manifest in ordered(manifests):
         ref = Ref.of(manifest)
@@ -283,7 +283,7 @@ def _is_settled(session: Session, inventory: Inventory, keys: set[tuple[str, str
     )
 
 
-def _definitions(manifest: Mapping[str, Any]) -> list[tuple[tuple[str, str], bool]]:
+def definitions_in(manifest: Mapping[str, Any]) -> list[tuple[tuple[str, str], bool]]:
     """The kinds that a CustomResourceDefinition brings, each with whether it is namespaced."""
     if manifest.get("kind") != "CustomResourceDefinition":
         return []

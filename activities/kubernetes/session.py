@@ -136,6 +136,20 @@ class Api:
         """Where its kind is served; None when the cluster does not know it."""
         return await self._call(self.cluster.resource, ref.api_version, ref.kind)
 
+    async def is_served(self, ref: Ref) -> bool:
+        """Whether objects of its kind can be asked for by now."""
+        self.cluster.forget()
+        resource = await self.resource(ref)
+        if resource is None:
+            return False
+        try:
+            await self._call(self.cluster.request, "GET", resource.path(ref.namespace), query={"limit": "1"})
+        except Answer as error:
+            if error.status == NOT_FOUND:
+                return False
+            raise
+        return True
+
     async def apply(
         self, ref: Ref, manifest: Mapping[str, Any], *, force: bool, dry_run: bool = False
     ) -> dict[str, Any]:
