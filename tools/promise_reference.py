@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from activities.helm.section import HelmOutput, HelmSection
+from activities.kubernetes.section import KubernetesOutput, KubernetesSection, Wait
 from activities.terraform.section import TerraformSection
 from bondstone.cel.syntax import MAX_EXPRESSION
 from bondstone.expressions import MAX_EXPRESSIONS
@@ -92,6 +93,9 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("spec.steps[].terraform", TerraformSection, ""),
     ("spec.steps[].helm", HelmSection, "What it does: [Helm steps](helm.md)."),
     ("spec.steps[].helm.outputs.NAME", HelmOutput, ""),
+    ("spec.steps[].kubernetes", KubernetesSection, "What it does: [Kubernetes steps](kubernetes.md)."),
+    ("spec.steps[].kubernetes.wait[]", Wait, "One of `condition` and `path`."),
+    ("spec.steps[].kubernetes.outputs.NAME", KubernetesOutput, ""),
     ("spec.approval[]", promise.ApprovalRule, ""),
     ("spec.health[]", promise.Probe, "Exactly one of `http`, `tcp` and `expression`. All probes must pass."),
     ("spec.patch", promise.PatchSpec, ""),
