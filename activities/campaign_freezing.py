@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from bondstone.campaign.document import Flaw, campaign_of, read_campaign, read_s
 from bondstone.campaign.fleet import FleetService
 from bondstone.campaign.waves import Partition, Status, WaveNumbers, partition
 from bondstone.client.fleet import fleet
+from bondstone.client.policy_check import ALLOWED, each
 from bondstone.errors import InvalidInput, Refused
 from bondstone.model.campaign import Rules, WaveRules
 from bondstone.model.campaign_document import Campaign, Select, start_rate_of
@@ -35,6 +37,9 @@ from bondstone.store.previews import Previews, check_pinned
 
 PAGE_SIZE: Final = 250
 """Targets on a page: a run of the workflow reads two or three of them."""
+
+MAX_RECHECKED: Final = 10_000
+"""Most targets whose last plans the policies are asked about before a reconcile begins: some 20 ms each."""
 
 Refuse = Callable[[Iterable[Flaw]], InvalidInput]
 
@@ -73,6 +78,8 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
         job=_job(campaign, call),
         left_out=_counted(found),
     )
+    if campaign.spec.operation == "reconcile":
+        frozen = frozen.model_copy(update=await _allowed(store, services, {entry.service for entry in entries}))
     await store.campaigns.update(header.model_copy(update={"frozen": frozen}))
     return frozen
 
@@ -197,6 +204,18 @@ async def _pinned(
         )
         for entry in entries
     ]
+
+
+async def _allowed(store: Store, services: Iterable[FleetService], targets: AbstractSet[str]) -> dict[str, object]:
+    """How the fleet stood with the policies in force, by the last plans of the targets."""
+    current = await store.policies.current()
+    if current is None or len(targets) > MAX_RECHECKED:
+        return {}
+    chosen_ = [service for service in services if service.id in targets]
+    return {
+        "policy_set": str(current.ref.version),
+        "allowed": sum([checked.outcome in ALLOWED async for checked in each(store, current.modules(), chosen_)]),
+    }
 
 
 def _left(found: Partition) -> list[LeftOut]:

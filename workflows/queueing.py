@@ -57,6 +57,7 @@ def joined(
         retry=request.retry,
         on_failure=asked.on_failure,
         repair=asked.repair,
+        recheck=asked.recheck,
         ask=asked.ask,
         adopt=asked.adopt,
         pins=asked.pins,

@@ -320,6 +320,7 @@ class Service(Submissions):
                 outputs=self._state.step_outputs,
                 on_failure=pending.on_failure,
                 repair=pending.repair,
+                recheck=pending.recheck,
                 ask=pending.ask,
                 adopt=pending.adopt,
                 pins=pending.pins,

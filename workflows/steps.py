@@ -223,6 +223,9 @@ class Steps:
         drift = await calls.tool(
             spec, names.VERB_DETECT_DRIFT, self._call(spec), Drift, summary=f"look for drift in {spec.id}"
         )
+        if self._operation.recheck and (drift.count == 0 or not repair):
+            _, decision = await self._plan_and_decide(spec, names.VERB_PLAN)
+            _insist(decision, spec)
         if drift.count == 0 or not repair:
             self._set(
                 spec, StepStatus.UNCHANGED, drift=drift.addresses, changes=drift.counts, log=drift.log,

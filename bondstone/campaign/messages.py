@@ -51,6 +51,7 @@ def submission(campaign: str, by: str, job: Job, command: Submit, entry: TargetE
         version=entry.to if moves else "",
         inputs=job.inputs if kind is OperationKind.UPDATE else {},
         repair=job.repair and kind is OperationKind.RECONCILE,
+        recheck=kind is OperationKind.RECONCILE,
         requested_by=by,
         reason=f"campaign {campaign}: {job.reason}",
         campaign=campaign,

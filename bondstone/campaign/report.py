@@ -232,7 +232,15 @@ def _event(note: Note, waves: Sequence[str]) -> EventReport:
 
 
 def _compliance(kept: Kept, targets: Sequence[TargetReport]) -> ComplianceReport | None:
-    job = kept.description.job
+    job, frozen = kept.description.job, kept.header.frozen
+    if frozen is not None and frozen.allowed is not None:
+        return ComplianceReport(
+            measure=f"targets whose plans the policies in force allow; before: their last plans, by set "
+            f"{frozen.policy_set}",
+            services=len(targets),
+            before=frozen.allowed,
+            after=sum(target.outcome == "succeeded" for target in targets),
+        )
     if job is None or not job.to:
         return None
     before = sum(item.kind == "skipped" and item.reason == COMPLIANT for item in kept.left)

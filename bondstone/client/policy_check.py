@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from bondstone.campaign.fleet import FleetService
@@ -20,12 +20,16 @@ from bondstone.model.service import OperationKind, RevisionRef, StepStatus
 from bondstone.model.step import PolicyCall
 from bondstone.policy import Module, document, evaluate
 from bondstone.policy.sensitive import sensitive_values
+from bondstone.store import Store
 from bondstone.store.redact import known_secrets
 
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone
 
 SERVICES_AT_ONCE: Final = 4
+
+ALLOWED: Final = ("allow", "warn", "approval")
+"""What is no denial; of `unknown` nobody can say."""
 
 _SEVERITY: Final[tuple[Outcome, ...]] = ("allow", "approval", "deny")
 _STANDS: Final = frozenset({StepStatus.SUCCEEDED, StepStatus.UNCHANGED})
@@ -47,7 +51,7 @@ async def check(
         on_service: Called with how many services are done, of how many.
     """
     current = await bond.store.policies.current()
-    checker = _Checker(bond, modules, current.modules() if current else None)
+    checker = _Checker(bond.store, modules, current.modules() if current else None)
     services = await fleet(bond.temporal)
     limit = asyncio.Semaphore(SERVICES_AT_ONCE)
     done = 0
@@ -69,11 +73,32 @@ async def check(
     )
 
 
+async def each(
+    store: Store, modules: Sequence[Module], services: Iterable[FleetService]
+) -> AsyncIterator[CheckedService]:
+    """What a policy set says of the last plans of some services, as they become known.
+
+    Args:
+        store: Where the plans are.
+        modules: The set.
+        services: Which; in no order.
+    """
+    checker = _Checker(store, modules, None)
+    limit = asyncio.Semaphore(SERVICES_AT_ONCE)
+
+    async def one(service: FleetService) -> CheckedService:
+        async with limit:
+            return await checker.service(service)
+
+    for checked in asyncio.as_completed(list(map(one, services))):
+        yield await checked
+
+
 class _Checker:
     """Two policy sets, and where the plans are."""
 
-    def __init__(self, bond: Bondstone, modules: Sequence[Module], in_force: Sequence[Module] | None) -> None:
-        self._store = bond.store
+    def __init__(self, store: Store, modules: Sequence[Module], in_force: Sequence[Module] | None) -> None:
+        self._store = store
         self._modules = modules
         self._in_force = in_force
 

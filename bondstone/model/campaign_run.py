@@ -131,6 +131,10 @@ class Frozen(Wire):
     job: Job
     left_out: dict[str, int] = {}
     """Number of services by why they are no target, for `skipped` ones."""
+    policy_set: str = ""
+    """Of a reconcile: version of the organisation's policies that were in force."""
+    allowed: int | None = None
+    """Of a reconcile: how many targets had last plans that those policies allow; None where there are none."""
     continue_after: int = 400
     """How many targets the workflow settles before it continues as new."""
 

@@ -208,6 +208,8 @@ class Request(Wire):
     """Plan and ask the policies, change nothing."""
     repair: bool = False
     """A reconcile applies what it takes to undo the drift."""
+    recheck: bool = False
+    """A reconcile plans every step and asks the policies in force; it fails where they deny."""
     ask: bool = False
     """Every plan that changes something waits for somebody else's approval."""
     adopt: dict[str, str] = {}
@@ -366,6 +368,7 @@ class OperationInput(Wire):
     """Outputs of the service's steps before the operation."""
     on_failure: Literal["keep", "destroy"] = "keep"
     repair: bool = False
+    recheck: bool = False
     ask: bool = False
     adopt: dict[str, str] = {}
     pins: Pins | None = None
@@ -397,6 +400,7 @@ class PendingOperation(Wire):
     retry: bool = False
     on_failure: Literal["keep", "destroy"] = "keep"
     repair: bool = False
+    recheck: bool = False
     ask: bool = False
     adopt: dict[str, str] = {}
     pins: Pins | None = None

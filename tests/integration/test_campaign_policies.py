@@ -1,0 +1,61 @@
+"""A new policy set, rolled out: every service is planned and judged again, nothing changes, and the report tells."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from platforms import PROMISES, publish, running
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+POLICY = """package lifetimes
+
+import rego.v1
+
+deny contains "what is old must go" if input.service.labels.age == "old"
+"""
+
+CAMPAIGN = b"""\
+apiVersion: bondstone.dev/v1
+kind: Campaign
+metadata: {name: new-rules, owner: platform, reason: the rules of 2027}
+spec:
+  operation: reconcile
+  promise: turning
+  waves:
+    - {name: all, rest: true}
+  on_failure: continue
+"""
+
+
+async def test_each_service_is_judged_again_and_nothing_changes(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "lifetimes.rego").write_text(POLICY)
+    with running(tmp_path / "data") as platform:
+        async with platform.client() as bond:
+            await publish(bond, PROMISES / "turning")
+            ages = {"rules/first": "old", "rules/second": "new", "rules/third": "new"}
+            made = [await bond.request("turning", service, labels={"age": age}) for service, age in ages.items()]
+            await asyncio.gather(*(operation.result() for operation in made))
+            platform.bond("policy", "publish", str(rules))
+            await bond.campaigns.start(CAMPAIGN, "rules.yaml")
+            async with asyncio.timeout(90):
+                ended = await bond.campaigns.watch("new-rules")
+            report = await bond.campaigns.report("new-rules")
+            states = [await bond.service(service) for service in ages]
+    assert ended.counts == {"succeeded": 2, "failed": 1}
+    assert report.compliance is not None
+    assert (report.compliance.services, report.compliance.before, report.compliance.after) == (3, 2, 2)
+    [denied] = [target for target in report.targets if target.failed]
+    assert denied.service == "rules/first"
+    assert denied.error is not None
+    assert denied.error.code == "POLICY_DENIED"
+    assert [plan.findings for plan in denied.plans] == [("deny: what is old must go",)]
+    judged = [plan for target in report.targets for plan in target.plans]
+    assert len(judged) == 3
+    assert len({plan.policies_digest for plan in judged}) == 1
+    assert {state.phase for state in states} == {"ready"}
+    assert {state.operations[-1].kind for state in states} == {"reconcile"}
