@@ -18,7 +18,9 @@ from activities.terraform.binary import Tool, find_tool
 from benchmarks import processes, stacks
 from benchmarks.fleet import TERRAFORM_ENVIRONMENT, command
 from benchmarks.report import Figure, Report, parser, run, say
+from bondstone import names
 from bondstone.client import Bondstone
+from bondstone.model.campaign_run import CampaignDescription
 from bondstone.settings import Settings
 
 PROMISE = "patched"
@@ -61,6 +63,8 @@ async def _requested(bond: Bondstone, service: str) -> None:
 
 async def _patched(bond: Bondstone, options: argparse.Namespace, version: str) -> float:
     """Patch every service, so many at a time as a campaign does, and wait for the last one."""
+    if options.campaign:
+        return await _by_campaign(bond, options, version)
     places = asyncio.Semaphore(options.in_flight)
 
     async def one(service: str) -> None:
@@ -70,6 +74,34 @@ async def _patched(bond: Bondstone, options: argparse.Namespace, version: str) -
     began = time.monotonic()
     await asyncio.gather(*(one(f"fleet/stack{number}") for number in range(options.services)))
     return time.monotonic() - began
+
+
+CAMPAIGN = """\
+apiVersion: bondstone.dev/v1
+kind: Campaign
+metadata: {{name: {name}, reason: benchmark}}
+spec:
+  operation: patch
+  promise: {promise}
+  to: {to}
+  max_concurrent: {at_once}
+  waves:
+    - {{name: all, rest: true}}
+"""
+
+
+async def _by_campaign(bond: Bondstone, options: argparse.Namespace, version: str) -> float:
+    """The same as one campaign, from the call that starts it to its end."""
+    name = f"patch-{version.replace('.', '-')}"
+    text = CAMPAIGN.format(name=name, promise=PROMISE, to=version, at_once=options.in_flight)
+    began = time.monotonic()
+    await bond.campaigns.start(text.encode(), "benchmark.yaml")
+    handle = bond.temporal.get_workflow_handle(names.campaign_workflow_id(name), result_type=CampaignDescription)
+    ended = await handle.result()
+    seconds = time.monotonic() - began
+    if ended.counts != {"succeeded": options.services}:
+        raise RuntimeError(f"the campaign ended otherwise: {ended.counts}")
+    return seconds
 
 
 class PlainFleet:
@@ -119,6 +151,7 @@ def main() -> None:
     options.add_argument("--concurrency", type=int, default=4, help="Terraforms at once (default: %(default)s)")
     options.add_argument("--in-flight", type=int, default=8, help="services at work (default: %(default)s)")
     options.add_argument("--rounds", type=int, default=2, help="patches of each side (default: %(default)s)")
+    options.add_argument("--campaign", action="store_true", help="patch by one campaign instead of one by one")
     run(options.parse_args(), measure)
 
 
