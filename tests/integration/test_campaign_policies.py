@@ -1,4 +1,4 @@
-"""A new policy set, rolled out: every service is planned and judged again, nothing changes, and the report tells."""
+"""A new policy set, rolled out: every service is planned and judged again, nothing changes, the report tells."""
 
 from __future__ import annotations
 
