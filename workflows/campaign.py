@@ -65,6 +65,7 @@ from workflows.campaign_verbs import Verbs
 FREEZE_WITHIN: Final = timedelta(minutes=10)
 DESCRIBE_WITHIN: Final = timedelta(minutes=2)
 PROBE_WITHIN: Final = timedelta(minutes=30)
+CALENDAR_TRIES: Final = 3
 
 
 @workflow.defn(name=names.CAMPAIGN_WORKFLOW)
@@ -423,7 +424,10 @@ class Campaign(Verbs):
     async def _ask_calendar(self) -> None:
         _, frozen = self._frozen_state()
         call = CalendarCall(campaign=self._name, change=frozen.job.change)
-        answer = await calls.control(names.CAMPAIGN_CALENDAR, call, Calendar, summary="windows and freezes")
+        for _ in range(CALENDAR_TRIES):  # what is over when it arrives says nothing of now
+            answer = await calls.control(names.CAMPAIGN_CALENDAR, call, Calendar, summary="windows and freezes")
+            if answer.until is None or answer.until > workflow.now():
+                break
         self._events.append(answer)
 
     async def _record(self, record: Record) -> None:

@@ -339,7 +339,7 @@ async def test_a_freeze_binds_at_once_and_lets_go_at_once(temporal: Client) -> N
 async def test_a_campaign_waits_for_its_window(temporal: Client) -> None:
     opens = datetime.now(UTC) + timedelta(seconds=3)
     platform = CampaignPlatform(calendar=Calendar(open=False, until=opens))
-    fleet = await Fleet.of(temporal, platform, [1], has_calendar=True)
+    fleet = await Fleet.of(temporal, platform, [1], has_calendar=True, check_seconds=1)
     async with serving(temporal, platform):
         await fleet.start()
         await fleet.until(lambda seen: seen.status is CampaignStatus.WAITING_WINDOW)
