@@ -249,7 +249,12 @@ class Composed:
 
 @contextmanager
 def running(
-    directory: Path, compose: Compose, *, profiles: tuple[str, ...] = (), scale: Mapping[str, int] | None = None
+    directory: Path,
+    compose: Compose,
+    *,
+    profiles: tuple[str, ...] = (),
+    scale: Mapping[str, int] | None = None,
+    before: Mapping[str, Callable[[Composed], None]] | None = None,
 ) -> Iterator[Composed]:
     """Start a compose file, each service after what it needs is as it should be, and stop it afterwards.
 
@@ -258,6 +263,7 @@ def running(
         compose: The file.
         profiles: `--profile`; services of others do not run.
         scale: `--scale`.
+        before: What to do before a service starts, with all that it needs running: as whoever restores a backup.
 
     Raises:
         ToolMissing: a program is not there.
@@ -271,6 +277,8 @@ def running(
         for service in compose.in_order(profiles):
             for other in service.needs:
                 _wait(composed, other, waited)
+            if before and service.name in before:
+                before[service.name](composed)
             composed.start(service, stack)
         for service in compose.in_order(profiles):
             _wait(composed, service.name, waited)
