@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from temporalio import activity
 
 from activities.failures import speaks_failures
+from activities.helm.artefact import release_record
 from bondstone import names
 from bondstone.errors import AlreadyExists, BondError, ObjectMissing, Refused
 from bondstone.model.service import ServiceId
@@ -119,6 +120,8 @@ def _archive(call: PutAwayCall) -> str:
 
 def _objects(state: bytes) -> tuple[str, ...]:
     try:
+        if (record := release_record(state)) is not None:
+            return (str(record.location),)
         return read_state_file(state).addresses
     except BondError:
         return ("something that cannot be read",)

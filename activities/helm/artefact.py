@@ -108,3 +108,11 @@ def read_record(payload: bytes | None) -> Record | None:
             "the step's record is not one of the helm executor",
             hint="did another kind of step have this id before? Give the helm step an id of its own",
         ) from None
+
+
+def release_record(payload: bytes) -> Record | None:
+    """What a state log holds, if this executor wrote it."""
+    try:
+        return Record.model_validate_json(payload)
+    except ValidationError:
+        return None

@@ -40,7 +40,7 @@ class HelmSection(Manifest):
     version: str = Field(default="", max_length=100)
     """Of a chart that is not in the promise."""
     digest: str = Field(default="", max_length=100)
-    """sha256 of that chart's archive (`helm pull`, then `sha256sum`): what is used is exactly what was looked at."""
+    """sha256 of that chart's archive (`helm pull`, then `sha256sum`)."""
     values: dict[str, Any] = {}
     """Values of the chart; strings may hold `${…}`."""
     cluster: str = Field(default=DEFAULT_CLUSTER, min_length=1, max_length=200)

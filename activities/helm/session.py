@@ -203,6 +203,7 @@ class Session:
             return chart.check_digest(kept.read_bytes(), section.sha256, section.chart)
         self.pulse.note(f"fetching the chart {section.chart}")
         folder = self.run / "pulled"
+        folder.mkdir()
         source = (
             [section.chart] if section.chart.startswith(OCI) else [section.chart, "--repo", section.repository]
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
+import ssl
+import urllib.request
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,10 +137,6 @@ class Bench:
         return self.plane.call("GET", path.format(ns=self.namespace))
 
     def patch(self, path: str, body: object) -> None:
-        import base64  # noqa: PLC0415
-        import ssl
-        import urllib.request
-
         config = json.loads(self.plane.kubeconfig.read_text())
         cluster, token = config["clusters"][0]["cluster"], config["users"][0]["user"]["token"]
         trust = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.error
 import uuid
@@ -65,8 +66,6 @@ async def test_exactly_what_was_planned_is_applied_also_where_the_chart_is_rando
     await bench.apply(planned)
     token = bench.get("/api/v1/namespaces/{ns}/secrets/orders-web")["data"]["token"]
     (bench.root / "token").write_text(token)
-    import base64  # noqa: PLC0415
-
     assert base64.b64decode(token) in planned.artefact
 
 

@@ -104,7 +104,7 @@ async def test_a_release_that_a_person_is_upgrading_is_left_alone(bench):
     environment = {**os.environ, **bench.plane.environment}
     command = [bench.settings.helm, "upgrade", "orders-web", str(bench.root / "bundle" / "chart"), "--wait"]
     command += ["--namespace", bench.namespace, "--set-json", 'annotations={"bond.test/stays-pending":"yes"}']
-    person = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    person = by_hand(command, environment)
     try:
         await until(lambda: bench.statuses().get(2) == "pending-upgrade", seconds=60)
         with pytest.raises(ToolUnavailable, match="somebody else seems to be at work"):
@@ -115,7 +115,11 @@ async def test_a_release_that_a_person_is_upgrading_is_left_alone(bench):
         person.wait()
 
 
+def by_hand(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 async def until_async(condition) -> None:
     async with asyncio.timeout(60):
-        while not await asyncio.to_thread(condition):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - a fact of other processes
             await asyncio.sleep(0.05)

@@ -194,7 +194,8 @@ def test_an_artefact_survives_and_others_are_refused():
 
 
 def test_manifests_are_read_as_kubernetes_reads_them():
-    text = "---\napiVersion: v1\nkind: ConfigMap\ndata: {on: yes, at: 2020-01-01}\n---\n---\n{kind: List, apiVersion: v1, items: []}"
+    text = "---\napiVersion: v1\nkind: ConfigMap\ndata: {on: yes, at: 2020-01-01}\n---\n---\n"
+    text += "{kind: List, apiVersion: v1, items: []}"
     assert read_manifests(text) == [
         {"apiVersion": "v1", "kind": "ConfigMap", "data": {"true": True, "at": "2020-01-01"}}
     ]
@@ -206,7 +207,7 @@ def test_manifests_are_read_as_kubernetes_reads_them():
 def test_a_bomb_of_aliases_is_refused():
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
     lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    with pytest.raises(ToolFailed, match="cannot|can be read"):
+    with pytest.raises(ToolFailed, match="can be read"):
         read_manifests("apiVersion: v1\nkind: X\n" + "\n".join(lines))
 
 
