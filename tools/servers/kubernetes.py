@@ -153,7 +153,7 @@ def _controller_manager(plane: ControlPlane) -> Server:
         "service-account-private-key-file": plane.directory / "service-account.pem",
         "root-ca-file": plane.directory / "certificates" / "apiserver.crt",
         "use-service-account-credentials": "true",  # each controller with its own rights, as kubeadm has it
-        "node-monitor-grace-period": "24h",  # no kubelet beats for the fake node, which would be tainted after 50 s
+        "node-monitor-grace-period": "24h",  # nobody beats for the fake node: it would be tainted after 50 s
     }
     return Server(
         "kube-controller-manager",
