@@ -39,8 +39,9 @@ async def control(
 ) -> _T:
     """Run a short control activity and return its result, on the worker that runs the workflow, within its task.
 
-    Half of what an operation does is short reads and writes of the store; as a local activity each costs one
-    event instead of three events and a workflow task (`benchmarks/throughput.py` shows the difference).
+    As a local activity it costs one event instead of three events and a workflow task. But when that workflow task
+    is lost, the workflow comes here again at another time, and the activity runs again for what was built then:
+    only for what may run twice with different arguments.
     """
     answer: _T = await workflow.execute_local_activity(
         name,
@@ -53,10 +54,10 @@ async def control(
     return answer
 
 
-async def long(
+async def apart(
     name: str, call: Any, result: type[_T], *, within: timedelta, summary: str, heartbeat: timedelta | None = None
 ) -> _T:
-    """Run a control activity that may take long, on whichever control worker has room."""
+    """Run a control activity that may take long, or whose first arguments must hold, on any control worker."""
     answer: _T = await workflow.execute_activity(
         name,
         call,

@@ -208,7 +208,7 @@ class Campaign(Verbs):
         )
         self._show()
         try:
-            frozen = await calls.long(
+            frozen = await calls.apart(
                 names.CAMPAIGN_FREEZE,
                 call,
                 Frozen,
@@ -393,7 +393,7 @@ class Campaign(Verbs):
         call = SightingsCall(
             campaign=self._name, targets=tuple(messages.asked(asked, entry) for asked, entry in entries)
         )
-        return await calls.long(
+        return await calls.apart(
             names.CAMPAIGN_DESCRIBE, call, Sightings, within=DESCRIBE_WITHIN, summary=f"see {len(entries)} targets"
         )
 
@@ -403,7 +403,7 @@ class Campaign(Verbs):
             asked = messages.plain(target)
             targets.append(messages.asked(asked, await self._pages.entry(target)))
         call = SightingsCall(campaign=self._name, targets=tuple(targets))
-        answer = await calls.long(
+        answer = await calls.apart(
             names.CAMPAIGN_PROBE,
             call,
             Unhealthy,

@@ -123,7 +123,7 @@ class Books:
         self._notes, self._records, self._writing = [], [], batch
         # No local activity: that of a workflow task that is lost runs again, and then there may be more to write.
         summary = f"ledger {batch.number}"
-        written = await calls.long(
+        written = await calls.apart(
             names.CAMPAIGN_RECORD, batch, LedgerEntry, within=calls.CONTROL_TIMEOUT, summary=summary
         )
         self.batches, self.digest, self._writing = batch.number, written.digest, None

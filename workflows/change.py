@@ -123,7 +123,7 @@ class Change(OperationWorkflow):
         probes, within = _own_or_common(operation.resolved, probes)
         if not within:
             return None
-        report = await calls.long(
+        report = await calls.apart(
             names.HEALTH_PROBE,
             HealthCall(**dict(call), service_outputs=found.outputs, probes=probes),
             HealthReport,

@@ -45,7 +45,7 @@ class Decommission(OperationWorkflow):
             self.result = self.result.model_copy(update={"stands": stands, "step_outputs": dict(steps.outputs)})
         if error := steps.first_error():
             return error
-        put_away = await calls.long(
+        put_away = await calls.apart(
             names.SERVICE_PUT_AWAY,
             PutAwayCall(
                 service=operation.record.service,

@@ -123,10 +123,11 @@ class Entity:
     async def _record(self, record: LedgerRecord) -> None:
         """Append to the ledger, one at a time, each with the digest of the one before."""
         async with self._ledger:
-            entry = await calls.control(
+            entry = await calls.apart(
                 names.LEDGER_RECORD,
                 record.model_copy(update={"previous": self._state.ledger_digest}),
                 LedgerEntry,
+                within=calls.CONTROL_TIMEOUT,
                 summary=f"ledger {record.sequence}",
             )
             self._state = self._state.model_copy(update={"ledger_digest": entry.digest})

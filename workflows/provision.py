@@ -28,5 +28,5 @@ class Provision(Change):
         if operation.adopt:
             record = operation.record
             call = AdoptCall(service=record.service, operation=record.number, states=operation.adopt)
-            await calls.long(names.STATE_ADOPT, call, int, summary="adopt states", within=calls.STATE_TIMEOUT)
+            await calls.apart(names.STATE_ADOPT, call, int, summary="adopt states", within=calls.STATE_TIMEOUT)
         return await self.change(on_failure=operation.on_failure)

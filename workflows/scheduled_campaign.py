@@ -37,7 +37,7 @@ class ScheduledCampaign:
         planned_at: datetime = workflow.info().typed_search_attributes.get(_PLANNED) or at
         campaign = names.scheduled_campaign(run.schedule, planned_at)
         call = RunCall(run=run, campaign=campaign, planned_at=planned_at, at=at)
-        entry = await calls.long(
+        entry = await calls.apart(
             names.SCHEDULE_RECORD, call, ScheduleEntry, within=RECORD_WITHIN, summary="record the run"
         )
         workflow.set_current_details(f"campaign `{campaign}` of schedule `{run.schedule}`")

@@ -161,7 +161,7 @@ class Service(Submissions):
         async with self._admission:
             in_words(lambda: admission.check_abandon(self._state))
             self._abandoned = True
-        put_away = await calls.long(
+        put_away = await calls.apart(
             names.SERVICE_PUT_AWAY,
             PutAwayCall(
                 service=self._state.service, sequence=f"abandon-{self._state.next_number}", secrets="archive"

@@ -60,6 +60,24 @@ async def test_a_request_becomes_a_ready_service(temporal: Client) -> None:
     assert found.get(SearchAttributeKey.for_keyword(names.SA_OPERATION)) is None
 
 
+async def test_a_ledger_record_is_built_once_even_if_the_workflow_task_that_writes_it_is_lost(
+    temporal: Client,
+) -> None:
+    async with serving(temporal, FakePlatform()):
+        caller = Caller(temporal)
+        await caller.request()
+        await caller.ended(1)
+        raw = (await caller.handle.describe()).raw_description.workflow_execution_info
+        first = temporal.get_workflow_handle(caller.handle.id, run_id=raw.first_run_id)
+        events = (await first.fetch_history()).events
+    scheduled = [
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    ]
+    assert scheduled == [names.LEDGER_RECORD], "its arguments are in the history before it runs"
+
+
 async def test_rule_1_steps_run_in_dependency_order_and_independent_ones_at_once(temporal: Client) -> None:
     together = asyncio.Barrier(2)
     platform = FakePlatform(
