@@ -69,11 +69,10 @@ class HelmExecutor:
         return await self._work(context, planning.detect_drift)
 
     async def _work(self, context: StepContext, work: Callable[[Session], Awaitable[T]]) -> T:
-        from activities.helm.session import Session, find_helm
+        from activities.helm.session import Session
         from activities.tooling.pulse import Pulse, to_its_end
         from bondstone.store.redact import Redactor
 
-        helm = find_helm(context.settings.helm)
         workspace = await self._workspace(context.settings.work_dir.absolute())
 
         async def whole(stop: Stop) -> T:
@@ -83,7 +82,7 @@ class HelmExecutor:
             ):
                 async with Pulse(context.heartbeat) as pulse:
                     return await work(
-                        Session(context, helm, workspace, run, lock, pulse, stop, Redactor(context.secrets))
+                        Session(context, workspace, run, lock, pulse, stop, Redactor(context.secrets))
                     )
 
         return await to_its_end(whole)

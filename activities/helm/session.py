@@ -54,8 +54,6 @@ class Session:
     """What the verbs share while one of them runs."""
 
     context: StepContext
-    helm: str
-    """Path of the binary."""
     workspace: Workspace
     run: Path
     lock: int
@@ -68,6 +66,15 @@ class Session:
         """The rendered section of the step."""
         section: HelmSection = self.context.section
         return section
+
+    @property
+    def helm(self) -> str:
+        """Path of the binary; looked for by what runs it only, so that what never stood is gone without it.
+
+        Raises:
+            ToolUnavailable: when there is none.
+        """
+        return find_helm(self.context.settings.helm)
 
     @property
     def where(self) -> str:

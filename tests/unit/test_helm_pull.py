@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from activities.helm import HelmExecutor
 from activities.helm.section import HelmSection
 from activities.helm.session import Session
 from activities.helm.workspace import Workspace
 from activities.tooling.pulse import Pulse, Stop
-from bondstone.errors import ToolFailed
+from bondstone.errors import ToolFailed, ToolUnavailable
 from bondstone.executor import StepContext
 from bondstone.model.service import ServiceId
 from bondstone.settings import Settings
@@ -32,7 +34,7 @@ async def fetch(tmp_path: Path):
     helm = tmp_path / "helm-stand-in"
     helm.write_text(HELM.format(calls=tmp_path / "calls"))
     helm.chmod(0o700)
-    settings = Settings(data=tmp_path / "data")
+    settings = Settings(data=tmp_path / "data", helm=str(helm))
     store = await Store.open(settings, create_keys=True)
     workspace = Workspace(tmp_path / "work")
 
@@ -52,7 +54,7 @@ async def fetch(tmp_path: Path):
         )
         with workspace.run() as run, workspace.lock_file(context.service, "web") as lock:
             async with Pulse(context.heartbeat) as pulse:
-                return await Session(context, str(helm), workspace, run, lock, pulse, Stop()).archive()
+                return await Session(context, workspace, run, lock, pulse, Stop()).archive()
 
     return archive
 
@@ -89,3 +91,25 @@ async def test_what_a_dead_attempt_left_is_swept_and_what_a_living_one_has_is_no
         workspace.sweep()
         assert os.listdir(living.parent) == [living.name]  # noqa: PTH208 - names only
     assert not living.exists()
+
+
+async def test_a_step_that_never_ran_is_gone_without_helm_and_without_a_cluster(tmp_path):
+    settings = Settings(data=tmp_path, helm=str(tmp_path / "nothing"))
+    context = StepContext(
+        service=ServiceId(team="shop", name="orders"),
+        operation=1,
+        step="web",
+        section=HelmSection(chart="chart"),
+        bundle=tmp_path,
+        revision_digest="x",
+        store=await Store.open(settings, create_keys=True),
+        settings=settings,
+        attempt="one",
+        heartbeat=lambda _progress: None,
+        log=lambda _line: None,
+    )
+    (tmp_path / "web.tgz").write_bytes(b"")
+    planned = await HelmExecutor().plan_destroy(context)
+    assert planned.empty
+    with pytest.raises(ToolUnavailable, match="BOND_HELM"):
+        await HelmExecutor().plan(replace(context, trial=True, section=HelmSection(chart="web.tgz")))
