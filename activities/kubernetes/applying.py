@@ -26,9 +26,9 @@ from activities.kubernetes.documents import (
 from activities.kubernetes.manifests import object_named
 from activities.kubernetes.order import tiers
 from activities.kubernetes.outputs import outputs
-from activities.kubernetes.planning import conflict_error, definitions_in, expectations_digest, gather, is_ours
+from activities.kubernetes.planning import definitions_in, expectations_digest, gather, is_ours
 from activities.kubernetes.session import CONFLICT, Api, Session, unknown_kind
-from activities.kubernetes.verdicts import judge, rollout
+from activities.kubernetes.verdicts import ROLLED_OUT, judge, rollout
 from activities.kubernetes.waiting import Awaited, until_gone, until_ready
 from activities.tooling.claims import claimed
 from bondstone.canonical import digest
@@ -153,8 +153,8 @@ class _Work:
         try:
             return await api.apply(item.ref, item.manifest, force=item.force, dry_run=dry_run)
         except Answer as error:
-            if error.status == CONFLICT and error.causes:
-                raise conflict_error(self._session, item.ref, error) from None
+            if error.status == CONFLICT:  # the plan's own dry run had none
+                raise self._stale(item.ref, "somebody else has set its fields meanwhile") from None
             raise
 
     async def _serve(self, api: Api, definitions: Sequence[Item]) -> None:
@@ -186,6 +186,8 @@ class _Work:
         section, known = self._session.section, [item.ref for item in self._plan.items]
         found: dict[Ref, Awaited] = {}
         for ref in known if section.rollout else ():
+            if ref.kind not in ROLLED_OUT:
+                continue
             found.setdefault(ref, Awaited(ref)).judges.append(rollout)
         for wait in section.wait:
             try:

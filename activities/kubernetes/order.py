@@ -24,6 +24,12 @@ _TIERS: Final = (
     # they can refuse all that comes after them
     ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicyBinding"),
 )
+CLUSTER_SCOPED: Final = frozenset(
+    {"Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass", "IngressClass", "RuntimeClass"}
+    | {"ClusterRole", "ClusterRoleBinding", "PersistentVolume", "APIService", *_TIERS[-1]}
+)
+"""Kinds known to be in no namespace, for where no cluster can be asked."""
+
 _ELSE: Final = _TIERS.index(())
 _BY_KIND: Final = {kind: tier for tier, kinds in enumerate(_TIERS) for kind in kinds}
 

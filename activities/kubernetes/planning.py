@@ -14,7 +14,7 @@ from activities.kubernetes.changes import change, difference, difference_digest,
 from activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named, key_of
 from activities.kubernetes.manifests import declared, duplicates
 from activities.kubernetes.order import ordered, tiers
-from activities.kubernetes.session import CONFLICT, INVALID, Api, Session, unknown_kind
+from activities.kubernetes.session import CONFLICT, INVALID, NOT_FOUND, Api, Session, unknown_kind
 from bondstone.canonical import canonical, digest
 from bondstone.errors import BondError, Problem, Refused, ToolFailed
 from bondstone.executor import Drifted, Planned
@@ -185,7 +185,9 @@ async def _look(
     try:
         would, force = await _would_be(session, api, ref, manifest, held)
     except Answer as error:
-        if error.status != INVALID or not await _is_sound_anew(api, ref, manifest):
+        if error.status != INVALID or not (
+            "immutable" in error.message or await _is_sound_anew(api, ref, manifest)
+        ):
             raise _refused(session, ref, error) from None
         was = project(live, manifest)
         item = Item(**identity, action="replace", difference=difference_digest(was, manifest))
@@ -225,8 +227,8 @@ async def _is_sound_anew(api: Api, ref: Ref, manifest: Mapping[str, Any]) -> boo
     other = {**manifest, "metadata": {**manifest["metadata"], "name": name}}
     try:
         await api.apply(Ref(ref.api_version, ref.kind, ref.namespace, name), other, force=True, dry_run=True)
-    except Answer as error:
-        return error.status == CONFLICT
+    except Answer:
+        return False
     return True
 
 
@@ -332,9 +334,10 @@ def _refused(session: Session, ref: Ref, error: Answer) -> BondError:
     """The API server's refusal of one object, said of that object."""
     if error.status == CONFLICT:
         return conflict_error(session, ref, error)
-    found = Answer(
-        f"{ref.address}: {error.message}", where=session.where, hint=error.hint, problems=error.problems
-    )
+    hint = error.hint
+    if error.status == NOT_FOUND:
+        hint = "make its namespace first, or declare that in this step and say cluster_scoped: true"
+    found = Answer(f"{ref.address}: {error.message}", where=session.where, hint=hint, problems=error.problems)
     found.status, found.causes = error.status, error.causes
     return found
 

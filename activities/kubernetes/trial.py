@@ -8,7 +8,7 @@ from activities.clusters.manifests import Ref, masked, stored
 from activities.kubernetes.changes import change, difference, owned
 from activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named, Run, read_plan
 from activities.kubernetes.manifests import declared, object_named
-from activities.kubernetes.order import ordered
+from activities.kubernetes.order import CLUSTER_SCOPED, ordered
 from activities.kubernetes.outputs import is_sensitive, value_at
 from activities.kubernetes.session import Session
 from bondstone.errors import InvalidInput
@@ -26,7 +26,7 @@ async def plan(session: Session) -> Planned:
     position, inventory = await session.inventory()
     section = session.section
     manifests = [
-        stored(owned(item, session.owner, Ref.of(item).namespace or session.namespace))
+        stored(owned(item, session.owner, _namespace(session, Ref.of(item))))
         for item in ordered(declared(section, session.context.bundle, session.context.variables))
     ]
     session.note_secrets(manifests)
@@ -97,6 +97,10 @@ async def plan_destroy(session: Session) -> Planned:
         position=position,
         tool=_TOOL,
     )
+
+
+def _namespace(session: Session, ref: Ref) -> str:
+    return "" if ref.kind in CLUSTER_SCOPED else ref.namespace or session.namespace
 
 
 def _compare(session: Session, inventory: Inventory, manifest: dict[str, Any]) -> tuple[Item, list[Change]]:

@@ -10,6 +10,9 @@ from activities.clusters.jsonpath import JsonPath
 from activities.kubernetes.section import Wait
 
 MAX_REASONS: Final = 20
+ROLLED_OUT: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CustomResourceDefinition"})
+"""Kinds whose status says when they are ready."""
+
 _REASON_CHARS: Final = 300
 
 

@@ -209,7 +209,7 @@ async def test_a_plan_is_stale_when_its_fields_or_the_inventory_moved(bench, con
     put(control_plane, namespace, {**live, "metadata": {**live["metadata"], "labels": {"other": "field"}}})
     live = get(control_plane, namespace, "configmaps", "one")
     put(control_plane, namespace, {**live, "data": {"key": "by hand"}})
-    with pytest.raises((PlanStale, ToolFailed)):
+    with pytest.raises(PlanStale, match=r"meanwhile|have changed"):
         await bench.apply(planned)
     planned = await bench.plan()
     live = get(control_plane, namespace, "configmaps", "one")
@@ -349,6 +349,33 @@ async def test_an_attempt_that_died_is_carried_on_with_the_same_plan(
     assert sorted(set(names) - {"kube-root-ca.crt"}) == ["four", "one", "three"]
     assert all(item["uid"] for item in (await bench.inventory())["objects"])
     assert (await bench.plan()).empty
+
+
+async def test_what_an_attempt_that_died_had_made_is_taken_down(bench, control_plane, namespace, monkeypatch):
+    from activities.kubernetes import applying  # noqa: PLC0415 - heavy
+
+    bench.write("---".join(CONFIG % (name, "v") for name in ("one", "two")))
+    planned = await bench.plan()
+
+    async def dies(*_arguments):
+        raise _Killed
+
+    monkeypatch.setattr(applying._Work, "_keep", lambda *_: asyncio.sleep(0))
+    monkeypatch.setattr(applying, "until_ready", dies)
+    with pytest.raises(_Killed):
+        await bench.apply(planned)
+    monkeypatch.undo()
+    assert [item["uid"] for item in (await bench.inventory())["objects"]] == ["", ""]
+    await bench.destroy()
+    assert get(control_plane, namespace, "configmaps", "one") is None
+    assert get(control_plane, namespace, "configmaps", "two") is None
+
+
+async def test_a_namespace_that_is_not_there_is_said_with_what_to_do(bench):
+    bench.write(CONFIG % ("one", "v"))
+    with pytest.raises(ToolFailed, match="not found") as caught:
+        await bench.plan(namespace="kube-nowhere")
+    assert "make its namespace first" in caught.value.hint
 
 
 async def test_a_cluster_that_does_not_answer_is_worth_another_try(tmp_path, control_plane, namespace):
