@@ -119,6 +119,14 @@ def test_workers_are_told_settings_that_exist(helm, values):
     assert json.loads(environment(found["bond-executor-default"])["BOND_POOLS"]) == ["default"]
 
 
+def test_a_pool_with_a_cluster_role_is_told_of_this_cluster_and_no_other(helm, values, monkeypatch):
+    found = deployments(rendered(helm, values, "--namespace", "bond-ns"))
+    assert "BOND_CLUSTERS" not in environment(found["bond-executor-default"])
+    monkeypatch.setenv("BOND_CLUSTERS", environment(found["bond-executor-prod-eu"])["BOND_CLUSTERS"])
+    cluster = Settings.load().clusters["default"]
+    assert (cluster.in_cluster, cluster.namespaces, cluster.create_namespaces) == (True, ("bond-ns",), False)
+
+
 def test_pods_may_stop_for_longer_than_workers_drain(helm, values):
     found = deployments(rendered(helm, values))
     for name in ("bond-control", "bond-executor-default", "bond-executor-prod-eu"):
