@@ -8,6 +8,7 @@ from temporalio import activity
 
 from activities.failures import speaks_failures
 from activities.helm.artefact import release_record
+from activities.kubernetes.documents import inventory_addresses
 from bondstone import names
 from bondstone.errors import AlreadyExists, BondError, ObjectMissing, Refused
 from bondstone.model.service import ServiceId
@@ -122,6 +123,8 @@ def _objects(state: bytes) -> tuple[str, ...]:
     try:
         if (record := release_record(state)) is not None:
             return (str(record.location),)
+        if (addresses := inventory_addresses(state)) is not None:
+            return addresses
         return read_state_file(state).addresses
     except BondError:
         return ("something that cannot be read",)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-from pydantic import ValidationError
+from typing import Any, Literal, TypeVar
 
 from activities.clusters.manifests import Ref
 from bondstone.canonical import canonical
 from bondstone.errors import ObjectCorrupt
 from bondstone.model.base import Wire
+
+D = TypeVar("D", "Inventory", "KubernetesPlan")
 
 
 class Named(Wire):
@@ -120,12 +120,20 @@ def read_inventory(payload: bytes | None) -> Inventory:
     if payload is None:
         return Inventory()
     try:
-        return Inventory.model_validate_json(payload)
-    except ValidationError:
+        return _read(Inventory, payload)
+    except ValueError:
         raise ObjectCorrupt(
             "the step's state is not one of the kubernetes executor",
             hint="did another kind of step have this id before? Give the kubernetes step an id of its own",
         ) from None
+
+
+def inventory_addresses(payload: bytes) -> tuple[str, ...] | None:
+    """The objects of an inventory; None when some bytes are none."""
+    try:
+        return tuple(item.ref.address for item in _read(Inventory, payload).objects)
+    except ValueError:
+        return None
 
 
 def read_plan(artefact: bytes) -> KubernetesPlan:
@@ -135,11 +143,18 @@ def read_plan(artefact: bytes) -> KubernetesPlan:
         ObjectCorrupt: when it is none of ours.
     """
     try:
-        return KubernetesPlan.model_validate_json(artefact)
-    except ValidationError:
+        return _read(KubernetesPlan, artefact)
+    except ValueError:
         raise ObjectCorrupt("the plan artefact is not one of the kubernetes executor", hint="plan again") from None
 
 
 def key_of(ref: Ref) -> tuple[str, str, str, str]:
     """What stays the same when the version of an API changes: group, kind, namespace, name."""
     return (ref.api_version.rpartition("/")[0], ref.kind, ref.namespace, ref.name)
+
+
+def _read(model: type[D], data: bytes) -> D:
+    found = model.model_validate_json(data)
+    if "format" not in found.model_fields_set:
+        raise ValueError("what does not say what it is could be anything")
+    return found

@@ -118,7 +118,8 @@ def test_a_service_of_manifests_lives_and_ends(platform, control_plane):
     files = [path for path in platform.data.rglob("*") if path.is_file() and "keys" not in path.name]
     assert [str(path) for path in files if KEY.encode() in path.read_bytes()] == []
 
-    platform.bond("service", "decommission", SERVICE, "--yes", "--wait", seconds=150)
+    ended = platform.bond("service", "decommission", SERVICE, "--yes", "--wait", seconds=150)
+    assert "still stands" not in ended.stdout + ended.stderr
     with pytest.raises(urllib.error.HTTPError, match="404"):
         control_plane.call("GET", f"/api/v1/namespaces/{namespace}")
 

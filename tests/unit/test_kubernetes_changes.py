@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from activities.clusters.manifests import Ref
 from activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
-from activities.kubernetes.documents import Held, Inventory, Named, key_of, read_inventory, read_plan
+from activities.kubernetes.documents import (
+    Held,
+    Inventory,
+    Named,
+    inventory_addresses,
+    key_of,
+    read_inventory,
+    read_plan,
+)
 from activities.kubernetes.order import tiers
 from activities.kubernetes.outputs import value_at
 from activities.kubernetes.section import KubernetesOutput, Wait
@@ -132,9 +140,13 @@ def test_documents_of_other_executors_are_refused():
     inventory = Inventory(cluster="c", namespace="n", objects=(held,))
     assert read_inventory(inventory.pack()) == inventory
     assert read_inventory(None) == Inventory()
+    terraform = b'{"version": 4, "serial": 1, "lineage": "x", "cluster": "", "namespace": "", "resources": []}'
     for read in (read_inventory, read_plan):
-        with pytest.raises(ObjectCorrupt):
-            read(b'{"version": 4, "format": "terraform"}')
+        for other in (terraform, b'{"format": "else"}', b"PK", b"[]"):
+            with pytest.raises(ObjectCorrupt):
+                read(other)
+    assert inventory_addresses(inventory.pack()) == ("v1/ConfigMap/x",)
+    assert inventory_addresses(terraform) is None
 
 
 def deployment(spec, status, generation=2, observed=2):
