@@ -107,9 +107,7 @@ class _Checker:
         """The expressions of a file that belongs to a step."""
         count = sum(text.count("${") for _, text in strings_in(document.data))
         if count > MAX_EXPRESSIONS:
-            yield document.problem(
-                (), f"the document has {count} expressions, and {MAX_EXPRESSIONS} are allowed"
-            )
+            yield document.problem((), f"the document has {count} expressions, and {MAX_EXPRESSIONS} are allowed")
             return
         for found in check(document.data, scope)[0]:
             yield document.inside(found.path, found.offset, found.fault.message, hint=found.fault.hint)
