@@ -54,8 +54,7 @@ class World:
         )
         found = executor_activities(self.store, settings, {"terraform": TerraformExecutor()})
         self.verbs: dict[str, Callable[..., Any]] = {
-            getattr(function, "__temporal_activity_definition").name: function
-            for function in found
+            getattr(function, "__temporal_activity_definition").name: function for function in found
         }
         return self
 
