@@ -102,7 +102,8 @@ class CampaignFiles:
             local_zone: IANA zone of who asks; times are given there beside UTC and the zones of the windows.
         """
         spec, plan = ready.campaign.spec, ready.plan
-        kind, past = spec.operation, await past_seconds(self._temporal, spec.operation)
+        kind: str = spec.operation
+        past = await past_seconds(self._temporal, OperationKind(spec.operation))
         if not past:  # the first of its kind: what was made may take as long to be changed
             kind, past = "provision", await past_seconds(self._temporal, OperationKind.PROVISION)
         overall = max(past.values(), key=lambda found: found[1], default=(FALLBACK_SECONDS, 0))
