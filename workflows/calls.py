@@ -34,28 +34,34 @@ ADMISSION_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=5
 _T = TypeVar("_T")
 
 
-async def control(
-    name: str, call: Any, result: type[_T], *, summary: str = "", retries: RetryPolicy = CONTROL_RETRIES
-) -> _T:
+async def control(name: str, call: Any, result: type[_T], *, summary: str = "") -> _T:
     """Run a short control activity and return its result, on the worker that runs the workflow, within its task.
 
     As a local activity it costs one event instead of three events and a workflow task. But when that workflow task
     is lost, the workflow comes here again at another time, and the activity runs again for what was built then:
-    only for what may run twice with different arguments.
+    only for what may run twice with different arguments. And not in the handler of an update that may be the last
+    thing a workflow does: the end of the workflow is not seen after it (SDK 1.35).
     """
     answer: _T = await workflow.execute_local_activity(
         name,
         call,
         result_type=result,
         start_to_close_timeout=CONTROL_TIMEOUT,
-        retry_policy=retries,
+        retry_policy=CONTROL_RETRIES,
         summary=summary or None,
     )
     return answer
 
 
 async def apart(
-    name: str, call: Any, result: type[_T], *, within: timedelta, summary: str, heartbeat: timedelta | None = None
+    name: str,
+    call: Any,
+    result: type[_T],
+    *,
+    summary: str,
+    within: timedelta = CONTROL_TIMEOUT,
+    heartbeat: timedelta | None = None,
+    retries: RetryPolicy = CONTROL_RETRIES,
 ) -> _T:
     """Run a control activity that may take long, or whose first arguments must hold, on any control worker."""
     answer: _T = await workflow.execute_activity(
@@ -65,7 +71,7 @@ async def apart(
         task_queue=names.CONTROL_QUEUE,
         start_to_close_timeout=within,
         heartbeat_timeout=heartbeat,
-        retry_policy=CONTROL_RETRIES,
+        retry_policy=retries,
         summary=summary,
     )
     return answer

@@ -89,7 +89,7 @@ class Entity:
             current_inputs=current.inputs if current else {},
             first=current is None and state.next_number == 1,
         )
-        return await calls.control(
+        return await calls.apart(
             names.PROMISE_RESOLVE,
             call,
             Resolution,
@@ -127,7 +127,6 @@ class Entity:
                 names.LEDGER_RECORD,
                 record.model_copy(update={"previous": self._state.ledger_digest}),
                 LedgerEntry,
-                within=calls.CONTROL_TIMEOUT,
                 summary=f"ledger {record.sequence}",
             )
             self._state = self._state.model_copy(update={"ledger_digest": entry.digest})
