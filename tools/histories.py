@@ -49,7 +49,8 @@ def main(arguments: list[str]) -> int:
     recorded = directory.with_suffix(".new")
     shutil.rmtree(recorded, ignore_errors=True)
     recorded.mkdir(parents=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tools.histories", f"--record-histories={recorded}"]
+    plugin = ["-p", "tools.histories", f"--record-histories={recorded}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", *plugin]
     ran = subprocess.run([*command, str(ROOT / "tests" / "workflows")], cwd=ROOT, check=False)
     if ran.returncode:
         shutil.rmtree(recorded)
