@@ -14,7 +14,7 @@ import psutil
 import pytest
 import terraform_kit as kit
 
-from activities.terraform import process
+from activities.tooling import process
 from activities.terraform.state import parse_state
 from activities.terraform.workspace import RunDirectory
 from bondstone.errors import Fenced, PlanStale, StoreUnavailable, ToolUnavailable
