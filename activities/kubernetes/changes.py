@@ -163,14 +163,17 @@ def _lists(left: list[Any], right: list[Any]) -> tuple[Any, Any]:
     one, other = _by_name(left), _by_name(right)
     if one is None or other is None or [*filter(one.__contains__, other)] != [*filter(other.__contains__, one)]:
         return left, right
-    before: list[Any] = []
-    after: list[Any] = []
-    for name in dict.fromkeys([*one, *other]):
-        was, will = _differing(one.get(name, _NOTHING), other.get(name, _NOTHING))
-        for found, whole, part in ((before, one, was), (after, other, will)):
-            if part is not _NOTHING:
-                found.append({"name": name, **part} if name in whole else part)
+    parts = {
+        name: _differing(one.get(name, _NOTHING), other.get(name, _NOTHING))
+        for name in dict.fromkeys([*one, *other])
+    }
+    before = [_entry(name, parts[name][0]) for name in one if parts[name][0] is not _NOTHING]
+    after = [_entry(name, parts[name][1]) for name in other if parts[name][1] is not _NOTHING]
     return before, after
+
+
+def _entry(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, **part}
 
 
 def _by_name(items: list[Any]) -> dict[str, Any] | None:
