@@ -79,7 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def recorded_histories(request: pytest.FixtureRequest, temporal_address: str) -> Iterator[dict[str, str]]:
-    """Workflow id of a service to the test that made it; once all have run, their histories are fetched."""
+    """Workflow id to the test that made it; once all have run, their histories are fetched."""
     tests: dict[str, str] = {}
     yield tests
     asyncio.run(_record(temporal_address, tests, Path(request.config.getoption("--record-histories"))))
@@ -89,7 +89,7 @@ def recorded_histories(request: pytest.FixtureRequest, temporal_address: str) ->
 def noted(
     request: pytest.FixtureRequest, recorded_histories: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Notes which services a test makes."""
+    """Notes which services and campaigns a test makes."""
     import fakes  # type: ignore[import-not-found] # noqa: PLC0415 - beside the tests, found only while they run
 
     made = fakes.Caller.__init__
@@ -98,7 +98,14 @@ def noted(
         made(caller, *args, **options)
         recorded_histories[caller.id] = request.node.name
 
+    starts = Client.start_workflow
+
+    async def start(client: Client, *args: Any, **options: Any) -> Any:
+        recorded_histories[options["id"]] = request.node.name
+        return await starts(client, *args, **options)
+
     monkeypatch.setattr(fakes.Caller, "__init__", init)
+    monkeypatch.setattr(Client, "start_workflow", start)
 
 
 async def _record(address: str, tests: dict[str, str], directory: Path) -> None:

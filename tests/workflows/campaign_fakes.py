@@ -42,6 +42,7 @@ from bondstone.model.campaign_run import (
     Unhealthy,
 )
 from bondstone.model.ledger import LedgerEntry
+from bondstone.model.schedule import RunCall, ScheduleEntry
 from bondstone.model.service import (
     DayTwo,
     OperationKind,
@@ -150,7 +151,19 @@ class CampaignPlatform(FakePlatform):
             self.batches.append(batch)
             return await self.store.campaigns.record(batch)
 
-        return [*super().activities(), freeze, calendar, probe, describe, record, real.page]
+        @activity.defn(name=names.SCHEDULE_RECORD)
+        async def record_run(call: RunCall) -> ScheduleEntry:
+            run = call.run
+            return ScheduleEntry(
+                schedule=run.schedule,
+                kind="run",
+                at=call.at,
+                by=run.campaign.requested_by,
+                campaign=call.campaign,
+                planned_at=call.planned_at,
+            )
+
+        return [*super().activities(), freeze, calendar, probe, describe, record, record_run, real.page]
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,7 +32,9 @@ from bondstone.model.campaign_moves import (
     SetConcurrency,
     Skip,
 )
+from bondstone.model.campaign_run import CampaignInput
 from bondstone.model.failure import info_of
+from bondstone.model.schedule import ScheduledRun, ScheduleEntry
 from bondstone.model.service import Need, OperationKind
 
 
@@ -65,6 +68,30 @@ async def test_a_fleet_is_patched_wave_after_wave(temporal: Client) -> None:
     found = description.typed_search_attributes
     assert found[SearchAttributeKey.for_keyword(names.SA_PHASE)] == "completed"
     assert found[SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)] == fleet.name
+
+
+async def test_a_run_of_a_schedule_starts_a_campaign_of_its_own_and_sees_it_through(temporal: Client) -> None:
+    platform = CampaignPlatform()
+    fleet = await Fleet.of(temporal, platform, [2])
+    schedule = f"nightly-{uuid.uuid4().hex[:8]}"
+    run = ScheduledRun(
+        schedule=schedule,
+        cron="0 1 * * *",
+        time_zone="Europe/Berlin",
+        strategy="patches",
+        campaign=CampaignInput(requested_by="ada", reason="patches"),
+    )
+    async with serving(temporal, platform):
+        entry = await temporal.execute_workflow(
+            names.SCHEDULED_CAMPAIGN_WORKFLOW,
+            run,
+            id=f"run-of-{schedule}",
+            task_queue=names.CONTROL_QUEUE,
+            result_type=ScheduleEntry,
+        )
+        versions = await fleet.versions()
+    assert entry.campaign.startswith(f"{schedule}-20")
+    assert versions == [TO] * 2
 
 
 async def test_the_operations_of_a_campaign_name_it_and_who_started_it(temporal: Client) -> None:
