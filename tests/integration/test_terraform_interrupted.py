@@ -14,9 +14,9 @@ import psutil
 import pytest
 import terraform_kit as kit
 
-from activities.tooling import process
 from activities.terraform.state import parse_state
 from activities.terraform.workspace import RunDirectory
+from activities.tooling import process
 from bondstone.errors import Fenced, PlanStale, StoreUnavailable, ToolUnavailable
 from bondstone.store.claim import Claim
 from bondstone.store.holder import Holder
