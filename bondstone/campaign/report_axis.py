@@ -12,6 +12,8 @@ from bondstone.model.campaign_report import CampaignReport, WaveReport
 WIDTH: Final = 1000
 _LEFT: Final = 150
 """Where time begins; wave names stand before it."""
+_RIGHT: Final = 30
+"""Room for half of the last time's label."""
 _ROW: Final = 34
 _TOP: Final = 22
 _LABELS: Final = 6
@@ -43,7 +45,7 @@ def axis(report: CampaignReport) -> str:
 
     def x(at: datetime) -> float:
         share = min(max((at - start) / length, 0.0), 1.0)
-        return round(_LEFT + share * (WIDTH - _LEFT - 10), 1)
+        return round(_LEFT + share * (WIDTH - _LEFT - _RIGHT), 1)
 
     height = _TOP + _ROW * len(report.waves) + 8
     body = [*_grid(start, end, x, height), *_waves(report, end, x), *_events(report, x, height)]
