@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 from bondstone import names
-from bondstone.model.campaign import CampaignState
+from bondstone.model.campaign import CampaignState, Rules
 from bondstone.model.campaign_moves import (
     AskCalendar,
     Asked,
@@ -96,8 +97,10 @@ def plain(target: int) -> Asked:
     return Asked(target=target, attempt=0)
 
 
-def target_record(record: Record, wave: str, entry: TargetEntry) -> TargetRecord:
+def target_record(record: Record, rules: Rules, entry: TargetEntry) -> TargetRecord:
     """What became of a target, with what an auditor asks for."""
+    ends = accumulate(wave.size for wave in rules.waves)
+    wave = next(each.name for each, end in zip(rules.waves, ends, strict=True) if record.target < end)
     known = {key: value for key, value in record.evidence.items() if key in _EVIDENCE and value is not None}
     fields: dict[str, Any] = record.model_dump(exclude={"evidence"})
     operation_id = f"{entry.service}/op/{record.operation}" if record.operation else ""
