@@ -8,7 +8,7 @@ from temporalio import activity
 
 from activities.failures import speaks_failures
 from activities.rendering import REVISIONS_DIR, reveal_all
-from bondstone import names
+from bondstone import names, tracing
 from bondstone.model.plan import Decision
 from bondstone.model.service import RevisionRef
 from bondstone.model.step import PolicyCall
@@ -52,9 +52,12 @@ class PolicyActivities:
         executor = next((step.executor for step in promise.spec.steps if step.id == call.step), "")
         # An empty plan changes nothing that people could be asked about.
         further = () if call.plan.empty else tuple(approvals(promise, call, changes))
-        return await asyncio.to_thread(
-            evaluate, modules, document(call, plan, changes, executor), secrets=secrets, further=further
-        )
+        with tracing.span("policy.evaluate", {"bond.policy_modules": len(modules)}) as span:
+            decision = await asyncio.to_thread(
+                evaluate, modules, document(call, plan, changes, executor), secrets=secrets, further=further
+            )
+            span.set("bond.decision", decision.outcome)
+            return decision
 
     async def _promise_modules(self, revision: RevisionRef) -> list[Module]:
         if revision.digest not in self._modules:

@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from bondstone import tracing
 from bondstone.settings import Settings
 
 LEAKY_PACKAGES: Final = ("python_terraform",)
@@ -30,6 +31,7 @@ def configure(settings: Settings, *, stream: TextIO | None = None, **context: An
     target = sys.stderr if stream is None else stream
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _trace,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -77,6 +79,14 @@ def _is_safe(record: logging.LogRecord) -> bool:
     return not any(f"/{package}/" in record.pathname for package in LEAKY_PACKAGES) and not record.name.startswith(
         LEAKY_PACKAGES
     )
+
+
+def _trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Where in a trace the line is written, by the names that collectors look for."""
+    place = tracing.Place.parse(tracing.here())
+    if place is not None:
+        event.update(trace_id=place.trace, span_id=place.span)
+    return event
 
 
 _TEMPORAL_KEYS = ("workflow_id", "workflow_type", "activity_type", "activity_id", "attempt", "run_id")

@@ -22,9 +22,9 @@ from typing import Any, Final
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 
-from bondstone import logs
+from bondstone import logs, tracing_export
 from bondstone.errors import BondError, Unreachable
 from bondstone.platform import CREATE_KEYS, ready_pipe
 from bondstone.settings import Settings
@@ -74,7 +74,11 @@ def main(name: str, build: Build) -> int:
         settings = Settings.load()
         logs.configure(settings, process=name)
         telemetry.start(name, settings.metrics_bind)
-        return asyncio.run(_serve(name, settings, build))
+        tracing_export.start(f"bondstone-{name}")
+        try:
+            return asyncio.run(_serve(name, settings, build))
+        finally:
+            tracing_export.stop()
     except BondError as error:
         from bondstone.cli.output import OutputFormat, print_error  # noqa: PLC0415 - only failures; loads the CLI's
 
@@ -85,6 +89,15 @@ def main(name: str, build: Build) -> int:
 def identity(name: str) -> str:
     """How this process calls itself towards Temporal: `executor@host:pid`."""
     return f"{name}@{socket.gethostname()}:{os.getpid()}"
+
+
+def interceptors() -> Sequence[Interceptor]:
+    """What every worker of this process runs its workflows and activities through."""
+    if not tracing_export.on():
+        return []
+    from workers.tracing import Traces  # noqa: PLC0415 - only where something is traced
+
+    return [Traces()]
 
 
 def drain(settings: Settings) -> timedelta:

@@ -47,6 +47,7 @@ def joined(
         requested_at=now,
         reason=request.reason,
         campaign=request.campaign,
+        trace=request.trace,
         dry_run=request.dry_run,
         retry_of=retried.record.number if retried else None,
     )

@@ -241,7 +241,9 @@ class Session:
             BondError: when it fails.
         """
         command = tied([self.helm, *arguments, *(connection.arguments() if connection else [])])
-        code, out, err = await self.stop.unless(capture(command, self.run, self.environment(), tool="Helm"))
+        code, out, err = await self.stop.unless(
+            capture(command, self.run, self.environment(), tool="Helm", verb=verb)
+        )
         if code != 0:
             raise self.error(verb, Exit(code, interrupted=False, complaint=err))
         return out
@@ -261,6 +263,7 @@ class Session:
             on_line=self.log,
             stop=stop,
             tool="Helm",
+            verb=verb,
             passed=(self.lock,),
         ).to_end()
 

@@ -113,7 +113,9 @@ class Session:
     async def show(self) -> dict[str, Any]:
         """The saved plan as Terraform's JSON document."""
         arguments = self.tool.reading(command.show(self.run.plan_file))
-        code, out, err = await self.stop.unless(capture(arguments, self.run.module, self.environment()))
+        code, out, err = await self.stop.unless(
+            capture(arguments, self.run.module, self.environment(), verb="show")
+        )
         if code != 0:
             raise self.error("show", None, Exit(code, interrupted=False, complaint=err))
         document: dict[str, Any] = await asyncio.to_thread(json.loads, out)
@@ -216,6 +218,7 @@ class Session:
             on_tick=on_tick,
             stop=stop or self.until_stopped,
             on_start=lambda pid: self.run.note(pid=pid),
+            verb=verb,
         ).to_end()
         _log.debug(
             "terraform.ran",

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import BinaryIO
 import psutil
 import structlog
 
+from bondstone import tracing
 from bondstone.errors import ToolUnavailable
 
 TICK_SECONDS = 0.1
@@ -74,6 +75,7 @@ class Run:
         stop: Asked ten times a second: None to go on, else how long it may take to stop.
         on_start: Called with its process id once it runs.
         tool: What people call it.
+        verb: What it is asked to do, for traces.
         passed: File descriptors that it and all it starts keep open: a lock that tells whether any still runs.
     """
 
@@ -86,6 +88,7 @@ class Run:
     stop: Callable[[], Graces | None] = lambda: None
     on_start: Callable[[int], None] = lambda _pid: None
     tool: str = "Terraform"
+    verb: str = ""
     passed: Sequence[int] = ()
     _signals: int = field(default=0, init=False)
     _signalled_at: float = field(default=0, init=False)
@@ -97,8 +100,12 @@ class Run:
             ToolUnavailable: when it does not start.
         """
         complaint = self.output.with_suffix(".stderr")
-        with _lifeline() as stdin:
-            return await self._to_end(stdin, complaint)
+        with _lifeline() as stdin, _traced(self.tool, self.verb) as span:
+            ended = await self._to_end(stdin, complaint)
+            _say(span, ended.code)
+            if ended.interrupted:
+                span.set("bond.interrupted", value=True)
+            return ended
 
     async def _to_end(self, stdin: int, complaint: Path) -> Exit:
         with self.output.open("wb") as out, complaint.open("wb") as err:
@@ -106,7 +113,7 @@ class Run:
                 process = await asyncio.create_subprocess_exec(
                     *self.command,
                     cwd=self.directory,
-                    env=dict(self.environment),
+                    env={**self.environment, **tracing.environment()},
                     stdin=stdin,
                     stdout=out,
                     stderr=err,
@@ -196,9 +203,21 @@ class Tail:
 
 
 async def capture(
-    command: Sequence[str], directory: Path, environment: Mapping[str, str], *, tool: str = "Terraform"
+    command: Sequence[str],
+    directory: Path,
+    environment: Mapping[str, str],
+    *,
+    tool: str = "Terraform",
+    verb: str = "",
 ) -> tuple[int, bytes, str]:
     """Run a command that only reads, and keep its output off the disk.
+
+    Args:
+        command: The whole command line.
+        directory: Its working directory.
+        environment: All that it may see.
+        tool: What people call it.
+        verb: What it is asked to do, for traces.
 
     Returns:
         Exit code, standard output, standard error.
@@ -206,12 +225,12 @@ async def capture(
     Raises:
         ToolUnavailable: when it does not start.
     """
-    with _lifeline() as stdin:
+    with _lifeline() as stdin, _traced(tool, verb) as span:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=directory,
-                env=dict(environment),
+                env={**environment, **tracing.environment()},
                 stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -225,7 +244,20 @@ async def capture(
             kill_group(process.pid)
             await process.wait()
             raise
+        _say(span, process.returncode or 0)
     return process.returncode or 0, out, err.decode("utf-8", "replace")
+
+
+def _traced(tool: str, verb: str) -> AbstractContextManager[tracing.Span]:
+    """The span of a process: never its arguments or its output, which may hold anything."""
+    name = f"{tool.lower()} {verb}".strip()
+    return tracing.span(name, {"bond.tool": tool, "bond.verb": verb})
+
+
+def _say(span: tracing.Span, code: int) -> None:
+    span.set("process.exit.code", code)
+    if code != 0:
+        span.fail(f"exit {code}")
 
 
 @contextmanager

@@ -110,7 +110,8 @@ class _LazyCommand(TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the real command, which from here on takes over."""
-        return self._load().make_context(info_name, args, parent, **extra)
+        context.options.command = self._load().make_context(info_name, args, parent, **extra)
+        return context.options.command
 
     def _load(self) -> Any:
         found: typer.Typer = importlib.import_module(self._module).app
@@ -135,6 +136,13 @@ def build() -> TyperGroup:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `bond` and return its exit code; see `docs/reference` for what each means."""
+    status = _main(arguments)
+    if context.options.ended is not None:
+        context.options.ended(status)
+    return status
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     output = requested_format(given)
     try:

@@ -6,12 +6,14 @@ Kept free of heavy imports, so that `bond --help` stays fast; see `bondstone.cli
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import typer
+
     from bondstone.settings import Settings
 
 T = TypeVar("T")
@@ -23,6 +25,17 @@ class GlobalOptions:
 
     data: Path | None = None
     actor: str = ""
+    command: typer.Context | None = None
+    """The command that was called, or the group it is in."""
+    ended: Callable[[int], None] | None = None
+    """Told the exit status of a command that is traced."""
+
+    @property
+    def words(self) -> str:
+        """The command without its arguments, as in `bond service request`."""
+        if self.command is None:
+            return "bond"
+        return f"{self.command.command_path} {self.command.invoked_subcommand or ''}".rstrip()
 
 
 options = GlobalOptions()

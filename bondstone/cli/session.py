@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from bondstone import tracing_export
 from bondstone.cli import context
 
 if TYPE_CHECKING:
@@ -38,4 +39,8 @@ def with_platform(work: Callable[[Bondstone], Awaitable[T]]) -> T:
         async with Bondstone.connect(context.settings(), by=context.actor()) as bond:
             return await work(bond)
 
+    if tracing_export.wanted():
+        from bondstone.cli.traced import begin  # noqa: PLC0415 - most are not traced
+
+        begin()
     return context.run(main())

@@ -104,6 +104,7 @@ def operation(document: OperationDocument) -> None:
             "started": document.started_at,
             "finished": document.finished_at,
             "drift": _drift(document.drift) if document.kind == "reconcile" and document.finished_at else "",
+            "trace": document.trace_id,
             **document.links,
         }
     )

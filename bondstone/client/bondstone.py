@@ -16,6 +16,7 @@ from bondstone import names
 from bondstone.client import calls, listing
 from bondstone.client.ids import service_id, workflow_of
 from bondstone.client.operation import Operation
+from bondstone.client.traced import asking
 from bondstone.errors import BondError, InvalidInput, NotFound, Unreachable
 from bondstone.model.secret import refs_in, replace_refs
 from bondstone.model.service import (
@@ -38,6 +39,7 @@ from bondstone.store import Store
 from bondstone.temporal import Poller, connect, pollers
 
 if TYPE_CHECKING:
+    from bondstone.client.builds import Builds
     from bondstone.client.campaigns import Campaigns
     from bondstone.client.documents import Pushed
     from bondstone.client.freezes import Freezes
@@ -410,6 +412,13 @@ class Bondstone:
         return Campaigns(self)
 
     @cached_property
+    def builds(self) -> Builds:
+        """Builds of the control workers: what each holds, which gets new work."""
+        from bondstone.client.builds import Builds  # noqa: PLC0415 - most commands need none
+
+        return Builds(self)
+
+    @cached_property
     def freezes(self) -> Freezes:
         """Times in which campaigns start nothing."""
         from bondstone.client.freezes import Freezes  # noqa: PLC0415 - most commands need none
@@ -448,12 +457,13 @@ class Bondstone:
         request = Request(
             request_id=request_id or f"req-{uuid.uuid4()}", kind=kind, requested_by=self.by, **fields
         )
-        try:
-            accepted = await calls.update(
-                self.temporal, workflow_of(service), names.UPDATE_REQUEST_OPERATION, request, Accepted
-            )
-        except NotFound as error:
-            raise await self._gone(service, error) from error
+        with asking(service, request) as traced:
+            try:
+                accepted = await calls.update(
+                    self.temporal, workflow_of(service), names.UPDATE_REQUEST_OPERATION, traced, Accepted
+                )
+            except NotFound as error:
+                raise await self._gone(service, error) from error
         return self._accepted(accepted)
 
     async def _gone(self, service: str, error: NotFound) -> NotFound:
@@ -470,6 +480,10 @@ class Bondstone:
 
     async def _start_or_ask(self, service: ServiceId, request: Request) -> Accepted:
         """Send a first request: to the service that is there, or to one started for it, in one call."""
+        with asking(str(service), request) as traced:
+            return await self._start_or_update(service, traced)
+
+    async def _start_or_update(self, service: ServiceId, request: Request) -> Accepted:
         workflow_id = names.service_workflow_id(service.team, service.name)
         for attempt in range(1, START_TRIES + 1):
             start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(

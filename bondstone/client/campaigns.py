@@ -18,22 +18,10 @@ from bondstone import names
 from bondstone.client import calls, campaign_listing
 from bondstone.client.campaign_documents import CampaignDocument, CampaignRow, failures
 from bondstone.client.campaign_files import CampaignFiles, Ready, taken
-from bondstone.errors import InvalidInput, NotFound, Refused, Unreachable, from_info
-from bondstone.model.campaign_moves import (
-    Abort,
-    AnyVerb,
-    Approve,
-    NextWave,
-    Pause,
-    Reject,
-    Resume,
-    Retry,
-    Rollback,
-    SetConcurrency,
-    Skip,
-    Supersede,
-    Which,
-)
+from bondstone.client.campaign_verbs import CampaignVerbs
+from bondstone.client.traced import starting
+from bondstone.errors import AlreadyExists, InvalidInput, NotFound, Refused, Unreachable, from_info
+from bondstone.model.campaign_moves import Retry, Rollback, Supersede, Which
 from bondstone.model.campaign_run import CampaignDescription, CampaignInput, Linked
 from bondstone.model.failure import info_of
 
@@ -378,21 +366,22 @@ class Campaigns:
         raise InvalidInput(f"there are a thousand campaigns {wanted}", hint="choose a name with --name")
 
     async def _start(self, name: str, start: CampaignInput) -> None:
-        try:
-            await calls.answered(
-                self._bond.temporal.start_workflow(
-                    names.CAMPAIGN_WORKFLOW,
-                    start,
-                    id=names.campaign_workflow_id(name),
-                    task_queue=names.CONTROL_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    static_summary=f"campaign {name}",
-                    rpc_timeout=calls.UPDATE_TIMEOUT,
-                ),
-                names.campaign_workflow_id(name),
-            )
-        except WorkflowAlreadyStartedError as error:
-            raise taken(name) from error
+        with starting(name, start) as traced:
+            try:
+                await calls.answered(
+                    self._bond.temporal.start_workflow(
+                        names.CAMPAIGN_WORKFLOW,
+                        traced,
+                        id=names.campaign_workflow_id(name),
+                        task_queue=names.CONTROL_QUEUE,
+                        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                        static_summary=f"campaign {name}",
+                        rpc_timeout=calls.UPDATE_TIMEOUT,
+                    ),
+                    names.campaign_workflow_id(name),
+                )
+            except WorkflowAlreadyStartedError as error:
+                raise taken(name) from error
 
     async def _require_alive(self, name: str) -> None:
         """Raise what a campaign failed with that could not choose its targets."""

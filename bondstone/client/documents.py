@@ -31,6 +31,7 @@ from bondstone.model.service import (
 )
 from bondstone.names import service_workflow_id
 from bondstone.settings import Settings
+from bondstone.tracing import trace_id
 
 if TYPE_CHECKING:
     from bondstone.store.archive import Archived
@@ -72,6 +73,8 @@ class OperationDocument(Document):
     retained: tuple[str, ...] = ()
     """What a decommission has kept, in words"""
     error: ErrorInfo | None = None
+    trace_id: str = ""
+    """Its OpenTelemetry trace, when whoever asked for it was traced"""
     links: dict[str, str] = Field(default_factory=dict)
     """Name to URL; `temporal` is the operation's workflow in the Temporal UI"""
 
@@ -100,6 +103,7 @@ class OperationDocument(Document):
             plans=tuple(plans),
             retained=record.retained,
             error=record.error,
+            trace_id=trace_id(record),
             links=links(settings, record.workflow_id) if settings else {},
         )
 

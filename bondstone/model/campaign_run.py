@@ -67,6 +67,8 @@ class CampaignInput(Wire):
     """Digest of the preview whose plans it must keep to."""
     schedule: str = ""
     """The schedule that started it."""
+    trace: str = Field("", max_length=64)
+    """Where in a trace it was started, a W3C `traceparent`; its operations link to that."""
     carried: Carried | None = None
     """Only from itself, when it continues as new."""
 

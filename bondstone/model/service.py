@@ -220,6 +220,8 @@ class Request(Wire):
     reason: str = ""
     campaign: str = ""
     """The campaign that asks, for lists; empty for people."""
+    trace: str = Field("", max_length=64)
+    """Where in a trace it is asked, a W3C `traceparent`; empty when nobody traces."""
     pins: Pins | None = None
     """Every plan that goes beyond these waits for somebody else's approval."""
 
@@ -331,6 +333,8 @@ class OperationRecord(Wire):
     reason: str = ""
     campaign: str = ""
     """The campaign that asked for it; empty for people."""
+    trace: str = ""
+    """That of its request, see `bondstone.tracing.of_operation`."""
     dry_run: bool = False
     retry_of: int | None = None
     started_at: datetime | None = None

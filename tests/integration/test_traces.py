@@ -1,0 +1,224 @@
+"""Traces: one request is one tree, from the client to the tool's process, and there is no secret in it.
+
+A real platform sends real OTLP to a collector of ours, which keeps the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from platforms import PROMISES, LocalPlatform, running, until
+
+from tools.traces import Collector, Seen, collecting
+
+pytestmark = pytest.mark.integration
+
+CANARY = secrets.token_hex(12)
+
+PROGRAM = """
+import asyncio, sys
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
+trace.set_tracer_provider(provider)
+
+async def main():
+    from bondstone.client import Bondstone
+    from bondstone.settings import Settings
+    async with Bondstone.connect(Settings(data=sys.argv[1]), by="portal") as bond:
+        with trace.get_tracer("portal").start_as_current_span("POST /databases"):
+            operation = await bond.update("payments/one", {"size": 7})
+        await operation.wait()
+
+asyncio.run(main())
+"""
+
+
+@dataclass
+class Scene:
+    platform: LocalPlatform
+    collector: Collector
+
+    def request(self, service: str, *options: str, status: int = 0) -> str:
+        """Ask for a service with a secret; the trace of that."""
+        command = ["service", "request", "traced", service, "--secret", "password", "--wait", *options]
+        return self.traced(*command, given=CANARY, status=status)
+
+    def traced(self, *command: str, given: str | None = None, status: int = 0) -> str:
+        """Run a command as a step of a pipeline that is traced; its trace."""
+        trace = secrets.token_hex(16)
+        self.platform.environment["TRACEPARENT"] = f"00-{trace}-00000000000000aa-01"
+        self.platform.bond(*command, given=given, status=status)
+        return trace
+
+    async def whole(self, trace: str, *names: str) -> list[Seen]:
+        """The spans of a trace, once all these are there."""
+        await until(lambda: {*names} <= {seen.name for seen in self.collector.of(trace)}, seconds=60, what=trace)
+        return self.collector.of(trace)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with collecting() as collector:
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "BOND_LOG_LEVEL": "debug",
+        }
+        with running(tmp_path_factory.mktemp("traces") / "data", environment) as platform:
+            platform.bond("promise", "publish", str(PROMISES / "traced"))
+            scene = Scene(platform, collector)
+            platform.environment["FIRST_TRACE"] = scene.request("payments/one")
+            yield scene
+
+
+def parents(spans: list[Seen]) -> dict[str, str]:
+    """The name of each span, and that of its parent."""
+    by_id = {seen.span: seen.name for seen in spans}
+    return {seen.name: by_id.get(seen.parent, seen.parent) for seen in spans}
+
+
+TREE = {
+    "bond service request": "00000000000000aa",
+    "Bondstone.request": "bond service request",
+    "Service.request_operation": "Bondstone.request",
+    "promise.resolve": "Service.request_operation",
+    "provision": "Bondstone.request",
+    "terraform.plan": "provision",
+    "terraform plan": "terraform.plan",
+    "terraform show": "terraform.plan",
+    "policy.check": "provision",
+    "policy.evaluate": "policy.check",
+    "terraform.apply": "provision",
+    "terraform apply": "terraform.apply",
+    "ledger.record": "provision",
+}
+
+
+async def test_one_request_is_one_tree_from_the_client_to_the_tool(scene: Scene) -> None:
+    spans = await scene.whole(scene.platform.environment["FIRST_TRACE"], *TREE)
+    found = parents(spans)
+    assert {name: found[name] for name in TREE} == TREE
+    by_id = {seen.span for seen in spans}
+    assert [seen.name for seen in spans if seen.parent not in by_id] == ["bond service request"]
+    assert [seen.name for seen in spans if seen.failed] == []
+    assert {seen.process for seen in spans} == {"bond", "bondstone-control", "bondstone-executor"}
+    by_name = {seen.name: seen for seen in spans}
+    applied = by_name["terraform apply"]
+    assert applied.attributes["process.exit.code"] == 0
+    assert 0 < applied.seconds < by_name["provision"].seconds < by_name["bond service request"].seconds
+    about = by_name["terraform.apply"].attributes
+    assert (about["bond.service"], about["bond.operation"], about["bond.step"]) == ("payments/one", 1, "thing")
+
+
+async def test_a_failed_operation_is_marked_from_the_tool_up_to_the_command(scene: Scene) -> None:
+    trace = scene.request("payments/broken", "--set", "exit=3", status=1)
+    spans = await scene.whole(trace, "bond service request", "provision", "terraform apply", "ledger.record")
+    failed = {seen.name: seen.failed for seen in spans if seen.failed}
+    assert failed == {
+        "terraform apply": "exit 1",
+        "terraform.apply": "TOOL_FAILED",
+        "provision": "TOOL_FAILED",
+        "bond service request": "exit 1",
+    }
+
+
+async def test_rule_7_no_span_has_a_secret(scene: Scene) -> None:
+    trace = scene.request("payments/secret", "--set", "exit=1", status=1)
+    await scene.whole(trace, "bond service request", "provision", "terraform apply")
+    sent = b"\n".join(scene.collector.raw)
+    assert b"payments/secret" in sent
+    assert CANARY.encode() not in sent
+    assert b"refused" not in sent, "what a tool says is for its log"
+
+
+async def test_the_tool_and_the_logs_say_where_in_the_trace_they_are(scene: Scene) -> None:
+    trace = scene.request("payments/said", "--set", "exit=1", status=1)
+    spans = await scene.whole(trace, "terraform apply", "terraform.apply")
+    applied = next(seen for seen in spans if seen.name == "terraform apply")
+    said = scene.platform.bond("service", "logs", "payments/said").stdout
+    assert {*re.findall(r"traceparent is (00-[0-9a-f-]+)", said)} == {f"00-{trace}-{applied.span}-01"}
+    lines = [line for line in scene.platform.log("executor").splitlines() if trace in line]
+    assert [line for line in lines if '"trace_id"' in line and '"activity failed"' in line]
+    shown = scene.platform.bond("operation", "show", "payments/said/op/1").stdout
+    assert trace in shown
+
+
+async def test_a_service_that_lives_on_has_a_trace_for_each_request(scene: Scene) -> None:
+    first = scene.request("payments/long")
+    second = scene.traced("service", "update", "payments/long", "--set", "size=2", "--wait")
+    third = scene.traced("service", "update", "payments/long", "--set", "size=3", "--wait")
+
+    def named(trace: str) -> list[str]:
+        return sorted(seen.name for seen in scene.collector.of(trace))
+
+    await scene.whole(first, "bond service request", "provision", "ledger.record")
+    await scene.whole(third, "bond service update", "update", "ledger.record")
+    await until(lambda: named(second) == named(third), seconds=60, what="the third is no more than the second")
+    assert [named(trace).count("update") for trace in (first, second, third)] == [0, 1, 1]
+
+
+async def test_a_cold_worker_that_replays_repeats_no_span(scene: Scene) -> None:
+    trace = scene.traced("service", "update", "payments/long", "--set", "size=5", "--set", "pause=4")
+    await scene.whole(trace, "Service.request_operation", "promise.resolve", "policy.check")
+    scene.platform.kill(*scene.platform.workers("control").values())
+    spans = await scene.whole(trace, "update", "terraform.apply", "ledger.record")
+    assert len({seen.span for seen in spans}) == len(spans)
+    assert len([seen for seen in spans if seen.name in {"update", "Service.request_operation"}]) == 2
+
+
+async def test_a_program_that_traces_itself_has_the_operation_in_its_own_trace(scene: Scene) -> None:
+    environment = scene.platform.environment
+    ran = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", PROGRAM, str(scene.platform.data)],
+        env={name: value for name, value in environment.items() if name != "TRACEPARENT"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    await until(lambda: [seen for seen in scene.collector.spans if seen.name == "POST /databases"], seconds=60)
+    root = next(seen for seen in scene.collector.spans if seen.name == "POST /databases")
+    found = parents(await scene.whole(root.trace, "update", "terraform apply"))
+    assert (found["POST /databases"], found["Bondstone.request"]) == ("", "POST /databases")
+    assert (found["update"], found["terraform apply"]) == ("Bondstone.request", "terraform.apply")
+
+
+async def test_operations_of_a_campaign_are_traces_of_their_own_that_link_to_it(
+    scene: Scene, tmp_path: Path
+) -> None:
+    scene.request("payments/fleet", "--label", "fleet=yes")
+    newer = tmp_path / "newer"
+    shutil.copytree(PROMISES / "traced", newer)
+    text = (newer / "promise.yaml").read_text().replace("version: 1.0.0", "version: 1.0.1")
+    (newer / "promise.yaml").write_text(text)
+    scene.platform.bond("promise", "publish", str(newer))
+    (tmp_path / "c.yaml").write_text(
+        "apiVersion: bondstone.dev/v1\nkind: Campaign\n"
+        "metadata: {name: all, owner: tests, reason: to trace it}\n"
+        "spec: {operation: patch, promise: traced, to: 1.0.1, select: {where: \"labels.fleet == 'yes'\"},\n"
+        "       waves: [{name: all, percent: 100}]}\n"
+    )
+    trace = scene.traced("campaign", "run", "-f", str(tmp_path / "c.yaml"), "--wait")
+    campaign = await scene.whole(trace, "bond campaign run", "Bondstone.start_campaign")
+    assert {seen.name for seen in campaign} == {"bond campaign run", "Bondstone.start_campaign"}
+    await until(lambda: [seen for seen in scene.collector.spans if seen.name == "patch"], seconds=60)
+    [patch] = [seen for seen in scene.collector.spans if seen.name == "patch"]
+    assert (patch.links, patch.parent) == ((trace,), "")
+    found = parents(await scene.whole(patch.trace, "terraform.plan", "ledger.record"))
+    assert found["terraform.plan"] == found["ledger.record"] == "patch"

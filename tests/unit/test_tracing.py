@@ -1,0 +1,133 @@
+"""Traces: off costs nothing, and where an operation is can be told beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+import typer
+from temporalio.exceptions import ApplicationError
+
+from bondstone import tracing
+from bondstone.errors import ToolFailed
+from bondstone.model.service import OperationKind, OperationRecord, RevisionRef, ServiceId
+from bondstone.tracing import Place
+from bondstone.tracing_export import wanted
+
+ASKED = Place("1" * 32, "2" * 16)
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+
+
+def record(**fields: object) -> OperationRecord:
+    return OperationRecord(
+        service=ServiceId(team="payments", name="orders"),
+        number=7,
+        kind=OperationKind.PATCH,
+        revision=RevisionRef(promise="queue", version="1.0.0", digest="sha256:0"),
+        request_id="r",
+        requested_by="ada",
+        requested_at=datetime(2026, 1, 1, tzinfo=UTC),
+        **fields,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        (ENDPOINT, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "true"}, False),
+        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "otlp"}, True),
+    ],
+)
+def test_traces_are_sent_where_the_environment_names_a_collector(environment, expected):
+    assert wanted(environment) is expected
+
+
+def test_nothing_of_opentelemetry_is_imported_unless_a_collector_is_named():
+    modules = "bondstone.cli.app, bondstone.cli.session, bondstone.client, workers.control, workers.executor"
+    program = f"import sys, {modules}; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], env={}, check=False, timeout=60).returncode == 0
+
+
+def test_a_collector_without_the_packages_stops_nothing():
+    program = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "from bondstone import tracing, tracing_export\n"
+        "assert not tracing_export.start('bond')\n"
+        "with tracing.span('x') as span: span.set('a', 1); span.fail('B')\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=ENDPOINT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "pip install 'bondstone[tracing]'" in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "garbage", f"00-{'0' * 32}-{'2' * 16}-01", f"00-{'1' * 32}-{'2' * 15}-01", f"{ASKED}-x"]
+)
+def test_what_is_no_traceparent_is_no_place(wrong):
+    assert Place.parse(wrong) is None
+
+
+def test_an_operation_is_in_the_trace_of_whoever_asked_for_it():
+    place, parent, link = tracing.of_operation(record(trace=str(ASKED)))
+    assert (place.trace, parent, link) == (ASKED.trace, ASKED, None)
+    assert tracing.trace_id(record(trace=str(ASKED))) == ASKED.trace
+
+
+def test_an_operation_of_a_campaign_is_a_trace_of_its_own_and_linked():
+    of_campaign = record(trace=str(ASKED), campaign="cve")
+    place, parent, link = tracing.of_operation(of_campaign)
+    assert (parent, link) == (None, ASKED)
+    assert place.trace != ASKED.trace
+    assert tracing.trace_id(of_campaign) == place.trace
+
+
+def test_an_operation_that_nobody_asked_for_begins_a_trace():
+    place, parent, link = tracing.of_operation(record())
+    assert (parent, link) == (None, None)
+    assert Place.parse(str(place)) == place
+    assert tracing.trace_id(record()) == ""
+
+
+def test_replays_find_the_same_ids_and_other_operations_others():
+    first, again = (tracing.of_operation(record(trace=str(ASKED)))[0] for _ in range(2))
+    assert first == again
+    later = record(trace=str(ASKED)).model_copy(update={"requested_at": datetime(2026, 1, 2, tzinfo=UTC)})
+    assert tracing.of_operation(later)[0].span != first.span
+
+
+def test_what_a_sampler_has_decided_against_stays_so():
+    place, _, _ = tracing.of_operation(record(trace=f"00-{'1' * 32}-{'2' * 16}-00"))
+    assert place.flags == "00"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ToolFailed("the password is s3cret"), "TOOL_FAILED"),
+        (ApplicationError("s3cret", type="PLAN_STALE"), "PLAN_STALE"),
+        (ApplicationError("s3cret"), "ApplicationError"),
+        (asyncio.CancelledError("s3cret"), "CANCELLED"),
+        (ValueError("s3cret"), "ValueError"),
+        (typer.Exit(0), ""),
+        (typer.Exit(1), "Exit"),
+    ],
+)
+def test_rule_7_a_span_has_the_code_of_an_error_and_not_its_message(error, code):
+    assert tracing.code_of(error) == code
+
+
+def test_a_tool_is_told_where_it_is_only_within_a_trace():
+    assert tracing.environment() == {}
+    with tracing.inside(str(ASKED)):
+        assert tracing.environment() == {"TRACEPARENT": str(ASKED)}
+    assert tracing.environment() == {}
