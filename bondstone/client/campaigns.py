@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDReusePolicy
@@ -19,8 +18,7 @@ from bondstone.client import calls, campaign_listing
 from bondstone.client.campaign_documents import CampaignDocument, CampaignRow, failures
 from bondstone.client.campaign_files import CampaignFiles, Ready, taken
 from bondstone.client.campaign_verbs import CampaignVerbs
-from bondstone.client.traced import starting
-from bondstone.errors import AlreadyExists, InvalidInput, NotFound, Refused, Unreachable, from_info
+from bondstone.errors import AlreadyExists, BondError, InvalidInput, NotFound, Refused, Unreachable, from_info
 from bondstone.model.campaign_moves import Retry, Rollback, Supersede, Which
 from bondstone.model.campaign_run import CampaignDescription, CampaignInput, Linked
 from bondstone.model.failure import info_of
@@ -40,7 +38,7 @@ LONGEST_NAME: Final = 48
 _Verb = TypeVar("_Verb", Retry, Rollback)
 
 
-class Campaigns:
+class Campaigns(CampaignVerbs):
     """What can be done with campaigns.
 
     Args:
@@ -48,7 +46,7 @@ class Campaigns:
     """
 
     def __init__(self, bond: Bondstone) -> None:
-        self._bond = bond
+        super().__init__(bond)
         self.files = CampaignFiles(bond.temporal, bond.store)
         """Campaign files, read and checked without starting anything."""
 
@@ -173,51 +171,7 @@ class Campaigns:
         found = await self.describe(name)
         return build(await gather(self._bond, found, evidence=evidence), as_of=datetime.now(UTC))
 
-    # Telling -------------------------------------------------------------------------------------------------
-
-    async def pause(self, name: str, *, reason: str = "", request_id: str = "") -> CampaignDescription:
-        """Start nothing more; what runs goes on."""
-        return await self._tell(name, Pause(**self._who(reason, request_id)))
-
-    async def resume(self, name: str, *, reason: str = "", request_id: str = "") -> CampaignDescription:
-        """Go on; after a broken budget, accept the failures so far."""
-        return await self._tell(name, Resume(**self._who(reason, request_id)))
-
-    async def abort(
-        self, name: str, *, cancel: bool = False, reason: str = "", request_id: str = ""
-    ) -> CampaignDescription:
-        """End: what runs finishes, or with `cancel` is stopped."""
-        verb = Abort(**self._who(reason, request_id), running="cancel" if cancel else "drain")
-        return await self._tell(name, verb)
-
-    async def skip(
-        self, name: str, service: str, *, reason: str = "", request_id: str = ""
-    ) -> CampaignDescription:
-        """Leave out a target that has not started.
-
-        Raises:
-            NotFound: the service is no target of the campaign.
-        """
-        names.parse_service(service)
-        await self.describe(name)
-        targets = [target.service for target in await self._bond.store.campaigns.targets(name)]
-        if service not in targets:
-            raise NotFound(
-                f"{service} is no target of the campaign",
-                where=name,
-                hint=f"`bond campaign report {name} -o json` names the targets",
-            )
-        return await self._tell(name, Skip(**self._who(reason, request_id), target=targets.index(service)))
-
-    async def set_concurrency(
-        self, name: str, most: int, *, reason: str = "", request_id: str = ""
-    ) -> CampaignDescription:
-        """Let so many targets run at once, from now on."""
-        return await self._tell(name, SetConcurrency(**self._who(reason, request_id), max_concurrent=most))
-
-    async def next_wave(self, name: str, *, reason: str = "", request_id: str = "") -> CampaignDescription:
-        """End the soak now; health is still probed."""
-        return await self._tell(name, NextWave(**self._who(reason, request_id)))
+    # After the end ------------------------------------------------------------------------------------------
 
     async def retry(
         self, name: str, which: Which = "failed", *, reason: str = "", request_id: str = "", new_name: str = ""
@@ -245,45 +199,6 @@ class Campaigns:
         """Take targets back; arguments as for `retry`."""
         return await self._tell_or_link(name, Rollback(**self._who(reason, request_id), which=which), new_name)
 
-    async def approve(
-        self,
-        name: str,
-        wave: str,
-        *,
-        digest: str = "",
-        roles: Iterable[str] = (),
-        reason: str = "",
-        request_id: str = "",
-    ) -> CampaignDescription:
-        """Give one's word for a wave that waits at its gate.
-
-        Args:
-            name: Of the campaign.
-            wave: Name of the wave.
-            digest: The frozen targets that it is about, or the beginning of that; default: those that there are.
-            roles: In which one acts, as asserted.
-            reason: A comment for the record.
-            request_id: The same id again has no further effect.
-        """
-        whole = await self._digest(name, digest)
-        verb = Approve(**self._who(reason, request_id), wave=wave, digest=whole, roles=tuple(roles))
-        return await self._tell(name, verb)
-
-    async def reject(
-        self,
-        name: str,
-        wave: str,
-        *,
-        reason: str,
-        digest: str = "",
-        roles: Iterable[str] = (),
-        request_id: str = "",
-    ) -> CampaignDescription:
-        """Give one's word against a wave: the campaign ends. Arguments as for `approve`."""
-        whole = await self._digest(name, digest)
-        verb = Reject(**self._who(reason, request_id), wave=wave, digest=whole, roles=tuple(roles))
-        return await self._tell(name, verb)
-
     # How -----------------------------------------------------------------------------------------------------
 
     async def _ended(self, name: str) -> CampaignDescription | None:
@@ -299,25 +214,10 @@ class Campaigns:
         check_pinned(preview, ready.campaign)
         return preview.digest
 
-    def _who(self, reason: str, request_id: str = "") -> dict[str, Any]:
-        return {"by": self._bond.by, "reason": reason, "request_id": request_id or f"req-{uuid.uuid4()}"}
-
-    async def _tell(self, name: str, verb: AnyVerb) -> CampaignDescription:
-        names.check_name("campaign", name)
-        workflow_id = names.campaign_workflow_id(name)
-        update = names.CAMPAIGN_VERBS[verb.kind]
-        try:
-            return await calls.update(self._bond.temporal, workflow_id, update, verb, CampaignDescription)
-        except NotFound:
-            ended = await self.describe(name)  # or there never was one
-            raise Refused(
-                f"the campaign has ended: {ended.status}",
-                where=name,
-                hint="`bond campaign retry` and `bond campaign rollback` start one that is linked to it",
-            ) from None
-
     async def _tell_or_link(self, name: str, verb: _Verb, new_name: str) -> CampaignDescription:
         """Tell a campaign that goes on; after one that has ended, start one that is linked to it."""
+        from bondstone.campaign.decider import chosen  # noqa: PLC0415 - only these verbs
+
         found = await self.describe(name)
         if not found.status.ended:
             try:
@@ -326,7 +226,11 @@ class Campaigns:
                 found = await self.describe(name)
                 if not found.status.ended:
                     raise
-        await self._require_some(name, verb)
+        state = await self._bond.store.campaigns.end(name)
+        if state is not None and verb.request_id in state.seen_requests:
+            return found  # done before the end; what was lost was the answer
+        if state is not None and not chosen(state, verb):
+            raise Refused(f"no target is there to {verb.kind}: {verb.which}", where=name)
         kept = await self._bond.store.campaigns.header(name)
         start = CampaignInput(
             document=kept.start.document,
@@ -334,12 +238,35 @@ class Campaigns:
             file=kept.start.file,
             requested_by=self._bond.by,
             reason=verb.reason or kept.start.reason,
-            linked=Linked(campaign=name, verb=verb.kind, which=verb.which),
+            linked=Linked(campaign=name, verb=verb.kind, which=verb.which, request_id=verb.request_id),
             pinned={"retry": kept.start.pinned}.get(verb.kind, ""),
         )
-        linked = new_name or await self._free_name(f"{name}-{verb.kind}")
-        await self._start(names.check_name("campaign", linked), start)
-        return await self._begun(linked)
+        return await self._link(start, new_name, f"{name}-{verb.kind}")
+
+    async def _link(self, start: CampaignInput, new_name: str, wanted: str) -> CampaignDescription:
+        """Start a campaign that is linked to another, once for each request id, under the first free name."""
+        for number in range(1, 1000):
+            suffix = f"-{number}" if number > 1 else ""
+            name = new_name or f"{wanted[: LONGEST_NAME - len(suffix)]}{suffix}"
+            try:
+                if await self._bond.store.campaigns.exists(names.check_name("campaign", name)):
+                    raise taken(name)  # longer ago than Temporal remembers
+                await self._start(name, start)
+            except AlreadyExists:
+                there = await self._known(name)
+                if there is not None and there.linked == start.linked:
+                    return await self._begun(name)
+                if new_name:
+                    raise
+            else:
+                return await self._begun(name)
+        raise InvalidInput(f"there are a thousand campaigns {wanted}", hint="choose a name with --name")
+
+    async def _known(self, name: str) -> CampaignDescription | None:
+        try:
+            return await self.describe(name)
+        except BondError:
+            return None  # it could not begin
 
     async def _begun(self, name: str) -> CampaignDescription:
         """A campaign once its targets are chosen, or still not after a while; what it failed with is raised."""
@@ -349,21 +276,6 @@ class Campaigns:
             if found.frozen or time.monotonic() >= until:
                 return found
             await asyncio.sleep(FIRST_POLL_SECONDS)
-
-    async def _require_some(self, name: str, verb: Retry | Rollback) -> None:
-        from bondstone.campaign.decider import chosen  # noqa: PLC0415 - only after the end
-
-        state = await self._bond.store.campaigns.end(name)
-        if state is not None and not chosen(state, verb):
-            raise Refused(f"no target is there to {verb.kind}: {verb.which}", where=name)
-
-    async def _free_name(self, wanted: str) -> str:
-        for number in range(1, 1000):
-            suffix = f"-{number}" if number > 1 else ""
-            name = f"{wanted[: LONGEST_NAME - len(suffix)]}{suffix}"
-            if not await self._bond.store.campaigns.exists(name):
-                return name
-        raise InvalidInput(f"there are a thousand campaigns {wanted}", hint="choose a name with --name")
 
     async def _start(self, name: str, start: CampaignInput) -> None:
         with starting(name, start) as traced:
@@ -396,14 +308,3 @@ class Campaigns:
             await handle.result()
         except WorkflowFailureError as error:
             raise from_info(info_of(error.cause)) from error
-
-    async def _digest(self, name: str, given: str) -> str:
-        """The whole digest of the frozen targets, which the given one must be the beginning of."""
-        digest = (await self.describe(name)).targets_digest
-        if given and not digest.startswith(given.strip().lower().removeprefix("sha256:")):
-            raise Refused(
-                f"the targets of the campaign are {digest[:12]}, not {given[:12]}",
-                where=name,
-                hint=f"look at them: `bond campaign report {name}`",
-            )
-        return digest

@@ -46,6 +46,8 @@ class Linked(Wire):
     verb: Literal["retry", "rollback"]
     which: str
     """As the verb says it: `failed`, `not-started`, `wave`, `all`."""
+    request_id: str = ""
+    """Of the verb: sent again, it starts no other."""
 
 
 class CampaignInput(Wire):
