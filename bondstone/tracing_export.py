@@ -7,6 +7,7 @@ resource and limits are OpenTelemetry's own business. Without an endpoint nothin
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
-FLUSH_MILLISECONDS: Final = 2000
+FLUSH_SECONDS: Final = 2.0
 """How long a process that ends may take to send its last spans."""
 
 _provider: TracerProvider | None = None
@@ -60,7 +61,10 @@ def on() -> bool:
 def stop() -> None:
     """Send what has not been sent yet, for a short while."""
     if _provider is not None:
-        _provider.force_flush(FLUSH_MILLISECONDS)
+        # Its own timeout does not count while it waits for a collector that does not answer.
+        sending = threading.Thread(target=_provider.force_flush, daemon=True)
+        sending.start()
+        sending.join(FLUSH_SECONDS)
 
 
 def sampled(trace: str) -> bool:

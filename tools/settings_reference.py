@@ -46,6 +46,8 @@ TAIL = """
 | `BOND_CONFIG` | path of the settings file |
 | `BOND_DEBUG` | `1` prints the traceback of an error |
 | `NO_COLOR` | no colours and no live displays |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` | a collector of traces, as in `http://127.0.0.1:4318`; with it workers and commands are [traced](../how-to/observe.md#traces). The other `OTEL_*` variables of OpenTelemetry count too: `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`, … |
+| `TRACEPARENT` | where in a trace a command is called, as a pipeline says it; the tools get theirs by that name |
 | `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_PROFILE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS…` | Temporal's own client configuration (also `temporal.toml`). It is used when the data directory names no embedded platform and `BOND_TEMPORAL_ADDRESS` is not set; see [where this differs from the design](../architecture.md#where-this-differs-from-the-design) |
 | `AWS_*`, `GOOGLE_*`, `AZURE_*` | credentials and endpoints of an object store in a cloud |
 

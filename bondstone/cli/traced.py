@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import ExitStack
 
@@ -13,6 +14,8 @@ def begin() -> None:
     """Trace this command from here to its end, if it is to be; see `context.GlobalOptions.ended`."""
     if context.options.ended is not None or not tracing_export.start("bond"):
         return
+    # What is printed is the command's. Workers log it when a collector does not take their spans.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     stack = ExitStack()
     parent = os.environ.get(tracing.VARIABLE, "")
     span = stack.enter_context(tracing.span(context.options.words, parent=parent, kind="CLIENT"))

@@ -119,6 +119,18 @@ def test_workers_are_told_settings_that_exist(helm, values):
     assert json.loads(environment(found["bond-executor-default"])["BOND_POOLS"]) == ["default"]
 
 
+def test_workers_are_traced_only_where_a_collector_is_named(helm, values):
+    assert not [
+        name for name in environment(deployments(rendered(helm, values))["bond-control"]) if "OTEL" in name
+    ]
+    traced = ["tracing.endpoint=http://collector:4318", "tracing.environment.OTEL_TRACES_SAMPLER=always_on"]
+    found = deployments(rendered(helm, values, "--set", ",".join(traced)))
+    for name in ("bond-control", "bond-executor-default", "bond-executor-prod-eu"):
+        told = environment(found[name])
+        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
+        assert told["OTEL_TRACES_SAMPLER"] == "always_on"
+
+
 def test_a_pool_with_a_cluster_role_is_told_of_this_cluster_and_no_other(helm, values, monkeypatch):
     found = deployments(rendered(helm, values, "--namespace", "bond-ns"))
     assert "BOND_CLUSTERS" not in environment(found["bond-executor-default"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -68,6 +69,24 @@ def test_a_collector_without_the_packages_stops_nothing():
     )
     assert ran.returncode == 0, ran.stderr
     assert "pip install 'bondstone[tracing]'" in ran.stdout + ran.stderr
+
+
+def test_a_collector_that_does_not_answer_holds_nobody_up():
+    program = (
+        "import os\nfrom bondstone import tracing, tracing_export\n"
+        "assert tracing_export.start('bond')\n"
+        "with tracing.span('x'): pass\n"
+        "tracing_export.stop(); os._exit(0)\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{deaf.getsockname()[1]}",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "300",
+        }
+        assert (
+            subprocess.run([sys.executable, "-c", program], env=environment, check=False, timeout=90).returncode
+            == 0
+        )
 
 
 @pytest.mark.parametrize(

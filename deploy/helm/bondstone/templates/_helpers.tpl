@@ -89,6 +89,12 @@ securityContext:
 {{- if .Values.metrics.enabled }}
 - {name: BOND_METRICS_BIND, value: "0.0.0.0:{{ .Values.metrics.port }}"}
 {{- end }}
+{{- with .Values.tracing.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- range $name, $value := .Values.tracing.environment }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
 {{- end }}
 
 {{- define "bondstone.probes" -}}
