@@ -171,6 +171,8 @@ SIGNAL_REPLY: Final = "reply"
 """To a campaign: what a service says of a submission."""
 SIGNAL_CALENDAR: Final = "calendar_changed"
 """To a campaign: a freeze was made or ended; it looks at once."""
+SIGNAL_MOVE: Final = "move"
+"""To a service or a campaign: another build of the control workers has taken over, see `workflows.builds`."""
 QUERY_DESCRIBE: Final = "describe"
 QUERY_STATE: Final = "state"
 """Of a campaign: all of it, one character for each target."""
@@ -228,6 +230,7 @@ SA_OPERATION: Final = "BondOperation"
 SA_CAMPAIGN: Final = "BondCampaign"
 SA_LABELS: Final = "BondLabels"
 SA_NEXT_DUE: Final = "BondNextDue"
+SA_POOL: Final = "BondPool"
 
 SEARCH_ATTRIBUTES: Final = {
     SA_TEAM: "Keyword",
@@ -240,6 +243,7 @@ SEARCH_ATTRIBUTES: Final = {
     SA_CAMPAIGN: "Keyword",
     SA_LABELS: "KeywordList",
     SA_NEXT_DUE: "Datetime",
+    SA_POOL: "Keyword",
 }
 """Name and type of each, within the budget of SQL visibility (10 Keyword, 3 of each other type)."""
 

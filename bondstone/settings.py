@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     """Names of environment variables that tools may see beside the built-in allow-list, as in `AWS_PROFILE`."""
     drain_seconds: int = Field(default=20, ge=0, le=3600)
     """Longest time a stopping worker waits for its activities before it interrupts them."""
+    deployment: str = Field(default="bondstone", pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")
+    """What Temporal calls the control workers of this platform, when they have builds."""
+    build_id: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,127})?$")
+    """Build of a control worker, as in the tag of its image: services move from one build to the next between
+    operations, see `bond worker`. Empty: control workers have no builds, and any of them serves every service."""
     health_file: Path | None = None
     """A file that a worker touches every few seconds while it is well, for `python -m workers.health`."""
     metrics_bind: str = ""
@@ -162,6 +167,8 @@ class Settings(BaseSettings):
             "BOND_TOOL_ENVIRONMENT": json.dumps(self.tool_environment),
             "BOND_TERRAFORM_SLOTS": str(self.terraform_slots),
             "BOND_DRAIN_SECONDS": str(self.drain_seconds),
+            "BOND_DEPLOYMENT": self.deployment,
+            "BOND_BUILD_ID": self.build_id,
             "BOND_LOG_LEVEL": self.log_level,
             "BOND_LOG_FORMAT": self.log_format,
             "BOND_WORKFLOW_SANDBOX": str(self.workflow_sandbox).lower(),

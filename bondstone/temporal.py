@@ -29,6 +29,9 @@ DEFAULT_ADDRESS = "127.0.0.1:7233"
 
 MAX_REASON_CHARS: Final = 120
 
+POLLER_FRESH_SECONDS: Final = 75
+"""A poll lasts up to a minute; a worker not seen for longer than this is gone."""
+
 _VALUE_TYPES = {
     "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
@@ -45,6 +48,8 @@ class Poller:
 
     identity: str
     last_seen: datetime
+    build: str
+    """The build of a control worker, if it has one."""
 
 
 async def connect(settings: Settings) -> Client:
@@ -128,6 +133,10 @@ async def pollers(client: Client, queue: str, *, workflows: bool = False) -> lis
         )
     )
     return [
-        Poller(identity=poller.identity, last_seen=poller.last_access_time.ToDatetime(tzinfo=UTC))
+        Poller(
+            identity=poller.identity,
+            last_seen=poller.last_access_time.ToDatetime(tzinfo=UTC),
+            build=poller.deployment_options.build_id,
+        )
         for poller in answer.pollers
     ]

@@ -5,10 +5,12 @@ It holds no credentials of the tools. Run as many as there are cores to spare fo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import workflows
@@ -18,6 +20,7 @@ from bondstone.names import CONTROL_QUEUE
 from bondstone.settings import Settings
 from bondstone.store import Store
 from workers import runtime
+from workers.moving import keep_moving
 
 MAX_WORKFLOW_TASKS: Final = 8
 """Workflow tasks at once. They are CPU-bound in one thread each; more only wait for the interpreter lock."""
@@ -37,6 +40,20 @@ def workflow_runner(settings: Settings) -> WorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=restrictions)
 
 
+def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """Which build this worker is; None when it has none.
+
+    Workflows end on the build that began them, unless their own definition says otherwise.
+    """
+    if not settings.build_id:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(settings.deployment, settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.PINNED,
+    )
+
+
 async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
     """The control worker on its queue."""
     worker = Worker(
@@ -52,7 +69,11 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
         max_concurrent_activities=MAX_ACTIVITIES,
         graceful_shutdown_timeout=runtime.drain(settings),
     )
-    return runtime.Serving(workers=[worker], queues={CONTROL_QUEUE: True})
+    return runtime.Serving(
+        workers=[worker],
+        queues={CONTROL_QUEUE: True},
+        beside=partial(keep_moving, client, settings) if settings.build_id else None,
+    )
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ class Serving:
     """Task queues to see ourselves polling before we call ourselves ready; True: for workflow tasks."""
     facts: Callable[[], Awaitable[Mapping[str, str]]] | None = None
     """What else to tell the supervisor once ready, as versions of tools."""
+    beside: Callable[[], Awaitable[None]] | None = None
+    """What goes on beside the workers until they are told to stop."""
 
 
 Build = Callable[[Client, Store, Settings], Awaitable[Serving]]
@@ -148,11 +150,14 @@ async def _serve(name: str, settings: Settings, build: Build) -> int:
     await store.objects.require_put_if_absent()
     serving = await build(client, store, settings)
     running = [asyncio.create_task(worker.run()) for worker in serving.workers]
-    ready = asyncio.create_task(_announce(name, client, serving, settings.health_file))
+    beside = [asyncio.create_task(_announce(name, client, serving, settings.health_file))]
+    if serving.beside is not None:
+        beside.append(asyncio.ensure_future(serving.beside()))
     log.info("started", queues=sorted(serving.queues), identity=identity(name))
     await asyncio.wait([asked, *running], return_when=asyncio.FIRST_COMPLETED)
-    ready.cancel()
-    await asyncio.gather(ready, return_exceptions=True)
+    for task in beside:
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
     return await _wind_down(serving, running, settings)
 
 

@@ -42,7 +42,7 @@ from bondstone.model.campaign_run import (
     Reply,
 )
 from bondstone.model.failure import bounded, info_of, to_failure
-from workflows import attributes, calls, details
+from workflows import attributes, builds, calls, details
 from workflows.campaign_books import Books
 from workflows.campaign_errands import Errands
 from workflows.campaign_verbs import Verbs
@@ -106,6 +106,10 @@ class Campaign(Verbs):
     def calendar_changed(self) -> None:
         """A freeze was made or ended: look at once."""
         self._commands.append(AskCalendar())
+
+    @workflow.signal(name=names.SIGNAL_MOVE)
+    def move(self) -> None:
+        """Another build has taken over: the workflow task that this makes says so, and a quiet campaign moves."""
 
     @workflow.query(name=names.QUERY_DESCRIBE)
     def describe(self) -> CampaignDescription:
@@ -173,8 +177,7 @@ class Campaign(Verbs):
             at=self._now,
         )
         kept = {"document": {}, "source": ""}  # by the store
-        workflow.continue_as_new(self._start.model_copy(update={**kept, "carried": carried}))
-        raise AssertionError  # continue_as_new does not return
+        return builds.next_run(self._start.model_copy(update={**kept, "carried": carried}))
 
     async def _freeze(self) -> None:
         """Choose the targets, and fail in words when there is something wrong with that."""
@@ -215,7 +218,7 @@ class Campaign(Verbs):
         grown = (
             self._settled >= self._at_work.frozen.continue_after or workflow.info().is_continue_as_new_suggested()
         )
-        return self._standing.result is not None or grown
+        return self._standing.result is not None or grown or builds.outdated()
 
     def _busy(self) -> bool:
         working = self._commands or self._at_work.busy or self._unwritten()

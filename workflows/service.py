@@ -35,7 +35,7 @@ from bondstone.model.service import (
     ServiceState,
 )
 from bondstone.model.step import PutAway, PutAwayCall
-from workflows import admission, attributes, calls, details, ending, records
+from workflows import admission, attributes, builds, calls, details, ending, records
 from workflows.commit import commit, next_due
 from workflows.entity import in_words
 from workflows.queueing import with_own_reconcile
@@ -68,15 +68,14 @@ class Service(Submissions):
     async def _live(self) -> ServiceState:
         workflow.set_current_details(details.service(self._state))
         await self._wait_for_work()
-        if self._state.queue:
+        if self._state.queue and not await self._moves_first():
             await self._operate(self._state.queue[0])
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._state.phase is Phase.DECOMMISSIONED or self._abandoned:
             return self._state
         if not admission.exists(self._state):
             return self._never_was()
-        workflow.continue_as_new(self._state)
-        return self._state
+        return builds.next_run(self._state)
 
     # What people and programs ask ------------------------------------------------------------------------
 
@@ -200,6 +199,10 @@ class Service(Submissions):
         """Something that must be in the ledger."""
         await self._record(record)
 
+    @workflow.signal(name=names.SIGNAL_MOVE)
+    def move(self) -> None:
+        """Another build has taken over: the workflow task that this makes says so, and an idle service moves."""
+
     # Working ---------------------------------------------------------------------------------------------
 
     async def _wait_for_work(self) -> None:
@@ -207,8 +210,9 @@ class Service(Submissions):
 
         def something() -> bool:
             over = self._abandoned or (self._refused is not None and not admission.exists(self._state))
-            grown = workflow.info().is_continue_as_new_suggested()
-            return bool(self._state.queue) or (workflow.all_handlers_finished() and (over or grown))
+            done = workflow.info().is_continue_as_new_suggested() or builds.outdated()
+            renew = done and admission.exists(self._state)
+            return bool(self._state.queue) or (workflow.all_handlers_finished() and (over or renew))
 
         while not something():
             try:
@@ -217,6 +221,13 @@ class Service(Submissions):
                 if not admission.exists(self._state):
                     return
                 self._state = with_own_reconcile(self._state, workflow.now())
+
+    async def _moves_first(self) -> bool:
+        """Whether the next operation is for the build that takes over; not one that was cancelled meanwhile."""
+        if not builds.outdated():
+            return False
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return not self._cancels
 
     def _woken(self, something: Callable[[], bool]) -> Callable[[], bool]:
         """Wakes for something to do, and when the time of the next look for drift has changed."""

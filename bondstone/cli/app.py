@@ -49,6 +49,7 @@ COMMANDS = {
     "approval": ("bondstone.cli.approval", "plans that wait for people: list, approve, reject"),
     "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
     "state": ("bondstone.cli.state", "Terraform state of a step: pull, push, log"),
+    "worker": ("bondstone.cli.worker", "builds of the control workers: list, promote, evict"),
     "codec": ("bondstone.cli.codec", "encryption of what Temporal keeps: serve, add-key, activate"),
     "config": ("bondstone.cli.up", "the effective settings, and where each comes from"),
 }

@@ -37,8 +37,6 @@ config = typer.Typer(help="The effective settings, and where each comes from.", 
 app.add_typer(config, name="config")
 
 EXIT_UNREACHABLE: Final = 6
-POLLER_FRESH_SECONDS: Final = 75
-"""A poll lasts up to a minute; a worker not seen for longer than this is gone."""
 DOWN_MARGIN_SECONDS: Final = 60
 """Beyond `drain_seconds`, what a platform may take to stop: its own deadlines are shorter."""
 
@@ -258,7 +256,7 @@ async def _queues(settings: Settings, pools: tuple[str, ...]) -> tuple[list[dict
     """Who polls the control queue and each pool's; and in words, what kept us from asking."""
     from bondstone.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.app
     from bondstone.names import CONTROL_QUEUE, pool_queue  # noqa: PLC0415
-    from bondstone.temporal import connect, pollers  # noqa: PLC0415
+    from bondstone.temporal import POLLER_FRESH_SECONDS, connect, pollers  # noqa: PLC0415
 
     try:
         client = await connect(settings)

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 STILL_SECONDS: Final = 10.0
 """A step that has stood still for this long makes us look whether anybody polls its pool."""
-POLLER_FRESH_SECONDS: Final = 75
-"""A poll lasts up to a minute; a worker not seen for longer than this is gone."""
 SILENCE_SECONDS: Final = 15.0
 """How long a platform may not answer before it is worth a remark."""
 PATIENCE_SECONDS: Final = 180.0
@@ -202,6 +200,8 @@ class _Pools:
         ]
 
     async def _nobody_polls(self, pool: str) -> bool:
+        from bondstone.temporal import POLLER_FRESH_SECONDS  # noqa: PLC0415 - see bondstone.cli.session
+
         fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
         try:
             return all(poller.last_seen < fresh for poller in await self._bond.pool_pollers(pool))

@@ -1,0 +1,106 @@
+"""`bond worker`: builds of the control workers, which one gets new work, and what the others still hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bondstone.cli.output import Output, OutputFormat, emit, examples, note, say, table
+from bondstone.cli.session import with_platform
+
+if TYPE_CHECKING:
+    from bondstone.client import Bondstone
+    from bondstone.client.build_documents import BuildDocument, EvictedDocument, HeldDocument
+
+app = typer.Typer(help="Builds of the control workers: list, promote, evict.", no_args_is_help=True)
+
+BuildName = Annotated[
+    str, typer.Argument(metavar="BUILD", help="the BOND_BUILD_ID of its workers", show_default=False)
+]
+
+
+@app.command("list", epilog=examples("bond worker list"))
+def list_(*, output: Output = OutputFormat.TABLE) -> None:
+    """List the builds, oldest first, with the workers that run them and the work that they still hold.
+
+    A build that holds nothing can be stopped for good. One that drains is left by services as soon as their
+    operation has ended, and by operations when they end.
+    """
+
+    async def find(bond: Bondstone) -> list[BuildDocument]:
+        return await bond.builds.list()
+
+    found = with_platform(find)
+    emit(found, output, lambda: _show(found))
+
+
+@app.command(
+    epilog=examples(
+        "bond worker promote 1.5.0                 all new work goes to it",
+        "bond worker promote 1.5.0 --percent 10    one service in ten, to begin with",
+        "bond worker promote 1.4.0                 and back again",
+    )
+)
+def promote(
+    build: BuildName,
+    *,
+    percent: Annotated[
+        float | None, typer.Option(metavar="N", help="this part of all services only; the rest stays as it is")
+    ] = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Give a build all new work. What runs ends on the build that began it; keep that until it holds nothing.
+
+    Waits until Temporal has seen the new build's workers poll, for a minute at most.
+    """
+
+    async def work(bond: Bondstone) -> Sequence[BuildDocument]:
+        return await bond.builds.promote(build, percent=percent)
+
+    found = with_platform(work)
+    emit(found, output, lambda: _show(found))
+
+
+@app.command(epilog=examples("bond worker evict 1.4.0"))
+def evict(build: BuildName, *, output: Output = OutputFormat.TABLE) -> None:
+    """Move all that a build still holds to the current one, in the middle of what it does.
+
+    For a build whose workers are lost, and for operations that wait for people longer than it shall be kept. The
+    current build replays what the other did; the recorded histories of every release are tested for that.
+    """
+
+    async def work(bond: Bondstone) -> EvictedDocument:
+        return await bond.builds.evict(build)
+
+    done = with_platform(work)
+    emit(done, output, lambda: say(f"build {done.to} has taken over from {build}: {_words(done.moved)}"))
+
+
+def _show(found: Sequence[BuildDocument]) -> None:
+    table(
+        ["build", "status", "workers", "services", "operations", "campaigns", "first seen"],
+        [
+            [
+                each.build or "(none)",
+                f"{each.status} {each.percent:g} %" if each.status == "ramping" else each.status,
+                each.workers,
+                each.holds.services,
+                each.holds.operations,
+                each.holds.campaigns,
+                each.first_seen,
+            ]
+            for each in found
+        ],
+        empty="no control worker polls, and none ever had a build",
+    )
+    if found and not any(each.status == "current" for each in found):
+        note("no build is current, so nothing new is begun: bond worker promote BUILD")
+    for each in found:
+        if each.stranded and each.build:
+            note(f"build {each.build} has no worker: start one, or `bond worker evict {each.build}`")
+
+
+def _words(held: HeldDocument) -> str:
+    return f"{held.services} services, {held.operations} operations, {held.campaigns} campaigns"

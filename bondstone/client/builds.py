@@ -1,0 +1,245 @@
+"""Builds of the control workers: what each holds, which gets new work. `Bondstone.builds`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from temporalio.api.common.v1 import WorkflowExecution as Execution
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion
+from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
+from temporalio.api.workflowservice.v1 import (
+    SetWorkerDeploymentCurrentVersionRequest,
+    SetWorkerDeploymentRampingVersionRequest,
+    UpdateWorkflowExecutionOptionsRequest,
+)
+from temporalio.client import WorkflowExecution
+from temporalio.service import RPCError, RPCStatusCode
+
+from bondstone import names
+from bondstone.builds import LIVES_ON, Build, find_builds, held_by
+from bondstone.client.build_documents import BuildDocument, EvictedDocument, HeldDocument
+from bondstone.client.calls import as_ours
+from bondstone.errors import InvalidInput, NotFound, Refused
+from bondstone.temporal import POLLER_FRESH_SECONDS, pollers, reason
+
+if TYPE_CHECKING:
+    from bondstone.client.bondstone import Bondstone
+
+POLLING_WITHIN_SECONDS: Final = 60
+"""How long Temporal may take to see a new build's workers poll for everything that the old ones do."""
+
+AT_ONCE: Final = 16
+"""Workflows that are moved at once."""
+
+_NOBODY: Final = HeldDocument(services=0, operations=0, campaigns=0)
+
+
+class Builds:
+    """What can be done with builds.
+
+    Args:
+        bond: The client they belong to.
+    """
+
+    def __init__(self, bond: Bondstone) -> None:
+        self._temporal = bond.temporal
+        self._by = bond.by
+        self._deployment = bond.settings.deployment
+
+    async def list(self) -> list[BuildDocument]:
+        """Every build and what it holds, oldest first; workers without builds before them, where they matter."""
+        found = await self._find()
+        workers = await self._workers()
+        shown = [
+            BuildDocument(
+                build=build.name,
+                status=build.status,
+                percent=build.percent,
+                workers=workers[build.name],
+                holds=await self._holds(build.name),
+                first_seen=build.first_seen,
+            )
+            for build in found
+        ]
+        current = any(build.status == "current" for build in found)
+        without = BuildDocument(
+            build="",
+            status="draining" if current else "current",
+            percent=0.0,
+            workers=workers[""],
+            holds=await self._holds(""),
+            first_seen=None,
+        )
+        return [without, *shown] if without.workers or without.holds != _NOBODY else shown
+
+    async def promote(self, build: str, *, percent: float | None = None) -> Sequence[BuildDocument]:
+        """Give a build all new work, or a part of it; what the others hold moves by itself as it comes to an end.
+
+        Args:
+            build: The build. One that is current already takes back what a ramping one had.
+            percent: The part of new work, by service, that it gets while another stays current; default: all.
+
+        Raises:
+            InvalidInput: the percentage cannot be.
+            NotFound: no worker of that build has ever polled.
+            Refused: its workers do not poll now, or not for all that is needed.
+        """
+        if percent is not None and not 0 < percent <= 100:  # noqa: PLR2004 - percent
+            raise InvalidInput(f"{percent:g} % of new work cannot be given", hint="more than 0, at most 100")
+        known = self._known(build, await self._find())
+        if percent is not None and known.status == "current":
+            raise Refused(f"build {build} has all new work already", hint="ramp the build that is to follow it")
+        if percent is not None:
+            await self._ramp(build, percent)
+        else:
+            await self._once_it_polls(
+                build,
+                lambda: self._temporal.workflow_service.set_worker_deployment_current_version(
+                    SetWorkerDeploymentCurrentVersionRequest(
+                        namespace=self._temporal.namespace,
+                        deployment_name=self._deployment,
+                        build_id=build,
+                        identity=self._by,
+                    )
+                ),
+            )
+            if any(other.status == "ramping" for other in await self._find()):
+                await self._ramp("", 0)
+        return await self.list()
+
+    async def evict(self, build: str) -> EvictedDocument:
+        """Move all that a build holds to the current one, in the middle of its run: the build may go at once.
+
+        The current build replays what the other did. Where it cannot, the workflow waits for its old build to come
+        back, and nothing is lost.
+
+        Raises:
+            NotFound: no worker of that build has ever polled.
+            Refused: it is the current one, or there is none.
+        """
+        found = await self._find()
+        if self._known(build, found).status in {"current", "ramping"}:
+            raise Refused(f"build {build} gets new work", hint="promote the build that is to follow it first")
+        current = next((each.name for each in found if each.status == "current"), None)
+        if current is None:
+            raise Refused("no build is current", hint="`bond worker promote BUILD` first")
+        moved: Counter[str] = Counter()
+        turn = asyncio.Semaphore(AT_ONCE)
+
+        async def move(run: WorkflowExecution) -> None:
+            async with turn:
+                if await self._move(run, current):
+                    moved[run.workflow_type] += 1
+
+        try:
+            runs = [run async for run in self._temporal.list_workflows(held_by(self._deployment, build))]
+            await asyncio.gather(*(move(run) for run in runs))
+        except RPCError as error:
+            raise as_ours(error, "") from error
+        return EvictedDocument(build=build, to=current, moved=_counted(moved))
+
+    async def _find(self) -> Sequence[Build]:
+        try:
+            return await find_builds(self._temporal, self._deployment)
+        except RPCError as error:
+            raise as_ours(error, "") from error
+
+    def _known(self, build: str, found: Sequence[Build]) -> Build:
+        for each in found:
+            if each.name == build:
+                return each
+        known = f"known are {', '.join(each.name for each in found)}" if found else "no control worker has one"
+        raise NotFound(
+            f"there is no build {build!r}", hint=f"{known}; a worker of BOND_BUILD_ID={build} has to poll first"
+        )
+
+    async def _workers(self) -> Counter[str]:
+        """How many workers of each build poll."""
+        fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
+        seen = await pollers(self._temporal, names.CONTROL_QUEUE, workflows=True)
+        return Counter(
+            build for _, build in {(each.identity, each.build) for each in seen if each.last_seen > fresh}
+        )
+
+    async def _holds(self, build: str) -> HeldDocument:
+        async def count(*workflows: str) -> int:
+            return (await self._temporal.count_workflows(held_by(self._deployment, build, workflows))).count
+
+        try:
+            return HeldDocument(
+                services=await count(names.SERVICE_WORKFLOW),
+                operations=await count(*names.OPERATION_WORKFLOWS.values()),
+                campaigns=await count(names.CAMPAIGN_WORKFLOW, names.SCHEDULED_CAMPAIGN_WORKFLOW),
+            )
+        except RPCError as error:
+            raise as_ours(error, "") from error
+
+    async def _ramp(self, build: str, percent: float) -> None:
+        request = SetWorkerDeploymentRampingVersionRequest(
+            namespace=self._temporal.namespace,
+            deployment_name=self._deployment,
+            build_id=build,
+            percentage=percent,
+            identity=self._by,
+        )
+        await self._once_it_polls(
+            build, lambda: self._temporal.workflow_service.set_worker_deployment_ramping_version(request)
+        )
+
+    async def _once_it_polls(self, build: str, ask: Callable[[], Awaitable[object]]) -> None:
+        """Ask, and again while Temporal has not seen the build's workers poll for all that the old ones do."""
+        deadline = asyncio.get_running_loop().time() + POLLING_WITHIN_SECONDS
+        while True:
+            try:
+                await ask()
+            except RPCError as error:
+                if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise as_ours(error, "") from error
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Refused(
+                        f"build {build} cannot get new work: {reason(error.message)}",
+                        hint="`bond worker list` says whether its workers poll",
+                    ) from error
+            else:
+                return
+            await asyncio.sleep(0.5)
+
+    async def _move(self, run: WorkflowExecution, build: str) -> bool:
+        """Give one run's next task to a build; False when it has ended meanwhile."""
+        request = UpdateWorkflowExecutionOptionsRequest(
+            namespace=self._temporal.namespace,
+            workflow_execution=Execution(workflow_id=run.id, run_id=run.run_id),
+            workflow_execution_options=WorkflowExecutionOptions(
+                versioning_override=VersioningOverride(
+                    one_time=VersioningOverride.OneTimeOverride(
+                        target_deployment_version=WorkerDeploymentVersion(
+                            deployment_name=self._deployment, build_id=build
+                        )
+                    )
+                )
+            ),
+            update_mask=FieldMask(paths=["versioning_override"]),
+            identity=self._by,
+        )
+        try:
+            await self._temporal.workflow_service.update_workflow_execution_options(request)
+            if run.workflow_type in LIVES_ON:  # the task that this makes is what moves it
+                await self._temporal.get_workflow_handle(run.id, run_id=run.run_id).signal(names.SIGNAL_MOVE)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+
+def _counted(moved: Counter[str]) -> HeldDocument:
+    return HeldDocument(
+        services=moved[names.SERVICE_WORKFLOW],
+        operations=sum(moved[name] for name in names.OPERATION_WORKFLOWS.values()),
+        campaigns=moved[names.CAMPAIGN_WORKFLOW] + moved[names.SCHEDULED_CAMPAIGN_WORKFLOW],
+    )

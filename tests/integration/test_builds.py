@@ -1,0 +1,253 @@
+"""A new build of the control workers takes over under load: nothing is lost, each operation is done once.
+
+Workers are processes against a real server, in a namespace of their own: which build is current is a matter of the
+namespace. "Builds" are one source under two names; what Temporal does with them depends on the name alone, and
+the histories say which build completed each workflow task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from platforms import PROMISES, SCHEMAS, publish, refused
+from temporalio.client import Client
+
+from bondstone.client import Bondstone
+from bondstone.model.service import OperationRecord, OperationStatus
+from bondstone.settings import Settings
+from bondstone.store import Store
+from bondstone.temporal import ensure_namespace
+from tools.servers import workers
+from tools.servers.process import Server
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+SECONDS = 90
+THINGS = ("thing_0", "thing_1", "thing_2")
+
+
+@pytest.fixture(scope="module", params=["dev", "production"])
+def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A platform without workers, in a new namespace of each kind of server."""
+    dev = request.param == "dev"
+    address = request.getfixturevalue("temporal_address" if dev else "production_temporal")
+    return asyncio.run(_prepare(address if dev else address.address, tmp_path_factory.mktemp("builds")))
+
+
+async def _prepare(address: str, data: Path) -> Settings:
+    found = Settings(
+        data=data,
+        temporal_address=address,
+        temporal_namespace=f"builds-{secrets.token_hex(4)}",
+        drain_seconds=20,
+    )
+    async with asyncio.timeout(SECONDS):
+        await ensure_namespace(await _client(found), timedelta(days=1))
+    await Store.open(found, create_keys=True)
+    async with Bondstone.connect(found, by="ada") as bond:
+        await publish(bond, PROMISES / "held")
+    return found
+
+
+async def _client(settings: Settings) -> Client:
+    while True:
+        try:
+            return await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
+        except RuntimeError:
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def executor(settings: Settings) -> Iterator[None]:
+    """One executor worker: it has no build, and works for all of them."""
+    directory = settings.data / "executor"
+    directory.mkdir()
+    with workers.running(directory, settings, control=0):
+        yield
+
+
+@pytest.fixture
+async def bond(settings: Settings, executor: None) -> AsyncIterator[Bondstone]:
+    async with Bondstone.connect(settings, by="ada") as client:
+        yield client
+
+
+@contextmanager
+def build(settings: Settings, name: str) -> Iterator[Server]:
+    """A control worker of a build."""
+    directory = settings.data / name
+    directory.mkdir(exist_ok=True)
+    told = settings.model_copy(update={"build_id": name})
+    with workers.running(directory, told, control=1, executors=()) as servers:
+        yield servers["control-1"]
+
+
+async def leaves(worker: Server) -> int:
+    """Tell a worker to stop; its exit status."""
+    process = worker.process
+    assert process is not None
+    os.kill(process.pid, signal.SIGTERM)
+    return await asyncio.to_thread(process.wait, SECONDS)
+
+
+async def holds(bond: Bondstone, name: str, services: int, operations: int) -> None:
+    """Wait until a build holds just this."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            [found] = [each for each in await bond.builds.list() if each.build == name]
+            if (found.holds.services, found.holds.operations) == (services, operations):
+                return
+            await asyncio.sleep(0.2)
+
+
+async def asks(bond: Bondstone, operation: str) -> str:
+    """Wait until an operation waits for somebody; the digest of its plan."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            record = await bond.operation(operation).record()
+            for approval in record.approvals:
+                if approval.status == "waiting":
+                    return approval.digest
+            assert not record.status.ended, record.error
+            await asyncio.sleep(0.05)
+
+
+async def approve(settings: Settings, operation: str, plan: str) -> None:
+    async with Bondstone.connect(settings, by="grace") as grace:
+        await grace.operation(operation).approve("things", plan, roles=["dba"])
+
+
+async def ends(bond: Bondstone, operation: str) -> OperationRecord:
+    async with asyncio.timeout(SECONDS):
+        record = await bond.operation(operation).wait()
+    assert record.status is OperationStatus.SUCCEEDED, record.error
+    return record
+
+
+async def ran_on(bond: Bondstone, workflow: str) -> list[str]:
+    """The builds that completed a run's workflow tasks, in order."""
+    found: list[str] = []
+    async for event in bond.temporal.get_workflow_handle(workflow).fetch_history_events():
+        done = event.workflow_task_completed_event_attributes
+        name = done.deployment_version.build_id
+        if event.HasField("workflow_task_completed_event_attributes") and found[-1:] != [name]:
+            found.append(name)
+    return found
+
+
+def made_once(file: Path) -> bool:
+    """Whether each thing was begun and made, and none twice."""
+    return sorted(file.read_text().split()) == sorted([*("begun", "made") * 3, *THINGS * 2])
+
+
+async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twice(
+    bond: Bondstone, settings: Settings, tmp_path: Path
+) -> None:
+    def inputs(name: str, **others: object) -> dict[str, object]:
+        return {"made": str(tmp_path / name), **others}
+
+    with build(settings, "a") as old:
+        await bond.builds.promote("a")
+        await ends(bond, (await bond.request("held", "t/idle", inputs("idle"))).id)
+        gated = await bond.request("held", "t/gated", inputs("gated", gated=True))
+        plan = await asks(bond, gated.id)
+        busy = [await bond.request("held", f"t/busy-{n}", inputs(f"busy-{n}", pause="2")) for n in range(3)]
+        behind = await bond.update("t/busy-0", {"value": "two"})
+
+        with build(settings, "b") as new:
+            await bond.builds.promote("b")
+            assert not (await bond.operation(busy[-1].id).record()).status.ended, "in flight"
+            for asked in busy:
+                await ends(bond, asked.id)
+            await ends(bond, behind.id)
+            # Idle ones too, and nobody has asked anything of them.
+            await holds(bond, "a", services=1, operations=1)
+            assert await ran_on(bond, "service/t/idle") == ["b"]
+
+            await approve(settings, gated.id, plan)
+            await ends(bond, gated.id)
+            await holds(bond, "a", services=0, operations=0)
+            assert await leaves(old) == 0
+            update = await bond.update("t/busy-1", {"value": "two"})
+            await ends(bond, update.id)
+
+            for asked in (gated, *busy):
+                assert await ran_on(bond, f"service/{asked.id}") == ["a"], "an operation ends where it began"
+            for asked in (behind, update):
+                assert await ran_on(bond, f"service/{asked.id}") == ["b"]
+            for name in ("idle", "gated", *(f"busy-{n}" for n in range(3))):
+                assert await ran_on(bond, f"service/t/{name}") == ["b"]
+                records = await bond.history(f"t/{name}")
+                numbers = [record.operation for record in records if record.kind == "operation"]
+                assert numbers == list(range(1, len(numbers) + 1)), "the ledger has each once"
+            for name in ("idle", "gated", "busy-2"):
+                assert made_once(tmp_path / name), (tmp_path / name).read_text()
+            assert await leaves(new) == 0
+
+
+async def test_what_a_lost_build_held_goes_on_in_the_middle_of_its_run_when_it_is_evicted(
+    bond: Bondstone, settings: Settings, tmp_path: Path
+) -> None:
+    with build(settings, "c") as lost:
+        await bond.builds.promote("c")
+        asked = await bond.request("held", "t/stranded", {"made": str(tmp_path / "made"), "gated": True})
+        plan = await asks(bond, asked.id)
+        lost.kill()
+    with build(settings, "d"):
+        await bond.builds.promote("d")
+        await holds(bond, "c", services=1, operations=1)
+        moved = await bond.builds.evict("c")
+        assert (moved.to, moved.moved.services, moved.moved.operations) == ("d", 1, 1)
+        await approve(settings, asked.id, plan)
+        await ends(bond, asked.id)
+        assert await ran_on(bond, f"service/{asked.id}") == ["c", "d"]
+        assert made_once(tmp_path / "made")
+        await holds(bond, "c", services=0, operations=0)
+
+
+async def test_the_command_refuses_in_words_and_lists_what_each_build_holds(
+    bond: Bondstone, settings: Settings
+) -> None:
+    with build(settings, "e"), build(settings, "f"):
+        assert "there is no build 'g'" in refused(_bond(settings, "promote", "g"), "NOT_FOUND")["message"]
+        assert "'e'" not in refused(_bond(settings, "evict", "g"), "NOT_FOUND")["message"]
+        promoted = _bond(settings, "promote", "e")
+        assert promoted.returncode == 0, promoted.stderr
+        assert "gets new work" in refused(_bond(settings, "evict", "e"), "REFUSED")["message"]
+        ramped = _bond(settings, "promote", "f", "--percent", "25")
+        found = {each["build"]: each for each in _listed(ramped)}
+        assert (found["f"]["status"], found["f"]["percent"]) == ("ramping", 25)
+        assert (found["e"]["status"], found["e"]["workers"]) == ("current", 1)
+        found = {each["build"]: each for each in _listed(_bond(settings, "promote", "e"))}
+        assert (found["f"]["status"], found["f"]["percent"]) == ("draining", 0), "taken back"
+
+
+def _bond(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bondstone.cli.app", "worker", *arguments, "-o", "json"],
+        env={**os.environ, **settings.as_environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _listed(ran: subprocess.CompletedProcess[str]) -> list[dict]:
+    import jsonschema_rs  # noqa: PLC0415 - in one test
+
+    assert ran.returncode == 0, ran.stderr
+    found: list[dict] = json.loads(ran.stdout)
+    schema = json.loads((SCHEMAS / "worker-list.json").read_text())
+    jsonschema_rs.validator_for(schema, validate_formats=True).validate(found)
+    return found
