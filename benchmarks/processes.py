@@ -83,9 +83,8 @@ async def running(commands: Sequence[Command], logs: Path) -> AsyncIterator[dict
                 task.result()
         yield {child.command.name: psutil.Process(child.state.pid) for child in children if child.state}
     finally:
-        first, *others = children
-        await asyncio.gather(*(child.stop(30) for child in others))
-        await first.stop(10)
+        await asyncio.gather(*(child.stop(30) for child in children[1:]))
+        await asyncio.gather(*(child.stop(10) for child in children[:1]))
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -156,6 +155,15 @@ def cpu_seconds(process: psutil.Process) -> float:
             own = child.cpu_times()
             total += own.user + own.system
     return float(total)
+
+
+def tree_mib(process: psutil.Process) -> float:
+    """Memory of a process and its children; what several of them share (as PostgreSQL's do) counts once."""
+    shares = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            shares += each.memory_full_info().pss
+    return shares / 2**20
 
 
 def resident_mib(process: psutil.Process) -> float:

@@ -10,6 +10,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,14 +125,25 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def run(options: argparse.Namespace, measure: Callable[[argparse.Namespace], Coroutine[Any, Any, Report]]) -> None:
-    """Measure, print, and leave the process."""
+def run(
+    options: argparse.Namespace,
+    measure: Callable[[argparse.Namespace], Coroutine[Any, Any, Report]],
+    within: AbstractContextManager[Any] | None = None,
+) -> None:
+    """Measure, print, and leave the process.
+
+    Args:
+        options: Of the command line.
+        measure: Does it.
+        within: What has to run meanwhile, and is started without an event loop.
+    """
     for name in list(os.environ):
         if name.startswith(("BOND_", "TEMPORAL_")) and name != "BOND_TERRAFORM":
             del os.environ[name]  # what leads to somebody's platform
     os.environ["BOND_CONFIG"] = os.devnull
     try:
-        report = asyncio.run(measure(options))
+        with within or nullcontext():
+            report = asyncio.run(measure(options))
     except BondError as error:
         print(f"error: {error}", file=sys.stderr)
         leave(error.exit_code)

@@ -2,8 +2,8 @@
 
 Bondstone: the real Service and Provision workflows, the real control activities on a real object store, and an
 executor that does nothing. Bare: one workflow that runs as many no-op activities one after the other. Both sides
-have one process for workflows and one for the tool, both are fed by one client with as many in flight, and they
-take turns.
+have as many processes for workflows (`--control`) and one for the tool, both are fed by one client with as many in
+flight, and they take turns. The server is that of `bond up`, or with `--postgres` that of a production platform.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import statistics
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +27,17 @@ from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
 from benchmarks.noop import ON_WORKFLOW_QUEUE, WORKFLOW_QUEUE, Bare
 from benchmarks.report import Report, parser, run, say
 from bondstone.client import Bondstone
+from bondstone.settings import Settings
+from tools.servers import postgres, temporal
+from tools.servers.process import Server
 
 AIM_RATIO = 0.7
 WARM_UP = 20
 SPEC = "  outputs:\n    name: {value: '${service.name}'}\n  steps:\n    - id: main\n      noop: {}\n"
 CLIENT = "client"
+
+Watched = Mapping[str, Sequence[psutil.Process]]
+"""Processes by what they are: several control workers are one kind."""
 
 
 @dataclass
@@ -45,32 +52,58 @@ class Round:
 async def measure(options: argparse.Namespace) -> Report:
     report = Report("throughput")
     with processes.scratch() as directory:
-        settings = processes.settings_for(directory / "data")
+        settings = processes.settings_for(directory / "data").model_copy(update=options.connection)
         settings.data.mkdir()
-        commands = [
-            processes.server_command(settings, in_memory=options.in_memory),
-            processes.module_command("control", "workers.control", settings),
-            *(
-                processes.module_command(side, "benchmarks.noop", settings, side)
-                for side in ("executor", "bare-control", "bare-executor")
-            ),
-        ]
-        async with processes.running(commands, directory / "log") as started:
-            await processes.publish(settings, _promise(directory))
-            async with Bondstone.connect(settings, by="benchmark") as bond:
-                bare_client = await Client.connect(settings.temporal_address)
-                await _compare(options, report, started, bond, bare_client)
+        servers = [] if options.postgres else [processes.server_command(settings, in_memory=options.in_memory)]
+        async with processes.running(servers, directory / "log") as embedded:
+            serving = options.servers or {name: [process] for name, process in embedded.items()}
+            for count in options.control:
+                await _with_workers(options, report, settings, serving, count)
+    report.notes.append(
+        f"{options.services} services a round, {options.in_flight} in flight, {options.rounds} rounds, "
+        f"taking turns; server, workers and client share the cores"
+    )
     return report
 
 
-async def _compare(
-    options: argparse.Namespace,
-    report: Report,
-    started: Mapping[str, psutil.Process],
-    bond: Bondstone,
-    bare_client: Client,
+async def _with_workers(
+    options: argparse.Namespace, report: Report, settings: Settings, serving: Watched, count: int
 ) -> None:
-    watched = {**started, CLIENT: psutil.Process()}
+    """Compare with so many control workers on each side."""
+    numbers = range(1, count + 1)
+    commands = [
+        *(processes.module_command(f"control-{n}", "workers.control", settings) for n in numbers),
+        *(
+            processes.module_command(f"bare-control-{n}", "benchmarks.noop", settings, "bare-control")
+            for n in numbers
+        ),
+        *(
+            processes.module_command(side, "benchmarks.noop", settings, side)
+            for side in ("executor", "bare-executor")
+        ),
+    ]
+    directory = settings.data.parent
+    async with processes.running(commands, directory / "log") as started:
+        watched = {
+            **serving,
+            CLIENT: [psutil.Process()],
+            "control": [started[f"control-{n}"] for n in numbers],
+            "bare-control": [started[f"bare-control-{n}"] for n in numbers],
+            **{side: [started[side]] for side in ("executor", "bare-executor")},
+        }
+        if count == options.control[0]:
+            await processes.publish(settings, _promise(directory))
+        async with Bondstone.connect(settings, by="benchmark") as bond:
+            bare_client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
+            say(f"{count} control worker{'s' if count > 1 else ''} a side")
+            await _compare(options, report, watched, bond, bare_client)
+
+
+async def _compare(
+    options: argparse.Namespace, report: Report, watched: Watched, bond: Bondstone, bare_client: Client
+) -> None:
+    count = len(watched["control"])
+    of = f", {count} control" if len(options.control) > 1 else ""
 
     async def service(name: str) -> None:
         await (await bond.request("noop", name)).result()
@@ -96,31 +129,25 @@ async def _compare(
     rates_ours = [options.services / each.seconds for each in ours]
     rates_bare = [options.services / each.seconds for each in theirs]
     ratios = [our / their for our, their in zip(rates_ours, rates_bare, strict=True)]
-    report.add("Bondstone", "services/s", *rates_ours)
-    report.add(f"bare SDK, {len(ON_WORKFLOW_QUEUE)} no-op activities", "workflows/s", *rates_bare)
-    report.add("ratio, each round's pair", "", *ratios, at_least=AIM_RATIO)
-    report.add("one alone", "s", alone.seconds / 10)
-    report.add("one alone, bare", "s", alone_bare.seconds / 10)
-    _add_cpu(report, "CPU a service", ours, options.services, ("control", "executor", "temporal", CLIENT))
-    _add_cpu(
-        report,
-        "CPU a bare workflow",
-        theirs,
-        options.services,
-        ("bare-control", "bare-executor", "temporal", CLIENT),
-    )
-    loaded = [await spent_by(bond.temporal, name) for name in ours[-1].services[:: max(1, options.services // 20)]]
-    idle = [await spent_by(bond.temporal, name) for name in alone.services]
-    _add_spent(report, loaded, idle)
-    report.notes.append(
-        f"{options.services} services a round, {options.in_flight} in flight, {options.rounds} rounds, "
-        f"taking turns; server, workers and client share the cores"
-    )
+    report.add(f"Bondstone{of}", "services/s", *rates_ours)
+    report.add(f"bare SDK, {len(ON_WORKFLOW_QUEUE)} no-op activities{of}", "workflows/s", *rates_bare)
+    report.add(f"ratio, each round's pair{of}", "", *ratios, at_least=AIM_RATIO)
+    report.add(f"one alone{of}", "s", alone.seconds / 10)
+    report.add(f"one alone, bare{of}", "s", alone_bare.seconds / 10)
+    servers = [name for name in ("temporal", "postgres") if name in watched]
+    _add_cpu(report, f"CPU a service{of}", ours, options.services, ("control", "executor", *servers, CLIENT))
+    bare_kinds = ("bare-control", "bare-executor", *servers, CLIENT)
+    _add_cpu(report, f"CPU a bare workflow{of}", theirs, options.services, bare_kinds)
+    for kind, found in watched.items():
+        memory = processes.tree_mib if kind == "postgres" else processes.resident_mib
+        report.add(f"memory of {_said(kind)}{of}", "MiB", *map(memory, found))
+    if count == options.control[0]:
+        ended = ours[-1].services[:: max(1, options.services // 20)]
+        loaded = [await spent_by(bond.temporal, name) for name in ended]
+        _add_spent(report, loaded, [await spent_by(bond.temporal, name) for name in alone.services])
 
 
-async def _turn(
-    work: Callable[[str], Awaitable[None]], count: int, in_flight: int, watched: Mapping[str, psutil.Process]
-) -> Round:
+async def _turn(work: Callable[[str], Awaitable[None]], count: int, in_flight: int, watched: Watched) -> Round:
     """Do the work `count` times, so many at once."""
     turn = f"t{uuid.uuid4().hex[:8]}"
     names = [f"{turn}/s{number}" for number in range(count)]
@@ -130,14 +157,16 @@ async def _turn(
         for name in waiting:
             await work(name)
 
-    before = {name: processes.cpu_seconds(process) for name, process in watched.items()}
+    def spent() -> dict[str, float]:
+        return {kind: sum(map(processes.cpu_seconds, found)) for kind, found in watched.items()}
+
+    before = spent()
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for _ in range(in_flight):
             group.create_task(feed())
     seconds = time.monotonic() - began
-    cpu = {name: processes.cpu_seconds(process) - before[name] for name, process in watched.items()}
-    return Round(seconds, cpu, names)
+    return Round(seconds, {kind: now - before[kind] for kind, now in spent().items()}, names)
 
 
 def _add_cpu(report: Report, title: str, rounds: list[Round], count: int, who: tuple[str, ...]) -> None:
@@ -161,6 +190,40 @@ def _add_spent(report: Report, loaded: list[Spent], idle: list[Spent]) -> None:
         report.notes.append(f"{kind}: {each}")
 
 
+def _said(kind: str) -> str:
+    return {"temporal": "the Temporal server", "postgres": "PostgreSQL", CLIENT: "the client"}.get(kind, kind)
+
+
+@contextmanager
+def production(options: argparse.Namespace) -> Iterator[None]:
+    """Temporal on PostgreSQL, where that is asked for: every write is synced, as it has to be in production."""
+    options.connection, options.servers = {}, {}
+    if not options.postgres:
+        yield
+        return
+    with processes.scratch() as directory:
+        directory.chmod(0o755)  # PostgreSQL runs as another user where we are root
+        for name in ("postgres", "temporal"):
+            (directory / name).mkdir()
+        with (
+            postgres.running(directory / "postgres", options=("-c", "fsync=on")) as database,
+            temporal.running(directory / "temporal", database) as server,
+        ):
+            options.connection = {"temporal_address": server.address, "temporal_namespace": server.namespace}
+            options.servers = {"temporal": [_process(server.server)], "postgres": [_process(database.server)]}
+            yield
+
+
+def _process(server: Server) -> psutil.Process:
+    if server.process is None:
+        raise AssertionError  # it has been started
+    return psutil.Process(server.process.pid)
+
+
+def _counts(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
 def _promise(directory: Path) -> Path:
     return processes.write_promise(directory / "promise", "noop", {}, SPEC)
 
@@ -173,7 +236,18 @@ def main() -> None:
     options.add_argument(
         "--in-memory", action="store_true", help="keep the server's data in memory, not in a file"
     )
-    run(options.parse_args(), measure)
+    options.add_argument(
+        "--postgres", action="store_true", help="the server of a production platform, on PostgreSQL (`make tools`)"
+    )
+    options.add_argument(
+        "--control",
+        type=_counts,
+        default=[1],
+        metavar="N,N",
+        help="control workers a side, as in 1,2,4 (default: 1)",
+    )
+    given = options.parse_args()
+    run(given, measure, production(given))
 
 
 if __name__ == "__main__":
