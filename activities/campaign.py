@@ -40,6 +40,7 @@ from bondstone.model.ledger import LedgerEntry
 from bondstone.model.service import Health, OperationKind, OperationRecord, Phase, ServiceState
 from bondstone.model.step import HealthCall
 from bondstone.store import Store
+from bondstone.temporal import POLLER_FRESH_SECONDS, pollers
 
 CALENDAR_SECONDS: Final = 300
 """Longest time until freezes are looked at again: whoever makes one tells running campaigns, but may fail to."""
@@ -94,10 +95,15 @@ class CampaignActivities:
     async def describe(self, call: SightingsCall) -> Sightings:
         """What overdue targets are doing."""
         limit = asyncio.Semaphore(LOOKS_AT_ONCE)
+        unmanned = await self._unmanned({pool for asked in call.targets for pool in _pools(asked)})
 
         async def one(asked: AskedService) -> Found | None:
             async with limit:
-                return await self._sight(call.campaign, asked)
+                seen = await self._sight(call.campaign, asked)
+            idle = unmanned.intersection(_pools(asked))
+            if seen is None or seen.what != "alive" or not idle:
+                return seen
+            return seen.model_copy(update={"stalled": f"no worker serves pool {', '.join(sorted(idle))}"})
 
         found = await asyncio.gather(*map(one, call.targets))
         left = [asked.target for asked, seen in zip(call.targets, found, strict=True) if seen is None]
@@ -142,6 +148,19 @@ class CampaignActivities:
             return seen.model_copy(update={"what": "gone"})
         except BondError:
             return seen
+
+    async def _unmanned(self, pools: set[str]) -> set[str]:
+        """Those of the pools that no worker has polled of late."""
+        fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
+        found = set()
+        for pool in pools:
+            try:
+                seen = await pollers(self._client, names.pool_queue(pool))
+            except RPCError:
+                continue  # then nobody can say
+            if all(poller.last_seen < fresh for poller in seen):
+                found.add(pool)
+        return found
 
     async def _alive(self, service: str) -> bool:
         handle = self._client.get_workflow_handle(names.service_workflow_id(*names.parse_service(service)))
@@ -214,6 +233,10 @@ def seen_in(state: ServiceState, request_id: str, seen: Found, *, alive: bool) -
     return seen.model_copy(
         update={"what": "ended", "status": record.status, "error": record.error, "operation": number}
     )
+
+
+def _pools(asked: AskedService) -> list[str]:
+    return [pool for pool in asked.pool.split(",") if pool]
 
 
 def _record(state: ServiceState, number: int) -> OperationRecord | None:

@@ -103,6 +103,7 @@ def rules_of(campaign: Campaign, found: Partition, *, requested_by: str, digest:
         overshoot=spec.budget.overshoot,
         on_failure=spec.on_failure,
         retries=spec.target.retries,
+        backoff_seconds=seconds(spec.target.backoff),
         timeout_seconds=seconds(spec.target.timeout),
         busy=spec.target.busy,
         unreachable=spec.target.unreachable,
@@ -232,9 +233,11 @@ def _counted(found: Partition) -> dict[str, int]:
 
 def _wave_rules(wave: WaveNumbers) -> WaveRules:
     needs: tuple[Need, ...] = ()
+    expires = 0
     if wave.gate is not None:
         approval = wave.gate.approval
         needs = (Need(roles=approval.roles, count=approval.count, reason=f"the gate of wave {wave.name}"),)
+        expires = seconds(approval.expires) if approval.expires else 0
     return WaveRules(
         name=wave.name,
         size=wave.size,
@@ -242,6 +245,7 @@ def _wave_rules(wave: WaveNumbers) -> WaveRules:
         max_failures=wave.max_failures,
         soak_seconds=wave.soak_seconds,
         needs=needs,
+        expires_seconds=expires,
     )
 
 

@@ -6,7 +6,7 @@ import inspect
 import json
 import typing
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -25,13 +25,19 @@ from workflows.service import Service
 
 PAGE = "docs/reference/temporal.md"
 
+_EXAMPLE = datetime(2026, 11, 29, 1, tzinfo=UTC)
+
 ALSO: tuple[type[BaseModel], ...] = (OperationResult, LedgerRecord, CampaignInput, LedgerBatch)
 """Messages that no update or query names: how campaigns begin and operations end, and what the ledgers hold."""
 
-AFTER_WORKFLOWS = """
+AFTER_WORKFLOWS = f"""
 A service's workflow continues as new after each operation; ask for it by its id, without a run id. It is started
-with `{"service": {"team": "TEAM", "name": "NAME"}}`, and fails when its only request was refused. A campaign's workflow
+with `{{"service": {{"team": "TEAM", "name": "NAME"}}}}`, and fails when its only request was refused. A campaign's workflow
 is started with a `CampaignInput` and continues as new every few hundred targets.
+
+A schedule is a Temporal Schedule with the id `{names.schedule_id("NAME")}`. Temporal adds the time of a run to that, as in
+`{names.schedule_id("NAME")}-2026-11-29T01:00:00Z`: the id of a `ScheduledCampaign`. The campaign that it starts is called
+`{names.scheduled_campaign("NAME", _EXAMPLE)}`, by the time it was due in UTC, with seconds where there are any.
 
 ## Updates, queries and signals
 """
@@ -92,6 +98,7 @@ def _workflows() -> Iterator[str]:
         own = {
             names.SERVICE_WORKFLOW: pattern,
             names.CAMPAIGN_WORKFLOW: names.campaign_workflow_id("NAME"),
+            names.SCHEDULED_CAMPAIGN_WORKFLOW: f"{names.schedule_id('NAME')}-TIME",
         }
         where = own.get(kind.__name__, f"{pattern}/op/N")
         yield f"| `{where}` | `{kind.__name__}` | {_first_line(inspect.getdoc(kind))} |\n"

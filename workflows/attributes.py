@@ -19,6 +19,7 @@ _PHASE = SearchAttributeKey.for_keyword(names.SA_PHASE)
 _HEALTH = SearchAttributeKey.for_keyword(names.SA_HEALTH)
 _OPERATION = SearchAttributeKey.for_keyword(names.SA_OPERATION)
 _CAMPAIGN = SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)
+_POOL = SearchAttributeKey.for_keyword(names.SA_POOL)
 _LABELS = SearchAttributeKey.for_keyword_list(names.SA_LABELS)
 _NEXT_DUE = SearchAttributeKey.for_datetime(names.SA_NEXT_DUE)
 
@@ -27,6 +28,7 @@ def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
     """What lists show of a service; unset where there is nothing to show."""
     revision = state.current.revision if state.current else None
     running = state.queue[0].record if state.queue else None
+    pools = ",".join(sorted({step.pool for step in state.current.steps})) if state.current else ""
     labels = sorted(f"{key}={value}" for key, value in state.labels.items())
     updates: list[SearchAttributeUpdate[Any]] = [
         _TEAM.value_set(state.service.team),
@@ -37,6 +39,7 @@ def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
         _REVISION.value_set(str(revision)) if revision else _REVISION.value_unset(),
         _OPERATION.value_set(running.id) if running else _OPERATION.value_unset(),
         _LABELS.value_set(labels) if labels else _LABELS.value_unset(),
+        _POOL.value_set(pools) if pools else _POOL.value_unset(),
         _due(state.next_due),
     ]
     return updates

@@ -5,7 +5,7 @@ stages, for each wave in turn::
 
     GATE ──nobody asked, or approved──▶ STARTING ──nothing waits or runs──▶ SOAKING ──time──▶ PROBING
      ▲  │                                  │                                   (only with a soak)   │
-     │  └─rejected─▶ ABORTING              └───────────────── no soak ───────────────┐              │
+     │  └─no, or late─▶ ABORTING           └───────────────── no soak ───────────────┐              │
      └──────────────────────────── the next wave ◀───────────────────────────────────┴──────────────┘
                                                 │ none
                                                 ▼
@@ -55,6 +55,7 @@ from bondstone.model.campaign import (
     CampaignState,
     CampaignStatus,
     Code,
+    Ending,
     Paused,
     Rules,
     Stage,
@@ -140,6 +141,7 @@ def decide(state: CampaignState, event: Event, now: datetime) -> tuple[CampaignS
         if state.rules.has_calendar:
             turn.ask("calendar", 0)
     _end_window(turn)
+    _expire_gate(turn)
     _take(turn, event)
     flights.check_overdue(turn)
     _end_window(turn)
@@ -329,6 +331,15 @@ def _end_window(turn: Turn) -> None:
                 flights.cancel(turn, target, flight, "window")
 
 
+def _expire_gate(turn: Turn) -> None:
+    """A gate whose time is over ends the campaign, paused or not."""
+    if gate.expired(turn.state, turn.now) and turn.wave.gate is not None:
+        turn.set_wave(turn.state.wave, gate=turn.wave.gate.model_copy(update={"status": "expired"}))
+        turn.note("gate-expired")
+        reason = f"nobody decided the gate of wave {turn.wave_rules.name} in time"
+        orders.abort(turn, Ending(status=CampaignStatus.ABORTED, reason=reason))
+
+
 def _ask_again(turn: Turn) -> None:
     """Ask what was not answered once more, and the calendar when it has run out."""
     state = turn.state
@@ -348,6 +359,8 @@ def _wake_at(turn: Turn) -> datetime | None:
         state.check_at if state.flights else None,
         *(question.again_at for question in state.questions.values()),
     ]
+    if state.stage is Stage.GATE and turn.wave.gate is not None and turn.wave.gate.status == "waiting":
+        times.append(turn.wave.gate.expires_at)
     if "calendar" not in state.questions:
         times.append(calendar.until)
     if state.rules.window_end == "cancel":

@@ -39,7 +39,7 @@ class FleetService:
     health: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     pool: str = ""
-    """Where its steps run, if that is known."""
+    """Where its steps run; several are parted by commas."""
 
     @property
     def team(self) -> str:

@@ -35,6 +35,7 @@ from bondstone.model.campaign_moves import (
 from bondstone.model.service import OperationStatus
 
 DESCRIBE_BATCH: Final = 100
+MAX_BACKOFF_SECONDS: Final = 3600
 MAX_LOST: Final = 5
 """A service that so often knows nothing of a submission cannot be reached."""
 
@@ -69,9 +70,7 @@ def accepted(turn: Turn, reply: Accepted) -> None:
     }
     if flight.phase in {"submitted", "between"}:
         changes["phase"] = "accepted"
-    flight = flight.model_copy(update=changes)
-    turn.set_flight(reply.target, flight)
-    _watch(turn, flight)
+    _change(turn, reply.target, flight, **changes)
 
 
 def declined(turn: Turn, reply: Declined) -> None:
@@ -140,7 +139,8 @@ def check_overdue(turn: Turn) -> None:
         if flight.phase == "cancelling" and flight.cancel_by is not None and turn.now >= flight.cancel_by:
             _not_stopped(turn, target, flight)
         elif flight.phase in {"submitted", "accepted"} and turn.now >= _deadline(turn, flight):
-            cancel(turn, target, flight, "timed-out" if flight.phase == "accepted" else "unreachable")
+            lost = flight.phase == "submitted" or flight.stalled
+            cancel(turn, target, flight, "unreachable" if lost else "timed-out")
         elif flight.phase != "between" and turn.now >= flight.check_at:
             asked.append(Asked(target=target, attempt=flight.attempt, operation=flight.operation))
             current = flight.model_copy(update={"check_at": turn.after(state.rules.check_seconds)})
@@ -190,6 +190,7 @@ def _found(turn: Turn, found: Found) -> None:
         return
     if found.what == "alive":
         accepted(turn, Accepted(target=target, attempt=attempt, operation=found.operation))
+        _change(turn, target, turn.state.flights[target], stalled=found.stalled)
     elif found.what == "ended" and found.status is not None:
         finished(
             turn,
@@ -223,17 +224,21 @@ def _cancelled(turn: Turn, target: int, flight: Flight, reason: str, error: Erro
     elif flight.due == "window":
         turn.settle(target, Code.FAILED, reason="cancelled at the end of the window", error=error)
     else:
-        reason = f"{flight.due}: {reason}" if flight.due else reason
-        turn.settle(target, _due_code(turn, flight), reason=reason, error=error)
+        turn.settle(target, _due_code(turn, flight), reason=_why(flight, reason), error=error)
 
 
 def _not_stopped(turn: Turn, target: int, flight: Flight) -> None:
     """It may be running still, so there is no other attempt."""
-    reason = f"{flight.due}, and it did not stop in time"
+    reason = f"{_why(flight, '')}, and it did not stop in time"
     if flight.before is not Code.WAITING:
         _not_rolled_back(turn, target, flight, code=_due_code(turn, flight), reason=reason, error=flight.error)
     else:
         turn.settle(target, _due_code(turn, flight), reason=reason, error=flight.error)
+
+
+def _why(flight: Flight, reason: str) -> str:
+    """Why it was cancelled, and what came of that."""
+    return ": ".join(part for part in (flight.due, flight.stalled, reason) if part)
 
 
 def _due_code(turn: Turn, flight: Flight) -> Code:
@@ -318,7 +323,20 @@ def _next_attempt(turn: Turn, target: int, flight: Flight, error: ErrorInfo | No
         busy_since=None,
         lost=0,
         operation=0,
+        stalled="",
+        not_before=None if flight.due == "window" else turn.after(_backoff(turn, flight)),
     )
+
+
+def _backoff(turn: Turn, flight: Flight) -> int:
+    """Seconds until the next attempt."""
+    return min(turn.state.rules.backoff_seconds << (flight.tries - 1), MAX_BACKOFF_SECONDS)
+
+
+def _change(turn: Turn, target: int, flight: Flight, **changes: Any) -> None:
+    flight = flight.model_copy(update=changes)
+    turn.set_flight(target, flight)
+    _watch(turn, flight)
 
 
 def _wait(turn: Turn, target: int, flight: Flight, **changes: Any) -> None:

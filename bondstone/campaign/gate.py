@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bondstone.errors import BondError, InvalidInput, Refused
 from bondstone.model.approval import given, may
@@ -13,7 +13,10 @@ from bondstone.model.service import Approval, Vote
 
 def opened(rules: Rules, wave: WaveRules, now: datetime) -> Approval:
     """A gate that waits for a word on the list of targets."""
-    return Approval(step=wave.name, digest=rules.targets_digest, needs=wave.needs, asked_at=now)
+    expires_at = now + timedelta(seconds=wave.expires_seconds) if wave.expires_seconds else None
+    return Approval(
+        step=wave.name, digest=rules.targets_digest, needs=wave.needs, asked_at=now, expires_at=expires_at
+    )
 
 
 def refusal(state: CampaignState, vote: Approve | Reject) -> BondError | None:
@@ -26,6 +29,16 @@ def refusal(state: CampaignState, vote: Approve | Reject) -> BondError | None:
             f"wave {vote.wave!r} waits for nobody", where=where, hint="`bond campaign show` says what it waits for"
         )
     return _no_word_on(approval, vote, where) or _no_word_of(state, approval, vote)
+
+
+def expired(state: CampaignState, now: datetime) -> bool:
+    """Whether the campaign stands at a gate whose time is over."""
+    if state.stage is not Stage.GATE or not state.waves:
+        return False
+    approval = state.waves[state.wave].gate
+    if approval is None or approval.status != "waiting" or approval.expires_at is None:
+        return False
+    return approval.expires_at <= now
 
 
 def voted(approval: Approval, vote: Approve | Reject, *, requested_by: str, now: datetime) -> Approval:

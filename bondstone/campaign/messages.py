@@ -89,6 +89,7 @@ def asked(command: Asked, entry: TargetEntry) -> AskedService:
         service=entry.service,
         version=entry.version,
         to=entry.to,
+        pool=entry.pool,
     )
 
 

@@ -30,7 +30,7 @@ from bondstone.model.campaign_run import (
     WaveProgress,
 )
 from bondstone.model.ledger import LedgerRecord
-from bondstone.model.service import Approval, OperationStatus, StepRecord, Vote
+from bondstone.model.service import Approval, OperationKind, OperationStatus, StepRecord, Vote
 
 _GOING: Final = {
     Code.WAITING: "waiting",
@@ -38,6 +38,13 @@ _GOING: Final = {
     Code.RETURNING: "rolling-back",
     Code.RETURNING_FAILED: "rolling-back",
 }
+
+
+_MADE_SO: Final[dict[OperationKind, str]] = {
+    OperationKind.RECONCILE: "targets that were looked at, and are as they should be",
+    OperationKind.UPDATE: "targets that have the new inputs",
+}
+"""What success makes of a target where no version is the goal; how many were so before, nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ def build(kept: Kept, *, as_of: datetime) -> CampaignReport:
         max_failures=description.rules.max_failures if description.rules else None,
         budget=description.broken,
         rules=spec,
-        waves=tuple(_wave(wave, description, targets) for wave in description.waves),
+        waves=tuple(_wave(wave, targets) for wave in description.waves),
         events=tuple(_events(kept)),
         compliance=_compliance(kept, targets),
         targets=targets,
@@ -118,6 +125,7 @@ def _targets(kept: Kept) -> Iterator[TargetReport]:
             service=entry.service,
             team=entry.team,
             wave=wave,
+            pool=entry.pool,
             outcome=code.outcome.value if code.outcome else _GOING[code],
             failed=code in FAILURES,
             revision_before=f"{promise}@{entry.version}" if promise else entry.version,
@@ -199,13 +207,12 @@ def _vote(vote: Vote) -> str:
 # Waves, events, compliance -------------------------------------------------------------------------------
 
 
-def _wave(wave: WaveProgress, description: CampaignDescription, targets: Sequence[TargetReport]) -> WaveReport:
+def _wave(wave: WaveProgress, targets: Sequence[TargetReport]) -> WaveReport:
     own = [target for target in targets if target.wave == wave.name]
-    never = description.status.ended and wave.started_at is None
     return WaveReport(
         name=wave.name,
         targets=wave.size,
-        status="not-attempted" if never else wave.status,
+        status=wave.status,
         counts=dict(Counter(target.outcome for target in own)),
         failures=sum(target.failed for target in own),
         max_failures=wave.max_failures,
@@ -241,8 +248,11 @@ def _compliance(kept: Kept, targets: Sequence[TargetReport]) -> ComplianceReport
             before=frozen.allowed,
             after=sum(target.outcome == "succeeded" for target in targets),
         )
-    if job is None or not job.to:
+    if job is None or not (job.to or job.operation in _MADE_SO):
         return None
+    if not job.to:
+        after = sum(target.outcome == "succeeded" for target in targets)
+        return ComplianceReport(measure=_MADE_SO[job.operation], services=len(targets), before=None, after=after)
     before = sum(item.kind == "skipped" and item.reason == COMPLIANT for item in kept.left)
     skipped = sum(item.kind == "skipped" for item in kept.left)
     return ComplianceReport(

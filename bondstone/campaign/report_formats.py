@@ -24,6 +24,7 @@ _COLUMNS: Final[dict[str, Callable[[CampaignReport, TargetReport], object]]] = {
     "wave": lambda _, target: target.wave,
     "service": lambda _, target: target.service,
     "team": lambda _, target: target.team,
+    "pool": lambda _, target: target.pool,
     "outcome": lambda _, target: target.outcome,
     "failed": lambda _, target: "yes" if target.failed else "no",
     "reason": lambda _, target: target.reason,

@@ -87,6 +87,8 @@ def _compliance(found: ComplianceReport | None) -> str:
         return ""
     rows = []
     for when, count in (("before", found.before), ("after", found.after)):
+        if count is None:
+            continue
         share = 100 * count / found.services
         rows.append(
             f"<p>{when}: <strong>{count}</strong> of {found.services} ({share:.1f}%)</p>"

@@ -191,8 +191,8 @@ class Turn:
         if code is Code.SUCCEEDED and was is Code.WAITING:
             self.state.consecutive = 0
             self.set_wave(self.wave_of(target), last_success_at=self.now, soaked=False)
-        elif code in FAILURES and was not in FAILURES and (flight is None or flight.before is Code.WAITING):
-            self.state.consecutive += 1
+        elif code in FAILURES and was not in FAILURES:
+            self.state.consecutive += flight is None or was is Code.WAITING  # not what failed to be rolled back
             self._check_budget(self.wave_of(target))
 
     def _drop_flight(self, target: int) -> Flight | None:

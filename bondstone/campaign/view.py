@@ -111,7 +111,7 @@ def _wave(state: CampaignState, number: int) -> WaveProgress:
     return WaveProgress(
         name=rules.name,
         size=rules.size,
-        status=_wave_status(state, wave, current=current),
+        status=_wave_status(state, wave, current=current, past=number < state.wave),
         counts=counted(wave.counts),
         failures=sum(wave.counts.get(code, 0) for code in FAILURES),
         max_failures=rules.max_failures,
@@ -126,12 +126,16 @@ def _wave(state: CampaignState, number: int) -> WaveProgress:
 
 
 def _wave_status(
-    state: CampaignState, wave: WaveState, *, current: bool
-) -> Literal["waiting", "gate", "running", "soaking", "done"]:
-    if (wave.ended_at is not None and not wave.counts.get(Code.WAITING)) or state.result is not None:
-        return "done" if wave.started_at is not None else "waiting"
+    state: CampaignState, wave: WaveState, *, current: bool, past: bool
+) -> Literal["waiting", "gate", "running", "soaking", "done", "not-attempted"]:
+    if state.result is not None:
+        left = wave.started_at is None and wave.counts.get(Code.NOT_ATTEMPTED)
+        return "not-attempted" if left else "done"
+    if wave.ended_at is not None and not wave.counts.get(Code.WAITING):
+        return "done"
     if not current:
-        return "done" if wave.started_at is not None and not _open(wave) else "waiting"
+        passed = wave.started_at is not None or past
+        return "done" if passed and not _open(wave) else "waiting"
     if state.stage is Stage.GATE:
         return "gate" if wave.gate is not None and wave.gate.status == "waiting" else "waiting"
     return "soaking" if state.stage in {Stage.SOAKING, Stage.PROBING} else "running"
@@ -148,6 +152,7 @@ def _flight(target: int, flight: Flight, service: str) -> FlightView:
         attempt=flight.attempt,
         tries=flight.tries,
         phase=flight.phase,
+        stalled=flight.stalled,
         operation=f"{service}/op/{flight.operation}" if service and flight.operation else "",
         started_at=flight.started_at,
         error=flight.error,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         ZonedTime,
     )
     from bondstone.errors import ErrorInfo
-    from bondstone.model.campaign_report import CampaignReport
+    from bondstone.model.campaign_report import CampaignReport, ComplianceReport
 
 SHOWN: Final = 20
 """How many targets, or reasons, a table has before it says how many more there are."""
@@ -76,7 +76,7 @@ def campaign(found: CampaignDocument) -> None:
         table(
             ["runs", "attempt", "phase", "operation", "since", "before that"],
             [
-                [it.service, it.attempt, it.phase, it.operation, it.started_at, _message(it.error)]
+                [it.service, it.attempt, it.stalled or it.phase, it.operation, it.started_at, _message(it.error)]
                 for it in found.flights[:SHOWN]
             ],
         )
@@ -177,7 +177,6 @@ def preview(found: PreviewDocument, *, every: bool) -> None:
 
 def report(found: CampaignReport) -> None:
     """`bond campaign report`, for reading on a terminal."""
-    compliance = found.compliance
     fields(
         {
             "campaign": found.name,
@@ -193,9 +192,7 @@ def report(found: CampaignReport) -> None:
             "outcomes": counts(found.counts),
             "failed": failed_of(found.failures, found.max_failures),
             "budget": found.budget,
-            "compliant": f"{compliance.before} of {compliance.services} before, {compliance.after} after"
-            if compliance
-            else "",
+            "compliant": _compliant(found.compliance),
             "takes up": found.linked_from,
         }
     )
@@ -334,3 +331,10 @@ def _reasons(found: PreviewDocument) -> list[list[object]]:
         number[item.kind, item.reason] = number.get((item.kind, item.reason), 0) + 1
     ordered = sorted(number.items(), key=lambda item: (-item[1], item[0]))
     return [[count, kind, reason] for (kind, reason), count in ordered]
+
+
+def _compliant(found: ComplianceReport | None) -> str:
+    if found is None:
+        return ""
+    before = "unknown" if found.before is None else str(found.before)
+    return f"{before} of {found.services} before, {found.after} after"

@@ -43,7 +43,7 @@ class WaveDocument(Document):
     """One wave of a campaign."""
 
     name: str
-    status: Literal["waiting", "gate", "running", "soaking", "done"]
+    status: Literal["waiting", "gate", "running", "soaking", "done", "not-attempted"]
     targets: int
     succeeded: int
     failed: int
@@ -92,6 +92,8 @@ class FlightDocument(Document):
     """1 for its first"""
     phase: str
     """submitted, accepted, between (two attempts) or cancelling"""
+    stalled: str = ""
+    """What it cannot go on for want of: that no worker serves its pool"""
     operation: str | None = None
     """TEAM/NAME/op/N, once its service has accepted"""
     started_at: datetime
@@ -105,6 +107,7 @@ class FlightDocument(Document):
             service=flight.service,
             attempt=flight.tries,
             phase=flight.phase,
+            stalled=flight.stalled,
             operation=flight.operation or None,
             started_at=flight.started_at,
             error=flight.error,
@@ -299,7 +302,9 @@ def awaits(found: CampaignDescription) -> list[str]:
         words.append(f"somebody to resume it: paused{who}{f', {why}' if why else ''}")
     if found.waiting_for is not None:
         lacks = " and ".join(missing(found.waiting_for, requested_by=found.requested_by))
-        words.append(f"an approval of wave {found.wave}: {lacks}")
+        expires_at = found.waiting_for.expires_at
+        until = f", until {_utc(expires_at)}" if expires_at else ""
+        words.append(f"an approval of wave {found.wave}: {lacks}{until}")
     soaks = next((wave.soak_until for wave in found.waves if wave.status == "soaking"), None)
     if soaks is not None:
         words.append(f"the soak of wave {found.wave} until {_utc(soaks)}")

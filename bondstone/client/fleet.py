@@ -37,6 +37,7 @@ async def fleet(client: Client) -> list[FleetService]:
             phase=row.phase,
             health=row.health,
             labels=row.labels,
+            pool=row.pool,
         )
         for row in await listing.fleet(client)
     ]

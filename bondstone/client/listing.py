@@ -41,6 +41,8 @@ class ServiceRow(BaseModel):
     phase: str
     health: str
     labels: dict[str, str]
+    pool: str = ""
+    """Where its steps run; several are parted by commas."""
     operation: str | None = None
     """The operation that runs, if one does."""
     changed_at: datetime
@@ -146,6 +148,7 @@ def _service_row(execution: WorkflowExecution) -> ServiceRow | None:
         phase=keyword(found, names.SA_PHASE),
         health=keyword(found, names.SA_HEALTH),
         labels=dict(label.split("=", 1) for label in labels),
+        pool=keyword(found, names.SA_POOL),
         operation=keyword(found, names.SA_OPERATION) or None,
         changed_at=execution.start_time,
     )

@@ -122,6 +122,8 @@ class WaveRules(Wire):
     """From the wave's last success; then the health of those that succeeded is probed. 0: neither."""
     needs: tuple[Need, ...] = ()
     """Whose word the wave waits for before it starts."""
+    expires_seconds: int = Field(default=0, ge=0)
+    """How long it waits for that; then the campaign ends. 0 is for ever."""
 
 
 class Rules(Wire):
@@ -147,6 +149,8 @@ class Rules(Wire):
     on_failure: Literal["pause", "continue", "abort", "rollback_target", "rollback_wave"] = "pause"
     retries: int = Field(default=0, ge=0)
     """Further attempts after one that failed. One that timed out, was refused or cancelled is not tried again."""
+    backoff_seconds: int = Field(default=0, ge=0)
+    """How long the first further attempt waits; each after it waits twice as long as the one before."""
     timeout_seconds: int = Field(default=7200, ge=1)
     """Longest time for one attempt, from its submission."""
     busy: Literal["wait", "skip", "fail"] = "wait"
@@ -223,6 +227,8 @@ class Flight(Wire):
     busy_since: datetime | None = None
     lost: int = 0
     """Submissions of this attempt that the service knows nothing of."""
+    stalled: str = ""
+    """What it cannot go on for want of, as last seen: `pool prod-eu has no worker`."""
     due: Literal["", "timed-out", "unreachable", "window", "aborted"] = ""
     """Why it is being cancelled."""
     cancel_by: datetime | None = None

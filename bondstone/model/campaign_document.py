@@ -151,6 +151,8 @@ class GateApproval(Manifest):
     """Whose word counts: anybody in one of them."""
     count: Annotated[int, Field(strict=True, ge=1, le=20)] = 1
     """How many people of these roles."""
+    expires: Duration | None = None
+    """How long it waits for them; then the campaign ends as if the gate was rejected."""
 
 
 class Gate(Manifest):
@@ -222,9 +224,11 @@ class TargetRules(Manifest):
     """What one target may take."""
 
     timeout: Duration = "2h"
-    """Longest time from start to reply; then it is `timed-out`."""
+    """Longest time from start to reply, a wait for people's approval included; then it is `timed-out`."""
     retries: Annotated[int, Field(strict=True, ge=0, le=10)] = 0
     """So many more attempts before it counts as failed."""
+    backoff: Duration = "30s"
+    """How long to wait before the first of these; twice as long before each next one, at most 1h."""
     busy: Literal["wait", "skip", "fail"] = "wait"
     """What to do about a service that is in the middle of another operation."""
     unreachable: Literal["fail", "skip"] = "fail"

@@ -90,6 +90,8 @@ class Found(Wire):
     operation: int = 0
     status: OperationStatus | None = None
     """When it has ended."""
+    stalled: str = ""
+    """When it is alive: what it cannot go on for want of."""
     error: ErrorInfo | None = None
     evidence: dict[str, Any] = {}
 

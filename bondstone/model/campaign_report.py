@@ -42,6 +42,8 @@ class TargetReport(Document):
     """TEAM/NAME"""
     team: str
     wave: str
+    pool: str = ""
+    """Where its steps ran when the targets were frozen; several are parted by commas"""
     outcome: str
     """succeeded, failed, timed-out, unreachable, refused, skipped, rolled-back, not-attempted; or, while the
     campaign goes on, waiting, running or rolling-back"""
@@ -110,10 +112,11 @@ class ComplianceReport(Document):
     """How much of the fleet was, and is, where the campaign leads."""
 
     measure: str
-    """In words: `postgres at 1.4.2 or newer`"""
+    """In words: `services that it selected and that are at postgres 1.4.2`"""
     services: int
     """How many there were when the campaign started"""
-    before: int
+    before: int | None
+    """null where that was not known"""
     after: int
 
 

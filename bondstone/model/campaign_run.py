@@ -87,6 +87,7 @@ class TargetEntry(Wire):
     to: str = ""
     """The version it goes to; empty when the operation moves none."""
     pool: str = ""
+    """Where its steps ran when the targets were frozen; several are parted by commas."""
     why: str = ""
     """Why it was selected."""
     pins: Pins | None = None
@@ -199,7 +200,7 @@ class WaveProgress(Wire):
 
     name: str
     size: int
-    status: Literal["waiting", "gate", "running", "soaking", "done"] = "waiting"
+    status: Literal["waiting", "gate", "running", "soaking", "done", "not-attempted"] = "waiting"
     counts: dict[str, int] = {}
     """Targets by outcome, and `waiting` and `running`; no zeros."""
     failures: int = 0
@@ -221,6 +222,8 @@ class FlightView(Wire):
     attempt: int
     tries: int = 1
     phase: str
+    stalled: str = ""
+    """What it cannot go on for want of, as last seen."""
     operation: str = ""
     """`TEAM/NAME/op/N`, once the service has accepted."""
     started_at: datetime
@@ -327,6 +330,7 @@ class AskedService(Asked):
     service: str
     version: str = ""
     to: str = ""
+    pool: str = ""
 
 
 class SightingsCall(Wire):

@@ -7,10 +7,13 @@ compare the end with the records.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
+from campaign_world import START
+
 from bondstone.model import campaign_moves as moves
-from bondstone.model.campaign import CampaignState, Rules
+from bondstone.model.campaign import CampaignState, Rules, Stage
 
 FAILED = {"failed", "timed-out", "unreachable"}
 ROLLED_BACK = {
@@ -43,7 +46,8 @@ class Checker:
         self.holding: dict[int, bool] = {}  # target: is a rollback
         self.attempt: dict[int, int] = {}
         self.tries: dict[int, int] = {}
-        self.over: set[tuple[int, int]] = set()
+        self.over: dict[tuple[int, int], float] = {}
+        """Attempts that are known to be over, and since when."""
         self.finished: set[tuple[int, int]] = set()
         self.unhealthy: set[int] = set()
         self.starts: list[float] = []
@@ -68,6 +72,7 @@ class Checker:
         self.succeeded_jobs: set[tuple[int, int]] = set()
         self.cancelled: set[tuple[int, int]] = set()
         self.began: dict[int, float] = {}
+        self.asked_gate: dict[int, float] = {}
         self.must_cancel = False
 
     def read(self, trace: list[tuple[float, str, Any]]) -> None:
@@ -126,6 +131,9 @@ class Checker:
         elif submit.attempt != last:
             assert submit.attempt > last, "attempts rise"
             assert (target, last) in self.over, "an attempt follows the end of the one before"
+            if (target, last) not in self.cancelled:
+                pause = min(self.rules.backoff_seconds * 2 ** (self.tries[target] - 1), 3600)
+                assert self.time >= self.over[target, last] + pause - 0.001, "attempts are apart"
             self.tries[target] += 1
         assert (target, submit.attempt) not in self.finished, "what has finished is not submitted again"
         assert self.tries[target] <= 1 + self.rules.retries, "no more attempts than allowed"
@@ -199,11 +207,11 @@ class Checker:
                 assert (target, record.attempt) in self.over
         else:
             failed = outcome in FAILED or outcome == "rolled-back"
-        new = failed and target not in self.failing and not rollback
+        new = failed and target not in self.failing
         self.outcome[target] = outcome
         (self.failing.add if failed else self.failing.discard)(target)
         if new:
-            self.consecutive += 1
+            self.consecutive += not rollback
             if not self.broken and self.is_broken():
                 self.broken = True
                 self.react()
@@ -243,12 +251,14 @@ class Checker:
     def event(self, event: Any) -> None:
         match event:
             case moves.Finished() if event.status.ended:
-                self.over.add((event.target, event.attempt))
+                self.over.setdefault((event.target, event.attempt), self.time)
                 self.finished.add((event.target, event.attempt))
             case moves.Declined():
-                self.over.add((event.target, event.attempt))
+                self.over.setdefault((event.target, event.attempt), self.time)
             case moves.Described():
-                self.over |= {(f.target, f.attempt) for f in event.found if f.what in {"ended", "gone", "unknown"}}
+                for found in event.found:
+                    if found.what in {"ended", "gone", "unknown"}:
+                        self.over.setdefault((found.target, found.attempt), self.time)
                 self.finished |= {(f.target, f.attempt) for f in event.found if f.what == "ended"}
             case moves.Probed() if event.batch in self.batches:
                 asked, targets = self.batches.pop(event.batch)
@@ -274,6 +284,14 @@ class Checker:
             assert not self.holding
             self.rolling, self.other_pause = False, True
             self.human_pause = False
+        elif note.what == "gate-asked":
+            self.asked_gate[note.wave] = self.time
+        elif note.what == "gate-expired":
+            rules = self.rules.waves[note.wave]
+            assert rules.expires_seconds, "only a gate with a time expires"
+            assert self.time >= self.asked_gate[note.wave] + rules.expires_seconds - 0.001
+            self.aborted, self.rolling = True, False
+            self.batches.clear()
         elif note.what == "ended":
             assert not self.holding, "nothing runs at the end"
             self.ended = True
@@ -344,7 +362,11 @@ class Checker:
         ours = [one for one in self.running if one[0] in self.holding and self.attempt[one[0]] == one[1]]
         assert len(ours) <= self.most, "what really runs"
 
-    def after_turn(self, _: CampaignState) -> None:
+    def after_turn(self, state: CampaignState) -> None:
+        gate = state.waves[state.wave].gate
+        if state.stage is Stage.GATE and gate is not None and gate.status == "waiting":
+            late = gate.expires_at is not None and gate.expires_at <= START + timedelta(seconds=self.time)
+            assert not late, "a gate whose time is over does not wait"
         for target in self.unhealthy:
             assert self.outcome[target] == "failed" or self.rolling, "an unhealthy target is a failure"
         self.unhealthy = set()

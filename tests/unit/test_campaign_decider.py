@@ -178,6 +178,18 @@ def test_an_attempt_that_failed_is_tried_again_and_late_words_of_it_are_ignored(
     assert of(moves.Record, story.seen)[-1].attempts == 2
 
 
+def test_attempts_wait_longer_each_time_and_keep_their_slot() -> None:
+    story = Story(wave(2), max_concurrent=1, retries=2, backoff_seconds=30)
+    story.begin()
+    assert started(story.finish(0, status="failed")) == []
+    assert started(story.wait(29)) == []
+    assert started(story.wait(1)) == [0]
+    assert started(story.finish(0, status="failed")) == []
+    assert started(story.wait(59)) == []
+    assert started(story.wait(1)) == [0]
+    assert started(story.finish(0)) == [1]
+
+
 def test_no_retry_starts_while_paused() -> None:
     story = Story(wave(1), retries=1)
     story.begin()
@@ -220,6 +232,32 @@ def test_what_takes_too_long_is_cancelled_and_keeps_its_slot_until_it_has_stoppe
     assert started(made) == []
     assert started(story.finish(0, status="cancelled")) == [1]
     assert story.codes == "Tr"
+
+
+def test_what_runs_too_long_for_want_of_a_worker_is_unreachable_and_says_which_pool() -> None:
+    for rule, code in (("fail", "U"), ("skip", "K")):
+        story = Story(wave(1), timeout_seconds=100, check_seconds=50, unreachable=rule)
+        story.begin()
+        story.send(moves.Accepted(target=0, attempt=1))
+        seen = moves.Found(target=0, attempt=1, what="alive", stalled="no worker serves pool edge")
+        story.wait(50)
+        story.send(moves.Described(found=(seen,)))
+        story.wait(50)
+        story.finish(0, status="cancelled")
+        assert story.codes == code
+        assert "pool edge" in of(moves.Record, story.seen)[-1].reason
+
+
+def test_a_worker_that_came_meanwhile_makes_it_a_timeout() -> None:
+    story = Story(wave(1), timeout_seconds=100, check_seconds=40)
+    story.begin()
+    story.send(moves.Accepted(target=0, attempt=1))
+    for stalled in ("no worker serves pool edge", ""):
+        story.wait(40)
+        story.send(moves.Described(found=(moves.Found(target=0, attempt=1, what="alive", stalled=stalled),)))
+    story.wait(20)
+    story.finish(0, status="cancelled")
+    assert story.codes == "T"
 
 
 def test_what_does_not_stop_gives_its_slot_away_after_the_grace() -> None:
@@ -315,6 +353,21 @@ def test_a_rejected_gate_ends_the_campaign() -> None:
     assert (story.codes, story.status) == ("N", CampaignStatus.ABORTED)
 
 
+def test_a_gate_that_nobody_decides_in_time_ends_the_campaign_paused_or_not() -> None:
+    for paused in (False, True):
+        story = Story(wave(1, needs=(Need(roles=("sre",)),), expires_seconds=600))
+        story.begin()
+        if paused:
+            story.say(moves.Pause)
+        story.wait(599)
+        assert story.status is (CampaignStatus.PAUSED if paused else CampaignStatus.AWAITING_APPROVAL)
+        late = story.verb(moves.Approve, wave="w", digest=story.rules.targets_digest, roles=("sre",))
+        story.now += timedelta(seconds=1)
+        assert started(story.send(late)) == []
+        assert (story.codes, story.status) == ("N", CampaignStatus.ABORTED)
+        assert "gate-expired" in [note.what for note in of(moves.Note, story.seen)]
+
+
 def test_nothing_starts_before_the_calendar_has_said_so_nor_after() -> None:
     story = Story(wave(3), max_concurrent=1, has_calendar=True)
     made = story.send(moves.Tick())
@@ -390,6 +443,20 @@ def test_a_rollback_waits_for_what_runs_takes_the_wave_back_and_pauses() -> None
     story.finish(1, 2, 3)
     assert (story.codes, story.status) == ("SBBb", CampaignStatus.PAUSED)
     assert story.state.failures == 1, "rolled back, and a failure still"
+
+
+def test_rollbacks_that_fail_break_the_budget_and_a_resume_accepts_them() -> None:
+    story = Story(wave(3), max_concurrent=2, max_failures=1)
+    story.begin()
+    story.finish(0, 1)
+    story.say(moves.Rollback, which="wave")
+    story.finish(2)
+    story.finish(0, 1, 2, status="failed")
+    story.finish(2, status="failed")
+    assert (story.codes, story.status) == ("FFF", CampaignStatus.PAUSED)
+    assert story.state.broken
+    story.say(moves.Resume)
+    assert story.status is CampaignStatus.COMPLETED_WITH_FAILURES
 
 
 def test_a_rollback_of_all_ends_the_campaign() -> None:

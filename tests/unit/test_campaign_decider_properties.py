@@ -35,6 +35,7 @@ def rules(draw: st.DrawFn) -> Rules:
                 max_failures=own if own is not None else budget if scope == "wave" else None,
                 soak_seconds=draw(st.sampled_from([0, 0, 100, 1000])),
                 needs=(Need(roles=("sre",), count=asks),) if asks else (),
+                expires_seconds=draw(st.sampled_from([0, 0, 300, 5000])),
             )
         )
     rate = draw(st.sampled_from([(0, 60), (0, 60), (0, 60), (1, 10), (3, 60), (4, 2), (6, 3)]))
@@ -55,6 +56,7 @@ def rules(draw: st.DrawFn) -> Rules:
             st.sampled_from(["pause", "pause", "continue", "abort", "rollback_target", "rollback_wave"])
         ),
         retries=draw(st.integers(0, 2)),
+        backoff_seconds=draw(st.sampled_from([0, 0, 20, 2000])),
         timeout_seconds=draw(st.sampled_from([500, 5000])),
         busy=draw(st.sampled_from(["wait", "skip", "fail"])),
         unreachable=draw(st.sampled_from(["fail", "skip"])),

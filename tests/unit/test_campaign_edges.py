@@ -17,7 +17,17 @@ from bondstone.campaign.windows import Windows
 from bondstone.errors import AlreadyExists, NotFound
 from bondstone.model.campaign import CampaignStatus, Outcome, Rules, WaveRules
 from bondstone.model.campaign_document import Window, WindowsSpec
-from bondstone.model.campaign_moves import Found, LoadPage, Note, PageLoaded, Submit, TargetKey, Tick
+from bondstone.model.campaign_moves import (
+    Abort,
+    Finished,
+    Found,
+    LoadPage,
+    Note,
+    PageLoaded,
+    Submit,
+    TargetKey,
+    Tick,
+)
 from bondstone.model.campaign_run import (
     CampaignHeader,
     CampaignInput,
@@ -162,6 +172,28 @@ def test_a_description_grows_with_the_campaign() -> None:
     assert found.counts == {"running": 1, "waiting": 1}
     assert [(flight.target, flight.service) for flight in found.flights] == [(0, "payments/db-0")]
     assert [(wave.name, wave.status) for wave in found.waves] == [("one", "running")]
+
+
+def test_every_wave_of_a_campaign_that_has_ended_is_done_or_was_not_attempted() -> None:
+    waves = tuple(WaveRules(name=name, size=size) for name, size in (("empty", 0), ("one", 1), ("late", 1)))
+    for ends, words in ((None, ["done", "done", "done"]), ("abort", ["done", "done", "not-attempted"])):
+        state = new_campaign(Rules(campaign="cve", requested_by="ada", waves=waves, max_concurrent=1, page_size=2))
+        keys = (TargetKey(), TargetKey())
+        events: list[Any] = [Tick(), PageLoaded(page=0, targets=keys)]
+        events += [Abort(request_id="r", by="ada")] if ends else []
+        events += [Finished(target=0, attempt=1, status=OperationStatus.SUCCEEDED)]
+        events += [PageLoaded(page=0, targets=keys)]
+        events += [Finished(target=1, attempt=1, status=OperationStatus.SUCCEEDED)]
+        for event in events:
+            state, _ = decide(state, event, NOW)
+        found = describe(
+            "cve",
+            CampaignInput(requested_by="ada"),
+            Frozen(rules=state.rules, job=Job(operation=OperationKind.PATCH)),
+            state,
+        )
+        assert found.status.ended
+        assert [wave.status for wave in found.waves] == words
 
 
 # The store -----------------------------------------------------------------------------------------------
