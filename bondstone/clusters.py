@@ -36,6 +36,8 @@ class ClusterSettings(Manifest):
     """Goes with `kubeconfig`: which of its contexts; empty: its current one."""
     in_cluster: bool = False
     """The cluster that the worker itself runs in, with the worker's service account."""
+    service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    """Goes with `in_cluster`: folder with the `token` and `ca.crt` of the account; a pod's own without it."""
     exec: ExecCredential | None = None
     """Credentials printed by a program; needs `server`."""
     server: str = ""
@@ -54,6 +56,8 @@ class ClusterSettings(Manifest):
             raise ValueError("say exactly one of kubeconfig, in_cluster and exec")
         if self.context and not self.kubeconfig:
             raise ValueError("context goes with kubeconfig")
+        if "service_account" in self.model_fields_set and not self.in_cluster:
+            raise ValueError("service_account goes with in_cluster")
         if bool(self.exec) != bool(self.server):
             raise ValueError("exec and server go together")
         if self.server and not self.server.startswith("https://"):

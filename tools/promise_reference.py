@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from activities.helm.section import HelmOutput, HelmSection
-from activities.kubernetes.section import KubernetesOutput, KubernetesSection, Wait
+from activities.clusters.outputs import ObjectOutput
+from activities.helm.section import HelmSection
+from activities.kubernetes.section import KubernetesSection, Wait
 from activities.terraform.section import TerraformSection
 from bondstone.cel.syntax import MAX_EXPRESSION
 from bondstone.expressions import MAX_EXPRESSIONS
@@ -92,10 +93,10 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("spec.steps[]", promise.Step, "Beside these, each step has exactly one section named after its executor."),
     ("spec.steps[].terraform", TerraformSection, ""),
     ("spec.steps[].helm", HelmSection, "What it does: [Helm steps](helm.md)."),
-    ("spec.steps[].helm.outputs.NAME", HelmOutput, ""),
+    ("spec.steps[].helm.outputs.NAME", ObjectOutput, ""),
     ("spec.steps[].kubernetes", KubernetesSection, "What it does: [Kubernetes steps](kubernetes.md)."),
     ("spec.steps[].kubernetes.wait[]", Wait, "One of `condition` and `path`."),
-    ("spec.steps[].kubernetes.outputs.NAME", KubernetesOutput, ""),
+    ("spec.steps[].kubernetes.outputs.NAME", ObjectOutput, ""),
     ("spec.approval[]", promise.ApprovalRule, ""),
     ("spec.health[]", promise.Probe, "Exactly one of `http`, `tcp` and `expression`. All probes must pass."),
     ("spec.patch", promise.PatchSpec, ""),

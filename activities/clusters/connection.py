@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from activities.clusters.manifests import Ref
 from bondstone.clusters import DEFAULT_CLUSTER, ClusterSettings, cluster_settings
-from bondstone.errors import ToolUnavailable
+from bondstone.errors import Refused, ToolUnavailable
 from bondstone.settings import Settings
 
 CONNECTIONS_DIR: Final = "clusters"
 """Below the work directory: kubeconfigs made from settings. They name credentials, and hold none."""
-
-_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +45,27 @@ class Connection:
         """
         self.settings.check_namespace(namespace, cluster=self.name, create=create)
 
+    def check_object(self, ref: Ref) -> None:
+        """Refuse an object where the pool's settings allow none.
+
+        Raises:
+            Refused: when it is in another namespace, or in none and the settings allow only some.
+        """
+        if ref.namespace:
+            self.check_namespace(ref.namespace)
+        elif ref.kind == "Namespace":
+            self.check_namespace(ref.name, create=True)
+        elif "*" not in self.settings.namespaces:
+            raise Refused(
+                f"steps may not touch what is in no namespace of cluster {self.name!r}: {ref.address}",
+                hint="the pool's settings allow only some namespaces (BOND_CLUSTERS)",
+            )
+
 
 def connect(
     settings: Settings,
     name: str = DEFAULT_CLUSTER,
     *,
-    account: Path = _ACCOUNT,
     environment: Mapping[str, str] = os.environ,
 ) -> Connection:
     """How to reach the cluster that a step names.
@@ -59,7 +73,6 @@ def connect(
     Args:
         settings: Of the worker.
         name: What the step calls it; `default` when it names none.
-        account: Where a pod finds its service account.
         environment: The worker's, which in a pod names the API server.
 
     Raises:
@@ -75,7 +88,11 @@ def connect(
                 hint="give the worker that file, or correct BOND_CLUSTERS",
             )
         return Connection(name, found.kubeconfig.absolute(), found.context, found)
-    content = _in_cluster(name, account, environment) if found.in_cluster else _by_program(found)
+    content = (
+        _in_cluster(name, found.service_account.absolute(), environment)
+        if found.in_cluster
+        else _by_program(found)
+    )
     return Connection(name, _write(settings.work_dir.absolute() / CONNECTIONS_DIR, content), "", found)
 
 
@@ -84,6 +101,7 @@ def _in_cluster(name: str, account: Path, environment: Mapping[str, str]) -> dic
     if not host or not (account / "token").is_file():
         raise ToolUnavailable(
             f"cluster {name!r} is the one that the worker runs in, but it does not seem to run in any",
+            where=str(account / "token"),
             hint="a pod has KUBERNETES_SERVICE_HOST and a mounted service account token",
         )
     host = f"[{host}]" if ":" in host else host

@@ -35,6 +35,11 @@ class Ref:
         """As people see it: `apps/v1/Deployment/shop/web`."""
         return "/".join(part for part in (self.api_version, self.kind, self.namespace, self.name) if part)
 
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What stays the same when the version of an API changes: group, kind, namespace, name."""
+        return (self.api_version.rpartition("/")[0], self.kind, self.namespace, self.name)
+
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Ref:
         """The object that a manifest describes."""

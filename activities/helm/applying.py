@@ -7,12 +7,15 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from activities.clusters.api import Answer, Cluster
+from activities.clusters.api import Cluster
 from activities.clusters.manifests import Ref
+from activities.clusters.outputs import outputs_digest, read_outputs
+from activities.clusters.status import stuck_reason
 from activities.helm.artefact import Artefact, Header, Record, unpack
-from activities.helm.outputs import from_cluster, outputs_digest
+from activities.helm.history import history, newest
 from activities.helm.planning import opened
-from activities.helm.release import ATTEMPT_LABEL, OWNER_LABEL, Release, mark_of, owner_of
+from activities.helm.recovery import delete, take_back
+from activities.helm.release import ATTEMPT_LABEL, OWNER_LABEL, Release, is_of, mark_of, owner_of
 from activities.helm.session import Session
 from activities.helm.watch import Watch
 from activities.helm.workspace import write_private
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 
 HISTORY: Final = 10
 _GONE_POLL_SECONDS: Final = 0.5
-_NOT_FOUND: Final = 404
 
 
 async def apply(session: Session, data: bytes, position: int) -> Outcome:
@@ -38,31 +40,40 @@ async def apply(session: Session, data: bytes, position: int) -> Outcome:
     session.redact.add(header.secrets)
     async with opened(session, header.location, create=session.section.create_namespace) as cluster:
         if header.action == "nothing":
-            _insist(header, await session.newest(cluster, header.location, recover=False))
+            _insist(header, await newest(session, cluster, header.location, recover=False))
             return Outcome(await _outputs(session, cluster, header))
         async with claimed(session, context.store.state(context.service, context.step)) as claim:
             try:
-                _insist(header, await session.newest(cluster, header.location, recover=header.action == "upgrade"))
+                current = await newest(session, cluster, header.location, recover=header.action == "upgrade")
+                _insist(header, current)
                 session.check_stop()
             except (BondError, asyncio.CancelledError):
                 await claim.release()
                 raise
             if header.action == "uninstall":
                 return await _uninstall(session, cluster, claim, header)
-            return await _upgrade(session, cluster, claim, artefact)
+            return await _upgrade(session, cluster, claim, artefact, current)
 
 
-async def _upgrade(session: Session, cluster: Cluster, claim: Claim, artefact: Artefact) -> Outcome:
+async def _upgrade(
+    session: Session, cluster: Cluster, claim: Claim, artefact: Artefact, current: Release | None
+) -> Outcome:
     header = artefact.header
     # Before Helm does anything, so that what it makes is never forgotten.
     await claim.append(_bytes(Record(location=header.location, revision=header.revision)))
     objects = await session.objects(cluster, header.manifest, header.location.namespace)
+    found = await history(session, cluster, header.location, current)
+    try:
+        await take_back(session, cluster, found, header.location, objects)
+    except (BondError, asyncio.CancelledError):
+        await claim.release()
+        raise
     async with Watch(cluster, [*objects], session.pulse) as watch:
         ended = await session.change(
             "upgrade", _upgrade_command(session, artefact), cluster.connection, claim.lost
         )
     _check_claim(session, claim)
-    current = await session.newest(cluster, header.location, recover=False)
+    current = await newest(session, cluster, header.location, recover=False)
     done = ended.code == 0 and current is not None
     outputs: dict[str, Output] = {}
     fault: BondError | None = None
@@ -74,7 +85,7 @@ async def _upgrade(session: Session, cluster: Cluster, claim: Claim, artefact: A
     if current is None:  # a first install that failed, and was taken away
         await claim.forget()
     else:
-        known = outputs_digest(session.section) if done and fault is None else ""
+        known = outputs_digest(session.section.outputs) if done and fault is None else ""
         await claim.release(_bytes(Record(location=header.location, revision=current.revision, outputs=known)))
     session.check_stop()
     if fault is not None:
@@ -123,7 +134,7 @@ async def _uninstall(session: Session, cluster: Cluster, claim: Claim, header: H
         ended = await session.change("uninstall", arguments, cluster.connection, claim.lost)
         _check_claim(session, claim)
     left = await _until_gone(session, cluster, header, 0.0 if ended is not None and ended.code else until)
-    gone = not left and await session.newest(cluster, where, recover=False) is None
+    gone = not left and await newest(session, cluster, where, recover=False) is None
     if gone:
         await claim.forget()
         return Outcome({})
@@ -148,48 +159,33 @@ async def _until_gone(session: Session, cluster: Cluster, header: Header, until:
         objects = await asyncio.to_thread(cluster.each, cluster.get, refs)
         standing = {ref: item for ref, item in zip(refs, objects, strict=True) if item is not None}
         if not standing or session.stop.requested or loop.time() >= until:
-            return [f"{ref.address} {why_it_stands(item)}" for ref, item in standing.items()]
+            return [f"{ref.address}: {stuck_reason(item)}" for ref, item in standing.items()]
         if not asked:
             asked = True
             await asyncio.to_thread(cluster.each, partial(_delete, cluster, header), standing.items())
         first = next(iter(standing))
-        session.pulse.note(f"waiting for {first.address} to go: it {why_it_stands(standing[first])}")
+        session.pulse.note(f"waiting for {first.address} to go: {stuck_reason(standing[first])}")
         await asyncio.sleep(_GONE_POLL_SECONDS)
 
 
-def why_it_stands(item: dict[str, Any]) -> str:
-    """Why an object that is to go still stands, in words."""
-    metadata = item.get("metadata") or {}
-    since = metadata.get("deletionTimestamp")
-    if not since:
-        return "was not deleted"
-    finalizers = metadata.get("finalizers") or []
-    if finalizers:
-        return f"is being deleted since {since}, and waits for {', '.join(map(str, finalizers))}"
-    return f"is being deleted since {since}"
-
-
 def _delete(cluster: Cluster, header: Header, found: tuple[Ref, dict[str, Any]]) -> None:
-    """Delete what an uninstall that died has left, and only that: it still bears the release's name."""
+    """Delete what Helm's uninstall has left, and only that: it still bears the release's name."""
     ref, item = found
-    metadata = item.get("metadata") or {}
-    ours = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name") == header.location.release
-    resource = cluster.resource(ref.api_version, ref.kind)
-    if metadata.get("deletionTimestamp") or not ours or resource is None:
-        return
-    body = {"preconditions": {"uid": metadata.get("uid")}, "propagationPolicy": "Background"}
-    try:
-        cluster.request("DELETE", resource.path(ref.namespace, ref.name), body=body)
-    except Answer as error:
-        if error.status != _NOT_FOUND:
-            raise
+    where = header.location
+    if not item["metadata"].get("deletionTimestamp") and is_of(item, where.release, where.namespace):
+        delete(cluster, ref, item)
 
 
 async def _outputs(session: Session, cluster: Cluster, header: Header) -> dict[str, Output]:
     if not session.section.outputs:
         return {}
     objects = await session.objects(cluster, header.manifest, header.location.namespace)
-    return await from_cluster(session.section, cluster, [*objects], header.location.namespace)
+
+    async def get(ref: Ref) -> dict[str, Any] | None:
+        return await asyncio.to_thread(cluster.get, ref)
+
+    namespace = header.location.namespace
+    return await read_outputs(session.section.outputs, [*objects], namespace, get, where=session.where)
 
 
 def _insist(header: Header, current: Release | None) -> None:

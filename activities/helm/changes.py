@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Literal
 
 from activities.clusters.manifests import Ref, fingerprints, masked, merged_shape, project, stored
+from activities.helm.leftovers import Remains
+from activities.helm.release import is_kept
 from bondstone.model.plan import Change
 from bondstone.store.redact import Redactor
 
 Manifests = Mapping[Ref, dict[str, Any]]
-_POLICY: Final = "helm.sh/resource-policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +25,28 @@ class Reality:
     """What each would be with its manifest merged into it, as the API server says."""
 
 
-def planned_changes(old: Manifests, new: Manifests, reality: Reality, redact: Redactor) -> list[Change]:
+def planned_changes(
+    old: Manifests, new: Manifests, reality: Reality, redact: Redactor, left: Sequence[Remains] = ()
+) -> list[Change]:
     """What an upgrade would change.
 
     Args:
-        old: What the release holds now.
-        new: What it is to hold.
-        reality: Of all of both.
+        old: What Helm starts from.
+        new: What the release is to hold.
+        reality: Of all of them.
         redact: Masks the secrets that are known.
+        left: What revisions that failed have held beside.
     """
-    found = [
-        change
-        for ref, manifest in new.items()
-        if (change := _wanted(ref, old.get(ref), stored(manifest), reality, redact)) is not None
-    ]
-    gone = {ref: manifest for ref, manifest in old.items() if ref not in new}
+    remains = {item.ref.key: item for item in left}
+    before = {ref.key: stored(manifest) for ref, manifest in old.items()}
+    found: list[Change] = []
+    for ref, manifest in new.items():
+        wanted = _wanted(ref, before.get(ref.key), stored(manifest), remains.get(ref.key), reality)
+        if wanted is not None:
+            found.append(_change(ref, *wanted, redact))
+    kept = {ref.key for ref in new}
+    gone = {ref: manifest for ref, manifest in old.items() if ref.key not in kept}
+    gone |= {item.ref: item.failed[0] for item in left if item.lost}
     return found + removed_changes(gone, reality.live, redact)
 
 
@@ -66,25 +74,19 @@ def drifted_changes(applied: Manifests, reality: Reality, redact: Redactor) -> l
     return found
 
 
-def is_kept(manifest: Mapping[str, Any]) -> bool:
-    """Whether Helm leaves an object when it goes from the release."""
-    annotations = (manifest.get("metadata") or {}).get("annotations") or {}
-    return str(annotations.get(_POLICY) or "").strip().lower() == "keep"
-
-
 def _wanted(
-    ref: Ref, old: dict[str, Any] | None, new: dict[str, Any], reality: Reality, redact: Redactor
-) -> Change | None:
+    ref: Ref, old: dict[str, Any] | None, new: dict[str, Any], left: Remains | None, reality: Reality
+) -> tuple[Literal["create", "update"], dict[str, Any] | None, dict[str, Any]] | None:
+    """What becomes of an object that is to be: the action, before and after; None when nothing does."""
     live = reality.live.get(ref)
     if live is None:
-        return _change(ref, "create", None, new, redact)
-    merged = project(reality.merged.get(ref, new), new)
-    was = stored(old) if old is not None else None
-    if was == new:
-        before = project(live, new)
-        return _change(ref, "update", before, merged, redact) if before != merged else None
-    before = project(live, merged_shape(new, was))
-    return _change(ref, "update", before, new, redact)
+        return "create", None, new
+    clean = left is None or left.cleaned(live) == live
+    if old == new and clean:
+        merged, before = project(reality.merged.get(ref, new), new), project(live, new)
+        return ("update", before, merged) if before != merged else None
+    shape = merged_shape(new, old, *(left.failed if left is not None and not clean else ()))
+    return "update", project(live, shape), new
 
 
 def _change(

@@ -14,7 +14,6 @@ import yaml
 
 from activities.clusters.jsonpath import JsonPath
 from activities.helm.chart import MAX_CHART_BYTES, MAX_CHART_FILES, chart_path
-from activities.helm.outputs import is_sensitive
 from activities.helm.section import HelmSection
 from bondstone.errors import InvalidInput, Problem
 from bondstone.executor import SectionReport
@@ -35,10 +34,10 @@ def report(section: HelmSection, promise: Path) -> SectionReport:
     return SectionReport(
         problems=problems,
         outputs={
-            name: "string" if is_sensitive(output) and not output.secret else "dyn"
+            name: "string" if output.sensitive and not output.secret else "dyn"
             for name, output in section.outputs.items()
         },
-        sensitive=frozenset(name for name, output in section.outputs.items() if is_sensitive(output)),
+        sensitive=frozenset(name for name, output in section.outputs.items() if output.sensitive),
         keys=keys,
     )
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from activities.clusters import connect
 from activities.clusters.api import Cluster
 from activities.clusters.manifests import Ref
+from activities.clusters.outputs import outputs_digest
 from activities.helm.artefact import Artefact, Header, Location, Record, Standing, pack, read_record
-from activities.helm.changes import drifted_changes, is_kept, planned_changes, removed_changes
-from activities.helm.outputs import outputs_digest
-from activities.helm.release import DEPLOYED, Release, read_release
+from activities.helm.changes import drifted_changes, planned_changes, removed_changes
+from activities.helm.history import history, newest, of_revision
+from activities.helm.recovery import left_by
+from activities.helm.release import DEPLOYED, Release, is_kept, is_of
 from activities.helm.rendering import document, hooks_of, render, tool_label
-from activities.helm.session import Session
+from activities.helm.session import Objects, Session
 from activities.tooling.claims import claimed
 from bondstone.errors import ToolFailed
 from bondstone.executor import Drifted, Planned
@@ -36,9 +39,13 @@ async def plan(session: Session) -> Planned:
             )
         rendered = await render(session, cluster.connection, where, archive)
         new = await session.objects(cluster, rendered.manifest, where.namespace)
-        old = await session.objects(cluster, current.manifest, where.namespace) if current else {}
+        found = await history(session, cluster, where, current)
+        old = await session.objects(cluster, found.base.manifest, where.namespace) if found.base else {}
+        left = await left_by(session, cluster, found, where, new)
+        reality = await session.reality(cluster, new, [*old, *(item.ref for item in left)])
+        left = [item for item in left if is_of(reality.live.get(item.ref, {}), where.release, where.namespace)]
         hooks = hooks_of(session, rendered)
-        changes = planned_changes(old, new, await session.reality(cluster, new, old), session.redact)
+        changes = planned_changes(old, new, reality, session.redact, left)
     same_hooks = current is not None and sorted(current.hooks) == sorted(rendered.hooks)
     empty = not changes and same_hooks and _is_as_recorded(session, record, current)
     header = Header(
@@ -73,13 +80,23 @@ async def plan_destroy(session: Session) -> Planned:
         )
     where = record.location
     async with opened(session, where) as cluster:
-        current = await session.newest(cluster, where, recover=False)
-        old = await session.objects(cluster, current.manifest, where.namespace) if current else {}
-        left = [Ref(item.api_version, item.kind, item.namespace, item.name) for item in record.leaving]
-        every = {**{ref: {"kind": ref.kind} for ref in left}, **old}
-        reality = await session.reality(cluster, {}, every)
-        shown = {ref: manifest or reality.live[ref] for ref, manifest in every.items() if ref in reality.live}
-        changes = removed_changes(shown, reality.live, session.redact)
+        current = await newest(session, cluster, where, recover=False)
+        found = await history(session, cluster, where, current)
+        # Helm's uninstall knows the newest revision only, and one that failed may not be all that stands.
+        older: Objects = {}
+        for release in (*reversed(found.failed), *([found.base] if found.base else [])):
+            older |= await session.objects(cluster, release.manifest, where.namespace)
+        every: Objects = {
+            Ref(item.api_version, item.kind, item.namespace, item.name): {"kind": item.kind}
+            for item in record.leaving
+        }
+        if current is not None:
+            every |= await session.objects(cluster, current.manifest, where.namespace)
+        reality = await session.reality(cluster, {}, [*older, *every])
+        for ref, manifest in older.items():
+            if is_of(reality.live.get(ref, {}), where.release, where.namespace):
+                every.setdefault(ref, manifest)
+        changes = removed_changes(every, reality.live, session.redact)
     leaving = tuple(
         Standing(api_version=ref.api_version, kind=ref.kind, namespace=ref.namespace, name=ref.name)
         for ref, manifest in every.items()
@@ -109,8 +126,8 @@ async def detect_drift(session: Session) -> Drifted:
         return Drifted(())
     where = record.location
     async with opened(session, where) as cluster:
-        current = await session.newest(cluster, where, recover=False)
-        applied = _of_revision(cluster, where, record.revision) or current
+        current = await newest(session, cluster, where, recover=False)
+        applied = await asyncio.to_thread(of_revision, cluster, where, record.revision) or current
         changes = _moved(where, record, current)
         if applied is not None:
             objects = await session.objects(cluster, applied.manifest, where.namespace)
@@ -152,12 +169,12 @@ async def opened(session: Session, where: Location, *, create: bool = False) -> 
 
 async def _settled(session: Session, cluster: Cluster, where: Location) -> Release | None:
     """The newest revision; a pending one is looked at again with the claim, which tells who may be at work."""
-    current = await session.newest(cluster, where, recover=False)
+    current = await newest(session, cluster, where, recover=False)
     if current is None or not current.pending:
         return current
     log = session.context.store.state(session.context.service, session.context.step)
     async with claimed(session, log) as claim:
-        current = await session.newest(cluster, where, recover=True)
+        current = await newest(session, cluster, where, recover=True)
         await claim.release()
     return current
 
@@ -168,14 +185,8 @@ def _is_as_recorded(session: Session, record: Record | None, current: Release | 
         and current is not None
         and current.status == DEPLOYED
         and record.revision == current.revision
-        and record.outputs == outputs_digest(session.section)
+        and record.outputs == outputs_digest(session.section.outputs)
     )
-
-
-def _of_revision(cluster: Cluster, where: Location, revision: int) -> Release | None:
-    name = f"sh.helm.release.v1.{where.release}.v{revision}"
-    secret = cluster.get(Ref("v1", "Secret", where.namespace, name)) if revision else None
-    return read_release(secret) if secret is not None else None
 
 
 def _moved(where: Location, record: Record, current: Release | None) -> list[Change]:

@@ -24,11 +24,16 @@ OWNER_LABEL: Final = "bondstone.dev/owner"
 ATTEMPT_LABEL: Final = "bondstone.dev/attempt"
 PENDING: Final = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
 DEPLOYED: Final = "deployed"
+FAILED: Final = "failed"
+RELEASE_NAME: Final = "meta.helm.sh/release-name"
+RELEASE_NAMESPACE: Final = "meta.helm.sh/release-namespace"
+"""Annotations that Helm puts on every object of a release."""
 MAX_NAME: Final = 53
 """Helm's own limit: names of what charts make are longer, and a DNS label has 63."""
 DEAD_AFTER: Final = timedelta(hours=2)
 """A pending release that nobody touched for so long is nobody's work any more."""
 
+_POLICY: Final = "helm.sh/resource-policy"
 _MAX_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -91,15 +96,15 @@ def from_content(content: Mapping[str, Any], *, labels: Mapping[str, str] | None
     )
 
 
-def marked_failed(secret: Mapping[str, Any], why: str) -> dict[str, Any]:
-    """The Secret of a pending release as one that failed: what Helm itself writes when it is stopped gently."""
+def marked(secret: Mapping[str, Any], status: str, why: str) -> dict[str, Any]:
+    """The Secret of a revision with another status, as Helm itself writes it when it is stopped gently."""
     release = read_release(secret)
-    info = {**(release.content.get("info") or {}), "status": "failed", "description": why}
+    info = {**(release.content.get("info") or {}), "status": status, "description": why}
     packed = gzip.compress(json.dumps({**release.content, "info": info}).encode(), mtime=0)
     metadata = dict(secret["metadata"])
     return {
         **secret,
-        "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), "status": "failed"}},
+        "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), "status": status}},
         "data": {**secret["data"], "release": base64.b64encode(base64.b64encode(packed)).decode()},
     }
 
@@ -138,10 +143,25 @@ def is_interrupted(current: Release, previous: Release | None, now: datetime) ->
     before = previous.labels.get(ATTEMPT_LABEL) if previous is not None else None
     if made_by and made_by != before:
         return True
-    if current.status == "pending-rollback" and previous is not None and previous.status == "failed":
+    if current.status == "pending-rollback" and previous is not None and previous.status == FAILED:
         return True  # of `--atomic`, which copies labels too
     touched = current.labels.get("modifiedAt") or current.labels.get("createdAt") or ""
     return touched.isdigit() and now - datetime.fromtimestamp(int(touched), tz=now.tzinfo) > DEAD_AFTER
+
+
+def is_kept(manifest: Mapping[str, Any]) -> bool:
+    """Whether Helm leaves an object when it goes from the release."""
+    return str(_annotations(manifest).get(_POLICY) or "").strip().lower() == "keep"
+
+
+def is_of(live: Mapping[str, Any], release: str, namespace: str) -> bool:
+    """Whether an object in the cluster says that it belongs to a release."""
+    found = _annotations(live)
+    return (found.get(RELEASE_NAME), found.get(RELEASE_NAMESPACE)) == (release, namespace)
+
+
+def _annotations(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (item.get("metadata") or {}).get("annotations") or {}
 
 
 def _unzip(data: bytes) -> bytes:

@@ -7,26 +7,13 @@ from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
+from activities.clusters.outputs import ObjectOutput
 from bondstone.clusters import DEFAULT_CLUSTER
 from bondstone.model.base import Manifest
 from bondstone.model.promise import Duration
 
 OCI: Final = "oci://"
 _DIGEST: Final = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
-
-
-class HelmOutput(Manifest):
-    """One output: a field of an object that stands once the release does."""
-
-    source: str = Field(alias="from", min_length=3, max_length=512)
-    """Which object, in the release's namespace: `Service/${service.name}-web`, `apps/v1/Deployment/web`. What a
-    Secret holds is decoded, and a secret output."""
-    path: str = Field(min_length=1, max_length=512)
-    """Which of its fields, as `kubectl -o jsonpath` has it: `{.spec.clusterIP}`, `{.data.password}`."""
-    secret: bool = False
-    """Treat it as a secret, wherever it is from."""
-    default: Any = None
-    """The value when the field is not there; without one that is a failure."""
 
 
 class HelmSection(Manifest):
@@ -57,7 +44,7 @@ class HelmSection(Manifest):
     """Wait until all is ready."""
     atomic: bool = True
     """Undo what fails: a first install is taken away, an upgrade rolled back."""
-    outputs: dict[str, HelmOutput] = {}
+    outputs: dict[str, ObjectOutput] = Field(default={}, max_length=100)
     """What later steps and the promise may use."""
 
     @property

@@ -7,13 +7,10 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-
-import structlog
 
 from activities.clusters import Connection
 from activities.clusters.api import Answer, Cluster
@@ -22,31 +19,20 @@ from activities.helm import chart
 from activities.helm.artefact import Location
 from activities.helm.changes import Reality
 from activities.helm.diagnostics import to_error
-from activities.helm.release import (
-    OWNER_LABEL,
-    Release,
-    is_interrupted,
-    marked_failed,
-    owner_of,
-    read_release,
-    release_name,
-)
+from activities.helm.release import release_name
 from activities.helm.section import OCI, HelmSection
 from activities.helm.workspace import Workspace, locked, write_private
 from activities.tooling.environment import allowed_environment
 from activities.tooling.process import PATIENT, Exit, Graces, Run, capture, shimmed, tied
 from activities.tooling.pulse import Pulse, Stop
-from bondstone.errors import BondError, Refused, ToolFailed, ToolUnavailable
+from bondstone.errors import BondError, ToolFailed, ToolUnavailable
 from bondstone.executor import StepContext
 from bondstone.store.redact import Redactor
 
 Objects = dict[Ref, dict[str, Any]]
 
 _LET_THROUGH: Final = ("HELM_REGISTRY_CONFIG",)
-_CONFLICT: Final = 409
 _UNPROCESSABLE: Final = 422
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -97,69 +83,6 @@ class Session:
 
     # The cluster ---------------------------------------------------------------------------------------------
 
-    async def newest(self, cluster: Cluster, where: Location, *, recover: bool) -> Release | None:
-        """The newest revision of the release; one that an attempt of ours left pending is marked as failed.
-
-        Args:
-            cluster: It is in.
-            where: It is.
-            recover: Whether the caller holds the claim, without which a pending one is left as it is.
-
-        Raises:
-            Refused: when the release is somebody else's.
-            ToolUnavailable: when somebody else is at work on it.
-        """
-        found = await asyncio.to_thread(self._newest, cluster, where, recover=recover)
-        if found is not None:
-            self.redact.add(secret_texts(read_manifests(found.manifest, where=found.where)))
-        return found
-
-    def _newest(self, cluster: Cluster, where: Location, *, recover: bool) -> Release | None:
-        labels = f"owner=helm,name={where.release}"
-        listed = cluster.list("v1", "Secret", where.namespace, labels=labels, metadata_only=True)
-        revisions = sorted(listed, key=lambda item: int(item["metadata"]["labels"].get("version", 0)))
-        if not revisions:
-            return None
-        secret = cluster.get(Ref("v1", "Secret", where.namespace, revisions[-1]["metadata"]["name"]))
-        if secret is None:
-            raise ToolUnavailable("the release moved while it was looked at", where=str(where))
-        current = read_release(secret)
-        owner = current.labels.get(OWNER_LABEL)
-        if owner != owner_of(self.context.service, self.context.step):
-            raise Refused(
-                f"the {where} is not this step's: {'another service owns it' if owner else 'it was made by hand'}",
-                where=self.where,
-                hint="give the step another `release` or `namespace`",
-            )
-        if not current.pending or not recover:
-            return current
-        previous = _header(revisions[-2]) if len(revisions) > 1 else None
-        if not is_interrupted(current, previous, datetime.now(UTC)):
-            raise ToolUnavailable(
-                f"somebody else seems to be at work on the {where}: it is {current.status}",
-                where=self.where,
-                hint="wait for them; if nobody is, `helm rollback` it to its last good revision",
-            )
-        self._mark_failed(cluster, secret, current)
-        return read_release(
-            cluster.get(Ref("v1", "Secret", where.namespace, secret["metadata"]["name"])) or secret
-        )
-
-    def _mark_failed(self, cluster: Cluster, secret: dict[str, Any], current: Release) -> None:
-        self.context.log(f"revision {current.revision} of {current.where} was interrupted ({current.status})")
-        resource = cluster.resource("v1", "Secret")
-        if resource is None:
-            raise AssertionError
-        name = secret["metadata"]["name"]
-        body = marked_failed(secret, f"interrupted while {current.status}; taken up again by Bondstone")
-        try:
-            cluster.request("PUT", resource.path(current.namespace, name), body=body)
-        except Answer as error:
-            if error.status == _CONFLICT:
-                raise ToolUnavailable("the release moved while it was recovered", where=current.where) from error
-            raise
-        _log.warning("helm.recovered", release=current.where, revision=current.revision, was=current.status)
-
     async def objects(self, cluster: Cluster | None, manifest: str, namespace: str) -> Objects:
         """The objects of a manifest by what a cluster finds them by; without a cluster, as they say."""
         found = read_manifests(manifest, where=self.where)
@@ -169,7 +92,7 @@ class Session:
         refs = await asyncio.to_thread(cluster.each, lambda item: cluster.placed(item, namespace), found)
         return dict(zip(refs, found, strict=True))
 
-    async def reality(self, cluster: Cluster, wanted: Objects, also: Objects | None = None) -> Reality:
+    async def reality(self, cluster: Cluster, wanted: Objects, also: Iterable[Ref] = ()) -> Reality:
         """What the cluster holds, and what it would hold.
 
         Args:
@@ -177,7 +100,7 @@ class Session:
             wanted: Objects that are to be as they are here.
             also: Objects whose presence is asked for only.
         """
-        every = dict.fromkeys([*wanted, *(also or {})])
+        every = dict.fromkeys([*wanted, *also])
         live = await asyncio.to_thread(cluster.each, cluster.get, every)
         standing = {ref: item for ref, item in zip(every, live, strict=True) if item is not None}
         self.note_secrets([*standing.values()])
@@ -320,11 +243,6 @@ def find_helm(configured: str) -> str:
             hint="install Helm 3.13 or newer on the workers of the pool, or set BOND_HELM to its path",
         )
     return str(Path(found).absolute())
-
-
-def _header(listed: dict[str, Any]) -> Release:
-    labels = listed["metadata"]["labels"]
-    return Release("", "", int(labels.get("version", 0)), str(labels.get("status", "")), labels=labels)
 
 
 def _in(item: dict[str, Any], namespace: str) -> dict[str, Any]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from activities.clusters.manifests import secret_texts
+from typing import Any, Final
+
+from activities.clusters.manifests import Ref, secret_texts, stored
+from activities.clusters.outputs import outputs_digest, read_outputs
 from activities.helm.artefact import Artefact, Header, Record, pack, unpack
 from activities.helm.changes import Reality, planned_changes, removed_changes
-from activities.helm.outputs import from_manifests, outputs_digest
 from activities.helm.planning import check_place, recorded
 from activities.helm.rendering import document, is_hook, render_alone, tool_label
 from activities.helm.session import Objects, Session
 from activities.tooling.claims import claimed
 from bondstone.executor import Outcome, Planned
+
+UNKNOWN: Final = "(known after install)"
+"""What a trial has in place of a field that only a cluster gives."""
 
 
 async def plan(session: Session) -> Planned:
@@ -24,7 +29,7 @@ async def plan(session: Session) -> Planned:
     new, old = _standing(rendered), await _old(session, record)
     hooks = [item for item in rendered.values() if is_hook(item)]
     changes = planned_changes(old, new, Reality(live=old), session.redact)
-    unchanged = record is not None and record.outputs == outputs_digest(session.section)
+    unchanged = record is not None and record.outputs == outputs_digest(session.section.outputs)
     header = Header(
         action="upgrade",
         location=where,
@@ -66,12 +71,25 @@ async def apply(session: Session, data: bytes, position: int) -> Outcome:
         if header.action == "uninstall":
             await claim.forget()
             return Outcome({})
-        known = outputs_digest(session.section)
+        known = outputs_digest(session.section.outputs)
         record = Record(location=header.location, revision=1, outputs=known, manifest=header.manifest)
         await claim.release(record.model_dump_json().encode())
     objects = await session.objects(None, header.manifest, header.location.namespace)
     session.redact.add(secret_texts(list(objects.values())))
-    return Outcome(from_manifests(session.section, objects, header.location.namespace))
+
+    async def get(ref: Ref) -> dict[str, Any] | None:
+        return stored(objects[ref]) if ref in objects else None
+
+    return Outcome(
+        await read_outputs(
+            session.section.outputs,
+            [*objects],
+            header.location.namespace,
+            get,
+            where=session.where,
+            missing=UNKNOWN,
+        )
+    )
 
 
 async def _old(session: Session, record: Record | None) -> Objects:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from activities.clusters.api import Answer
 from activities.clusters.manifests import Ref
+from activities.clusters.outputs import object_named, read_outputs
+from activities.clusters.status import ROLLED_OUT, rollout
 from activities.kubernetes.changes import difference, difference_digest
 from activities.kubernetes.documents import (
     Held,
@@ -23,12 +25,10 @@ from activities.kubernetes.documents import (
     read_inventory,
     read_plan,
 )
-from activities.kubernetes.manifests import object_named
 from activities.kubernetes.order import tiers
-from activities.kubernetes.outputs import outputs
 from activities.kubernetes.planning import definitions_in, expectations_digest, gather, is_ours
 from activities.kubernetes.session import CONFLICT, Api, Session, unknown_kind
-from activities.kubernetes.verdicts import ROLLED_OUT, judge, rollout
+from activities.kubernetes.verdicts import judge
 from activities.kubernetes.waiting import Awaited, until_gone, until_ready
 from activities.tooling.claims import claimed
 from bondstone.canonical import digest
@@ -90,7 +90,10 @@ class _Work:
                         await self._serve(api, tier)
                 await until_ready(session, api, self._waits(), self._check, self._deadline())
                 await self._remove(api)
-                found = await outputs(session, api, [item.ref for item in plan.items])
+                known = [item.ref for item in plan.items]
+                found = await read_outputs(
+                    session.section.outputs, known, plan.namespace, api.get, where=session.where
+                )
             except BaseException as error:
                 await self._keep(error)
                 raise

@@ -30,7 +30,7 @@ class Named(Wire):
     @property
     def key(self) -> tuple[str, str, str, str]:
         """The same for each version of its API group."""
-        return key_of(self.ref)
+        return self.ref.key
 
 
 class Held(Named):
@@ -146,11 +146,6 @@ def read_plan(artefact: bytes) -> KubernetesPlan:
         return _read(KubernetesPlan, artefact)
     except ValueError:
         raise ObjectCorrupt("the plan artefact is not one of the kubernetes executor", hint="plan again") from None
-
-
-def key_of(ref: Ref) -> tuple[str, str, str, str]:
-    """What stays the same when the version of an API changes: group, kind, namespace, name."""
-    return (ref.api_version.rpartition("/")[0], ref.kind, ref.namespace, ref.name)
 
 
 def _read(model: type[D], data: bytes) -> D:

@@ -8,8 +8,8 @@ from typing import Any
 
 from activities.clusters.jsonpath import JsonPath
 from activities.clusters.manifests import Ref
-from activities.kubernetes.manifests import named_parts, object_named, object_problem, source_file
-from activities.kubernetes.outputs import is_sensitive
+from activities.clusters.outputs import named_parts, object_named
+from activities.kubernetes.manifests import object_problem, source_file
 from activities.kubernetes.section import KubernetesSection
 from bondstone.errors import InvalidInput, Problem
 from bondstone.executor import SectionReport
@@ -53,7 +53,7 @@ def report(section: KubernetesSection, promise: Path) -> SectionReport:
     return SectionReport(
         problems=problems,
         outputs=dict.fromkeys(section.outputs, "dyn"),
-        sensitive=frozenset(name for name, output in section.outputs.items() if is_sensitive(output)),
+        sensitive=frozenset(name for name, output in section.outputs.items() if output.sensitive),
         keys=keys,
         templates=templates,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +14,6 @@ from bondstone import expressions
 from bondstone.errors import InvalidInput, Problem, ToolFailed
 
 _NAME: Final = re.compile(r"[a-z0-9A-Z]([a-z0-9A-Z.:_-]{0,251}[a-z0-9A-Z])?")
-_CORE: Final = frozenset(
-    {"ConfigMap", "Endpoints", "PersistentVolumeClaim", "Pod", "Secret", "Service", "ServiceAccount"}
-)
-_SHORT, _OF_CORE, _OF_GROUP = 2, 3, 4
 
 
 def declared(section: KubernetesSection, bundle: Path, variables: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -85,38 +81,6 @@ def source_file(source: str) -> str:
     if posixpath.isabs(plain) or plain.startswith("..") or "\\" in plain:
         raise InvalidInput(f"{source!r} is not inside the promise")
     return plain
-
-
-def object_named(source: str, known: Iterable[Ref], namespace: str) -> Ref:
-    """The object that a wait or an output names.
-
-    Args:
-        source: `Kind/name` or `apiVersion/Kind/name`.
-        known: Objects of the step, among which is looked first.
-        namespace: Of the section: others than those of the step are looked for there and nowhere else.
-
-    Raises:
-        ValueError: when it names none.
-    """
-    version, kind, name = named_parts(source)
-    for ref in known:
-        if (ref.kind, ref.name) == (kind, name) and version in {"", ref.api_version}:
-            return ref
-    if not version and kind not in _CORE:
-        raise ValueError(f"the step has no {kind} {name!r}; name others with their apiVersion: apps/v1/{source}")
-    return Ref(version or "v1", kind, namespace, name)
-
-
-def named_parts(source: str) -> tuple[str, str, str]:
-    """The apiVersion (maybe empty), kind and name in what a wait or an output names.
-
-    Raises:
-        ValueError: when it is not written so.
-    """
-    parts = source.split("/")
-    if len(parts) not in {_SHORT, _OF_CORE, _OF_GROUP} or not all(parts):
-        raise ValueError(f"{source!r} names no object: write it as Kind/name or apiVersion/Kind/name")
-    return "/".join(parts[:-2]), parts[-2], parts[-1]
 
 
 def duplicates(refs: Sequence[Ref]) -> list[Problem]:

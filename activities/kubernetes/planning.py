@@ -11,7 +11,7 @@ from typing import Any, Final
 from activities.clusters.api import Answer
 from activities.clusters.manifests import Ref, masked, project, stored
 from activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
-from activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named, key_of
+from activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named
 from activities.kubernetes.manifests import declared, duplicates
 from activities.kubernetes.order import ordered, tiers
 from activities.kubernetes.session import CONFLICT, INVALID, NOT_FOUND, Api, Session, unknown_kind
@@ -165,7 +165,7 @@ async def _look(
 ) -> Looked:
     """What applying one manifest would do."""
     ref = Ref.of(manifest)
-    held = inventory.by_key.get(key_of(ref))
+    held = inventory.by_key.get(ref.key)
     live = await api.get(ref)
     identity = {
         "api_version": ref.api_version, "kind": ref.kind, "namespace": ref.namespace, "name": ref.name,
@@ -296,7 +296,6 @@ def definitions_in(manifest: Mapping[str, Any]) -> list[tuple[tuple[str, str], b
 
 
 def _check_place(session: Session, api: Api, ref: Ref, namespace: str) -> None:
-    connection = api.cluster.connection
     if namespace == session.namespace:
         return
     if not session.section.cluster_scoped:
@@ -306,16 +305,7 @@ def _check_place(session: Session, api: Api, ref: Ref, namespace: str) -> None:
             where=session.where,
             hint="take the namespace out of the manifest, or say cluster_scoped: true",
         )
-    if namespace:
-        connection.check_namespace(namespace)
-    elif ref.kind == "Namespace":
-        connection.check_namespace(ref.name, create=True)
-    elif "*" not in connection.settings.namespaces:
-        raise Refused(
-            f"steps may not touch what is in no namespace of cluster {connection.name!r}: {ref.address}",
-            where=session.where,
-            hint="the pool's settings allow only some namespaces (BOND_CLUSTERS)",
-        )
+    api.cluster.connection.check_object(Ref(ref.api_version, ref.kind, namespace, ref.name))
 
 
 def _check_owner(session: Session, ref: Ref, live: Mapping[str, Any], held: Held | None) -> None:

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from activities.clusters.outputs import ObjectOutput, Source
 from bondstone.clusters import DEFAULT_CLUSTER
 from bondstone.model.base import Manifest
 from bondstone.model.promise import Duration
-
-Source = Annotated[str, Field(min_length=3, max_length=512)]
-"""An object: `Service/web` of this step or of the core API, or with its apiVersion, `apps/v1/Deployment/web`."""
-
-
-class KubernetesOutput(Manifest):
-    """One output: a field of an object that stands once the step is applied."""
-
-    source: Source = Field(alias="from")
-    """Which object, in the section's namespace: `Service/${service.name}`, `apps/v1/Deployment/web`. What a Secret
-    holds is decoded, and a secret output."""
-    path: str = Field(min_length=1, max_length=512)
-    """Which of its fields, as `kubectl -o jsonpath` has it: `{.spec.clusterIP}`, `{.data.password}`."""
-    secret: bool = False
-    """Treat it as a secret, wherever it is from."""
-    default: Any = None
-    """The value when the field is not there; without one that is a failure."""
 
 
 class Wait(Manifest):
@@ -73,5 +57,5 @@ class KubernetesSection(Manifest):
     force_conflicts: bool = False
     """Take fields away from others who set them; without it that fails. Fields that were this step's before are
     taken back anyway."""
-    outputs: dict[str, KubernetesOutput] = Field(default={}, max_length=100)
+    outputs: dict[str, ObjectOutput] = Field(default={}, max_length=100)
     """What later steps and the promise may use."""

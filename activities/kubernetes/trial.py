@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from activities.clusters.manifests import Ref, masked, stored
+from activities.clusters.outputs import read_outputs
 from activities.kubernetes.changes import change, difference, owned
 from activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named, Run, read_plan
-from activities.kubernetes.manifests import declared, object_named
+from activities.kubernetes.manifests import declared
 from activities.kubernetes.order import CLUSTER_SCOPED, ordered
-from activities.kubernetes.outputs import is_sensitive, value_at
 from activities.kubernetes.session import Session
-from bondstone.errors import InvalidInput
-from bondstone.executor import Outcome, Output, Planned
+from bondstone.executor import Outcome, Planned
 from bondstone.model.plan import Change
 
 UNKNOWN: Final = "(known after apply)"
@@ -81,7 +80,17 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
 
     async with await log.claim(Holder.me(session.context.attempt, "trial")) as claim:
         await claim.release(inventory.pack())
-    return Outcome({} if made.destroy else _outputs(session, {item.ref: item.manifest for item in held}))
+    if made.destroy:
+        return Outcome({})
+    objects = {item.ref: item.manifest for item in held}
+
+    async def get(ref: Ref) -> dict[str, Any] | None:
+        return objects.get(ref)
+
+    outputs = session.section.outputs
+    return Outcome(
+        await read_outputs(outputs, [*objects], made.namespace, get, where=session.where, missing=UNKNOWN)
+    )
 
 
 async def plan_destroy(session: Session) -> Planned:
@@ -116,15 +125,3 @@ def _compare(session: Session, inventory: Inventory, manifest: dict[str, Any]) -
     if not before and not after:
         return item.model_copy(update={"action": "none"}), []
     return item.model_copy(update={"action": "update"}), [change(ref, "update", before, after, session.redact)]
-
-
-def _outputs(session: Session, objects: dict[Ref, dict[str, Any]]) -> dict[str, Output]:
-    found: dict[str, Output] = {}
-    for name, output in session.section.outputs.items():
-        try:
-            ref = object_named(output.source, objects, session.namespace)
-            value = value_at(output, objects.get(ref))
-        except ValueError as error:
-            raise InvalidInput(str(error), where=f"{session.where}, output {name}") from None
-        found[name] = Output(UNKNOWN if value is None else value, sensitive=is_sensitive(output))
-    return found

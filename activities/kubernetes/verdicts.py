@@ -1,53 +1,15 @@
-"""Whether an object is what is waited for, and why not yet. Pure."""
+"""Whether an object is what a `wait` of the section waits for, and why not yet. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from activities.clusters.jsonpath import JsonPath
+from activities.clusters.status import Verdict, has_condition
 from activities.kubernetes.section import Wait
 
-MAX_REASONS: Final = 20
-ROLLED_OUT: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CustomResourceDefinition"})
-"""Kinds whose status says when they are ready."""
-
-_REASON_CHARS: Final = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is to be said of an object that something is waited for of."""
-
-    done: bool
-    why: str = ""
-    """What is missing, in words."""
-    failed: bool = False
-    """It will not come any more."""
-
-
 Judge = Callable[[Mapping[str, Any]], Verdict]
-
-
-def rollout(item: Mapping[str, Any]) -> Verdict:
-    """Whether a workload is rolled out, a Job complete, a definition served; anything else is at once.
-
-    As `kubectl rollout status` and `kubectl wait` judge (Kubernetes API reference, the kinds' status).
-    """
-    kind, spec, status = str(item.get("kind")), item.get("spec") or {}, item.get("status") or {}
-    behind = int(status.get("observedGeneration") or 0) < int((item.get("metadata") or {}).get("generation") or 0)
-    if kind in _WORKLOADS:
-        return Verdict(False, "not seen by its controller yet") if behind else _WORKLOADS[kind](spec, status)
-    match kind:
-        case "Job":
-            if (failed := condition_of(item, "Failed")).get("status") == "True":
-                return Verdict(False, f"the Job failed: {_words(failed)}", failed=True)
-            return _condition(item, "Complete", "True")
-        case "CustomResourceDefinition":
-            return _condition(item, "Established", "True")
-        case _:
-            return Verdict(True)
 
 
 def judge(wait: Wait) -> Judge:
@@ -58,7 +20,7 @@ def judge(wait: Wait) -> Judge:
     """
     if wait.condition:
         name, _, status = wait.condition.partition("=")
-        return lambda item: _condition(item, name, status or "True")
+        return lambda item: has_condition(item, name, status or "True")
     path = JsonPath(wait.path)
 
     def on_path(item: Mapping[str, Any]) -> Verdict:
@@ -71,118 +33,3 @@ def judge(wait: Wait) -> Judge:
         return Verdict(False, f"{wait.path} is not yet what it should be")
 
     return on_path
-
-
-def condition_of(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A condition of an object's status; empty when it is not there."""
-    for found in (item.get("status") or {}).get("conditions") or ():
-        if isinstance(found, Mapping) and str(found.get("type", "")).lower() == name.lower():
-            return found
-    return {}
-
-
-def pod_reason(pod: Mapping[str, Any]) -> str:
-    """Why a pod is not ready, in words; empty when it is."""
-    status = pod.get("status") or {}
-    name = (pod.get("metadata") or {}).get("name")
-    if condition_of(pod, "Ready").get("status") == "True" or status.get("phase") == "Succeeded":
-        return ""
-    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
-        state = container.get("state") or {}
-        for found in (state.get("waiting"), state.get("terminated")):
-            if found and found.get("reason") not in {"PodInitializing", "Completed"}:
-                code = f" (exit code {found['exitCode']})" if found.get("exitCode") else ""
-                return _cut(f"pod {name}, container {container.get('name')}: {_words(found)}{code}")
-    scheduled = condition_of(pod, "PodScheduled")
-    if scheduled.get("status") == "False":
-        return _cut(f"pod {name} is not scheduled: {_words(scheduled)}")
-    ready = condition_of(pod, "Ready")
-    return _cut(f"pod {name} is {status.get('phase') or 'new'}{': ' + _words(ready) if ready else ''}")
-
-
-def stuck_reason(item: Mapping[str, Any]) -> str:
-    """Why an object that was deleted is still there, in words."""
-    metadata = item.get("metadata") or {}
-    finalizers = [str(name) for name in metadata.get("finalizers") or ()]
-    finalizers += [
-        str(name) for name in (item.get("spec") or {}).get("finalizers") or () if item.get("kind") == "Namespace"
-    ]
-    since = metadata.get("deletionTimestamp")
-    if not since:
-        return "its deletion was asked for and has not begun"
-    if finalizers == ["foregroundDeletion"]:
-        return f"being deleted since {since}: what it owns is still there"
-    words = f"being deleted since {since}: " + (
-        f"waits for finalizer {', '.join(finalizers)}" if finalizers else "its grace period is not over"
-    )
-    left = [
-        _words(found)
-        for found in (item.get("status") or {}).get("conditions") or ()
-        if found.get("status") == "True" and item.get("kind") == "Namespace"
-    ]
-    return _cut("; ".join([words, *left]))
-
-
-def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Verdict:
-    for found in status.get("conditions") or ():
-        if found.get("type") == "Progressing" and found.get("reason") == "ProgressDeadlineExceeded":
-            return Verdict(False, f"the rollout made no progress: {_words(found)}", failed=True)
-    wanted = int(1 if spec.get("replicas") is None else spec["replicas"])
-    if wanted and spec.get("paused"):
-        return Verdict(False, "the Deployment is paused")
-    updated, total, available = (
-        _count(status, key) for key in ("updatedReplicas", "replicas", "availableReplicas")
-    )
-    if updated < wanted:
-        return Verdict(False, f"{updated} of {wanted} replicas are updated")
-    if total > updated:
-        return Verdict(False, f"{total - updated} old replicas are still there")
-    return _ready(available, wanted, "available")
-
-
-def _stateful(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Verdict:
-    wanted = int(1 if spec.get("replicas") is None else spec["replicas"])
-    update = spec.get("updateStrategy") or {}
-    if update.get("type") != "OnDelete":
-        partition = int((update.get("rollingUpdate") or {}).get("partition") or 0)
-        updated = _count(status, "updatedReplicas")
-        if status.get("updateRevision") != status.get("currentRevision") and updated < wanted - partition:
-            return Verdict(False, f"{updated} of {wanted - partition} replicas are updated")
-    return _ready(_count(status, "readyReplicas"), wanted, "ready")
-
-
-def _daemons(_: Mapping[str, Any], status: Mapping[str, Any]) -> Verdict:
-    wanted = _count(status, "desiredNumberScheduled")
-    updated = _count(status, "updatedNumberScheduled")
-    if updated < wanted:
-        return Verdict(False, f"{updated} of {wanted} pods are updated")
-    return _ready(_count(status, "numberAvailable"), wanted, "available")
-
-
-_WORKLOADS: Final = {"Deployment": _deployment, "StatefulSet": _stateful, "DaemonSet": _daemons}
-
-
-def _ready(count: int, wanted: int, word: str) -> Verdict:
-    return Verdict(True) if count >= wanted else Verdict(False, f"{count} of {wanted} replicas are {word}")
-
-
-def _condition(item: Mapping[str, Any], name: str, status: str) -> Verdict:
-    found = condition_of(item, name)
-    if str(found.get("status", "")).lower() == status.lower():
-        return Verdict(True)
-    if not found:
-        return Verdict(False, f"its status has no condition {name} yet")
-    return Verdict(False, _cut(f"condition {name} is {found.get('status')}, not {status}: {_words(found)}"))
-
-
-def _count(status: Mapping[str, Any], key: str) -> int:
-    return int(status.get(key) or 0)
-
-
-def _words(found: Mapping[str, Any]) -> str:
-    return ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key)) or "no reason given"
-
-
-def _cut(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _REASON_CHARS else f"{line[:_REASON_CHARS]}…"

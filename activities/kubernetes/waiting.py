@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from activities.clusters.manifests import Ref
+from activities.clusters.status import MAX_REASONS, Verdict, pod_reason, stuck_reason
 from activities.kubernetes.documents import Named
 from activities.kubernetes.planning import gather
 from activities.kubernetes.session import Api, Session
-from activities.kubernetes.verdicts import MAX_REASONS, Judge, Verdict, pod_reason, stuck_reason
+from activities.kubernetes.verdicts import Judge
 from bondstone.errors import OperationFailed, Problem, StepTimedOut, ToolFailed
 from bondstone.model.step import Progress
 

@@ -27,7 +27,10 @@ from tools.servers.kubernetes import ControlPlane
 STEP = "web"
 CHART = {
     "Chart.yaml": "apiVersion: v2\nname: tiny\nversion: 0.1.0\n",
-    "values.yaml": "replicas: 1\ncolour: blue\npassword: correct horse battery\nannotations: {}\nfinalizers: []\n",
+    "values.yaml": (
+        "replicas: 1\ncolour: blue\npassword: correct horse battery\n"
+        "annotations: {}\nfinalizers: []\nenv: []\nextra: []\n"
+    ),
     "templates/secret.yaml": (
         "apiVersion: v1\nkind: Secret\nmetadata: {name: '{{ .Release.Name }}'}\n"
         "stringData: {password: '{{ .Values.password }}', token: '{{ randAlphaNum 20 }}'}\n"
@@ -36,6 +39,10 @@ CHART = {
         "apiVersion: v1\nkind: ConfigMap\n"
         "metadata: {name: '{{ .Release.Name }}', finalizers: {{ toJson .Values.finalizers }}}\n"
         "data: {colour: {{ .Values.colour }}}\n"
+    ),
+    "templates/extra.yaml": (
+        "{{ range .Values.extra }}\n---\napiVersion: v1\nkind: ConfigMap\n"
+        "metadata: {name: 'extra-{{ . }}'}\ndata: {of: {{ $.Release.Name }}}\n{{ end }}\n"
     ),
     "templates/service.yaml": (
         "apiVersion: v1\nkind: Service\nmetadata: {name: '{{ .Release.Name }}'}\n"
@@ -52,7 +59,10 @@ spec:
     metadata: {labels: {app: tiny}, annotations: {{ toJson .Values.annotations }}}
     spec:
       containers:
-        - {name: main, image: example/never-pulled:1, resources: {requests: {cpu: 1000m}}}
+        - name: main
+          image: example/never-pulled:1
+          resources: {requests: {cpu: 1000m}}
+          env: {{ toJson .Values.env }}
 """,
 }
 # Without a random value, which would make every plan change something.

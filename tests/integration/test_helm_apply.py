@@ -130,7 +130,7 @@ async def test_what_a_finalizer_holds_is_named_and_waited_for_the_next_time(benc
         await bench.destroy(options={"timeout": "3s"})
     [problem] = caught.value.problems
     assert "ConfigMap" in problem.message
-    assert "waits for example.com/hold" in problem.message
+    assert "waits for finalizer example.com/hold" in problem.message
     again = await bench.executor.plan_destroy(bench.context())
     assert [change.type for change in again.changes] == ["ConfigMap"]
     bench.patch("/api/v1/namespaces/{ns}/configmaps/orders-web", {"metadata": {"finalizers": None}})

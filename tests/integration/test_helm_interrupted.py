@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,14 +11,17 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from helm_kit import Bench
 from terraform_kit import until
 
-from bondstone.errors import ToolUnavailable
+from activities.helm.release import marked
+from bondstone.errors import ToolFailed, ToolUnavailable
 from tools.pinned import ROOT
+from tools.servers.kubernetes import STAYS_PENDING
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 
@@ -30,9 +34,9 @@ async def bench(control_plane, tmp_path) -> AsyncIterator[Bench]:
     control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
 
 
-def victim(bench: Bench, colour: str) -> subprocess.Popen[bytes]:
+def victim(bench: Bench, **values: object) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
-    arguments = [str(bench.root), str(bench.plane.kubeconfig), bench.namespace, colour]
+    arguments = [str(bench.root), str(bench.plane.kubeconfig), bench.namespace, json.dumps(values)]
     return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("helm_victim.py")), *arguments], env=environment
     )
@@ -50,7 +54,7 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
 
 async def test_a_killed_upgrade_is_taken_up_again(bench):
     await bench.provision()
-    process = victim(bench, "green")
+    process = victim(bench, colour="green")
     await until(lambda: bench.statuses().get(2) == "pending-upgrade", seconds=60)
     kill_all(process)
     assert bench.statuses()[2] == "pending-upgrade"
@@ -62,8 +66,108 @@ async def test_a_killed_upgrade_is_taken_up_again(bench):
     assert await bench.drift() == []
 
 
+LEFT = {"colour": "green", "env": [{"name": "LEFT", "value": "x"}], "extra": ["kept", "left"]}
+PENDING = {STAYS_PENDING: "yes"}
+
+
+def deployment(bench: Bench) -> dict[str, Any]:
+    return bench.get("/apis/apps/v1/namespaces/{ns}/deployments/orders-web")
+
+
+def template(bench: Bench) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """What its pods are annotated with, and their environment."""
+    found = deployment(bench)["spec"]["template"]
+    return found["metadata"].get("annotations") or {}, found["spec"]["containers"][0].get("env") or []
+
+
+def extras(bench: Bench) -> set[str]:
+    items = bench.get("/api/v1/namespaces/{ns}/configmaps")["items"]
+    return {item["metadata"]["name"] for item in items if item["metadata"]["name"].startswith("extra-")}
+
+
+async def interrupted(bench: Bench, how: str) -> None:
+    """Leave a second revision half-way: all of it is in the cluster, and it is not what anybody wants."""
+    if how == "killed":
+        process = victim(bench, **LEFT)
+        await until(lambda: PENDING.items() <= template(bench)[0].items(), seconds=60)
+        kill_all(process)
+    else:
+        options = {"atomic": False, "timeout": "2s"}
+        with pytest.raises(ToolFailed):
+            await bench.provision(**LEFT, annotations=PENDING, options=options)
+    assert extras(bench) == {"extra-kept", "extra-left"}
+
+
+@pytest.mark.parametrize("how", ["killed", "failed"])
+async def test_what_an_upgrade_that_came_to_nothing_had_set_and_made_is_taken_back(bench, how):
+    await bench.provision(extra=["kept"], env=[{"name": "OURS", "value": "1"}])
+    await interrupted(bench, how)
+    wanted = {"colour": "red", "extra": ["kept", "new"], "env": [{"name": "OURS", "value": "1"}]}
+    planned = await bench.plan(**wanted)
+    assert PENDING.items() <= template(bench)[0].items()  # a plan changes nothing
+    changes = {
+        change.address.rpartition("/")[2]: change for change in planned.changes if "extra" in change.address
+    }
+    assert {name: change.action for name, change in changes.items()} == {
+        "extra-left": "delete",
+        "extra-new": "create",
+    }
+    [change] = [change for change in planned.changes if change.type == "Deployment"]
+    assert change.before["spec"]["template"]["metadata"]["annotations"] == PENDING
+    await bench.apply(planned, **wanted)
+    assert [*bench.statuses().items()] == [(1, "superseded"), (2, "failed"), (3, "deployed")]
+    assert template(bench) == ({}, [{"name": "OURS", "value": "1"}])
+    assert extras(bench) == {"extra-kept", "extra-new"}
+    assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "red"}
+    assert await bench.drift() == []
+    assert (await bench.plan(**wanted)).empty
+
+
+async def test_what_several_upgrades_in_a_row_left_is_taken_back(bench):
+    await bench.provision()
+    for name in ("one", "two"):
+        environment = {**os.environ, **bench.plane.environment}
+        values = {"extra": [name], "env": [{"name": name, "value": "x"}], "annotations": PENDING}
+        command = [bench.settings.helm, "upgrade", "orders-web", str(bench.root / "bundle" / "chart")]
+        command += ["--namespace", bench.namespace, "--wait", "--timeout", "2s"]
+        command += [f"--set-json={key}={json.dumps(value)}" for key, value in values.items()]
+        assert by_hand(command, environment).wait() != 0
+    assert extras(bench) == {"extra-one", "extra-two"}
+    await bench.provision()
+    assert (extras(bench), template(bench)) == (set(), ({}, []))
+    assert await bench.drift() == []
+
+
+async def test_what_a_killed_upgrade_made_goes_with_the_service(bench):
+    await bench.provision(extra=["before"])
+    await interrupted(bench, "killed")
+    # as if Helm had been killed before it took away what the new revision has no more
+    labels = {"app.kubernetes.io/managed-by": "Helm"}
+    marks = {"meta.helm.sh/release-name": "orders-web", "meta.helm.sh/release-namespace": bench.namespace}
+    body = {"metadata": {"name": "extra-before", "labels": labels, "annotations": marks}}
+    bench.plane.call("POST", f"/api/v1/namespaces/{bench.namespace}/configmaps", body)
+    body = {"metadata": {"name": "extra-foreign"}}
+    bench.plane.call("POST", f"/api/v1/namespaces/{bench.namespace}/configmaps", body)
+    await bench.destroy()
+    assert bench.statuses() == {}
+    assert extras(bench) == {"extra-foreign"}
+
+
+async def test_atomic_goes_back_to_what_worked_also_after_a_rollback_that_failed(bench):
+    """Helm calls the failed revision before a failed rollback superseded, and takes it for one that worked."""
+    await bench.provision()
+    await interrupted(bench, "failed")
+    path = f"/api/v1/namespaces/{bench.namespace}/secrets/sh.helm.release.v1.orders-web.v2"
+    bench.plane.call("PUT", path, marked(bench.plane.call("GET", path), "superseded", "as by Helm"))
+    with pytest.raises(ToolFailed):
+        await bench.provision(colour="red", annotations=PENDING, options={"timeout": "2s"})
+    assert bench.statuses()[2] == "failed"
+    assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "blue"}
+    assert (extras(bench), template(bench)) == (set(), ({}, []))
+
+
 async def test_a_killed_install_is_taken_up_again_and_can_be_taken_away(bench):
-    process = victim(bench, "green")
+    process = victim(bench, colour="green")
     await until(lambda: bench.statuses().get(1) == "pending-install", seconds=60)
     kill_all(process)
     await bench.provision(colour="red")
@@ -74,7 +178,7 @@ async def test_a_killed_install_is_taken_up_again_and_can_be_taken_away(bench):
 
 async def test_a_killed_workers_helm_is_told_to_stop_and_the_next_attempt_waits_for_it(bench):
     await bench.provision()
-    process = victim(bench, "green")
+    process = victim(bench, colour="green")
     await until(lambda: bench.statuses().get(2) == "pending-upgrade", seconds=60)
     process.kill()
     process.wait()
@@ -85,8 +189,6 @@ async def test_a_killed_workers_helm_is_told_to_stop_and_the_next_attempt_waits_
 
 
 async def test_a_cancelled_upgrade_stops_helm_and_leaves_the_release_usable(bench):
-    from tools.servers.kubernetes import STAYS_PENDING  # noqa: PLC0415
-
     await bench.provision()
     values = {"colour": "green", "annotations": {STAYS_PENDING: "yes"}, "options": {"timeout": "10m"}}
     planned = await bench.plan(**values)

@@ -22,7 +22,7 @@ from activities.helm.release import (
     MAX_NAME,
     Release,
     is_interrupted,
-    marked_failed,
+    marked,
     read_release,
     release_name,
 )
@@ -153,7 +153,7 @@ def stored_release(status: str = "pending-upgrade", revision: int = 2) -> dict:
 
 
 def test_a_pending_release_is_marked_as_failed_as_helm_itself_would():
-    found = marked_failed(stored_release(), "interrupted")
+    found = marked(stored_release(), "failed", "interrupted")
     assert found["metadata"]["labels"]["status"] == "failed"
     release = read_release(found)
     assert (release.status, release.revision, release.manifest) == ("failed", 2, "a: b")
@@ -345,6 +345,7 @@ def test_clusters_are_named_and_unknown_ones_refused():
         {},
         {"in_cluster": True, "kubeconfig": "x"},
         {"context": "x", "in_cluster": True},
+        {"service_account": "/x", "kubeconfig": "x"},
         {"exec": {"command": "aws"}},
         {"exec": {"command": "aws"}, "server": "http://x"},
     ],

@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.clusters.manifests import Ref
+from activities.clusters.outputs import ObjectOutput, value_at
+from activities.clusters.status import pod_reason, rollout, stuck_reason
 from activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
 from activities.kubernetes.documents import (
     Held,
     Inventory,
     Named,
     inventory_addresses,
-    key_of,
     read_inventory,
     read_plan,
 )
 from activities.kubernetes.order import tiers
-from activities.kubernetes.outputs import value_at
-from activities.kubernetes.section import KubernetesOutput, Wait
-from activities.kubernetes.verdicts import judge, pod_reason, rollout, stuck_reason
+from activities.kubernetes.section import Wait
+from activities.kubernetes.verdicts import judge
 from bondstone.errors import ObjectCorrupt
 from bondstone.store.redact import MASK, Redactor
 
@@ -131,8 +131,8 @@ def test_what_others_stand_on_comes_first_and_goes_last(kinds):
 
 
 def test_an_object_is_the_same_in_every_version_of_its_group():
-    assert key_of(Ref("apps/v1", "D", "n", "x")) == key_of(Ref("apps/v1beta1", "D", "n", "x"))
-    assert key_of(Ref("v1", "D", "n", "x")) != key_of(Ref("apps/v1", "D", "n", "x"))
+    assert Ref("apps/v1", "D", "n", "x").key == Ref("apps/v1beta1", "D", "n", "x").key
+    assert Ref("v1", "D", "n", "x").key != Ref("apps/v1", "D", "n", "x").key
 
 
 def test_documents_of_other_executors_are_refused():
@@ -231,7 +231,7 @@ def test_outputs_of_secrets_are_decoded_and_others_may_have_a_default():
     secret = {"kind": "Secret", "data": {"p": base64.b64encode(b"hunter2").decode(), "bad": "/w=="}}
 
     def output(path, **more):
-        return KubernetesOutput.model_validate({"from": "Secret/x", "path": path, **more})
+        return ObjectOutput.model_validate({"from": "Secret/x", "path": path, **more})
 
     assert value_at(output("{.data.p}"), secret) == "hunter2"
     assert value_at(output("{.data.none}", default="d"), secret) == "d"

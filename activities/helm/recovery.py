@@ -1,0 +1,118 @@
+"""Before an upgrade: what revisions that failed have left, and Helm would leave in the cluster, is taken back.
+
+An object that only they held is deleted. One in which they alone set fields is put back to the manifest before,
+without these fields; Helm then goes on from there. The plan has listed both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from activities.clusters.api import Answer, Cluster
+from activities.clusters.manifests import Ref
+from activities.helm.artefact import Location
+from activities.helm.history import History, mark_superseded
+from activities.helm.leftovers import Remains, remains
+from activities.helm.release import is_of
+from activities.helm.session import Objects, Session
+from bondstone.errors import ToolFailed, ToolUnavailable
+
+_CONFLICT: Final = 409
+_NOT_FOUND: Final = 404
+_UNPROCESSABLE: Final = 422
+
+
+async def left_by(
+    session: Session, cluster: Cluster, found: History, where: Location, new: Objects
+) -> list[Remains]:
+    """The objects that revisions which failed have held; whether they stand is for the caller to see.
+
+    Args:
+        session: The attempt at work.
+        cluster: The release is in.
+        found: Its revisions.
+        where: It is.
+        new: The objects that are to come.
+    """
+    if not found.failed:
+        return []
+    failed = [await session.objects(cluster, release.manifest, where.namespace) for release in found.failed]
+    base = await session.objects(cluster, found.base.manifest if found.base else "", where.namespace)
+    return remains(base, new, failed)
+
+
+async def take_back(session: Session, cluster: Cluster, found: History, where: Location, new: Objects) -> None:
+    """Take back what failed revisions left, so that what is planned is what comes out.
+
+    Args:
+        session: The attempt at work, with the claim.
+        cluster: The release is in.
+        found: Its revisions.
+        where: It is.
+        new: The objects that are to come.
+
+    Raises:
+        ToolFailed: when the cluster refuses to have an object put back.
+        ToolUnavailable: when somebody changed one meanwhile.
+    """
+    await asyncio.to_thread(mark_superseded, session, cluster, where, found)
+    for item in await left_by(session, cluster, found, where, new):
+        session.check_stop()
+        await asyncio.to_thread(_take_back, session, cluster, where, item)
+
+
+def delete(cluster: Cluster, ref: Ref, live: dict[str, Any]) -> None:
+    """Ask for the deletion of exactly this object; one that is gone is no error."""
+    resource = cluster.resource(ref.api_version, ref.kind)
+    if resource is None:
+        return
+    body = {"preconditions": {"uid": live["metadata"]["uid"]}, "propagationPolicy": "Background"}
+    try:
+        cluster.request("DELETE", resource.path(ref.namespace, ref.name), body=body)
+    except Answer as error:
+        if error.status not in {_NOT_FOUND, _CONFLICT}:  # 409: another object has the name by now
+            raise
+
+
+def _take_back(session: Session, cluster: Cluster, where: Location, item: Remains) -> None:
+    live = cluster.get(item.ref)
+    if live is None or not is_of(live, where.release, where.namespace):
+        return
+    session.note_secrets([live])
+    if item.lost:
+        session.log(f"deleting {item.ref.address}: only a revision that failed had it")
+        delete(cluster, item.ref, live)
+    elif item.cleaned(live) != live:
+        session.log(f"putting back {item.ref.address}: a revision that failed had changed it")
+        _put_back(session, cluster, item, live)
+
+
+def _put_back(session: Session, cluster: Cluster, item: Remains, live: dict[str, Any]) -> None:
+    resource = cluster.resource(item.ref.api_version, item.ref.kind)
+    if resource is None:
+        raise AssertionError
+    try:
+        # As it was, where it was: its pods are those of a revision that worked until Helm brings the next.
+        whole = cluster.would_be(item.ref, item.base) if item.base is not None else live
+        wanted = item.cleaned(whole or live)
+        metadata = {key: value for key, value in wanted["metadata"].items() if key != "managedFields"}
+        cluster.request(
+            "PUT",
+            resource.path(item.ref.namespace, item.ref.name),
+            query={"fieldManager": "helm"},
+            body={**wanted, "metadata": metadata},
+        )
+    except Answer as error:
+        if error.status == _CONFLICT:
+            raise ToolUnavailable(
+                f"{item.ref.address} changed while it was put back", where=session.where
+            ) from error
+        if error.status == _UNPROCESSABLE:
+            raise ToolFailed(
+                f"the cluster refuses to take back what a failed revision did to {item.ref.address}: "
+                f"{session.redact(error.message)}",
+                where=session.where,
+                hint="put the object right, or delete it: Helm makes it anew",
+            ) from error
+        raise
