@@ -60,11 +60,11 @@ def rendered(helm: Path, values: Path, *more: str) -> list[dict[str, Any]]:
     return [document for document in YAML(typ="safe").load_all(done.stdout) if document]
 
 
-def deployments(documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def deployments(documents: list[dict[str, Any]], *kinds: str) -> dict[str, dict[str, Any]]:
     return {
         document["metadata"]["name"]: document["spec"]["template"]["spec"]
         for document in documents
-        if document["kind"] == "Deployment"
+        if document["kind"] in {"Deployment", *kinds}
     }
 
 
@@ -96,7 +96,7 @@ def test_wrong_values_are_refused_by_the_schema(helm, values, wrong, where):
 
 
 def test_pods_may_do_nothing_but_their_work(helm, values):
-    for name, pod in deployments(rendered(helm, values)).items():
+    for name, pod in deployments(rendered(helm, values), "Job").items():
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] == 10001
         for container in (*pod["containers"], *pod["initContainers"]):
@@ -112,20 +112,40 @@ def test_pods_may_do_nothing_but_their_work(helm, values):
 def test_workers_are_told_settings_that_exist(helm, values):
     known = {f"BOND_{name.upper()}" for name in Settings.model_fields} | {"BOND_CODEC_TOKEN"}
     found = deployments(rendered(helm, values))
-    assert set(found) == {"bond-control", "bond-codec", "bond-executor-default", "bond-executor-prod-eu"}
-    for pod in found.values():
+    assert set(found) == {"bond-control-1", "bond-codec", "bond-executor-default", "bond-executor-prod-eu"}
+    for pod in deployments(rendered(helm, values), "Job").values():
         assert set(environment(pod)) <= known
     assert json.loads(environment(found["bond-executor-prod-eu"])["BOND_POOLS"]) == ["prod-eu", "prod-eu-2"]
     assert json.loads(environment(found["bond-executor-default"])["BOND_POOLS"]) == ["default"]
 
 
+@pytest.mark.parametrize(
+    ("given", "build"),
+    [
+        ({}, "1"),
+        ({"images.control": "reg.example:5000/worker:v1.5.0_x"}, "v1.5.0_x"),
+        ({"images.control": f"reg.example:5000/worker:1.5.0@sha256:{'0a' * 32}"}, "0a0a0a0a0a0a"),
+        ({"control.build.name": "blue"}, "blue"),
+        ({"control.build.enabled": "false"}, None),
+    ],
+)
+def test_the_image_of_control_workers_is_their_build_unless_it_has_a_name(helm, values, given, build):
+    found = rendered(helm, values, "--set", ",".join(f"{name}={value}" for name, value in given.items()))
+    [(name, pod)] = [each for each in deployments(found).items() if each[0].startswith("bond-control")]
+    assert environment(pod).get("BOND_BUILD_ID") == build
+    assert name == (f"bond-control-{build}".replace(".", "-").replace("_", "-") if build else "bond-control")
+    promotes = [pod["containers"][0]["command"][-3:] for pod in deployments(found, "Job").values() if build]
+    assert ["worker", "promote", build] in promotes or build is None
+    Settings(build_id=build or "")
+
+
 def test_workers_are_traced_only_where_a_collector_is_named(helm, values):
     assert not [
-        name for name in environment(deployments(rendered(helm, values))["bond-control"]) if "OTEL" in name
+        name for name in environment(deployments(rendered(helm, values))["bond-control-1"]) if "OTEL" in name
     ]
     traced = ["tracing.endpoint=http://collector:4318", "tracing.environment.OTEL_TRACES_SAMPLER=always_on"]
     found = deployments(rendered(helm, values, "--set", ",".join(traced)))
-    for name in ("bond-control", "bond-executor-default", "bond-executor-prod-eu"):
+    for name in ("bond-control-1", "bond-executor-default", "bond-executor-prod-eu"):
         told = environment(found[name])
         assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
         assert told["OTEL_TRACES_SAMPLER"] == "always_on"
@@ -141,7 +161,7 @@ def test_a_pool_with_a_cluster_role_is_told_of_this_cluster_and_no_other(helm, v
 
 def test_pods_may_stop_for_longer_than_workers_drain(helm, values):
     found = deployments(rendered(helm, values))
-    for name in ("bond-control", "bond-executor-default", "bond-executor-prod-eu"):
+    for name in ("bond-control-1", "bond-executor-default", "bond-executor-prod-eu"):
         drain = int(environment(found[name])["BOND_DRAIN_SECONDS"])
         assert found[name]["terminationGracePeriodSeconds"] >= drain + CANCEL_SECONDS + 10
     assert environment(found["bond-executor-default"])["BOND_DRAIN_SECONDS"] == "120"
@@ -154,7 +174,7 @@ def test_credentials_of_a_pool_are_with_no_other(helm, values):
         for name, pod in found.items()
     }
     assert secrets == {
-        "bond-control": ["store"],
+        "bond-control-1": ["store"],
         "bond-codec": [],
         "bond-executor-default": ["store"],
         "bond-executor-prod-eu": ["store", "aws"],
@@ -173,7 +193,7 @@ def test_only_prometheus_may_connect_to_workers(helm, values):
 
 def test_the_key_ring_is_copied_for_its_owner_alone(helm, values, tmp_path):
     """The init container's own program, on files as a mounted Secret has them, which `KeyRing.load` refuses."""
-    pod = deployments(rendered(helm, values))["bond-control"]
+    pod = deployments(rendered(helm, values))["bond-control-1"]
     [program] = pod["initContainers"][0]["args"]
     mounted, keys = tmp_path / "mounted", tmp_path / "keys"
     mounted.mkdir()
@@ -205,12 +225,22 @@ def test_it_is_installed_upgraded_and_uninstalled(helm, values, control_plane, n
 
     ask("install", "bond", CHART, "--values", values, "--wait", "--timeout", "90s")
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-    ready = {
-        each["metadata"]["name"]: each["status"].get("readyReplicas", 0)
-        for each in control_plane.call("GET", path)["items"]
-    }
-    assert ready == {"bond-control": 2, "bond-codec": 1, "bond-executor-default": 2, "bond-executor-prod-eu": 1}
-    ask("upgrade", "bond", CHART, "--values", values, "--set", "control.replicas=3", "--wait", "--timeout", "90s")
-    assert control_plane.call("GET", f"{path}/bond-control")["status"]["readyReplicas"] == 3
+
+    def ready() -> dict[str, int]:
+        return {
+            each["metadata"]["name"]: each["status"].get("readyReplicas", 0)
+            for each in control_plane.call("GET", path)["items"]
+        }
+
+    others = {"bond-codec": 1, "bond-executor-default": 2, "bond-executor-prod-eu": 1}
+    assert ready() == {"bond-control-1": 2, **others}
+    upgrade = ("upgrade", "bond", CHART, "--values", values, "--wait", "--timeout", "90s")
+    ask(*upgrade, "--set", "control.replicas=3")
+    assert ready() == {"bond-control-1": 3, **others}
+    # Another build comes beside the one before, which has what it began; going back takes that one up again.
+    ask(*upgrade, "--set", "images.control=example/worker:2")
+    assert ready() == {"bond-control-1": 3, "bond-control-2": 2, **others}
+    ask("rollback", "bond", "1", "--wait", "--timeout", "90s")
+    assert ready() == {"bond-control-1": 2, "bond-control-2": 2, **others}
     ask("uninstall", "bond", "--wait", "--timeout", "60s")
-    assert control_plane.call("GET", path)["items"] == []
+    assert set(ready()) == {"bond-control-1", "bond-control-2"}

@@ -17,6 +17,22 @@ app.kubernetes.io/component: {{ .component }}
 {{ printf "%s-%s" .root.Release.Name .component | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{- /* The build of the control workers; empty when they have none. */}}
+{{- define "bondstone.build" -}}
+{{- if .Values.control.build.enabled }}
+{{- $image := .Values.images.control }}
+{{- $digest := regexFind "@sha256:[0-9a-f]{12}" $image | trimPrefix "@sha256:" }}
+{{- $tag := regexFind ":[^:/@]+$" $image | trimPrefix ":" }}
+{{- coalesce .Values.control.build.name $digest $tag | trunc 63 }}
+{{- end }}
+{{- end }}
+
+{{- define "bondstone.controlName" -}}
+{{- $build := include "bondstone.build" . | lower | replace "." "-" | replace "_" "-" }}
+{{- $name := include "bondstone.name" (dict "root" . "component" "control") }}
+{{- if $build }}{{ printf "%s-%s" $name $build | trunc 63 | trimSuffix "-" }}{{ else }}{{ $name }}{{ end }}
+{{- end }}
+
 {{- define "bondstone.podSecurity" -}}
 securityContext:
   runAsNonRoot: true
