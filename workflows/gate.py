@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bondstone.errors import InvalidInput, Refused
-from bondstone.model.approval import given, may
+from bondstone.model.approval import may
 from bondstone.model.plan import Decision, PlanRef
-from bondstone.model.service import Approval, Need, OperationInput, OperationKind, Vote, VoteCall
+from bondstone.model.service import Approval, Need, OperationInput, OperationKind, VoteCall
 
 
 def needs(operation: OperationInput, plan: PlanRef, decision: Decision) -> tuple[Need, ...]:
@@ -86,18 +86,6 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
         raise Refused(f"{call.by} asked for this operation, so somebody else must approve it")
     if not approve and not call.comment:
         raise InvalidInput("a rejection needs a reason", hint="give it with --reason")
-
-
-def voted(approval: Approval, vote: Vote, *, requested_by: str) -> Approval:
-    """The gate after a vote that counts: one rejection rejects, enough approvals of every need approve."""
-    votes = (*approval.votes, vote)
-    if not vote.approve:
-        status = "rejected"
-    elif all(given(need, votes, requested_by) >= need.count for need in approval.needs):
-        status = "approved"
-    else:
-        status = "waiting"
-    return approval.model_copy(update={"votes": votes, "status": status})
 
 
 def _major(operation: OperationInput) -> bool:

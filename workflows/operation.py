@@ -12,6 +12,7 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from bondstone import names
 from bondstone.errors import ApprovalRejected, BondError, ErrorInfo
+from bondstone.model.approval import voted
 from bondstone.model.failure import info_of, to_failure
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.plan import Decision, PlanRef
@@ -144,7 +145,7 @@ class OperationWorkflow:
         self._check(call, approve=approve)
         vote = Vote(by=call.by, roles=call.roles, approve=approve, comment=call.comment, at=workflow.now())
         requester = self.operation.record.requested_by
-        approval = gate.voted(self._approvals[call.step], vote, requested_by=requester)
+        approval = voted(self._approvals[call.step], vote, requested_by=requester)
         self._put(approval)
         await self._signal(names.SIGNAL_RECORD, self._vote_record(approval, vote))
         return approval

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bondstone.errors import BondError, InvalidInput, Refused
-from bondstone.model.approval import given, may
+from bondstone.model.approval import may
 from bondstone.model.campaign import CampaignState, Rules, Stage, WaveRules
 from bondstone.model.campaign_moves import Approve, Reject
-from bondstone.model.service import Approval, Vote
+from bondstone.model.service import Approval
 
 
 def opened(rules: Rules, wave: WaveRules, now: datetime) -> Approval:
@@ -39,19 +39,6 @@ def expired(state: CampaignState, now: datetime) -> bool:
     if approval is None or approval.status != "waiting" or approval.expires_at is None:
         return False
     return approval.expires_at <= now
-
-
-def voted(approval: Approval, vote: Approve | Reject, *, requested_by: str, now: datetime) -> Approval:
-    """The gate after a vote that counts: one rejection rejects, enough approvals of every need approve."""
-    word = Vote(by=vote.by, roles=vote.roles, approve=isinstance(vote, Approve), comment=vote.reason, at=now)
-    votes = (*approval.votes, word)
-    if not word.approve:
-        status = "rejected"
-    elif all(given(need, votes, requested_by) >= need.count for need in approval.needs):
-        status = "approved"
-    else:
-        status = "waiting"
-    return approval.model_copy(update={"votes": votes, "status": status})
 
 
 def _no_word_on(approval: Approval, vote: Approve | Reject, where: str) -> BondError | None:

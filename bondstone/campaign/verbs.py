@@ -7,6 +7,7 @@ from typing import Final
 from bondstone.campaign import budget, gate, orders, starting
 from bondstone.campaign.turn import Turn
 from bondstone.errors import BondError, InvalidInput, NotFound, Refused
+from bondstone.model.approval import voted
 from bondstone.model.campaign import (
     CampaignState,
     CampaignStatus,
@@ -30,7 +31,7 @@ from bondstone.model.campaign_moves import (
     Skip,
     StartLinked,
     Supersede,
-)
+)from bondstone.model.service import Vote
 
 MOST_CONCURRENT: Final = 1000
 """A workflow may have 2,000 signals under way."""
@@ -265,8 +266,8 @@ def _vote(turn: Turn, verb: Approve | Reject) -> None:
     approval = turn.wave.gate
     if approval is None:
         return
-    requested_by = turn.state.rules.requested_by
-    approval = gate.voted(approval, verb, requested_by=requested_by, now=turn.now)
+    vote = Vote(by=verb.by, roles=verb.roles, approve=isinstance(verb, Approve), comment=verb.reason, at=turn.now)
+    approval = voted(approval, vote, requested_by=turn.state.rules.requested_by)
     turn.set_wave(turn.state.wave, gate=approval)
     if approval.status == "rejected":
         reason = f"the gate of wave {verb.wave} was rejected: {verb.reason}"

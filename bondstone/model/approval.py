@@ -20,6 +20,18 @@ def given(need: Need, votes: Sequence[Vote], requested_by: str) -> int:
     )
 
 
+def voted(approval: Approval, vote: Vote, *, requested_by: str) -> Approval:
+    """The gate after a vote that counts: one rejection rejects, enough approvals of every need approve."""
+    votes = (*approval.votes, vote)
+    if not vote.approve:
+        status = "rejected"
+    elif all(given(need, votes, requested_by) >= need.count for need in approval.needs):
+        status = "approved"
+    else:
+        status = "waiting"
+    return approval.model_copy(update={"votes": votes, "status": status})
+
+
 def missing(approval: Approval, *, requested_by: str) -> list[str]:
     """What still lacks, for people: `2 of dba or sre`; nothing when it is decided."""
     if approval.status != "waiting":
