@@ -31,7 +31,8 @@ from bondstone.model.campaign_moves import (
     Skip,
     StartLinked,
     Supersede,
-)from bondstone.model.service import Vote
+)
+from bondstone.model.service import Vote
 
 MOST_CONCURRENT: Final = 1000
 """A workflow may have 2,000 signals under way."""
