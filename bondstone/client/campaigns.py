@@ -18,6 +18,7 @@ from bondstone.client import calls, campaign_listing
 from bondstone.client.campaign_documents import CampaignDocument, CampaignRow, failures
 from bondstone.client.campaign_files import CampaignFiles, Ready, taken
 from bondstone.client.campaign_verbs import CampaignVerbs
+from bondstone.client.traced import starting
 from bondstone.errors import AlreadyExists, BondError, InvalidInput, NotFound, Refused, Unreachable, from_info
 from bondstone.model.campaign_moves import Retry, Rollback, Supersede, Which
 from bondstone.model.campaign_run import CampaignDescription, CampaignInput, Linked
