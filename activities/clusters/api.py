@@ -79,11 +79,7 @@ class Cluster:
                 persist_config=False,
             )
         except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-            raise ToolUnavailable(
-                f"the credentials of cluster {connection.name!r} cannot be used: {_short(str(error))}",
-                where=str(connection.kubeconfig),
-                hint="see the kubeconfig, or the program that prints the credentials",
-            ) from None
+            raise _unusable(connection, _short(str(error))) from None
         configuration.connection_pool_maxsize = _AT_ONCE
         self._base = str(configuration.host).rstrip("/")
         self._headers = {
@@ -91,6 +87,9 @@ class Cluster:
             for setting in configuration.auth_settings().values()
             if setting["in"] == "header" and setting["value"]
         }
+        if not self._headers and not configuration.cert_file:
+            # the package only logs that a program failed, and goes on without credentials
+            raise _unusable(connection, "there are none, or the program for them printed none")
         self._client = client.ApiClient(configuration)
         self._pool: Any = self._client.rest_client.pool_manager
         self._known: dict[str, dict[str, Resource]] = {}
@@ -278,6 +277,14 @@ class Cluster:
         )
         error.status, error.causes = status, causes
         return error
+
+
+def _unusable(connection: Connection, why: str) -> ToolUnavailable:
+    return ToolUnavailable(
+        f"the credentials of cluster {connection.name!r} cannot be used: {why}",
+        where=str(connection.kubeconfig),
+        hint="see the kubeconfig; a program for credentials can be run by hand as the worker's user",
+    )
 
 
 def _cause(item: Mapping[str, Any]) -> dict[str, str]:
