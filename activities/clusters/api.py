@@ -29,6 +29,8 @@ _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _MAX_CAUSES: Final = 50
 _NOT_FOUND: Final = 404
+_MISTYPED: Final = "failed to create typed patch object"
+"""What server-side apply answers, with 500, to a field that its kind does not have or that is of another type."""
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -260,6 +262,8 @@ class Cluster:
             text, causes = "", ()
         where = f"{self.where} {method} {path}"
         said = _short(text or data.decode("utf-8", "replace"))
+        if status == 500 and _MISTYPED in text:  # noqa: PLR2004 - HTTP's own; it will be wrong the next time, too
+            status = 422
         if status in _TRANSIENT:
             return ToolUnavailable(
                 f"the API server cannot do it now ({status}): {said}", where=where, hint="it will be tried again"

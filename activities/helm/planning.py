@@ -39,12 +39,14 @@ async def plan(session: Session) -> Planned:
             )
         rendered = await render(session, cluster.connection, where, archive)
         new = await session.objects(cluster, rendered.manifest, where.namespace)
+        hooks = hooks_of(session, rendered)
+        for ref in (*new, *await session.placed(cluster, hooks, where.namespace)):
+            cluster.connection.check_object(ref)
         found = await history(session, cluster, where, current)
         old = await session.objects(cluster, found.base.manifest, where.namespace) if found.base else {}
         left = await left_by(session, cluster, found, where, new)
         reality = await session.reality(cluster, new, [*old, *(item.ref for item in left)])
         left = [item for item in left if is_of(reality.live.get(item.ref, {}), where.release, where.namespace)]
-        hooks = hooks_of(session, rendered)
         changes = planned_changes(old, new, reality, session.redact, left)
     same_hooks = current is not None and sorted(current.hooks) == sorted(rendered.hooks)
     empty = not changes and same_hooks and _is_as_recorded(session, record, current)

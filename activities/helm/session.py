@@ -89,8 +89,14 @@ class Session:
         self.note_secrets(found)
         if cluster is None:
             return {Ref.of({**item, **_in(item, namespace)}): item for item in found}
-        refs = await asyncio.to_thread(cluster.each, lambda item: cluster.placed(item, namespace), found)
-        return dict(zip(refs, found, strict=True))
+        return dict(zip(await self.placed(cluster, found, namespace), found, strict=True))
+
+    async def placed(self, cluster: Cluster, manifests: Sequence[dict[str, Any]], namespace: str) -> list[Ref]:
+        """What a cluster finds each of some objects by."""
+        found: list[Ref] = await asyncio.to_thread(
+            cluster.each, lambda item: cluster.placed(item, namespace), manifests
+        )
+        return found
 
     async def reality(self, cluster: Cluster, wanted: Objects, also: Iterable[Ref] = ()) -> Reality:
         """What the cluster holds, and what it would hold.

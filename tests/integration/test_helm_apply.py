@@ -151,12 +151,29 @@ async def test_secrets_are_nowhere_but_in_the_cluster_and_in_the_artefact(bench)
     assert left == []
 
 
-async def test_a_namespace_that_the_pool_does_not_allow_is_refused(bench):
+def allow(bench: Bench, *namespaces: str) -> None:
     clusters = {
-        name: item.model_copy(update={"namespaces": ("team-*",)}) for name, item in bench.settings.clusters.items()
+        name: item.model_copy(update={"namespaces": namespaces}) for name, item in bench.settings.clusters.items()
     }
     bench.settings = bench.settings.model_copy(update={"clusters": clusters})
+
+
+async def test_namespaces_that_the_pool_does_not_allow_are_refused_in_charts_too(bench):
+    allow(bench, "team-*")
     with pytest.raises(Refused, match="may not use the namespace"):
+        await bench.plan()
+    allow(bench, bench.namespace)
+    await bench.plan()
+    role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: mighty}\nrules: []\n"
+    write_chart(bench.root / "bundle" / "chart", {"templates/more.yaml": role})
+    with pytest.raises(Refused, match=r"in no namespace of cluster 'default': .*ClusterRole/mighty"):
+        await bench.plan()
+    hook = (
+        "apiVersion: v1\nkind: ConfigMap\n"
+        "metadata: {name: x, namespace: kube-system, annotations: {helm.sh/hook: pre-upgrade}}\n"
+    )
+    write_chart(bench.root / "bundle" / "chart", {"templates/more.yaml": hook})
+    with pytest.raises(Refused, match="may not use the namespace 'kube-system'"):
         await bench.plan()
 
 
