@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install demo test check bench chaos format lock tools compose-secrets images clean clean-tools
+.PHONY: help install demo test check bench chaos chaos-campaign format lock tools compose-secrets images clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,9 +46,13 @@ bench: $(STAMP) ## every figure of benchmarks/README.md, one after another; take
 	$(BIN)/python -m benchmarks.patching
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.longevity
+	$(BIN)/python -m benchmarks.rolling
 
 chaos: $(STAMP) ## 200 seeded kills of a platform, and 48 of plain Terraform; an hour or two (docs/chaos.md)
 	$(BIN)/python -m tools.chaos --results chaos.jsonl --resume
+
+chaos-campaign: $(STAMP) ## 40 seeded kills of a platform while a campaign patches 1,000 services; half an hour
+	$(BIN)/python -m tools.chaos.campaign --targets 1000 --kills 40
 
 format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
