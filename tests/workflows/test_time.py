@@ -12,16 +12,14 @@ time; a signal does not. A service continues as new after each operation, so not
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from fakes import Caller, FakePlatform, serving
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowHistoryEventFilterType
 from temporalio.testing import WorkflowEnvironment
+from time_skipping import time_skipping
 
 from bondstone import names
 from bondstone.client import calls
@@ -38,7 +36,6 @@ from bondstone.model.service import (
     Phase,
     VoteCall,
 )
-from bondstone.temporal import DATA_CONVERTER, SEARCH_ATTRIBUTE_TYPES
 
 CLOSE_EVENT = WorkflowHistoryEventFilterType.CLOSE_EVENT
 
@@ -53,14 +50,7 @@ def asks(expires: timedelta = timedelta(0)) -> Decision:
 @pytest.fixture
 async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     """A server whose clock moves only when a test says so."""
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=str(Path(sys.executable).with_name("temporal-test-server")),
-        data_converter=DATA_CONVERTER,
-    ) as environment:
-        # It cannot list search attributes, which `ensure_search_attributes` would begin with.
-        await environment.client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(namespace="default", search_attributes=SEARCH_ATTRIBUTE_TYPES)
-        )
+    async with time_skipping() as environment:
         yield environment
 
 
