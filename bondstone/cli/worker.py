@@ -56,8 +56,9 @@ def promote(
     Waits until Temporal has seen the new build's workers poll, for a minute at most.
     """
 
-    async def work(bond: Bondstone) -> Sequence[BuildDocument]:
-        return await bond.builds.promote(build, percent=percent)
+    async def work(bond: Bondstone) -> list[BuildDocument]:
+        await bond.builds.promote(build, percent=percent)
+        return await bond.builds.list()
 
     found = with_platform(work)
     emit(found, output, lambda: _show(found))

@@ -77,7 +77,7 @@ class Builds:
         )
         return [without, *shown] if without.workers or without.holds != _NOBODY else shown
 
-    async def promote(self, build: str, *, percent: float | None = None) -> Sequence[BuildDocument]:
+    async def promote(self, build: str, *, percent: float | None = None) -> None:
         """Give a build all new work, or a part of it; what the others hold moves by itself as it comes to an end.
 
         Args:
@@ -110,7 +110,6 @@ class Builds:
             )
             if any(other.status == "ramping" for other in await self._find()):
                 await self._ramp("", 0)
-        return await self.list()
 
     async def evict(self, build: str) -> EvictedDocument:
         """Move all that a build holds to the current one, in the middle of its run: the build may go at once.

@@ -17,13 +17,14 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from platforms import PROMISES, SCHEMAS, publish, refused
 from temporalio.client import Client
 
-from bondstone.client import Bondstone
+from bondstone.client import Bondstone, Operation
 from bondstone.model.service import OperationRecord, OperationStatus
 from bondstone.settings import Settings
 from bondstone.store import Store
@@ -34,13 +35,29 @@ from tools.servers.process import Server
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 SECONDS = 90
+CAMPAIGN = """
+apiVersion: bondstone.dev/v1
+kind: Campaign
+metadata: {name: quiet, owner: t, reason: looking for drift}
+spec:
+  operation: reconcile
+  promise: held
+  select: {where: 'name in ["idle", "other"]'}
+  waves:
+    - {name: first, count: 1, soak: 1h}
+    - {name: rest, rest: true}
+"""
 THINGS = ("thing_0", "thing_1", "thing_2")
 
 
-@pytest.fixture(scope="module", params=["dev", "production"])
+on = partial(pytest.mark.parametrize, "settings", indirect=True, scope="module")
+"""The kinds of servers that a test runs on."""
+
+
+@pytest.fixture(scope="module")
 def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A platform without workers, in a new namespace of each kind of server."""
-    dev = request.param == "dev"
+    """A platform without workers, in a new namespace of a kind of server; one for each parameter."""
+    dev = request.param != "production"
     address = request.getfixturevalue("temporal_address" if dev else "production_temporal")
     return asyncio.run(_prepare(address if dev else address.address, tmp_path_factory.mktemp("builds")))
 
@@ -101,12 +118,13 @@ async def leaves(worker: Server) -> int:
     return await asyncio.to_thread(process.wait, SECONDS)
 
 
-async def holds(bond: Bondstone, name: str, services: int, operations: int) -> None:
+async def holds(bond: Bondstone, name: str, services: int, operations: int, campaigns: int = 0) -> None:
     """Wait until a build holds just this."""
+    wanted = {"services": services, "operations": operations, "campaigns": campaigns}
     async with asyncio.timeout(SECONDS):
         while True:
             [found] = [each for each in await bond.builds.list() if each.build == name]
-            if (found.holds.services, found.holds.operations) == (services, operations):
+            if found.holds.model_dump() == wanted:
                 return
             await asyncio.sleep(0.2)
 
@@ -121,6 +139,13 @@ async def asks(bond: Bondstone, operation: str) -> str:
                     return approval.digest
             assert not record.status.ended, record.error
             await asyncio.sleep(0.05)
+
+
+async def soaks(bond: Bondstone) -> None:
+    """Wait until the first wave of the campaign has succeeded."""
+    async with asyncio.timeout(SECONDS):
+        while (await bond.campaigns.describe("quiet")).counts.get("succeeded") != 1:  # noqa: ASYNC110 - a remote fact
+            await asyncio.sleep(0.1)
 
 
 async def approve(settings: Settings, operation: str, plan: str) -> None:
@@ -151,51 +176,99 @@ def made_once(file: Path) -> bool:
     return sorted(file.read_text().split()) == sorted([*("begun", "made") * 3, *THINGS * 2])
 
 
+@on(["without-builds"])
+async def test_workers_are_replaced_one_by_one_under_load_and_nothing_is_lost_or_done_twice(
+    settings: Settings, tmp_path: Path
+) -> None:
+    started: list[Server] = []
+    asked: list[Operation] = []
+
+    async def start(kind: str) -> Server:
+        told = settings.model_copy(update={"work": tmp_path / f"work-{len(started)}"})
+        server = workers.worker(tmp_path, f"{kind}-{len(started)}", kind, told)
+        started.append(server)
+        server.launch()  # not in a thread: it would end with that
+        await asyncio.to_thread(server.wait)
+        return server
+
+    async def load(bond: Bondstone) -> None:
+        while True:
+            name = f"busy-{len(asked)}"
+            asked.append(await bond.request("held", f"t/{name}", {"made": str(tmp_path / name), "pause": "0.5"}))
+            await asyncio.sleep(1)
+
+    try:
+        fleet = [(kind, await start(kind)) for kind in ("executor", "executor", "control", "control")]
+        async with Bondstone.connect(settings, by="ada") as bond:
+            loading = asyncio.create_task(load(bond))
+            for kind, old in fleet:
+                await start(kind)
+                assert await leaves(old) == 0
+            loading.cancel()
+            for operation in asked:
+                await ends(bond, operation.id)
+                assert made_once(tmp_path / operation.id.split("/")[1])
+        assert len(asked) >= len(fleet)
+    finally:
+        for server in started:
+            server.kill()
+
+
+@on(["dev", "production"])
 async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twice(
     bond: Bondstone, settings: Settings, tmp_path: Path
 ) -> None:
     def inputs(name: str, **others: object) -> dict[str, object]:
         return {"made": str(tmp_path / name), **others}
 
-    with build(settings, "a") as old:
+    with build(settings, "a") as old, build(settings, "b") as new:
         await bond.builds.promote("a")
-        await ends(bond, (await bond.request("held", "t/idle", inputs("idle"))).id)
+        for asked in [
+            await bond.request("held", f"t/{name}", inputs(name)) for name in ("idle", "other", "third")
+        ]:
+            await ends(bond, asked.id)
         gated = await bond.request("held", "t/gated", inputs("gated", gated=True))
         plan = await asks(bond, gated.id)
-        busy = [await bond.request("held", f"t/busy-{n}", inputs(f"busy-{n}", pause="2")) for n in range(3)]
+        await bond.campaigns.start(CAMPAIGN.encode(), "campaign.yaml")
+        await soaks(bond)
+        busy = [await bond.request("held", f"t/busy-{n}", inputs(f"busy-{n}", pause="3")) for n in range(3)]
         behind = await bond.update("t/busy-0", {"value": "two"})
 
-        with build(settings, "b") as new:
-            await bond.builds.promote("b")
-            assert not (await bond.operation(busy[-1].id).record()).status.ended, "in flight"
-            for asked in busy:
-                await ends(bond, asked.id)
-            await ends(bond, behind.id)
-            # Idle ones too, and nobody has asked anything of them.
-            await holds(bond, "a", services=1, operations=1)
-            assert await ran_on(bond, "service/t/idle") == ["b"]
+        await bond.builds.promote("b")
+        assert not (await bond.operation(busy[-1].id).record()).status.ended, "in flight"
+        early = await bond.update("t/third", {"value": "two"})
+        for asked in (*busy, behind, early):
+            await ends(bond, asked.id)
+        # Idle ones too, and a campaign that waits: nobody has asked anything of them.
+        await holds(bond, "a", services=1, operations=1)
+        for waiting in ("service/t/idle", "campaign/quiet"):
+            assert await ran_on(bond, waiting) == ["b"]
+        await bond.campaigns.next_wave("quiet")
+        async with asyncio.timeout(SECONDS):
+            assert (await bond.campaigns.watch("quiet")).counts == {"succeeded": 2}
 
-            await approve(settings, gated.id, plan)
-            await ends(bond, gated.id)
-            await holds(bond, "a", services=0, operations=0)
-            assert await leaves(old) == 0
-            update = await bond.update("t/busy-1", {"value": "two"})
-            await ends(bond, update.id)
+        await approve(settings, gated.id, plan)
+        await ends(bond, gated.id)
+        await holds(bond, "a", services=0, operations=0)
+        assert await leaves(old) == 0
+        update = await bond.update("t/busy-1", {"value": "two"})
+        await ends(bond, update.id)
 
-            for asked in (gated, *busy):
-                assert await ran_on(bond, f"service/{asked.id}") == ["a"], "an operation ends where it began"
-            for asked in (behind, update):
-                assert await ran_on(bond, f"service/{asked.id}") == ["b"]
-            for name in ("idle", "gated", *(f"busy-{n}" for n in range(3))):
-                assert await ran_on(bond, f"service/t/{name}") == ["b"]
-                records = await bond.history(f"t/{name}")
-                numbers = [record.operation for record in records if record.kind == "operation"]
-                assert numbers == list(range(1, len(numbers) + 1)), "the ledger has each once"
-            for name in ("idle", "gated", "busy-2"):
-                assert made_once(tmp_path / name), (tmp_path / name).read_text()
-            assert await leaves(new) == 0
+        for asked in (gated, *busy):
+            assert await ran_on(bond, f"service/{asked.id}") == ["a"], "an operation ends where it began"
+        for asked in (behind, early, update):
+            assert await ran_on(bond, f"service/{asked.id}") == ["b"]
+        for name in ("idle", "gated", "third", *(f"busy-{n}" for n in range(3))):
+            assert await ran_on(bond, f"service/t/{name}") == ["b"]
+            records = await bond.history(f"t/{name}")
+            numbers = [record.operation for record in records if record.kind == "operation"]
+            assert numbers == list(range(1, len(numbers) + 1)), "the ledger has each once"
+        for name in ("idle", "gated", "busy-2"):
+            assert made_once(tmp_path / name), (tmp_path / name).read_text()
+        assert await leaves(new) == 0
 
 
+@on(["dev"])
 async def test_what_a_lost_build_held_goes_on_in_the_middle_of_its_run_when_it_is_evicted(
     bond: Bondstone, settings: Settings, tmp_path: Path
 ) -> None:
@@ -216,6 +289,7 @@ async def test_what_a_lost_build_held_goes_on_in_the_middle_of_its_run_when_it_i
         await holds(bond, "c", services=0, operations=0)
 
 
+@on(["dev"])
 async def test_the_command_refuses_in_words_and_lists_what_each_build_holds(
     bond: Bondstone, settings: Settings
 ) -> None:

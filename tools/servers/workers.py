@@ -37,11 +37,11 @@ def running(
     Raises:
         ServerFailed: one of them is not ready in time.
     """
-    servers = [_worker(directory, f"control-{n}", "control", settings, environment) for n in range(1, control + 1)]
+    servers = [worker(directory, f"control-{n}", "control", settings, environment) for n in range(1, control + 1)]
     for n, pools in enumerate(executors, 1):
         name = f"executor-{n}"
         own = settings.model_copy(update={"pools": tuple(pools), "work": directory / f"{name}-work"})
-        servers.append(_worker(directory, name, "executor", own, environment))
+        servers.append(worker(directory, name, "executor", own, environment))
     with ExitStack() as stack:
         for server in servers:
             stack.callback(server.kill)
@@ -54,9 +54,18 @@ def running(
                 os.kill(server.process.pid, signal.SIGTERM)
 
 
-def _worker(
-    directory: Path, name: str, kind: str, settings: Settings, environment: Mapping[str, str] | None
+def worker(
+    directory: Path, name: str, kind: str, settings: Settings, environment: Mapping[str, str] | None = None
 ) -> Server:
+    """One worker process, to be started.
+
+    Args:
+        directory: For its log.
+        name: What the log is called.
+        kind: `control` or `executor`.
+        settings: All that it is told.
+        environment: Variables beside the settings.
+    """
     log = directory / f"{name}.log"
     told = {**settings.as_environment(), "BOND_LOG_FORMAT": "json", "BOND_LOG_LEVEL": "info"}
     return Server(
