@@ -34,7 +34,9 @@ ADMISSION_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=5
 _T = TypeVar("_T")
 
 
-async def control(name: str, call: Any, result: type[_T], *, summary: str = "") -> _T:
+async def control(
+    name: str, call: Any, result: type[_T], *, summary: str = "", retries: RetryPolicy = CONTROL_RETRIES
+) -> _T:
     """Run a short control activity and return its result, on the worker that runs the workflow, within its task.
 
     As a local activity it costs one event instead of three events and a workflow task. But when that workflow task
@@ -47,7 +49,7 @@ async def control(name: str, call: Any, result: type[_T], *, summary: str = "") 
         call,
         result_type=result,
         start_to_close_timeout=CONTROL_TIMEOUT,
-        retry_policy=CONTROL_RETRIES,
+        retry_policy=retries,
         summary=summary or None,
     )
     return answer

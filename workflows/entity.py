@@ -57,10 +57,13 @@ class Entity:
             service=record.service, number=record.number, kind=record.kind, revision=record.revision, repeated=True
         )
 
-    async def _accept(self, request: Request) -> Accepted:
+    async def _accept(self, request: Request, *, updating: bool = True) -> Accepted:
         retried = self._state.retryable if request.retry else None
         ahead = self._state.queue[-1] if self._state.queue else None
-        resolution = Resolution(resolved=retried.resolved) if retried else await self._resolve(request, ahead)
+        if retried is not None:
+            resolution = Resolution(resolved=retried.resolved)
+        else:
+            resolution = await self._resolve(request, ahead, updating=updating)
         admission.check_adopted_steps(request, resolution.resolved)
         # The state may have moved while the request was resolved: labels, an operation that ended.
         self._state, record = joined(
@@ -74,8 +77,13 @@ class Entity:
             warnings=resolution.resolved.warnings,
         )
 
-    async def _resolve(self, request: Request, ahead: PendingOperation | None) -> Resolution:
-        """What the request comes to, if the operation ahead of it succeeds."""
+    async def _resolve(
+        self, request: Request, ahead: PendingOperation | None, *, updating: bool = True
+    ) -> Resolution:
+        """What the request comes to, if the operation ahead of it succeeds.
+
+        Outside the handler of an update a local activity does (see `calls.control`): one round of the server less.
+        """
         state = self._state
         current = ahead.resolved if ahead else state.resolved
         if request.kind in _STANDS_STILL and current is not None:
@@ -89,13 +97,9 @@ class Entity:
             current_inputs=current.inputs if current else {},
             first=current is None and state.next_number == 1,
         )
-        return await calls.apart(
-            names.PROMISE_RESOLVE,
-            call,
-            Resolution,
-            summary=f"resolve {request.kind}",
-            retries=calls.ADMISSION_RETRIES,
-        )
+        ask = calls.apart if updating else calls.control
+        summary = f"resolve {request.kind}"
+        return await ask(names.PROMISE_RESOLVE, call, Resolution, summary=summary, retries=calls.ADMISSION_RETRIES)
 
     # Cancelling --------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class Submissions(Entity):
                 if self._abandoned:
                     raise Refused("the service is being abandoned", where=str(self._state.service))
                 admission.check_request(self._state, answer)
-                accepted = await self._accept(answer)
+                accepted = await self._accept(answer, updating=False)
             except BondError as error:
                 return declined.model_copy(update={"error": bounded(error.info())})
             except ActivityError as error:

@@ -71,6 +71,7 @@ class StandIn:
         self.done: dict[str, Done] = {}
         self.known: dict[str, Submission] = {}
         self.stopped: set[str] = set()
+        self.refused: set[str] = set()
 
     @workflow.run
     async def run(self, mischief: Mischief) -> None:
@@ -99,11 +100,14 @@ class StandIn:
         chance = self.random.random()
         if known is not None:
             await self.say(call.reply_to, self.said(known))
+        elif request_id in self.refused:
+            await self.say(call.reply_to, Declined(**about, why="refused", reason="no"))
         elif chance < 0.15:
             pass  # never came
         elif chance < 0.25:
             await self.say(call.reply_to, Declined(**about, why="busy", reason="at lunch"))
         elif chance < 0.3:
+            self.refused.add(request_id)
             await self.say(call.reply_to, Declined(**about, why="refused", reason="no"))
         else:
             number = len(self.known) + 1
