@@ -1,7 +1,11 @@
-"""Campaigns over real services with a tool that does nothing: speed, history, memory, and how fast they stop.
+"""Campaigns at scale: what a target costs, at one size and at ten times it, and how fast they stop.
 
-Two sizes of the same campaign, on the same server, one after the other: what a target costs at the larger one over
-what it costs at the smaller one is what the campaign adds with its size. Then one that is paused half-way, and one
+The campaign alone: its targets are stand-ins that take a submission and reply at once, so that thousands fit in
+minutes and little but the campaign works. Beside it, on the same server, a parent workflow of the bare SDK that
+signals as many no-op workflows, so many at a time, and is answered as often.
+
+Real services, with a tool that does nothing: everything that a patch is, but Terraform. Beside it a parent of the
+bare SDK with as many children, each of as many no-op activities. Then a campaign that is paused half-way, and one
 whose budget a denied target breaks: how long after that targets still start.
 """
 
@@ -9,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,114 +20,160 @@ from pathlib import Path
 import psutil
 from temporalio.client import Client
 
-from benchmarks import processes
+from benchmarks import campaign_runs as runs
+from benchmarks import processes, standins
+from benchmarks.noop import ON_WORKFLOW_QUEUE, WORKFLOW_QUEUE, BareFleet
 from benchmarks.report import Report, parser, run, say
+from benchmarks.standins import PARENT_QUEUE, STANDIN_QUEUE, TARGET_QUEUE, BareJob, BareParent
 from bondstone import names
 from bondstone.client import Bondstone
-from bondstone.model.campaign_run import CampaignDescription, TargetRecord
+from bondstone.model.campaign_run import TargetRecord
+from bondstone.settings import Settings
 from bondstone.store.campaigns import latest
 
 AIM_COST_RATIO = 1.1
 AIM_STOP_SECONDS = 1.0
-SPEC = "  outputs:\n    name: {value: '${service.name}'}\n  steps:\n    - id: main\n      noop: {}\n"
+ALONE, REAL, STOPS = "alone", "real", "stops"
+SERVER, CONTROL, EXECUTOR = "temporal", "control", "executor"
 POLICY = (
     "package campaigns\n\nimport rego.v1\n\n"
     'deny contains "not this one" if {\n'
-    '\tinput.service.labels.bad == "yes"\n\tinput.operation.kind == "patch"\n}\n'
+    '\tinput.service.labels.rank == "0"\n\tinput.operation.kind == "patch"\n}\n'
 )
-CAMPAIGN = """\
-apiVersion: bondstone.dev/v1
-kind: Campaign
-metadata: {{name: {name}, reason: benchmark}}
-spec:
-  operation: patch
-  promise: noop
-  to: {to}
-  select: {{where: "labels.size == '{size}'"}}
-  max_concurrent: {at_once}
-  waves:
-    - {{name: all, rest: true}}
-"""
 
 
 async def measure(options: argparse.Namespace) -> Report:
     report = Report("campaigns")
-    sizes = sorted(int(size) for size in options.targets.split(","))
     with processes.scratch() as directory:
-        settings = processes.settings_for(directory / "data")
-        settings.data.mkdir()
-        commands = [
-            processes.server_command(settings, in_memory=True),
-            processes.module_command("control", "workers.control", settings),
-            processes.module_command("executor", "benchmarks.noop", settings, "executor"),
-        ]
-        async with processes.running(commands, directory / "log") as started:
-            await processes.publish(settings, _promise(directory, 0))
-            async with Bondstone.connect(settings, by="benchmark") as bond:
-                for size in sizes:
-                    await _provision(bond, f"n{size}", size, options.in_flight)
-                costs = {}
-                await processes.publish(settings, _promise(directory, 1))
-                for size in sizes:
-                    costs[size] = await _one_size(report, bond, size, options, started)
-                if len(sizes) > 1:
-                    ratio = costs[sizes[-1]] / costs[sizes[0]]
-                    report.add(f"CPU a target, {sizes[-1]} over {sizes[0]}", "", ratio, at_most=AIM_COST_RATIO)
-                await processes.publish(settings, _promise(directory, 2))
-                await _paused(report, bond, sizes[0], options)
-                await processes.publish(settings, _promise(directory, 3))
-                await _broken(report, bond, directory, sizes[0], options)
-    report.notes.append(f"{options.at_once} targets at once; server, workers and client share the cores")
+        if ALONE in options.parts:
+            await _alone(report, directory / ALONE, options)
+        if {REAL, STOPS} & set(options.parts):
+            await _real(report, directory / REAL, options)
+    report.notes.append(
+        f"{options.at_once} targets at once; server (its data in memory), workers and client share the cores"
+    )
     return report
 
 
-async def _provision(bond: Bondstone, label: str, count: int, in_flight: int) -> None:
+# The campaign alone -----------------------------------------------------------------------------------------
+
+
+async def _alone(report: Report, directory: Path, options: argparse.Namespace) -> None:
+    settings = _settings(directory)
+    sides = (STANDIN_QUEUE, PARENT_QUEUE, TARGET_QUEUE)
+    commands = [
+        processes.server_command(settings, in_memory=True),
+        processes.module_command(CONTROL, "workers.control", settings),
+        *(processes.module_command(side, "benchmarks.standins", settings, side) for side in sides),
+    ]
+    async with processes.running(commands, directory / "log") as started:
+        for patch in (0, 1):
+            await processes.publish(settings, runs.promise(directory, patch))
+        async with Bondstone.connect(settings, by="benchmark") as bond:
+            bare = await Client.connect(settings.temporal_address)
+            cost: dict[int, float] = {}
+            for size in options.alone:
+                say(f"{size} stand-ins")
+                label = f"n{size}"
+                await standins.seed(bond.temporal, label, size)
+                document = runs.campaign(label, f"labels.size == '{label}'", "1.0.1", options.at_once)
+                took = await runs.timed(runs.carried_out(bond, document, label, size), started)
+                grown = await runs.grown(bond.temporal, names.campaign_workflow_id(label))
+                _add_speed(report, f"alone, {size} stand-ins", size, took, (CONTROL, SERVER, STANDIN_QUEUE))
+                _add_history(report, size, took, grown, CONTROL)
+                cost[size] = took.cpu[CONTROL] / size
+            _add_ratio(report, "alone, CPU of the control worker a target", cost)
+            for size in options.alone if options.bare == "all" else options.alone[:1]:
+                say(f"{size} bare targets")
+                name = f"b{size}"
+                await standins.seed_bare(bare, name, size)
+                job = BareJob(name=name, count=size, at_once=options.at_once)
+                work = bare.execute_workflow(BareParent.run, job, id=name, task_queue=PARENT_QUEUE)
+                took = await runs.timed(work, started)
+                _add_speed(report, f"bare SDK, {size} targets", size, took, (PARENT_QUEUE, SERVER, TARGET_QUEUE))
+                _add_history(report, size, took, await runs.grown(bare, name), PARENT_QUEUE)
+
+
+# Real services ----------------------------------------------------------------------------------------------
+
+
+async def _real(report: Report, directory: Path, options: argparse.Namespace) -> None:
+    settings = _settings(directory)
+    sides = ("executor", "bare-control", "bare-executor")
+    commands = [
+        processes.server_command(settings, in_memory=True),
+        processes.module_command(CONTROL, "workers.control", settings),
+        *(processes.module_command(side, "benchmarks.noop", settings, side) for side in sides),
+    ]
+    sizes = options.targets
+    async with processes.running(commands, directory / "log") as started:
+        await processes.publish(settings, runs.promise(directory, 0))
+        async with Bondstone.connect(settings, by="benchmark") as bond:
+            count = sizes[-1] if REAL in options.parts else sizes[0]
+            made = await runs.timed(_provision(bond, count, options.in_flight), started)
+            _add_speed(report, f"real, {count} services made", count, made, (SERVER, CONTROL, EXECUTOR))
+            if REAL in options.parts:
+                await _patched(report, bond, settings, directory, started=started, options=options)
+            if STOPS in options.parts:
+                await processes.publish(settings, runs.promise(directory, 100))
+                await _paused(report, bond, sizes[0], options)
+                await processes.publish(settings, runs.promise(directory, 101))
+                await _broken(report, bond, directory, sizes[0], options)
+
+
+async def _provision(bond: Bondstone, count: int, in_flight: int) -> None:
     places = asyncio.Semaphore(in_flight)
 
     async def one(number: int) -> None:
         async with places:
-            bad = {"bad": "yes"} if number == 0 else {}
-            service = f"fleet/{label}-{number}"
-            await (await bond.request("noop", service, labels={"size": label} | bad)).result()
+            labels = {"rank": str(number)}
+            await (await bond.request("noop", f"fleet/n{number}", labels=labels)).result()
 
-    began = time.monotonic()
     await asyncio.gather(*map(one, range(count)))
-    say(f"{count} services made in {time.monotonic() - began:.0f} s")
 
 
-async def _one_size(
+async def _patched(
     report: Report,
     bond: Bondstone,
-    size: int,
-    options: argparse.Namespace,
+    settings: Settings,
+    directory: Path,
+    *,
     started: Mapping[str, psutil.Process],
-) -> float:
-    """One campaign from start to end; CPU seconds of a target."""
-    name = f"speed-{size}"
-    before = {who: processes.cpu_seconds(process) for who, process in started.items()}
-    memory = [0.0]
-    watching = asyncio.create_task(_watch_memory(started["control"], memory))
-    began = time.monotonic()
-    ended = await _run(bond, name, f"n{size}", "1.0.1", options)
-    seconds = time.monotonic() - began
-    watching.cancel()
-    cpu = {who: processes.cpu_seconds(process) - before[who] for who, process in started.items()}
-    runs, events, size_bytes = await _history(bond.temporal, names.campaign_workflow_id(name))
-    say(f"{size} targets in {seconds:.1f} s: {ended.counts}")
-    report.add(f"{size} targets: speed", "targets/s", size / seconds)
-    for who in started:
-        report.add(f"  CPU a target, {who}", "CPU-ms", 1000 * cpu[who] / size)
-    report.add("  runs of the campaign's workflow", "", runs)
-    report.add("  its events a target", "", events / size)
-    report.add("  its history a target", "bytes", size_bytes / size)
-    report.add("  memory of the control worker, at most", "MiB", max(memory))
-    return sum(cpu.values()) / size
+    options: argparse.Namespace,
+) -> None:
+    """The same campaign at each size, over the first so many services, and the bare SDK beside the first."""
+    cost: dict[int, float] = {}
+    for patch, size in enumerate(options.targets, start=1):
+        await processes.publish(settings, runs.promise(directory, patch))
+        name = f"speed-{size}"
+        document = runs.campaign(name, _first(size), f"1.0.{patch}", options.at_once)
+        took = await runs.timed(runs.carried_out(bond, document, name, size), started)
+        say(f"{size} targets in {took.seconds:.0f} s")
+        _add_speed(report, f"real, {size} targets", size, took, (SERVER, CONTROL, EXECUTOR))
+        grown = await runs.grown(bond.temporal, names.campaign_workflow_id(name))
+        _add_history(report, size, took, grown, CONTROL)
+        cost[size] = sum(took.cpu[who] for who in (SERVER, CONTROL, EXECUTOR)) / size
+    _add_ratio(report, "real, CPU a target, all", cost)
+    size = options.targets[0]
+    bare = await Client.connect(settings.temporal_address)
+    work = bare.execute_workflow(
+        BareFleet.run, args=["bare", 0, size, options.at_once], id="bare", task_queue=WORKFLOW_QUEUE
+    )
+    took = await runs.timed(work, started)
+    title = f"bare SDK, {size} children of {len(ON_WORKFLOW_QUEUE)} no-op activities"
+    _add_speed(report, title, size, took, (SERVER, "bare-control", "bare-executor"))
+    bare_cost = sum(took.cpu[who] for who in (SERVER, "bare-control", "bare-executor")) / size
+    report.add("  CPU a target, Bondstone over the bare SDK", "", cost[size] / bare_cost)
+
+
+# How fast they stop -----------------------------------------------------------------------------------------
 
 
 async def _paused(report: Report, bond: Bondstone, size: int, options: argparse.Namespace) -> None:
     """Pause half-way: from the moment it is asked to the last start, and from its answer."""
     name = "paused"
-    await bond.campaigns.start(_campaign(name, f"n{size}", "1.0.2", options), "benchmark.yaml")
+    document = runs.campaign(name, _first(size), "1.0.100", options.at_once)
+    await bond.campaigns.start(document, "benchmark.yaml")
     await _until_started(bond, name, size // 3)
     asked = datetime.now(UTC)
     await bond.campaigns.pause(name, reason="benchmark")
@@ -150,7 +199,8 @@ async def _broken(
     (rules / "campaigns.rego").write_text(POLICY, encoding="utf-8")
     await bond.store.policies.publish_once(rules, by="benchmark")
     name = "broken"
-    await bond.campaigns.start(_campaign(name, f"n{size}", "1.0.3", options), "benchmark.yaml")
+    document = runs.campaign(name, _first(size), "1.0.101", options.at_once)
+    await bond.campaigns.start(document, "benchmark.yaml")
     while not (found := await bond.campaigns.describe(name)).paused or found.running:
         if found.status.ended:
             raise RuntimeError("the budget was never broken")
@@ -162,18 +212,6 @@ async def _broken(
     report.add("budget: from the failure to the last start", "s", max(after, 0.0), at_most=AIM_STOP_SECONDS)
     later = sum(record.started_at > failed.ended_at for record in records if record.started_at)
     report.add("  targets that started after it", "", later)
-
-
-# Helpers ----------------------------------------------------------------------------------------------------
-
-
-async def _run(
-    bond: Bondstone, name: str, label: str, to: str, options: argparse.Namespace
-) -> CampaignDescription:
-    await bond.campaigns.start(_campaign(name, label, to, options), "benchmark.yaml")
-    handle = bond.temporal.get_workflow_handle(names.campaign_workflow_id(name), result_type=CampaignDescription)
-    ended: CampaignDescription = await handle.result()
-    return ended
 
 
 async def _until_started(bond: Bondstone, name: str, count: int) -> None:
@@ -190,38 +228,58 @@ async def _records(bond: Bondstone, name: str) -> list[TargetRecord]:
     return list((kept | {record.target: record for record in found.recent}).values())
 
 
-async def _history(client: Client, workflow_id: str) -> tuple[int, int, int]:
-    """Runs, events and bytes of a workflow that continued as new."""
-    runs = events = size = 0
-    run_id = (await client.get_workflow_handle(workflow_id).describe()).run_id
-    while run_id:
-        handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-        info = (await handle.describe()).raw_description.workflow_execution_info
-        first = await anext(aiter(handle.fetch_history_events(page_size=1)))
-        runs, events, size = runs + 1, events + info.history_length, size + info.history_size_bytes
-        run_id = first.workflow_execution_started_event_attributes.continued_execution_run_id
-    return runs, events, size
+# What is said of it -----------------------------------------------------------------------------------------
 
 
-async def _watch_memory(process: psutil.Process, seen: list[float]) -> None:
-    while True:
-        seen.append(processes.resident_mib(process))
-        await asyncio.sleep(0.5)
+def _add_speed(report: Report, title: str, size: int, took: runs.Took, who: tuple[str, ...]) -> None:
+    report.add(f"{title}: speed", "targets/s", size / took.seconds)
+    for process in who:
+        report.add(f"  CPU a target, {process}", "CPU-ms", 1000 * took.cpu[process] / size)
 
 
-def _campaign(name: str, label: str, to: str, options: argparse.Namespace) -> bytes:
-    return CAMPAIGN.format(name=name, size=label, to=to, at_once=options.at_once).encode()
+def _add_history(report: Report, size: int, took: runs.Took, grown: runs.Grown, worker: str) -> None:
+    report.add("  runs of its workflow", "", grown.runs)
+    report.add("  its events a target", "", grown.events / size)
+    report.add("  its history a target", "bytes", grown.size / size)
+    report.add(f"  memory of {worker}, at most", "MiB", took.memory[worker])
 
 
-def _promise(directory: Path, patch: int) -> Path:
-    version = f"1.0.{patch}"
-    return processes.write_promise(directory / f"promise-{version}", "noop", {}, SPEC, version=version)
+def _add_ratio(report: Report, title: str, cost: Mapping[int, float]) -> None:
+    small, large = min(cost), max(cost)
+    if small < large:
+        report.add(f"{title}, {large} over {small}", "", cost[large] / cost[small], at_most=AIM_COST_RATIO)
+
+
+def _first(size: int) -> str:
+    return f"int(labels.rank) < {size}"
+
+
+def _settings(directory: Path) -> Settings:
+    settings = processes.settings_for(directory / "data")
+    settings.data.mkdir(parents=True)
+    return settings
+
+
+def _sizes(text: str) -> list[int]:
+    return sorted(int(size) for size in text.split(","))
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument(
-        "--targets", default="1000,10000", help="sizes, the smaller one first (default: %(default)s)"
+        "--alone", type=_sizes, default="1000,10000", help="sizes with stand-ins (default: %(default)s)"
+    )
+    options.add_argument(
+        "--targets", type=_sizes, default="300,1000", help="sizes with real services (default: %(default)s)"
+    )
+    options.add_argument(
+        "--parts",
+        type=lambda text: text.split(","),
+        default=f"{ALONE},{REAL},{STOPS}",
+        help="which of them (default: %(default)s)",
+    )
+    options.add_argument(
+        "--bare", choices=["first", "all"], default="all", help="bare SDK at the first size, or at all of them"
     )
     options.add_argument("--at-once", type=int, default=20, help="targets at once (default: %(default)s)")
     options.add_argument("--in-flight", type=int, default=20, help="provisions at once (default: %(default)s)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -24,6 +25,9 @@ WORKFLOW_QUEUE = "bare-workflows"
 TOOL_QUEUE = "bare-tools"
 ON_WORKFLOW_QUEUE = (True, False, True, False, True, True)
 """Where the bare workflow's activities run, as Bondstone's do: resolve, plan, check, apply, outputs, ledger."""
+
+FLEET_RUN = 400
+"""Children of one run of a bare fleet."""
 
 
 class NoopSection(Manifest):
@@ -73,6 +77,25 @@ class Bare:
             )
 
 
+@workflow.defn
+class BareFleet:
+    """So many `Bare` children, so many at a time."""
+
+    @workflow.run
+    async def run(self, name: str, first: int, count: int, at_once: int) -> None:
+        """All of them; after some hundreds by a new run of its own, as a campaign does."""
+        places = asyncio.Semaphore(at_once)
+
+        async def one(number: int) -> None:
+            async with places:
+                await workflow.execute_child_workflow(Bare.run, id=f"{name}/{number}")
+
+        last = min(first + FLEET_RUN, count)
+        await asyncio.gather(*map(one, range(first, last)))
+        if last < count:
+            workflow.continue_as_new(args=[name, last, count, at_once])
+
+
 @activity.defn
 async def noop() -> None:
     """Do nothing."""
@@ -95,10 +118,10 @@ async def build_bare_control(client: Client, store: Store, settings: Settings) -
     """As `workers.control`, with the bare workflow."""
     del store, settings
     worker = Worker(
-        await _plain(client),
+        await plain(client),
         task_queue=WORKFLOW_QUEUE,
         identity=runtime.identity("bare-control"),
-        workflows=[Bare],
+        workflows=[Bare, BareFleet],
         activities=[noop],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=control.MAX_WORKFLOW_TASKS,
@@ -111,7 +134,7 @@ async def build_bare_executor(client: Client, store: Store, settings: Settings) 
     """As `build_executor`, with the bare activity."""
     del store, settings
     worker = Worker(
-        await _plain(client),
+        await plain(client),
         task_queue=TOOL_QUEUE,
         identity=runtime.identity("bare-executor"),
         activities=[noop],
@@ -120,7 +143,7 @@ async def build_bare_executor(client: Client, store: Store, settings: Settings) 
     return runtime.Serving(workers=[worker], queues={TOOL_QUEUE: False})
 
 
-async def _plain(client: Client) -> Client:
+async def plain(client: Client) -> Client:
     """A connection as the SDK makes it when nothing is said about data."""
     return await Client.connect(client.service_client.config.target_host, namespace=client.namespace)
 
