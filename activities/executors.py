@@ -20,6 +20,7 @@ from temporalio import activity
 from activities.contact import Contact
 from activities.failures import speaks_failures
 from activities.rendering import Rendering, render_step
+from activities.room import require_room
 from bondstone import names
 from bondstone.errors import ExpressionInvalid, ToolFailed
 from bondstone.executor import Executor, Outcome, StepContext
@@ -143,6 +144,7 @@ class _Adapter:
         with structlog.contextvars.bound_contextvars(
             service=str(call.service), operation=call.operation, step=call.step, verb=verb, attempt=info.attempt
         ):
+            require_room(self._settings.work_dir.absolute())
             async with _Heartbeat() as heartbeat:
                 rendering = await render_step(self._store, self._settings, self._executor, call)
                 logs = self._store.logs.writer(

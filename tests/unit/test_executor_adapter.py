@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.executors import executor_activities
 from activities.terraform import TerraformExecutor
-from bondstone.errors import ExpressionInvalid
+from bondstone.errors import ExpressionInvalid, ToolUnavailable
 from bondstone.model.plan import PlanRef
 from bondstone.model.service import OperationKind, ServiceId
 from bondstone.model.step import StepCall
@@ -81,3 +82,17 @@ async def test_a_step_whose_state_is_elsewhere_is_not_taken_for_nothing(tmp_path
     with pytest.raises(ApplicationError) as caught:
         await (await World(tmp_path, OWN).open()).plan_destroy()
     assert caught.value.type == ExpressionInvalid.code
+
+
+async def test_no_tool_is_started_while_the_disk_is_nearly_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What it makes and cannot write down would be made once more.
+    world = await World(tmp_path).open()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("activities.room.shutil.disk_usage", lambda _path: usage._replace(free=3 * 2**20))
+    with pytest.raises(ApplicationError, match="3 MiB left") as caught:
+        await world.plan_destroy()
+    assert (caught.value.type, caught.value.non_retryable) == (ToolUnavailable.code, False)
+    monkeypatch.undo()
+    assert (await world.plan_destroy()).empty
