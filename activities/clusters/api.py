@@ -29,6 +29,9 @@ _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _MAX_CAUSES: Final = 50
 _NOT_FOUND: Final = 404
+_BAD: Final = 400
+_INVALID: Final = 422
+_NO_DRY_RUN: Final = "does not support dry run"
 _MISTYPED: Final = "failed to create typed patch object"
 """What server-side apply answers, with 500, to a field that its kind does not have or that is of another type."""
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -208,11 +211,16 @@ class Cluster:
         found: list[dict[str, Any]] = answer.get("items") or []
         return found
 
-    def would_be(self, ref: Ref, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    def would_be(self, ref: Ref, manifest: Mapping[str, Any], *, strict: bool = False) -> dict[str, Any] | None:
         """What an object would be once a manifest is merged into it, as the API server says without doing it.
 
+        Args:
+            ref: The object.
+            manifest: As Helm would merge it.
+            strict: Refuse fields that its kind does not have.
+
         Returns:
-            None when the object is not there.
+            None when the object is not there, or an admission webhook takes part in no dry run.
 
         Raises:
             Answer: when it would be refused; 422 for a field that cannot change.
@@ -220,20 +228,41 @@ class Cluster:
         resource = self.resource(ref.api_version, ref.kind)
         if resource is None:
             return None
-        path, query = resource.path(ref.namespace, ref.name), {"dryRun": "All", "fieldManager": "helm"}
+        path, query = resource.path(ref.namespace, ref.name), _trial(strict=strict)
         body = {key: value for key, value in manifest.items() if key != "status"}
         # custom resources know no strategic merge, and say so by 415
         for content in ("application/strategic-merge-patch+json", "application/merge-patch+json"):
             try:
                 found: dict[str, Any] = self.request("PATCH", path, query=query, body=body, content=content)
             except Answer as error:
-                if error.status == _NOT_FOUND:
+                if error.status == _NOT_FOUND or _NO_DRY_RUN in error.message:
                     return None
                 if error.status == 415 and "strategic" in content:  # noqa: PLR2004 - unsupported media type
                     continue
                 raise
             return found
         raise AssertionError
+
+    def may_be(self, ref: Ref, manifest: Mapping[str, Any]) -> bool:
+        """Whether the API server would take a new object, fields that its kind does not have refused.
+
+        Returns:
+            False when it cannot be asked: what the object stands on is not there yet, or an admission webhook
+            takes part in no dry run.
+
+        Raises:
+            Answer: when the object is wrong in itself.
+        """
+        resource = self.resource(ref.api_version, ref.kind)
+        if resource is None:
+            return False
+        try:
+            self.request("POST", resource.path(ref.namespace), query=_trial(strict=True), body=manifest)
+        except Answer as error:
+            if error.status == _INVALID or (error.status == _BAD and _NO_DRY_RUN not in error.message):
+                raise
+            return False
+        return True
 
     def each(self, work: Callable[[T], Any], items: Iterable[T]) -> Any:
         """Do something for each of some items, several at once; the results in their order."""
@@ -281,6 +310,10 @@ class Cluster:
         )
         error.status, error.causes = status, causes
         return error
+
+
+def _trial(*, strict: bool) -> dict[str, str]:
+    return {"dryRun": "All", "fieldManager": "helm", "fieldValidation": "Strict" if strict else "Ignore"}
 
 
 def _unusable(connection: Connection, why: str) -> ToolUnavailable:

@@ -100,6 +100,7 @@ def _upgrade_command(session: Session, artefact: Artefact) -> list[str]:
     labels = {OWNER_LABEL: owner_of(context.service, context.step), ATTEMPT_LABEL: mark_of(context.attempt)}
     options = [
         *(["--create-namespace"] if section.create_namespace else []),
+        *(["--disable-openapi-validation"] if header.tried else []),
         *(["--wait", "--wait-for-jobs"] if section.wait else []),
         *(["--atomic", "--cleanup-on-fail"] if section.atomic else []),
     ]

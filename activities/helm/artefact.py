@@ -61,6 +61,8 @@ class Header(Wire):
     values: dict[str, Any] = {}
     manifest: str = ""
     """As rendered: exactly this is applied, even where the chart would render otherwise the next time."""
+    tried: bool = False
+    """Whether the API server has said that it would take each object: Helm need not check them then."""
     secrets: tuple[str, ...] = ()
     """Texts to mask while it is applied."""
     leaving: tuple[Standing, ...] = ()

@@ -23,6 +23,8 @@ class Reality:
     """Those that stand."""
     merged: Manifests = field(default_factory=dict)
     """What each would be with its manifest merged into it, as the API server says."""
+    tried: bool = False
+    """Whether the API server was asked about every one of them, fields that a kind does not have refused."""
 
 
 def planned_changes(

@@ -45,7 +45,7 @@ async def plan(session: Session) -> Planned:
         found = await history(session, cluster, where, current)
         old = await session.objects(cluster, found.base.manifest, where.namespace) if found.base else {}
         left = await left_by(session, cluster, found, where, new)
-        reality = await session.reality(cluster, new, [*old, *(item.ref for item in left)])
+        reality = await session.reality(cluster, new, [*old, *(item.ref for item in left)], strict=True)
         left = [item for item in left if is_of(reality.live.get(item.ref, {}), where.release, where.namespace)]
         changes = planned_changes(old, new, reality, session.redact, left)
     same_hooks = current is not None and sorted(current.hooks) == sorted(rendered.hooks)
@@ -56,6 +56,7 @@ async def plan(session: Session) -> Planned:
         revision=current.revision if current else 0,
         values=session.section.values,
         manifest=rendered.manifest,
+        tried=reality.tried,
         secrets=tuple(sorted(session.context.secrets)),
     )
     return Planned(

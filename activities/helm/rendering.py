@@ -24,6 +24,7 @@ async def render(session: Session, connection: Connection, where: Location, arch
     arguments = [
         *("upgrade", where.release, *session.lay_out(archive, session.section.values), "--install"),
         *("--dry-run=server", "--output", "json", "--reset-values", "--namespace", where.namespace),
+        "--disable-openapi-validation",  # the API server itself is asked, which is quicker and knows more
     ]
     out = await session.read("upgrade --dry-run", arguments, connection)
     try:

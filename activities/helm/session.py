@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ from bondstone.store.redact import Redactor
 Objects = dict[Ref, dict[str, Any]]
 
 _LET_THROUGH: Final = ("HELM_REGISTRY_CONFIG",)
+_BAD_REQUEST: Final = 400
 _UNPROCESSABLE: Final = 422
 
 
@@ -98,13 +100,19 @@ class Session:
         )
         return found
 
-    async def reality(self, cluster: Cluster, wanted: Objects, also: Iterable[Ref] = ()) -> Reality:
+    async def reality(
+        self, cluster: Cluster, wanted: Objects, also: Iterable[Ref] = (), *, strict: bool = False
+    ) -> Reality:
         """What the cluster holds, and what it would hold.
 
         Args:
             cluster: To ask.
             wanted: Objects that are to be as they are here.
             also: Objects whose presence is asked for only.
+            strict: Try new objects, too, and refuse fields that a kind does not have.
+
+        Raises:
+            ToolFailed: when it would not take one of them.
         """
         every = dict.fromkeys([*wanted, *also])
         live = await asyncio.to_thread(cluster.each, cluster.get, every)
@@ -113,19 +121,34 @@ class Session:
         there = [ref for ref in wanted if ref in standing]
 
         def would_be(ref: Ref) -> dict[str, Any] | None:
-            try:
-                return cluster.would_be(ref, wanted[ref])
-            except Answer as error:
-                if error.status == _UNPROCESSABLE:
-                    raise ToolFailed(
-                        f"the cluster would refuse {ref.address} as it is to be: {self.redact(error.message)}",
-                        where=self.where,
-                        hint="Kubernetes cannot change some fields of what stands: give the object another name",
-                    ) from error
-                raise
+            with self._refusals(ref):
+                return cluster.would_be(ref, wanted[ref], strict=strict)
+
+        def may_be(ref: Ref) -> bool:
+            with self._refusals(ref):
+                return cluster.may_be(ref, wanted[ref])
 
         merged = await asyncio.to_thread(cluster.each, would_be, there)
-        return Reality(standing, {ref: item for ref, item in zip(there, merged, strict=True) if item is not None})
+        absent = [ref for ref in wanted if ref not in standing] if strict else []
+        tried = await asyncio.to_thread(cluster.each, may_be, absent)
+        return Reality(
+            standing,
+            {ref: item for ref, item in zip(there, merged, strict=True) if item is not None},
+            tried=strict and all(tried) and None not in merged,
+        )
+
+    @contextmanager
+    def _refusals(self, ref: Ref) -> Iterator[None]:
+        try:
+            yield
+        except Answer as error:
+            if error.status not in {_BAD_REQUEST, _UNPROCESSABLE}:
+                raise
+            raise ToolFailed(
+                f"the cluster would refuse {ref.address} as it is to be: {self.redact(error.message)}",
+                where=self.where,
+                hint="correct the chart or its values; an object whose fields cannot change needs another name",
+            ) from error
 
     # Helm ----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from activities.kubernetes.changes import change, difference, difference_digest,
 from activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named
 from activities.kubernetes.manifests import declared, duplicates
 from activities.kubernetes.order import ordered, tiers
-from activities.kubernetes.session import CONFLICT, INVALID, NOT_FOUND, Api, Session, unknown_kind
+from activities.kubernetes.session import CONFLICT, FORBIDDEN, INVALID, NOT_FOUND, Api, Session, unknown_kind
 from bondstone.canonical import canonical, digest
 from bondstone.errors import BondError, Problem, Refused, ToolFailed
 from bondstone.executor import Drifted, Planned
@@ -176,7 +177,8 @@ async def _look(
             try:
                 await api.apply(ref, manifest, force=True, dry_run=True)
             except Answer as error:
-                raise _refused(session, ref, error) from None
+                if not await _stands_on_another(api, ref, manifests, error):
+                    raise _refused(session, ref, error) from None
         item = Item(**identity, action="create")
         return Looked(item, change(ref, "create", None, manifest, session.redact))
     _check_owner(session, ref, live, held)
@@ -237,6 +239,19 @@ async def _comes_with(api: Api, ref: Ref, manifests: Sequence[Mapping[str, Any]]
     for item in manifests:
         if item.get("kind") == "Namespace" and item["metadata"]["name"] == ref.namespace:
             return await api.get(Ref.of(item)) is None
+    return False
+
+
+async def _stands_on_another(api: Api, ref: Ref, manifests: Sequence[Mapping[str, Any]], error: Answer) -> bool:
+    """Whether a refusal is about what is declared beside it and not there yet, as the Role of a binding."""
+    if error.status not in {NOT_FOUND, FORBIDDEN} or 'namespaces "' in error.message:
+        return False
+    for other in map(Ref.of, manifests):
+        if other.key == ref.key or (error.status == FORBIDDEN and other.name == ref.name):
+            continue  # what is forbidden is called by its name
+        named = re.search(rf"(?<![\w.-]){re.escape(other.name)}(?![\w.-])", error.message)
+        if named and await api.get(other) is None:
+            return True
     return False
 
 

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 MANAGER: Final = "bondstone"
 """The field manager whose fields are ours."""
+FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 INVALID: Final = 422

@@ -149,6 +149,22 @@ async def test_what_the_account_may_not_is_said(tmp_path, account, way):
     assert "RBAC" in caught.value.hint
 
 
+async def test_what_stands_on_another_object_of_the_same_step_is_not_tried_before_that_is_there(tmp_path, account):
+    """The API server refuses a binding to a Role that is not there, from whoever has not all rights."""
+    bench = await manifests(tmp_path, account, account.in_cluster())
+    group = "rbac.authorization.k8s.io"
+    role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "app"}}
+    role["rules"] = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]
+    bound = {"apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": {"name": "app"}}
+    bound["roleRef"] = {"apiGroup": group, "kind": "Role", "name": "app"}
+    options = {"manifests": [bound, role]}
+    await bench.provision(**options)
+    assert (await bench.plan(**options)).empty
+    await bench.destroy(**options)
+    with pytest.raises(ToolFailed, match='"app" not found'):
+        await bench.plan(manifests=[bound])
+
+
 async def test_a_token_that_was_renewed_is_read_anew(tmp_path, account):
     bench = await manifests(tmp_path, account, account.in_cluster())
     good = account.token

@@ -183,6 +183,28 @@ async def test_a_release_that_would_have_to_move_is_refused(bench):
         await bench.plan(options={"release": "elsewhere"})
 
 
+async def test_a_field_that_a_kind_does_not_have_is_found_when_it_is_planned(bench):
+    chart = bench.root / "bundle" / "chart"
+    good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\ndata: {a: b}\n"
+    for text in (good.replace("\ndata:", "\ndta:"), good.replace("a: b", "a: {b: c}")):
+        write_chart(chart, {"templates/more.yaml": text})
+        with pytest.raises(ToolFailed, match=r"would refuse v1/ConfigMap/.*/more as it is to be"):
+            await bench.plan()
+    write_chart(chart, {"templates/more.yaml": good})
+    await bench.provision()
+    write_chart(chart, {"templates/more.yaml": good.replace("\ndata:", "\nimmutble: true\ndata:")})
+    with pytest.raises(ToolFailed, match=r"would refuse v1/ConfigMap/.*/more as it is to be"):
+        await bench.plan()
+
+
+async def test_what_could_not_be_tried_is_checked_by_helm_before_it_changes_anything(bench):
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\ndta: {a: b}\n"
+    write_chart(bench.root / "bundle" / "chart", {"templates/more.yaml": text})
+    options = {"namespace": f"{bench.namespace}-new", "create_namespace": True}
+    with pytest.raises(ToolFailed, match=r"unknown field|not valid|validating"):
+        await bench.provision(options=options)
+
+
 async def test_an_error_in_a_template_names_its_file_and_line(bench):
     write_chart(bench.root / "bundle" / "chart", {"templates/bad.yaml": "a: b\nc: {{ .Values.x.y.z }}\n"})
     with pytest.raises(ToolFailed) as caught:
