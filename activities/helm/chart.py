@@ -60,6 +60,12 @@ def from_bundle(bundle: Path, text: str) -> bytes:
     return packed.getvalue()
 
 
+def may_bring_kinds(archive: bytes) -> bool:
+    """Whether a chart may have definitions of kinds in `crds/`, its own or of a chart inside."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        return any("crds" in PurePosixPath(name).parts or name.endswith(".tgz") for name in files.getnames())
+
+
 def check_digest(data: bytes, sha256: str, where: str) -> bytes:
     """The archive, if it is the one that the promise means.
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from activities.clusters import connect
 from activities.clusters.api import Cluster
 from activities.clusters.manifests import Ref
 from activities.clusters.outputs import outputs_digest
 from activities.helm.artefact import Artefact, Header, Location, Record, Standing, pack, read_record
-from activities.helm.changes import drifted_changes, planned_changes, removed_changes
+from activities.helm.changes import Reality, drifted_changes, planned_changes, removed_changes
 from activities.helm.history import history, newest, of_revision
 from activities.helm.recovery import left_by
 from activities.helm.release import DEPLOYED, Release, is_kept, is_of
-from activities.helm.rendering import document, hooks_of, render, tool_label
+from activities.helm.rendering import (
+    definitions,
+    document,
+    hooks_of,
+    render,
+    render_before_its_kinds,
+    tool_label,
+)
 from activities.helm.session import Objects, Session
 from activities.tooling.claims import claimed
 from bondstone.errors import ToolFailed
@@ -37,17 +45,23 @@ async def plan(session: Session) -> Planned:
                 where=session.where,
                 hint="decommission, or retry what began it",
             )
-        rendered = await render(session, cluster.connection, where, archive)
+        laid_out = session.lay_out(archive, session.section.values)
+        kinds = await _new_kinds(session, cluster, laid_out, archive) if current is None else {}
+        if kinds:
+            rendered = await render_before_its_kinds(session, cluster, where, laid_out, [*kinds.values()])
+        else:
+            rendered = await render(session, cluster, where, laid_out)
         new = await session.objects(cluster, rendered.manifest, where.namespace)
         hooks = hooks_of(session, rendered)
-        for ref in (*new, *await session.placed(cluster, hooks, where.namespace)):
+        for ref in (*kinds, *new, *await session.placed(cluster, hooks, where.namespace)):
             cluster.connection.check_object(ref)
         found = await history(session, cluster, where, current)
         old = await session.objects(cluster, found.base.manifest, where.namespace) if found.base else {}
         left = await left_by(session, cluster, found, where, new)
         reality = await session.reality(cluster, new, [*old, *(item.ref for item in left)], strict=True)
         left = [item for item in left if is_of(reality.live.get(item.ref, {}), where.release, where.namespace)]
-        changes = planned_changes(old, new, reality, session.redact, left)
+        changes = planned_changes({}, kinds, Reality(), session.redact)
+        changes += planned_changes(old, new, reality, session.redact, left)
     same_hooks = current is not None and sorted(current.hooks) == sorted(rendered.hooks)
     empty = not changes and same_hooks and _is_as_recorded(session, record, current)
     header = Header(
@@ -61,7 +75,7 @@ async def plan(session: Session) -> Planned:
     )
     return Planned(
         artefact=pack(Artefact(header, b"" if empty else archive)),
-        document=document(session, where, new, hooks, current),
+        document=document(session, where, {**kinds, **new}, hooks, current),
         changes=changes,
         empty=empty,
         position=position,
@@ -180,6 +194,14 @@ async def _settled(session: Session, cluster: Cluster, where: Location) -> Relea
         current = await newest(session, cluster, where, recover=True)
         await claim.release()
     return current
+
+
+async def _new_kinds(session: Session, cluster: Cluster, laid_out: list[str], archive: bytes) -> Objects:
+    """The definitions of kinds that Helm would install with the first revision: those that are not there."""
+    found = await definitions(session, laid_out, archive)
+    refs = [replace(ref, namespace="") for ref in map(Ref.of, found)]
+    live = await asyncio.to_thread(cluster.each, cluster.get, refs)
+    return {ref: item for ref, item, there in zip(refs, found, live, strict=True) if there is None}
 
 
 def _is_as_recorded(session: Session, record: Record | None, current: Release | None) -> bool:

@@ -4,35 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from activities.clusters import Connection
+from activities.clusters.api import Cluster
 from activities.clusters.manifests import masked, read_manifests
 from activities.helm.artefact import Location
+from activities.helm.chart import may_bring_kinds
 from activities.helm.release import Release, from_content
 from activities.helm.session import Objects, Session
 from bondstone.errors import ToolFailed
 
 HOOK: Final = "helm.sh/hook"
+_DOCUMENT: Final = re.compile(r"^---\s*$", re.MULTILINE)
 
 
-async def render(session: Session, connection: Connection, where: Location, archive: bytes) -> Release:
+async def definitions(session: Session, laid_out: list[str], archive: bytes) -> list[dict[str, Any]]:
+    """The definitions of kinds in a chart's `crds/`, which Helm installs with the first revision."""
+    if not may_bring_kinds(archive):
+        return []
+    out = await session.read("show crds", ["show", "crds", laid_out[0]])
+    return read_manifests(out.decode("utf-8", "replace"), where=session.where)
+
+
+async def render(session: Session, cluster: Cluster, where: Location, laid_out: list[str]) -> Release:
     """The release as it would be, rendered against the cluster (`lookup`, its version and kinds)."""
     arguments = [
-        *("upgrade", where.release, *session.lay_out(archive, session.section.values), "--install"),
+        *("upgrade", where.release, *laid_out, "--install"),
         *("--dry-run=server", "--output", "json", "--reset-values", "--namespace", where.namespace),
         "--disable-openapi-validation",  # the API server itself is asked, which is quicker and knows more
     ]
-    out = await session.read("upgrade --dry-run", arguments, connection)
+    out = await session.read("upgrade --dry-run", arguments, cluster.connection)
     try:
         return from_content(await asyncio.to_thread(json.loads, out))
     except (ValueError, KeyError, TypeError):
         raise ToolFailed(
             "helm printed no release", where=session.where, hint="is it Helm 3.13 or newer?"
         ) from None
+
+
+async def render_before_its_kinds(
+    session: Session, cluster: Cluster, where: Location, laid_out: list[str], kinds: Sequence[dict[str, Any]]
+) -> Release:
+    """The first revision of a chart whose kinds the cluster does not know yet: a dry run of Helm would fail."""
+    found = await asyncio.to_thread(cluster.request, "GET", "/version")
+    groups = await asyncio.to_thread(cluster.request, "GET", "/apis")
+    versions = [version["groupVersion"] for group in groups["groups"] for version in group["versions"]]
+    for item in kinds:
+        spec = item.get("spec") or {}
+        versions += [f"{spec.get('group')}/{version.get('name')}" for version in spec.get("versions") or ()]
+    arguments = [
+        *("template", where.release, *laid_out, "--namespace", where.namespace, "--dry-run=server"),
+        *("--kube-version", found["gitVersion"]),
+        *(word for version in dict.fromkeys(["v1", *versions]) for word in ("--api-versions", version)),
+    ]
+    out = await session.read("template", arguments, cluster.connection)
+    texts = [text for text in _DOCUMENT.split(out.decode("utf-8", "replace")) if text.strip()]
+    hooks = [text for text in texts if any(is_hook(item) for item in read_manifests(text, where=session.where))]
+    rest = [text for text in texts if text not in hooks]
+    return Release(where.release, where.namespace, 1, "", manifest="\n---\n".join(["", *rest]), hooks=tuple(hooks))
 
 
 async def render_alone(session: Session, where: Location, archive: bytes) -> str:
