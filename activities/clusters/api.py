@@ -30,7 +30,10 @@ _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8
 _MAX_CAUSES: Final = 50
 _NOT_FOUND: Final = 404
 _BAD: Final = 400
+_UNSUPPORTED: Final = 415
 _INVALID: Final = 422
+_STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
+_MERGE: Final = "application/merge-patch+json"
 _NO_DRY_RUN: Final = "does not support dry run"
 _MISTYPED: Final = "failed to create typed patch object"
 """What server-side apply answers, with 500, to a field that its kind does not have or that is of another type."""
@@ -231,17 +234,34 @@ class Cluster:
         path, query = resource.path(ref.namespace, ref.name), _trial(strict=strict)
         body = {key: value for key, value in manifest.items() if key != "status"}
         # custom resources know no strategic merge, and say so by 415
-        for content in ("application/strategic-merge-patch+json", "application/merge-patch+json"):
+        for content in (_STRATEGIC_MERGE, _MERGE):
             try:
                 found: dict[str, Any] = self.request("PATCH", path, query=query, body=body, content=content)
             except Answer as error:
                 if error.status == _NOT_FOUND or _NO_DRY_RUN in error.message:
                     return None
-                if error.status == 415 and "strategic" in content:  # noqa: PLR2004 - unsupported media type
+                if error.status == _UNSUPPORTED and content == _STRATEGIC_MERGE:
                     continue
                 raise
             return found
         raise AssertionError
+
+    def merge_custom(self, ref: Ref, manifest: Mapping[str, Any]) -> None:
+        """Merge a manifest into a custom resource; what knows a strategic merge is left as it is.
+
+        Raises:
+            Answer: when it is refused.
+        """
+        resource = self.resource(ref.api_version, ref.kind)
+        if resource is None:
+            return
+        path = resource.path(ref.namespace, ref.name)
+        try:
+            self.request("PATCH", path, query=_trial(strict=False), body={}, content=_STRATEGIC_MERGE)
+        except Answer as error:
+            if error.status != _UNSUPPORTED:
+                raise
+            self.request("PATCH", path, query={"fieldManager": "helm"}, body=manifest, content=_MERGE)
 
     def may_be(self, ref: Ref, manifest: Mapping[str, Any]) -> bool:
         """Whether the API server would take a new object, fields that its kind does not have refused.

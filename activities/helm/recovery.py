@@ -1,7 +1,9 @@
-"""Before an upgrade: what revisions that failed have left, and Helm would leave in the cluster, is taken back.
+"""Before an upgrade: what Helm would leave in the cluster though the plan says otherwise is put right.
 
-An object that only they held is deleted. One in which they alone set fields is put back to the manifest before,
-without these fields; Helm then goes on from there. The plan has listed both.
+What revisions that failed have left is taken back: an object that only they held is deleted, one in which they alone
+set fields is put back to the manifest before, without these fields. Custom resources are put back as they were last
+applied: Helm merges them without a look at what the cluster holds, and would let drift stay. Helm then goes on from
+there.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import asyncio
 from typing import Any, Final
 
 from activities.clusters.api import Answer, Cluster
-from activities.clusters.manifests import Ref
+from activities.clusters.manifests import Ref, project
 from activities.helm.artefact import Location
 from activities.helm.history import History, mark_superseded
 from activities.helm.leftovers import Remains, remains
@@ -60,6 +62,11 @@ async def take_back(session: Session, cluster: Cluster, found: History, where: L
     for item in await left_by(session, cluster, found, where, new):
         session.check_stop()
         await asyncio.to_thread(_take_back, session, cluster, where, item)
+    base = await session.objects(cluster, found.base.manifest if found.base else "", where.namespace)
+    for ref, manifest in base.items():
+        if "." in ref.key[0]:  # groups of built-in kinds may have a dot, those of custom ones have one
+            session.check_stop()
+            await asyncio.to_thread(_undo_drift, session, cluster, where, ref, manifest)
 
 
 def delete(cluster: Cluster, ref: Ref, live: dict[str, Any]) -> None:
@@ -86,6 +93,20 @@ def _take_back(session: Session, cluster: Cluster, where: Location, item: Remain
     elif item.cleaned(live) != live:
         session.log(f"putting back {item.ref.address}: a revision that failed had changed it")
         _put_back(session, cluster, item, live)
+
+
+def _undo_drift(session: Session, cluster: Cluster, where: Location, ref: Ref, manifest: dict[str, Any]) -> None:
+    live = cluster.get(ref)
+    if live is None or not is_of(live, where.release, where.namespace):
+        return
+    try:
+        whole = cluster.would_be(ref, manifest)
+        if whole is not None and project(whole, manifest) != project(live, manifest):
+            session.log(f"putting back {ref.address}: somebody had changed it")
+            cluster.merge_custom(ref, manifest)
+    except Answer as error:
+        if error.status != _UNPROCESSABLE:  # its kind has changed: the manifest to come is what counts
+            raise
 
 
 def _put_back(session: Session, cluster: Cluster, item: Remains, live: dict[str, Any]) -> None:
