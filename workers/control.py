@@ -43,7 +43,7 @@ def workflow_runner(settings: Settings) -> WorkflowRunner:
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
     """Which build this worker is; None when it has none.
 
-    Workflows end on the build that began them, unless their own definition says otherwise.
+    A run ends on the build that began it; `workflows.builds` has what lives longer move between two runs.
     """
     if not settings.build_id:
         return None

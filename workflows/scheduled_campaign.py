@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, VersioningBehavior, WorkflowIDReusePolicy
+from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from bondstone import names
@@ -26,8 +26,7 @@ _PLANNED: Final = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 """Set by Temporal on what a schedule starts: when it was due."""
 
 
-# It only waits, for as long as a campaign takes: no build is kept for that.
-@workflow.defn(name=names.SCHEDULED_CAMPAIGN_WORKFLOW, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name=names.SCHEDULED_CAMPAIGN_WORKFLOW)
 class ScheduledCampaign:
     """One run of a schedule: starts the campaign `<schedule>-<time>` and waits for its end."""
 

@@ -76,7 +76,11 @@ def evict(build: BuildName, *, output: Output = OutputFormat.TABLE) -> None:
         return await bond.builds.evict(build)
 
     done = with_platform(work)
-    emit(done, output, lambda: say(f"build {done.to} has taken over from {build}: {_words(done.moved)}"))
+    emit(
+        done,
+        output,
+        lambda: say(f"build {done.to} has taken over from {build}: {_words(done.moved) or 'nothing'}"),
+    )
 
 
 def _show(found: Sequence[BuildDocument]) -> None:
@@ -104,4 +108,5 @@ def _show(found: Sequence[BuildDocument]) -> None:
 
 
 def _words(held: HeldDocument) -> str:
-    return f"{held.services} services, {held.operations} operations, {held.campaigns} campaigns"
+    counts = {noun: count for noun, count in held.model_dump().items() if count}
+    return ", ".join(f"{count} {noun.removesuffix('s') if count == 1 else noun}" for noun, count in counts.items())
