@@ -57,7 +57,10 @@ def show(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -
     from bondstone.client.documents import OperationDocument  # noqa: PLC0415
 
     async def find(bond: Bondstone) -> OperationDocument:
-        return OperationDocument.of(await bond.operation(operation).record(), bond.settings)
+        asked = bond.operation(operation)
+        record = await asked.record()
+        retrying = [] if record.status.ended else await asked.retrying()
+        return OperationDocument.of(record, bond.settings, retrying=retrying)
 
     document = with_platform(find)
     emit(document, output, lambda: showing.operation(document))

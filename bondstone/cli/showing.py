@@ -131,6 +131,15 @@ def operation(document: OperationDocument) -> None:
     for approval in document.approvals:
         say()
         gate(approval)
+    for retry in document.retrying:
+        say()
+        of = f" of {retry.at_most}" if retry.at_most else ""
+        say(f"{retry.activity} is tried again, attempt {retry.attempt}{of}; the last one failed:")
+        say(f"  {retry.error.code}: {retry.error.message}")
+        if retry.error.where:
+            say(f"  where: {retry.error.where}")
+        if retry.error.hint:
+            say(f"  hint: {retry.error.hint}")
     _error(document)
 
 

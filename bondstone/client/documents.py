@@ -34,11 +34,30 @@ from bondstone.settings import Settings
 from bondstone.tracing import trace_id
 
 if TYPE_CHECKING:
+    from bondstone.client.retrying import Retrying
     from bondstone.store.archive import Archived
     from bondstone.store.fence import Entry
 
 MASK: Final = "(secret)"
 """What stands in every document where a secret is."""
+
+
+class RetryDocument(Document):
+    """Something that a running operation tries again."""
+
+    activity: str
+    """As in `terraform.plan`"""
+    attempt: int
+    """The one that is to come, or runs"""
+    at_most: int
+    """Attempts in all; 0 for as many as it takes"""
+    error: ErrorInfo
+    """What the last one failed with"""
+
+    @classmethod
+    def of(cls, found: Retrying) -> RetryDocument:
+        """From what Temporal keeps."""
+        return cls(activity=found.activity, attempt=found.attempt, at_most=found.at_most, error=found.error)
 
 
 class OperationDocument(Document):
@@ -73,6 +92,8 @@ class OperationDocument(Document):
     retained: tuple[str, ...] = ()
     """What a decommission has kept, in words"""
     error: ErrorInfo | None = None
+    retrying: tuple[RetryDocument, ...] = ()
+    """What is tried again, and why; of `bond operation show` while it runs"""
     trace_id: str = ""
     """Its OpenTelemetry trace, when whoever asked for it was traced"""
     links: dict[str, str] = Field(default_factory=dict)
@@ -80,7 +101,11 @@ class OperationDocument(Document):
 
     @classmethod
     def of(
-        cls, record: OperationRecord, settings: Settings | None = None, plans: Sequence[PlanDocument] = ()
+        cls,
+        record: OperationRecord,
+        settings: Settings | None = None,
+        plans: Sequence[PlanDocument] = (),
+        retrying: Sequence[Retrying] = (),
     ) -> OperationDocument:
         """From an operation's record; with settings, its links too."""
         return cls(
@@ -103,6 +128,7 @@ class OperationDocument(Document):
             plans=tuple(plans),
             retained=record.retained,
             error=record.error,
+            retrying=tuple(map(RetryDocument.of, retrying)),
             trace_id=trace_id(record),
             links=links(settings, record.workflow_id) if settings else {},
         )

@@ -18,6 +18,7 @@ from bondstone.model.service import Approval, OperationRecord, OperationStatus, 
 
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone
+    from bondstone.client.retrying import Retrying
 
 STARTS_WITHIN_SECONDS: Final = (0.02, 0.05, 0.1)
 """Pauses in which the workflow of an operation that was accepted just now appears, where nothing else is busy."""
@@ -64,6 +65,16 @@ class Operation:
         if found.status.ended or found.status is OperationStatus.QUEUED:
             return found
         return await self._live(found)
+
+    async def retrying(self) -> list[Retrying]:
+        """What it tries again and why, while it runs; empty when everything goes on.
+
+        Raises:
+            Unreachable: Temporal does not answer.
+        """
+        from bondstone.client.retrying import retrying  # noqa: PLC0415 - only for those who look
+
+        return await retrying(self._bond.temporal, self.workflow_id)
 
     async def result(self, on_change: Callable[[OperationRecord], None] | None = None) -> OperationRecord:
         """Wait until it has ended and is committed.

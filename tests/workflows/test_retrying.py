@@ -1,0 +1,36 @@
+"""An operation that does not go on says why."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fakes import Caller, FakePlatform, raising, serving
+from temporalio.client import Client
+
+from bondstone.client.retrying import Retrying, retrying
+from bondstone.errors import ToolUnavailable
+from bondstone.names import operation_workflow_id
+
+
+async def test_what_is_tried_again_is_said_with_the_reason(temporal: Client) -> None:
+    away = ToolUnavailable(
+        "the API server does not answer", where="https://10.0.0.1", hint="it will be tried again"
+    )
+    platform = FakePlatform(scripts={"plan main": [raising(away)] * 2})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await caller.request()
+        operation = operation_workflow_id("payments", caller.service.name, 1)
+        async with asyncio.timeout(60):
+            while not (found := await retrying(temporal, operation)):  # noqa: ASYNC110 - a fact of the server's
+                await asyncio.sleep(0.05)
+        record = await caller.ended(1)
+        later = await retrying(temporal, operation)
+    [tried] = found
+    assert tried == Retrying("fake.plan", tried.attempt, 30, away.info())
+    assert tried.attempt >= 2
+    assert (record.status, later) == ("succeeded", [])
+
+
+async def test_of_an_operation_that_is_not_there_nothing_is_tried_again(temporal: Client) -> None:
+    assert await retrying(temporal, "service/payments/nowhere/op/1") == []
