@@ -1,9 +1,9 @@
 """Before an upgrade: what Helm would leave in the cluster though the plan says otherwise is put right.
 
-What revisions that failed have left is taken back: an object that only they held is deleted, one in which they alone
-set fields is put back to the manifest before, without these fields. Custom resources are put back as they were last
-applied: Helm merges them without a look at what the cluster holds, and would let drift stay. Helm then goes on from
-there.
+What revisions that failed have left is taken back: an object that only they held is deleted, one in which they
+alone set fields is put back to the manifest before, without these fields. Custom resources are put back as they
+were last applied: Helm merges them without a look at what the cluster holds, and would let drift stay. Helm
+then goes on from there.
 """
 
 from __future__ import annotations
