@@ -73,7 +73,6 @@ async def _alone(report: Report, directory: Path, options: argparse.Namespace) -
             bare = await Client.connect(settings.temporal_address)
             cost: dict[int, float] = {}
             for size in options.alone:
-                say(f"{size} stand-ins")
                 label = f"n{size}"
                 await standins.seed(bond.temporal, label, size)
                 document = runs.campaign(label, f"labels.size == '{label}'", "1.0.1", options.at_once)
@@ -84,7 +83,6 @@ async def _alone(report: Report, directory: Path, options: argparse.Namespace) -
                 cost[size] = took.cpu[CONTROL] / size
             _add_ratio(report, "alone, CPU of the control worker a target", cost)
             for size in options.alone if options.bare == "all" else options.alone[:1]:
-                say(f"{size} bare targets")
                 name = f"b{size}"
                 await standins.seed_bare(bare, name, size)
                 job = BareJob(name=name, count=size, at_once=options.at_once)
@@ -148,7 +146,6 @@ async def _patched(
         name = f"speed-{size}"
         document = runs.campaign(name, _first(size), f"1.0.{patch}", options.at_once)
         took = await runs.timed(runs.carried_out(bond, document, name, size), started)
-        say(f"{size} targets in {took.seconds:.0f} s")
         _add_speed(report, f"real, {size} targets", size, took, (SERVER, CONTROL, EXECUTOR))
         grown = await runs.grown(bond.temporal, names.campaign_workflow_id(name))
         _add_history(report, size, took, grown, CONTROL)
@@ -233,6 +230,7 @@ async def _records(bond: Bondstone, name: str) -> list[TargetRecord]:
 
 def _add_speed(report: Report, title: str, size: int, took: runs.Took, who: tuple[str, ...]) -> None:
     report.add(f"{title}: speed", "targets/s", size / took.seconds)
+    say(f"{title}: {size / took.seconds:.1f} targets/s")
     for process in who:
         report.add(f"  CPU a target, {process}", "CPU-ms", 1000 * took.cpu[process] / size)
 

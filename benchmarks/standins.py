@@ -33,6 +33,11 @@ RUN_TARGETS = 400
 """After so many targets the bare parent continues as new, about as a campaign does."""
 
 STARTS_AT_ONCE = 50
+CACHED = 20_000
+"""Workflows that a worker keeps in memory: all of them, or else it were busy with putting them away."""
+
+EVENTS_AT_REST = 4
+"""Of a workflow that was started and waits."""
 
 
 @workflow.defn(name=names.SERVICE_WORKFLOW)
@@ -160,6 +165,7 @@ async def seed(client: Client, label: str, count: int) -> None:
         )
 
     await _all(one, count)
+    await _at_rest(client, [names.service_workflow_id("fleet", f"{label}-{n}") for n in range(count)])
 
 
 async def seed_bare(client: Client, name: str, count: int) -> None:
@@ -169,6 +175,7 @@ async def seed_bare(client: Client, name: str, count: int) -> None:
         await client.start_workflow(BareTarget.run, id=f"bare/{name}/{number}", task_queue=TARGET_QUEUE)
 
     await _all(one, count)
+    await _at_rest(client, [f"bare/{name}/{number}" for number in range(count)])
 
 
 async def _all(one: Any, count: int) -> None:
@@ -181,6 +188,14 @@ async def _all(one: Any, count: int) -> None:
     await asyncio.gather(*map(placed, range(count)))
 
 
+async def _at_rest(client: Client, ids: Sequence[str]) -> None:
+    """Wait until the last ones that were started, and so all of them, wait for a signal."""
+    for workflow_id in ids[-STARTS_AT_ONCE:]:
+        handle = client.get_workflow_handle(workflow_id)
+        while (await handle.describe()).history_length < EVENTS_AT_REST:  # noqa: ASYNC110 - a fact of the server
+            await asyncio.sleep(0.2)
+
+
 def _build(queue: str, workflows: Sequence[type], *, bare: bool) -> runtime.Build:
     async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
         del store, settings
@@ -191,6 +206,7 @@ def _build(queue: str, workflows: Sequence[type], *, bare: bool) -> runtime.Buil
             workflows=workflows,
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_concurrent_workflow_tasks=control.MAX_WORKFLOW_TASKS,
+            max_cached_workflows=CACHED,
         )
         return runtime.Serving(workers=[worker], queues={queue: True})
 
