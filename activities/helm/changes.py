@@ -76,6 +76,21 @@ def drifted_changes(applied: Manifests, reality: Reality, redact: Redactor) -> l
     return found
 
 
+def left_changes(left: Sequence[Remains], live: Manifests, redact: Redactor) -> list[Change]:
+    """What revisions that failed have left, as drift: `before` as it should be, `after` as it is."""
+    found: list[Change] = []
+    for item in left:
+        there = live.get(item.ref)
+        if there is None:
+            continue
+        shape, clean = merged_shape(*item.failed), item.cleaned(there)
+        if item.lost:
+            found.append(_change(item.ref, "create", None, project(there, shape), redact))
+        elif clean != there:
+            found.append(_change(item.ref, "update", project(clean, shape), project(there, shape), redact))
+    return found
+
+
 def _wanted(
     ref: Ref, old: dict[str, Any] | None, new: dict[str, Any], left: Remains | None, reality: Reality
 ) -> tuple[Literal["create", "update"], dict[str, Any] | None, dict[str, Any]] | None:

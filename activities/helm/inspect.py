@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 from activities.clusters.jsonpath import JsonPath
+from activities.clusters.outputs import named_parts
 from activities.helm.chart import MAX_CHART_BYTES, MAX_CHART_FILES, chart_path
 from activities.helm.section import HelmSection
 from bondstone.errors import InvalidInput, Problem
@@ -33,10 +34,7 @@ def report(section: HelmSection, promise: Path) -> SectionReport:
         keys += _value_problems(section, files)
     return SectionReport(
         problems=problems,
-        outputs={
-            name: "string" if output.sensitive and not output.secret else "dyn"
-            for name, output in section.outputs.items()
-        },
+        outputs=dict.fromkeys(section.outputs, "dyn"),
         sensitive=frozenset(name for name, output in section.outputs.items() if output.sensitive),
         keys=keys,
     )
@@ -77,11 +75,11 @@ def _output_problems(section: HelmSection) -> Iterator[_Key]:
             JsonPath(output.path)
         except ValueError as error:
             yield ("outputs", name, "path"), Problem(message=str(error))
-        if "/" not in output.source:
-            yield (
-                ("outputs", name, "from"),
-                Problem(message="no object is named", hint="write Kind/name or apiVersion/Kind/name"),
-            )
+        try:
+            if _EXPRESSION not in output.source:
+                named_parts(output.source)
+        except ValueError as error:
+            yield ("outputs", name, "from"), Problem(message=str(error))
 
 
 def _read(name: str, chart: Path) -> tuple[dict[str, Any], list[Problem]]:

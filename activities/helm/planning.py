@@ -12,7 +12,13 @@ from activities.clusters.api import Cluster
 from activities.clusters.manifests import Ref
 from activities.clusters.outputs import outputs_digest
 from activities.helm.artefact import Artefact, Header, Location, Record, Standing, pack, read_record
-from activities.helm.changes import Reality, drifted_changes, planned_changes, removed_changes
+from activities.helm.changes import (
+    Reality,
+    drifted_changes,
+    left_changes,
+    planned_changes,
+    removed_changes,
+)
 from activities.helm.history import history, newest, of_revision
 from activities.helm.recovery import left_by
 from activities.helm.release import DEPLOYED, Release, is_kept, is_of
@@ -149,7 +155,21 @@ async def detect_drift(session: Session) -> Drifted:
         if applied is not None:
             objects = await session.objects(cluster, applied.manifest, where.namespace)
             changes += drifted_changes(objects, await session.reality(cluster, objects), session.redact)
+        if current is not None and current.status == DEPLOYED:
+            changes += await _left_behind(session, cluster, where, current)
     return Drifted(changes)
+
+
+async def _left_behind(session: Session, cluster: Cluster, where: Location, current: Release) -> list[Change]:
+    """What revisions that were rolled back have left nevertheless."""
+    found = await history(session, cluster, where, current)
+    if not found.failed:
+        return []
+    held = await session.objects(cluster, current.manifest, where.namespace)
+    left = await left_by(session, cluster, found, where, held)
+    reality = await session.reality(cluster, {}, [item.ref for item in left])
+    ours = {ref: item for ref, item in reality.live.items() if is_of(item, where.release, where.namespace)}
+    return left_changes(left, ours, session.redact)
 
 
 async def recorded(session: Session) -> tuple[int, Record | None]:

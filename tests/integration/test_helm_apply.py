@@ -114,12 +114,20 @@ async def test_pods_that_never_get_ready_are_named_and_a_first_install_leaves_no
 
 async def test_a_failed_upgrade_is_rolled_back(bench):
     await bench.provision()
+    values = {"colour": "green", "annotations": {STAYS_PENDING: "yes"}, "extra": ["left"]}
     with pytest.raises(ToolFailed):
-        await bench.provision(colour="green", annotations={STAYS_PENDING: "yes"}, options={"timeout": "8s"})
+        await bench.provision(**values, options={"timeout": "8s"})
     assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "blue"}
     assert [*bench.statuses().values()][-1] == "deployed"
-    assert {change.type for change in await bench.drift()} == set()
+    assert await bench.drift() == []
+    # as if Helm had still been at work on the upgrade when it was told to stop, and rolled back
+    marks = {"meta.helm.sh/release-name": "orders-web", "meta.helm.sh/release-namespace": bench.namespace}
+    body = {"metadata": {"name": "extra-left", "annotations": marks}}
+    bench.plane.call("POST", f"/api/v1/namespaces/{bench.namespace}/configmaps", body)
+    [change] = await bench.drift()
+    assert (change.action, change.address) == ("create", f"v1/ConfigMap/{bench.namespace}/extra-left")
     await bench.provision(colour="green")
+    assert await bench.drift() == []
     assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "green"}
 
 

@@ -87,7 +87,7 @@ def test_publishing_says_what_the_outputs_are_and_which_are_secret(tmp_path):
     report = publish(tmp_path, {"chart": "chart", "outputs": outputs}, GOOD)
     assert not report.problems
     assert not report.keys
-    assert report.outputs == {"url": "dyn", "password": "string"}
+    assert report.outputs == {"url": "dyn", "password": "dyn"}
     assert report.sensitive == {"password"}
 
 
@@ -102,6 +102,9 @@ def test_publishing_finds_a_missing_chart_a_bad_path_and_an_expression(tmp_path)
     outputs = {"url": {"from": "Service/web", "path": "{.spec[}"}}
     [(key, _)] = publish(tmp_path, {"chart": "chart", "outputs": outputs}, GOOD).keys
     assert key == ("outputs", "url", "path")
+    outputs = {"url": {"from": "Service", "path": "{.spec.clusterIP}"}}
+    [(key, _)] = publish(tmp_path, {"chart": "chart", "outputs": outputs}, GOOD).keys
+    assert key == ("outputs", "url", "from")
 
 
 def test_publishing_finds_values_that_the_charts_schema_does_not_know(tmp_path):
