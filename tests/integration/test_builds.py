@@ -20,6 +20,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 from platforms import PROMISES, SCHEMAS, publish, refused
 from temporalio.client import Client
@@ -183,13 +184,16 @@ async def test_workers_are_replaced_one_by_one_under_load_and_nothing_is_lost_or
     started: list[Server] = []
     asked: list[Operation] = []
 
-    async def start(kind: str) -> Server:
-        told = settings.model_copy(update={"work": tmp_path / f"work-{len(started)}"})
-        server = workers.worker(tmp_path, f"{kind}-{len(started)}", kind, told)
-        started.append(server)
-        server.launch()  # not in a thread: it would end with that
-        await asyncio.to_thread(server.wait)
-        return server
+    async def start() -> list[Server]:
+        new = []
+        for kind in ("executor", "executor", "control", "control"):
+            name = f"{kind}-{len(started)}"
+            new.append(workers.worker(tmp_path, name, kind, settings.model_copy(update={"work": tmp_path / name})))
+            started.append(new[-1])
+            new[-1].launch()  # not in a thread: it would end with that
+        for server in new:
+            await asyncio.to_thread(server.wait)
+        return new
 
     async def load(bond: Bondstone) -> None:
         while True:
@@ -198,11 +202,11 @@ async def test_workers_are_replaced_one_by_one_under_load_and_nothing_is_lost_or
             await asyncio.sleep(1)
 
     try:
-        fleet = [(kind, await start(kind)) for kind in ("executor", "executor", "control", "control")]
+        fleet = await start()
         async with Bondstone.connect(settings, by="ada") as bond:
             loading = asyncio.create_task(load(bond))
-            for kind, old in fleet:
-                await start(kind)
+            await start()
+            for old in fleet:
                 assert await leaves(old) == 0
             loading.cancel()
             for operation in asked:
@@ -269,42 +273,31 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
 
 
 @on(["dev"])
-async def test_what_a_lost_build_held_goes_on_in_the_middle_of_its_run_when_it_is_evicted(
+async def test_the_command_ramps_takes_back_and_evicts_what_a_lost_build_held_in_the_middle_of_its_run(
     bond: Bondstone, settings: Settings, tmp_path: Path
 ) -> None:
-    with build(settings, "c") as lost:
+    with build(settings, "c") as lost, build(settings, "d"):
+        assert "there is no build 'e'" in refused(_bond(settings, "promote", "e"), "NOT_FOUND")["message"]
         await bond.builds.promote("c")
+        assert "gets new work" in refused(_bond(settings, "evict", "c"), "REFUSED")["message"]
+        found = _listed(_bond(settings, "promote", "d", "--percent", "25"))
+        assert (found["d"]["status"], found["d"]["percent"]) == ("ramping", 25)
+        assert (found["c"]["status"], found["c"]["workers"]) == ("current", 1)
+        await bond.builds.promote("c")
+        assert [each.status for each in await bond.builds.list() if each.build in "cd"] == ["current", "draining"]
+
         asked = await bond.request("held", "t/stranded", {"made": str(tmp_path / "made"), "gated": True})
         plan = await asks(bond, asked.id)
         lost.kill()
-    with build(settings, "d"):
         await bond.builds.promote("d")
         await holds(bond, "c", services=1, operations=1)
-        moved = await bond.builds.evict("c")
-        assert (moved.to, moved.moved.services, moved.moved.operations) == ("d", 1, 1)
+        evicted = json.loads(_bond(settings, "evict", "c").stdout)
+        assert (evicted["to"], evicted["moved"]) == ("d", {"services": 1, "operations": 1, "campaigns": 0})
         await approve(settings, asked.id, plan)
         await ends(bond, asked.id)
         assert await ran_on(bond, f"service/{asked.id}") == ["c", "d"]
         assert made_once(tmp_path / "made")
         await holds(bond, "c", services=0, operations=0)
-
-
-@on(["dev"])
-async def test_the_command_refuses_in_words_and_lists_what_each_build_holds(
-    bond: Bondstone, settings: Settings
-) -> None:
-    with build(settings, "e"), build(settings, "f"):
-        assert "there is no build 'g'" in refused(_bond(settings, "promote", "g"), "NOT_FOUND")["message"]
-        assert "'e'" not in refused(_bond(settings, "evict", "g"), "NOT_FOUND")["message"]
-        promoted = _bond(settings, "promote", "e")
-        assert promoted.returncode == 0, promoted.stderr
-        assert "gets new work" in refused(_bond(settings, "evict", "e"), "REFUSED")["message"]
-        ramped = _bond(settings, "promote", "f", "--percent", "25")
-        found = {each["build"]: each for each in _listed(ramped)}
-        assert (found["f"]["status"], found["f"]["percent"]) == ("ramping", 25)
-        assert (found["e"]["status"], found["e"]["workers"]) == ("current", 1)
-        found = {each["build"]: each for each in _listed(_bond(settings, "promote", "e"))}
-        assert (found["f"]["status"], found["f"]["percent"]) == ("draining", 0), "taken back"
 
 
 def _bond(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -317,11 +310,10 @@ def _bond(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
-def _listed(ran: subprocess.CompletedProcess[str]) -> list[dict]:
-    import jsonschema_rs  # noqa: PLC0415 - in one test
-
+def _listed(ran: subprocess.CompletedProcess[str]) -> dict[str, dict]:
+    """What `bond worker list -o json` says, checked against its schema, by build."""
     assert ran.returncode == 0, ran.stderr
     found: list[dict] = json.loads(ran.stdout)
     schema = json.loads((SCHEMAS / "worker-list.json").read_text())
     jsonschema_rs.validator_for(schema, validate_formats=True).validate(found)
-    return found
+    return {each["build"]: each for each in found}
