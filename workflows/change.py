@@ -9,7 +9,15 @@ from temporalio import workflow
 
 from bondstone import names
 from bondstone.errors import ErrorInfo, OperationFailed, Unhealthy
-from bondstone.model.service import Health, OperationInput, OperationStatus, Resolved, StepOutputs, StepSpec
+from bondstone.model.service import (
+    Health,
+    OperationInput,
+    OperationStatus,
+    Resolved,
+    StepOutputs,
+    StepSpec,
+    StepStatus,
+)
 from bondstone.model.step import HealthCall, HealthReport, OutputsCall, Probes, ServiceOutputs
 from workflows import calls
 from workflows.operation import OperationWorkflow
@@ -188,11 +196,15 @@ class Change(OperationWorkflow):
 
     def _note(self, steps: Steps) -> None:
         """Keep what stands now in the result, however the operation goes on or ends."""
-        succeeded = steps.first_error() is None and all(
-            record.finished_at is not None for record in steps.records.values()
+        succeeded = all(
+            record.finished_at is not None and record.status not in _FELL_SHORT
+            for record in steps.records.values()
         )
         stands = "after" if succeeded else "between" if steps.touched else "before"
         self.result = self.result.model_copy(update={"stands": stands, "step_outputs": dict(steps.outputs)})
+
+
+_FELL_SHORT = frozenset({StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.BLOCKED})
 
 
 def _own_or_common(resolved: Resolved, probes: Probes) -> tuple[Probes, int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fakes import Caller, FakePlatform, raising, serving, spec
+from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 
 from bondstone import names
@@ -681,3 +682,31 @@ async def test_a_change_that_cannot_be_resolved_is_refused_and_nothing_starts(te
         state = await caller.state()
     assert state.queue == ()
     assert state.phase is Phase.READY
+
+
+async def test_a_change_that_is_cancelled_while_it_plans_leaves_the_service_where_it_was(temporal: Client) -> None:
+    planning = asyncio.Event()
+
+    async def until_cancelled() -> None:
+        planning.set()
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(0.1)
+
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await caller.request()
+        await caller.ended(1)
+        platform.scripts["plan main"] = [until_cancelled]
+        await caller.request(kind=OperationKind.PATCH, promise="postgres", version="1.0.1")
+        await asyncio.wait_for(planning.wait(), 60)
+        await caller.update(
+            names.UPDATE_CANCEL_OPERATION, CancelCall(number=2, requested_by="bob"), OperationRecord
+        )
+        record = await caller.ended(2)
+        state = await caller.state()
+    assert record.status is OperationStatus.CANCELLED
+    assert state.phase is Phase.READY
+    assert state.resolved is not None
+    assert state.resolved.revision.version == "1.0.0"
