@@ -6,7 +6,7 @@ A campaign that is gone costs the service a line in its log, and nothing else.
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from bondstone import names
 from bondstone.errors import BondError, Refused, StoreUnavailable, Unreachable
@@ -56,7 +56,9 @@ class Submissions(Entity):
                 accepted = await self._accept(answer, updating=False)
             except BondError as error:
                 return declined.model_copy(update={"error": bounded(error.info())})
-            except ActivityError as error:
+            except FailureError as error:  # of a local activity that fails, what it raised comes by itself
+                if is_cancelled_exception(error):
+                    raise
                 info = bounded(info_of(error))
                 why = "unreachable" if info.code in _PASSING else "refused"
                 return declined.model_copy(update={"error": info, "why": why})

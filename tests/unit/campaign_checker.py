@@ -274,12 +274,17 @@ class Checker:
         first, _ = self.batches.get(probe.batch, (self.time, ()))
         self.batches[probe.batch] = (first, probe.targets)
 
+    def release(self, rule: str) -> None:
+        """What was submitted and never came waits again, without a record, when nothing starts any more."""
+        for target in [target for target, back in self.holding.items() if not back]:
+            assert self.tries[target] == 1, rule
+            assert (target, self.attempt[target]) in self.over, rule
+            assert (target, self.attempt[target]) not in self.finished, rule
+            del self.holding[target]
+
     def command_note(self, note: moves.Note) -> None:
         if note.what == "rolling-back":
-            for target in [target for target, back in self.holding.items() if not back]:
-                assert self.tries[target] == 1
-                assert (target, self.attempt[target]) in self.over, "what runs finishes before a rollback"
-                del self.holding[target]  # never accepted: it waits again
+            self.release("what runs finishes before a rollback")
         elif note.what == "rolled-back":
             assert not self.holding
             self.rolling, self.other_pause = False, True
@@ -293,7 +298,8 @@ class Checker:
             self.aborted, self.rolling = True, False
             self.batches.clear()
         elif note.what == "ended":
-            assert not self.holding, "nothing runs at the end"
+            self.release("nothing runs at the end")  # an abort may have come while a rollback was waited for
+            assert not self.holding
             self.ended = True
 
     def verb(self, verb: Any) -> None:  # noqa: C901 - one case for each verb
