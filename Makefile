@@ -42,7 +42,6 @@ bench: $(STAMP) ## every figure of benchmarks/README.md, one after another; take
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.request
 	$(BIN)/python -m benchmarks.throughput
-	$(BIN)/python -m benchmarks.throughput --postgres --control 1,2,4
 	$(BIN)/python -m benchmarks.fleet
 	$(BIN)/python -m benchmarks.patching
 	$(BIN)/python -m benchmarks.overhead
