@@ -178,7 +178,7 @@ def made_once(file: Path) -> bool:
 
 
 @on(["without-builds"])
-async def test_workers_are_replaced_one_by_one_under_load_and_nothing_is_lost_or_done_twice(
+async def test_workers_are_replaced_one_by_one_under_load_and_then_by_a_first_build(
     settings: Settings, tmp_path: Path
 ) -> None:
     started: list[Server] = []
@@ -205,14 +205,25 @@ async def test_workers_are_replaced_one_by_one_under_load_and_nothing_is_lost_or
         fleet = await start()
         async with Bondstone.connect(settings, by="ada") as bond:
             loading = asyncio.create_task(load(bond))
-            await start()
+            *_, third, fourth = await start()
             for old in fleet:
                 assert await leaves(old) == 0
             loading.cancel()
             for operation in asked:
                 await ends(bond, operation.id)
                 assert made_once(tmp_path / operation.id.split("/")[1])
-        assert len(asked) >= len(fleet)
+            assert len(asked) >= len(fleet)
+
+            # The first build of a platform that had none takes over what waits, too.
+            gated = await bond.request("held", "t/gated", {"made": str(tmp_path / "gated"), "gated": True})
+            plan = await asks(bond, gated.id)
+            with build(settings, "first"):
+                await bond.builds.promote("first")
+                assert [await leaves(old) for old in (third, fourth)] == [0, 0]
+                await approve(settings, gated.id, plan)
+                await ends(bond, gated.id)
+                assert await ran_on(bond, f"service/{gated.id}") == ["", "first"]
+                assert made_once(tmp_path / "gated")
     finally:
         for server in started:
             server.kill()
