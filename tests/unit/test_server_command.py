@@ -1,10 +1,11 @@
-"""What the embedded Temporal server is told on its command line."""
+"""What the processes of an embedded platform are told."""
 
 import itertools
 import json
 from pathlib import Path
 
-from workers.embedded import DYNAMIC_CONFIG, temporal_command
+from bondstone.settings import Settings
+from workers.embedded import DYNAMIC_CONFIG, temporal_command, worker_commands
 
 
 def test_dynamic_configuration_reaches_the_server_as_the_values_it_has_here():
@@ -14,3 +15,10 @@ def test_dynamic_configuration_reaches_the_server_as_the_values_it_has_here():
     told = {name: json.loads(value) for name, _, value in (pair.partition("=") for pair in given)}
     assert told == DYNAMIC_CONFIG
     assert not [name for name, value in told.items() if isinstance(value, str) and '"' in value]
+
+
+def test_workers_of_an_embedded_platform_have_no_build_for_nobody_would_promote_it(tmp_path):
+    settings = Settings(data=tmp_path, build_id="1.5.0")
+    told = [command.environment["BOND_BUILD_ID"] for command in worker_commands(settings, new=False)]
+    assert told
+    assert not any(told)
