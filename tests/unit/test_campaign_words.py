@@ -204,6 +204,26 @@ def test_a_later_record_of_a_target_replaces_the_one_before() -> None:
     assert report.targets[0].error is None
 
 
+@pytest.mark.parametrize(
+    ("operation", "says"),
+    [
+        (OperationKind.RECONCILE, "looked at"),
+        (OperationKind.UPDATE, "new inputs"),
+        (OperationKind.DECOMMISSION, None),
+        (OperationKind.ROLLBACK, None),
+    ],
+)
+def test_where_no_version_is_the_goal_compliance_is_what_success_means(
+    operation: OperationKind, says: str | None
+) -> None:
+    found = kept("SF..", (record(0, "a/one", Outcome.SUCCEEDED),), job=Job(operation=operation))
+    compliance = build(found, as_of=NOW).compliance
+    assert (compliance is None) is (says is None)
+    if compliance is not None and says is not None:
+        assert says in compliance.measure
+        assert (compliance.services, compliance.before, compliance.after) == (4, None, 1)
+
+
 def test_failures_are_those_that_count_against_the_budget() -> None:
     records = (
         record(0, "b/x", Outcome.FAILED, error=ERROR),
