@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from bondstone import tracing
-from bondstone.model.campaign_run import CampaignInput
 from bondstone.model.service import Request
+
+if TYPE_CHECKING:
+    from bondstone.model.campaign_run import CampaignInput  # most clients start no campaign
 
 
 @contextmanager

@@ -10,6 +10,7 @@ LATER = (
     "bondstone.client.preparing",
     "bondstone.client.states",
     "bondstone.executor",
+    "bondstone.model.campaign_run",
     "bondstone.policy",
     "bondstone.promise",
     "bondstone.store.statelog",
