@@ -140,7 +140,8 @@ class _Adapter:
     async def _step(self, call: StepCall, verb: str) -> AsyncIterator[tuple[StepContext, str]]:
         """All that an executor is handed, and the key of the log that is written meanwhile."""
         info = activity.info()
-        attempt = f"{(info.workflow_run_id or '')[:8]}-{info.activity_id}-{info.attempt}"
+        # The end of a run's id is what is random in it: its beginning is the minute.
+        attempt = f"{(info.workflow_run_id or '')[-12:]}-{info.activity_id}-{info.attempt}"
         with structlog.contextvars.bound_contextvars(
             service=str(call.service), operation=call.operation, step=call.step, verb=verb, attempt=info.attempt
         ):

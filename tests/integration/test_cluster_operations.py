@@ -9,10 +9,12 @@ import ast
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from helm_kit import helm
 from platforms import LocalPlatform, publish, running
@@ -90,6 +92,16 @@ kind: ConfigMap
 metadata: {name: since-1.0.1}
 data: {key: value}
 """
+VOLUME = """
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: held}
+spec: {accessModes: [ReadWriteOnce], storageClassName: "", resources: {requests: {storage: 1Gi}}}
+"""
+WAIT = """
+        wait: [{object: PersistentVolumeClaim/held, path: "{.status.phase}", equals: Bound}]
+"""
 NOT_HEALTHY = """
   patch:
     health: [{expression: "outputs.version != '1.0.2'", within: 1s, every: 1s}]
@@ -102,12 +114,18 @@ UPGRADE = """
 
 
 def write(folder: Path, kind: str, version: str) -> Path:
-    """The promise in one version: 1.0.1 has one object more, 1.0.2 is not healthy, 1.1.0 renames an input."""
+    """The promise in one version.
+
+    1.0.1 has one object more, 1.0.2 is not healthy, 1.0.3 waits for a volume, 1.1.0 renames an input.
+    """
     colour = "shade" if version == "1.1.0" else "colour"
     section = SECTIONS[kind].strip() + OUTPUTS
+    if (kind, version) == ("kubernetes", "1.0.3"):  # Helm waits for it unasked
+        section += WAIT
     text = PROMISE.replace("SECTION", section).replace("NAME", f"thing-{kind}").replace("VERSION", version)
     text += {"1.0.2": NOT_HEALTHY, "1.1.0": UPGRADE}.get(version, "")
     config = CONFIG.replace("VERSION", version) + ("" if version == "1.0.0" else MORE)
+    config += VOLUME if version == "1.0.3" else ""
     files = {"promise.yaml": text.replace("COLOUR", colour), "policies/colours.rego": POLICY}
     if kind == "helm":
         files["chart/Chart.yaml"] = "apiVersion: v2\nname: thing\nversion: 0.1.0\n"
@@ -130,7 +148,7 @@ def platform(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFacto
         async def all_versions() -> None:
             async with local.client() as bond:
                 for kind in KINDS:
-                    for version in ("1.0.0", "1.0.1", "1.0.2", "1.1.0"):
+                    for version in ("1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.1.0"):
                         await publish(bond, write(root, kind, version))
 
         asyncio.run(all_versions())
@@ -173,16 +191,21 @@ async def ends(operation: Operation, status: OperationStatus = OperationStatus.S
     return record
 
 
-@pytest.fixture(params=KINDS)
-async def thing(request, platform: LocalPlatform, control_plane: ControlPlane) -> AsyncIterator[Thing]:
+@asynccontextmanager
+async def a_thing(kind: str, platform: LocalPlatform, plane: ControlPlane) -> AsyncIterator[Thing]:
     name = f"ops-{uuid.uuid4().hex[:8]}"
-    control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     async with platform.client() as bond:
         service = f"shop/{name}"
-        made = await bond.request(f"thing-{request.param}", service, {"namespace": name}, version="1.0.0")
-        await ends(made)
-        yield Thing(bond, control_plane, name, service)
-    control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
+        await ends(await bond.request(f"thing-{kind}", service, {"namespace": name}, version="1.0.0"))
+        yield Thing(bond, plane, name, service)
+    plane.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(params=KINDS)
+async def thing(request, platform: LocalPlatform, control_plane: ControlPlane) -> AsyncIterator[Thing]:
+    async with a_thing(request.param, platform, control_plane) as found:
+        yield found
 
 
 async def test_it_is_patched_upgraded_and_goes_back(thing: Thing):
@@ -250,6 +273,49 @@ async def test_policies_see_the_manifests_and_people_approve_exactly_one_plan(
     record = await ends(operation)
     assert [approval.digest for approval in record.approvals] == [plan.digest], "nobody was asked twice"
     assert thing.data["colour"] == "red"
+
+
+@pytest.mark.kills
+async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_on(platform, control_plane):
+    async with (
+        a_thing("helm", platform, control_plane) as chart,
+        a_thing("kubernetes", platform, control_plane) as manifests,
+    ):
+        things = (chart, manifests)
+        operations = [await each.bond.patch(each.service, to="1.0.3") for each in things]
+        async with asyncio.timeout(60):
+            while any(each.data["version"] != "1.0.3" for each in things):  # noqa: ASYNC110 - of other processes
+                await asyncio.sleep(0.05)
+        kill_all(platform.workers("executor").values())
+        releases = chart.plane.call(
+            "GET", f"/api/v1/namespaces/{chart.namespace}/secrets?labelSelector=owner%3Dhelm"
+        )
+        assert releases["items"][-1]["metadata"]["labels"]["status"] == "pending-upgrade"
+        for each in things:
+            claim = {"namespace": each.namespace, "name": "held"}
+            spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}}
+            volume = {"metadata": {"name": each.namespace}, "spec": {**spec, "claimRef": claim}}
+            control_plane.call("POST", "/api/v1/persistentvolumes", volume)
+        for operation in operations:
+            await ends(operation)
+        for each in things:
+            assert each.names == {"thing", "since-1.0.1"}
+            assert (await ends(await each.bond.reconcile(each.service))).drift == 0
+            await ends(await each.bond.decommission(each.service))
+            assert each.names == set()
+            control_plane.call("DELETE", f"/api/v1/persistentvolumes/{each.namespace}")
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Hosts that go down: the workers and all that they started, with no time to say anything."""
+    family = [
+        item for pid in pids for item in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
+    ]
+    for process in family:
+        process.suspend()
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family, timeout=10)
 
 
 def test_no_workflow_knows_an_executor():
