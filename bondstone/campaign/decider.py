@@ -150,6 +150,8 @@ def decide(state: CampaignState, event: Event, now: datetime) -> tuple[CampaignS
         orders.react_to_broken_budget(turn)
     while _may_move(turn) and _STAGES[turn.state.stage](turn):
         pass
+    if gate.expired(turn.state, turn.now):
+        _ask_at_gate(turn)  # its time went by while the campaign was elsewhere: it has only now come back
     turn.state.wake_at = _wake_at(turn)
     return turn.done()
 
@@ -188,8 +190,7 @@ def _gate(turn: Turn) -> bool:
     state = turn.state
     if turn.waiting():
         if turn.wave_rules.needs and turn.wave.gate is None:
-            turn.set_wave(state.wave, gate=gate.opened(state.rules, turn.wave_rules, turn.now))
-            turn.note("gate-asked")
+            _ask_at_gate(turn)
         if turn.wave.gate is not None and turn.wave.gate.status != "approved":
             return False
         if turn.wave.started_at is None:
@@ -198,6 +199,11 @@ def _gate(turn: Turn) -> bool:
     state.stage = Stage.STARTING
     starting.begin_walk(turn, state.starts[state.wave])
     return True
+
+
+def _ask_at_gate(turn: Turn) -> None:
+    turn.set_wave(turn.state.wave, gate=gate.opened(turn.state.rules, turn.wave_rules, turn.now))
+    turn.note("gate-asked")
 
 
 def _starting(turn: Turn) -> bool:

@@ -368,6 +368,24 @@ def test_a_gate_that_nobody_decides_in_time_ends_the_campaign_paused_or_not() ->
         assert "gate-expired" in [note.what for note in of(moves.Note, story.seen)]
 
 
+def test_a_gate_whose_time_goes_by_while_the_campaign_is_elsewhere_is_asked_again() -> None:
+    gated = wave(1, "two", needs=(Need(roles=("sre",)),), expires_seconds=600)
+    story = Story(wave(1, "one"), gated, max_failures=1)
+    story.begin()
+    story.finish(0, status="failed")
+    story.wait(500)
+    story.say(moves.Retry)
+    story.wait(500)
+    story.finish(0)
+    assert story.status is CampaignStatus.AWAITING_APPROVAL
+    asked = [note for note in of(moves.Note, story.seen) if note.what == "gate-asked"]
+    assert len(asked) == 2
+    story.wait(599)
+    assert story.status is CampaignStatus.AWAITING_APPROVAL
+    story.wait(1)
+    assert story.status is CampaignStatus.ABORTED
+
+
 def test_nothing_starts_before_the_calendar_has_said_so_nor_after() -> None:
     story = Story(wave(3), max_concurrent=1, has_calendar=True)
     made = story.send(moves.Tick())
