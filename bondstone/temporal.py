@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -15,6 +16,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, Register
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.errors import Unreachable
@@ -75,6 +77,15 @@ async def connect(settings: Settings) -> Client:
             where=reason(str(error)),
             hint="start the embedded platform with `bond up`, or set TEMPORAL_ADDRESS",
         ) from error
+
+
+@cache
+def silence_core() -> None:
+    """Keep the SDK's native core from writing between the lines of a command, whose error says what is wrong.
+
+    Before the first connection. Workers send what it says to their log instead, see `workers.telemetry`.
+    """
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)), error_if_already_set=False)
 
 
 def reason(text: str) -> str:

@@ -35,7 +35,9 @@ def with_platform(work: Callable[[Bondstone], Awaitable[T]]) -> T:
 
     async def main() -> T:
         from bondstone.client import Bondstone  # noqa: PLC0415 - a second of imports that --help must not pay
+        from bondstone.temporal import silence_core  # noqa: PLC0415
 
+        silence_core()
         async with Bondstone.connect(context.settings(), by=context.actor()) as bond:
             return await work(bond)
 

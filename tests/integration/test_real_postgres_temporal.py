@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 from platforms import PROMISES, publish
 
 from bondstone.client import Bondstone
-from bondstone.errors import SettingsInvalid
+from bondstone.errors import SettingsInvalid, Unreachable
 from bondstone.model.service import OperationRecord, OperationStatus
 from bondstone.settings import Settings
 from bondstone.store import Store
@@ -124,3 +127,23 @@ def test_workers_leave_in_order_when_told_to(settings: Settings, tmp_path: Path)
         for process in processes:
             os.kill(process.pid, signal.SIGTERM)
         assert [process.wait(60) for process in processes] == [0, 0]
+
+
+def test_rule_9_a_command_says_one_thing_while_the_database_is_away(
+    settings: Settings, postgres: Postgres
+) -> None:
+    postgres.server.kill()
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "bondstone.cli.app", "service", "list", "-o", "json"],
+            env={**os.environ, **settings.as_environment()},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+    finally:
+        postgres.server.start()
+    [line] = ran.stderr.splitlines()
+    assert ran.stdout == ""
+    assert (json.loads(line)["error"]["code"], ran.returncode) == (Unreachable.code, Unreachable.exit_code)
