@@ -231,7 +231,6 @@ SA_CAMPAIGN: Final = "BondCampaign"
 SA_LABELS: Final = "BondLabels"
 SA_NEXT_DUE: Final = "BondNextDue"
 SA_POOL: Final = "BondPool"
-SA_POOL: Final = "BondPool"
 
 SEARCH_ATTRIBUTES: Final = {
     SA_TEAM: "Keyword",
@@ -244,7 +243,6 @@ SEARCH_ATTRIBUTES: Final = {
     SA_CAMPAIGN: "Keyword",
     SA_LABELS: "KeywordList",
     SA_NEXT_DUE: "Datetime",
-    SA_POOL: "Keyword",
     SA_POOL: "Keyword",
 }
 """Name and type of each, within the budget of SQL visibility (10 Keyword, 3 of each other type)."""
