@@ -12,7 +12,7 @@ FROM ${HELM_IMAGE} AS helm
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src
-RUN python -m venv /opt/bondstone
+RUN python -m venv --without-pip /opt/bondstone
 # What everything stands on changes less often than the source: a layer of its own.
 COPY requirements/bootstrap.txt requirements/runtime.txt requirements/
 RUN python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt \
@@ -44,6 +44,7 @@ ENV PATH=/opt/bondstone/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     BOND_DATA=/var/lib/bondstone \
     BOND_KEYS=/var/lib/bondstone/keys/keys.json \
+    BOND_WORK=/tmp/bondstone-work \
     BOND_HEALTH_FILE=/tmp/bondstone-health \
     BOND_LOG_FORMAT=json
 WORKDIR /tmp

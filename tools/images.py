@@ -35,6 +35,7 @@ from tools.servers.composed import Composed
 from tools.servers.contained import USER, Engine
 
 PROMISE: Final = "sqlite-database"
+INPUTS: Final = {"contact": "images@example.org"}
 SERVICES: Final = 4
 SECONDS: Final = 180
 """For all services; a machine that has just built images is busy."""
@@ -108,7 +109,7 @@ async def _main_job(platform: Composed) -> None:
     async with Bondstone.connect(Settings.load(), by="images") as bond, asyncio.timeout(SECONDS):
         await publish(bond, ROOT / "promises" / PROMISE)
         names = [f"payments/orders-{n}" for n in range(SERVICES)]
-        operations = [await bond.request(PROMISE, name, {}) for name in names]
+        operations = [await bond.request(PROMISE, name, INPUTS) for name in names]
         operations.append(await bond.decommission(names[0]))
         for operation in operations:
             record = await operation.wait()

@@ -64,7 +64,6 @@ DYNAMIC_CONFIG: Final = {
     "history.rps": 20000,
     "history.persistenceMaxQPS": 20000,
     # A service continues as new after each operation; one of instant tools would be made to wait a second.
-    "history.continueAsNewMinInterval": "0s",
     "history.workflowIdReuseMinimalInterval": "0s",
 }
 

@@ -151,3 +151,12 @@ def test_interpolation_follows_the_specification():
     assert interpolate("${A:-x} ${B:-x} $$ ${B}", {"B": "b", "A": ""}) == "x b $ b"
     with pytest.raises(ComposeInvalid, match="C is not set"):
         interpolate("${C}", {})
+
+
+def test_what_a_worker_unpacks_has_room_on_a_read_only_root(compose, stages):
+    for name in ("control", "executor", "executor-second"):
+        service = compose.services[name]
+        assert service.raw["read_only"]
+        written = {**stages[service.build].environment, **service.environment}["BOND_WORK"]
+        rooms = [*service.raw["tmpfs"], *(mount.target for mount in service.mounts if not mount.read_only)]
+        assert any(Path(written).is_relative_to(room) for room in rooms), f"{name}: {written} is read-only"

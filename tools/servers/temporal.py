@@ -42,7 +42,6 @@ DYNAMIC_SETTINGS: Final[Mapping[str, Any]] = {
     "history.persistenceMaxQPS": 20_000,
     "matching.persistenceMaxQPS": 20_000,
     # A service of instant tools continues as new, and ends and begins again, within a second.
-    "history.continueAsNewMinInterval": "0s",
     "history.workflowIdReuseMinimalInterval": "0s",
 }
 
