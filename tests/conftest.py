@@ -25,7 +25,7 @@ pytest.register_assert_rewrite("object_store_suite")
 settings.register_profile("bondstone", deadline=None)  # a slow machine is no defect
 settings.load_profile("bondstone")
 
-FAST_SERVER = {"history.continueAsNewMinInterval": '"0s"', "history.workflowIdReuseMinimalInterval": '"0s"'}
+FAST_SERVER = {"history.workflowIdReuseMinimalInterval": '"0s"'}
 """The server slows down what continues as new within a second; a service does, when its tools are instant."""
 
 
