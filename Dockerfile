@@ -32,7 +32,9 @@ RUN uv build --quiet --no-cache --wheel --no-build-isolation --python /opt/build
  && uv pip install --quiet --no-cache --compile-bytecode --no-deps --python /opt/bondstone/bin/python /wheels/*.whl
 
 FROM ${PYTHON_IMAGE} AS worker
-# No package manager is left for whoever gets in.
+# rego-cpp, which evaluates policies, is linked against it, and slim images lack it.
+RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends libatomic1 && rm -rf /var/lib/apt/lists/*
+# No package manager of Python's is left for whoever gets in.
 RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip setuptools wheel || true
 RUN groupadd --gid 10001 bondstone \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bondstone \

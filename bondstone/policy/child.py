@@ -50,6 +50,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)  # rego-cpp prints there
+    os.dup2(null, 2)  # what has been said up to here, nothing but why it cannot start, whoever asks is told
     questions = sys.stdin.buffer
     while (question := _receive(questions)) is not None:
         signal.setitimer(signal.ITIMER_REAL, question["seconds"])  # its default is to end the process

@@ -30,6 +30,7 @@ PROCESSES: Final = 2
 MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
 MAX_QUESTION_BYTES: Final = 64 * 1024 * 1024
 """Modules and document together."""
+MAX_COMPLAINT_CHARS: Final = 300
 
 _CHILD: Final = Path(__file__).with_name("child.py")
 _LENGTH_BYTES: Final = 8
@@ -126,7 +127,7 @@ class _Child:
             [sys.executable, "-I", str(_CHILD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env={},
             cwd="/",
         )
@@ -143,7 +144,7 @@ class _Child:
             pipe_in.write(len(data).to_bytes(_LENGTH_BYTES) + data)
             pipe_in.flush()
         except OSError as error:
-            raise _Died("the policy engine does not start") from error
+            raise self._ended() from error
         size = int.from_bytes(self._read(pipe_out.fileno(), _LENGTH_BYTES, deadline))
         if size > MAX_ANSWER_BYTES:
             raise EngineFailed(f"the policies gave more than {MAX_ANSWER_BYTES} bytes of results")
@@ -152,7 +153,7 @@ class _Child:
 
     def kill(self) -> None:
         self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # what was buffered for a dead child
                     pipe.close()
@@ -171,8 +172,12 @@ class _Child:
         return data
 
     def _ended(self) -> EngineFailed:
-        timed_out = self._process.wait(timeout=5) == -signal.SIGALRM  # the child's own alarm, see child.py
-        return EngineFailed("the policies took too long") if timed_out else _Died("the policy engine crashed")
+        if self._process.wait(timeout=5) == -signal.SIGALRM:  # the child's own alarm, see child.py
+            return EngineFailed("the policies took too long")
+        complaint = self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""
+        if complaint:  # it says something only while it loads its libraries
+            return _Died(f"the policy engine does not start: {complaint.splitlines()[-1][:MAX_COMPLAINT_CHARS]}")
+        return _Died("the policy engine crashed")
 
 
 def _problems(found: list[dict[str, Any]]) -> list[Problem]:

@@ -58,6 +58,14 @@ def test_a_process_that_was_killed_is_replaced_unnoticed(engine: Engine) -> None
     assert ask(engine, "b") == ({"$set": ["b"]},)
 
 
+def test_an_engine_that_cannot_be_loaded_says_what_is_missing(engine: Engine, monkeypatch, tmp_path) -> None:
+    child = tmp_path / "child.py"
+    child.write_text("raise OSError('libatomic.so.1: cannot open shared object file')")
+    monkeypatch.setattr("bondstone.policy.engine._CHILD", child)
+    with pytest.raises(EngineFailed, match=r"does not start: OSError: libatomic\.so\.1: cannot open"):
+        ask(engine, "a")
+
+
 def test_a_question_too_large_is_refused_not_sent(engine: Engine, monkeypatch) -> None:
     monkeypatch.setattr("bondstone.policy.engine.MAX_QUESTION_BYTES", 100)
     with pytest.raises(EngineFailed, match="larger"):
