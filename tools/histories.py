@@ -89,7 +89,9 @@ def recorded_histories(request: pytest.FixtureRequest, temporal_address: str) ->
 def noted(
     request: pytest.FixtureRequest, recorded_histories: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Notes which services and campaigns a test makes."""
+    """Notes which services and campaigns a test makes, unless their services are stand-ins."""
+    if request.node.get_closest_marker("stand_ins"):
+        return
     import fakes  # type: ignore[import-not-found] # noqa: PLC0415 - beside the tests, found only while they run
 
     made = fakes.Caller.__init__

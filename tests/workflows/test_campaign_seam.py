@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import pytest
 from campaign_fakes import CampaignPlatform, Fleet
 from fakes import Caller
 from temporalio import workflow
@@ -34,6 +35,8 @@ from bondstone.model.service import (
     Submission,
 )
 from workflows.campaign import Campaign
+
+pytestmark = pytest.mark.stand_ins
 
 SEED = 1
 SIZE = 32
