@@ -22,6 +22,7 @@ ROW_TYPES: Final = {
     "health": "string",
     "labels": "map<string, string>",
     "operation": "string?",
+    "pool": "string",
     "changed_at": "string",
 }
 """What `--where` may use: the fields of a row, times as text in RFC 3339."""

@@ -31,6 +31,7 @@ from bondstone.model.service import (
     ServiceId,
     StepSpec,
 )
+from bondstone.model.step import ApplyCall
 
 TEAMS = 20
 POOLS = ("default", "eu", "far")
@@ -108,7 +109,9 @@ async def test_twenty_teams_in_three_pools_of_which_nobody_serves_one(temporal: 
     unserved = sorted(name for name, pool in pools.items() if pool == "far")
     assert len(unserved) == 3
     assert result.counts == {"succeeded": TEAMS - 3, "failed": 3}
-    assert len(platform.done()) == TEAMS - 3
+    # By one operation each; a busy server may lose the answer of an activity, and ask for it again.
+    done = {(str(call.service), call.operation) for call in platform.calls if isinstance(call, ApplyCall)}
+    assert done == {(name, 1) for name, pool in pools.items() if pool != "far"}
     start = CampaignInput(requested_by="ada")
     report = build(
         Kept(
