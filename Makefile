@@ -28,7 +28,7 @@ demo: $(STAMP) ## the main job: real services, by real Terraform inside real Tem
 
 test: $(STAMP) ## all checks and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP) ## lint, format, types, layers, docs, generated files
 	$(BIN)/ruff check .

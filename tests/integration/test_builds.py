@@ -162,13 +162,15 @@ async def ends(bond: Bondstone, operation: str) -> OperationRecord:
 
 
 async def ran_on(bond: Bondstone, workflow: str) -> list[str]:
-    """The builds that completed a run's workflow tasks, in order."""
+    """The builds that completed a run's workflow tasks, in order; waits for the first of a run that just began."""
     found: list[str] = []
-    async for event in bond.temporal.get_workflow_handle(workflow).fetch_history_events():
-        done = event.workflow_task_completed_event_attributes
-        name = done.deployment_version.build_id
-        if event.HasField("workflow_task_completed_event_attributes") and found[-1:] != [name]:
-            found.append(name)
+    async with asyncio.timeout(SECONDS):
+        while not found:
+            async for event in bond.temporal.get_workflow_handle(workflow).fetch_history_events():
+                done = event.workflow_task_completed_event_attributes
+                name = done.deployment_version.build_id
+                if event.HasField("workflow_task_completed_event_attributes") and found[-1:] != [name]:
+                    found.append(name)
     return found
 
 

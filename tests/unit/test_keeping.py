@@ -133,7 +133,7 @@ async def test_a_state_that_was_lost_can_be_replaced(store):
 @pytest.fixture
 def quick_leases(monkeypatch):
     """An entry that cannot be read is waited for a whole term: make it a short one."""
-    terms = LeaseTerms(term_seconds=0.3, renew_seconds=0.05, stop_seconds=0.15, poll_seconds=0.05)
+    terms = LeaseTerms(term_seconds=1.5, renew_seconds=0.1, stop_seconds=1, poll_seconds=0.05)
     monkeypatch.setattr(
         Store, "state", lambda self, service, step: StateLog(self.sealed, service, step, terms=terms)
     )
@@ -167,7 +167,7 @@ async def test_a_state_whose_holder_lives_is_not_taken_from_under_it_because_its
         pushing = asyncio.create_task(
             push(store, SERVICE, "main", state("b", serial=2), by="ada", force=True, reason="bit rot")
         )
-        await asyncio.wait({pushing}, timeout=1)
+        await asyncio.wait({pushing}, timeout=3)  # two terms
         assert not pushing.done()
         await claim.release(state("a", "b", serial=5))
     with pytest.raises(Refused, match="older than"):
