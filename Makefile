@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Most tests wait for real servers and tools, so three at once suit even two cores.
-WORKERS ?= 3
+# Most tests wait for real servers and tools, so two at once suit even a small machine.
+WORKERS ?= 2
 
 .PHONY: help install demo test check bench chaos chaos-campaign format lock tools compose-secrets images clean clean-tools
 

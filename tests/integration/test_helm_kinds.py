@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import urllib.error
 import uuid
+from http import HTTPStatus
 
 import pytest
 from helm_kit import STEADY, Bench, write_chart
+from terraform_kit import until
 
 from bondstone.errors import Refused
+from tools.servers.kubernetes import ControlPlane
 
 pytestmark = pytest.mark.integration
 
@@ -60,6 +64,7 @@ async def test_a_chart_that_brings_its_own_kinds_is_planned_applied_and_taken_aw
 
     # a pool that allows this namespace only does not let a chart bring kinds
     control_plane.call("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{group}")
+    await until(lambda: gone(control_plane, path), seconds=60)
     clusters = {
         name: item.model_copy(update={"namespaces": (namespace,)})
         for name, item in bench.settings.clusters.items()
@@ -68,3 +73,11 @@ async def test_a_chart_that_brings_its_own_kinds_is_planned_applied_and_taken_aw
     with pytest.raises(Refused, match="in no namespace"):
         await bench.plan(replicas=0)
     control_plane.call("DELETE", f"/api/v1/namespaces/{namespace}")
+
+
+def gone(plane: ControlPlane, path: str) -> bool:
+    try:
+        plane.call("GET", path)
+    except urllib.error.HTTPError as error:
+        return error.code == HTTPStatus.NOT_FOUND
+    return False
