@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.deployment.v1 import WorkerDeploymentInfo
+from temporalio.api.enums.v1 import RoutingConfigUpdateState
 from temporalio.api.enums.v1 import WorkerDeploymentVersionStatus as Status
 from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest
 from temporalio.client import Client
@@ -68,6 +69,14 @@ async def find_builds(client: Client, deployment: str) -> list[Build]:
         _build(each, answer.worker_deployment_info) for each in answer.worker_deployment_info.version_summaries
     ]
     return sorted(found, key=lambda build: build.first_seen)
+
+
+async def are_settled(client: Client, deployment: str) -> bool:
+    """Whether every part of the server has heard of the last change of what gets new work."""
+    request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=deployment)
+    answer = await client.workflow_service.describe_worker_deployment(request)
+    state = answer.worker_deployment_info.routing_config_update_state
+    return state != RoutingConfigUpdateState.ROUTING_CONFIG_UPDATE_STATE_IN_PROGRESS
 
 
 def held_by(deployment: str, build: str, workflows: Iterable[str] = ()) -> str:

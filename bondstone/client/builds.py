@@ -21,7 +21,7 @@ from temporalio.client import WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone import names
-from bondstone.builds import LIVES_ON, Build, find_builds, held_by
+from bondstone.builds import LIVES_ON, Build, are_settled, find_builds, held_by
 from bondstone.client.build_documents import BuildDocument, EvictedDocument, HeldDocument
 from bondstone.client.calls import as_ours
 from bondstone.errors import InvalidInput, NotFound, Refused
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 POLLING_WITHIN_SECONDS: Final = 60
 """How long Temporal may take to see a new build's workers poll for everything that the old ones do."""
+
+HEARD_WITHIN_SECONDS: Final = 30
+"""How long to wait until all parts of the server have heard which build is current."""
 
 AT_ONCE: Final = 16
 """Workflows that are moved at once."""
@@ -110,6 +113,7 @@ class Builds:
             )
             if any(other.status == "ramping" for other in await self._find()):
                 await self._ramp("", 0)
+        await self._once_it_is_heard()
 
     async def evict(self, build: str) -> EvictedDocument:
         """Move all that a build holds to the current one, in the middle of its run: the build may go at once.
@@ -207,6 +211,17 @@ class Builds:
             else:
                 return
             await asyncio.sleep(0.5)
+
+    async def _once_it_is_heard(self) -> None:
+        """What is asked from here on finds the new build. A server that takes long gets there by itself."""
+        deadline = asyncio.get_running_loop().time() + HEARD_WITHIN_SECONDS
+        try:
+            while not await are_settled(self._temporal, self._deployment):
+                if asyncio.get_running_loop().time() > deadline:
+                    return
+                await asyncio.sleep(0.2)
+        except RPCError as error:
+            raise as_ours(error, "") from error
 
     async def _move(self, run: WorkflowExecution, build: str) -> bool:
         """Give one run's next task to a build; False when it has ended meanwhile."""

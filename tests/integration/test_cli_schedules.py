@@ -11,7 +11,7 @@ import pytest
 from platforms import LocalPlatform, read_json, refused
 
 from bondstone.campaign.recurrence import due
-from bondstone.errors import AlreadyExists
+from bondstone.errors import AlreadyExists, NotFound
 
 pytestmark = pytest.mark.integration
 SERVED = pytest.mark.usefixtures("watched")
@@ -49,8 +49,13 @@ def create(platform: LocalPlatform, strategy: Path, name: str, *more: str) -> di
 
 
 async def ended(platform: LocalPlatform, campaign: str) -> str:
+    """How a campaign ends; one that a schedule names may not have begun yet."""
     async with platform.client() as bond, asyncio.timeout(60):
-        return (await bond.campaigns.watch(campaign)).status
+        while True:
+            try:
+                return (await bond.campaigns.watch(campaign)).status
+            except NotFound:
+                await asyncio.sleep(0.1)
 
 
 @SERVED
