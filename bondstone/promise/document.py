@@ -70,6 +70,12 @@ class Document:
         return self.values.get((), Place(1, 1))
 
 
+def _yaml() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.composer.warn_double_anchors = False  # YAML lets a name be given again
+    return yaml
+
+
 def read(data: bytes, file: str) -> Document:
     """Read one YAML document; what is wrong with it is in `problems`."""
     document = Document(file)
@@ -79,7 +85,7 @@ def read(data: bytes, file: str) -> Document:
                 Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file)
             )
             return document
-        node = YAML(typ="safe", pure=True).compose(data.decode("utf-8"))
+        node = _yaml().compose(data.decode("utf-8"))
     except UnicodeDecodeError:
         document.problems.append(Problem(message="the file is not UTF-8 text", file=file))
     except RecursionError:
@@ -115,7 +121,7 @@ def read_stream(path: Path, file: str) -> list[Document]:
         if data is None:
             first.problems.append(Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file))
             return found
-        for index, node in enumerate(YAML(typ="safe", pure=True).compose_all(data.decode("utf-8"))):
+        for index, node in enumerate(_yaml().compose_all(data.decode("utf-8"))):
             if index == MAX_DOCUMENTS:
                 first.problems.append(
                     Problem(message=f"the file holds more than {MAX_DOCUMENTS} documents", file=file)

@@ -79,6 +79,10 @@ def test_a_place_that_is_not_in_the_file_is_the_nearest_above() -> None:
     assert (problem.line, problem.column) == (2, 3)
 
 
+def test_an_anchor_may_be_named_again() -> None:
+    assert read(b"a: &x 1\nb: *x\nc: &x 2\nd: *x\n", "f").data == {"a": 1, "b": 1, "c": 2, "d": 2}
+
+
 @given(st.text(max_size=200) | st.text("ab:-[]{}#&*!|>'\"%@`,?\n \t", max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_no_text_breaks_the_reader(text: str) -> None:
