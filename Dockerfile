@@ -52,10 +52,10 @@ ENV PATH=/opt/bondstone/bin:$PATH \
 WORKDIR /tmp
 USER 10001:10001
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "workers.health"]
-CMD ["python", "-m", "workers.control"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "bondstone.workers.health"]
+CMD ["python", "-m", "bondstone.workers.control"]
 
 FROM worker AS executor
 COPY --from=terraform /bin/terraform /usr/local/bin/terraform
 COPY --from=helm /usr/bin/helm /usr/local/bin/helm
-CMD ["python", "-m", "workers.executor"]
+CMD ["python", "-m", "bondstone.workers.executor"]

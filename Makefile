@@ -49,10 +49,10 @@ bench: $(STAMP) ## every figure of benchmarks/README.md, one after another; take
 	$(BIN)/python -m benchmarks.rolling
 
 chaos: $(STAMP) ## 200 seeded kills of a platform, and 48 of plain Terraform; an hour or two (docs/chaos.md)
-	$(BIN)/python -m tools.chaos --results chaos.jsonl --resume
+	$(BIN)/python -m harness.chaos --results chaos.jsonl --resume
 
 chaos-campaign: $(STAMP) ## 40 seeded kills of a platform while a campaign patches 1,000 services; half an hour
-	$(BIN)/python -m tools.chaos.campaign --targets 1000 --kills 40
+	$(BIN)/python -m harness.chaos.campaign --targets 1000 --kills 40
 
 format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .

@@ -7,15 +7,15 @@ from typing import Any
 
 from temporalio.client import Client
 
-from activities.campaign import CampaignActivities
-from activities.health import HealthActivities
-from activities.keeping import KeepingActivities
-from activities.ledger import RecordActivities
-from activities.plans import PlanActivities
-from activities.policy import PolicyActivities
-from activities.promise import PromiseActivities
-from activities.schedules import ScheduleActivities
-from bondstone.settings import Settings
+from bondstone.activities.archive import KeepingActivities
+from bondstone.activities.campaign.activities import CampaignActivities
+from bondstone.activities.health import HealthActivities
+from bondstone.activities.ledger import RecordActivities
+from bondstone.activities.plans import PlanActivities
+from bondstone.activities.policy import PolicyActivities
+from bondstone.activities.promise import PromiseActivities
+from bondstone.activities.schedules import ScheduleActivities
+from bondstone.base.settings import Settings
 from bondstone.store import Store
 
 

@@ -17,19 +17,19 @@ from typing import Any, Final, Self
 import structlog
 from temporalio import activity
 
-from activities.contact import Contact
-from activities.failures import speaks_failures
-from activities.rendering import Rendering, render_step
-from activities.room import require_room
-from bondstone import names
-from bondstone.errors import ExpressionInvalid, ToolFailed
-from bondstone.executor import Executor, Outcome, StepContext
+from bondstone.activities.failures import speaks_failures
+from bondstone.activities.free_space import require_room
+from bondstone.activities.rendering import Rendering, render_step
+from bondstone.activities.temporal_watch import Contact
+from bondstone.base import names
+from bondstone.base.errors import ExpressionInvalid, ToolFailed
+from bondstone.base.redact import known_secrets
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import Executor, Outcome, StepContext
 from bondstone.model.plan import ChangeCounts, PlanRef
 from bondstone.model.service import StepOutputs
 from bondstone.model.step import Applied, ApplyCall, Drift, Progress, StepCall
-from bondstone.settings import Settings
 from bondstone.store import Store
-from bondstone.store.redact import known_secrets
 
 HEARTBEAT_EVERY_SECONDS: Final = 5.0
 MAX_DRIFTED_ADDRESSES: Final = 100

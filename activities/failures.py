@@ -11,8 +11,8 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from bondstone.errors import BondError
-from bondstone.model.failure import to_failure
+from bondstone.base.errors import BondError
+from bondstone.temporal.failures import to_failure
 
 _log = structlog.get_logger()
 _P = ParamSpec("_P")

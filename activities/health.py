@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 
 from temporalio import activity
 
-from activities.failures import speaks_failures
-from activities.rendering import reveal, reveal_all
-from bondstone import cel, expressions, names
-from bondstone.errors import BondError
+from bondstone import cel
+from bondstone.activities.failures import speaks_failures
+from bondstone.activities.rendering import reveal, reveal_all
+from bondstone.base import names
+from bondstone.base.errors import BondError
+from bondstone.cel import templates
 from bondstone.model.promise import Probe, Promise, seconds
 from bondstone.model.service import Health, StepOutputs
 from bondstone.model.step import HealthCall, HealthReport, Probes
@@ -82,10 +84,10 @@ def _probes(promise: Promise, which: Probes) -> tuple[Probe, ...]:
 
 def _look(probe: Probe, variables: cel.Variables) -> Callable[[], Awaitable[str]]:
     if probe.http is not None:
-        url = expressions.render(probe.http, variables)
+        url = templates.render(probe.http, variables)
         return lambda: _http(str(url), probe.expect)
     if probe.tcp is not None:
-        address = expressions.render(probe.tcp, variables)
+        address = templates.render(probe.tcp, variables)
         return lambda: _tcp(str(address))
     return lambda: _expression(probe.expression or "", variables)
 

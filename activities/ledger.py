@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from activities.failures import speaks_failures
-from bondstone import names
-from bondstone.metrics import OPERATION_DURATION, OPERATION_QUEUE
+from bondstone.activities.failures import speaks_failures
+from bondstone.base import names
+from bondstone.base.metrics import OPERATION_DURATION, OPERATION_QUEUE
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.store import Store
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from activities.failures import speaks_failures
-from bondstone import names
-from bondstone.coverage import uncovered
+from bondstone.activities.failures import speaks_failures
+from bondstone.base import names
+from bondstone.model.plan_coverage import uncovered
 from bondstone.model.step import Cover, CoverCall
 from bondstone.store import Store
 

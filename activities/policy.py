@@ -6,19 +6,20 @@ import asyncio
 
 from temporalio import activity
 
-from activities.failures import speaks_failures
-from activities.rendering import REVISIONS_DIR, reveal_all
-from bondstone import names, tracing
+from bondstone.activities.failures import speaks_failures
+from bondstone.activities.rendering import REVISIONS_DIR, reveal_all
+from bondstone.base import names
+from bondstone.base.redact import known_secrets
+from bondstone.base.settings import Settings
+from bondstone.base.tracing import spans
 from bondstone.model.plan import Decision
 from bondstone.model.service import RevisionRef
 from bondstone.model.step import PolicyCall
 from bondstone.policy import Module, document, evaluate
-from bondstone.policy.approvals import approvals
-from bondstone.policy.sensitive import sensitive_values
+from bondstone.policy.plan_secrets import sensitive_values
+from bondstone.promise.approval_rules import approvals
 from bondstone.promise.policies import policy_modules
-from bondstone.settings import Settings
 from bondstone.store import Store
-from bondstone.store.redact import known_secrets
 
 
 class PolicyActivities:
@@ -52,7 +53,7 @@ class PolicyActivities:
         executor = next((step.executor for step in promise.spec.steps if step.id == call.step), "")
         # An empty plan changes nothing that people could be asked about.
         further = () if call.plan.empty else tuple(approvals(promise, call, changes))
-        with tracing.span("policy.evaluate", {"bond.policy_modules": len(modules)}) as span:
+        with spans.span("policy.evaluate", {"bond.policy_modules": len(modules)}) as span:
             decision = await asyncio.to_thread(
                 evaluate, modules, document(call, plan, changes, executor), secrets=secrets, further=further
             )

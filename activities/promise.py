@@ -7,10 +7,11 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.failures import speaks_failures
-from activities.rendering import reveal, reveal_all
-from bondstone import expressions, names
-from bondstone.errors import ExpressionInvalid, RevisionYanked
+from bondstone.activities.failures import speaks_failures
+from bondstone.activities.rendering import reveal, reveal_all
+from bondstone.base import names
+from bondstone.base.errors import ExpressionInvalid, RevisionYanked
+from bondstone.cel import templates
 from bondstone.model.service import OperationKind, Resolution, ResolveCall, StepOutputs
 from bondstone.model.step import OutputsCall, ServiceOutputs
 from bondstone.promise.resolve import resolve
@@ -94,7 +95,7 @@ class PromiseActivities:
         secrets = [json.dumps(value) for value in revealed.values()]
         values: dict[str, Any] = {}
         for name, output in promise.spec.outputs.items():
-            value = expressions.render(output.value, variables)
+            value = templates.render(output.value, variables)
             if output.secret:
                 ref = await self._store.secrets.put(call.service, f"outputs/{name}", value)
                 values[name] = ref.as_json()

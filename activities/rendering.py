@@ -9,15 +9,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bondstone import expressions
-from bondstone.errors import ExpressionInvalid, Problem, PromiseInvalid
-from bondstone.executor import Executor
+from bondstone.base.errors import ExpressionInvalid, Problem, PromiseInvalid
+from bondstone.base.settings import Settings
+from bondstone.cel import templates
+from bondstone.executors.protocol import Executor
 from bondstone.model.promise import Promise
 from bondstone.model.secret import SecretRef, refs_in, replace_refs
 from bondstone.model.service import ServiceId, StepOutputs
 from bondstone.model.step import StepCall
 from bondstone.promise.variables import variables_for
-from bondstone.settings import Settings
 from bondstone.store import Store
 
 REVISIONS_DIR = "revisions"
@@ -58,7 +58,7 @@ async def render_step(store: Store, settings: Settings, executor: Executor, call
         inputs=reveal(call.inputs, revealed),
         outputs={name: StepOutputs(values=reveal(out.values, revealed)) for name, out in call.outputs.items()},
     )
-    rendered = expressions.render(step.section, variables)
+    rendered = templates.render(step.section, variables)
     try:
         section = executor.section.model_validate(rendered)
     except ValidationError as error:

@@ -6,10 +6,10 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.failures import speaks_failures
-from bondstone import names
+from bondstone.activities.failures import speaks_failures
+from bondstone.base import names
 from bondstone.campaign.recurrence import misses
-from bondstone.model.schedule import RunCall, ScheduleEntry
+from bondstone.model.campaign.schedule import RunCall, ScheduleEntry
 from bondstone.store import Store
 from bondstone.store.schedules import Schedules
 

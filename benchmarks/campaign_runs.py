@@ -13,9 +13,9 @@ import psutil
 from temporalio.client import Client
 
 from benchmarks import processes
-from bondstone import names
+from bondstone.base import names
 from bondstone.client import Bondstone
-from bondstone.model.campaign_run import CampaignDescription
+from bondstone.model.campaign.run import CampaignDescription
 
 MEMORY_SECONDS = 0.5
 SPEC = "  outputs:\n    name: {value: '${service.name}'}\n  steps:\n    - id: main\n      noop: {}\n"

@@ -25,10 +25,10 @@ from benchmarks import processes, standins
 from benchmarks.noop import ON_WORKFLOW_QUEUE, WORKFLOW_QUEUE, BareFleet
 from benchmarks.report import Report, parser, run, say
 from benchmarks.standins import PARENT_QUEUE, STANDIN_QUEUE, TARGET_QUEUE, BareJob, BareParent
-from bondstone import names
+from bondstone.base import names
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone
-from bondstone.model.campaign_run import TargetRecord
-from bondstone.settings import Settings
+from bondstone.model.campaign.run import TargetRecord
 from bondstone.store.campaigns import latest
 
 AIM_COST_RATIO = 1.1
@@ -63,7 +63,7 @@ async def _alone(report: Report, directory: Path, options: argparse.Namespace) -
     sides = (STANDIN_QUEUE, PARENT_QUEUE, TARGET_QUEUE)
     commands = [
         processes.server_command(settings, in_memory=True),
-        processes.module_command(CONTROL, "workers.control", settings),
+        processes.module_command(CONTROL, "bondstone.workers.control", settings),
         *(processes.module_command(side, "benchmarks.standins", settings, side) for side in sides),
     ]
     async with processes.running(commands, directory / "log") as started:
@@ -103,7 +103,7 @@ async def _real(report: Report, directory: Path, options: argparse.Namespace) ->
     sides = ("executor", "bare-control", "bare-executor")
     commands = [
         processes.server_command(settings, in_memory=True),
-        processes.module_command(CONTROL, "workers.control", settings),
+        processes.module_command(CONTROL, "bondstone.workers.control", settings),
         *(processes.module_command(side, "benchmarks.noop", settings, side) for side in sides),
     ]
     sizes = options.targets

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from benchmarks.report import Report, parser, run, say
 from bondstone.campaign.decider import decide, new_campaign
-from bondstone.model import campaign_moves as moves
-from bondstone.model.campaign import CampaignState, Rules, WaveRules
+from bondstone.model.campaign import events as moves
+from bondstone.model.campaign.state import CampaignState, Rules, WaveRules
 from bondstone.model.service import OperationStatus
 
 SIZES = (1_000, 10_000, 100_000)

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import psutil
 
-from activities.terraform.binary import Tool, find_tool
 from benchmarks import processes, stacks
 from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
 from benchmarks.report import Figure, Report, parser, run, say
+from bondstone.activities.terraform.binary import Tool, find_tool
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone
-from bondstone.settings import Settings
 
 SLOW, INSTANT = "two-seconds", "instant"
 TERRAFORM_ENVIRONMENT = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}

@@ -15,15 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from activities.helm import HelmExecutor
-from activities.helm.section import HelmSection
-from bondstone.clusters import ClusterSettings
-from bondstone.executor import StepContext
+from bondstone.activities.helm import HelmExecutor
+from bondstone.activities.helm.section import HelmSection
+from bondstone.base.cluster_settings import ClusterSettings
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import StepContext
 from bondstone.model.service import ServiceId
-from bondstone.settings import Settings
 from bondstone.store import Store
-from tools.pinned import ToolMissing, find
-from tools.servers.kubernetes import ControlPlane, running
+from harness.pinned import ToolMissing, find
+from harness.servers.kubernetes import ControlPlane, running
 
 ROUNDS = 8
 CHART = Path(__file__).parents[1] / "promises" / "web-app"

@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from bondstone import names
+from bondstone.base import names
 
 WORKFLOW_TASK = "workflow task"
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-import workflows
 from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
-from bondstone import names
+from bondstone import workflows
+from bondstone.base import names
 from bondstone.client import Bondstone, Operation
 from bondstone.model.service import OperationKind
-from bondstone.temporal import DATA_CONVERTER
+from bondstone.temporal.connection import DATA_CONVERTER
 
 PROMISE, SERVICE = "noop", "bench/old"
 SPEC = """\
@@ -45,7 +45,7 @@ async def measure(options: argparse.Namespace) -> Report:
         settings.data.mkdir()
         commands = [
             processes.server_command(settings),
-            processes.module_command("control", "workers.control", settings),
+            processes.module_command("control", "bondstone.workers.control", settings),
             processes.module_command("executor", "benchmarks.noop", settings, "executor"),
         ]
         async with processes.running(commands, directory / "log"):

@@ -11,15 +11,15 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.executors import executor_activities
-from bondstone.executor import Drifted, Outcome, Planned, SectionReport, StepContext
-from bondstone.leaving import leave
-from bondstone.model.base import Manifest
+from bondstone.activities.executors import executor_activities
+from bondstone.base.models import Manifest
+from bondstone.base.names import DEFAULT_POOL, pool_queue
+from bondstone.base.settings import Settings
+from bondstone.base.shutdown import leave
+from bondstone.executors.protocol import Drifted, Outcome, Planned, SectionReport, StepContext
 from bondstone.model.plan import Change
-from bondstone.names import DEFAULT_POOL, pool_queue
-from bondstone.settings import Settings
 from bondstone.store import Store
-from workers import control, executor, runtime
+from bondstone.workers import control, executor, runtime
 
 WORKFLOW_QUEUE = "bare-workflows"
 TOOL_QUEUE = "bare-tools"
@@ -102,7 +102,7 @@ async def noop() -> None:
 
 
 async def build_executor(client: Client, store: Store, settings: Settings) -> runtime.Serving:
-    """As `workers.executor`, with the executor that does nothing."""
+    """As `bondstone.workers.executor`, with the executor that does nothing."""
     queue = pool_queue(DEFAULT_POOL)
     worker = Worker(
         client,
@@ -115,7 +115,7 @@ async def build_executor(client: Client, store: Store, settings: Settings) -> ru
 
 
 async def build_bare_control(client: Client, store: Store, settings: Settings) -> runtime.Serving:
-    """As `workers.control`, with the bare workflow."""
+    """As `bondstone.workers.control`, with the bare workflow."""
     del store, settings
     worker = Worker(
         await plain(client),

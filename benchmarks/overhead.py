@@ -15,17 +15,17 @@ from pathlib import Path
 
 import psutil
 
-from activities.policy import PolicyActivities
 from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
+from bondstone.activities.policy import PolicyActivities
+from bondstone.base.process_identity import Holder
 from bondstone.client import Bondstone
-from bondstone.executor import Planned
+from bondstone.executors.protocol import Planned
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.plan import PlanRef
 from bondstone.model.service import OperationRecord, ServiceId
 from bondstone.model.step import PolicyCall
 from bondstone.store import Store
-from bondstone.store.holder import Holder
 
 PROMISE, SERVICE, STEP = "measured", "bench/one", "stack"
 RESOURCES = 20

@@ -22,15 +22,15 @@ from pathlib import Path
 
 import psutil
 
-from activities.terraform.binary import Tool, find_tool
 from benchmarks import processes, stacks
 from benchmarks.fleet import TERRAFORM_ENVIRONMENT, command
 from benchmarks.report import Figure, Report, parser, run, say
-from bondstone import names
+from bondstone.activities.terraform.binary import Tool, find_tool
+from bondstone.base import names
+from bondstone.base.platform_file import Platform
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone
-from bondstone.model.campaign_run import CampaignDescription
-from bondstone.platform import Platform
-from bondstone.settings import Settings
+from bondstone.model.campaign.run import CampaignDescription
 
 PROMISE = "patched"
 BUSY_SECONDS = 5

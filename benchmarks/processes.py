@@ -18,14 +18,14 @@ from typing import Any
 
 import psutil
 
-from bondstone.platform import CREATE_KEYS
+from bondstone.base.platform_file import CREATE_KEYS
+from bondstone.base.settings import Settings
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
-from bondstone.settings import Settings
 from bondstone.store import Store
-from workers import preflight
-from workers.child import Child, Command
-from workers.embedded import SERVICES_VARIABLE, temporal_command
+from bondstone.workers import preflight
+from bondstone.workers.child import Child, Command
+from bondstone.workers.embedded import SERVICES_VARIABLE, temporal_command
 
 START_SECONDS = 60
 BOND = Path(sys.executable).with_name("bond")

@@ -19,8 +19,8 @@ from typing import Any
 import psutil
 
 from bondstone import __version__
-from bondstone.errors import BondError
-from bondstone.leaving import leave
+from bondstone.base.errors import BondError
+from bondstone.base.shutdown import leave
 
 AIM_MISSED = 3
 """Exit code when a figure misses its aim and `--strict` was given."""

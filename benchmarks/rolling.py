@@ -20,10 +20,10 @@ from pathlib import Path
 
 from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
+from bondstone.base.errors import BondError
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone
-from bondstone.errors import BondError
-from bondstone.settings import Settings
-from workers.child import Child
+from bondstone.workers.child import Child
 
 DRAIN_SECONDS = 30
 GRACE_SECONDS = DRAIN_SECONDS + 40

@@ -17,14 +17,14 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from benchmarks.noop import plain
-from bondstone import names
-from bondstone.leaving import leave
-from bondstone.model.campaign_moves import Accepted, Finished
-from bondstone.model.campaign_run import Reply, SubmitCall
+from bondstone.base import names
+from bondstone.base.settings import Settings
+from bondstone.base.shutdown import leave
+from bondstone.model.campaign.events import Accepted, Finished
+from bondstone.model.campaign.run import Reply, SubmitCall
 from bondstone.model.service import Health, OperationStatus, Phase
-from bondstone.settings import Settings
 from bondstone.store import Store
-from workers import control, runtime
+from bondstone.workers import control, runtime
 
 STANDIN_QUEUE = "stand-ins"
 PARENT_QUEUE = "bare-parents"

@@ -26,10 +26,10 @@ from benchmarks import processes
 from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
 from benchmarks.noop import ON_WORKFLOW_QUEUE, WORKFLOW_QUEUE, Bare
 from benchmarks.report import Report, parser, run, say
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone
-from bondstone.settings import Settings
-from tools.servers import postgres, temporal
-from tools.servers.process import Server
+from harness.servers import postgres, temporal
+from harness.servers.process import Server
 
 AIM_RATIO = 0.7
 WARM_UP = 20
@@ -72,7 +72,7 @@ async def _with_workers(
     """Compare with so many control workers on each side."""
     numbers = range(1, count + 1)
     commands = [
-        *(processes.module_command(f"control-{n}", "workers.control", settings) for n in numbers),
+        *(processes.module_command(f"control-{n}", "bondstone.workers.control", settings) for n in numbers),
         *(
             processes.module_command(f"bare-control-{n}", "benchmarks.noop", settings, "bare-control")
             for n in numbers

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import settings
 from temporalio.client import Client
 
-from bondstone import names
-from bondstone.temporal import DATA_CONVERTER
+from bondstone.base import names
+from bondstone.temporal.connection import DATA_CONVERTER
 
-pytest_plugins = ("tools.servers.fixtures",)
+pytest_plugins = ("harness.servers.fixtures",)
 pytest.register_assert_rewrite("object_store_suite")
 
 settings.register_profile("bondstone", deadline=None)  # a slow machine is no defect

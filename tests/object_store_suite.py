@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bondstone.errors import InvalidInput, ObjectMissing, StoreError
+from bondstone.base.errors import InvalidInput, ObjectMissing, StoreError
 from bondstone.store import objects as objects_module
 from bondstone.store.objects import Objects
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tools.pinned import BUILT, SOURCES, TOOLS, Tool
+from harness.pinned import BUILT, SOURCES, TOOLS, Tool
 
 FLAGS: Final = ("-mod=readonly", "-buildvcs=false", "-trimpath")
 LINK: Final = "-s -w"  # without symbol tables and debug data: a third smaller

@@ -9,17 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools import (
-    campaign_reference,
-    cli_reference,
-    dashboard,
-    errors_reference,
-    metrics_reference,
-    promise_reference,
-    schemas,
-    settings_reference,
-    temporal_reference,
-)
+from tools import dashboard, schemas
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATORS = (

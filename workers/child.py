@@ -19,9 +19,9 @@ from typing import Any, Final, Literal
 
 import structlog
 
-from bondstone.errors import OperationFailed
-from bondstone.platform import Process
-from bondstone.processes import READY_FD, birth
+from bondstone.base.errors import OperationFailed
+from bondstone.base.platform_file import Process
+from bondstone.base.processes import READY_FD, birth
 
 LOG_BYTES: Final = 10 * 2**20
 """A log file above this is moved aside; one older file is kept."""

@@ -1,4 +1,4 @@
-"""The codec server, `python -m workers.codec`: lets Temporal's UI and command show what is encrypted.
+"""The codec server, `python -m bondstone.workers.codec`: lets Temporal's UI and command show what is encrypted.
 
 It opens (`POST /decode`) and seals (`POST /encode`) payloads for whoever shows the token, as
 `Authorization: Bearer TOKEN`, or, for a UI without a login, which sends no header, as the first part of the path:
@@ -22,13 +22,13 @@ from aiohttp.typedefs import Middleware
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from temporalio.api.common.v1 import Payload, Payloads
 
-from bondstone import logs
-from bondstone.cli.output import OutputFormat, print_error
-from bondstone.errors import BondError, SettingsInvalid
-from bondstone.leaving import leave
-from bondstone.payloads import SealedPayloads
-from bondstone.settings import Settings
+from bondstone.base import logs
+from bondstone.base.errors import BondError, SettingsInvalid
+from bondstone.base.settings import Settings
+from bondstone.base.shutdown import leave
 from bondstone.store.crypto import KeyRing
+from bondstone.temporal.payloads import SealedPayloads
+from bondstone.terminal.output import OutputFormat, print_error
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """Four times what Temporal takes in one message."""

@@ -1,4 +1,4 @@
-"""The control worker, `python -m workers.control`: runs the workflows and the cheap activities around them.
+"""The control worker, `python -m bondstone.workers.control`: runs the workflows and the cheap activities around them.
 
 It holds no credentials of the tools. Run as many as there are cores to spare for workflows.
 """
@@ -13,14 +13,14 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-import workflows
-from activities.control import control_activities
-from bondstone.leaving import leave
-from bondstone.names import CONTROL_QUEUE
-from bondstone.settings import Settings
+from bondstone import workflows
+from bondstone.activities.control import control_activities
+from bondstone.base.names import CONTROL_QUEUE
+from bondstone.base.settings import Settings
+from bondstone.base.shutdown import leave
 from bondstone.store import Store
-from workers import runtime
-from workers.moving import keep_moving
+from bondstone.workers import runtime
+from bondstone.workers.build_drain import keep_moving
 
 MAX_WORKFLOW_TASKS: Final = 8
 """Workflow tasks at once. They are CPU-bound in one thread each; more only wait for the interpreter lock."""
@@ -43,7 +43,7 @@ def workflow_runner(settings: Settings) -> WorkflowRunner:
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
     """Which build this worker is; None when it has none.
 
-    A run ends on the build that began it; `workflows.builds` has what lives longer move between two runs.
+    A run ends on the build that began it; `bondstone.workflows.builds` has what lives longer move between two runs.
     """
     if not settings.build_id:
         return None

@@ -1,4 +1,4 @@
-"""The supervisor behind `bond up`, `python -m workers.embedded`: the whole platform on one machine.
+"""The supervisor behind `bond up`, `python -m bondstone.workers.embedded`: the whole platform on one machine.
 
 It starts a real Temporal server on a file, control workers and an executor worker, says when all are healthy,
 starts again what dies, and stops everything in order: workers first, so that what they finish is recorded.
@@ -23,19 +23,20 @@ from typing import Final, Literal
 import psutil
 import structlog
 
-from bondstone import __version__, logs
+from bondstone import __version__
+from bondstone.base import logs
+from bondstone.base.errors import StoreUnavailable, Unreachable
+from bondstone.base.names import SEARCH_ATTRIBUTES
+from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
+from bondstone.base.processes import birth
+from bondstone.base.settings import Settings, default_data_dir
+from bondstone.base.shutdown import leave
 from bondstone.cli.app import explain
-from bondstone.cli.output import emit, note, print_error, requested_format
 from bondstone.cli.up import print_summary
-from bondstone.errors import StoreUnavailable, Unreachable
-from bondstone.leaving import leave
-from bondstone.names import SEARCH_ATTRIBUTES
-from bondstone.platform import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
-from bondstone.processes import birth
-from bondstone.settings import Settings, default_data_dir
 from bondstone.store.crypto import KeyRing
-from workers import preflight
-from workers.child import Child, Command
+from bondstone.terminal.output import emit, note, print_error, requested_format
+from bondstone.workers import preflight
+from bondstone.workers.child import Child, Command
 
 DATABASE: Final = "temporal.db"
 DEFAULT_PORT: Final = 7233
@@ -79,7 +80,7 @@ log = structlog.get_logger(__name__)
 
 def main(arguments: Sequence[str]) -> int:
     """Run the platform until it is told to stop; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m workers.embedded")
+    parser = argparse.ArgumentParser(prog="python -m bondstone.workers.embedded")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     parser.add_argument("-o", "--output", default="table")
@@ -138,7 +139,10 @@ def worker_commands(settings: Settings, *, new: bool) -> list[Command]:
         environment[CREATE_KEYS] = "1"
     count = max(1, min(MAX_CONTROL_WORKERS, (os.cpu_count() or 1) // 2))
     names = ["control", *(f"control-{number}" for number in range(2, count + 1))]
-    modules = [*((name, "workers.control") for name in names), ("executor", "workers.executor")]
+    modules = [
+        *((name, "bondstone.workers.control") for name in names),
+        ("executor", "bondstone.workers.executor"),
+    ]
     return [
         Command(name, (sys.executable, "-m", module), {**environment, **_metrics(settings, number)})
         for number, (name, module) in enumerate(modules)

@@ -1,4 +1,4 @@
-"""The executor worker, `python -m workers.executor`: the hands, standing where the credentials are.
+"""The executor worker, `python -m bondstone.workers.executor`: the hands, standing where the credentials are.
 
 One process serves each pool in `settings.pools`, with the activities of every installed executor.
 """
@@ -14,16 +14,16 @@ from typing import Final
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.contact import Contact
-from activities.executors import executor_activities
-from activities.terraform.binary import find_tool
-from bondstone.errors import BondError
-from bondstone.executor import load_executors
-from bondstone.leaving import leave
-from bondstone.names import pool_queue
-from bondstone.settings import Settings
+from bondstone.activities.executors import executor_activities
+from bondstone.activities.temporal_watch import Contact
+from bondstone.activities.terraform.binary import find_tool
+from bondstone.base.errors import BondError
+from bondstone.base.names import pool_queue
+from bondstone.base.settings import Settings
+from bondstone.base.shutdown import leave
+from bondstone.executors.protocol import load_executors
 from bondstone.store import Store
-from workers import runtime
+from bondstone.workers import runtime
 
 MAX_ACTIVITIES: Final = 100
 """Executor activities at once in one pool. Each executor bounds its own tool (Terraform by `terraform_slots`);

@@ -1,4 +1,4 @@
-"""Whether a worker is well, for probes of containers: `python -m workers.health`.
+"""Whether a worker is well, for probes of containers: `python -m bondstone.workers.health`.
 
 A worker that Temporal sees polling touches the file of the setting `health_file` (`BOND_HEALTH_FILE`) every few
 seconds, from its event loop: one that hangs lets the file grow old. It removes the file when it is told to stop.

@@ -12,8 +12,8 @@ from typing import Final
 
 import psutil
 
-from bondstone.errors import InvalidInput, KeyMissing, PlatformBusy, StoreUnavailable, ToolUnavailable
-from bondstone.platform import Process
+from bondstone.base.errors import InvalidInput, KeyMissing, PlatformBusy, StoreUnavailable, ToolUnavailable
+from bondstone.base.platform_file import Process
 
 MIN_FREE_BYTES: Final = 256 * 1024 * 1024
 """Below this the platform does not start: Temporal's database must never meet a full disk half-way."""

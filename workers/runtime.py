@@ -24,14 +24,15 @@ import structlog
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 
-from bondstone import logs, tracing_export
-from bondstone.errors import BondError, Unreachable
-from bondstone.platform import CREATE_KEYS, ready_pipe
-from bondstone.settings import Settings
+from bondstone.base import logs
+from bondstone.base.errors import BondError, Unreachable
+from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
+from bondstone.base.settings import Settings
+from bondstone.base.tracing import export
 from bondstone.store import Store
-from bondstone.temporal import connect, ensure_search_attributes, pollers, reason
-from workers import telemetry
-from workers.health import keep_beating
+from bondstone.temporal.connection import connect, ensure_search_attributes, pollers, reason
+from bondstone.workers import telemetry
+from bondstone.workers.health import keep_beating
 
 ATTEMPT_SECONDS: Final = 10
 """How long one attempt to connect may take: a server may accept and then say nothing."""
@@ -76,13 +77,13 @@ def main(name: str, build: Build) -> int:
         settings = Settings.load()
         logs.configure(settings, process=name)
         telemetry.start(name, settings.metrics_bind)
-        tracing_export.start(f"bondstone-{name}")
+        export.start(f"bondstone-{name}")
         try:
             return asyncio.run(_serve(name, settings, build))
         finally:
-            tracing_export.stop()
+            export.stop()
     except BondError as error:
-        from bondstone.cli.output import OutputFormat, print_error  # noqa: PLC0415 - only failures; loads the CLI's
+        from bondstone.terminal.output import OutputFormat, print_error  # noqa: PLC0415 - only failures; loads the CLI's
 
         print_error(error.info(), OutputFormat.TABLE)
         return error.exit_code
@@ -95,9 +96,9 @@ def identity(name: str) -> str:
 
 def interceptors() -> Sequence[Interceptor]:
     """What every worker of this process runs its workflows and activities through."""
-    if not tracing_export.on():
+    if not export.on():
         return []
-    from workers.tracing import Traces  # noqa: PLC0415 - only where something is traced
+    from bondstone.workers.tracing import Traces  # noqa: PLC0415 - only where something is traced
 
     return [Traces()]
 

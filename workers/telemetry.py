@@ -16,9 +16,9 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
-from bondstone import metrics
-from bondstone.errors import SettingsInvalid
-from bondstone.metrics import METRICS, Metric
+from bondstone.base import metrics
+from bondstone.base.errors import SettingsInvalid
+from bondstone.base.metrics import METRICS, Metric
 
 _PROCESS: Final = "process"
 """The label by which a control worker's series differ from an executor worker's."""

@@ -32,11 +32,11 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
-from bondstone import tracing
-from bondstone.model.campaign_run import CampaignInput, SubmitCall
+from bondstone.base.tracing import spans
+from bondstone.base.tracing.export import sampled
+from bondstone.base.tracing.spans import Place, Value
+from bondstone.model.campaign.run import CampaignInput, SubmitCall
 from bondstone.model.service import OperationInput, OperationRecord, Request
-from bondstone.tracing import Place, Value
-from bondstone.tracing_export import sampled
 
 
 class Traces(Interceptor):
@@ -53,7 +53,7 @@ class Traces(Interceptor):
 
 class _Activities(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the interface's name
-        payload = input.headers.get(tracing.HEADER)
+        payload = input.headers.get(spans.HEADER)
         if payload is None:
             return await super().execute_activity(input)
         parent = PayloadConverter.default.from_payload(payload, str)
@@ -67,7 +67,7 @@ class _Activities(ActivityInboundInterceptor):
             "bond.queued_seconds": round(max(waited, 0), 3),
             **_about(input.args[0] if input.args else None),
         }
-        with tracing.span(info.activity_type, about, parent=parent, kind="CONSUMER"):
+        with spans.span(info.activity_type, about, parent=parent, kind="CONSUMER"):
             return await super().execute_activity(input)
 
 
@@ -81,7 +81,7 @@ class _Inbound(WorkflowInboundInterceptor):
         if isinstance(call, OperationInput):
             record = call.record
             place = _place(record)
-            tracing.enter(str(place))
+            spans.enter(str(place))
             began = workflow.info().start_time
             return await _until(super().execute_workflow(input), partial(_write_operation, record, place, began))
         if isinstance(call, CampaignInput):
@@ -93,8 +93,8 @@ class _Inbound(WorkflowInboundInterceptor):
         asked = Place.parse(request.trace) if isinstance(request, Request) else None
         if asked is None:
             return await super().handle_update_handler(input)
-        place = tracing.derived(f"{workflow.info().workflow_id} {input.id}", within=asked)
-        tracing.enter(str(place))
+        place = spans.derived(f"{workflow.info().workflow_id} {input.id}", within=asked)
+        spans.enter(str(place))
         write = partial(_write_update, f"Service.{input.update}", place, asked, workflow.now())
         return await _until(super().handle_update_handler(input), write)
 
@@ -118,7 +118,7 @@ class _Outbound(WorkflowOutboundInterceptor):
         call = input.args[0] if input.args else None
         if isinstance(call, OperationInput):
             # What the service's main task does from here on, as its record in the ledger, is for this operation.
-            tracing.enter(str(_place(call.record)))
+            spans.enter(str(_place(call.record)))
         return await super().start_child_workflow(input)
 
     async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:  # noqa: A002
@@ -130,7 +130,7 @@ class _Outbound(WorkflowOutboundInterceptor):
 
 
 def _place(record: OperationRecord) -> Place:
-    place, parent, _link = tracing.of_operation(record)
+    place, parent, _link = spans.of_operation(record)
     if parent is None and not sampled(place.trace):
         return Place(place.trace, place.span, "00")
     return place
@@ -144,7 +144,7 @@ async def _until(work: Awaitable[Any], write: Callable[[str], None]) -> Any:
     try:
         result = await work
     except FailureError as error:
-        write(tracing.code_of(error))
+        write(spans.code_of(error))
         raise
     write("")
     return result
@@ -153,7 +153,7 @@ async def _until(work: Awaitable[Any], write: Callable[[str], None]) -> Any:
 def _write_update(name: str, place: Place, parent: Place, began: datetime, error: str) -> None:
     if not workflow.unsafe.is_replaying():
         about: dict[str, Value] = {"temporal.workflow_id": workflow.info().workflow_id}
-        tracing.write(
+        spans.write(
             name,
             place,
             parent=parent,
@@ -168,7 +168,7 @@ def _write_update(name: str, place: Place, parent: Place, began: datetime, error
 def _write_operation(record: OperationRecord, place: Place, began: datetime, error: str) -> None:
     if workflow.unsafe.is_replaying():
         return
-    _, parent, link = tracing.of_operation(record)
+    _, parent, link = spans.of_operation(record)
     info = workflow.info()
     about: dict[str, Value] = {
         **_about(record),
@@ -181,7 +181,7 @@ def _write_operation(record: OperationRecord, place: Place, began: datetime, err
         "temporal.workflow_id": info.workflow_id,
         "temporal.run_id": info.run_id,
     }
-    tracing.write(
+    spans.write(
         str(record.kind),
         place,
         parent=parent,
@@ -195,9 +195,9 @@ def _write_operation(record: OperationRecord, place: Place, began: datetime, err
 
 
 def _headers(headers: Mapping[str, Payload]) -> Mapping[str, Payload]:
-    if not (place := tracing.here()):
+    if not (place := spans.here()):
         return headers
-    return {**headers, tracing.HEADER: PayloadConverter.default.to_payload(place)}
+    return {**headers, spans.HEADER: PayloadConverter.default.to_payload(place)}
 
 
 def _about(call: Any) -> dict[str, Value]:

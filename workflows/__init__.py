@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from workflows.campaign import Campaign
-from workflows.decommission import Decommission
-from workflows.patch import Patch
-from workflows.provision import Provision
-from workflows.reconcile import Reconcile
-from workflows.rollback import Rollback
-from workflows.scheduled_campaign import ScheduledCampaign
-from workflows.service import Service
-from workflows.update import Update
-from workflows.upgrade import Upgrade
+from bondstone.workflows.campaign.scheduled import ScheduledCampaign
+from bondstone.workflows.campaign.workflow import Campaign
+from bondstone.workflows.decommission import Decommission
+from bondstone.workflows.patch import Patch
+from bondstone.workflows.provision import Provision
+from bondstone.workflows.reconcile import Reconcile
+from bondstone.workflows.rollback import Rollback
+from bondstone.workflows.service import Service
+from bondstone.workflows.update import Update
+from bondstone.workflows.upgrade import Upgrade
 
 ALL: list[type] = [
     Service,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from bondstone import names
-from bondstone.errors import AlreadyExists, InvalidInput, NotFound, Refused
+from bondstone.base import names
+from bondstone.base.errors import AlreadyExists, InvalidInput, NotFound, Refused
 from bondstone.model.service import (
     CancelCall,
     LabelsCall,
@@ -20,7 +20,7 @@ from bondstone.model.service import (
     StepRecord,
     StepStatus,
 )
-from workflows.commit import rollback_target
+from bondstone.workflows.commit import rollback_target
 
 MAX_QUEUE: Final = 100
 MAX_LABELS: Final = 32

@@ -7,8 +7,8 @@ from typing import Literal
 
 from temporalio import workflow
 
-from bondstone import names
-from bondstone.errors import ErrorInfo, OperationFailed, Unhealthy
+from bondstone.base import names
+from bondstone.base.errors import ErrorInfo, OperationFailed, Unhealthy
 from bondstone.model.service import (
     Health,
     OperationInput,
@@ -19,9 +19,9 @@ from bondstone.model.service import (
     StepStatus,
 )
 from bondstone.model.step import HealthCall, HealthReport, OutputsCall, Probes, ServiceOutputs
-from workflows import calls
-from workflows.operation import OperationWorkflow
-from workflows.steps import Part, Steps
+from bondstone.workflows import activity_calls
+from bondstone.workflows.operation import OperationWorkflow
+from bondstone.workflows.steps import Part, Steps
 
 HEALTH_SLACK = timedelta(minutes=5)
 """What the probes of one operation may take beyond the sum of their `within`: starting, and the last looks."""
@@ -126,18 +126,18 @@ class Change(OperationWorkflow):
             inputs=operation.resolved.inputs,
             outputs=steps.outputs,
         )
-        found = await calls.control(names.PROMISE_OUTPUTS, call, ServiceOutputs, summary="outputs")
+        found = await activity_calls.control(names.PROMISE_OUTPUTS, call, ServiceOutputs, summary="outputs")
         self.result = self.result.model_copy(update={"outputs": found.outputs})
         probes, within = _own_or_common(operation.resolved, probes)
         if not within:
             return None
-        report = await calls.apart(
+        report = await activity_calls.apart(
             names.HEALTH_PROBE,
             HealthCall(**dict(call), service_outputs=found.outputs, probes=probes),
             HealthReport,
             summary="health",
             within=timedelta(seconds=within) + HEALTH_SLACK,
-            heartbeat=calls.HEARTBEAT_TIMEOUT,
+            heartbeat=activity_calls.HEARTBEAT_TIMEOUT,
         )
         self.result = self.result.model_copy(update={"health": report.health})
         if report.health is Health.HEALTHY:

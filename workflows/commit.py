@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from bondstone.errors import OperationCancelled
+from bondstone.base.errors import OperationCancelled
 from bondstone.model.service import (
     CancelCall,
     Health,

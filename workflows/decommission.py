@@ -6,12 +6,12 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from bondstone import names
-from bondstone.errors import ErrorInfo
+from bondstone.base import names
+from bondstone.base.errors import ErrorInfo
 from bondstone.model.service import OperationInput, OperationResult
 from bondstone.model.step import PutAway, PutAwayCall
-from workflows import calls
-from workflows.operation import OperationWorkflow
+from bondstone.workflows import activity_calls
+from bondstone.workflows.operation import OperationWorkflow
 
 
 @workflow.defn(name=names.DECOMMISSION_WORKFLOW)
@@ -45,7 +45,7 @@ class Decommission(OperationWorkflow):
             self.result = self.result.model_copy(update={"stands": stands, "step_outputs": dict(steps.outputs)})
         if error := steps.first_error():
             return error
-        put_away = await calls.apart(
+        put_away = await activity_calls.apart(
             names.SERVICE_PUT_AWAY,
             PutAwayCall(
                 service=operation.record.service,
@@ -56,7 +56,7 @@ class Decommission(OperationWorkflow):
             ),
             PutAway,
             summary="put away state and secrets",
-            within=calls.STATE_TIMEOUT,
+            within=activity_calls.STATE_TIMEOUT,
         )
         self.result = self.result.model_copy(update={"stands": "after", "retained": put_away.retained})
         self.changed()

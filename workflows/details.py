@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bondstone.model.approval import missing
-from bondstone.model.campaign_run import CampaignDescription, WaveProgress
+from bondstone.model.campaign.run import CampaignDescription, WaveProgress
 from bondstone.model.service import Approval, OperationRecord, ServiceState, StepRecord
 
 _MARKS = {

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 from temporalio import workflow
 
-from bondstone import names
-from bondstone.errors import BondError, ErrorInfo
-from bondstone.model.failure import to_failure
+from bondstone.base import names
+from bondstone.base.errors import BondError, ErrorInfo
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.service import (
     Accepted,
@@ -24,9 +23,10 @@ from bondstone.model.service import (
     ResolveCall,
     ServiceState,
 )
-from workflows import admission, attributes, calls, details, records
-from workflows.commit import drop_pending, phase_of, rollback_target
-from workflows.queueing import joined
+from bondstone.temporal.failures import to_failure
+from bondstone.workflows import activity_calls, admission, details, ledger_records, search_attributes
+from bondstone.workflows.commit import drop_pending, phase_of, rollback_target
+from bondstone.workflows.queueing import joined
 
 _STANDS_STILL = frozenset({OperationKind.RECONCILE, OperationKind.DECOMMISSION})
 """Operations on what the service stands on: nothing has to be resolved for them."""
@@ -44,7 +44,7 @@ class Entity:
         self._abandoned = False
         self._cancels: dict[int, CancelCall] = {}
         self._child: workflow.ChildWorkflowHandle[OperationInput, OperationResult] | None = None
-        self._shown = attributes.of_service(state) if admission.exists(state) else None
+        self._shown = search_attributes.of_service(state) if admission.exists(state) else None
 
     # Accepting -------------------------------------------------------------------------------------------
 
@@ -97,9 +97,11 @@ class Entity:
             current_inputs=current.inputs if current else {},
             first=current is None and state.next_number == 1,
         )
-        ask = calls.apart if updating else calls.control
+        ask = activity_calls.apart if updating else activity_calls.control
         summary = f"resolve {request.kind}"
-        return await ask(names.PROMISE_RESOLVE, call, Resolution, summary=summary, retries=calls.ADMISSION_RETRIES)
+        return await ask(
+            names.PROMISE_RESOLVE, call, Resolution, summary=summary, retries=activity_calls.ADMISSION_RETRIES
+        )
 
     # Cancelling --------------------------------------------------------------------------------------
 
@@ -115,7 +117,7 @@ class Entity:
         else:
             self._state = drop_pending(self._state, call, workflow.now())
             await self._ended(call.number)
-        await self._record(records.of_cancellation(record, call, workflow.now()))
+        await self._record(ledger_records.of_cancellation(record, call, workflow.now()))
         self._show()
         return record
 
@@ -127,7 +129,7 @@ class Entity:
     async def _record(self, record: LedgerRecord) -> None:
         """Append to the ledger, one at a time, each with the digest of the one before."""
         async with self._ledger:
-            entry = await calls.apart(
+            entry = await activity_calls.apart(
                 names.LEDGER_RECORD,
                 record.model_copy(update={"previous": self._state.ledger_digest}),
                 LedgerEntry,
@@ -138,7 +140,7 @@ class Entity:
     def _show(self) -> None:
         """Search attributes for lists, details for the Temporal UI."""
         self._state = self._state.model_copy(update={"phase": phase_of(self._state)})
-        wanted = attributes.of_service(self._state)
+        wanted = search_attributes.of_service(self._state)
         if wanted != self._shown:
             workflow.upsert_search_attributes(wanted)
             self._shown = wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bondstone.errors import InvalidInput, Refused
+from bondstone.base.errors import InvalidInput, Refused
 from bondstone.model.approval import may
 from bondstone.model.plan import Decision, PlanRef
 from bondstone.model.service import Approval, Need, OperationInput, OperationKind, VoteCall

@@ -10,10 +10,9 @@ from typing import Any
 from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from bondstone import names
-from bondstone.errors import ApprovalRejected, BondError, ErrorInfo
+from bondstone.base import names
+from bondstone.base.errors import ApprovalRejected, BondError, ErrorInfo
 from bondstone.model.approval import voted
-from bondstone.model.failure import info_of, to_failure
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.plan import Decision, PlanRef
 from bondstone.model.service import (
@@ -26,8 +25,9 @@ from bondstone.model.service import (
     Vote,
     VoteCall,
 )
-from workflows import attributes, details, ending, gate
-from workflows.steps import Part, Steps
+from bondstone.temporal.failures import info_of, to_failure
+from bondstone.workflows import details, gate, outcome, search_attributes
+from bondstone.workflows.steps import Part, Steps
 
 Body = Callable[[], Awaitable[ErrorInfo | None]]
 
@@ -73,16 +73,16 @@ class OperationWorkflow:
             await workflow.wait_condition(workflow.all_handlers_finished)
         except (FailureError, asyncio.CancelledError) as caught:
             if is_cancelled_exception(caught):
-                raise ending.cancelled(self._ended(OperationStatus.CANCELLED, None)) from None
+                raise outcome.cancelled(self._ended(OperationStatus.CANCELLED, None)) from None
             error = info_of(caught)
         except BondError as caught:
             error = caught.info()
         if error is None:
             return self._ended(OperationStatus.SUCCEEDED, None)
         if self.result.status is OperationStatus.ROLLED_BACK:
-            raise ending.failure(self._ended(OperationStatus.ROLLED_BACK, error))
+            raise outcome.failure(self._ended(OperationStatus.ROLLED_BACK, error))
         rejected = error.code == ApprovalRejected.code
-        raise ending.failure(self._ended(OperationStatus.REJECTED if rejected else OperationStatus.FAILED, error))
+        raise outcome.failure(self._ended(OperationStatus.REJECTED if rejected else OperationStatus.FAILED, error))
 
     # The gate ------------------------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class OperationWorkflow:
     async def _say_waiting(self) -> None:
         """Tell lists, and the service, whether the operation waits for people."""
         status = OperationStatus.AWAITING_APPROVAL if self._waiting() else OperationStatus.RUNNING
-        workflow.upsert_search_attributes(attributes.waiting(status))
+        workflow.upsert_search_attributes(search_attributes.waiting(status))
         record = self.operation.record.model_copy(update={"status": status})
         await self._signal(names.SIGNAL_WAITING, record)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from bondstone import names
-from bondstone.errors import ErrorInfo
+from bondstone.base import names
+from bondstone.base.errors import ErrorInfo
 from bondstone.model.service import OperationInput, OperationResult
 from bondstone.model.step import AdoptCall
-from workflows import calls
-from workflows.change import Change
+from bondstone.workflows import activity_calls
+from bondstone.workflows.change import Change
 
 
 @workflow.defn(name=names.PROVISION_WORKFLOW)
@@ -28,5 +28,7 @@ class Provision(Change):
         if operation.adopt:
             record = operation.record
             call = AdoptCall(service=record.service, operation=record.number, states=operation.adopt)
-            await calls.apart(names.STATE_ADOPT, call, int, summary="adopt states", within=calls.STATE_TIMEOUT)
+            await activity_calls.apart(
+                names.STATE_ADOPT, call, int, summary="adopt states", within=activity_calls.STATE_TIMEOUT
+            )
         return await self.change(on_failure=operation.on_failure)

@@ -12,7 +12,7 @@ from bondstone.model.service import (
     Resolution,
     ServiceState,
 )
-from workflows.commit import remember_request
+from bondstone.workflows.commit import remember_request
 
 
 def joined(

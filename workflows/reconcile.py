@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from bondstone import names
-from bondstone.errors import ErrorInfo
+from bondstone.base import names
+from bondstone.base.errors import ErrorInfo
 from bondstone.model.service import OperationInput, OperationResult
-from workflows.operation import OperationWorkflow
+from bondstone.workflows.operation import OperationWorkflow
 
 
 @workflow.defn(name=names.RECONCILE_WORKFLOW)

@@ -14,9 +14,8 @@ from typing import Final
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
 
-from bondstone import names
-from bondstone.errors import BondError, ErrorInfo, Refused, from_info
-from bondstone.model.failure import bounded, info_of, to_failure
+from bondstone.base import names
+from bondstone.base.errors import BondError, ErrorInfo, Refused, from_info
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import (
     AbandonCall,
@@ -35,11 +34,20 @@ from bondstone.model.service import (
     ServiceState,
 )
 from bondstone.model.step import PutAway, PutAwayCall
-from workflows import admission, attributes, builds, calls, details, ending, records
-from workflows.commit import commit, next_due
-from workflows.entity import in_words
-from workflows.queueing import with_own_reconcile
-from workflows.submissions import Submissions
+from bondstone.temporal.failures import bounded, info_of, to_failure
+from bondstone.workflows import (
+    activity_calls,
+    admission,
+    builds,
+    details,
+    ledger_records,
+    outcome,
+    search_attributes,
+)
+from bondstone.workflows.commit import commit, next_due
+from bondstone.workflows.entity import in_words
+from bondstone.workflows.queueing import with_own_reconcile
+from bondstone.workflows.submissions import Submissions
 
 FIRST_REQUEST_WITHIN: Final = timedelta(hours=1)
 """How long a service that was started without a request waits for one."""
@@ -134,7 +142,7 @@ class Service(Submissions):
         paused = {"paused_by": call.requested_by, "paused_at": now, "pause_reason": call.reason, "next_due": None}
         self._state = self._state.model_copy(update=paused)
         self._show()
-        await self._record(records.of_pause(self._state, call, now, "pause"))
+        await self._record(ledger_records.of_pause(self._state, call, now, "pause"))
 
     @pause.validator
     def _validate_pause(self, call: PauseCall) -> None:
@@ -148,7 +156,7 @@ class Service(Submissions):
         self._state = self._state.model_copy(update=working)
         self._state = self._state.model_copy(update={"next_due": next_due(self._state, now)})
         self._show()
-        await self._record(records.of_pause(self._state, call, now, "resume"))
+        await self._record(ledger_records.of_pause(self._state, call, now, "resume"))
 
     @resume.validator
     def _validate_resume(self, call: PauseCall) -> None:
@@ -160,16 +168,16 @@ class Service(Submissions):
         async with self._admission:
             in_words(lambda: admission.check_abandon(self._state))
             self._abandoned = True
-        put_away = await calls.apart(
+        put_away = await activity_calls.apart(
             names.SERVICE_PUT_AWAY,
             PutAwayCall(
                 service=self._state.service, sequence=f"abandon-{self._state.next_number}", secrets="archive"
             ),
             PutAway,
             summary="put away state and secrets",
-            within=calls.STATE_TIMEOUT,
+            within=activity_calls.STATE_TIMEOUT,
         )
-        await self._record(records.of_abandon(self._state, call, workflow.now(), put_away.retained))
+        await self._record(ledger_records.of_abandon(self._state, call, workflow.now(), put_away.retained))
         self._state = self._state.model_copy(update={"resting": Phase.ABANDONED, "next_due": None})
         self._show()
 
@@ -278,7 +286,7 @@ class Service(Submissions):
                 "finished_at": workflow.now(),
             }
         )
-        await self._record(records.of_operation(self._state, ended, pending, workflow.now()))
+        await self._record(ledger_records.of_operation(self._state, ended, pending, workflow.now()))
         self._state = commit(self._state, pending, ended, result)
         self._state = self._state.model_copy(update={"next_due": next_due(self._state, workflow.now())})
         self._show()
@@ -312,7 +320,7 @@ class Service(Submissions):
         try:
             return await self._child
         except ChildWorkflowError as error:
-            return ending.result_of(error)
+            return outcome.result_of(error)
         finally:
             self._child = None
 
@@ -340,7 +348,7 @@ class Service(Submissions):
             result_type=OperationResult,
             task_queue=names.CONTROL_QUEUE,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-            search_attributes=attributes.of_operation(record),
+            search_attributes=search_attributes.of_operation(record),
             static_summary=f"{record.kind} {record.service} with {record.revision}",
             static_details=f"asked by {details.escape(record.requested_by)}: {details.escape(record.reason)}",
         )

@@ -9,13 +9,13 @@ from typing import Any, Literal, Protocol
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
-from bondstone import names
-from bondstone.errors import BondError, ErrorInfo, PlanStale, PolicyDenied, Problem
-from bondstone.model.failure import info_of
+from bondstone.base import names
+from bondstone.base.errors import BondError, ErrorInfo, PlanStale, PolicyDenied, Problem
 from bondstone.model.plan import Decision, Finding, PlanRef
 from bondstone.model.service import OperationInput, StepOutputs, StepRecord, StepSpec, StepStatus
 from bondstone.model.step import Applied, ApplyCall, Cover, CoverCall, Drift, PolicyCall, StepCall
-from workflows import calls
+from bondstone.temporal.failures import info_of
+from bondstone.workflows import activity_calls
 
 MAX_STALE_PLANS = 30
 """How often one step plans again because reality moved (a killed worker counts as one) before it gives up."""
@@ -220,7 +220,7 @@ class Steps:
         if spec.skip:
             self._set(spec, StepStatus.SKIPPED)
             return
-        drift = await calls.tool(
+        drift = await activity_calls.tool(
             spec, names.VERB_DETECT_DRIFT, self._call(spec), Drift, summary=f"look for drift in {spec.id}"
         )
         if self._operation.recheck and (drift.count == 0 or not repair):
@@ -266,7 +266,7 @@ class Steps:
         """A plan in place of a stale one: past the gate already if it does nothing that was not approved."""
         plan, decision = await self._plan_and_decide(spec, verb)
         _insist(decision, spec)
-        cover = await calls.control(
+        cover = await activity_calls.control(
             names.PLAN_COVERED, CoverCall(approved=approved, new=plan), Cover, summary=f"is {spec.id} covered?"
         )
         if cover.covered:
@@ -278,14 +278,14 @@ class Steps:
     async def _plan_and_decide(self, spec: StepSpec, verb: str) -> tuple[PlanRef, Decision]:
         self._set(spec, StepStatus.PLANNING)
         call = self._call(spec)
-        plan = await calls.tool(spec, verb, call, PlanRef, summary=f"{verb.replace('_', ' ')} {spec.id}")
+        plan = await activity_calls.tool(spec, verb, call, PlanRef, summary=f"{verb.replace('_', ' ')} {spec.id}")
         self._set(spec, StepStatus.CHECKING, plan=plan, changes=plan.counts, log=plan.log)
         if plan.empty and plan.destroy:
             return plan, Decision(
                 outcome="allow"
             )  # nothing stands, so nothing is taken down: there is no question
         before = self._operation.before
-        decision = await calls.control(
+        decision = await activity_calls.control(
             names.POLICY_CHECK,
             PolicyCall(
                 **_fields(call),
@@ -307,7 +307,7 @@ class Steps:
         approved = self._pins.plans.get(spec.id)
         reasons: tuple[str, ...] = ("the preview has no plan of this step",)
         if approved is not None and approved.destroy == plan.destroy:
-            cover = await calls.control(
+            cover = await activity_calls.control(
                 names.PLAN_COVERED, CoverCall(approved=approved, new=plan), Cover, summary=f"is {spec.id} pinned?"
             )
             if cover.covered:
@@ -323,7 +323,7 @@ class Steps:
             self.touched = True
             self._set(spec, StepStatus.APPLYING)
             try:
-                return await calls.tool(
+                return await activity_calls.tool(
                     spec,
                     names.VERB_APPLY,
                     ApplyCall(**_fields(self._call(spec)), plan=plan),

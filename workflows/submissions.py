@@ -8,14 +8,14 @@ from __future__ import annotations
 from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from bondstone import names
-from bondstone.errors import BondError, Refused, StoreUnavailable, Unreachable
-from bondstone.model.campaign_moves import Accepted, Declined
-from bondstone.model.campaign_run import Reply, SubmitCall, WithdrawCall
-from bondstone.model.failure import bounded, info_of
+from bondstone.base import names
+from bondstone.base.errors import BondError, Refused, StoreUnavailable, Unreachable
+from bondstone.model.campaign.events import Accepted, Declined
+from bondstone.model.campaign.run import Reply, SubmitCall, WithdrawCall
 from bondstone.model.service import CancelCall, Request
-from workflows import admission, submitted
-from workflows.entity import Entity
+from bondstone.temporal.failures import bounded, info_of
+from bondstone.workflows import admission, submitted
+from bondstone.workflows.entity import Entity
 
 _PASSING = frozenset({StoreUnavailable.code, Unreachable.code})
 """Errors that say nothing of the request."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bondstone.model.campaign_moves import Accepted, Declined, Finished
-from bondstone.model.campaign_run import SubmitCall, WithdrawCall
+from bondstone.model.campaign.events import Accepted, Declined, Finished
+from bondstone.model.campaign.run import SubmitCall, WithdrawCall
 from bondstone.model.plan import ChangeCounts
 from bondstone.model.service import (
     OperationKind,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from bondstone import names
+from bondstone.base import names
 from bondstone.model.service import OperationInput, OperationResult
-from workflows.change import Change
+from bondstone.workflows.change import Change
 
 
 @workflow.defn(name=names.UPDATE_WORKFLOW)

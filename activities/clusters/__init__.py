@@ -3,6 +3,6 @@
 `connect` turns the name that a step gives into a `Connection`: a kubeconfig, for tools and for `Cluster`.
 """
 
-from activities.clusters.connection import Connection, connect
+from bondstone.activities.clusters.connection import Connection, connect
 
 __all__ = ["Connection", "connect"]

@@ -17,9 +17,9 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
-from activities.clusters.connection import Connection
-from activities.clusters.manifests import Ref
-from bondstone.errors import BondError, Problem, ToolFailed, ToolUnavailable
+from bondstone.activities.clusters.connection import Connection
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.base.errors import BondError, Problem, ToolFailed, ToolUnavailable
 
 T = TypeVar("T")
 

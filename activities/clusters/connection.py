@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from activities.clusters.manifests import Ref
-from bondstone.clusters import DEFAULT_CLUSTER, ClusterSettings, cluster_settings
-from bondstone.errors import Refused, ToolUnavailable
-from bondstone.settings import Settings
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.base.cluster_settings import DEFAULT_CLUSTER, ClusterSettings, cluster_settings
+from bondstone.base.errors import Refused, ToolUnavailable
+from bondstone.base.settings import Settings
 
 CONNECTIONS_DIR: Final = "clusters"
 """Below the work directory: kubeconfigs made from settings. They name credentials, and hold none."""

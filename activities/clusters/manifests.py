@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import yaml
 
-from bondstone.canonical import canonical, digest
-from bondstone.errors import ToolFailed
-from bondstone.store.redact import MASK, Redactor
+from bondstone.base.canonical import canonical, digest
+from bondstone.base.errors import ToolFailed
+from bondstone.base.redact import MASK, Redactor
 
 MAX_OBJECTS: Final = 2_000
 MAX_MANIFEST_CHARS: Final = 16 * 1024 * 1024

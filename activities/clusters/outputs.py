@@ -9,12 +9,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from activities.clusters.jsonpath import JsonPath
-from activities.clusters.manifests import Ref
-from bondstone.canonical import canonical, digest
-from bondstone.errors import InvalidInput, ToolFailed
-from bondstone.executor import Output
-from bondstone.model.base import Manifest
+from bondstone.activities.clusters.jsonpath import JsonPath
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.base.canonical import canonical, digest
+from bondstone.base.errors import InvalidInput, ToolFailed
+from bondstone.base.models import Manifest
+from bondstone.executors.protocol import Output
 
 Source = Annotated[str, Field(min_length=3, max_length=512)]
 """An object: `Service/web` of this step or of the core API, or with its apiVersion, `apps/v1/Deployment/web`."""

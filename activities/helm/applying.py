@@ -7,26 +7,26 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from activities.clusters.api import Cluster
-from activities.clusters.manifests import Ref
-from activities.clusters.outputs import outputs_digest, read_outputs
-from activities.clusters.status import stuck_reason
-from activities.helm.artefact import Artefact, Header, Record, unpack
-from activities.helm.history import history, newest
-from activities.helm.planning import opened
-from activities.helm.recovery import delete, take_back
-from activities.helm.release import ATTEMPT_LABEL, OWNER_LABEL, Release, is_of, mark_of, owner_of
-from activities.helm.session import Session
-from activities.helm.watch import Watch
-from activities.helm.workspace import write_private
-from activities.tooling.claims import claimed
-from activities.tooling.process import Exit
-from bondstone.errors import BondError, PlanStale, Problem, StoreUnavailable, ToolFailed
-from bondstone.executor import Outcome, Output
+from bondstone.activities.clusters.api import Cluster
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.clusters.outputs import outputs_digest, read_outputs
+from bondstone.activities.clusters.status import stuck_reason
+from bondstone.activities.helm.artefact import Artefact, Header, Record, unpack
+from bondstone.activities.helm.history import history, newest
+from bondstone.activities.helm.planning import opened
+from bondstone.activities.helm.recovery import delete, take_back
+from bondstone.activities.helm.release import ATTEMPT_LABEL, OWNER_LABEL, Release, is_of, mark_of, owner_of
+from bondstone.activities.helm.session import Session
+from bondstone.activities.helm.watch import Watch
+from bondstone.activities.helm.workspace import write_private
+from bondstone.activities.tooling.claims import claimed
+from bondstone.activities.tooling.process import Exit
+from bondstone.base.errors import BondError, PlanStale, Problem, StoreUnavailable, ToolFailed
+from bondstone.executors.protocol import Outcome, Output
 from bondstone.model.promise import seconds
 
 if TYPE_CHECKING:
-    from bondstone.store.claim import Claim
+    from bondstone.store.state.claim import Claim
 
 HISTORY: Final = 10
 _GONE_POLL_SECONDS: Final = 0.5

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
-from bondstone.canonical import canonical
-from bondstone.errors import ObjectCorrupt
-from bondstone.model.base import Wire
+from bondstone.base.canonical import canonical
+from bondstone.base.errors import ObjectCorrupt
+from bondstone.base.models import Wire
 
 _MAGIC: Final = b"bondstone-helm-plan 1 "
 

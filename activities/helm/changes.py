@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from activities.clusters.manifests import Ref, fingerprints, masked, merged_shape, project, stored
-from activities.helm.leftovers import Remains
-from activities.helm.release import is_kept
+from bondstone.activities.clusters.manifests import Ref, fingerprints, masked, merged_shape, project, stored
+from bondstone.activities.helm.leftovers import Remains
+from bondstone.activities.helm.release import is_kept
+from bondstone.base.redact import Redactor
 from bondstone.model.plan import Change
-from bondstone.store.redact import Redactor
 
 Manifests = Mapping[Ref, dict[str, Any]]
 

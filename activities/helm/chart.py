@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from bondstone.errors import InvalidInput, ToolFailed
+from bondstone.base.errors import InvalidInput, ToolFailed
 
 MAX_CHART_BYTES: Final = 32 * 1024 * 1024
 MAX_CHART_FILES: Final = 2000

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from bondstone.errors import BondError, PlanStale, Problem, ToolFailed, ToolUnavailable
+from bondstone.base.errors import BondError, PlanStale, Problem, ToolFailed, ToolUnavailable
 
 _LIMIT: Final = 1500
 _FLAGS: Final = re.IGNORECASE | re.VERBOSE

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from activities.helm.section import HelmSection
-from bondstone.executor import Drifted, Outcome, Planned, SectionReport, StepContext
+from bondstone.activities.helm.section import HelmSection
+from bondstone.executors.protocol import Drifted, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
-    from activities.helm.session import Session
-    from activities.helm.workspace import Workspace
-    from activities.tooling.pulse import Stop
+    from bondstone.activities.helm.session import Session
+    from bondstone.activities.helm.workspace import Workspace
+    from bondstone.activities.tooling.heartbeat import Stop
 
 # Commands that only want to know which executors there are load this module: what does the work is imported by
 # the first call that needs it.
@@ -33,13 +33,13 @@ class HelmExecutor:
 
     def check(self, section: HelmSection, promise: Path) -> SectionReport:
         """Look at the section and its chart, at publish; runs nothing."""
-        from activities.helm.inspect import report
+        from bondstone.activities.helm.inspect import report
 
         return report(section, promise)
 
     async def plan(self, context: StepContext) -> Planned:
         """Render the chart and compare it with the release and with what the cluster holds."""
-        from activities.helm import planning, trial
+        from bondstone.activities.helm import planning, trial
 
         return await self._work(context, trial.plan if context.trial else planning.plan)
 
@@ -51,27 +51,27 @@ class HelmExecutor:
             ToolFailed: when Helm failed; a first install is taken away, an upgrade rolled back (`atomic`).
             ToolUnavailable: when it looks temporary.
         """
-        from activities.helm import applying, trial
+        from bondstone.activities.helm import applying, trial
 
         work = trial.apply if context.trial else applying.apply
         return await self._work(context, lambda session: work(session, artefact, position))
 
     async def plan_destroy(self, context: StepContext) -> Planned:
         """Plan to uninstall the release; nothing where there is none."""
-        from activities.helm import planning, trial
+        from bondstone.activities.helm import planning, trial
 
         return await self._work(context, trial.plan_destroy if context.trial else planning.plan_destroy)
 
     async def detect_drift(self, context: StepContext) -> Drifted:
         """Compare what the cluster holds with what was applied, field by field that the chart sets."""
-        from activities.helm import planning
+        from bondstone.activities.helm import planning
 
         return await self._work(context, planning.detect_drift)
 
     async def _work(self, context: StepContext, work: Callable[[Session], Awaitable[T]]) -> T:
-        from activities.helm.session import Session
-        from activities.tooling.pulse import Pulse, to_its_end
-        from bondstone.store.redact import Redactor
+        from bondstone.activities.helm.session import Session
+        from bondstone.activities.tooling.heartbeat import Pulse, to_its_end
+        from bondstone.base.redact import Redactor
 
         workspace = await self._workspace(context.settings.work_dir.absolute())
 
@@ -89,7 +89,7 @@ class HelmExecutor:
 
     async def _workspace(self, work: Path) -> Workspace:
         """The scratch directory; when it is first used, what dead attempts left in it is removed."""
-        from activities.helm.workspace import Workspace as Space
+        from bondstone.activities.helm.workspace import Workspace as Space
 
         found = await asyncio.to_thread(Space, work)
         if work not in self._swept:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from activities.clusters.api import Answer, Cluster
-from activities.clusters.manifests import Ref, read_manifests, secret_texts
-from activities.helm.release import (
+from bondstone.activities.clusters.api import Answer, Cluster
+from bondstone.activities.clusters.manifests import Ref, read_manifests, secret_texts
+from bondstone.activities.helm.release import (
     DEPLOYED,
     FAILED,
     OWNER_LABEL,
@@ -22,11 +22,11 @@ from activities.helm.release import (
     owner_of,
     read_release,
 )
-from bondstone.errors import Refused, ToolUnavailable
+from bondstone.base.errors import Refused, ToolUnavailable
 
 if TYPE_CHECKING:
-    from activities.helm.artefact import Location
-    from activities.helm.session import Session
+    from bondstone.activities.helm.artefact import Location
+    from bondstone.activities.helm.session import Session
 
 _CONFLICT: Final = 409
 _SUPERSEDED: Final = "superseded"

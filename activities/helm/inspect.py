@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import yaml
 
-from activities.clusters.jsonpath import JsonPath
-from activities.clusters.outputs import named_parts
-from activities.helm.chart import MAX_CHART_BYTES, MAX_CHART_FILES, chart_path
-from activities.helm.section import HelmSection
-from bondstone.errors import InvalidInput, Problem
-from bondstone.executor import SectionReport
+from bondstone.activities.clusters.jsonpath import JsonPath
+from bondstone.activities.clusters.outputs import named_parts
+from bondstone.activities.helm.chart import MAX_CHART_BYTES, MAX_CHART_FILES, chart_path
+from bondstone.activities.helm.section import HelmSection
+from bondstone.base.errors import InvalidInput, Problem
+from bondstone.executors.protocol import SectionReport
 
 _EXPRESSION: Final = "${"
 _SHOWN: Final = 8

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from activities.clusters.manifests import Ref, stored
-from activities.helm.release import RELEASE_NAME, RELEASE_NAMESPACE, is_kept
+from bondstone.activities.clusters.manifests import Ref, stored
+from bondstone.activities.helm.release import RELEASE_NAME, RELEASE_NAMESPACE, is_kept
 
 Manifest = Mapping[str, Any]
 

@@ -7,22 +7,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from activities.clusters import connect
-from activities.clusters.api import Cluster
-from activities.clusters.manifests import Ref
-from activities.clusters.outputs import outputs_digest
-from activities.helm.artefact import Artefact, Header, Location, Record, Standing, pack, read_record
-from activities.helm.changes import (
+from bondstone.activities.clusters import connect
+from bondstone.activities.clusters.api import Cluster
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.clusters.outputs import outputs_digest
+from bondstone.activities.helm.artefact import Artefact, Header, Location, Record, Standing, pack, read_record
+from bondstone.activities.helm.changes import (
     Reality,
     drifted_changes,
     left_changes,
     planned_changes,
     removed_changes,
 )
-from activities.helm.history import history, newest, of_revision
-from activities.helm.recovery import left_by
-from activities.helm.release import DEPLOYED, Release, is_kept, is_of
-from activities.helm.rendering import (
+from bondstone.activities.helm.history import history, newest, of_revision
+from bondstone.activities.helm.recovery import left_by
+from bondstone.activities.helm.release import DEPLOYED, Release, is_kept, is_of
+from bondstone.activities.helm.rendering import (
     definitions,
     document,
     hooks_of,
@@ -30,10 +30,10 @@ from activities.helm.rendering import (
     render_before_its_kinds,
     tool_label,
 )
-from activities.helm.session import Objects, Session
-from activities.tooling.claims import claimed
-from bondstone.errors import ToolFailed
-from bondstone.executor import Drifted, Planned
+from bondstone.activities.helm.session import Objects, Session
+from bondstone.activities.tooling.claims import claimed
+from bondstone.base.errors import ToolFailed
+from bondstone.executors.protocol import Drifted, Planned
 from bondstone.model.plan import Change
 
 

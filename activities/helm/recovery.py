@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from activities.clusters.api import Answer, Cluster
-from activities.clusters.manifests import Ref, project
-from activities.helm.artefact import Location
-from activities.helm.history import History, mark_superseded
-from activities.helm.leftovers import Remains, remains
-from activities.helm.release import is_of
-from activities.helm.session import Objects, Session
-from bondstone.errors import ToolFailed, ToolUnavailable
+from bondstone.activities.clusters.api import Answer, Cluster
+from bondstone.activities.clusters.manifests import Ref, project
+from bondstone.activities.helm.artefact import Location
+from bondstone.activities.helm.history import History, mark_superseded
+from bondstone.activities.helm.leftovers import Remains, remains
+from bondstone.activities.helm.release import is_of
+from bondstone.activities.helm.session import Objects, Session
+from bondstone.base.errors import ToolFailed, ToolUnavailable
 
 _CONFLICT: Final = 409
 _NOT_FOUND: Final = 404

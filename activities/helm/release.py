@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from bondstone.errors import ToolFailed
+from bondstone.base.errors import ToolFailed
 from bondstone.model.service import ServiceId
 
 OWNER_LABEL: Final = "bondstone.dev/owner"

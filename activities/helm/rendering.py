@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from activities.clusters.api import Cluster
-from activities.clusters.manifests import masked, read_manifests
-from activities.helm.artefact import Location
-from activities.helm.chart import may_bring_kinds
-from activities.helm.release import Release, from_content
-from activities.helm.session import Objects, Session
-from bondstone.errors import ToolFailed
+from bondstone.activities.clusters.api import Cluster
+from bondstone.activities.clusters.manifests import masked, read_manifests
+from bondstone.activities.helm.artefact import Location
+from bondstone.activities.helm.chart import may_bring_kinds
+from bondstone.activities.helm.release import Release, from_content
+from bondstone.activities.helm.session import Objects, Session
+from bondstone.base.errors import ToolFailed
 
 HOOK: Final = "helm.sh/hook"
 _DOCUMENT: Final = re.compile(r"^---\s*$", re.MULTILINE)

@@ -13,22 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from activities.clusters import Connection
-from activities.clusters.api import Answer, Cluster
-from activities.clusters.manifests import Ref, read_manifests, secret_texts
-from activities.helm import chart
-from activities.helm.artefact import Location
-from activities.helm.changes import Reality
-from activities.helm.diagnostics import to_error
-from activities.helm.release import release_name
-from activities.helm.section import OCI, HelmSection
-from activities.helm.workspace import Workspace, locked, write_private
-from activities.tooling.environment import allowed_environment
-from activities.tooling.process import PATIENT, Exit, Graces, Run, capture, shimmed, tied
-from activities.tooling.pulse import Pulse, Stop
-from bondstone.errors import BondError, ToolFailed, ToolUnavailable
-from bondstone.executor import StepContext
-from bondstone.store.redact import Redactor
+from bondstone.activities.clusters import Connection
+from bondstone.activities.clusters.api import Answer, Cluster
+from bondstone.activities.clusters.manifests import Ref, read_manifests, secret_texts
+from bondstone.activities.helm import chart
+from bondstone.activities.helm.artefact import Location
+from bondstone.activities.helm.changes import Reality
+from bondstone.activities.helm.diagnostics import to_error
+from bondstone.activities.helm.release import release_name
+from bondstone.activities.helm.section import OCI, HelmSection
+from bondstone.activities.helm.workspace import Workspace, locked, write_private
+from bondstone.activities.tooling.environment import allowed_environment
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture, shimmed, tied
+from bondstone.base.errors import BondError, ToolFailed, ToolUnavailable
+from bondstone.base.redact import Redactor
+from bondstone.executors.protocol import StepContext
 
 Objects = dict[Ref, dict[str, Any]]
 

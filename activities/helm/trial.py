@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from activities.clusters.manifests import Ref, secret_texts, stored
-from activities.clusters.outputs import outputs_digest, read_outputs
-from activities.helm.artefact import Artefact, Header, Record, pack, unpack
-from activities.helm.changes import Reality, planned_changes, removed_changes
-from activities.helm.planning import check_place, recorded
-from activities.helm.rendering import document, is_hook, render_alone, tool_label
-from activities.helm.session import Objects, Session
-from activities.tooling.claims import claimed
-from bondstone.executor import Outcome, Planned
+from bondstone.activities.clusters.manifests import Ref, secret_texts, stored
+from bondstone.activities.clusters.outputs import outputs_digest, read_outputs
+from bondstone.activities.helm.artefact import Artefact, Header, Record, pack, unpack
+from bondstone.activities.helm.changes import Reality, planned_changes, removed_changes
+from bondstone.activities.helm.planning import check_place, recorded
+from bondstone.activities.helm.rendering import document, is_hook, render_alone, tool_label
+from bondstone.activities.helm.session import Objects, Session
+from bondstone.activities.tooling.claims import claimed
+from bondstone.executors.protocol import Outcome, Planned
 
 UNKNOWN: Final = "(known after install)"
 """What a trial has in place of a field that only a cluster gives."""

@@ -8,11 +8,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
-from activities.clusters.api import Cluster
-from activities.clusters.manifests import Ref
-from activities.clusters.status import MAX_REASONS, Verdict, pod_reason, rollout
-from activities.tooling.pulse import Pulse
-from bondstone.errors import BondError
+from bondstone.activities.clusters.api import Cluster
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.clusters.status import MAX_REASONS, Verdict, pod_reason, rollout
+from bondstone.activities.tooling.heartbeat import Pulse
+from bondstone.base.errors import BondError
 from bondstone.model.step import Progress
 
 LOOK_SECONDS: Final = 2.0

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from activities.tooling.pulse import Pulse, Stop
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.model.service import ServiceId
 
 DIRECTORY: Final = "helm"

@@ -4,6 +4,6 @@ What it has applied is kept in the step's state log: an inventory of objects wit
 they were applied. That fences attempts, and tells what to prune, what has drifted and what to take down.
 """
 
-from activities.kubernetes.executor import KubernetesExecutor
+from bondstone.activities.kubernetes.executor import KubernetesExecutor
 
 __all__ = ["KubernetesExecutor"]

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from activities.clusters.api import Answer
-from activities.clusters.manifests import Ref
-from activities.clusters.outputs import object_named, read_outputs
-from activities.clusters.status import ROLLED_OUT, rollout
-from activities.kubernetes.changes import difference, difference_digest
-from activities.kubernetes.documents import (
+from bondstone.activities.clusters.api import Answer
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.clusters.outputs import object_named, read_outputs
+from bondstone.activities.clusters.status import ROLLED_OUT, rollout
+from bondstone.activities.kubernetes.changes import difference, difference_digest
+from bondstone.activities.kubernetes.documents import (
     Held,
     Inventory,
     Item,
@@ -25,19 +25,19 @@ from activities.kubernetes.documents import (
     read_inventory,
     read_plan,
 )
-from activities.kubernetes.order import tiers
-from activities.kubernetes.planning import definitions_in, expectations_digest, gather, is_ours
-from activities.kubernetes.session import CONFLICT, Api, Session, unknown_kind
-from activities.kubernetes.verdicts import judge
-from activities.kubernetes.waiting import Awaited, until_gone, until_ready
-from activities.tooling.claims import claimed
-from bondstone.canonical import digest
-from bondstone.errors import BondError, Fenced, InvalidInput, PlanStale, StoreUnavailable
-from bondstone.executor import Outcome
+from bondstone.activities.kubernetes.order import tiers
+from bondstone.activities.kubernetes.planning import definitions_in, expectations_digest, gather, is_ours
+from bondstone.activities.kubernetes.session import CONFLICT, Api, Session, unknown_kind
+from bondstone.activities.kubernetes.verdicts import judge
+from bondstone.activities.kubernetes.waiting import Awaited, until_gone, until_ready
+from bondstone.activities.tooling.claims import claimed
+from bondstone.base.canonical import digest
+from bondstone.base.errors import BondError, Fenced, InvalidInput, PlanStale, StoreUnavailable
+from bondstone.executors.protocol import Outcome
 from bondstone.model.step import Progress
 
 if TYPE_CHECKING:
-    from bondstone.store.claim import Claim
+    from bondstone.store.state.claim import Claim
 
 _SERVED_POLL_SECONDS: Final = 0.2
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from activities.clusters.manifests import Ref, fingerprints, masked
-from bondstone.canonical import canonical, digest
+from bondstone.activities.clusters.manifests import Ref, fingerprints, masked
+from bondstone.base.canonical import canonical, digest
+from bondstone.base.redact import Redactor
 from bondstone.model.plan import Action, Change
-from bondstone.store.redact import Redactor
 
 OWNER: Final = "bondstone.dev/step"
 """Annotation on every object: the step that it belongs to, `<team>/<service>/<step>`."""

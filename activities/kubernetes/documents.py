@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from activities.clusters.manifests import Ref
-from bondstone.canonical import canonical
-from bondstone.errors import ObjectCorrupt
-from bondstone.model.base import Wire
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.base.canonical import canonical
+from bondstone.base.errors import ObjectCorrupt
+from bondstone.base.models import Wire
 
 D = TypeVar("D", "Inventory", "KubernetesPlan")
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from activities.kubernetes.section import KubernetesSection
-from bondstone.executor import Drifted, Outcome, Planned, SectionReport, StepContext
+from bondstone.activities.kubernetes.section import KubernetesSection
+from bondstone.executors.protocol import Drifted, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
-    from activities.kubernetes.session import Session
-    from activities.tooling.pulse import Stop
+    from bondstone.activities.kubernetes.session import Session
+    from bondstone.activities.tooling.heartbeat import Stop
 
 # Commands that only want to know which executors there are load this module: what does the work is imported by
 # the first call that needs it.
@@ -28,13 +28,13 @@ class KubernetesExecutor:
 
     def check(self, section: KubernetesSection, promise: Path) -> SectionReport:
         """Look at the section and its files, at publish; asks no cluster."""
-        from activities.kubernetes.inspect import report
+        from bondstone.activities.kubernetes.inspect import report
 
         return report(section, promise)
 
     async def plan(self, context: StepContext) -> Planned:
         """Ask the API server what applying would change, by a dry run of each object."""
-        from activities.kubernetes import planning, trial
+        from bondstone.activities.kubernetes import planning, trial
 
         return await self._work(context, trial.plan if context.trial else planning.plan)
 
@@ -48,26 +48,26 @@ class KubernetesExecutor:
             ToolFailed: when the API server refused; what was made is in the inventory.
             ToolUnavailable: when the cluster does not answer.
         """
-        from activities.kubernetes import applying, trial
+        from bondstone.activities.kubernetes import applying, trial
 
         work = trial.apply if context.trial else applying.apply
         return await self._work(context, lambda session: work(session, artefact, position))
 
     async def plan_destroy(self, context: StepContext) -> Planned:
         """Plan to remove whatever the step has applied; nothing where there is nothing."""
-        from activities.kubernetes import planning, trial
+        from bondstone.activities.kubernetes import planning, trial
 
         return await self._work(context, trial.plan_destroy if context.trial else planning.plan_destroy)
 
     async def detect_drift(self, context: StepContext) -> Drifted:
         """Compare what the cluster holds with what was applied, field by field that the step sets."""
-        from activities.kubernetes import planning
+        from bondstone.activities.kubernetes import planning
 
         return await self._work(context, planning.detect_drift)
 
     async def _work(self, context: StepContext, work: Callable[[Session], Awaitable[T]]) -> T:
-        from activities.kubernetes.session import Session
-        from activities.tooling.pulse import Pulse, to_its_end
+        from bondstone.activities.kubernetes.session import Session
+        from bondstone.activities.tooling.heartbeat import Pulse, to_its_end
 
         async def whole(stop: Stop) -> T:
             async with Pulse(context.heartbeat) as pulse:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from activities.clusters.jsonpath import JsonPath
-from activities.clusters.manifests import Ref
-from activities.clusters.outputs import named_parts, object_named
-from activities.kubernetes.manifests import object_problem, source_file
-from activities.kubernetes.section import KubernetesSection
-from bondstone.errors import InvalidInput, Problem
-from bondstone.executor import SectionReport
-from bondstone.promise.document import did_you_mean, read_stream
+from bondstone.activities.clusters.jsonpath import JsonPath
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.clusters.outputs import named_parts, object_named
+from bondstone.activities.kubernetes.manifests import object_problem, source_file
+from bondstone.activities.kubernetes.section import KubernetesSection
+from bondstone.base.errors import InvalidInput, Problem
+from bondstone.documents.yaml_places import did_you_mean, read_stream
+from bondstone.executors.protocol import SectionReport
 
 Key = tuple[tuple[str | int, ...], Problem]
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from activities.clusters.manifests import MAX_MANIFEST_CHARS, MAX_OBJECTS, Ref, read_manifests
-from activities.kubernetes.section import KubernetesSection
-from bondstone import expressions
-from bondstone.errors import InvalidInput, Problem, ToolFailed
+from bondstone.activities.clusters.manifests import MAX_MANIFEST_CHARS, MAX_OBJECTS, Ref, read_manifests
+from bondstone.activities.kubernetes.section import KubernetesSection
+from bondstone.base.errors import InvalidInput, Problem, ToolFailed
+from bondstone.cel import templates
 
 _NAME: Final = re.compile(r"[a-z0-9A-Z]([a-z0-9A-Z.:_-]{0,251}[a-z0-9A-Z])?")
 
@@ -36,7 +36,7 @@ def declared(section: KubernetesSection, bundle: Path, variables: Mapping[str, A
             size += len(text)
             if size > MAX_MANIFEST_CHARS:
                 raise ToolFailed(f"the manifests are larger than {MAX_MANIFEST_CHARS // 1024**2} MiB")
-            items: list[dict[str, Any]] = expressions.render(read_manifests(text, where=source), variables)
+            items: list[dict[str, Any]] = templates.render(read_manifests(text, where=source), variables)
         else:
             items, source = [source], "the section"  # noqa: PLW2901 - for the errors
         for item in items:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-from activities.kubernetes.documents import Named
+from bondstone.activities.kubernetes.documents import Named
 
 N = TypeVar("N", bound=Named)
 

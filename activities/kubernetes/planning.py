@@ -9,16 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from activities.clusters.api import Answer
-from activities.clusters.manifests import Ref, masked, project, stored
-from activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
-from activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named
-from activities.kubernetes.manifests import declared, duplicates
-from activities.kubernetes.order import ordered, tiers
-from activities.kubernetes.session import CONFLICT, FORBIDDEN, INVALID, NOT_FOUND, Api, Session, unknown_kind
-from bondstone.canonical import canonical, digest
-from bondstone.errors import BondError, Problem, Refused, ToolFailed
-from bondstone.executor import Drifted, Planned
+from bondstone.activities.clusters.api import Answer
+from bondstone.activities.clusters.manifests import Ref, masked, project, stored
+from bondstone.activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
+from bondstone.activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named
+from bondstone.activities.kubernetes.manifests import declared, duplicates
+from bondstone.activities.kubernetes.order import ordered, tiers
+from bondstone.activities.kubernetes.session import (
+    CONFLICT,
+    FORBIDDEN,
+    INVALID,
+    NOT_FOUND,
+    Api,
+    Session,
+    unknown_kind,
+)
+from bondstone.base.canonical import canonical, digest
+from bondstone.base.errors import BondError, Problem, Refused, ToolFailed
+from bondstone.executors.protocol import Drifted, Planned
 from bondstone.model.plan import Change
 
 TOOL: Final = "kubernetes server-side apply"

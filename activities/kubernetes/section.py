@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from activities.clusters.outputs import ObjectOutput, Source
-from bondstone.clusters import DEFAULT_CLUSTER
-from bondstone.model.base import Manifest
+from bondstone.activities.clusters.outputs import ObjectOutput, Source
+from bondstone.base.cluster_settings import DEFAULT_CLUSTER
+from bondstone.base.models import Manifest
 from bondstone.model.promise import Duration
 
 

@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, ParamSpec, TypeVar
 
-from activities.clusters import connect
-from activities.clusters.api import Answer, Cluster, Resource
-from activities.clusters.manifests import Ref, secret_texts
-from activities.kubernetes.documents import Inventory, read_inventory
-from activities.kubernetes.section import KubernetesSection
-from activities.tooling.pulse import Pulse, Stop
-from bondstone.errors import BondError, Problem, ToolFailed
-from bondstone.executor import StepContext
+from bondstone.activities.clusters import connect
+from bondstone.activities.clusters.api import Answer, Cluster, Resource
+from bondstone.activities.clusters.manifests import Ref, secret_texts
+from bondstone.activities.kubernetes.documents import Inventory, read_inventory
+from bondstone.activities.kubernetes.section import KubernetesSection
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.base.errors import BondError, Problem, ToolFailed
+from bondstone.base.redact import Redactor
+from bondstone.executors.protocol import StepContext
 from bondstone.model.promise import seconds
-from bondstone.store.redact import Redactor
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from activities.clusters.manifests import Ref, masked, stored
-from activities.clusters.outputs import read_outputs
-from activities.kubernetes.changes import change, difference, owned
-from activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named, Run, read_plan
-from activities.kubernetes.manifests import declared
-from activities.kubernetes.order import CLUSTER_SCOPED, ordered
-from activities.kubernetes.session import Session
-from bondstone.executor import Outcome, Planned
+from bondstone.activities.clusters.manifests import Ref, masked, stored
+from bondstone.activities.clusters.outputs import read_outputs
+from bondstone.activities.kubernetes.changes import change, difference, owned
+from bondstone.activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named, Run, read_plan
+from bondstone.activities.kubernetes.manifests import declared
+from bondstone.activities.kubernetes.order import CLUSTER_SCOPED, ordered
+from bondstone.activities.kubernetes.session import Session
+from bondstone.executors.protocol import Outcome, Planned
 from bondstone.model.plan import Change
 
 UNKNOWN: Final = "(known after apply)"
@@ -76,7 +76,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
         objects=(*held, *made.kept),
         run=Run(plan="trial", base=position, done=True),
     )
-    from bondstone.store.holder import Holder  # noqa: PLC0415 - loads the whole store
+    from bondstone.base.process_identity import Holder  # noqa: PLC0415 - loads the whole store
 
     async with await log.claim(Holder.me(session.context.attempt, "trial")) as claim:
         await claim.release(inventory.pack())

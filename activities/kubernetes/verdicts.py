@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from activities.clusters.jsonpath import JsonPath
-from activities.clusters.status import Verdict, has_condition
-from activities.kubernetes.section import Wait
+from bondstone.activities.clusters.jsonpath import JsonPath
+from bondstone.activities.clusters.status import Verdict, has_condition
+from bondstone.activities.kubernetes.section import Wait
 
 Judge = Callable[[Mapping[str, Any]], Verdict]
 

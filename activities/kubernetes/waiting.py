@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from activities.clusters.manifests import Ref
-from activities.clusters.status import MAX_REASONS, Verdict, pod_reason, stuck_reason
-from activities.kubernetes.documents import Named
-from activities.kubernetes.planning import gather
-from activities.kubernetes.session import Api, Session
-from activities.kubernetes.verdicts import Judge
-from bondstone.errors import OperationFailed, Problem, StepTimedOut, ToolFailed
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.clusters.status import MAX_REASONS, Verdict, pod_reason, stuck_reason
+from bondstone.activities.kubernetes.documents import Named
+from bondstone.activities.kubernetes.planning import gather
+from bondstone.activities.kubernetes.session import Api, Session
+from bondstone.activities.kubernetes.verdicts import Judge
+from bondstone.base.errors import OperationFailed, Problem, StepTimedOut, ToolFailed
 from bondstone.model.step import Progress
 
 _FIRST_SECONDS: Final = 0.1

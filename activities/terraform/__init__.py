@@ -4,6 +4,6 @@ The package is loaded by entry point, also by commands that run no Terraform: im
 and what is heavy (the HCL parser) is imported where it is used.
 """
 
-from activities.terraform.executor import TerraformExecutor
+from bondstone.activities.terraform.executor import TerraformExecutor
 
 __all__ = ["TerraformExecutor"]

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from activities.terraform import command, own
-from activities.terraform.artefact import locked_providers, unpack
-from activities.terraform.masking import state_secrets
-from activities.terraform.recovery import dead_attempts, recover
-from activities.terraform.session import Session
-from activities.terraform.state import State, parse_state
-from activities.terraform.stream import Transcript
-from activities.terraform.uploader import Uploader
-from activities.terraform.workspace import write_private
-from activities.tooling.claims import claimed
-from activities.tooling.process import HURRIED, PATIENT, Exit, Graces
-from bondstone.errors import Fenced, PlanStale, StoreError, StoreUnavailable
-from bondstone.executor import Outcome
+from bondstone.activities.terraform import command, own_backend
+from bondstone.activities.terraform.artefact import locked_providers, unpack
+from bondstone.activities.terraform.masking import state_secrets
+from bondstone.activities.terraform.recovery import dead_attempts, recover
+from bondstone.activities.terraform.session import Session
+from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.stream import Transcript
+from bondstone.activities.terraform.uploader import Uploader
+from bondstone.activities.terraform.workspace import write_private
+from bondstone.activities.tooling.claims import claimed
+from bondstone.activities.tooling.process import HURRIED, PATIENT, Exit, Graces
+from bondstone.base.errors import Fenced, PlanStale, StoreError, StoreUnavailable
+from bondstone.executors.protocol import Outcome
 
 if TYPE_CHECKING:
-    from bondstone.store.claim import Claim
-    from bondstone.store.statelog import StateLog
+    from bondstone.store.state.claim import Claim
+    from bondstone.store.state.log import StateLog
 
 _log = structlog.get_logger(__name__)
 
@@ -34,10 +34,10 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
     log = session.context.store.state(session.context.service, session.context.step)
     if session.own:
         if header.empty:
-            state = await own.newest(session)
+            state = await own_backend.newest(session)
             return Outcome(state.outputs if state else {})
         async with claimed(session, log) as claim:
-            return await own.apply(session, claim, saved)
+            return await own_backend.apply(session, claim, saved)
     if header.empty:
         return await _nothing_to_do(session, log, position)
     async with claimed(session, log) as claim:

@@ -11,7 +11,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 
-from bondstone.errors import ObjectCorrupt
+from bondstone.base.errors import ObjectCorrupt
 
 _MAGIC = b"bondstone-terraform-plan 1 "
 

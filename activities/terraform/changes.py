@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from activities.terraform.masking import Redact, mask
-from bondstone.canonical import canonical, digest
+from bondstone.activities.terraform.masking import Redact, mask
+from bondstone.base.canonical import canonical, digest
+from bondstone.base.redact import MASK
 from bondstone.model.plan import Action, Change
-from bondstone.store.redact import MASK
 
 _ACTIONS: dict[frozenset[str], Action] = {
     frozenset({"create"}): "create",

@@ -6,8 +6,8 @@ import posixpath
 import re
 from collections.abc import Sequence
 
-from activities.terraform.stream import Diagnostic
-from bondstone.errors import BondError, PlanStale, Problem, ToolFailed, ToolUnavailable
+from bondstone.activities.terraform.stream import Diagnostic
+from bondstone.base.errors import BondError, PlanStale, Problem, ToolFailed, ToolUnavailable
 
 _DETAIL_LIMIT = 1500
 _PROBLEMS_LIMIT = 20

@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from activities.terraform.section import TerraformSection
-from bondstone.executor import Drifted, Outcome, Planned, SectionReport, StepContext
-from bondstone.settings import Settings
+from bondstone.activities.terraform.section import TerraformSection
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import Drifted, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
-    from activities.terraform.session import Session
-    from activities.terraform.slots import Slots
-    from activities.tooling.pulse import Stop
+    from bondstone.activities.terraform.session import Session
+    from bondstone.activities.terraform.slots import Slots
+    from bondstone.activities.tooling.heartbeat import Stop
 
 # Commands that only want to know which executors there are load this module: what does the work is imported by
 # the first call that needs it.
@@ -37,13 +37,13 @@ class TerraformExecutor:
 
     def check(self, section: TerraformSection, promise: Path) -> SectionReport:
         """Look at the section and its module, at publish; runs nothing."""
-        from activities.terraform.inspect import report
+        from bondstone.activities.terraform.inspect import report
 
         return report(section, promise)
 
     async def plan(self, context: StepContext) -> Planned:
         """Plan against the newest state; exactly `terraform plan` and `terraform show` are run."""
-        from activities.terraform import planning
+        from bondstone.activities.terraform import planning
 
         async def work(session: Session) -> Planned:
             planned = await planning.plan(session)
@@ -61,13 +61,13 @@ class TerraformExecutor:
             ToolFailed: when Terraform failed; what it made is in the state log.
             ToolUnavailable: when it looks temporary.
         """
-        from activities.terraform import applying
+        from bondstone.activities.terraform import applying
 
         return await self._work(context, "apply", lambda session: applying.apply(session, artefact, position))
 
     async def plan_destroy(self, context: StepContext) -> Planned:
         """Plan to take everything down; nothing is run where there is nothing."""
-        from activities.terraform import planning
+        from bondstone.activities.terraform import planning
 
         async def work(session: Session) -> Planned:
             return await planning.plan_destroy(session, self._labels.get(session.tool.path, "terraform"))
@@ -76,12 +76,12 @@ class TerraformExecutor:
 
     async def detect_drift(self, context: StepContext) -> Drifted:
         """Compare reality with what was last applied, by a refresh-only plan."""
-        from activities.terraform import planning
+        from bondstone.activities.terraform import planning
 
         return await self._work(context, "detect_drift", planning.detect_drift)
 
     async def _work(self, context: StepContext, verb: str, work: Callable[[Session], Awaitable[T]]) -> T:
-        from activities.tooling.pulse import to_its_end
+        from bondstone.activities.tooling.heartbeat import to_its_end
 
         async def whole(stop: Stop) -> T:
             async with self._session(context, verb, stop) as session:
@@ -91,12 +91,12 @@ class TerraformExecutor:
 
     @asynccontextmanager
     async def _session(self, context: StepContext, verb: str, stop: Stop) -> AsyncIterator[Session]:
-        from activities.terraform.binary import find_tool
-        from activities.terraform.session import Session
-        from activities.terraform.slots import Slots
-        from activities.terraform.workspace import RunDirectory
-        from activities.tooling.pulse import Pulse
-        from bondstone.store.redact import Redactor
+        from bondstone.activities.terraform.binary import find_tool
+        from bondstone.activities.terraform.session import Session
+        from bondstone.activities.terraform.slots import Slots
+        from bondstone.activities.terraform.workspace import RunDirectory
+        from bondstone.activities.tooling.heartbeat import Pulse
+        from bondstone.base.redact import Redactor
 
         tool = find_tool(context.settings)
         work = await self._work_directory(context.settings)
@@ -129,7 +129,7 @@ class TerraformExecutor:
 
     async def _work_directory(self, settings: Settings) -> Path:
         """The scratch directory; when it is first used, what dead plans left in it is removed."""
-        from activities.terraform.workspace import sweep_plans
+        from bondstone.activities.terraform.workspace import sweep_plans
 
         work = settings.work_dir.absolute()
         if work not in self._swept:

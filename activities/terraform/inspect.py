@@ -16,10 +16,10 @@ from typing import Any
 import hcl2
 from lark.exceptions import UnexpectedInput, VisitError
 
-from activities.terraform.section import TerraformSection
-from activities.terraform.workspace import module_path
-from bondstone.errors import InvalidInput, Problem
-from bondstone.executor import SectionReport
+from bondstone.activities.terraform.section import TerraformSection
+from bondstone.activities.terraform.workspace import module_path
+from bondstone.base.errors import InvalidInput, Problem
+from bondstone.executors.protocol import SectionReport
 
 _SHOWN = 8
 """How many names a message lists at most."""

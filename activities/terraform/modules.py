@@ -21,8 +21,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from activities.terraform.binary import Tool
-from activities.terraform.workspace import RunDirectory
+from bondstone.activities.terraform.binary import Tool
+from bondstone.activities.terraform.workspace import RunDirectory
 
 _LOCK_FILE = ".terraform.lock.hcl"
 _POLL_SECONDS = 0.05

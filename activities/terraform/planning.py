@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from activities.terraform import command, own
-from activities.terraform.artefact import Header, pack
-from activities.terraform.changes import drifted_changes, is_empty, planned_changes
-from activities.terraform.masking import document_secrets, state_secrets
-from activities.terraform.recovery import dead_attempts, recover
-from activities.terraform.session import Session
-from activities.terraform.state import State, parse_state
-from activities.tooling.claims import claimed
-from bondstone.executor import Drifted, Planned
+from bondstone.activities.terraform import command, own_backend
+from bondstone.activities.terraform.artefact import Header, pack
+from bondstone.activities.terraform.changes import drifted_changes, is_empty, planned_changes
+from bondstone.activities.terraform.masking import document_secrets, state_secrets
+from bondstone.activities.terraform.recovery import dead_attempts, recover
+from bondstone.activities.terraform.session import Session
+from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.tooling.claims import claimed
+from bondstone.executors.protocol import Drifted, Planned
 
 _EMPTY_DOCUMENT = {"format_version": "1.2", "resource_changes": [], "output_changes": {}, "errored": False}
 
@@ -89,7 +89,7 @@ async def _run(session: Session, state: State | None, *, mode: command.Mode) -> 
 async def _newest(session: Session) -> tuple[int, State | None]:
     """The newest state and its position, after what a dead attempt left on this host has been brought home."""
     if session.own:
-        return 0, await own.newest(session)
+        return 0, await own_backend.newest(session)
     log = session.context.store.state(session.context.service, session.context.step)
     if dead := dead_attempts(session):
         async with claimed(session, log) as claim:

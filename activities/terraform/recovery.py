@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import psutil
 import structlog
 
-from activities.terraform.session import RUN_MARK, Session
-from activities.terraform.state import State, parse_state
-from activities.terraform.workspace import RunDirectory, dead_runs
-from activities.tooling.process import PATIENT
+from bondstone.activities.terraform.session import RUN_MARK, Session
+from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.workspace import RunDirectory, dead_runs
+from bondstone.activities.tooling.process import PATIENT
 
 if TYPE_CHECKING:
-    from bondstone.store.claim import Claim
-    from bondstone.store.statelog import StateLog
+    from bondstone.store.state.claim import Claim
+    from bondstone.store.state.log import StateLog
 
 _POLL_SECONDS = 0.2
 

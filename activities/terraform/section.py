@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bondstone.model.base import Manifest
+from bondstone.base.models import Manifest
 
 
 class TerraformSection(Manifest):

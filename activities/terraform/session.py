@@ -12,19 +12,19 @@ from typing import Any
 
 import structlog
 
-from activities.terraform import command, modules
-from activities.terraform.binary import Tool
-from activities.terraform.diagnostics import lost_providers, to_error
-from activities.terraform.environment import tool_environment
-from activities.terraform.section import TerraformSection
-from activities.terraform.slots import Slots
-from activities.terraform.stream import Transcript, diagnostics_in, errors_of
-from activities.terraform.workspace import RunDirectory
-from activities.tooling.process import PATIENT, Exit, Graces, Run, capture
-from activities.tooling.pulse import Pulse, Stop
-from bondstone.errors import BondError
-from bondstone.executor import StepContext
-from bondstone.store.redact import Redactor
+from bondstone.activities.terraform import command, modules
+from bondstone.activities.terraform.binary import Tool
+from bondstone.activities.terraform.diagnostics import lost_providers, to_error
+from bondstone.activities.terraform.environment import tool_environment
+from bondstone.activities.terraform.section import TerraformSection
+from bondstone.activities.terraform.slots import Slots
+from bondstone.activities.terraform.stream import Transcript, diagnostics_in, errors_of
+from bondstone.activities.terraform.workspace import RunDirectory
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture
+from bondstone.base.errors import BondError
+from bondstone.base.redact import Redactor
+from bondstone.executors.protocol import StepContext
 
 RUN_MARK = "BONDSTONE_RUN"
 """Environment variable by which the processes of a dead attempt are known again."""

@@ -10,9 +10,9 @@ from typing import Final
 
 import psutil
 
-from activities.tooling.pulse import Pulse, Stop
-from bondstone.metrics import TERRAFORM_SLOTS
-from bondstone.settings import Settings
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.base.metrics import TERRAFORM_SLOTS
+from bondstone.base.settings import Settings
 
 _SLOT_BYTES: Final = 512 * 1024 * 1024
 """What one Terraform with a large provider takes; those without take a tenth."""

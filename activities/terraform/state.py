@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from bondstone.executor import Output
+from bondstone.executors.protocol import Output
 
 
 @dataclass(frozen=True, slots=True)

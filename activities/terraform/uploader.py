@@ -8,12 +8,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from activities.terraform.state import State, parse_state
-from activities.terraform.workspace import RunDirectory
-from bondstone.errors import BondError, StoreUnavailable
+from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.workspace import RunDirectory
+from bondstone.base.errors import BondError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from bondstone.store.claim import Claim
+    from bondstone.store.state.claim import Claim
 
 
 class Uploader:

@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from activities.terraform.state import State, parse_state
-from bondstone.errors import InvalidInput
+from bondstone.activities.terraform.state import State, parse_state
+from bondstone.base.errors import InvalidInput
 from bondstone.model.service import ServiceId
 
 _BACKEND_OVERRIDE = "bondstone_backend_override.tf"

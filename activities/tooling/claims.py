@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from activities.tooling.pulse import Pulse, Stop
-from bondstone.executor import StepContext
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.executors.protocol import StepContext
 
 if TYPE_CHECKING:
-    from bondstone.store.claim import Claim
-    from bondstone.store.holder import Holder
-    from bondstone.store.statelog import StateLog
+    from bondstone.base.process_identity import Holder
+    from bondstone.store.state.claim import Claim
+    from bondstone.store.state.log import StateLog
 
 
 class AtWork(Protocol):
@@ -26,7 +26,7 @@ class AtWork(Protocol):
 @asynccontextmanager
 async def claimed(session: AtWork, log: StateLog) -> AsyncIterator[Claim]:
     """A claim on the step's state, its lease renewed meanwhile; waits for living holders, and says for whom."""
-    from bondstone.store.holder import Holder as HolderModel  # noqa: PLC0415 - loads the whole store
+    from bondstone.base.process_identity import Holder as HolderModel  # noqa: PLC0415 - loads the whole store
 
     def on_wait(holder: Holder) -> None:
         session.pulse.note(f"waiting for {holder} to let go of the state")

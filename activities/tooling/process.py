@@ -23,8 +23,8 @@ from typing import BinaryIO
 import psutil
 import structlog
 
-from bondstone import tracing
-from bondstone.errors import ToolUnavailable
+from bondstone.base.errors import ToolUnavailable
+from bondstone.base.tracing import spans
 
 TICK_SECONDS = 0.1
 LINE_LIMIT_BYTES = 16 * 1024 * 1024
@@ -113,7 +113,7 @@ class Run:
                 process = await asyncio.create_subprocess_exec(
                     *self.command,
                     cwd=self.directory,
-                    env={**self.environment, **tracing.environment()},
+                    env={**self.environment, **spans.environment()},
                     stdin=stdin,
                     stdout=out,
                     stderr=err,
@@ -230,7 +230,7 @@ async def capture(
             process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=directory,
-                env={**environment, **tracing.environment()},
+                env={**environment, **spans.environment()},
                 stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -248,13 +248,13 @@ async def capture(
     return process.returncode or 0, out, err.decode("utf-8", "replace")
 
 
-def _traced(tool: str, verb: str) -> AbstractContextManager[tracing.Span]:
+def _traced(tool: str, verb: str) -> AbstractContextManager[spans.Span]:
     """The span of a process: never its arguments or its output, which may hold anything."""
     name = f"{tool.lower()} {verb}".strip()
-    return tracing.span(name, {"bond.tool": tool, "bond.verb": verb})
+    return spans.span(name, {"bond.tool": tool, "bond.verb": verb})
 
 
-def _say(span: tracing.Span, code: int) -> None:
+def _say(span: spans.Span, code: int) -> None:
     span.set("process.exit.code", code)
     if code != 0:
         span.fail(f"exit {code}")

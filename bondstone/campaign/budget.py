@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bondstone.model.campaign import FAILURES, IN_FLIGHT, CampaignState
+from bondstone.model.campaign.state import FAILURES, IN_FLIGHT, CampaignState
 
 
 def broken(state: CampaignState, wave: int) -> str:

@@ -8,13 +8,13 @@ from typing import Final
 
 from semver import Version
 
+from bondstone.base.errors import Problem
 from bondstone.campaign.fleet import FLEET_TYPES, SCOPE
 from bondstone.campaign.windows import CronError, check_cron, never_opens, zone_names
-from bondstone.errors import Problem
-from bondstone.expressions import offset_of
-from bondstone.model.campaign_document import LATEST, LATEST_PATCH, StrategySpec, Wave, Window
+from bondstone.cel.templates import offset_of
+from bondstone.documents.yaml_places import Document, Path_, did_you_mean
+from bondstone.model.campaign.manifest import LATEST, LATEST_PATCH, StrategySpec, Wave, Window
 from bondstone.model.promise import seconds
-from bondstone.promise.document import Document, Path_, did_you_mean
 from bondstone.promise.versions import in_range
 
 MAX_WINDOW_SECONDS: Final = 31 * 86400

@@ -47,21 +47,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from bondstone.campaign import flights, gate, orders, starting, verbs
-from bondstone.campaign.turn import Turn
+from bondstone.campaign import gate, interruptions, running_targets, target_starts, verbs
+from bondstone.campaign.transition import Turn
 from bondstone.campaign.verbs import chosen, refusal
-from bondstone.model.campaign import (
-    Calendar,
-    CampaignState,
-    CampaignStatus,
-    Code,
-    Ending,
-    Paused,
-    Rules,
-    Stage,
-    WaveState,
-)
-from bondstone.model.campaign_moves import (
+from bondstone.model.campaign.events import (
     Accepted,
     AnyVerb,
     Command,
@@ -72,6 +61,17 @@ from bondstone.model.campaign_moves import (
     PageLoaded,
     Probed,
     Tick,
+)
+from bondstone.model.campaign.state import (
+    Calendar,
+    CampaignState,
+    CampaignStatus,
+    Code,
+    Ending,
+    Paused,
+    Rules,
+    Stage,
+    WaveState,
 )
 
 __all__ = ["chosen", "decide", "new_campaign", "refusal", "status"]
@@ -143,11 +143,11 @@ def decide(state: CampaignState, event: Event, now: datetime) -> tuple[CampaignS
     _end_window(turn)
     _expire_gate(turn)
     _take(turn, event)
-    flights.check_overdue(turn)
+    running_targets.check_overdue(turn)
     _end_window(turn)
     _ask_again(turn)
     if turn.just_broken:
-        orders.react_to_broken_budget(turn)
+        interruptions.react_to_broken_budget(turn)
     while _may_move(turn) and _STAGES[turn.state.stage](turn):
         pass
     if gate.expired(turn.state, turn.now):
@@ -166,15 +166,15 @@ def _take(turn: Turn, event: Event) -> None:
         case Tick():
             pass
         case PageLoaded():
-            starting.page_loaded(turn, event)
+            target_starts.page_loaded(turn, event)
         case Accepted():
-            flights.accepted(turn, event)
+            running_targets.accepted(turn, event)
         case Declined():
-            flights.declined(turn, event)
+            running_targets.declined(turn, event)
         case Finished():
-            flights.finished(turn, event)
+            running_targets.finished(turn, event)
         case Described():
-            flights.described(turn, event)
+            running_targets.described(turn, event)
         case Probed():
             _probed(turn, event)
         case Calendar():
@@ -197,7 +197,7 @@ def _gate(turn: Turn) -> bool:
             turn.set_wave(state.wave, started_at=turn.now)
             turn.note("wave-started")
     state.stage = Stage.STARTING
-    starting.begin_walk(turn, state.starts[state.wave])
+    target_starts.begin_walk(turn, state.starts[state.wave])
     return True
 
 
@@ -209,7 +209,7 @@ def _ask_at_gate(turn: Turn) -> None:
 def _starting(turn: Turn) -> bool:
     state = turn.state
     if turn.waiting() or turn.running(state.wave):
-        starting.start(turn)
+        target_starts.start(turn)
         return False
     last, soak_seconds = turn.wave.last_success_at, turn.wave_rules.soak_seconds
     if soak_seconds and last is not None and not turn.wave.soaked and turn.wave.counts.get(Code.SUCCEEDED):
@@ -268,7 +268,7 @@ def _next_wave(turn: Turn) -> bool:
         state.stage = Stage.GATE
         return True
     failed = state.failures > 0
-    orders.end(turn, CampaignStatus.COMPLETED_WITH_FAILURES if failed else CampaignStatus.COMPLETED)
+    interruptions.end(turn, CampaignStatus.COMPLETED_WITH_FAILURES if failed else CampaignStatus.COMPLETED)
     return True
 
 
@@ -277,19 +277,19 @@ def _draining(turn: Turn) -> bool:
     if state.flights or state.rollback is None:
         return False
     state.stage = Stage.ROLLING_BACK
-    starting.begin_walk(turn, state.rollback.first)
+    target_starts.begin_walk(turn, state.rollback.first)
     turn.note("rolling-back", by=state.rollback.by, reason=state.rollback.reason)
     return True
 
 
 def _rolling_back(turn: Turn) -> bool:
     state, order = turn.state, turn.state.rollback
-    starting.start(turn)
-    if state.flights or order is None or not starting.walked(turn):
+    target_starts.start(turn)
+    if state.flights or order is None or not target_starts.walked(turn):
         return False
     state.rollback = None
     if order.then == "end":
-        orders.end(turn, CampaignStatus.ROLLED_BACK)
+        interruptions.end(turn, CampaignStatus.ROLLED_BACK)
         return True
     cause = "budget" if order.cause == "budget" else "rollback"
     state.paused = Paused(cause=cause, by=order.by, reason=order.reason, at=turn.now)
@@ -301,7 +301,7 @@ def _rolling_back(turn: Turn) -> bool:
 def _aborting(turn: Turn) -> bool:
     if turn.state.flights or turn.state.ending is None:
         return False
-    orders.end(turn, turn.state.ending.status)
+    interruptions.end(turn, turn.state.ending.status)
     return True
 
 
@@ -334,7 +334,7 @@ def _end_window(turn: Turn) -> None:
     if turn.state.rules.window_end == "cancel":
         for target, flight in list(turn.state.flights.items()):
             if flight.phase in {"submitted", "accepted"} and flight.before is Code.WAITING:
-                flights.cancel(turn, target, flight, "window")
+                running_targets.cancel(turn, target, flight, "window")
 
 
 def _expire_gate(turn: Turn) -> None:
@@ -343,7 +343,7 @@ def _expire_gate(turn: Turn) -> None:
         turn.set_wave(turn.state.wave, gate=turn.wave.gate.model_copy(update={"status": "expired"}))
         turn.note("gate-expired")
         reason = f"nobody decided the gate of wave {turn.wave_rules.name} in time"
-        orders.abort(turn, Ending(status=CampaignStatus.ABORTED, reason=reason))
+        interruptions.abort(turn, Ending(status=CampaignStatus.ABORTED, reason=reason))
 
 
 def _ask_again(turn: Turn) -> None:

@@ -9,12 +9,12 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import ValidationError
 
+from bondstone.base.errors import CampaignInvalid, InvalidInput, Problem
 from bondstone.campaign.checks import check_spec
-from bondstone.errors import CampaignInvalid, InvalidInput, Problem
-from bondstone.model.campaign_document import Campaign, CampaignMetadata, CampaignSpec, Strategy, StrategySpec
+from bondstone.documents.error_recovery import salvage
+from bondstone.documents.yaml_places import Document, Path_, model_problems, ordered, read, refuse
+from bondstone.model.campaign.manifest import Campaign, CampaignMetadata, CampaignSpec, Strategy, StrategySpec
 from bondstone.model.promise import API_VERSION
-from bondstone.promise.document import Document, Path_, model_problems, ordered, read, refuse
-from bondstone.promise.salvage import salvage
 
 _PLACEHOLDERS: Final[Mapping[str, Any]] = {
     "name": "unnamed",

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from bondstone.errors import ExpressionInvalid
-from bondstone.expressions import Scope, evaluate
+from bondstone.base.errors import ExpressionInvalid
+from bondstone.cel.templates import Scope, evaluate
 
 FLEET_TYPES: Final = {
     "id": "string",

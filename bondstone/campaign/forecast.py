@@ -14,7 +14,7 @@ from typing import Final
 
 from bondstone.campaign.waves import Partition, Target
 from bondstone.campaign.windows import Freeze, Opening, Windows
-from bondstone.model.campaign_document import CampaignSpec, start_rate_of
+from bondstone.model.campaign.manifest import CampaignSpec, start_rate_of
 
 FALLBACK_SECONDS: Final = 120.0
 """What a target is taken to last where there is no past at all."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bondstone.errors import BondError, InvalidInput, Refused
+from bondstone.base.errors import BondError, InvalidInput, Refused
 from bondstone.model.approval import may
-from bondstone.model.campaign import CampaignState, Rules, Stage, WaveRules
-from bondstone.model.campaign_moves import Approve, Reject
+from bondstone.model.campaign.events import Approve, Reject
+from bondstone.model.campaign.state import CampaignState, Rules, Stage, WaveRules
 from bondstone.model.service import Approval
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-from bondstone import names
-from bondstone.model.campaign import CampaignState, Rules
-from bondstone.model.campaign_moves import (
+from bondstone.base import names
+from bondstone.model.campaign.events import (
     AskCalendar,
     Asked,
     Cancel,
@@ -17,7 +16,7 @@ from bondstone.model.campaign_moves import (
     Record,
     Submit,
 )
-from bondstone.model.campaign_run import (
+from bondstone.model.campaign.run import (
     AskedService,
     Job,
     SubmitCall,
@@ -25,6 +24,7 @@ from bondstone.model.campaign_run import (
     TargetRecord,
     WithdrawCall,
 )
+from bondstone.model.campaign.state import CampaignState, Rules
 from bondstone.model.service import OperationKind, Request
 
 

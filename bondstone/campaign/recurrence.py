@@ -18,7 +18,7 @@ from typing import Final
 from cronsim import CronSim
 
 from bondstone.campaign.windows import CronError, check_cron, next_start, zone
-from bondstone.model.schedule import MAX_MISSES, Miss, Why
+from bondstone.model.campaign.schedule import MAX_MISSES, Miss, Why
 
 GAP_YEARS: Final = 10
 """For so long the times that the clocks skip are known to a schedule; `bond schedule update` takes up new ones."""

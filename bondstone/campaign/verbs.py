@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from bondstone.campaign import budget, gate, orders, starting
-from bondstone.campaign.turn import Turn
-from bondstone.errors import BondError, InvalidInput, NotFound, Refused
+from bondstone.base.errors import BondError, InvalidInput, NotFound, Refused
+from bondstone.campaign import budget, gate, interruptions, target_starts
+from bondstone.campaign.transition import Turn
 from bondstone.model.approval import voted
-from bondstone.model.campaign import (
-    CampaignState,
-    CampaignStatus,
-    Code,
-    Ending,
-    Paused,
-    RollbackOrder,
-    Stage,
-)
-from bondstone.model.campaign_moves import (
+from bondstone.model.campaign.events import (
     Abort,
     AnyVerb,
     Approve,
@@ -31,6 +22,15 @@ from bondstone.model.campaign_moves import (
     Skip,
     StartLinked,
     Supersede,
+)
+from bondstone.model.campaign.state import (
+    CampaignState,
+    CampaignStatus,
+    Code,
+    Ending,
+    Paused,
+    RollbackOrder,
+    Stage,
 )
 from bondstone.model.service import Vote
 
@@ -197,10 +197,10 @@ def _do(turn: Turn, verb: AnyVerb) -> None:  # noqa: C901 - a case for each verb
                 by=verb.by,
                 reason=verb.reason,
             )
-            orders.abort(turn, ending)
+            interruptions.abort(turn, ending)
         case Supersede():
             reason = f"superseded by {verb.campaign}"
-            orders.abort(turn, Ending(status=CampaignStatus.SUPERSEDED, by=verb.by, reason=reason))
+            interruptions.abort(turn, Ending(status=CampaignStatus.SUPERSEDED, by=verb.by, reason=reason))
         case Skip():
             turn.settle(verb.target, Code.SKIPPED, reason=f"{verb.by}: {verb.reason}" if verb.reason else verb.by)
         case SetConcurrency():
@@ -210,14 +210,14 @@ def _do(turn: Turn, verb: AnyVerb) -> None:  # noqa: C901 - a case for each verb
         case Retry():
             _retry(turn, verb)
         case Rollback():
-            orders.roll_back(turn, _order(turn, verb))
+            interruptions.roll_back(turn, _order(turn, verb))
         case Approve() | Reject():
             _vote(turn, verb)
 
 
 def _order(turn: Turn, verb: Rollback) -> RollbackOrder:
     if verb.which == "wave":
-        return orders.wave_order(turn, by=verb.by, reason=verb.reason)
+        return interruptions.wave_order(turn, by=verb.by, reason=verb.reason)
     return RollbackOrder(
         codes=ROLLED_BACK[verb.which],
         first=0,
@@ -247,7 +247,7 @@ def _retry(turn: Turn, verb: Retry) -> None:
     state.stage = Stage.GATE
     state.questions.pop("probe", None)
     state.soak_until = None
-    starting.begin_walk(turn, state.starts[state.wave])
+    target_starts.begin_walk(turn, state.starts[state.wave])
 
 
 def _forgive(turn: Turn) -> None:
@@ -272,4 +272,4 @@ def _vote(turn: Turn, verb: Approve | Reject) -> None:
     turn.set_wave(turn.state.wave, gate=approval)
     if approval.status == "rejected":
         reason = f"the gate of wave {verb.wave} was rejected: {verb.reason}"
-        orders.abort(turn, Ending(status=CampaignStatus.ABORTED, by=verb.by, reason=reason))
+        interruptions.abort(turn, Ending(status=CampaignStatus.ABORTED, by=verb.by, reason=reason))

@@ -7,16 +7,7 @@ from heapq import nsmallest
 from typing import Literal
 
 from bondstone.campaign.decider import status
-from bondstone.model.campaign import (
-    FAILURES,
-    IN_FLIGHT,
-    CampaignState,
-    Code,
-    Flight,
-    Stage,
-    WaveState,
-)
-from bondstone.model.campaign_run import (
+from bondstone.model.campaign.run import (
     MAX_FLIGHTS_SHOWN,
     CampaignDescription,
     CampaignInput,
@@ -24,6 +15,15 @@ from bondstone.model.campaign_run import (
     Frozen,
     TargetRecord,
     WaveProgress,
+)
+from bondstone.model.campaign.state import (
+    FAILURES,
+    IN_FLIGHT,
+    CampaignState,
+    Code,
+    Flight,
+    Stage,
+    WaveState,
 )
 
 

@@ -10,11 +10,11 @@ from typing import Final, Literal
 
 from semver import Version
 
+from bondstone.base.errors import BondError
 from bondstone.campaign.checks import is_patch
 from bondstone.campaign.document import Flaw
 from bondstone.campaign.fleet import FleetService, matcher
-from bondstone.errors import BondError
-from bondstone.model.campaign_document import (
+from bondstone.model.campaign.manifest import (
     LABEL_ORDER,
     LATEST,
     LATEST_PATCH,

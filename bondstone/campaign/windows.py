@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from bondstone.model.campaign_document import Window, WindowsSpec
+from bondstone.model.campaign.manifest import Window, WindowsSpec
 from bondstone.model.promise import seconds
 
 HORIZON: Final = timedelta(days=366 * 4 + 1)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
+from bondstone.base.errors import ExpressionInvalid
 from bondstone.cel.environment import DYN, ERROR, MAX_SIZE, environment
 from bondstone.cel.syntax import ROOTS, Chain, bound_name, parse, short
 from bondstone.cel.words import compile_faults, eval_words
-from bondstone.errors import ExpressionInvalid
 
 MAX_NODES: Final = 100_000
 """Most single values that they may hold."""

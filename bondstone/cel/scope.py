@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bondstone.base.errors import ExpressionInvalid
 from bondstone.cel.environment import DYN, NULL, cel_type, environment, type_name
 from bondstone.cel.syntax import ROOTS, Chain, Parsed, bound_name, parse, place_of
 from bondstone.cel.words import OVERLOAD, TAKES_NULL, Fault, compile_faults, errors_of
-from bondstone.errors import ExpressionInvalid
 
 
 @dataclass(frozen=True, slots=True)

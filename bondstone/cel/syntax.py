@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from bondstone.errors import ExpressionInvalid
+from bondstone.base.errors import ExpressionInvalid
 
 MAX_EXPRESSION: Final = 2048
 """Most characters of one expression."""

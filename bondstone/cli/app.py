@@ -18,12 +18,12 @@ import typer
 from typer.core import TyperGroup
 
 from bondstone import __version__
+from bondstone.base.shutdown import leave
 from bondstone.cli import context
-from bondstone.cli.output import OutputFormat, examples, print_error, requested_format
-from bondstone.leaving import leave
+from bondstone.terminal.output import OutputFormat, examples, print_error, requested_format
 
 if TYPE_CHECKING:
-    from bondstone.errors import ErrorInfo
+    from bondstone.base.errors import ErrorInfo
 
 COMMANDS = {
     "up": ("bondstone.cli.up", "start the embedded platform and print its URLs"),
@@ -33,15 +33,18 @@ COMMANDS = {
         "bondstone.cli.setup",
         "prepare Temporal and a store for workers that run elsewhere than in `bond up`",
     ),
-    "demo": ("bondstone.cli.demo", "the guided tour: real services by real Terraform, in a minute or two"),
+    "demo": ("bondstone.cli.demo.tour", "the guided tour: real services by real Terraform, in a minute or two"),
     "promise": (
-        "bondstone.cli.promise",
+        "bondstone.cli.promise.commands",
         "what the platform offers: validate, publish, list, show, deprecate, yank",
     ),
     "policy": ("bondstone.cli.policy", "the organisation's rules: publish, list, show, check"),
-    "service": ("bondstone.cli.service", "instances of promises: request, list, show, update, upgrade, ..."),
+    "service": (
+        "bondstone.cli.service.commands",
+        "instances of promises: request, list, show, update, upgrade, ...",
+    ),
     "campaign": (
-        "bondstone.cli.campaign",
+        "bondstone.cli.campaign.commands",
         "one operation over a fleet: preview, run, list, show, pause, abort, retry, report, ...",
     ),
     "freeze": ("bondstone.cli.freeze", "times in which campaigns start nothing: create, list, delete"),
@@ -176,7 +179,7 @@ def fail(error: Exception, output: OutputFormat) -> int:
 
 def explain(error: Exception) -> tuple[ErrorInfo, int]:
     """Any exception in words, with its exit code; the traceback of an unexpected one goes to a file."""
-    from bondstone.errors import BondError, ErrorInfo  # noqa: PLC0415 - half a second, paid only by failures
+    from bondstone.base.errors import BondError, ErrorInfo  # noqa: PLC0415 - half a second, paid only by failures
 
     if isinstance(error, BondError):
         return (error.info(), error.exit_code)
@@ -218,7 +221,7 @@ def _write_details(error: Exception) -> Path | None:
 
 
 def _log_directory() -> Path:
-    from bondstone.settings import default_data_dir  # noqa: PLC0415 - only failures
+    from bondstone.base.settings import default_data_dir  # noqa: PLC0415 - only failures
 
     return (context.options.data or default_data_dir()) / "log"
 

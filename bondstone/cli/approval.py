@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bondstone.cli.output import Output, OutputFormat, emit, examples, note, say, table
 from bondstone.cli.session import OperationArgument, with_platform
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say, table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bondstone.client import Bondstone, Operation
-    from bondstone.client.step_documents import ApprovalDocument
+    from bondstone.client.documents.step import ApprovalDocument
     from bondstone.model.service import Approval, OperationRecord
 
     Ballot = Callable[[Operation, Approval], Awaitable[Approval]]
@@ -43,7 +43,7 @@ Role = Annotated[
 @app.command("list", epilog=examples("bond approval list", "bond approval list -o json"))
 def list_(*, output: Output = OutputFormat.TABLE) -> None:
     """List the plans that wait for people, the one that waits longest first."""
-    from bondstone.client.step_documents import approvals  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.step import approvals  # noqa: PLC0415 - see bondstone.cli.session
 
     async def find(bond: Bondstone) -> list[ApprovalDocument]:
         records = await bond.waiting_approvals()
@@ -128,7 +128,7 @@ def reject(
 
 
 def _vote(operation: str, step: str, digest: str, vote: Ballot, output: OutputFormat) -> None:
-    from bondstone.client.step_documents import ApprovalDocument  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.step import ApprovalDocument  # noqa: PLC0415 - see bondstone.cli.session
 
     async def work(bond: Bondstone) -> ApprovalDocument:
         handle = bond.operation(operation)
@@ -155,7 +155,7 @@ def _meant(record: OperationRecord, step: str, digest: str) -> Approval:
         InvalidInput: the digest is too short, or none.
         Refused: there is no such gate, in words which there are.
     """
-    from bondstone.errors import InvalidInput, Refused  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import InvalidInput, Refused  # noqa: PLC0415 - see bondstone.cli.session
 
     prefix = digest.strip().lower().removeprefix("sha256:")
     if len(prefix) < SHORTEST_DIGEST or not set(prefix) <= set("0123456789abcdef"):

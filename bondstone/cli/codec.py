@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bondstone.cli import context
-from bondstone.cli.output import Output, OutputFormat, emit, examples, say
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def serve() -> None:
     Settings: payload_keys, codec_bind, codec_origin. The token is in BOND_CODEC_TOKEN.
     """
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "workers.codec"])  # noqa: S606 - our own module, no shell
+    os.execv(sys.executable, [sys.executable, "-m", "bondstone.workers.codec"])  # noqa: S606 - our own module, no shell
 
 
 @app.command(epilog=examples("bond codec add-key", "bond codec activate k-1a2b3c4d"))
@@ -67,7 +67,7 @@ def activate(
 
 
 def _ring_file() -> Path:
-    from bondstone.errors import SettingsInvalid  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.base.errors import SettingsInvalid  # noqa: PLC0415 - see bondstone.cli.app
 
     path = context.settings().payload_keys
     if path is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import typer
 
-    from bondstone.settings import Settings
+    from bondstone.base.settings import Settings
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ def settings(**overrides: Any) -> Settings:
     Raises:
         SettingsInvalid: naming each setting that is malformed.
     """
-    from bondstone.settings import Settings  # noqa: PLC0415 - half a second of imports that --help must not pay
+    from bondstone.base.settings import Settings  # noqa: PLC0415 - half a second of imports that --help must not pay
 
     return Settings.load(**{"data": options.data, **overrides})
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bondstone.cli.output import Output, OutputFormat, cell, emit, examples, say
 from bondstone.cli.session import with_platform
+from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, say
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
-    from bondstone.client.campaign_documents import FreezeDocument
+    from bondstone.client.documents.campaign import FreezeDocument
 
 app = typer.Typer(help="Times in which campaigns start nothing: create, list, delete.", no_args_is_help=True)
 
@@ -44,7 +44,7 @@ def create(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Let campaigns start nothing; what runs finishes. It binds campaigns that go on at once."""
-    from bondstone.client.campaign_documents import FreezeDocument  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.campaign import FreezeDocument  # noqa: PLC0415 - see bondstone.cli.session
 
     begins_at, ends_at = _time(begins, "--from"), _time(ends, "--until")
 
@@ -67,20 +67,20 @@ def list_(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List the freezes that are on or to come, by name."""
-    from bondstone.cli import campaign_showing  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.campaign_documents import FreezeDocument  # noqa: PLC0415
+    from bondstone.cli.campaign import views  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.campaign import FreezeDocument  # noqa: PLC0415
 
     async def find(bond: Bondstone) -> list[FreezeDocument]:
         return [FreezeDocument.of(freeze) for freeze in await bond.freezes.list(over=over)]
 
     documents = with_platform(find)
-    emit(documents, output, lambda: campaign_showing.freezes(documents))
+    emit(documents, output, lambda: views.freezes(documents))
 
 
 @app.command(epilog=examples("bond freeze delete year-end"))
 def delete(name: Name, *, output: Output = OutputFormat.TABLE) -> None:
     """End a freeze now; that there was one stays on record."""
-    from bondstone.client.campaign_documents import FreezeDocument  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.campaign import FreezeDocument  # noqa: PLC0415 - see bondstone.cli.session
 
     async def work(bond: Bondstone) -> FreezeDocument:
         return FreezeDocument.of(await bond.freezes.delete(name))
@@ -89,7 +89,7 @@ def delete(name: Name, *, output: Output = OutputFormat.TABLE) -> None:
 
 
 def _time(text: str, option: str) -> datetime | None:
-    from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
 
     if not text:
         return None

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bondstone.errors import InvalidInput
+from bondstone.base.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from bondstone.promise.document import Document
+    from bondstone.documents.yaml_places import Document
 
 MAX_FILE_BYTES: Final = 256 * 1024
 """Of one file: inputs of a request may not be larger anyway."""
@@ -193,6 +193,6 @@ def _read(file: str, where: str) -> bytes:
 
 
 def _read_yaml(data: bytes, file: str) -> Document:
-    from bondstone.promise.document import read  # noqa: PLC0415 - only when there is something to read
+    from bondstone.documents.yaml_places import read  # noqa: PLC0415 - only when there is something to read
 
     return read(data, file)

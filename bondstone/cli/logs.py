@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from bondstone.cli.output import note, say
+from bondstone.terminal.output import note, say
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone, Operation

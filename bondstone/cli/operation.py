@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bondstone.cli.asking import plans_of
-from bondstone.cli.output import Output, OutputFormat, emit, examples, say, table
+from bondstone.cli.operation_options import plans_of
 from bondstone.cli.session import OperationArgument, with_platform
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, say, table
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone, OperationRow
-    from bondstone.client.documents import OperationDocument
-    from bondstone.client.step_documents import PlanDocument
+    from bondstone.client.documents.service import OperationDocument
+    from bondstone.client.documents.step import PlanDocument
     from bondstone.model.service import OperationRecord
 
 app = typer.Typer(help="Runs of work on services: what they plan, do and say.", no_args_is_help=True)
@@ -30,7 +30,7 @@ def list_(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List operations, newest first, for as long as Temporal remembers them."""
-    from bondstone.cli.showing import took  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.cli.views import took  # noqa: PLC0415 - see bondstone.cli.session
 
     async def find(bond: Bondstone) -> list[OperationRow]:
         return await bond.operations(service)
@@ -53,8 +53,8 @@ def list_(
 @app.command(epilog=examples("bond operation show payments/orders/op/1"))
 def show(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -> None:
     """Show one operation: its steps, what each changed, what went wrong."""
-    from bondstone.cli import showing  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents import OperationDocument  # noqa: PLC0415
+    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.service import OperationDocument  # noqa: PLC0415
 
     async def find(bond: Bondstone) -> OperationDocument:
         asked = bond.operation(operation)
@@ -63,7 +63,7 @@ def show(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -
         return OperationDocument.of(record, bond.settings, retrying=retrying)
 
     document = with_platform(find)
-    emit(document, output, lambda: showing.operation(document))
+    emit(document, output, lambda: views.operation(document))
 
 
 @app.command(
@@ -73,8 +73,8 @@ def show(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -
 )
 def plan(operation: OperationArgument, *, step: Step = "", output: Output = OutputFormat.TABLE) -> None:
     """Show what an operation plans: every change, what the policies said, who must approve. Secrets are masked."""
-    from bondstone.cli import showing  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.errors import NotFound  # noqa: PLC0415
+    from bondstone.base.errors import NotFound  # noqa: PLC0415
+    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
 
     async def find(bond: Bondstone) -> list[PlanDocument]:
         record = await bond.operation(operation).record()
@@ -93,7 +93,7 @@ def plan(operation: OperationArgument, *, step: Step = "", output: Output = Outp
         for index, document in enumerate(documents):
             if index:
                 say()
-            showing.plan(document)
+            views.plan(document)
 
     emit(documents, output, people)
 
@@ -122,13 +122,13 @@ def wait(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -
 
     Exit code 0 when it succeeded, 1 when it failed, 4 when a policy refused it, 5 when it waits for an approval.
     """
-    from bondstone.cli import showing, waiting  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents import OperationDocument  # noqa: PLC0415
+    from bondstone.cli import views, waiting  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.service import OperationDocument  # noqa: PLC0415
 
     async def watch(bond: Bondstone) -> tuple[OperationRecord, OperationDocument]:
         record = await waiting.wait_for(bond, bond.operation(operation), output)
         return record, OperationDocument.of(record, bond.settings)
 
     record, document = with_platform(watch)
-    emit(document, output, lambda: showing.outcome(document))
+    emit(document, output, lambda: views.outcome(document))
     waiting.finish(record, output)

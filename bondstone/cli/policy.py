@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import typer
 
 from bondstone.cli import context
-from bondstone.cli.output import Output, OutputFormat, emit, examples, fields, note, progress, say, table
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, progress, say, table
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
-    from bondstone.client.policy_documents import PolicyCheck
+    from bondstone.client.documents.policy import PolicyCheck
     from bondstone.store.policies import PolicySet, PolicySetRef, PolicySets
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def show(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show one policy set: its rules, and the files they are in."""
-    from bondstone.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.context
+    from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.context
 
     async def read(sets: PolicySets) -> PolicySet:
         found = await sets.current() if version is None else await sets.get(version)
@@ -137,9 +137,9 @@ def check(
 
     Exit code 4 when any service would be denied, else 0.
     """
+    from bondstone.base.errors import NotFound  # noqa: PLC0415
     from bondstone.cli.session import with_platform  # noqa: PLC0415 - see bondstone.cli.context
     from bondstone.client.policy_check import check as check_fleet  # noqa: PLC0415
-    from bondstone.errors import NotFound  # noqa: PLC0415
     from bondstone.policy.modules import load_valid  # noqa: PLC0415
 
     modules = load_valid(directory) if directory is not None else None

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bondstone.cli.output import Output, OutputFormat, duration, emit, examples, fields, note, say, table
 from bondstone.cli.session import Reason, with_platform
+from bondstone.terminal.output import Output, OutputFormat, duration, emit, examples, fields, note, say, table
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
-    from bondstone.client.campaign_documents import ZonedTime
-    from bondstone.client.schedule_documents import ScheduleDocument, ScheduleRow
+    from bondstone.client.documents.campaign import ZonedTime
+    from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
 
 app = typer.Typer(help="Campaigns that start by themselves, from a strategy.", no_args_is_help=True)
 
 
 class Overlap(StrEnum):
-    """What `--overlap` takes; as `bondstone.model.schedule.Overlap`, which is too heavy for --help."""
+    """What `--overlap` takes; as `bondstone.model.campaign.schedule.Overlap`, which is too heavy for --help."""
 
     SKIP = "skip"
     BUFFER_ONE = "buffer-one"
@@ -281,7 +281,7 @@ def read(file: str) -> tuple[bytes, str]:
     """A file's bytes, or those of standard input, and its name for messages."""
     import sys  # noqa: PLC0415 - two commands
 
-    from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
 
     if file == "-":
         return sys.stdin.buffer.read(), "standard input"
@@ -293,7 +293,7 @@ def read(file: str) -> tuple[bytes, str]:
 
 def length(text: str, option: str) -> timedelta:
     """A duration as people write it; nothing is none."""
-    from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
     from bondstone.model.promise import seconds  # noqa: PLC0415
 
     try:
@@ -304,8 +304,8 @@ def length(text: str, option: str) -> timedelta:
 
 def instant(text: str, time_zone: str, option: str) -> datetime:
     """A time as people write it; in the schedule's zone unless it says another offset."""
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415
     from bondstone.campaign.windows import zone  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.errors import InvalidInput  # noqa: PLC0415
 
     try:
         found = datetime.fromisoformat(text)

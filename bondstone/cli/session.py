@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bondstone import tracing_export
+from bondstone.base.tracing import export
 from bondstone.cli import context
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def with_platform(work: Callable[[Bondstone], Awaitable[T]]) -> T:
 
     async def main() -> T:
         from bondstone.client import Bondstone  # noqa: PLC0415 - a second of imports that --help must not pay
-        from bondstone.temporal import silence_core  # noqa: PLC0415
+        from bondstone.temporal.connection import silence_core  # noqa: PLC0415
 
         silence_core()
         async with Bondstone.connect(context.settings(), by=context.actor()) as bond:
             return await work(bond)
 
-    if tracing_export.wanted():
-        from bondstone.cli.traced import begin  # noqa: PLC0415 - most are not traced
+    if export.wanted():
+        from bondstone.cli.tracing import begin  # noqa: PLC0415 - most are not traced
 
         begin()
     return context.run(main())

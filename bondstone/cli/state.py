@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bondstone.cli.output import Output, OutputFormat, emit, examples, note, say, table
 from bondstone.cli.session import Reason, ServiceArgument, with_platform
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say, table
 
 if TYPE_CHECKING:
+    from bondstone.base.process_identity import Holder
     from bondstone.client import Bondstone
-    from bondstone.client.documents import Pushed, StateEntryDocument
+    from bondstone.client.documents.service import Pushed, StateEntryDocument
     from bondstone.model.service import ServiceId
-    from bondstone.store.holder import Holder
 
 app = typer.Typer(help="The Terraform state of a step: pull it, push one, see who wrote it.", no_args_is_help=True)
 
@@ -44,7 +44,7 @@ def pull(
     Of a service that is gone it is the last state, from the archive; `bond service archive` lists those of earlier
     services of the name.
     """
-    from bondstone.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
 
     refuse_terminal(file, "a state holds secrets in plain", reveal=reveal)
 
@@ -121,7 +121,7 @@ def push(
 @app.command(epilog=examples("bond state log payments/orders --step database"))
 def log(service: ServiceArgument, *, step: Step = "", output: Output = OutputFormat.TABLE) -> None:
     """List the entries of a step's state log: who claimed it, wrote states and let go, and when."""
-    from bondstone.client.documents import StateEntryDocument  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.service import StateEntryDocument  # noqa: PLC0415 - see bondstone.cli.session
 
     async def read(bond: Bondstone) -> list[StateEntryDocument]:
         found = await _which(bond, service, step)
@@ -153,7 +153,7 @@ def log(service: ServiceArgument, *, step: Step = "", output: Output = OutputFor
 
 def refuse_terminal(file: Path | None, why: str, *, reveal: bool) -> None:
     """Refuse to print secrets to a terminal unasked."""
-    from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
 
     if file is None and sys.stdout.isatty() and not reveal:
         raise InvalidInput(
@@ -172,7 +172,7 @@ def hand_over(payload: bytes, file: Path | None) -> None:
 
 def read_file(file: Path) -> bytes:
     """A file's bytes; what goes wrong in words."""
-    from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
 
     try:
         return file.read_bytes()
@@ -189,8 +189,8 @@ async def _which(bond: Bondstone, service: str, step: str) -> tuple[ServiceId, s
     Raises:
         NotFound: naming the steps there are.
     """
+    from bondstone.base.errors import NotFound  # noqa: PLC0415
     from bondstone.client import service_id  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.errors import NotFound  # noqa: PLC0415
 
     target = service_id(service)
     archived = sorted(await bond.store.archive.last_states(target))
@@ -228,7 +228,7 @@ async def _refuse_own(bond: Bondstone, service: str, step: str) -> None:
 
 def _write_private(file: Path, data: bytes) -> None:
     """Replace a file atomically by one of mode 0600."""
-    from bondstone.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
 
     try:
         handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # mkstemp makes it 0600

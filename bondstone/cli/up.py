@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from bondstone.base.processes import READY_FD
 from bondstone.cli import context
-from bondstone.cli.output import (
+from bondstone.terminal.output import (
     Output,
     OutputFormat,
     duration,
@@ -26,11 +27,10 @@ from bondstone.cli.output import (
     say,
     table,
 )
-from bondstone.processes import READY_FD
 
 if TYPE_CHECKING:
-    from bondstone.platform import Platform
-    from bondstone.settings import Settings
+    from bondstone.base.platform_file import Platform
+    from bondstone.base.settings import Settings
 
 app = typer.Typer()
 config = typer.Typer(help="The effective settings, and where each comes from.", no_args_is_help=True)
@@ -61,7 +61,7 @@ def up(
     Waits until all are healthy and prints where they are. The data directory keeps everything; started again on
     it, everything goes on where it was.
     """
-    command = [sys.executable, "-m", "workers.embedded", "--port", str(port), "--output", str(output)]
+    command = [sys.executable, "-m", "bondstone.workers.embedded", "--port", str(port), "--output", str(output)]
     if context.options.data is not None:
         command += ["--data", str(context.options.data)]
     if not detach:
@@ -78,8 +78,8 @@ def up(
 @app.command(epilog=examples("bond down", "bond down --data ./platform"))
 def down() -> None:
     """Stop the embedded platform in order: work in flight gets time to finish. Its data stays."""
-    from bondstone.errors import OperationFailed  # noqa: PLC0415 - see bondstone.cli.app
-    from bondstone.platform import lock_holder  # noqa: PLC0415
+    from bondstone.base.errors import OperationFailed  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.base.platform_file import lock_holder  # noqa: PLC0415
 
     platform, data = _read_platform()
     pid = lock_holder(data)
@@ -169,7 +169,7 @@ def _start_detached(command: list[str]) -> None:
     )
     os.close(writer)
     # While the supervisor starts, not before it.
-    from bondstone.errors import ErrorInfo, OperationFailed, from_info  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.base.errors import ErrorInfo, OperationFailed, from_info  # noqa: PLC0415 - see bondstone.cli.app
 
     with os.fdopen(reader, encoding="utf-8") as pipe:
         line = pipe.readline()
@@ -187,7 +187,7 @@ def _start_detached(command: list[str]) -> None:
 
 
 def _read_platform() -> tuple[Platform | None, Path]:
-    from bondstone.platform import Platform  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.base.platform_file import Platform  # noqa: PLC0415 - see bondstone.cli.app
 
     data = context.settings().data.absolute()
     return Platform.read(data), data
@@ -254,9 +254,9 @@ def _process_rows(platform: Platform) -> list[dict[str, Any]]:
 
 async def _queues(settings: Settings, pools: tuple[str, ...]) -> tuple[list[dict[str, Any]], str | None]:
     """Who polls the control queue and each pool's; and in words, what kept us from asking."""
-    from bondstone.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.app
-    from bondstone.names import CONTROL_QUEUE, pool_queue  # noqa: PLC0415
-    from bondstone.temporal import POLLER_FRESH_SECONDS, connect, pollers  # noqa: PLC0415
+    from bondstone.base.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.base.names import CONTROL_QUEUE, pool_queue  # noqa: PLC0415
+    from bondstone.temporal.connection import POLLER_FRESH_SECONDS, connect, pollers  # noqa: PLC0415
 
     try:
         client = await connect(settings)
@@ -314,10 +314,10 @@ def _print_status(view: dict[str, Any]) -> None:
 
 
 def _origin(name: str) -> str:
-    """Which source a setting comes from, in the order `bondstone.settings` looks."""
+    """Which source a setting comes from, in the order `bondstone.base.settings` looks."""
     import tomllib  # noqa: PLC0415 - only for config show
 
-    from bondstone.settings import PLATFORM_FILE, Settings  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.base.settings import PLATFORM_FILE, Settings  # noqa: PLC0415 - see bondstone.cli.app
 
     variable = f"BOND_{name.upper()}"
     file = Path(os.environ.get("BOND_CONFIG", Settings.config_file))

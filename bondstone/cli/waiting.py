@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
 
-from bondstone.cli.output import OutputFormat, duration, is_terminal, note, print_error
+from bondstone.terminal.output import OutputFormat, duration, is_terminal, note, print_error
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -101,7 +101,7 @@ def finish(record: OperationRecord, output: OutputFormat) -> None:
 
 def exit_code(record: OperationRecord) -> int:
     """0 when it succeeded, 4 when it was refused (by policy, say), else 1."""
-    from bondstone.errors import BY_CODE, Refused  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import BY_CODE, Refused  # noqa: PLC0415 - see bondstone.cli.session
 
     if record.status == "succeeded":
         return 0
@@ -123,7 +123,7 @@ class _AwaitsApproval(Exception):
 
 async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationRecord:
     """Watch one operation, through restarts of the platform."""
-    from bondstone.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.session
 
     pools = _Pools(bond, operation.id, view)
     watcher = asyncio.create_task(pools.watch())
@@ -200,7 +200,7 @@ class _Pools:
         ]
 
     async def _nobody_polls(self, pool: str) -> bool:
-        from bondstone.temporal import POLLER_FRESH_SECONDS  # noqa: PLC0415 - see bondstone.cli.session
+        from bondstone.temporal.connection import POLLER_FRESH_SECONDS  # noqa: PLC0415 - see bondstone.cli.session
 
         fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
         try:
@@ -211,8 +211,8 @@ class _Pools:
 
 def _say_what_it_waits_for(record: OperationRecord) -> None:
     """Which plans wait for whose word, and the whole commands to look and to give it."""
-    from bondstone.cli.showing import approve_command  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.step_documents import approvals  # noqa: PLC0415
+    from bondstone.cli.views import approve_command  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.step import approvals  # noqa: PLC0415
 
     for gate in approvals(record, waiting=True):
         why = "; ".join(need.reason for need in gate.needs if need.reason)

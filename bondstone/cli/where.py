@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from bondstone.cli.output import plain
-from bondstone.errors import ExpressionInvalid, Problem
-from bondstone.expressions import Scope, evaluate
+from bondstone.base.errors import ExpressionInvalid, Problem
+from bondstone.cel.templates import Scope, evaluate
+from bondstone.terminal.output import plain
 
 if TYPE_CHECKING:
     from bondstone.client import ServiceRow

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bondstone.cli.output import Output, OutputFormat, emit, examples, note, say, table
 from bondstone.cli.session import with_platform
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say, table
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
-    from bondstone.client.build_documents import BuildDocument, EvictedDocument, HeldDocument
+    from bondstone.client.documents.build import BuildDocument, EvictedDocument, HeldDocument
 
 app = typer.Typer(help="Builds of the control workers: list, promote, evict.", no_args_is_help=True)
 

@@ -8,8 +8,8 @@ await operation.result()
 from __future__ import annotations
 
 from bondstone.client.bondstone import Bondstone
-from bondstone.client.ids import service_id
-from bondstone.client.listing import OperationRow, ServiceRow
 from bondstone.client.operation import Operation
+from bondstone.temporal.listing import OperationRow, ServiceRow
+from bondstone.temporal.service_ids import service_id
 
 __all__ = ["Bondstone", "Operation", "OperationRow", "ServiceRow", "service_id"]

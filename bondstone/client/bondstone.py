@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack
 from temporalio.client import Client, RPCError, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 
-from bondstone import names
-from bondstone.client import calls, listing
-from bondstone.client.ids import service_id, workflow_of
+from bondstone.base import names
+from bondstone.base.errors import BondError, InvalidInput, NotFound, Unreachable
+from bondstone.base.settings import Settings
 from bondstone.client.operation import Operation
-from bondstone.client.traced import asking
-from bondstone.errors import BondError, InvalidInput, NotFound, Unreachable
+from bondstone.client.tracing import asking
 from bondstone.model.secret import refs_in, replace_refs
 from bondstone.model.service import (
     AbandonCall,
@@ -34,19 +33,20 @@ from bondstone.model.service import (
     ServiceId,
     ServiceState,
 )
-from bondstone.settings import Settings
 from bondstone.store import Store
-from bondstone.temporal import Poller, connect, pollers
+from bondstone.temporal import calls, listing
+from bondstone.temporal.connection import Poller, connect, pollers
+from bondstone.temporal.service_ids import service_id, workflow_of
 
 if TYPE_CHECKING:
+    from bondstone.base.process_identity import Holder
     from bondstone.client.builds import Builds
-    from bondstone.client.campaigns import Campaigns
-    from bondstone.client.documents import Pushed
+    from bondstone.client.campaigns.campaigns import Campaigns
+    from bondstone.client.documents.service import Pushed
     from bondstone.client.freezes import Freezes
     from bondstone.client.preparing import Preparation
-    from bondstone.client.schedules import Schedules
+    from bondstone.client.schedules.schedules import Schedules
     from bondstone.model.ledger import LedgerRecord
-    from bondstone.store.holder import Holder
 
 START_TRIES: Final = 3
 """A service may end between being found and being asked (its request was refused): then it is started anew."""
@@ -90,7 +90,7 @@ class Bondstone:
         """Connect to the platform that the settings name.
 
         Args:
-            settings: Default: from the environment, see `bondstone.settings`.
+            settings: Default: from the environment, see `bondstone.base.settings`.
             by: Who asks; default: the operating system's user.
 
         Raises:
@@ -407,7 +407,7 @@ class Bondstone:
     @cached_property
     def campaigns(self) -> Campaigns:
         """One operation over a selected fleet: started, watched, told, reported."""
-        from bondstone.client.campaigns import Campaigns  # noqa: PLC0415 - most commands need none
+        from bondstone.client.campaigns.campaigns import Campaigns  # noqa: PLC0415 - most commands need none
 
         return Campaigns(self)
 
@@ -428,7 +428,7 @@ class Bondstone:
     @cached_property
     def schedules(self) -> Schedules:
         """Campaigns that are started again and again."""
-        from bondstone.client.schedules import Schedules  # noqa: PLC0415 - most commands need none
+        from bondstone.client.schedules.schedules import Schedules  # noqa: PLC0415 - most commands need none
 
         return Schedules(self)
 

@@ -20,12 +20,12 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
-from bondstone import names
-from bondstone.builds import LIVES_ON, Build, are_settled, find_builds, held_by
-from bondstone.client.build_documents import BuildDocument, EvictedDocument, HeldDocument
-from bondstone.client.calls import as_ours
-from bondstone.errors import InvalidInput, NotFound, Refused
-from bondstone.temporal import POLLER_FRESH_SECONDS, pollers, reason
+from bondstone.base import names
+from bondstone.base.errors import InvalidInput, NotFound, Refused
+from bondstone.client.documents.build import BuildDocument, EvictedDocument, HeldDocument
+from bondstone.temporal.builds import LIVES_ON, Build, are_settled, find_builds, held_by
+from bondstone.temporal.calls import as_ours
+from bondstone.temporal.connection import POLLER_FRESH_SECONDS, pollers, reason
 
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone

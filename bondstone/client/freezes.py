@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import structlog
 from temporalio.service import RPCError
 
-from bondstone import names
-from bondstone.client.calls import as_ours
-from bondstone.errors import InvalidInput, Refused
-from bondstone.model.campaign_run import FreezeRecord
+from bondstone.base import names
+from bondstone.base.errors import InvalidInput, Refused
+from bondstone.model.campaign.run import FreezeRecord
+from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 from temporalio.client import WorkflowFailureError
 from temporalio.service import RPCError
 
-from bondstone import names
-from bondstone.client import calls
-from bondstone.errors import NotFound, OperationFailed, Unreachable, from_info
+from bondstone.base import names
+from bondstone.base.errors import NotFound, OperationFailed, Unreachable, from_info
 from bondstone.model.plan import Change, PlanRef
 from bondstone.model.service import Approval, OperationRecord, OperationStatus, StepRecord, VoteCall
+from bondstone.temporal import calls
 
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone
-    from bondstone.client.retrying import Retrying
+    from bondstone.temporal.retries import Retrying
 
 STARTS_WITHIN_SECONDS: Final = (0.02, 0.05, 0.1)
 """Pauses in which the workflow of an operation that was accepted just now appears, where nothing else is busy."""
@@ -72,7 +72,7 @@ class Operation:
         Raises:
             Unreachable: Temporal does not answer.
         """
-        from bondstone.client.retrying import retrying  # noqa: PLC0415 - only for those who look
+        from bondstone.temporal.retries import retrying  # noqa: PLC0415 - only for those who look
 
         return await retrying(self._bond.temporal, self.workflow_id)
 
@@ -83,7 +83,7 @@ class Operation:
             on_change: Called with the record whenever it has changed, for live views.
 
         Raises:
-            OperationFailed: or whichever error it failed with, of `bondstone.errors`.
+            OperationFailed: or whichever error it failed with, of `bondstone.base.errors`.
         """
         record = await self.wait(on_change)
         if record.status is OperationStatus.SUCCEEDED:

@@ -7,21 +7,21 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from bondstone.base.errors import BondError, NotFound
+from bondstone.base.redact import known_secrets
 from bondstone.campaign.fleet import FleetService
-from bondstone.client.fleet import fleet
-from bondstone.client.ids import service_id
-from bondstone.client.policy_documents import CheckedService, CheckedStep, Outcome, PolicyCheck
-from bondstone.client.step_documents import DecisionDocument
-from bondstone.errors import BondError, NotFound
+from bondstone.client.documents.policy import CheckedService, CheckedStep, Outcome, PolicyCheck
+from bondstone.client.documents.step import DecisionDocument
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.plan import Decision, PlanRef
 from bondstone.model.secret import refs_in
 from bondstone.model.service import OperationKind, RevisionRef, StepStatus
 from bondstone.model.step import PolicyCall
 from bondstone.policy import Module, document, evaluate
-from bondstone.policy.sensitive import sensitive_values
+from bondstone.policy.plan_secrets import sensitive_values
 from bondstone.store import Store
-from bondstone.store.redact import known_secrets
+from bondstone.temporal.fleet import fleet
+from bondstone.temporal.service_ids import service_id
 
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone

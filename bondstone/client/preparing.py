@@ -6,13 +6,13 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from bondstone.client.ids import service_id
 from bondstone.model.promise import Promise
 from bondstone.model.service import OperationKind, Request, RevisionRef, ServiceId
 from bondstone.promise import versions
 from bondstone.promise.inputs import complete_inputs, split_secrets
 from bondstone.store import Store
 from bondstone.store.revisions import RevisionInfo
+from bondstone.temporal.service_ids import service_id
 
 
 class Preparation:

@@ -11,15 +11,15 @@ import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from bondstone import names
-from bondstone.client.documents import Pushed
-from bondstone.errors import InvalidInput, ObjectCorrupt, ObjectMissing, Refused
+from bondstone.base import names
+from bondstone.base.errors import InvalidInput, ObjectCorrupt, ObjectMissing, Refused
+from bondstone.base.process_identity import Holder
+from bondstone.client.documents.service import Pushed
+from bondstone.executors.state_file import check_successor, read_state_file
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.promise import Promise
 from bondstone.model.service import ServiceId
-from bondstone.statefile import check_successor, read_state_file
 from bondstone.store import Store
-from bondstone.store.holder import Holder
 
 EXECUTOR: Final = "terraform"
 
@@ -45,7 +45,7 @@ async def push(
     Raises:
         InvalidInput: it is not a Terraform state; or a reason is missing.
         ObjectMissing: the one that is there is lost; `ObjectCorrupt`: it cannot be read.
-        Refused: it does not continue the one that is there, see `bondstone.statefile.check_successor`.
+        Refused: it does not continue the one that is there, see `bondstone.executors.state_file.check_successor`.
         Fenced: another attempt took the state in between.
     """
     where = f"{service} step {step}"

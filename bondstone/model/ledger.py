@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from bondstone.errors import ErrorInfo
-from bondstone.model.base import Wire
+from bondstone.base.errors import ErrorInfo
+from bondstone.base.models import Wire
 from bondstone.model.service import Approval, OperationKind, OperationStatus, RevisionRef, ServiceId, StepRecord
 
 

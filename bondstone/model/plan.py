@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from bondstone.model.base import Wire
+from bondstone.base.models import Wire
 
 Action = Literal["create", "update", "replace", "delete"]
 

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 from semver import Version
 
-from bondstone.model.base import Manifest
-from bondstone.names import DEFAULT_POOL, LABEL_KEY_PATTERN, NAME_PATTERN
+from bondstone.base.models import Manifest
+from bondstone.base.names import DEFAULT_POOL, LABEL_KEY_PATTERN, NAME_PATTERN
 
 API_VERSION: Final = "bondstone.dev/v1"
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from bondstone.model.base import Wire
+from bondstone.base.models import Wire
 
 REF_KEY: Final = "$secret"
 

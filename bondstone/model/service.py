@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bondstone.errors import ErrorInfo
-from bondstone.model.base import Wire
+from bondstone.base.errors import ErrorInfo
+from bondstone.base.models import Wire
+from bondstone.base.names import NAME_PATTERN, REQUEST_ID_PATTERN, operation_workflow_id
 from bondstone.model.plan import ChangeCounts, Decision, Pins, PlanRef
-from bondstone.names import NAME_PATTERN, REQUEST_ID_PATTERN, operation_workflow_id
 
 
 class Phase(StrEnum):
@@ -334,7 +334,7 @@ class OperationRecord(Wire):
     campaign: str = ""
     """The campaign that asked for it; empty for people."""
     trace: str = ""
-    """That of its request, see `bondstone.tracing.of_operation`."""
+    """That of its request, see `bondstone.base.tracing.spans.of_operation`."""
     dry_run: bool = False
     retry_of: int | None = None
     started_at: datetime | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from bondstone.model.base import Wire
+from bondstone.base.models import Wire
 from bondstone.model.plan import ChangeCounts, PlanRef
 from bondstone.model.service import (
     Health,

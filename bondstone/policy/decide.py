@@ -10,13 +10,13 @@ from typing import Annotated, Any, Final
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bondstone.canonical import canonical, digest
+from bondstone.base.canonical import canonical, digest
+from bondstone.base.redact import MASK, Redactor
 from bondstone.model.plan import Change, Decision, Finding
 from bondstone.model.secret import as_ref
 from bondstone.model.step import PolicyCall
 from bondstone.policy.engine import ENGINE, EVALUATION_SECONDS, Answer, EngineFailed
 from bondstone.policy.modules import Module, Origin, Rule, modules_digest
-from bondstone.store.redact import MASK, Redactor
 
 MAX_FINDINGS: Final = 50
 """Most findings of a decision; the histories of every operation carry them."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bondstone.errors import Problem
+from bondstone.base.errors import Problem
 
 EVALUATION_SECONDS: Final = 10.0
 """Longest time that one policy set may take over one document; then it counts as failed."""

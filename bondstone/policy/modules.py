@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from bondstone.canonical import canonical, digest
-from bondstone.errors import NotFound, PolicyInvalid, Problem
+from bondstone.base.canonical import canonical, digest
+from bondstone.base.errors import NotFound, PolicyInvalid, Problem
 from bondstone.policy.engine import ENGINE
 from bondstone.policy.tokens import KEYWORDS, Token, statements
 

@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from bondstone.errors import ObjectCorrupt, Problem, PromiseInvalid, StoreUnavailable
+from bondstone.base.errors import ObjectCorrupt, Problem, PromiseInvalid, StoreUnavailable
 
 MAX_FILES: Final = 2000
 MAX_BUNDLE_BYTES: Final = 32 * 1024 * 1024

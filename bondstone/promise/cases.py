@@ -18,11 +18,11 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
-from bondstone.errors import Problem
-from bondstone.model.base import Manifest
+from bondstone.base.errors import Problem
+from bondstone.base.models import Manifest
+from bondstone.documents.yaml_places import Document, did_you_mean, model_problems, ordered, read_file, refuse
 from bondstone.model.plan import Action
 from bondstone.model.promise import Promise
-from bondstone.promise.document import Document, did_you_mean, model_problems, ordered, read_file, refuse
 
 DIRECTORY: Final = "tests"
 MAX_CASES: Final = 200

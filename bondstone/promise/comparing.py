@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bondstone.errors import BondError, PolicyDenied, Problem
+from bondstone.base.errors import BondError, PolicyDenied, Problem
 from bondstone.model.plan import Change, ChangeCounts, Decision, Finding, PlanRef
 from bondstone.model.secret import as_ref
 from bondstone.model.service import StepSpec

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import jsonschema_rs
 
-from bondstone.errors import InputsInvalid, Problem
+from bondstone.base.errors import InputsInvalid, Problem
+from bondstone.documents.yaml_places import did_you_mean
 from bondstone.model.promise import Promise
 from bondstone.model.secret import REF_KEY, SecretRef, as_ref, refs_in, replace_refs
-from bondstone.promise.document import did_you_mean
 from bondstone.promise.schema import (
     MASK,
     MAX_SCHEMA_DEPTH,

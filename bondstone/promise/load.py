@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from bondstone.errors import Problem
+from bondstone.base.errors import Problem
+from bondstone.documents.yaml_places import Document, Path_, model_problems, ordered, read, read_file, refuse
 from bondstone.model.promise import STEP_KEYS, Promise
-from bondstone.promise.document import Document, Path_, model_problems, ordered, read, read_file, refuse
 
 MANIFEST: Final = "promise.yaml"
 
@@ -19,7 +19,7 @@ MANIFEST: Final = "promise.yaml"
 def load_promise(path: Path) -> Promise:
     """Read a promise from its folder, or from its `promise.yaml`.
 
-    Only the shape is checked, not what it means; for that see `bondstone.promise.validate`.
+    Only the shape is checked, not what it means; for that see `bondstone.promise.validation.before_publish`.
 
     Raises:
         PromiseInvalid: with every problem, by file, line and column.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bondstone.errors import BondError, InvalidInput, Refused
-from bondstone.expressions import Expr, Variables, evaluate, parts, references_in, render
+from bondstone.base.errors import BondError, InvalidInput, Refused
+from bondstone.base.names import check_name
+from bondstone.cel.templates import Expr, Variables, evaluate, parts, references_in, render
 from bondstone.model.promise import DecommissionSpec, PatchSpec, Probe, Promise, Step, UpgradeSpec, seconds
 from bondstone.model.secret import SecretRef, as_ref
 from bondstone.model.service import DayTwo, OperationKind, ResolveCall, Resolved, RevisionRef, ServiceId, StepSpec
-from bondstone.names import check_name
 from bondstone.promise.inputs import complete_inputs, require_references
 from bondstone.promise.variables import variables_for
 from bondstone.promise.versions import in_range

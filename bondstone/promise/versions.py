@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from semver import Version
 
-from bondstone.errors import InvalidInput, NotFound, Refused
+from bondstone.base.errors import InvalidInput, NotFound, Refused
 from bondstone.model.service import OperationKind
 
 _COMPARATOR = re.compile(r"(>=|<=|>|<|==|=|!=|\^|~)?(\d+)(?:\.(\d+))?(?:\.(\d+))?(-[0-9A-Za-z.-]+)?")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bondstone.store.facade import Store
+from bondstone.store.store import Store
 
 __all__ = ["Store"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from bondstone import names
-from bondstone.errors import NotFound
+from bondstone.base import names
+from bondstone.base.errors import NotFound
 from bondstone.model.service import ServiceId
 from bondstone.store.sealed import SealedObjects
 

@@ -9,11 +9,10 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from bondstone.canonical import canonical, digest
-from bondstone.errors import AlreadyExists, NotFound, ObjectCorrupt, ObjectMissing
-from bondstone.model.base import Wire
-from bondstone.model.campaign import CampaignState
-from bondstone.model.campaign_run import (
+from bondstone.base.canonical import canonical, digest
+from bondstone.base.errors import AlreadyExists, NotFound, ObjectCorrupt, ObjectMissing
+from bondstone.base.models import Wire
+from bondstone.model.campaign.run import (
     CampaignHeader,
     FreezeRecord,
     LedgerBatch,
@@ -22,6 +21,7 @@ from bondstone.model.campaign_run import (
     TargetPage,
     TargetRecord,
 )
+from bondstone.model.campaign.state import CampaignState
 from bondstone.model.ledger import LedgerEntry
 from bondstone.store.objects import segment
 from bondstone.store.sealed import SealedObjects

@@ -22,7 +22,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bondstone.errors import KeyMissing, ObjectCorrupt, SettingsInvalid
+from bondstone.base.errors import KeyMissing, ObjectCorrupt, SettingsInvalid
 
 KEY_BYTES: Final = 32
 _MAGIC: Final = b"BOND\x01"

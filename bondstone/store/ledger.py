@@ -9,8 +9,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from bondstone.canonical import canonical, digest
-from bondstone.errors import AlreadyExists, ObjectCorrupt
+from bondstone.base.canonical import canonical, digest
+from bondstone.base.errors import AlreadyExists, ObjectCorrupt
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.service import ServiceId
 from bondstone.store.objects import Objects, segment

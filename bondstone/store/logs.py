@@ -14,10 +14,10 @@ from urllib.parse import unquote
 
 import structlog
 
-from bondstone.errors import NotFound, ObjectMissing, StoreError
+from bondstone.base.errors import NotFound, ObjectMissing, StoreError
+from bondstone.base.redact import Redactor
 from bondstone.model.service import ServiceId
 from bondstone.store.objects import segment
-from bondstone.store.redact import Redactor
 from bondstone.store.sealed import SealedObjects
 
 MAX_LINE_CHARS: Final = 16 * 1024

@@ -22,8 +22,8 @@ from urllib.parse import unquote, urlsplit
 from obstore import exceptions
 from obstore.store import LocalStore, MemoryStore, from_url
 
-from bondstone.errors import InvalidInput, ObjectMissing, SettingsInvalid, StoreError, StoreUnavailable
-from bondstone.store.files import create_private_directory, remove, write_durably
+from bondstone.base.errors import InvalidInput, ObjectMissing, SettingsInvalid, StoreError, StoreUnavailable
+from bondstone.base.files import create_private_directory, remove, write_durably
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

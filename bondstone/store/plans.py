@@ -6,9 +6,9 @@ import asyncio
 import json
 from typing import Any
 
-from bondstone.canonical import digest
-from bondstone.errors import ObjectCorrupt
-from bondstone.executor import Planned
+from bondstone.base.canonical import digest
+from bondstone.base.errors import ObjectCorrupt
+from bondstone.executors.protocol import Planned
 from bondstone.model.plan import Change, ChangeCounts, PlanRef
 from bondstone.model.service import ServiceId
 from bondstone.store.objects import segment

@@ -12,8 +12,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from bondstone.errors import NotFound, ObjectCorrupt, ObjectMissing
-from bondstone.model.base import Wire
+from bondstone.base.errors import NotFound, ObjectCorrupt, ObjectMissing
+from bondstone.base.models import Wire
 from bondstone.policy.modules import Module, load_valid, modules_digest
 from bondstone.store.objects import Objects
 

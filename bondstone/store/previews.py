@@ -7,10 +7,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from bondstone.canonical import digest
-from bondstone.errors import InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
-from bondstone.model.campaign_document import Campaign
-from bondstone.model.campaign_preview import PinnedPreview
+from bondstone.base.canonical import digest
+from bondstone.base.errors import InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
+from bondstone.model.campaign.manifest import Campaign
+from bondstone.model.campaign.preview import PinnedPreview
 from bondstone.store.sealed import SealedObjects
 
 SHORTEST: Final = 8

@@ -18,13 +18,13 @@ from typing import Final, Literal
 from pydantic import ValidationError
 from semver import Version
 
-from bondstone.errors import InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused, RevisionConflict
-from bondstone.model.base import Wire
+from bondstone.base.errors import InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused, RevisionConflict
+from bondstone.base.models import Wire
+from bondstone.base.names import check_name
+from bondstone.documents.yaml_places import did_you_mean
 from bondstone.model.promise import Promise
 from bondstone.model.service import RevisionRef
-from bondstone.names import check_name
 from bondstone.promise.bundle import Bundle, read_member, unpack
-from bondstone.promise.document import did_you_mean
 from bondstone.promise.load import MANIFEST, parse_promise
 from bondstone.store.objects import Objects
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from bondstone.canonical import canonical
-from bondstone.errors import ObjectCorrupt
-from bondstone.model.schedule import ScheduleEntry
+from bondstone.base.canonical import canonical
+from bondstone.base.errors import ObjectCorrupt
+from bondstone.model.campaign.schedule import ScheduleEntry
 from bondstone.store.objects import Objects, segment
 
 _READS_AT_ONCE: Final = 16

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from bondstone.canonical import canonical
-from bondstone.errors import InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
+from bondstone.base.canonical import canonical
+from bondstone.base.errors import InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
 from bondstone.model.secret import SecretRef
 from bondstone.model.service import ServiceId
 from bondstone.store.objects import segment

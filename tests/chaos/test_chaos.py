@@ -1,4 +1,4 @@
-"""Rule 2, a short run of `python -m tools.chaos`: a handful of its kills, the first of each kind wanted.
+"""Rule 2, a short run of `python -m harness.chaos`: a handful of its kills, the first of each kind wanted.
 
 `tests/integration/test_kills.py` looks closer at single kills; this looks at what the long run counts.
 """
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.chaos import lanes
-from tools.chaos.kills import Kill, Moment, Side, Victim, kills, plain_kills, undisturbed
-from tools.chaos.outcome import Outcome
+from harness.chaos import lanes
+from harness.chaos.kills import Kill, Moment, Side, Victim, kills, plain_kills, undisturbed
+from harness.chaos.outcome import Outcome
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 

@@ -1,4 +1,4 @@
-"""A short run of `python -m tools.chaos.campaign`, and what its rules say of a campaign that went wrong."""
+"""A short run of `python -m harness.chaos.campaign`, and what its rules say of a campaign that went wrong."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.chaos import campaign_rules
-from tools.chaos.campaign_rules import Left
-from tools.chaos.campaign_run import Run, Victim, planned
+from harness.chaos import campaign_rules
+from harness.chaos.campaign_rules import Left
+from harness.chaos.campaign_run import Run, Victim, planned
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 

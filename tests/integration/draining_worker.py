@@ -10,7 +10,7 @@ from pathlib import Path
 from temporalio import activity, workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from workers import runtime
+from bondstone.workers import runtime
 
 QUEUE = "draining"
 

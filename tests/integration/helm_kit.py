@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from activities.helm import HelmExecutor
-from activities.helm.section import HelmSection
-from bondstone.clusters import ClusterSettings
-from bondstone.executor import Outcome, Planned, StepContext
+from bondstone.activities.helm import HelmExecutor
+from bondstone.activities.helm.section import HelmSection
+from bondstone.base.cluster_settings import ClusterSettings
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import Outcome, Planned, StepContext
 from bondstone.model.service import ServiceId
 from bondstone.model.step import Progress
-from bondstone.settings import Settings
 from bondstone.store import Store
-from tools.pinned import ToolMissing, find
-from tools.servers.kubernetes import ControlPlane
+from harness.pinned import ToolMissing, find
+from harness.servers.kubernetes import ControlPlane
 
 STEP = "web"
 CHART = {

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from helm_kit import Bench
 
-from tools.servers.kubernetes import STAYS_PENDING
+from harness.servers.kubernetes import STAYS_PENDING
 
 
 async def main(root: str, kubeconfig: str, namespace: str, values: str) -> None:

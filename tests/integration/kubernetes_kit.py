@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from activities.kubernetes import KubernetesExecutor
-from activities.kubernetes.section import KubernetesSection
-from bondstone.executor import Outcome, Planned, StepContext
+from bondstone.activities.kubernetes import KubernetesExecutor
+from bondstone.activities.kubernetes.section import KubernetesSection
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import Outcome, Planned, StepContext
 from bondstone.model.service import ServiceId
 from bondstone.model.step import Progress
-from bondstone.settings import Settings
 from bondstone.store import Store
 
 SERVICE = ServiceId(team="shop", name="web")

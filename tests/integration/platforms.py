@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonschema_rs
 
-from tools.local_platform import LocalPlatform, publish, running, until
+from harness.local_platform import LocalPlatform, publish, running, until
 
 __all__ = ["PROMISES", "SCHEMAS", "LocalPlatform", "publish", "read_json", "refused", "running", "until"]
 

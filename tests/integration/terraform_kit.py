@@ -9,12 +9,12 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from activities.terraform import TerraformExecutor
-from activities.terraform.section import TerraformSection
-from bondstone.executor import Outcome, Planned, StepContext
+from bondstone.activities.terraform import TerraformExecutor
+from bondstone.activities.terraform.section import TerraformSection
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import Outcome, Planned, StepContext
 from bondstone.model.service import ServiceId
 from bondstone.model.step import Progress
-from bondstone.settings import Settings
 from bondstone.store import Store
 
 SERVICE = ServiceId(team="payments", name="orders-db")

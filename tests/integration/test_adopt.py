@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from platforms import PROMISES, LocalPlatform, publish, read_json, running
 
-from activities.terraform.binary import find_tool
+from bondstone.activities.terraform.binary import find_tool
+from bondstone.base.errors import AlreadyExists, ApprovalRejected, InvalidInput
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone, Operation
-from bondstone.errors import AlreadyExists, ApprovalRejected, InvalidInput
 from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceId
-from bondstone.settings import Settings
-from bondstone.store.fence import Kind
+from bondstone.store.state.fence import Kind
 
 pytestmark = pytest.mark.integration
 

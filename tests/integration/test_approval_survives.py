@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from platforms import PROMISES, LocalPlatform, publish, running
 
-from bondstone.canonical import digest
+from bondstone.base.canonical import digest
 from bondstone.client import Bondstone, Operation
 from bondstone.model.service import OperationRecord, OperationStatus, ServiceId
 

@@ -13,14 +13,14 @@ import pytest
 from obstore.store import from_url
 from platforms import PROMISES, publish
 
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone, Operation
 from bondstone.model.service import OperationStatus, Phase
-from bondstone.settings import Settings
+from harness.compose import Compose
+from harness.pinned import ROOT, ToolMissing
+from harness.servers import composed
+from harness.servers.composed import Composed
 from tools import compose_secrets
-from tools.compose import Compose
-from tools.pinned import ROOT, ToolMissing
-from tools.servers import composed
-from tools.servers.composed import Composed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

@@ -25,13 +25,13 @@ import pytest
 from platforms import PROMISES, SCHEMAS, publish, refused
 from temporalio.client import Client
 
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone, Operation
 from bondstone.model.service import OperationRecord, OperationStatus
-from bondstone.settings import Settings
 from bondstone.store import Store
-from bondstone.temporal import ensure_namespace
-from tools.servers import workers
-from tools.servers.process import Server
+from bondstone.temporal.connection import ensure_namespace
+from harness.servers import workers
+from harness.servers.process import Server
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 

@@ -13,13 +13,13 @@ import pytest
 from platforms import PROMISES, LocalPlatform, publish
 from temporalio.client import RPCError, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 
-from bondstone import names
+from bondstone.base import names
+from bondstone.base.errors import CampaignInvalid
 from bondstone.client import Bondstone
-from bondstone.errors import CampaignInvalid
-from bondstone.model.campaign import CampaignStatus
-from bondstone.model.campaign_run import CampaignDescription, CampaignInput, FreezeRecord, Linked
-from bondstone.model.failure import info_of
+from bondstone.model.campaign.run import CampaignDescription, CampaignInput, FreezeRecord, Linked
+from bondstone.model.campaign.state import CampaignStatus
 from bondstone.store.campaigns import latest
+from bondstone.temporal.failures import info_of
 
 pytestmark = pytest.mark.integration
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from helm_kit import helm
 
-from bondstone.errors import BondError
-from bondstone.executor import load_executors
+from bondstone.base.errors import BondError
+from bondstone.base.settings import Settings
+from bondstone.executors.promise_tests import Trial, open_trial
+from bondstone.executors.protocol import load_executors
 from bondstone.policy import check_syntax, load_modules
 from bondstone.promise.cases import Case, load_cases
-from bondstone.promise.trial import Trial, open_trial
-from bondstone.promise.validate import validate
-from bondstone.settings import Settings
+from bondstone.promise.validation.before_publish import validate
 from promises import ORGANISATION_POLICIES, catalogue
 
 FOLDERS = {folder.name: folder for folder in catalogue()}

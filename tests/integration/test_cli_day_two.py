@@ -19,9 +19,9 @@ import pytest
 from platforms import PROMISES, LocalPlatform, read_json, refused, running
 from ruamel.yaml import YAML
 
-from activities.terraform.binary import find_tool
+from bondstone.activities.terraform.binary import find_tool
+from bondstone.base.settings import Settings
 from bondstone.cli.app import main
-from bondstone.settings import Settings
 
 pytestmark = pytest.mark.integration
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from platforms import LocalPlatform
 
-from bondstone.cli.demo_services import DECOMMISSIONED, DENIED, FLEET
-from bondstone.platform import Platform
+from bondstone.base.platform_file import Platform
+from bondstone.cli.demo.services import DECOMMISSIONED, DENIED, FLEET
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from platforms import LocalPlatform
 
-from bondstone.platform import Platform
+from bondstone.base.platform_file import Platform
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from platforms import LocalPlatform, read_json, refused
 
+from bondstone.base.errors import AlreadyExists, NotFound
 from bondstone.campaign.recurrence import due
-from bondstone.errors import AlreadyExists, NotFound
 
 pytestmark = pytest.mark.integration
 SERVED = pytest.mark.usefixtures("watched")

@@ -16,10 +16,10 @@ import helm_kit
 import kubernetes_kit
 import pytest
 
-from activities.clusters import connect
-from bondstone.clusters import ClusterSettings
-from bondstone.errors import BondError, SettingsInvalid, ToolFailed, ToolUnavailable
-from tools.servers.kubernetes import ControlPlane
+from bondstone.activities.clusters import connect
+from bondstone.base.cluster_settings import ClusterSettings
+from bondstone.base.errors import BondError, SettingsInvalid, ToolFailed, ToolUnavailable
+from harness.servers.kubernetes import ControlPlane
 
 pytestmark = pytest.mark.integration
 

@@ -19,11 +19,11 @@ import pytest
 from helm_kit import helm
 from platforms import LocalPlatform, publish, running
 
+from bondstone.base.errors import BondError
 from bondstone.client import Bondstone, Operation
-from bondstone.errors import BondError
 from bondstone.model.service import OperationRecord, OperationStatus
-from tools.pinned import ROOT
-from tools.servers.kubernetes import ControlPlane
+from harness.pinned import ROOT
+from harness.servers.kubernetes import ControlPlane
 
 pytestmark = pytest.mark.integration
 

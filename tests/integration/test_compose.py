@@ -22,17 +22,17 @@ from platforms import PROMISES, publish, until
 from temporalio.api.common.v1 import Payloads
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-import workflows
+from bondstone import workflows
+from bondstone.base.metrics import METRICS
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone, Operation
-from bondstone.metrics import METRICS
 from bondstone.model.service import OperationStatus, Phase
-from bondstone.payloads import data_converter
-from bondstone.settings import Settings
+from bondstone.temporal.payloads import data_converter
+from harness.compose import Compose, read_variables
+from harness.pinned import ROOT, ToolMissing
+from harness.servers import composed
+from harness.servers.composed import Composed
 from tools import compose_secrets, dashboard
-from tools.compose import Compose, read_variables
-from tools.pinned import ROOT, ToolMissing
-from tools.servers import composed
-from tools.servers.composed import Composed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 import pytest
 from helm_kit import CHART, OUTPUTS, Bench, write_chart
 
-from bondstone.errors import PlanStale, Refused, ToolFailed
+from bondstone.base.errors import PlanStale, Refused, ToolFailed
+from bondstone.base.redact import MASK
 from bondstone.model.service import ServiceId
-from bondstone.store.redact import MASK
-from tools.servers.kubernetes import STAYS_PENDING
+from harness.servers.kubernetes import STAYS_PENDING
 
 pytestmark = pytest.mark.integration
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from bondstone.settings import Settings
-from tools.pinned import ROOT, ToolMissing, find
-from tools.servers.kubernetes import ControlPlane
-from workers.runtime import CANCEL_SECONDS
+from bondstone.base.settings import Settings
+from bondstone.workers.runtime import CANCEL_SECONDS
+from harness.pinned import ROOT, ToolMissing, find
+from harness.servers.kubernetes import ControlPlane
 
 pytestmark = pytest.mark.integration
 

@@ -18,10 +18,10 @@ import pytest
 from helm_kit import Bench
 from terraform_kit import until
 
-from activities.helm.release import marked
-from bondstone.errors import ToolFailed, ToolUnavailable
-from tools.pinned import ROOT
-from tools.servers.kubernetes import STAYS_PENDING
+from bondstone.activities.helm.release import marked
+from bondstone.base.errors import ToolFailed, ToolUnavailable
+from harness.pinned import ROOT
+from harness.servers.kubernetes import STAYS_PENDING
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 

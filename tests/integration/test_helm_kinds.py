@@ -10,8 +10,8 @@ import pytest
 from helm_kit import STEADY, Bench, write_chart
 from terraform_kit import until
 
-from bondstone.errors import Refused
-from tools.servers.kubernetes import ControlPlane
+from bondstone.base.errors import Refused
+from harness.servers.kubernetes import ControlPlane
 
 pytestmark = pytest.mark.integration
 

@@ -21,7 +21,7 @@ from platforms import PROMISES, LocalPlatform, publish, running, until
 
 from bondstone.client import Bondstone, Operation
 from bondstone.model.service import OperationStatus, Phase, ServiceId
-from bondstone.store.fence import Kind
+from bondstone.store.state.fence import Kind
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 

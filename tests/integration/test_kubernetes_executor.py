@@ -12,9 +12,9 @@ import uuid
 import pytest
 from kubernetes_kit import SERVICE, STEP, Bench, shown
 
-from bondstone.errors import PlanStale, Refused, StepTimedOut, ToolFailed, ToolUnavailable
+from bondstone.base.errors import PlanStale, Refused, StepTimedOut, ToolFailed, ToolUnavailable
 from bondstone.model.service import ServiceId
-from tools.servers.kubernetes import STAYS_PENDING
+from harness.servers.kubernetes import STAYS_PENDING
 
 pytestmark = pytest.mark.integration
 
@@ -277,7 +277,7 @@ class _Killed(BaseException):
 async def test_an_attempt_that_died_is_carried_on_with_the_same_plan(
     bench, control_plane, namespace, after, monkeypatch
 ):
-    from activities.kubernetes import applying  # noqa: PLC0415 - heavy
+    from bondstone.activities.kubernetes import applying  # noqa: PLC0415 - heavy
 
     bench.write(CONFIG % ("one", "v") + "immutable: true\n---" + CONFIG % ("two", "v"))
     await bench.provision()
@@ -319,7 +319,7 @@ async def test_an_attempt_that_died_is_carried_on_with_the_same_plan(
 
 
 async def test_what_an_attempt_that_died_had_made_is_taken_down(bench, control_plane, namespace, monkeypatch):
-    from activities.kubernetes import applying  # noqa: PLC0415 - heavy
+    from bondstone.activities.kubernetes import applying  # noqa: PLC0415 - heavy
 
     bench.write("---".join(CONFIG % (name, "v") for name in ("one", "two")))
     planned = await bench.plan()

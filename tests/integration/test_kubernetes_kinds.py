@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kubernetes_kit import Bench, shown
 
-from bondstone.errors import Refused, StepTimedOut, ToolFailed
+from bondstone.base.errors import Refused, StepTimedOut, ToolFailed
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ import pytest
 from kubernetes_kit import Bench
 from platforms import LocalPlatform, running
 
-from tools.pinned import ROOT
+from harness.pinned import ROOT
 
 pytestmark = pytest.mark.integration
 

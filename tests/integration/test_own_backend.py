@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from terraform_kit import BINARIES, Bench, chain, lines, until
 
-from activities.terraform import command
-from activities.terraform.section import TerraformSection
-from bondstone.errors import InvalidInput, PlanStale, ToolUnavailable
-from bondstone.executor import Outcome, Planned, StepContext
-from bondstone.store.fence import Kind
-from tools.servers.postgres import USER
+from bondstone.activities.terraform import command
+from bondstone.activities.terraform.section import TerraformSection
+from bondstone.base.errors import InvalidInput, PlanStale, ToolUnavailable
+from bondstone.executors.protocol import Outcome, Planned, StepContext
+from bondstone.store.state.fence import Kind
+from harness.servers.postgres import USER
 
 pytestmark = pytest.mark.integration
 

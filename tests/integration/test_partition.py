@@ -26,17 +26,17 @@ from temporalio.client import Client
 from temporalio.exceptions import ActivityError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from bondstone import names
-from bondstone.errors import PlanStale
-from bondstone.model.failure import info_of
+from bondstone.base import names
+from bondstone.base.errors import PlanStale
+from bondstone.base.settings import Settings
 from bondstone.model.plan import PlanRef
 from bondstone.model.service import OperationKind, ServiceId
 from bondstone.model.step import Applied, ApplyCall, StepCall
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
-from bondstone.settings import Settings
 from bondstone.store import Store
-from bondstone.store.fence import Kind
+from bondstone.store.state.fence import Kind
+from bondstone.temporal.failures import info_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 
@@ -144,7 +144,7 @@ def worker(root: Path, name: str, settings: Settings, address: str) -> Iterator[
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BOND_", "TEMPORAL_"))}
     with (root / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workers.executor"],
+            [sys.executable, "-m", "bondstone.workers.executor"],
             env={**inherited, **own.as_environment()},
             stdout=log,
             stderr=log,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.pinned import TOOLS, ToolMissing, find
-from tools.servers.kubernetes import STAYS_PENDING, ControlPlane
+from harness.pinned import TOOLS, ToolMissing, find
+from harness.servers.kubernetes import STAYS_PENDING, ControlPlane
 
 pytestmark = pytest.mark.integration
 

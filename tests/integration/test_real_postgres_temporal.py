@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 from platforms import PROMISES, publish
 
+from bondstone.base.errors import SettingsInvalid, Unreachable
+from bondstone.base.settings import Settings
 from bondstone.client import Bondstone
-from bondstone.errors import SettingsInvalid, Unreachable
 from bondstone.model.service import OperationRecord, OperationStatus
-from bondstone.settings import Settings
 from bondstone.store import Store
-from tools.servers import workers
-from tools.servers.postgres import Postgres
-from tools.servers.process import Server, ServerFailed
-from tools.servers.s3 import S3
-from tools.servers.temporal import ProductionTemporal
+from harness.servers import workers
+from harness.servers.postgres import Postgres
+from harness.servers.process import Server, ServerFailed
+from harness.servers.s3 import S3
+from harness.servers.temporal import ProductionTemporal
 
 pytestmark = pytest.mark.integration
 

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from object_store_suite import ObjectStoreSuite
 
-from bondstone.errors import StoreError
-from bondstone.settings import Settings
+from bondstone.base.errors import StoreError
+from bondstone.base.settings import Settings
 from bondstone.store import Store
 from bondstone.store.objects import Objects
-from tools.servers.s3 import S3
+from harness.servers.s3 import S3
 
 pytestmark = pytest.mark.integration
 

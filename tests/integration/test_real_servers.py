@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tools.pinned import ToolMissing, find
+from harness.pinned import ToolMissing, find
 
 pytestmark = pytest.mark.integration
 
 STARTS_SERVERS = """
 import sys, tempfile, time
 from pathlib import Path
-from tools.servers import postgres, s3
+from harness.servers import postgres, s3
 directories = [Path(tempfile.mkdtemp(dir=sys.argv[1])) for _ in range(2)]
 for path in directories:
     path.chmod(0o711)

@@ -8,8 +8,8 @@ import json
 import pytest
 import terraform_kit as kit
 
-from activities.terraform.state import parse_state
-from bondstone.errors import InvalidInput, PlanStale, ToolFailed, ToolUnavailable
+from bondstone.activities.terraform.state import parse_state
+from bondstone.base.errors import InvalidInput, PlanStale, ToolFailed, ToolUnavailable
 
 pytestmark = pytest.mark.integration
 

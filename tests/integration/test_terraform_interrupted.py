@@ -14,13 +14,13 @@ import psutil
 import pytest
 import terraform_kit as kit
 
-from activities.terraform.state import parse_state
-from activities.terraform.workspace import RunDirectory
-from activities.tooling import process
-from bondstone.errors import Fenced, PlanStale, StoreUnavailable, ToolUnavailable
-from bondstone.store.claim import Claim
-from bondstone.store.holder import Holder
-from bondstone.store.statelog import StateLog
+from bondstone.activities.terraform.state import parse_state
+from bondstone.activities.terraform.workspace import RunDirectory
+from bondstone.activities.tooling import process
+from bondstone.base.errors import Fenced, PlanStale, StoreUnavailable, ToolUnavailable
+from bondstone.base.process_identity import Holder
+from bondstone.store.state.claim import Claim
+from bondstone.store.state.log import StateLog
 
 pytestmark = pytest.mark.integration
 
@@ -116,8 +116,8 @@ async def test_a_cancelled_plan_leaves_nothing_behind(shim, made):
 
 
 async def test_a_terraform_that_ignores_the_request_is_asked_again_and_then_killed(shim, made, monkeypatch):
-    monkeypatch.setattr("activities.terraform.session.PATIENT", process.Graces(0.3, 0.3))
-    monkeypatch.setattr("activities.terraform.applying.PATIENT", process.Graces(0.3, 0.3))
+    monkeypatch.setattr("bondstone.activities.terraform.session.PATIENT", process.Graces(0.3, 0.3))
+    monkeypatch.setattr("bondstone.activities.terraform.applying.PATIENT", process.Graces(0.3, 0.3))
     task = await in_the_middle(shim, made)
     for each in alive(shim):
         each.suspend()
@@ -275,7 +275,7 @@ async def test_two_applies_of_one_step_take_turns_and_the_second_says_for_whom_i
 
 
 async def test_silence_is_no_death(shim, made, monkeypatch):
-    monkeypatch.setattr("activities.tooling.pulse.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("bondstone.activities.tooling.heartbeat.BEAT_SECONDS", 0.05)
     shim.write('resource "terraform_data" "slow" {\n  provisioner "local-exec" { command = "sleep 1" }\n}\n')
     planned = await shim.plan()
     shim.beats.clear()

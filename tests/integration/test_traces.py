@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from platforms import PROMISES, LocalPlatform, running, until
 
-from tools.traces import Collector, Seen, collecting
+from harness.traces import Collector, Seen, collecting
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +37,7 @@ trace.set_tracer_provider(provider)
 
 async def main():
     from bondstone.client import Bondstone
-    from bondstone.settings import Settings
+    from bondstone.base.settings import Settings
     async with Bondstone.connect(Settings(data=sys.argv[1]), by="portal") as bond:
         with trace.get_tracer("portal").start_as_current_span("POST /databases"):
             operation = await bond.update("payments/one", {"size": 7})

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from bondstone.platform import Platform, lock_holder
+from bondstone.base.platform_file import Platform, lock_holder
 
 pytestmark = pytest.mark.integration
 

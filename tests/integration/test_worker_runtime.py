@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from workers.runtime import FORCED_EXIT
+from bondstone.workers.runtime import FORCED_EXIT
 
 pytestmark = pytest.mark.integration
 

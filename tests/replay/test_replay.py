@@ -10,8 +10,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
-import workflows
-from bondstone.temporal import DATA_CONVERTER
+from bondstone import workflows
+from bondstone.temporal.connection import DATA_CONVERTER
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("*/*.json"))

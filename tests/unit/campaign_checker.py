@@ -12,8 +12,8 @@ from typing import Any
 
 from campaign_world import START
 
-from bondstone.model import campaign_moves as moves
-from bondstone.model.campaign import CampaignState, Rules, Stage
+from bondstone.model.campaign import events as moves
+from bondstone.model.campaign.state import CampaignState, Rules, Stage
 
 FAILED = {"failed", "timed-out", "unreachable"}
 ROLLED_BACK = {

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from bondstone.errors import ErrorInfo
-from bondstone.model.campaign import CampaignStatus
-from bondstone.model.campaign_report import (
+from bondstone.base.errors import ErrorInfo
+from bondstone.model.campaign.report import (
     CampaignReport,
     ComplianceReport,
     EventReport,
@@ -16,6 +15,7 @@ from bondstone.model.campaign_report import (
     TargetReport,
     WaveReport,
 )
+from bondstone.model.campaign.state import CampaignStatus
 
 BEGAN = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
 OUTCOMES = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from bondstone.campaign.document import Read, read_campaign
-from bondstone.model.campaign_document import Campaign
+from bondstone.model.campaign.manifest import Campaign
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bondstone.base.errors import ErrorInfo
 from bondstone.campaign.decider import decide, new_campaign, refusal, status
-from bondstone.errors import ErrorInfo
-from bondstone.model import campaign_moves as moves
-from bondstone.model.campaign import Calendar, CampaignState, Code, Rules, Stage
+from bondstone.model.campaign import events as moves
+from bondstone.model.campaign.state import Calendar, CampaignState, Code, Rules, Stage
 from bondstone.model.service import OperationStatus as Status
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

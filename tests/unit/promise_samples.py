@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bondstone.errors import Problem
-from bondstone.executor import SectionReport
-from bondstone.model.base import Manifest
+from bondstone.base.errors import Problem
+from bondstone.base.models import Manifest
+from bondstone.executors.protocol import SectionReport
 from bondstone.model.promise import Promise
 from bondstone.promise.load import parse_promise
 

@@ -4,14 +4,14 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bondstone.errors import ObjectMissing, StoreUnavailable
+from bondstone.base.errors import ObjectMissing, StoreUnavailable
 from bondstone.model.service import ServiceId
 from bondstone.store.crypto import KeyRing
-from bondstone.store.entrylog import Clock
-from bondstone.store.fence import Entry, Kind, LeaseTerms, decode
 from bondstone.store.objects import ObjectInfo
 from bondstone.store.sealed import SealedObjects
-from bondstone.store.statelog import StateLog
+from bondstone.store.state.entries import Clock
+from bondstone.store.state.fence import Entry, Kind, LeaseTerms, decode
+from bondstone.store.state.log import StateLog
 
 SERVICE = ServiceId(team="payments", name="orders-db")
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,8 +12,8 @@ import pytest
 from campaign_samples import NOW, edited, read_text
 from ruamel.yaml import YAML
 
+from bondstone.base.errors import CampaignInvalid
 from bondstone.campaign.document import campaign_of, read_campaign, read_strategy
-from bondstone.errors import CampaignInvalid
 
 CASES: dict[str, Any] = YAML(typ="safe").load(Path(__file__).with_name("broken_campaigns.yaml"))
 

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from bondstone.base.errors import InvalidInput, NotFound, Refused
 from bondstone.campaign.decider import chosen, decide, new_campaign, refusal, status
-from bondstone.errors import InvalidInput, NotFound, Refused
-from bondstone.model import campaign_moves as moves
-from bondstone.model.campaign import Calendar, CampaignState, CampaignStatus, Code, Outcome, Rules, WaveRules
+from bondstone.model.campaign import events as moves
+from bondstone.model.campaign.state import Calendar, CampaignState, CampaignStatus, Code, Outcome, Rules, WaveRules
 from bondstone.model.service import Need, OperationStatus
 
 C = TypeVar("C")

@@ -12,8 +12,8 @@ from campaign_world import FOREVER, START, Chaos, World, recount
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bondstone.model.campaign import Code, Rules, WaveRules
-from bondstone.model.campaign_moves import TargetKey
+from bondstone.model.campaign.events import TargetKey
+from bondstone.model.campaign.state import Code, Rules, WaveRules
 from bondstone.model.service import Need
 
 CASES = int(os.environ.get("BOND_CAMPAIGN_CASES", "60"))

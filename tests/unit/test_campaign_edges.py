@@ -8,16 +8,14 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
-from activities.campaign import CALENDAR_SECONDS, calendar_at, seen_in
-from bondstone import names
+from bondstone.activities.campaign.activities import CALENDAR_SECONDS, calendar_at, seen_in
+from bondstone.base import names
+from bondstone.base.errors import AlreadyExists, NotFound
 from bondstone.campaign.decider import decide, new_campaign
 from bondstone.campaign.messages import open_questions, submission
 from bondstone.campaign.view import describe
 from bondstone.campaign.windows import Windows
-from bondstone.errors import AlreadyExists, NotFound
-from bondstone.model.campaign import CampaignStatus, Outcome, Rules, WaveRules
-from bondstone.model.campaign_document import Window, WindowsSpec
-from bondstone.model.campaign_moves import (
+from bondstone.model.campaign.events import (
     Abort,
     Finished,
     Found,
@@ -28,7 +26,8 @@ from bondstone.model.campaign_moves import (
     TargetKey,
     Tick,
 )
-from bondstone.model.campaign_run import (
+from bondstone.model.campaign.manifest import Window, WindowsSpec
+from bondstone.model.campaign.run import (
     CampaignHeader,
     CampaignInput,
     FreezeRecord,
@@ -39,6 +38,7 @@ from bondstone.model.campaign_run import (
     TargetEntry,
     TargetRecord,
 )
+from bondstone.model.campaign.state import CampaignStatus, Outcome, Rules, WaveRules
 from bondstone.model.service import OperationKind, OperationStatus, Phase, ServiceId, ServiceState, Submission
 from bondstone.store import Store
 from bondstone.store.campaigns import latest

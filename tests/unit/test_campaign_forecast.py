@@ -9,7 +9,7 @@ import pytest
 from bondstone.campaign.forecast import WaveForecast, forecast
 from bondstone.campaign.waves import Partition, Target, WaveNumbers
 from bondstone.campaign.windows import Freeze
-from bondstone.model.campaign_document import CampaignSpec
+from bondstone.model.campaign.manifest import CampaignSpec
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 REST = [{"name": "rest", "rest": True}]

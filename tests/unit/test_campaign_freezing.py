@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
-from activities import campaign_freezing
-from activities.campaign_freezing import freeze, read
+from bondstone.activities.campaign.selection import freeze, read
+from bondstone.base.errors import AlreadyExists, CampaignInvalid, Refused
 from bondstone.campaign.decider import decide, new_campaign
 from bondstone.campaign.fleet import FleetService
-from bondstone.errors import AlreadyExists, CampaignInvalid, Refused
-from bondstone.model.campaign import Calendar, CampaignState
-from bondstone.model.campaign_moves import Abort, Accepted, Finished, PageLoaded, TargetKey, Tick
-from bondstone.model.campaign_run import CampaignInput, FreezeCall, Frozen, LedgerBatch, Linked
+from bondstone.model.campaign.events import Abort, Accepted, Finished, PageLoaded, TargetKey, Tick
+from bondstone.model.campaign.run import CampaignInput, FreezeCall, Frozen, LedgerBatch, Linked
+from bondstone.model.campaign.state import Calendar, CampaignState
 from bondstone.model.service import OperationKind, OperationStatus
 from bondstone.store import Store
 from bondstone.store.crypto import KeyRing

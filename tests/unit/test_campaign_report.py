@@ -15,9 +15,9 @@ from campaign_reports import FAILED, report
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bondstone.campaign.report_formats import as_csv, as_junit
-from bondstone.campaign.report_page import as_html
-from bondstone.model.campaign_report import CampaignReport
+from bondstone.campaign.report.formats import as_csv, as_junit
+from bondstone.campaign.report.page import as_html
+from bondstone.model.campaign.report import CampaignReport
 
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror=y>\"'&\x1b[31m\u202e]]>"
 VOID = frozenset({"meta", "br", "img", "link", "input"})

@@ -13,10 +13,10 @@ from campaign_samples import edited, read_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bondstone.base.errors import CampaignInvalid
 from bondstone.campaign.fleet import FleetService
 from bondstone.campaign.waves import Partition, partition
-from bondstone.errors import CampaignInvalid
-from bondstone.model.campaign_document import Campaign, share_of
+from bondstone.model.campaign.manifest import Campaign, share_of
 
 PUBLISHED: dict[str, Any] = {
     "1.3.0": "active", "1.3.9": "active", "1.4.0": "active", "1.4.1": "active", "1.4.2": "active",

@@ -24,7 +24,7 @@ from bondstone.campaign.windows import (
     never_opens,
     zone,
 )
-from bondstone.model.campaign_document import Window, WindowsSpec
+from bondstone.model.campaign.manifest import Window, WindowsSpec
 from bondstone.model.promise import seconds
 
 MINUTE = timedelta(minutes=1)

@@ -11,25 +11,15 @@ import pytest
 import typer
 from rich.console import Console
 
+from bondstone.base.errors import ErrorInfo
 from bondstone.campaign import view
 from bondstone.campaign.decider import new_campaign
-from bondstone.campaign.report import Kept, build
-from bondstone.cli import campaign_watching
-from bondstone.client.campaign_documents import CampaignDocument, awaits, failures
-from bondstone.errors import ErrorInfo
+from bondstone.campaign.report.content import Kept, build
+from bondstone.cli.campaign import watching
+from bondstone.client.documents.campaign import CampaignDocument, awaits, failures
 from bondstone.model.approval import missing
-from bondstone.model.campaign import (
-    Calendar,
-    CampaignState,
-    CampaignStatus,
-    Code,
-    Outcome,
-    Paused,
-    Rules,
-    WaveRules,
-)
-from bondstone.model.campaign_moves import Note
-from bondstone.model.campaign_run import (
+from bondstone.model.campaign.events import Note
+from bondstone.model.campaign.run import (
     CampaignDescription,
     CampaignHeader,
     CampaignInput,
@@ -39,6 +29,16 @@ from bondstone.model.campaign_run import (
     LeftOut,
     TargetEntry,
     TargetRecord,
+)
+from bondstone.model.campaign.state import (
+    Calendar,
+    CampaignState,
+    CampaignStatus,
+    Code,
+    Outcome,
+    Paused,
+    Rules,
+    WaveRules,
 )
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.plan import ChangeCounts, Decision, Finding, PlanRef
@@ -260,14 +260,14 @@ def test_whom_and_what_it_waits_for_is_said() -> None:
 )
 def test_the_exit_code_says_how_a_campaign_that_was_watched_ended(status: str, code: int) -> None:
     found = CampaignDocument.of(described(status=CampaignStatus(status)))
-    assert campaign_watching.exit_code(found) == code
+    assert watching.exit_code(found) == code
     if code:
         with pytest.raises(typer.Exit):
-            campaign_watching.finish(found)
+            watching.finish(found)
 
 
 def test_a_line_is_printed_once_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = campaign_watching.Lines()
+    lines = watching.Lines()
     running = described("Sr..", running=1)
     for found in (running, running, described("SF..", broken="1 failure")):
         records = [
@@ -283,7 +283,7 @@ def test_a_live_view_draws_bars_and_no_escapes_of_others() -> None:
     hostile = ErrorInfo(code="TOOL_FAILED", message="[bold]no[/bold]\x1b[31m")
     batch = LedgerBatch(campaign="cve", number=1, records=(record(1, "a/two", Outcome.FAILED, error=hostile),))
     found = described(Code.SUCCEEDED + "F..", broken="too \x1b[31mmany")
-    bars = campaign_watching.Bars("cve")
+    bars = watching.Bars("cve")
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(bars.render())
     bars.changed(CampaignDocument.of(found, failures(found, [batch])))

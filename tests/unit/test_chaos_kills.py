@@ -7,9 +7,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.chaos.kills import SPAN_SECONDS, Kill, Moment, Side, Victim, kills, plain_kills
-from tools.chaos.outcome import Outcome
-from tools.chaos.table import table
+from harness.chaos.kills import SPAN_SECONDS, Kill, Moment, Side, Victim, kills, plain_kills
+from harness.chaos.outcome import Outcome
+from harness.chaos.table import table
 
 KINDS = 26
 PLAIN_KINDS = 12

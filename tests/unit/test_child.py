@@ -13,9 +13,9 @@ import textwrap
 import psutil
 import pytest
 
-from bondstone.errors import OperationFailed
-from workers import child as children
-from workers.child import Child, Command
+from bondstone.base.errors import OperationFailed
+from bondstone.workers import child as children
+from bondstone.workers.child import Child, Command
 
 READY = """
 import os, time
@@ -143,7 +143,7 @@ def test_children_end_with_a_supervisor_that_is_killed(tmp_path):
     code = """
     import asyncio, os, sys
     from pathlib import Path
-    from workers.child import Child, Command
+    from bondstone.workers.child import Child, Command
     async def main():
         command = Command("thing", (sys.executable, "-c", "import time; time.sleep(60)"), dict(os.environ))
         child = Child(command, Path(sys.argv[1]), lambda: print(child.state.pid, flush=True), print)

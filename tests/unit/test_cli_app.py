@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from bondstone import __version__, errors
+from bondstone import __version__
+from bondstone.base import errors
 from bondstone.cli import app as root
 from bondstone.cli import context
-from bondstone.cli.output import Output, OutputFormat
+from bondstone.terminal.output import Output, OutputFormat
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_commands_whose_module_is_not_there_are_not_offered(failing, capsys):
 
 
 def test_help_of_the_root_imports_no_command_and_nothing_heavy():
-    heavy = ["pydantic", "temporalio", "rich", "structlog", "asyncio", "bondstone.errors", "bondstone.cli.up"]
+    heavy = ["pydantic", "temporalio", "rich", "structlog", "asyncio", "bondstone.base.errors", "bondstone.cli.up"]
     code = (
         "import sys; from bondstone.cli.app import main; status = main(['--help']);"
         f"print([name for name in {heavy} if name in sys.modules]); sys.exit(status)"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bondstone.base.errors import InvalidInput
 from bondstone.cli import inputs
-from bondstone.errors import InvalidInput
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from bondstone.cli import output
-from bondstone.cli.output import OutputFormat
-from bondstone.errors import ErrorInfo, Problem
+from bondstone.base.errors import ErrorInfo, Problem
 from bondstone.model.service import ServiceId
+from bondstone.terminal import output
+from bondstone.terminal.output import OutputFormat
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bondstone.cli import showing, waiting
+from bondstone.base.errors import ErrorInfo, ExpressionInvalid
+from bondstone.cli import views, waiting
 from bondstone.cli.where import ROW_TYPES, row_filter
 from bondstone.client import ServiceRow
-from bondstone.client.step_documents import ChangeDocument, ChangesDocument, PlanDocument
-from bondstone.errors import ErrorInfo, ExpressionInvalid
+from bondstone.client.documents.step import ChangeDocument, ChangesDocument, PlanDocument
 from bondstone.model.service import (
     OperationKind,
     OperationRecord,
@@ -91,7 +91,7 @@ def test_the_exit_code_says_how_an_operation_ended(status, code, exit_code):
 
 
 def test_a_plan_is_read_by_action_and_address_with_only_what_changes(capsys):
-    showing.plan(
+    views.plan(
         PlanDocument(
             operation="a/b/op/1",
             step="database",

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tools import compose_secrets, dockerfile
-from tools.compose import Compose, ComposeInvalid, interpolate, read_variables
-from tools.pinned import ROOT, TOOLS
+from harness import dockerfile
+from harness.compose import Compose, ComposeInvalid, interpolate, read_variables
+from harness.pinned import ROOT, TOOLS
+from tools import compose_secrets
 
 SECRETS = {
     "POSTGRES_PASSWORD": "secret-1",
@@ -89,7 +90,7 @@ def test_nothing_is_published_beyond_this_machine(compose):
 
 
 def test_containers_may_stop_for_longer_than_workers_drain(compose):
-    from workers.runtime import CANCEL_SECONDS  # noqa: PLC0415 - the SDK
+    from bondstone.workers.runtime import CANCEL_SECONDS  # noqa: PLC0415 - the SDK
 
     for name in ("executor", "executor-second"):
         service = compose.services[name]

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from activities.contact import Contact
-from bondstone.errors import Unreachable
+from bondstone.activities.temporal_watch import Contact
+from bondstone.base.errors import Unreachable
 
 
 class Temporal:

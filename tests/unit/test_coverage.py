@@ -1,4 +1,4 @@
-"""Whether a plan does nothing but what was approved: `bondstone.coverage` and the fingerprints it goes by."""
+"""Whether a plan does nothing but what was approved: `bondstone.model.plan_coverage` and the fingerprints it goes by."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.terraform.changes import planned_changes
-from bondstone.client.step_documents import ChangeDocument
-from bondstone.coverage import uncovered
+from bondstone.activities.terraform.changes import planned_changes
+from bondstone.base.redact import Redactor
+from bondstone.client.documents.step import ChangeDocument
 from bondstone.model.plan import Change
-from bondstone.store.redact import Redactor
+from bondstone.model.plan_coverage import uncovered
 
 SECRET = "correct horse battery"
 

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 import jsonschema_rs
 import pytest
 
-from bondstone.cli.output import plain
-from bondstone.client.documents import (
+from bondstone.base.errors import ErrorInfo
+from bondstone.base.settings import Settings
+from bondstone.client.documents.service import (
     MASK,
     OperationDocument,
     RecordDocument,
     ServiceDocument,
 )
-from bondstone.client.step_documents import PlanDocument
-from bondstone.errors import ErrorInfo
+from bondstone.client.documents.step import PlanDocument
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.plan import Change, ChangeCounts, Decision, Finding, PlanRef
 from bondstone.model.service import (
@@ -32,7 +32,7 @@ from bondstone.model.service import (
     StepRecord,
     StepStatus,
 )
-from bondstone.settings import Settings
+from bondstone.terminal.output import plain
 from tools import schemas
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)

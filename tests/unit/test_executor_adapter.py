@@ -11,17 +11,17 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.executors import executor_activities
-from activities.terraform import TerraformExecutor
-from bondstone.errors import ExpressionInvalid, ToolUnavailable
+from bondstone.activities.executors import executor_activities
+from bondstone.activities.terraform import TerraformExecutor
+from bondstone.base.errors import ExpressionInvalid, ToolUnavailable
+from bondstone.base.process_identity import Holder
+from bondstone.base.settings import Settings
 from bondstone.model.plan import PlanRef
 from bondstone.model.service import OperationKind, ServiceId
 from bondstone.model.step import StepCall
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
-from bondstone.settings import Settings
 from bondstone.store import Store
-from bondstone.store.holder import Holder
 
 SERVICE = ServiceId(team="payments", name="orders")
 MANIFEST = """
@@ -90,7 +90,9 @@ async def test_no_tool_is_started_while_the_disk_is_nearly_full(
     # What it makes and cannot write down would be made once more.
     world = await World(tmp_path).open()
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("activities.room.shutil.disk_usage", lambda _path: usage._replace(free=3 * 2**20))
+    monkeypatch.setattr(
+        "bondstone.activities.free_space.shutil.disk_usage", lambda _path: usage._replace(free=3 * 2**20)
+    )
     with pytest.raises(ApplicationError, match="3 MiB left") as caught:
         await world.plan_destroy()
     assert (caught.value.type, caught.value.non_retryable) == (ToolUnavailable.code, False)

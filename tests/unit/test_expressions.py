@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bondstone.base.errors import ExpressionInvalid
 from bondstone.cel import MAX_EXPRESSION, Scope
-from bondstone.errors import ExpressionInvalid
-from bondstone.expressions import check, evaluate, references, references_in, render
+from bondstone.cel.templates import check, evaluate, references, references_in, render
 
 VARIABLES: dict[str, Any] = {
     "inputs.size": "small",

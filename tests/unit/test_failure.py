@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bondstone.errors import InputsInvalid, Problem, StoreUnavailable, ToolFailed
-from bondstone.model.failure import info_of, to_failure
+from bondstone.base.errors import InputsInvalid, Problem, StoreUnavailable, ToolFailed
+from bondstone.temporal.failures import info_of, to_failure
 
 
 def test_a_failure_names_its_first_problems_and_carries_all():

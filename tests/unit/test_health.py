@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.health import HealthActivities, passes
+from bondstone.activities.health import HealthActivities, passes
+from bondstone.base.settings import Settings
 from bondstone.model.promise import Probe
 from bondstone.model.service import Health, OperationKind, RevisionRef, ServiceId
 from bondstone.model.step import HealthCall, HealthReport, Probes
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
-from bondstone.settings import Settings
 from bondstone.store import Store
 
 MANIFEST = """

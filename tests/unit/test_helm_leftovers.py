@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.clusters.manifests import Ref
-from activities.helm.changes import Reality, planned_changes
-from activities.helm.history import split
-from activities.helm.leftovers import remains, without
-from activities.helm.release import RELEASE_NAME, RELEASE_NAMESPACE, Release
-from bondstone.store.redact import Redactor
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.helm.changes import Reality, planned_changes
+from bondstone.activities.helm.history import split
+from bondstone.activities.helm.leftovers import remains, without
+from bondstone.activities.helm.release import RELEASE_NAME, RELEASE_NAMESPACE, Release
+from bondstone.base.redact import Redactor
 
 REF = Ref("apps/v1", "Deployment", "shop", "web")
 

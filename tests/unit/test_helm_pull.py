@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from activities.helm import HelmExecutor
-from activities.helm.section import HelmSection
-from activities.helm.session import Session
-from activities.helm.workspace import Workspace
-from activities.tooling.pulse import Pulse, Stop
-from bondstone.errors import ToolFailed, ToolUnavailable
-from bondstone.executor import StepContext
+from bondstone.activities.helm import HelmExecutor
+from bondstone.activities.helm.section import HelmSection
+from bondstone.activities.helm.session import Session
+from bondstone.activities.helm.workspace import Workspace
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.base.errors import ToolFailed, ToolUnavailable
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import StepContext
 from bondstone.model.service import ServiceId
-from bondstone.settings import Settings
 from bondstone.store import Store
 
 CONTENT = b"an archive"

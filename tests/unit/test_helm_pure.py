@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from activities.clusters.jsonpath import JsonPath
-from activities.clusters.manifests import Ref, masked, project, read_manifests, secret_texts
-from activities.helm import HelmExecutor
-from activities.helm.artefact import Artefact, Header, Location, pack, unpack
-from activities.helm.changes import Reality, drifted_changes, planned_changes, removed_changes
-from activities.helm.chart import check_digest, from_bundle
-from activities.helm.diagnostics import to_error
-from activities.helm.release import (
+from bondstone.activities.clusters.jsonpath import JsonPath
+from bondstone.activities.clusters.manifests import Ref, masked, project, read_manifests, secret_texts
+from bondstone.activities.helm import HelmExecutor
+from bondstone.activities.helm.artefact import Artefact, Header, Location, pack, unpack
+from bondstone.activities.helm.changes import Reality, drifted_changes, planned_changes, removed_changes
+from bondstone.activities.helm.chart import check_digest, from_bundle
+from bondstone.activities.helm.diagnostics import to_error
+from bondstone.activities.helm.release import (
     ATTEMPT_LABEL,
     MAX_NAME,
     Release,
@@ -26,11 +26,11 @@ from activities.helm.release import (
     read_release,
     release_name,
 )
-from activities.helm.section import HelmSection
-from bondstone.clusters import ClusterSettings, cluster_settings
-from bondstone.errors import ObjectCorrupt, PlanStale, Refused, SettingsInvalid, ToolFailed, ToolUnavailable
+from bondstone.activities.helm.section import HelmSection
+from bondstone.base.cluster_settings import ClusterSettings, cluster_settings
+from bondstone.base.errors import ObjectCorrupt, PlanStale, Refused, SettingsInvalid, ToolFailed, ToolUnavailable
+from bondstone.base.redact import MASK, Redactor
 from bondstone.model.service import ServiceId
-from bondstone.store.redact import MASK, Redactor
 
 SERVICE = ServiceId(team="shop", name="orders")
 REF = Ref("v1", "ConfigMap", "shop", "web")

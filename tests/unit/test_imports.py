@@ -6,14 +6,14 @@ import sys
 import pytest
 
 LATER = (
-    "bondstone.client.documents",
+    "bondstone.client.documents.service",
     "bondstone.client.preparing",
     "bondstone.client.states",
-    "bondstone.executor",
-    "bondstone.model.campaign_run",
+    "bondstone.executors.protocol",
+    "bondstone.model.campaign.run",
     "bondstone.policy",
     "bondstone.promise",
-    "bondstone.store.statelog",
+    "bondstone.store.state.log",
     "cel_expr_python",
     "cryptography",
     "jsonschema_rs",
@@ -46,13 +46,15 @@ def test_the_client_loads_only_what_every_verb_needs():
 
 def test_a_request_loads_the_manifest_and_its_schema_and_no_more():
     code = (
-        "import bondstone.cli.service, bondstone.cli.showing, bondstone.cli.waiting\n"
+        "import bondstone.cli.service.commands, bondstone.cli.views, bondstone.cli.waiting\n"
         "import bondstone.client, bondstone.client.preparing"
     )
     assert set(loaded(code, LATER)) == set(OF_A_REQUEST)
 
 
-@pytest.mark.parametrize("module", ["bondstone.cli.service", "bondstone.cli.operation", "bondstone.cli.up"])
+@pytest.mark.parametrize(
+    "module", ["bondstone.cli.service.commands", "bondstone.cli.operation", "bondstone.cli.up"]
+)
 def test_help_of_a_command_does_not_load_the_client(module):
     assert loaded(f"import {module}", (*LATER, "bondstone.client", "temporalio")) == []
 
@@ -65,4 +67,6 @@ def test_starting_a_platform_loads_no_models_before_the_supervisor_runs():
         "try: up._start_detached([])\n"
         "except SystemExit: pass"
     )
-    assert loaded(code, ("pydantic", "psutil", "bondstone.platform", "asyncio", "rich", "structlog")) == []
+    assert (
+        loaded(code, ("pydantic", "psutil", "bondstone.base.platform_file", "asyncio", "rich", "structlog")) == []
+    )

@@ -10,16 +10,16 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.keeping import KeepingActivities
+from bondstone.activities.archive import KeepingActivities
+from bondstone.base.errors import AlreadyExists, InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
+from bondstone.base.process_identity import Holder
+from bondstone.base.settings import Settings
 from bondstone.client.states import push, stage
-from bondstone.errors import AlreadyExists, InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
 from bondstone.model.service import ServiceId
 from bondstone.model.step import AdoptCall, PutAway, PutAwayCall
-from bondstone.settings import Settings
 from bondstone.store import Store
-from bondstone.store.fence import LeaseTerms
-from bondstone.store.holder import Holder
-from bondstone.store.statelog import StateLog
+from bondstone.store.state.fence import LeaseTerms
+from bondstone.store.state.log import StateLog
 
 SERVICE = ServiceId(team="payments", name="orders")
 OTHER = ServiceId(team="payments", name="others")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.clusters.manifests import Ref
-from activities.clusters.outputs import ObjectOutput, value_at
-from activities.clusters.status import pod_reason, rollout, stuck_reason
-from activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
-from activities.kubernetes.documents import (
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.clusters.outputs import ObjectOutput, value_at
+from bondstone.activities.clusters.status import pod_reason, rollout, stuck_reason
+from bondstone.activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
+from bondstone.activities.kubernetes.documents import (
     Held,
     Inventory,
     Named,
@@ -21,11 +21,11 @@ from activities.kubernetes.documents import (
     read_inventory,
     read_plan,
 )
-from activities.kubernetes.order import tiers
-from activities.kubernetes.section import Wait
-from activities.kubernetes.verdicts import judge
-from bondstone.errors import ObjectCorrupt
-from bondstone.store.redact import MASK, Redactor
+from bondstone.activities.kubernetes.order import tiers
+from bondstone.activities.kubernetes.section import Wait
+from bondstone.activities.kubernetes.verdicts import judge
+from bondstone.base.errors import ObjectCorrupt
+from bondstone.base.redact import MASK, Redactor
 
 names = st.sampled_from(["a", "b", "c"])
 trees = st.recursive(

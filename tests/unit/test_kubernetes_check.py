@@ -7,11 +7,11 @@ import textwrap
 import pytest
 import yaml
 
-from activities.kubernetes import KubernetesExecutor
-from activities.kubernetes.manifests import declared
-from activities.kubernetes.section import KubernetesSection
-from bondstone.errors import BondError
-from bondstone.promise.validate import validate
+from bondstone.activities.kubernetes import KubernetesExecutor
+from bondstone.activities.kubernetes.manifests import declared
+from bondstone.activities.kubernetes.section import KubernetesSection
+from bondstone.base.errors import BondError
+from bondstone.promise.validation.before_publish import validate
 
 PROMISE = """
 apiVersion: bondstone.dev/v1

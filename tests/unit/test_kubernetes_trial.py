@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-from activities.kubernetes import KubernetesExecutor
-from activities.kubernetes.section import KubernetesSection
-from activities.kubernetes.trial import UNKNOWN
-from bondstone.executor import StepContext
+from bondstone.activities.kubernetes import KubernetesExecutor
+from bondstone.activities.kubernetes.section import KubernetesSection
+from bondstone.activities.kubernetes.trial import UNKNOWN
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import StepContext
 from bondstone.model.service import ServiceId
-from bondstone.settings import Settings
 from bondstone.store import Store
 
 MANIFESTS = [

@@ -12,8 +12,8 @@ import pytest
 import structlog
 from python_terraform import Terraform
 
-from bondstone import logs
-from bondstone.settings import Settings
+from bondstone.base import logs
+from bondstone.base.settings import Settings
 
 
 @pytest.fixture

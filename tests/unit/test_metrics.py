@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from activities.ledger import RecordActivities
-from activities.terraform.slots import Slots
-from activities.tooling.pulse import Pulse, Stop
-from bondstone import metrics
-from bondstone.errors import SettingsInvalid
+from bondstone.activities.ledger import RecordActivities
+from bondstone.activities.terraform.slots import Slots
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.base import metrics
+from bondstone.base.errors import SettingsInvalid
+from bondstone.base.settings import Settings
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.service import OperationKind, OperationStatus, RevisionRef, ServiceId
-from bondstone.settings import Settings
-from workers import embedded, telemetry
+from bondstone.workers import embedded, telemetry
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from bondstone.metrics import METRICS
+from bondstone.base.metrics import METRICS
+from harness.pinned import ROOT
 from tools import dashboard
-from tools.pinned import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "metrics.md").read_text()
 OURS = {metric.name: metric for metric in METRICS}

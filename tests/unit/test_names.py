@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import workflows
-from bondstone import names
-from bondstone.errors import InvalidInput
+from bondstone import workflows
+from bondstone.base import names
+from bondstone.base.errors import InvalidInput
 from bondstone.model.service import OperationKind
 
 NAME = st.from_regex(names.NAME_PATTERN.replace("^", r"\A").replace("$", r"\Z"))

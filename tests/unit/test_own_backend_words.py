@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from bondstone.base.errors import Refused
 from bondstone.client.states import by_step, refuse_own
-from bondstone.errors import Refused
 from bondstone.promise.load import parse_promise
 
 MANIFEST = b"""

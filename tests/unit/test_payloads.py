@@ -14,12 +14,12 @@ from temporalio.api.common.v1 import Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.exceptions import ApplicationError
 
-from bondstone.errors import KeyMissing, ObjectCorrupt, SettingsInvalid
+from bondstone.base.errors import KeyMissing, ObjectCorrupt, SettingsInvalid
+from bondstone.base.settings import Settings
 from bondstone.model.service import ServiceId
-from bondstone.payloads import SealedPayloads, data_converter
-from bondstone.settings import Settings
 from bondstone.store.crypto import KeyRing
-from workers import codec
+from bondstone.temporal.payloads import SealedPayloads, data_converter
+from bondstone.workers import codec
 
 TOKEN = "t" * 32
 ORIGIN = "http://ui.example:8233"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import build, pinned
-from tools.pinned import TOOLS, ToolMissing, find
+from harness import pinned
+from harness.pinned import TOOLS, ToolMissing, find
+from tools import build
 
 VERSIONS = {name: tool.version for name, tool in TOOLS.items()}
 

@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bondstone.errors import PlatformBusy, StoreUnavailable
-from bondstone.platform import LOCK_FILE, Platform, PlatformLock, lock_holder
-from bondstone.processes import birth, is_alive
-from bondstone.settings import PLATFORM_FILE, Settings
+from bondstone.base.errors import PlatformBusy, StoreUnavailable
+from bondstone.base.platform_file import LOCK_FILE, Platform, PlatformLock, lock_holder
+from bondstone.base.processes import birth, is_alive
+from bondstone.base.settings import PLATFORM_FILE, Settings
 
 HOLD = """
 import sys
 from pathlib import Path
-from bondstone.platform import PlatformLock
+from bondstone.base.platform_file import PlatformLock
 lock = PlatformLock.acquire(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

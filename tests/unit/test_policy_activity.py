@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.policy import PolicyActivities
-from bondstone.executor import Planned
+from bondstone.activities.policy import PolicyActivities
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import Planned
 from bondstone.model.plan import Change, Decision
 from bondstone.model.service import OperationKind, RevisionRef, ServiceId
 from bondstone.model.step import PolicyCall
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
-from bondstone.settings import Settings
 from bondstone.store import Store
 
 SERVICE = ServiceId(team="payments", name="orders")

@@ -16,7 +16,7 @@ from bondstone.model.step import PolicyCall
 from bondstone.policy import Module, document, evaluate
 from bondstone.policy.decide import MAX_FINDINGS, MAX_MESSAGE_CHARACTERS
 from bondstone.policy.engine import ENGINE
-from bondstone.policy.sensitive import sensitive_values
+from bondstone.policy.plan_secrets import sensitive_values
 
 HEAD = "package main\n\nimport rego.v1\n\n"
 

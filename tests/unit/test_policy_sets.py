@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bondstone.errors import NotFound, ObjectCorrupt, PolicyInvalid
+from bondstone.base.errors import NotFound, ObjectCorrupt, PolicyInvalid
 from bondstone.store.objects import Objects
 from bondstone.store.policies import PolicySets
 

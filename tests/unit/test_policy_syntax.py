@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bondstone.errors import NotFound, PolicyInvalid
+from bondstone.base.errors import NotFound, PolicyInvalid
 from bondstone.policy import Module, check_syntax, load_modules, modules_digest
 from bondstone.policy.tokens import statements
 

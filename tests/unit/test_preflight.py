@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
-from bondstone.errors import InvalidInput, KeyMissing, PlatformBusy, StoreUnavailable, ToolUnavailable
-from bondstone.platform import Process
-from bondstone.processes import birth
-from workers import preflight
+from bondstone.base.errors import InvalidInput, KeyMissing, PlatformBusy, StoreUnavailable, ToolUnavailable
+from bondstone.base.platform_file import Process
+from bondstone.base.processes import birth
+from bondstone.workers import preflight
 
 
 def test_a_nearly_full_disk_is_refused_with_figures(tmp_path):

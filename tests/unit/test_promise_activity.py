@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.promise import PromiseActivities
+from bondstone.activities.promise import PromiseActivities
+from bondstone.base.settings import Settings
 from bondstone.model.service import OperationKind, Request, ResolveCall, RevisionRef, ServiceId
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
-from bondstone.settings import Settings
 from bondstone.store import Store
 
 SERVICE = ServiceId(team="payments", name="orders")

@@ -13,10 +13,10 @@ import pytest
 from promise_samples import EXECUTORS, FakeTerraform, edited, write_promise
 from ruamel.yaml import YAML
 
-from bondstone.errors import PromiseInvalid
-from bondstone.executor import SectionReport
+from bondstone.base.errors import PromiseInvalid
+from bondstone.executors.protocol import SectionReport
 from bondstone.promise.load import load_promise
-from bondstone.promise.validate import validate
+from bondstone.promise.validation.before_publish import validate
 
 
 @dataclass(frozen=True)

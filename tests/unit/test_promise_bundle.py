@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bondstone.errors import ObjectCorrupt, PromiseInvalid, StoreUnavailable
+from bondstone.base.errors import ObjectCorrupt, PromiseInvalid, StoreUnavailable
 from bondstone.promise import bundle
 from bondstone.promise.bundle import pack, read_member, unpack
 

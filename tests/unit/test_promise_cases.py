@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bondstone.errors import InputsInvalid, Problem, PromiseInvalid
+from bondstone.base.errors import InputsInvalid, Problem, PromiseInvalid
 from bondstone.model.plan import Change, Decision, Finding, PlanRef
 from bondstone.model.promise import Promise
 from bondstone.model.service import StepSpec

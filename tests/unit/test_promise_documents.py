@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from promise_samples import POSTGRES
 
-from bondstone.errors import PromiseInvalid
-from bondstone.promise.document import MAX_BYTES, read
+from bondstone.base.errors import PromiseInvalid
+from bondstone.documents.yaml_places import MAX_BYTES, read
 from bondstone.promise.load import parse_promise
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from promise_samples import promise
 
-from bondstone.errors import InputsInvalid
+from bondstone.base.errors import InputsInvalid
 from bondstone.model.promise import Promise
 from bondstone.model.secret import SecretRef
 from bondstone.model.service import OperationKind, ServiceId, StepOutputs

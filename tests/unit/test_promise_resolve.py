@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from promise_samples import promise
 
-from bondstone.errors import BondError, InputsInvalid, InvalidInput
+from bondstone.base.errors import BondError, InputsInvalid, InvalidInput
 from bondstone.model.promise import Promise, Step
 from bondstone.model.service import Request, ResolveCall, Resolved, RevisionRef, ServiceId
 from bondstone.promise.resolve import in_order, resolve

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from promise_samples import edited, write_promise
 
-from bondstone.errors import InvalidInput, NotFound, ObjectCorrupt, Refused, RevisionConflict
+from bondstone.base.errors import InvalidInput, NotFound, ObjectCorrupt, Refused, RevisionConflict
 from bondstone.model.service import RevisionRef
 from bondstone.promise.bundle import Bundle, pack
 from bondstone.promise.load import load_promise

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bondstone.base.errors import BY_CODE
 from bondstone.cli.app import main
-from bondstone.errors import BY_CODE
 
 MISTAKES = [
     (["promise", "validate", "nowhere"], "PROMISE_INVALID"),

@@ -4,8 +4,8 @@ import itertools
 import json
 from pathlib import Path
 
-from bondstone.settings import Settings
-from workers.embedded import DYNAMIC_CONFIG, temporal_command, worker_commands
+from bondstone.base.settings import Settings
+from bondstone.workers.embedded import DYNAMIC_CONFIG, temporal_command, worker_commands
 
 
 def test_dynamic_configuration_reaches_the_server_as_the_values_it_has_here():

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from bondstone.errors import InvalidInput, Refused
-from bondstone.statefile import StateFile, check_successor, read_state_file
+from bondstone.base.errors import InvalidInput, Refused
+from bondstone.executors.state_file import StateFile, check_successor, read_state_file
 
 
 def state(serial: int = 3, lineage: str = "one", **fields: object) -> bytes:

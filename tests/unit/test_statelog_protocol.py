@@ -23,12 +23,12 @@ from hypothesis.stateful import (
 )
 from statelog_world import World
 
-from bondstone.errors import Fenced, StoreUnavailable
-from bondstone.store import claim as claim_module
-from bondstone.store.claim import Claim
-from bondstone.store.fence import Kind
-from bondstone.store.holder import Holder
-from bondstone.store.statelog import StateLog
+from bondstone.base.errors import Fenced, StoreUnavailable
+from bondstone.base.process_identity import Holder
+from bondstone.store.state import claim as claim_module
+from bondstone.store.state.claim import Claim
+from bondstone.store.state.fence import Kind
+from bondstone.store.state.log import StateLog
 
 WRITERS = 3
 EXAMPLES = int(os.environ.get("BOND_PROTOCOL_EXAMPLES", "25"))

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from statelog_world import RING, TERMS, Call, World
 
-from bondstone.errors import Fenced, StoreUnavailable
-from bondstone.store.claim import Claim
-from bondstone.store.fence import Kind, decode
-from bondstone.store.holder import Holder
+from bondstone.base.errors import Fenced, StoreUnavailable
+from bondstone.base.process_identity import Holder
+from bondstone.store.state.claim import Claim
+from bondstone.store.state.fence import Kind, decode
 
 
 @pytest.fixture

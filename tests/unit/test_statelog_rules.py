@@ -9,8 +9,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bondstone.store.fence import MAX_FENCES, Entry, Kind, Lease, beyond_bound, fences_after, judge
-from bondstone.store.holder import Holder, is_dead
+from bondstone.base.process_identity import Holder, is_dead
+from bondstone.store.state.fence import MAX_FENCES, Entry, Kind, Lease, beyond_bound, fences_after, judge
 
 HOLDER = Holder(attempt="a1")
 

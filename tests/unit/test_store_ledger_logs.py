@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
-from bondstone.errors import AlreadyExists, NotFound, ObjectCorrupt, StoreUnavailable
+from bondstone.base.errors import AlreadyExists, NotFound, ObjectCorrupt, StoreUnavailable
+from bondstone.base.redact import MASK, Redactor
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import ServiceId
 from bondstone.store import logs as logs_module
@@ -17,7 +18,6 @@ from bondstone.store.crypto import KeyRing
 from bondstone.store.ledger import Ledger, broken_links, record_digest
 from bondstone.store.logs import Logs
 from bondstone.store.objects import Objects
-from bondstone.store.redact import MASK, Redactor
 from bondstone.store.sealed import SealedObjects
 
 SERVICE = ServiceId(team="payments", name="orders")

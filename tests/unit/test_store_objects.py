@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from object_store_suite import ObjectStoreSuite
 
-from bondstone.errors import SettingsInvalid, StoreUnavailable
+from bondstone.base.errors import SettingsInvalid, StoreUnavailable
 from bondstone.store import objects as objects_module
 from bondstone.store.objects import Objects, check_key, segment
 

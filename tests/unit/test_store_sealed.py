@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bondstone.errors import (
+from bondstone.base.errors import (
     InvalidInput,
     KeyMissing,
     NotFound,
@@ -16,14 +16,14 @@ from bondstone.errors import (
     Refused,
     SettingsInvalid,
 )
-from bondstone.executor import Planned
+from bondstone.base.process_identity import Holder
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import Planned
 from bondstone.model.plan import Change
 from bondstone.model.secret import SecretRef
 from bondstone.model.service import ServiceId
-from bondstone.settings import Settings
 from bondstone.store import Store
 from bondstone.store.crypto import KeyRing
-from bondstone.store.holder import Holder
 from bondstone.store.objects import Objects
 from bondstone.store.secrets import plain_texts
 

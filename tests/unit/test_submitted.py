@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bondstone.errors import ErrorInfo
-from bondstone.model.campaign_moves import Accepted, Declined, Finished
-from bondstone.model.campaign_run import SubmitCall, WithdrawCall
+from bondstone.base.errors import ErrorInfo
+from bondstone.model.campaign.events import Accepted, Declined, Finished
+from bondstone.model.campaign.run import SubmitCall, WithdrawCall
 from bondstone.model.service import (
     OperationKind,
     OperationRecord,
@@ -21,7 +21,7 @@ from bondstone.model.service import (
     ServiceId,
     ServiceState,
 )
-from workflows import submitted
+from bondstone.workflows import submitted
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 SERVICE = ServiceId(team="payments", name="db")

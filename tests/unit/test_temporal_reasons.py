@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bondstone.temporal import MAX_REASON_CHARS, reason
+from bondstone.temporal.connection import MAX_REASON_CHARS, reason
 
 REFUSED = (
     "Failed client connect: Server connection error: tonic::transport::Error(Transport, ConnectError(ConnectError("

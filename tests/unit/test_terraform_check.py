@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from activities.terraform import TerraformExecutor
-from activities.terraform.section import TerraformSection
+from bondstone.activities.terraform import TerraformExecutor
+from bondstone.activities.terraform.section import TerraformSection
 
 MODULE = """
 variable "size" {

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from activities.terraform import command, modules
-from activities.terraform.artefact import locked_providers
-from activities.terraform.binary import Tool, find_tool
-from activities.terraform.environment import tool_environment
-from activities.terraform.workspace import RunDirectory, dead_runs, link_module, sweep_plans
-from activities.tooling.pulse import Stop, to_its_end
-from bondstone.errors import ToolUnavailable
+from bondstone.activities.terraform import command, modules
+from bondstone.activities.terraform.artefact import locked_providers
+from bondstone.activities.terraform.binary import Tool, find_tool
+from bondstone.activities.terraform.environment import tool_environment
+from bondstone.activities.terraform.workspace import RunDirectory, dead_runs, link_module, sweep_plans
+from bondstone.activities.tooling.heartbeat import Stop, to_its_end
+from bondstone.base.errors import ToolUnavailable
+from bondstone.base.settings import Settings
 from bondstone.model.service import ServiceId
-from bondstone.settings import Settings
 
 SERVICE = ServiceId(team="payments", name="orders")
 
@@ -46,7 +46,7 @@ def test_the_configured_binary_wins_then_terraform_then_tofu_then_the_library(tm
 
 def test_no_terraform_at_all_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("activities.terraform.binary.find_spec", lambda _name: None)
+    monkeypatch.setattr("bondstone.activities.terraform.binary.find_spec", lambda _name: None)
     with pytest.raises(ToolUnavailable) as error:
         find_tool(Settings(data=tmp_path))
     assert "bondstone[local]" in error.value.hint

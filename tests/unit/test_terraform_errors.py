@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from activities.terraform.diagnostics import lost_providers, to_error
-from activities.terraform.stream import Diagnostic
-from bondstone.errors import BondError, PlanStale, ToolFailed, ToolUnavailable
+from bondstone.activities.terraform.diagnostics import lost_providers, to_error
+from bondstone.activities.terraform.stream import Diagnostic
+from bondstone.base.errors import BondError, PlanStale, ToolFailed, ToolUnavailable
 
 
 def error_for(summary: str, detail: str = "", *, code: int = 1, **more) -> BondError:

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.terraform.artefact import Header, pack, unpack
-from activities.terraform.changes import drifted_changes, is_empty, planned_changes
-from activities.terraform.masking import document_secrets, mask, state_secrets
-from activities.terraform.state import parse_state
-from activities.terraform.stream import Transcript, diagnostics_in
-from activities.tooling.process import Tail
-from bondstone.errors import ObjectCorrupt
-from bondstone.store.redact import MASK, Redactor
+from bondstone.activities.terraform.artefact import Header, pack, unpack
+from bondstone.activities.terraform.changes import drifted_changes, is_empty, planned_changes
+from bondstone.activities.terraform.masking import document_secrets, mask, state_secrets
+from bondstone.activities.terraform.state import parse_state
+from bondstone.activities.terraform.stream import Transcript, diagnostics_in
+from bondstone.activities.tooling.process import Tail
+from bondstone.base.errors import ObjectCorrupt
+from bondstone.base.redact import MASK, Redactor
 
 RECORDED = Path(__file__).parent / "recorded"
 PLAN = json.loads((RECORDED / "terraform_plan.json").read_text())

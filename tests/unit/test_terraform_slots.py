@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from activities.terraform.slots import Slots
-from activities.tooling.pulse import Pulse, Stop
-from bondstone.settings import Settings
+from bondstone.activities.terraform.slots import Slots
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.base.settings import Settings
 
 
 @pytest.fixture

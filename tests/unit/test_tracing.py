@@ -12,11 +12,11 @@ import pytest
 import typer
 from temporalio.exceptions import ApplicationError
 
-from bondstone import tracing
-from bondstone.errors import ToolFailed
+from bondstone.base.errors import ToolFailed
+from bondstone.base.tracing import spans
+from bondstone.base.tracing.export import wanted
+from bondstone.base.tracing.spans import Place
 from bondstone.model.service import OperationKind, OperationRecord, RevisionRef, ServiceId
-from bondstone.tracing import Place
-from bondstone.tracing_export import wanted
 
 ASKED = Place("1" * 32, "2" * 16)
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
@@ -52,7 +52,7 @@ def test_traces_are_sent_where_the_environment_names_a_collector(environment, ex
 
 
 def test_nothing_of_opentelemetry_is_imported_unless_a_collector_is_named():
-    modules = "bondstone.cli.app, bondstone.cli.session, bondstone.client, workers.control, workers.executor"
+    modules = "bondstone.cli.app, bondstone.cli.session, bondstone.client, bondstone.workers.control, bondstone.workers.executor"
     program = f"import sys, {modules}; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], env={}, check=False, timeout=60).returncode == 0
 
@@ -97,35 +97,35 @@ def test_what_is_no_traceparent_is_no_place(wrong):
 
 
 def test_an_operation_is_in_the_trace_of_whoever_asked_for_it():
-    place, parent, link = tracing.of_operation(record(trace=str(ASKED)))
+    place, parent, link = spans.of_operation(record(trace=str(ASKED)))
     assert (place.trace, parent, link) == (ASKED.trace, ASKED, None)
-    assert tracing.trace_id(record(trace=str(ASKED))) == ASKED.trace
+    assert spans.trace_id(record(trace=str(ASKED))) == ASKED.trace
 
 
 def test_an_operation_of_a_campaign_is_a_trace_of_its_own_and_linked():
     of_campaign = record(trace=str(ASKED), campaign="cve")
-    place, parent, link = tracing.of_operation(of_campaign)
+    place, parent, link = spans.of_operation(of_campaign)
     assert (parent, link) == (None, ASKED)
     assert place.trace != ASKED.trace
-    assert tracing.trace_id(of_campaign) == place.trace
+    assert spans.trace_id(of_campaign) == place.trace
 
 
 def test_an_operation_that_nobody_asked_for_begins_a_trace():
-    place, parent, link = tracing.of_operation(record())
+    place, parent, link = spans.of_operation(record())
     assert (parent, link) == (None, None)
     assert Place.parse(str(place)) == place
-    assert tracing.trace_id(record()) == ""
+    assert spans.trace_id(record()) == ""
 
 
 def test_replays_find_the_same_ids_and_other_operations_others():
-    first, again = (tracing.of_operation(record(trace=str(ASKED)))[0] for _ in range(2))
+    first, again = (spans.of_operation(record(trace=str(ASKED)))[0] for _ in range(2))
     assert first == again
     later = record(trace=str(ASKED)).model_copy(update={"requested_at": datetime(2026, 1, 2, tzinfo=UTC)})
-    assert tracing.of_operation(later)[0].span != first.span
+    assert spans.of_operation(later)[0].span != first.span
 
 
 def test_what_a_sampler_has_decided_against_stays_so():
-    place, _, _ = tracing.of_operation(record(trace=f"00-{'1' * 32}-{'2' * 16}-00"))
+    place, _, _ = spans.of_operation(record(trace=f"00-{'1' * 32}-{'2' * 16}-00"))
     assert place.flags == "00"
 
 
@@ -142,11 +142,11 @@ def test_what_a_sampler_has_decided_against_stays_so():
     ],
 )
 def test_rule_7_a_span_has_the_code_of_an_error_and_not_its_message(error, code):
-    assert tracing.code_of(error) == code
+    assert spans.code_of(error) == code
 
 
 def test_a_tool_is_told_where_it_is_only_within_a_trace():
-    assert tracing.environment() == {}
-    with tracing.inside(str(ASKED)):
-        assert tracing.environment() == {"TRACEPARENT": str(ASKED)}
-    assert tracing.environment() == {}
+    assert spans.environment() == {}
+    with spans.inside(str(ASKED)):
+        assert spans.environment() == {"TRACEPARENT": str(ASKED)}
+    assert spans.environment() == {}

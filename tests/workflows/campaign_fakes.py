@@ -15,17 +15,15 @@ from obstore.store import MemoryStore
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-from activities.campaign import CampaignActivities
-from activities.failures import speaks_failures
-from activities.health import HealthActivities
-from bondstone import names
+from bondstone.activities.campaign.activities import CampaignActivities
+from bondstone.activities.failures import speaks_failures
+from bondstone.activities.health import HealthActivities
+from bondstone.base import names
+from bondstone.base.errors import BondError, ToolFailed
 from bondstone.campaign.decider import decide, new_campaign
 from bondstone.campaign.messages import submission
-from bondstone.client import calls
-from bondstone.errors import BondError, ToolFailed
-from bondstone.model.campaign import Calendar, Rules, WaveRules
-from bondstone.model.campaign_moves import Event, PageLoaded, Submit, TargetKey, Tick, Verb
-from bondstone.model.campaign_run import (
+from bondstone.model.campaign.events import Event, PageLoaded, Submit, TargetKey, Tick, Verb
+from bondstone.model.campaign.run import (
     CalendarCall,
     CampaignDescription,
     CampaignInput,
@@ -41,8 +39,9 @@ from bondstone.model.campaign_run import (
     TargetRecord,
     Unhealthy,
 )
+from bondstone.model.campaign.schedule import RunCall, ScheduleEntry
+from bondstone.model.campaign.state import Calendar, Rules, WaveRules
 from bondstone.model.ledger import LedgerEntry
-from bondstone.model.schedule import RunCall, ScheduleEntry
 from bondstone.model.service import (
     DayTwo,
     OperationKind,
@@ -57,6 +56,7 @@ from bondstone.store import Store
 from bondstone.store.campaigns import latest
 from bondstone.store.crypto import KeyRing
 from bondstone.store.objects import Objects
+from bondstone.temporal import calls
 
 OLD = Resolved(
     revision=RevisionRef(promise="postgres", version="1.0.0", digest="a" * 64),

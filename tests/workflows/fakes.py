@@ -19,11 +19,10 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-import workflows
-from activities.failures import speaks_failures
-from bondstone import names
-from bondstone.client import calls
-from bondstone.errors import BondError, NotFound, Unreachable
+from bondstone import workflows
+from bondstone.activities.failures import speaks_failures
+from bondstone.base import names
+from bondstone.base.errors import BondError, NotFound, Unreachable
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.plan import ChangeCounts, Decision, PlanRef
 from bondstone.model.service import (
@@ -57,6 +56,7 @@ from bondstone.model.step import (
     ServiceOutputs,
     StepCall,
 )
+from bondstone.temporal import calls
 
 SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("bondstone"))
 

@@ -6,8 +6,8 @@ import pytest
 from fakes import Caller, FakePlatform, raising, serving, spec
 from temporalio.client import Client
 
-from bondstone import names
-from bondstone.errors import AlreadyExists, InvalidInput, ToolFailed
+from bondstone.base import names
+from bondstone.base.errors import AlreadyExists, InvalidInput, ToolFailed
 from bondstone.model.service import AbandonCall, DayTwo, OperationKind, OperationStatus
 from bondstone.model.step import AdoptCall, PutAwayCall
 

@@ -15,11 +15,10 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
-import workflows
-from bondstone import names
-from bondstone.errors import CampaignInvalid, Refused
-from bondstone.model.campaign import Calendar, CampaignStatus, Outcome, WaveRules
-from bondstone.model.campaign_moves import (
+from bondstone import workflows
+from bondstone.base import names
+from bondstone.base.errors import CampaignInvalid, Refused
+from bondstone.model.campaign.events import (
     Abort,
     Accepted,
     Approve,
@@ -32,10 +31,11 @@ from bondstone.model.campaign_moves import (
     SetConcurrency,
     Skip,
 )
-from bondstone.model.campaign_run import CampaignInput
-from bondstone.model.failure import info_of
-from bondstone.model.schedule import ScheduledRun, ScheduleEntry
+from bondstone.model.campaign.run import CampaignInput
+from bondstone.model.campaign.schedule import ScheduledRun, ScheduleEntry
+from bondstone.model.campaign.state import Calendar, CampaignStatus, Outcome, WaveRules
 from bondstone.model.service import Need, OperationKind
+from bondstone.temporal.failures import info_of
 
 
 def wave(number: int, size: int, **fields: Any) -> WaveRules:

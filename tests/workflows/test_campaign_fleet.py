@@ -13,14 +13,13 @@ from fakes import Caller, serving
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.failures import speaks_failures
-from bondstone import names
-from bondstone.campaign.report import Kept, build
-from bondstone.client.fleet import fleet as listed
-from bondstone.errors import Refused
-from bondstone.model.campaign import CampaignStatus, Outcome, WaveRules
-from bondstone.model.campaign_moves import Abort, Supersede
-from bondstone.model.campaign_run import CampaignHeader, CampaignInput, TargetEntry
+from bondstone.activities.failures import speaks_failures
+from bondstone.base import names
+from bondstone.base.errors import Refused
+from bondstone.campaign.report.content import Kept, build
+from bondstone.model.campaign.events import Abort, Supersede
+from bondstone.model.campaign.run import CampaignHeader, CampaignInput, TargetEntry
+from bondstone.model.campaign.state import CampaignStatus, Outcome, WaveRules
 from bondstone.model.service import (
     OperationKind,
     OperationStatus,
@@ -32,6 +31,7 @@ from bondstone.model.service import (
     StepSpec,
 )
 from bondstone.model.step import ApplyCall
+from bondstone.temporal.fleet import fleet as listed
 
 TEAMS = 20
 POOLS = ("default", "eu", "far")

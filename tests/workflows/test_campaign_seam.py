@@ -22,11 +22,11 @@ from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from bondstone import names
-from bondstone.model.base import Wire
-from bondstone.model.campaign import CampaignStatus, Outcome, Rules, WaveRules
-from bondstone.model.campaign_moves import Accepted, Declined, Finished
-from bondstone.model.campaign_run import Reply, SubmitCall, TargetEntry, TargetRecord, WithdrawCall
+from bondstone.base import names
+from bondstone.base.models import Wire
+from bondstone.model.campaign.events import Accepted, Declined, Finished
+from bondstone.model.campaign.run import Reply, SubmitCall, TargetEntry, TargetRecord, WithdrawCall
+from bondstone.model.campaign.state import CampaignStatus, Outcome, Rules, WaveRules
 from bondstone.model.service import (
     OperationStatus,
     Phase,
@@ -34,7 +34,7 @@ from bondstone.model.service import (
     ServiceState,
     Submission,
 )
-from workflows.campaign import Campaign
+from bondstone.workflows.campaign.workflow import Campaign
 
 pytestmark = pytest.mark.stand_ins
 

@@ -22,14 +22,13 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from time_skipping import time_skipping
 
-import activities.campaign
-from activities.campaign import calendar_at
-from bondstone import names
+import bondstone.activities.campaign.activities
+from bondstone.activities.campaign.activities import calendar_at
+from bondstone.base import names
 from bondstone.campaign.windows import Windows
-from bondstone.model.campaign import Calendar, CampaignStatus, Outcome, Rules, WaveRules
-from bondstone.model.campaign_document import Window, WindowsSpec
-from bondstone.model.campaign_moves import Finished
-from bondstone.model.campaign_run import (
+from bondstone.model.campaign.events import Finished
+from bondstone.model.campaign.manifest import Window, WindowsSpec
+from bondstone.model.campaign.run import (
     CalendarCall,
     CampaignDescription,
     CampaignInput,
@@ -39,8 +38,9 @@ from bondstone.model.campaign_run import (
     TargetEntry,
     Unhealthy,
 )
+from bondstone.model.campaign.state import Calendar, CampaignStatus, Outcome, Rules, WaveRules
 from bondstone.model.service import Need, OperationStatus, ServiceState
-from workflows.campaign import Campaign
+from bondstone.workflows.campaign.workflow import Campaign
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -234,7 +234,7 @@ def next_change(where: ZoneInfo, now: datetime, *, forward: bool) -> datetime:
 async def test_targets_start_inside_their_windows_and_nowhere_else_whatever_the_clocks_do(
     zone: str, at: time, monkeypatch: pytest.MonkeyPatch, *, forward: bool
 ) -> None:
-    monkeypatch.setattr(activities.campaign, "CALENDAR_SECONDS", int(DAY.total_seconds()))
+    monkeypatch.setattr(bondstone.activities.campaign.activities, "CALENDAR_SECONDS", int(DAY.total_seconds()))
     where, lasts, cutoff = ZoneInfo(zone), 2 * HOUR, timedelta(minutes=30)
     waves = (WaveRules(name="all", size=8),)
     rules = {"waves": waves, "has_calendar": True, "start_count": 1, "start_period_seconds": 3000}

@@ -11,11 +11,11 @@ from campaign_fakes import TO, WITHIN_SECONDS, CampaignPlatform, Fleet
 from fakes import serving
 from temporalio.client import Client
 
-from bondstone import names
+from bondstone.base import names
+from bondstone.base.errors import BondError, InvalidInput, NotFound, Refused, Unreachable
+from bondstone.base.settings import Settings
 from bondstone.client.bondstone import Bondstone
-from bondstone.errors import BondError, InvalidInput, NotFound, Refused, Unreachable
-from bondstone.model.campaign import CampaignStatus, WaveRules
-from bondstone.model.campaign_moves import (
+from bondstone.model.campaign.events import (
     Abort,
     Approve,
     NextWave,
@@ -29,9 +29,9 @@ from bondstone.model.campaign_moves import (
     Skip,
     Verb,
 )
-from bondstone.model.campaign_run import CampaignDescription, CampaignHeader, CampaignInput
+from bondstone.model.campaign.run import CampaignDescription, CampaignHeader, CampaignInput
+from bondstone.model.campaign.state import CampaignStatus, WaveRules
 from bondstone.model.service import Need
-from bondstone.settings import Settings
 
 HOUR = 3600
 SRE = (Need(roles=("sre",)),)

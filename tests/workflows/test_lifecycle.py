@@ -10,9 +10,8 @@ from fakes import Caller, FakePlatform, raising, serving, spec
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 
-from bondstone import names
-from bondstone.client import calls
-from bondstone.errors import (
+from bondstone.base import names
+from bondstone.base.errors import (
     ApprovalRejected,
     InputsInvalid,
     InvalidInput,
@@ -39,6 +38,7 @@ from bondstone.model.service import (
     VoteCall,
 )
 from bondstone.model.step import ApplyCall, Drift, HealthCall, HealthReport
+from bondstone.temporal import calls
 
 ASK = Decision(
     outcome="approval",

@@ -7,9 +7,9 @@ import asyncio
 from fakes import Caller, FakePlatform, raising, serving
 from temporalio.client import Client
 
-from bondstone.client.retrying import Retrying, retrying
-from bondstone.errors import ToolUnavailable
-from bondstone.names import operation_workflow_id
+from bondstone.base.errors import ToolUnavailable
+from bondstone.base.names import operation_workflow_id
+from bondstone.temporal.retries import Retrying, retrying
 
 
 async def test_what_is_tried_again_is_said_with_the_reason(temporal: Client) -> None:

@@ -23,10 +23,10 @@ from temporalio.client import (
     ScheduleState,
 )
 
-from activities.schedules import ScheduleActivities
-from bondstone import names
-from bondstone.model.campaign_run import CampaignInput
-from bondstone.model.schedule import ScheduledRun, ScheduleEntry
+from bondstone.activities.schedules import ScheduleActivities
+from bondstone.base import names
+from bondstone.model.campaign.run import CampaignInput
+from bondstone.model.campaign.schedule import ScheduledRun, ScheduleEntry
 from bondstone.store.schedules import Schedules
 
 SECOND = timedelta(seconds=1)

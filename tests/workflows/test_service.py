@@ -11,8 +11,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import SearchAttributeKey
 
-from bondstone import names
-from bondstone.errors import (
+from bondstone.base import names
+from bondstone.base.errors import (
     AlreadyExists,
     InputsInvalid,
     InvalidInput,

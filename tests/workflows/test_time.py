@@ -21,9 +21,8 @@ from temporalio.client import Client, WorkflowHistoryEventFilterType
 from temporalio.testing import WorkflowEnvironment
 from time_skipping import time_skipping
 
-from bondstone import names
-from bondstone.client import calls
-from bondstone.errors import NotFound
+from bondstone.base import names
+from bondstone.base.errors import NotFound
 from bondstone.model.plan import Decision, Finding
 from bondstone.model.service import (
     Accepted,
@@ -36,6 +35,7 @@ from bondstone.model.service import (
     Phase,
     VoteCall,
 )
+from bondstone.temporal import calls
 
 CLOSE_EVENT = WorkflowHistoryEventFilterType.CLOSE_EVENT
 

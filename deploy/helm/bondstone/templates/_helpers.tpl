@@ -116,16 +116,16 @@ securityContext:
 {{- define "bondstone.probes" -}}
 # Slow to start: a worker waits for Temporal for a minute before it gives up.
 startupProbe:
-  exec: {command: [python, -m, workers.health]}
+  exec: {command: [python, -m, bondstone.workers.health]}
   periodSeconds: 5
   failureThreshold: 24
   timeoutSeconds: 5
 readinessProbe:
-  exec: {command: [python, -m, workers.health]}
+  exec: {command: [python, -m, bondstone.workers.health]}
   periodSeconds: 15
   timeoutSeconds: 5
 livenessProbe:
-  exec: {command: [python, -m, workers.health]}
+  exec: {command: [python, -m, bondstone.workers.health]}
   periodSeconds: 30
   failureThreshold: 4
   timeoutSeconds: 5

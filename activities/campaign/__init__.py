@@ -1,0 +1,1 @@
+"""The control activities of campaigns."""

@@ -1,0 +1,280 @@
+"""The control activities of campaigns: what their workflow cannot know by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from bondstone.activities.campaign.selection import freeze, read
+from bondstone.activities.failures import speaks_failures
+from bondstone.activities.health import HealthActivities
+from bondstone.base import names
+from bondstone.base.errors import BondError, NotFound
+from bondstone.campaign.windows import Freeze, Windows
+from bondstone.model.campaign.events import Found
+from bondstone.model.campaign.run import (
+    AskedService,
+    CalendarCall,
+    FreezeCall,
+    FreezeRecord,
+    Frozen,
+    LedgerBatch,
+    PageCall,
+    Sightings,
+    SightingsCall,
+    TargetPage,
+    Unhealthy,
+)
+from bondstone.model.campaign.state import Calendar
+from bondstone.model.ledger import LedgerEntry
+from bondstone.model.service import Health, OperationKind, OperationRecord, Phase, ServiceState
+from bondstone.model.step import HealthCall
+from bondstone.store import Store
+from bondstone.temporal import calls
+from bondstone.temporal.connection import POLLER_FRESH_SECONDS, pollers
+
+CALENDAR_SECONDS: Final = 300
+"""Longest time until freezes are looked at again: whoever makes one tells running campaigns, but may fail to."""
+
+LOOKS_AT_ONCE: Final = 10
+BEAT_SECONDS: Final = 5.0
+
+_LEFT: Final = frozenset({Phase.DECOMMISSIONED, Phase.ABANDONED})
+
+
+class CampaignActivities:
+    """What the control worker does for campaigns.
+
+    Args:
+        store: Where campaigns, freezes and promises are.
+        client: For lists, and to ask services.
+        health: Probes.
+    """
+
+    def __init__(self, store: Store, client: Client, health: HealthActivities) -> None:
+        self._store = store
+        self._client = client
+        self._health = health
+
+    @activity.defn(name=names.CAMPAIGN_FREEZE)
+    @speaks_failures
+    async def freeze(self, call: FreezeCall) -> Frozen:
+        """Choose the targets, put them into waves, keep them; refuse in words what cannot be."""
+        async with _beating():
+            return await freeze(self._store, self._client, call)
+
+    @activity.defn(name=names.CAMPAIGN_PAGE)
+    @speaks_failures
+    async def page(self, call: PageCall) -> TargetPage:
+        """A page of the frozen list."""
+        return TargetPage(targets=await self._store.campaigns.page(call.campaign, call.page))
+
+    @activity.defn(name=names.CAMPAIGN_CALENDAR)
+    @speaks_failures
+    async def calendar(self, call: CalendarCall) -> Calendar:
+        """What windows and freezes say at this moment."""
+        now = datetime.now(UTC)
+        header = await self._store.campaigns.header(call.campaign)
+        campaign = read(FreezeCall(name=header.name, run_id=header.run_id, start=header.start, at=header.at))
+        freezes = [found for found in await self._store.campaigns.freezes(at=now) if found.binds(call.change)]
+        return calendar_at(
+            now, Windows(campaign.spec.windows), freezes, cancels=campaign.spec.windows.end == "cancel"
+        )
+
+    @activity.defn(name=names.CAMPAIGN_DESCRIBE)
+    @speaks_failures
+    async def describe(self, call: SightingsCall) -> Sightings:
+        """What overdue targets are doing."""
+        limit = asyncio.Semaphore(LOOKS_AT_ONCE)
+        unmanned = await self._unmanned({pool for asked in call.targets for pool in _pools(asked)})
+
+        async def one(asked: AskedService) -> Found | None:
+            async with limit:
+                seen = await self._sight(call.campaign, asked)
+            idle = unmanned.intersection(_pools(asked))
+            if seen is None or seen.what != "alive" or not idle:
+                return seen
+            return seen.model_copy(update={"stalled": f"no worker serves pool {', '.join(sorted(idle))}"})
+
+        found = await asyncio.gather(*map(one, call.targets))
+        left = [asked.target for asked, seen in zip(call.targets, found, strict=True) if seen is None]
+        return Sightings(found=tuple(seen for seen in found if seen is not None), left=tuple(left))
+
+    @activity.defn(name=names.CAMPAIGN_PROBE)
+    @speaks_failures
+    async def probe(self, call: SightingsCall) -> Unhealthy:
+        """Whether targets still stand in health on what the campaign gave them."""
+        limit = asyncio.Semaphore(LOOKS_AT_ONCE)
+
+        async def one(asked: AskedService) -> str:
+            async with limit:
+                return await self._unhealthy(asked)
+
+        async with _beating():
+            said = await asyncio.gather(*map(one, call.targets))
+        return Unhealthy(
+            unhealthy={asked.target: why for asked, why in zip(call.targets, said, strict=True) if why}
+        )
+
+    @activity.defn(name=names.CAMPAIGN_RECORD)
+    @speaks_failures
+    async def record(self, batch: LedgerBatch) -> LedgerEntry:
+        """Append to the campaign's ledger; the same again changes nothing."""
+        return await self._store.campaigns.record(batch)
+
+    # How -------------------------------------------------------------------------------------------------
+
+    async def _state(self, service: str) -> ServiceState:
+        workflow_id = names.service_workflow_id(*names.parse_service(service))
+        return await calls.query(self._client, workflow_id, ServiceState)
+
+    async def _sight(self, campaign: str, asked: AskedService) -> Found | None:
+        """What one target is doing; None when its service has left for good."""
+        seen = Found(target=asked.target, attempt=asked.attempt, what="silent")
+        request_id = names.campaign_request_id(campaign, asked.target, asked.attempt)
+        try:
+            state = await self._state(asked.service)
+            return seen_in(state, request_id, seen, alive=await self._alive(asked.service))
+        except NotFound:
+            return seen.model_copy(update={"what": "gone"})
+        except BondError:
+            return seen
+
+    async def _unmanned(self, pools: set[str]) -> set[str]:
+        """Those of the pools that no worker has polled of late."""
+        fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
+        found = set()
+        for pool in pools:
+            try:
+                seen = await pollers(self._client, names.pool_queue(pool))
+            except RPCError:
+                continue  # then nobody can say
+            if all(poller.last_seen < fresh for poller in seen):
+                found.add(pool)
+        return found
+
+    async def _alive(self, service: str) -> bool:
+        handle = self._client.get_workflow_handle(names.service_workflow_id(*names.parse_service(service)))
+        try:
+            return (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise calls.as_ours(error, handle.id) from error
+
+    async def _unhealthy(self, asked: AskedService) -> str:
+        """What is wrong with one target; empty when nothing is."""
+        try:
+            state = await self._state(asked.service)
+            if state.resolved is None or state.phase in _LEFT:
+                return f"the service is {state.phase}"
+            if asked.to and state.resolved.revision.version != asked.to:
+                return f"it stands on {state.resolved.revision} and not on {asked.to}"
+            if not state.resolved.health_seconds:
+                return "" if state.health is not Health.UNHEALTHY else "its last probes failed"
+            report = await self._health.probe(_health_call(state))
+        except BondError as error:
+            if error.transient:
+                raise
+            return error.message
+        except ApplicationError as error:
+            if not error.non_retryable:
+                raise
+            return error.message
+        return "" if report.health is Health.HEALTHY else report.message or "it is not healthy"
+
+
+def calendar_at(now: datetime, windows: Windows, freezes: list[FreezeRecord], *, cancels: bool) -> Calendar:
+    """What windows and freezes say of one moment, and until when.
+
+    Args:
+        now: The moment.
+        windows: Of the campaign.
+        freezes: Those that bind it.
+        cancels: What still runs at a window's end is cancelled; that a freeze begins cancels nothing.
+    """
+    platform = [_as_freeze(freeze) for freeze in freezes if not freeze.team]
+    teams = [freeze for freeze in freezes if freeze.team]
+    opening = windows.at(now, platform)
+    on = sorted({freeze.team for freeze in teams if freeze.begins_at <= now})
+    changes = [freeze.begins_at if freeze.begins_at > now else freeze.ends_at for freeze in teams]
+    times = [at for at in (*changes, opening.until, now + timedelta(seconds=CALENDAR_SECONDS)) if at is not None]
+    return Calendar(
+        open=opening.open,
+        until=min(times),
+        window_ends_at=windows.at(now).ends_at if cancels else None,
+        frozen_teams=tuple(on),
+    )
+
+
+def seen_in(state: ServiceState, request_id: str, seen: Found, *, alive: bool) -> Found | None:
+    """What a service's state says of one submission; None when the service has left and never heard of it."""
+    known = next((each for each in state.submissions if each.request_id == request_id), None)
+    if known is not None and known.status is not None:
+        changes = {"what": "ended", "status": known.status, "error": known.error, "evidence": known.evidence}
+        return seen.model_copy(update={**changes, "operation": known.number})
+    if not alive:
+        return None if state.phase in _LEFT else seen.model_copy(update={"what": "gone"})
+    if known is not None:
+        return seen.model_copy(update={"what": "alive", "operation": known.number})
+    number = state.seen_requests.get(request_id, 0)
+    record = _record(state, number)
+    if record is None:
+        return seen.model_copy(update={"what": "unknown"})
+    return seen.model_copy(
+        update={"what": "ended", "status": record.status, "error": record.error, "operation": number}
+    )
+
+
+def _pools(asked: AskedService) -> list[str]:
+    return [pool for pool in asked.pool.split(",") if pool]
+
+
+def _record(state: ServiceState, number: int) -> OperationRecord | None:
+    return next((record for record in state.operations if record.number == number), None)
+
+
+def _as_freeze(freeze: FreezeRecord) -> Freeze:
+    return Freeze(name=freeze.name, begins_at=freeze.begins_at, ends_at=freeze.ends_at)
+
+
+def _health_call(state: ServiceState) -> HealthCall:
+    if state.resolved is None:
+        raise AssertionError  # asked for what stands only
+    return HealthCall(
+        service=state.service,
+        labels=state.labels,
+        operation=state.next_number - 1,
+        kind=OperationKind.RECONCILE,
+        revision=state.resolved.revision,
+        inputs=state.resolved.inputs,
+        outputs=state.step_outputs,
+        service_outputs=state.outputs,
+    )
+
+
+@asynccontextmanager
+async def _beating() -> AsyncIterator[None]:
+    """Give signs of life while something takes its time."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,163 @@
+"""The embedded platform as others see it: its lock, and the file that tells clients where it is.
+
+`bond up` (`bondstone.workers.embedded`) writes both into the data directory; `bond status`, `bond down` and every client
+read them. The file stays after a stop, so that clients of a stopped platform never talk to another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self, TextIO
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bondstone.base.errors import PlatformBusy, StoreUnavailable
+from bondstone.base.processes import READY_FD, birth, is_alive
+from bondstone.base.settings import PLATFORM_FILE
+
+LOCK_FILE = "platform.lock"
+LOG_DIR = "log"
+SUPERVISOR = "supervisor"
+CREATE_KEYS = "BOND_CREATE_KEYS"
+"""Environment variable: the started worker belongs to a new platform and makes its key ring if need be."""
+
+
+class Process(BaseModel):
+    """One process of the platform."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    pid: int
+    born: str
+    """Tells it from a later process with the same pid, see `bondstone.base.processes`."""
+    started_at: datetime
+    status: Literal["starting", "running", "restarting"] = "starting"
+    restarts: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return is_alive(self.pid, self.born)
+
+
+class Platform(BaseModel):
+    """The content of `platform.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["starting", "running", "stopping", "stopped"]
+    pid: int
+    born: str
+    started_at: datetime
+    ready_seconds: float | None = None
+    """From the first line of `bond up` to all healthy."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    processes: tuple[Process, ...] = ()
+    pools: tuple[str, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """What clients need, read by `bondstone.base.settings`."""
+
+    @classmethod
+    def read(cls, data: Path) -> Platform | None:
+        """What the data directory says; None when no platform ever wrote there."""
+        try:
+            return cls.model_validate_json((data / PLATFORM_FILE).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def write(self, data: Path) -> None:
+        """Replace the file atomically; mode 0600.
+
+        Raises:
+            StoreUnavailable: the disk does not take it.
+        """
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{PLATFORM_FILE}-", dir=data)  # mkstemp makes it 0600
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(self.model_dump_json(indent=2) + "\n")
+                Path(name).replace(data / PLATFORM_FILE)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise StoreUnavailable(
+                f"cannot write to the data directory: {error.strerror}",
+                where=str(data),
+                hint="free some space, or choose another directory with --data",
+            ) from error
+
+    @property
+    def alive(self) -> bool:
+        """Whether the supervisor that wrote this still runs."""
+        return is_alive(self.pid, self.born)
+
+
+class PlatformLock:
+    """The data directory's lock: held by the supervisor for as long as it lives, however it ends."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    @classmethod
+    def acquire(cls, data: Path) -> Self:
+        """Take the lock.
+
+        Raises:
+            PlatformBusy: another supervisor has it; says which.
+        """
+        file = (data / LOCK_FILE).open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            holder = lock_holder(data)
+            raise PlatformBusy(
+                f"another platform uses this data directory (process {holder or 'unknown'})",
+                where=str(data),
+                hint="`bond down` with the same --data stops it; or choose another directory with --data",
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps({"pid": os.getpid(), "born": birth(os.getpid())}))
+        file.flush()
+        return cls(file)
+
+    def release(self) -> None:
+        """Give the lock up."""
+        self._file.truncate(0)
+        self._file.close()
+
+
+@contextmanager
+def ready_pipe() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What to tell whoever started this process with `READY_FD`; nobody listening is fine. Good for one use."""
+    descriptor = os.environ.pop(READY_FD, None)
+    if descriptor is None:
+        yield lambda _told: None
+        return
+    with os.fdopen(int(descriptor), "wb", buffering=0) as pipe:
+
+        def tell(told: dict[str, Any]) -> None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.write(json.dumps(told).encode() + b"\n")
+
+        yield tell
+
+
+def lock_holder(data: Path) -> int | None:
+    """The pid of the living supervisor of a data directory; looks without touching the lock."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        written = json.loads((data / LOCK_FILE).read_text(encoding="utf-8"))
+        if is_alive(int(written["pid"]), str(written["born"])):
+            return int(written["pid"])
+    return None

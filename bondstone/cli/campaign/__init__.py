@@ -1,0 +1,1 @@
+"""`bond campaign`: one operation over a selected fleet."""

@@ -1,0 +1,1 @@
+"""`bond demo`: the guided tours."""

@@ -1,0 +1,94 @@
+"""What the commands that ask for an operation share: their options, what they say, and how they end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bondstone.cli.session import with_platform
+from bondstone.terminal.output import OutputFormat, emit, note, say
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bondstone.client import Bondstone, Operation
+    from bondstone.client.documents.service import OperationDocument
+    from bondstone.client.documents.step import PlanDocument
+    from bondstone.model.service import OperationRecord
+
+Values = Annotated[
+    list[str],
+    typer.Option("--set", metavar="K=V", help="an input, read as YAML; dots nest: --set net.cidr=10.0.0.0/8"),
+]
+Strings = Annotated[
+    list[str], typer.Option("--set-string", metavar="K=TEXT", help="an input that is text whatever it looks like")
+]
+FromFiles = Annotated[
+    list[str], typer.Option("--set-file", metavar="K=FILE", help="an input that is the text of a file")
+]
+Secrets = Annotated[
+    list[str],
+    typer.Option("--secret", metavar="K", help="a secret input: typed unseen, or a line of standard input each"),
+]
+Files = Annotated[
+    list[str], typer.Option("--file", "-f", metavar="FILE", help="inputs as YAML or JSON; - is standard input")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="show what would change and what the policies say; change nothing")
+]
+Ask = Annotated[
+    bool, typer.Option("--ask", help="let every plan that changes something wait for somebody else's approval")
+]
+
+
+def accepted(
+    ask: Callable[[Bondstone], Awaitable[Operation]],
+    *,
+    wait: bool,
+    output: OutputFormat,
+    dry_run: bool = False,
+    verb: str = "accepted",
+    must_succeed: bool = True,
+) -> None:
+    """Ask, say what was accepted, and with `wait` watch it and leave with its exit code; a dry run is watched."""
+    from bondstone.cli import views, waiting  # noqa: PLC0415 - see bondstone.cli.session
+
+    watched = wait or dry_run
+
+    async def work(bond: Bondstone) -> tuple[OperationRecord, OperationDocument]:
+        operation = await ask(bond)
+        from bondstone.client.documents.service import OperationDocument  # noqa: PLC0415 - loads while the platform works
+
+        for warning in operation.warnings:
+            note(f"warning: {warning}")
+        record = await (waiting.wait_for(bond, operation, output) if watched else operation.record())
+        plans = await plans_of(bond, record) if dry_run else []
+        return record, OperationDocument.of(record, bond.settings, plans)
+
+    record, document = with_platform(work)
+
+    def people() -> None:
+        if dry_run:
+            views.dry_run(document)
+        elif watched:
+            views.outcome(document)
+        else:
+            said = views.from_to(document) or f"with {document.revision}"
+            say(f"{record.id} {verb}: {record.kind} {said}")
+            note(f"watch it with `bond operation wait {record.id}`")
+
+    emit(document, output, people)
+    if watched and must_succeed:
+        waiting.finish(record, output)
+
+
+async def plans_of(bond: Bondstone, record: OperationRecord, step: str = "") -> list[PlanDocument]:
+    """The stored plans of an operation, or of one of its steps, in the order of its steps."""
+    from bondstone.client.documents.step import PlanDocument  # noqa: PLC0415 - see bondstone.cli.session
+
+    return [
+        PlanDocument.of(record, found, found.plan, await bond.store.plans.changes(found.plan))
+        for found in record.steps
+        if found.plan is not None and found.plan.key and (not step or found.id == step)
+    ]

@@ -1,0 +1,1 @@
+"""`bond promise`: what the platform offers."""

@@ -1,0 +1,1 @@
+"""`bond service`: instances of promises."""

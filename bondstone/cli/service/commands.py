@@ -1,0 +1,388 @@
+"""`bond service`: instances of promises."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bondstone.cli import inputs as cli_inputs
+from bondstone.cli.operation_options import Ask, DryRun, Files, FromFiles, Secrets, Strings, Values, accepted
+from bondstone.cli.service import archive, day_two
+from bondstone.cli.session import Reason, RequestId, ServiceArgument, Wait, with_platform
+from bondstone.cli.state import read_file
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, table
+
+if TYPE_CHECKING:
+    from bondstone.client import Bondstone, Operation, ServiceRow
+    from bondstone.model.promise import Promise
+    from bondstone.model.service import OperationRecord
+
+app = typer.Typer(help="Instances of promises, from request to decommission.", no_args_is_help=True)
+
+Label = Annotated[list[str], typer.Option("--label", "-l", metavar="KEY=VALUE", help="a label; may be repeated")]
+
+
+@app.command(
+    epilog=examples(
+        "bond service request queue payments/events --wait",
+        "bond service request queue payments/events --set retention=1d --label environment=staging",
+        "bond service request static-site web/docs -f inputs.yaml --set theme=dark",
+        "pass show db | bond service request sqlite-database a/b --set contact=a@b.c --secret adminPassword",
+    )
+)
+def request(
+    promise: Annotated[str, typer.Argument(metavar="PROMISE", help="what is wanted", show_default=False)],
+    service: ServiceArgument,
+    *,
+    version: Annotated[
+        str, typer.Option("--version", metavar="V", help="exact version; default: the newest")
+    ] = "",
+    values: Values = [],  # noqa: B006 - typer copies it, here and below
+    strings: Strings = [],  # noqa: B006
+    from_files: FromFiles = [],  # noqa: B006
+    secrets: Secrets = [],  # noqa: B006
+    files: Files = [],  # noqa: B006
+    label: Label = [],  # noqa: B006
+    request_id: RequestId = "",
+    on_failure: Annotated[
+        Literal["keep", "destroy"],
+        typer.Option("--on-failure", help="what to do with what was made when it fails"),
+    ] = "keep",
+    dry_run: DryRun = False,
+    ask: Ask = False,
+    reason: Reason = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Ask for a service. Returns when the request is accepted; --wait watches it to its end.
+
+    Options win over files; --set-string, --set-file and --secret over --set. A secret on a command line stays in
+    the shell's history: use --secret or --set-file.
+    """
+    given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
+    labels = cli_inputs.labels(label)
+
+    async def send(bond: Bondstone) -> Operation:
+        await _warn_of_visible_secrets(bond, promise, version, [*values, *strings])
+        return await bond.request(
+            promise,
+            service,
+            given,
+            version=version,
+            labels=labels,
+            request_id=request_id or None,
+            on_failure=on_failure,
+            dry_run=dry_run,
+            ask=ask,
+            reason=reason,
+        )
+
+    accepted(send, wait=wait, output=output, dry_run=dry_run)
+
+
+@app.command(
+    epilog=examples(
+        "bond service adopt queue payments/events --state terraform.tfstate --set retention=1d --wait",
+        "bond service adopt shop web/main --state network=net.tfstate --state app=app.tfstate",
+    )
+)
+def adopt(
+    promise: Annotated[str, typer.Argument(metavar="PROMISE", help="what it is", show_default=False)],
+    service: ServiceArgument,
+    *,
+    states: Annotated[
+        list[str],
+        typer.Option("--state", metavar="[STEP=]FILE", help="a Terraform state; one for each step that has one"),
+    ],
+    version: Annotated[
+        str, typer.Option("--version", metavar="V", help="exact version; default: the newest")
+    ] = "",
+    values: Values = [],  # noqa: B006
+    strings: Strings = [],  # noqa: B006
+    from_files: FromFiles = [],  # noqa: B006
+    secrets: Secrets = [],  # noqa: B006
+    files: Files = [],  # noqa: B006
+    label: Label = [],  # noqa: B006
+    request_id: RequestId = "",
+    reason: Reason = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Make a service of what Terraform has made already. Nothing is changed that nobody has approved.
+
+    The inputs are those it was made with. If the first plan is empty the service is ready; else it waits for
+    somebody else's approval. Rejected, it stays failed: `bond service abandon` lets go of it unharmed.
+    """
+    given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
+    labels = cli_inputs.labels(label)
+    brought = {}
+    for text in states:
+        step, _, file = text.rpartition("=")
+        if step in brought:
+            raise typer.BadParameter(f"two states for {f'step {step}' if step else 'the same step'}")
+        brought[step] = read_file(Path(file))
+
+    async def send(bond: Bondstone) -> Operation:
+        await _warn_of_visible_secrets(bond, promise, version, [*values, *strings])
+        return await bond.adopt(
+            promise,
+            service,
+            brought,
+            given,
+            version=version,
+            labels=labels,
+            request_id=request_id or None,
+            reason=reason,
+        )
+
+    accepted(send, wait=wait, output=output)
+
+
+@app.command(
+    "list",
+    epilog=examples(
+        "bond service list --team payments --phase failed",
+        "bond service list --where \"labels.tier == 'data' && health != 'healthy'\"",
+        "bond service list --all -o json",
+    ),
+)
+def list_(
+    *,
+    team: Annotated[str, typer.Option("--team", metavar="TEAM")] = "",
+    promise: Annotated[str, typer.Option("--promise", metavar="PROMISE")] = "",
+    phase: Annotated[str, typer.Option("--phase", metavar="PHASE", help="as in ready, provisioning, failed")] = "",
+    label: Label = [],  # noqa: B006
+    where: Annotated[
+        str, typer.Option("--where", metavar="CEL", help="an expression over a row's fields, see the examples")
+    ] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help="also decommissioned ones, while Temporal remembers them")
+    ] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """List services. A label that a service lacks makes --where false for it."""
+    from bondstone.cli.where import row_filter  # noqa: PLC0415 - see bondstone.cli.session
+
+    matches = row_filter(where)
+    labels = cli_inputs.labels(label)
+
+    async def find(bond: Bondstone) -> list[ServiceRow]:
+        return await bond.services(team=team, promise=promise, phase=phase, labels=labels, ended=everything)
+
+    rows = [row for row in with_platform(find) if matches(row)]
+    columns = ["id", "revision", "phase", "health", "labels", "changed_at"]
+    emit(
+        rows,
+        output,
+        lambda: table(
+            ["service", *columns[1:-1], "changed"],
+            [[getattr(row, column) for column in columns] for row in rows],
+            empty="no services" + (" match" if any([team, promise, phase, label, where]) else ""),
+        ),
+    )
+
+
+@app.command(epilog=examples("bond service show payments/orders", "bond service show payments/orders -o json"))
+def show(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> None:
+    """Show one service: revision, phase, inputs, outputs, its last operations, links. Secrets are masked."""
+    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.service import ServiceDocument  # noqa: PLC0415
+
+    async def find(bond: Bondstone) -> ServiceDocument:
+        state = await bond.service(service)
+        running = [pending.record for pending in state.queue if pending.record.status != "queued"]
+        live = {record.number: await bond.operation(record.id).record() for record in running}
+        return ServiceDocument.of(state, bond.settings, live)
+
+    document = with_platform(find)
+    emit(document, output, lambda: views.service(document))
+
+
+@app.command(
+    epilog=examples("bond service outputs payments/orders", "bond service outputs payments/orders --reveal")
+)
+def outputs(
+    service: ServiceArgument,
+    *,
+    reveal: Annotated[bool, typer.Option("--reveal", help="secret ones in plain, from the secret store")] = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Print what a service gives; secret outputs are masked without --reveal."""
+    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
+
+    async def find(bond: Bondstone) -> dict[str, Any]:
+        return await bond.outputs(service, reveal=reveal)
+
+    values = with_platform(find)
+    emit(values, output, lambda: views.tree(values, indent="") if values else note("no outputs"))
+
+
+@app.command(
+    epilog=examples("bond service logs payments/orders -f", "bond service logs payments/orders --step database")
+)
+def logs(
+    service: ServiceArgument,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="print what comes until the operation ends")
+    ] = False,
+    step: Annotated[str, typer.Option("--step", metavar="S", help="of this step only")] = "",
+) -> None:
+    """Print the logs of a service's last operation."""
+    from bondstone.cli.logs import show_logs  # noqa: PLC0415 - see bondstone.cli.session
+
+    async def read(bond: Bondstone) -> None:
+        record = await _last_operation(bond, service)
+        await show_logs(bond, bond.operation(record.id), step=step, follow=follow)
+
+    with_platform(read)
+
+
+@app.command(epilog=examples("bond service history payments/orders"))
+def history(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> None:
+    """Print the ledger of a service, oldest first, also when it is long gone."""
+    from bondstone.base.errors import NotFound  # noqa: PLC0415
+    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.service import RecordDocument  # noqa: PLC0415
+
+    async def find(bond: Bondstone) -> list[RecordDocument]:
+        return [RecordDocument.of(record) for record in await bond.history(service)]
+
+    records = with_platform(find)
+    if not records:
+        raise NotFound(
+            f"the ledger has nothing of {service}", hint="records are written when an operation has ended"
+        )
+    emit(records, output, lambda: views.history(records))
+
+
+@app.command(epilog=examples("bond service retry payments/orders --wait"))
+def retry(
+    service: ServiceArgument,
+    *,
+    reason: Reason = "",
+    request_id: RequestId = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Run the last failed operation again, from the step that failed."""
+    accepted(
+        lambda bond: bond.retry(service, reason=reason, request_id=request_id or None), wait=wait, output=output
+    )
+
+
+@app.command(epilog=examples("bond service cancel payments/orders", "bond service cancel payments/orders/op/3"))
+def cancel(
+    target: Annotated[
+        str, typer.Argument(metavar="TEAM/NAME[/op/N]", help="the service, or one operation", show_default=False)
+    ],
+    *,
+    reason: Reason = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Cancel the operation of a service that runs, else the next that waits; or the one that is named.
+
+    A running tool is told to stop and keeps what it made; `bond service retry` takes up from there.
+    """
+    from bondstone.base.errors import Refused  # noqa: PLC0415 - see bondstone.cli.session
+
+    async def stop(bond: Bondstone) -> Operation:
+        operation_id = target
+        if "/op/" not in target:
+            state = await bond.service(target)
+            if not state.queue:
+                raise Refused(f"no operation of {target} runs or waits", where=target)
+            operation_id = state.queue[0].record.id
+        await bond.cancel(operation_id, reason=reason)
+        return bond.operation(operation_id)
+
+    accepted(stop, wait=wait, output=output, verb="asked to stop", must_succeed=False)
+
+
+@app.command(epilog=examples("bond service decommission payments/orders --yes --wait"))
+def decommission(
+    service: ServiceArgument,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    dry_run: DryRun = False,
+    ask: Ask = False,
+    reason: Reason = "",
+    request_id: RequestId = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Take a service down: its steps are destroyed in reverse order, its secrets erased, its name freed."""
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.names import parse_service  # noqa: PLC0415
+
+    parse_service(service)
+    if not yes and not dry_run:
+        if not sys.stdin.isatty():
+            raise InvalidInput(f"decommissioning {service} destroys what it made", hint="say so with --yes")
+        typer.confirm(f"Decommission {service}? What it made is destroyed.", abort=True, err=True)
+    accepted(
+        lambda bond: bond.decommission(
+            service, reason=reason, request_id=request_id or None, dry_run=dry_run, ask=ask
+        ),
+        wait=wait,
+        output=output,
+        dry_run=dry_run,
+    )
+
+
+@app.command(epilog=examples("bond service label payments/orders tier=data env-"))
+def label(
+    service: ServiceArgument,
+    changes: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE|KEY-...", help="set, or remove", show_default=False)
+    ],
+    *,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Set and remove labels; prints all that the service has then."""
+    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
+
+    wanted, remove = cli_inputs.label_changes(changes)
+
+    async def change(bond: Bondstone) -> dict[str, str]:
+        return await bond.set_labels(service, wanted, remove)
+
+    labels = with_platform(change)
+    emit(labels, output, lambda: views.tree(labels, indent="") if labels else note("no labels"))
+
+
+app.add_typer(day_two.app)
+app.add_typer(archive.app)
+
+
+# Helpers ----------------------------------------------------------------------------------------------------
+
+
+async def _last_operation(bond: Bondstone, service: str) -> OperationRecord:
+    """The operation that runs, else the last that ended."""
+    from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
+
+    state = await bond.service(service)
+    running = [pending.record for pending in state.queue if pending.record.status != "queued"]
+    known = [*running, *reversed(state.operations), *(pending.record for pending in state.queue)]
+    if not known:
+        raise NotFound(f"{service} has no operation")
+    return known[0]
+
+
+async def _warn_of_visible_secrets(bond: Bondstone, promise: str, version: str, given: list[str]) -> None:
+    """Say which secrets stood on the command line, and how to keep them off it next time."""
+    from bondstone.promise.inputs import secret_paths  # noqa: PLC0415 - see bondstone.cli.session
+
+    if not given:
+        return
+    revisions = bond.store.revisions
+    found = await (revisions.get(promise, version) if version else revisions.newest(promise))
+    manifest: Promise = await revisions.promise(found.ref)
+    paths = {text.partition("=")[0] for text in given}
+    for path in sorted(secret_paths(manifest) & paths):
+        note(f"warning: {path} is a secret and stood on the command line; use --secret {path} or --set-file")

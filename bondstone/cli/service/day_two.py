@@ -1,0 +1,188 @@
+"""`bond service`, the commands of day two: change a service, look after it, let go of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bondstone.cli import inputs as cli_inputs
+from bondstone.cli.operation_options import Ask, DryRun, Files, FromFiles, Secrets, Strings, Values, accepted
+from bondstone.cli.session import Reason, RequestId, ServiceArgument, Wait, with_platform
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bondstone.client import Bondstone
+    from bondstone.client.bondstone import How
+    from bondstone.client.documents.service import ServiceDocument
+
+app = typer.Typer()
+"""Its commands stand in the group of `bondstone.cli.service.commands`."""
+
+To = Annotated[
+    str, typer.Option("--to", metavar="V", help="exact version; default: the newest that fits", show_default=False)
+]
+
+
+@app.command(
+    epilog=examples(
+        "bond service update payments/orders --set size=large --wait",
+        "bond service update payments/orders --set size=large --dry-run",
+        "bond service update payments/orders --set size=null             back to its default",
+    )
+)
+def update(
+    service: ServiceArgument,
+    *,
+    values: Values = [],  # noqa: B006 - typer copies it, here and below
+    strings: Strings = [],  # noqa: B006
+    from_files: FromFiles = [],  # noqa: B006
+    secrets: Secrets = [],  # noqa: B006
+    files: Files = [],  # noqa: B006
+    dry_run: DryRun = False,
+    ask: Ask = False,
+    reason: Reason = "",
+    request_id: RequestId = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Change inputs at the same revision; what is not named stays. Objects are merged, null is the default."""
+    given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
+    how = _how(reason, request_id, dry_run=dry_run, ask=ask)
+    accepted(lambda bond: bond.update(service, given, **how), wait=wait, output=output, dry_run=dry_run)
+
+
+@app.command(
+    epilog=examples(
+        "bond service patch payments/orders --wait", "bond service patch payments/orders --to 1.4.2 --dry-run"
+    )
+)
+def patch(
+    service: ServiceArgument,
+    *,
+    to: To = "",
+    dry_run: DryRun = False,
+    ask: Ask = False,
+    reason: Reason = "",
+    request_id: RequestId = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Move to a newer revision of the same major and minor version.
+
+    What fails or is not healthy goes back to where it was, unless the promise says otherwise. A patch that would
+    delete or replace something waits for an approval.
+    """
+    how = _how(reason, request_id, dry_run=dry_run, ask=ask)
+    accepted(lambda bond: bond.patch(service, to=to, **how), wait=wait, output=output, dry_run=dry_run)
+
+
+@app.command(
+    epilog=examples(
+        "bond service upgrade payments/orders --to 2.0.0 --dry-run",
+        "bond service upgrade payments/orders --to 2.0.0 --set region=eu --wait",
+    )
+)
+def upgrade(
+    service: ServiceArgument,
+    *,
+    to: To = "",
+    values: Values = [],  # noqa: B006
+    strings: Strings = [],  # noqa: B006
+    from_files: FromFiles = [],  # noqa: B006
+    secrets: Secrets = [],  # noqa: B006
+    files: Files = [],  # noqa: B006
+    dry_run: DryRun = False,
+    ask: Ask = False,
+    reason: Reason = "",
+    request_id: RequestId = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Move to a newer minor or major version; the promise transforms the inputs, options override them.
+
+    Across a major version it waits for an approval, unless the promise says otherwise.
+    """
+    given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
+    how = _how(reason, request_id, dry_run=dry_run, ask=ask)
+    accepted(
+        lambda bond: bond.upgrade(service, to=to, inputs=given, **how), wait=wait, output=output, dry_run=dry_run
+    )
+
+
+@app.command(epilog=examples("bond service rollback payments/orders --reason 'queries are slow' --wait"))
+def rollback(
+    service: ServiceArgument,
+    *,
+    dry_run: DryRun = False,
+    ask: Ask = False,
+    reason: Reason = "",
+    request_id: RequestId = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Go back to the last revision and inputs that were healthy; `bond service show` names them."""
+    how = _how(reason, request_id, dry_run=dry_run, ask=ask)
+    accepted(lambda bond: bond.rollback(service, **how), wait=wait, output=output, dry_run=dry_run)
+
+
+@app.command(
+    epilog=examples(
+        "bond service reconcile payments/orders --wait",
+        "bond service reconcile payments/orders --repair --ask --wait",
+    )
+)
+def reconcile(
+    service: ServiceArgument,
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="undo what differs, through policies and gate")] = False,
+    ask: Ask = False,
+    reason: Reason = "",
+    request_id: RequestId = "",
+    wait: Wait = False,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Look whether reality still is as it was made; without --repair nothing changes, and drift is no failure."""
+    how = _how(reason, request_id, dry_run=False, ask=ask)
+    accepted(lambda bond: bond.reconcile(service, repair=repair, **how), wait=wait, output=output)
+
+
+@app.command(epilog=examples("bond service pause payments/orders --reason 'moving house'"))
+def pause(service: ServiceArgument, *, reason: Reason = "", output: Output = OutputFormat.TABLE) -> None:
+    """Let the service start nothing by itself; what people ask for still runs."""
+    _told(service, lambda bond: bond.pause(service, reason=reason), "paused", output)
+
+
+@app.command(epilog=examples("bond service resume payments/orders"))
+def resume(service: ServiceArgument, *, reason: Reason = "", output: Output = OutputFormat.TABLE) -> None:
+    """Let a paused service work by itself again."""
+    _told(service, lambda bond: bond.resume(service, reason=reason), "resumed", output)
+
+
+@app.command(epilog=examples("bond service abandon payments/orders --reason 'now kept by hand, see OPS-12'"))
+def abandon(service: ServiceArgument, *, reason: Reason = "", output: Output = OutputFormat.TABLE) -> None:
+    """Forget a service and destroy nothing of it: what stands is yours from now on, its name is free."""
+    _told(service, lambda bond: bond.abandon(service, reason=reason), "abandoned; nothing was destroyed", output)
+    if output is OutputFormat.TABLE:
+        note(f"what stood is in `bond service history {service}` and `bond state pull {service}`")
+
+
+# Helpers ----------------------------------------------------------------------------------------------------
+
+
+def _how(reason: str, request_id: str, *, dry_run: bool, ask: bool) -> How:
+    return {"reason": reason, "request_id": request_id or None, "dry_run": dry_run, "ask": ask}
+
+
+def _told(service: str, tell: Callable[[Bondstone], Awaitable[None]], said: str, output: OutputFormat) -> None:
+    """Tell a service something that is no operation, and show it as it is then."""
+    from bondstone.client.documents.service import ServiceDocument  # noqa: PLC0415 - see bondstone.cli.session
+
+    async def work(bond: Bondstone) -> ServiceDocument:
+        await tell(bond)
+        return ServiceDocument.of(await bond.service(service), bond.settings)
+
+    document = with_platform(work)
+    emit(document, output, lambda: say(f"{service} {said}"))

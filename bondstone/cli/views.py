@@ -1,0 +1,373 @@
+"""Documents as people read them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from bondstone.terminal.output import cell, duration, error_text, fields, is_terminal, note, say, table
+
+if TYPE_CHECKING:
+    from bondstone.client.documents.service import OperationDocument, RecordDocument, ServiceDocument
+    from bondstone.client.documents.step import (
+        ApprovalDocument,
+        ChangeDocument,
+        ChangesDocument,
+        DecisionDocument,
+        PlanDocument,
+        StepDocument,
+    )
+
+MAX_VALUE_CHARS: Final = 100
+"""Of one attribute of a plan; `-o json` has all of it."""
+
+_ACTIONS: Final = {
+    "create": ("+", "green"),
+    "update": ("~", "yellow"),
+    "replace": ("±", "magenta"),
+    "delete": ("-", "red"),
+}
+_UNKNOWN: Final = "(known after apply)"
+
+
+def service(document: ServiceDocument) -> None:
+    """One service: what it is, what it gives, what happened to it."""
+    fields(
+        {
+            "service": document.id,
+            "promise": document.revision,
+            "phase": document.phase,
+            "health": document.health,
+            "labels": document.labels,
+            "created": document.created_at,
+            "by": document.created_by,
+            "paused by": ": ".join(filter(None, [document.paused_by, document.pause_reason])),
+            "paused": document.paused_at,
+            "drift": _drift(document.drift) if document.drift else "",
+            "next look": document.next_due,
+            **document.links,
+        }
+    )
+    if document.inputs:
+        say("\ninputs")
+        tree(document.inputs)
+    if document.outputs:
+        say("\noutputs")
+        tree(document.outputs)
+    if document.ways_back:
+        say("\nways back")
+        for past in document.ways_back:
+            say(f"  {past.revision} with {json.dumps(past.inputs, ensure_ascii=False)}")
+    if document.operations:
+        say("\noperations")
+        operations(document.operations)
+        _error(document.operations[0])
+
+
+def operations(documents: Iterable[OperationDocument]) -> None:
+    """Operations as a table."""
+    table(
+        ["operation", "kind", "status", "steps", "by", "requested", "took"],
+        [
+            [
+                item.id,
+                _kind(item),
+                item.status,
+                " ".join(f"{_part(step)}{step.id}:{step.status}" for step in item.steps),
+                item.requested_by,
+                item.requested_at,
+                took(item.started_at, item.finished_at),
+            ]
+            for item in documents
+        ],
+        empty="no operations",
+    )
+
+
+def operation(document: OperationDocument) -> None:
+    """One operation and its steps."""
+    fields(
+        {
+            "operation": document.id,
+            "kind": _kind(document),
+            "status": document.status,
+            "revision": from_to(document) or document.revision,
+            "by": document.requested_by,
+            "reason": document.reason,
+            "retry of": document.retry_of,
+            "requested": document.requested_at,
+            "started": document.started_at,
+            "finished": document.finished_at,
+            "drift": _drift(document.drift) if document.kind == "reconcile" and document.finished_at else "",
+            "trace": document.trace_id,
+            **document.links,
+        }
+    )
+    if document.steps:
+        say()
+        table(
+            ["step", "executor", "status", "changes", "policies", "pool", "took"],
+            [
+                [
+                    f"{_part(step)}{step.id}",
+                    step.executor,
+                    step.status,
+                    counts(step.changes) if step.plan or step.drift else "",
+                    _outcome(step.policy),
+                    step.pool,
+                    took(step.started_at, step.finished_at),
+                ]
+                for step in document.steps
+            ],
+        )
+    _drifted(document)
+    for kept in document.retained:
+        say(f"kept: {kept}")
+    for approval in document.approvals:
+        say()
+        gate(approval)
+    for retry in document.retrying:
+        say()
+        of = f" of {retry.at_most}" if retry.at_most else ""
+        say(f"{retry.activity} is tried again, attempt {retry.attempt}{of}; the last one failed:")
+        say(f"  {retry.error.code}: {retry.error.message}")
+        if retry.error.where:
+            say(f"  where: {retry.error.where}")
+        if retry.error.hint:
+            say(f"  hint: {retry.error.hint}")
+    _error(document)
+
+
+def outcome(document: OperationDocument) -> None:
+    """In a line what became of an operation, and where the service is; for a reconcile what differs."""
+    moved = from_to(document) if document.status == "succeeded" else ""
+    say(f"{document.id} {_kind(document)} {document.status}{f': {moved}' if moved else ''}")
+    for kept in document.retained:
+        say(f"  kept: {kept}")
+    if document.kind == "reconcile" and document.status == "succeeded":
+        repaired = [step for step in document.steps if step.plan]
+        say(f"  repaired: {counts_of(repaired)}" if repaired else f"  {_drift(document.drift)}")
+        _drifted(document)
+        if document.drift:
+            note(f"undo it with `bond service reconcile {document.service} --repair`")
+
+
+def from_to(document: OperationDocument) -> str:
+    """From which revision to which; empty when the operation changes none."""
+    before, after = document.revision_before, document.revision
+    return f"{before} -> {after.rpartition('@')[2]}" if before and before != after else ""
+
+
+def dry_run(document: OperationDocument) -> None:
+    """What an operation would do, step by step as people read plans."""
+    say(f"{document.id} dry run of {document.kind}: {from_to(document) or document.revision}")
+    plans = {(item.step, item.part): item for item in document.plans}
+    for step in document.steps:
+        say()
+        found = plans.get((step.id, step.part))
+        if found is not None:
+            plan(found)
+        else:
+            _styled(f"step {_part(step)}{step.id}: {_UNPLANNED.get(step.status, str(step.status))}", bold=True)
+    say()
+    say("nothing was changed")
+
+
+def plan(document: PlanDocument) -> None:
+    """One plan: by action and address, attributes before and after, what the policies said."""
+    made = f" by {document.tool}" if document.tool else ""
+    part = f"{document.part}: " if document.part else ""
+    _styled(f"{document.operation} step {part}{document.step}: {_summary(document)}", bold=True)
+    say(f"plan {document.digest[:12]}{made}")
+    order = list(_ACTIONS)
+    for change in sorted(document.changes, key=lambda item: (order.index(item.action), item.address)):
+        say()
+        _change(change)
+    if document.policy is not None:
+        say(f"\npolicies: {document.policy.outcome}")
+        for finding in document.policy.findings:
+            source = f"  ({finding.policy})" if finding.policy else ""
+            say(f"  {finding.level}: {finding.message}{source}")
+    if document.approval is not None:
+        say()
+        gate(document.approval)
+
+
+def gate(document: ApprovalDocument) -> None:
+    """Whom a plan waits for, why, what was said so far, and how to say it."""
+    left = f", needs {' and '.join(document.missing)}" if document.missing else ""
+    status = "would ask" if document.status == "would-ask" else document.status
+    say(f"approval of step {document.step}, plan {document.digest[:12]}: {status}{left}")
+    for need in document.needs:
+        who = f"{need.count} of {' or '.join(need.roles)}" if need.roles else f"{need.count}"
+        say(f"  asked: {who}{f': {need.reason}' if need.reason else ''}")
+    for vote in document.votes:
+        roles = f" ({', '.join(vote.roles)})" if vote.roles else ""
+        said = f": {vote.comment}" if vote.comment else ""
+        say(f"  {vote.by}{roles} {'approved' if vote.approve else 'rejected'} at {cell(vote.at)}{said}")
+    if document.expires_at is not None and document.status == "waiting":
+        say(f"  without it the operation is rejected at {cell(document.expires_at)}")
+    if document.status == "waiting":
+        say(f"  {approve_command(document)}")
+
+
+def approve_command(document: ApprovalDocument) -> str:
+    """The command that approves a plan, complete but for who calls it."""
+    roles = next((need.roles for need in document.needs if need.roles), ())
+    role = f" --role {roles[0]}" if roles else ""
+    return (
+        f"bond approval approve {document.operation} --step {document.step} --digest {document.digest[:12]}{role}"
+    )
+
+
+def history(documents: Sequence[RecordDocument]) -> None:
+    """The ledger of a service, oldest first."""
+    table(
+        ["at", "what", "status", "revision", "changes", "by", "why"],
+        [
+            [
+                item.at,
+                _what(item),
+                item.status,
+                item.revision,
+                counts_of(item.steps) if item.kind == "operation" and not item.dry_run else "",
+                item.by,
+                "; ".join(filter(None, [item.reason, item.error.message if item.error else ""])),
+            ]
+            for item in documents
+        ],
+    )
+
+
+def tree(values: Mapping[str, Any], indent: str = "  ") -> None:
+    """A tree of JSON values as dotted names and values."""
+    flat = dict(_flat(values, ""))
+    width = max(map(len, flat), default=0)
+    for name, value in flat.items():
+        first, *rest = _text(value).split("\n")
+        say(f"{indent}{name:<{width}}  {first}".rstrip())
+        for line in rest:
+            say(f"{indent}{'':<{width}}  {line}")
+
+
+def counts(changes: ChangesDocument) -> str:
+    """As people read plans: `+3 ~0 ±1 -0`."""
+    return f"+{changes.create} ~{changes.update} ±{changes.replace} -{changes.delete}"
+
+
+def counts_of(steps: Iterable[StepDocument]) -> str:
+    """What the steps that succeeded changed, together."""
+    found = [step.changes for step in steps if step.status in {"succeeded", "unchanged"}]
+    totals = (sum(getattr(item, action) for item in found) for action in _ACTIONS)
+    return " ".join(f"{mark}{total}" for (mark, _), total in zip(_ACTIONS.values(), totals, strict=True))
+
+
+def took(started: datetime | None, finished: datetime | None) -> str:
+    """How long it took; nothing while it has not ended."""
+    return duration(finished - started) if started and finished else ""
+
+
+# Helpers ----------------------------------------------------------------------------------------------------
+
+
+_UNPLANNED: Final = {
+    "deferred": "deferred; what it needs is known only after steps before it are applied",
+    "skipped": "skipped; its condition is false",
+    "blocked": "not planned; a step before it failed",
+}
+
+
+def _what(record: RecordDocument) -> str:
+    kind = record.operation_kind if record.kind == "operation" else record.kind
+    number = record.operation.rpartition("/")[2] if record.operation else ""
+    return f"{kind} {number}{' (dry run)' if record.dry_run else ''}".strip()
+
+
+def _kind(document: OperationDocument) -> str:
+    return f"{document.kind} (dry run)" if document.dry_run else str(document.kind)
+
+
+def _part(step: StepDocument) -> str:
+    return f"{step.part}:" if step.part else ""
+
+
+def _drift(count: int) -> str:
+    return f"{count} object{'s' if count > 1 else ''} differ{'s' if count == 1 else ''}" if count else "no drift"
+
+
+def _drifted(document: OperationDocument) -> None:
+    for step in document.steps:
+        for address in step.drift:
+            say(f"  {step.id}: {address}")
+
+
+def _outcome(decision: DecisionDocument | None) -> str:
+    if decision is None:
+        return ""
+    warnings = sum(finding.level == "warn" for finding in decision.findings)
+    said = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
+    return f"{decision.outcome}{said}"
+
+
+def _error(document: OperationDocument) -> None:
+    if document.error is not None:
+        say()
+        typer.echo(error_text(document.error, color=is_terminal(sys.stdout)))
+
+
+def _summary(document: PlanDocument) -> str:
+    parts = [f"{count} to {action}" for action in _ACTIONS if (count := getattr(document.counts, action))]
+    return ", ".join(parts) or "nothing to change"
+
+
+def _change(change: ChangeDocument) -> None:
+    mark, colour = _ACTIONS[change.action]
+    kind = f"  ({change.type})" if change.type and change.type not in change.address else ""
+    _styled(f"  {mark} {change.address}{kind}", fg=colour)
+    before, after = change.before or {}, change.after or {}
+    names = sorted({*before, *after, *change.unknown})
+    width = max(map(len, names), default=0)
+    for name in names:
+        old = _short(before[name]) if name in before else None
+        new = _UNKNOWN if name in change.unknown else _short(after[name]) if name in after else None
+        match change.action:
+            case "create":
+                shown = new
+            case "delete":
+                shown = old
+            case _ if old == new:
+                continue
+            case _:
+                shown = f"{old or '(none)'} -> {new or '(none)'}"
+        if shown is not None and shown != "null":
+            say(f"      {name:<{width}} = {shown}")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[: MAX_VALUE_CHARS - 1]}…"
+
+
+def _flat(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+    for name, item in value.items():
+        path = f"{prefix}{name}"
+        if isinstance(item, Mapping) and item:
+            yield from _flat(item, f"{path}.")
+        else:
+            yield path, item
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else cell(value)
+
+
+def _styled(text: str, *, fg: str | None = None, bold: bool | None = None) -> None:
+    clean = " " * (len(text) - len(text.lstrip())) + cell(text.lstrip())
+    typer.echo(typer.style(clean, fg=fg, bold=bold) if is_terminal(sys.stdout) else clean)

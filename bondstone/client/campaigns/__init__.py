@@ -1,0 +1,1 @@
+"""Campaigns, as a client starts, watches and controls them."""

@@ -1,0 +1,214 @@
+"""Campaign files beside the fleet and the catalogue: everything that can be known before a campaign starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from temporalio.client import Client
+
+from bondstone.base.errors import AlreadyExists
+from bondstone.base.names import check_name
+from bondstone.campaign.document import Flaw, read_campaign
+from bondstone.campaign.forecast import FALLBACK_SECONDS, forecast
+from bondstone.campaign.waves import Partition, Status, Target, partition
+from bondstone.campaign.windows import Freeze, zone
+from bondstone.client.documents.campaign import (
+    PreviewDocument,
+    PreviewLeft,
+    PreviewTarget,
+    PreviewWave,
+    ZonedTime,
+)
+from bondstone.model.campaign.manifest import Campaign, Gate
+from bondstone.model.service import OperationKind
+from bondstone.promise.schema import secret_paths
+from bondstone.store import Store
+from bondstone.temporal.fleet import fleet, past_seconds
+
+MAX_VERSIONS_CHECKED: Final = 50
+"""Versions whose schemas are asked whether an input of an update is a secret."""
+
+_UTC: Final = frozenset({"", "UTC", "Etc/UTC"})
+"""Zones that need no line of their own beside UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A campaign that could start, as far as anybody knows."""
+
+    campaign: Campaign
+    plan: Partition
+    freezes: Mapping[str, Sequence[Freeze]]
+    """By team, those that bind it; under the empty name those of the whole platform."""
+    now: datetime
+
+
+class CampaignFiles:
+    """Files read, checked and played through.
+
+    Args:
+        temporal: The connection to Temporal.
+        store: The platform's stores.
+    """
+
+    def __init__(self, temporal: Client, store: Store) -> None:
+        self._temporal = temporal
+        self._store = store
+
+    async def ready(self, data: bytes, file: str, *, name: str = "") -> Ready:
+        """Check a campaign beside the fleet, the catalogue and the campaigns that there were.
+
+        Args:
+            data: What the file holds.
+            file: Its name, for messages.
+            name: Of the campaign, in place of the one in the file.
+
+        Raises:
+            CampaignInvalid: with every mistake at its line and column.
+            AlreadyExists: the name is, or was, that of another campaign.
+        """
+        now = datetime.now(UTC)
+        read = read_campaign(data, file, now=now)
+        campaign = read.require()
+        if name:
+            metadata = campaign.metadata.model_copy(update={"name": check_name("campaign", name)})
+            campaign = campaign.model_copy(update={"metadata": metadata})
+        if await self._store.campaigns.exists(campaign.metadata.name):
+            raise taken(campaign.metadata.name)
+        services, published, kept = await asyncio.gather(
+            fleet(self._temporal), self._published(campaign.spec.promise), self._store.campaigns.freezes(at=now)
+        )
+        plan = partition(campaign, services, published)
+        flaws = [*plan.flaws, *await self._secret_inputs(campaign, plan)]
+        if campaign.spec.promise and not published and not flaws:
+            flaws = [Flaw(("spec", "promise"), f"there is no promise {campaign.spec.promise!r}")]
+        if flaws:
+            raise read.refuse(flaws)
+        freezes: dict[str, list[Freeze]] = {}
+        for freeze in kept:
+            if freeze.binds(campaign.metadata.change):
+                freezes.setdefault(freeze.team, []).append(Freeze(freeze.name, freeze.begins_at, freeze.ends_at))
+        return Ready(campaign=campaign, plan=plan, freezes=freezes, now=now)
+
+    async def preview(self, ready: Ready, *, local_zone: str = "") -> PreviewDocument:
+        """What a campaign would do, and when.
+
+        Args:
+            ready: The campaign, checked.
+            local_zone: IANA zone of who asks; times are given there beside UTC and the zones of the windows.
+        """
+        spec, plan = ready.campaign.spec, ready.plan
+        kind: str = spec.operation
+        past = await past_seconds(self._temporal, OperationKind(spec.operation))
+        if not past:  # the first of its kind: what was made may take as long to be changed
+            kind, past = "provision", await past_seconds(self._temporal, OperationKind.PROVISION)
+        overall = max(past.values(), key=lambda found: found[1], default=(FALLBACK_SECONDS, 0))
+
+        def seconds(target: Target) -> float:
+            return past.get(target.promise, overall)[0]
+
+        waves = forecast(spec, plan, now=ready.now, seconds=seconds, freezes=ready.freezes)
+        windows = (*spec.windows.allow, *spec.windows.deny)
+        zones = dict.fromkeys([local_zone, *(window.time_zone for window in windows)])
+        each, number = past.get(spec.promise or "", overall)
+        return PreviewDocument(
+            name=ready.campaign.metadata.name,
+            operation=spec.operation,
+            promise=spec.promise or "",
+            to=spec.to or "",
+            targets=len(plan.targets),
+            max_failures=plan.max_failures,
+            waves=tuple(
+                PreviewWave(
+                    name=wave.name,
+                    targets=wave.size,
+                    max_failures=wave.max_failures,
+                    max_concurrent=wave.max_concurrent,
+                    soak_seconds=wave.soak_seconds,
+                    gate=_gate(wave.gate),
+                    starts_at=_zoned(when.starts_at, zones),
+                    ends_at=_zoned(when.ends_at, zones),
+                )
+                for wave, when in zip(plan.waves, waves, strict=True)
+            ),
+            selected=tuple(
+                PreviewTarget(
+                    service=target.service,
+                    wave=plan.waves[target.wave].name,
+                    version=target.version,
+                    to=target.to,
+                    why=target.why,
+                )
+                for target in plan.targets
+            ),
+            left=tuple(PreviewLeft(service=it.service, kind=it.kind, reason=it.reason) for it in plan.left),
+            seconds_each=each,
+            based_on=f"the median of {number} {kind} operations" if number else "a guess: nothing was ever run",
+            as_of=ready.now,
+        )
+
+    async def _published(self, promise: str | None) -> dict[str, Status]:
+        if promise is None:
+            return {}
+        return {info.ref.version: info.status for info in await self._store.revisions.list(promise)}
+
+    async def _secret_inputs(self, campaign: Campaign, plan: Partition) -> list[Flaw]:
+        """Secrets have no place in a campaign: its file is kept, and is in the history of every target."""
+        spec = campaign.spec
+        if not spec.inputs or spec.promise is None:
+            return []
+        versions = sorted({target.version for target in plan.targets})[:MAX_VERSIONS_CHECKED]
+        found: dict[str, None] = {}
+        for version in versions:
+            info = await self._store.revisions.get(spec.promise, version)
+            secrets = secret_paths(await self._store.revisions.promise(info.ref))
+            found.update(dict.fromkeys(path for path in sorted(secrets) if _given(spec.inputs, path)))
+        return [
+            Flaw(
+                ("spec", "inputs", path.split(".")[0]),
+                f"{path} is a secret, which every target and this file would share",
+                "leave it out, and use `bond service update --secret` for each service",
+            )
+            for path in found
+        ]
+
+
+def taken(name: str) -> AlreadyExists:
+    """The name is, or was, that of another campaign."""
+    return AlreadyExists(
+        f"there is, or was, a campaign {name}",
+        where=f"campaign {name}",
+        hint="names are never used twice: choose another with --name, or `bond campaign retry` this one",
+    )
+
+
+def _given(inputs: Mapping[str, object], path: str) -> bool:
+    value: object = inputs
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return False
+        value = value[name]
+    return value is not None
+
+
+def _gate(gate: Gate | None) -> str:
+    if gate is None:
+        return ""
+    approval = gate.approval
+    return f"{approval.count} of {' or '.join(approval.roles)}"
+
+
+def _zoned(at: datetime | None, zones: Iterable[str]) -> ZonedTime | None:
+    if at is None:
+        return None
+    shown = {}
+    for name in zones:
+        if name in _UTC:
+            continue
+        local = at.astimezone(zone(name))
+        shown[name] = f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
+    return ZonedTime(utc=at, local=shown)

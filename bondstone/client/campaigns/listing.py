@@ -1,0 +1,48 @@
+"""Campaigns in lists, by visibility alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from temporalio.client import Client, RPCError, WorkflowExecution, WorkflowExecutionStatus
+
+from bondstone.base import names
+from bondstone.client.documents.campaign import CampaignRow
+from bondstone.temporal import calls
+from bondstone.temporal.listing import keyword
+
+FAILED: Final = {
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.TIMED_OUT: "failed",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.CANCELED: "terminated",
+}
+"""What lists say of a campaign whose workflow did not end by itself."""
+
+
+async def campaigns(client: Client) -> list[CampaignRow]:
+    """Every campaign within Temporal's retention, newest first.
+
+    Raises:
+        Unreachable: Temporal does not answer.
+    """
+    query = f"WorkflowType = '{names.CAMPAIGN_WORKFLOW}' AND ExecutionStatus != 'ContinuedAsNew'"
+    try:
+        rows = [_row(found) async for found in client.list_workflows(query)]
+    except RPCError as error:
+        raise calls.as_ours(error, names.campaign_workflow_id("")) from error
+    return sorted(rows, key=lambda row: row.started_at, reverse=True)
+
+
+def _row(found: WorkflowExecution) -> CampaignRow:
+    attributes = found.typed_search_attributes
+    status = FAILED.get(found.status) if found.status else None
+    return CampaignRow(
+        name=names.campaign_of(found.id),
+        status=status or keyword(attributes, names.SA_PHASE) or "running",
+        owner=keyword(attributes, names.SA_TEAM),
+        promise=keyword(attributes, names.SA_PROMISE),
+        revision=keyword(attributes, names.SA_REVISION),
+        started_at=found.start_time,
+        ended_at=found.close_time,
+    )

@@ -1,0 +1,111 @@
+"""Previews with plans: a dry run of every target, kept as one object with a digest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from bondstone.base.errors import BondError
+from bondstone.client.campaigns.files import Ready
+from bondstone.client.operation import Operation
+from bondstone.model.campaign.preview import PinnedPreview, PreviewedStep, PreviewedTarget
+from bondstone.model.service import OperationRecord
+from bondstone.store.previews import Previews
+
+if TYPE_CHECKING:
+    from bondstone.campaign.waves import Target
+    from bondstone.client.bondstone import Bondstone, How
+
+AT_ONCE: Final = 4
+"""Dry runs at once: as many tools as a worker of the default size runs."""
+
+OnTarget = Callable[[PreviewedTarget, int], None]
+
+
+async def plan(
+    bond: Bondstone, ready: Ready, *, at_once: int = AT_ONCE, on_target: OnTarget | None = None
+) -> tuple[str, PinnedPreview]:
+    """Plan every target of a campaign without changing anything, and keep what comes of it.
+
+    Args:
+        bond: The client.
+        ready: The campaign, checked.
+        at_once: Dry runs at once.
+        on_target: Called with each target that is planned and how many are.
+
+    Returns:
+        Digest and preview. A target that cannot be planned is in it with its error.
+    """
+    limit = asyncio.Semaphore(at_once)
+    done = 0
+
+    async def one(target: Target) -> PreviewedTarget:
+        nonlocal done
+        async with limit:
+            found = await _target(bond, ready, target)
+        done += 1
+        if on_target is not None:
+            on_target(found, done)
+        return found
+
+    targets = await asyncio.gather(*map(one, ready.plan.targets))
+    spec = ready.campaign.spec
+    preview = PinnedPreview(
+        campaign=ready.campaign.metadata.name,
+        operation=spec.operation,
+        promise=spec.promise or "",
+        inputs=spec.inputs,
+        at=ready.now,
+        by=bond.by,
+        targets=tuple(targets),
+    )
+    return await Previews(bond.store.sealed).put(preview), preview
+
+
+async def _target(bond: Bondstone, ready: Ready, target: Target) -> PreviewedTarget:
+    found = PreviewedTarget(
+        service=target.service,
+        wave=ready.plan.waves[target.wave].name,
+        version=target.version,
+        to=target.to,
+    )
+    try:
+        operation = await _dry_run(bond, ready, target)
+        found = found.model_copy(update={"operation": operation.id})
+        return found.model_copy(update=_outcome(await operation.wait()))
+    except BondError as error:
+        return found.model_copy(update={"error": error.info()})
+
+
+async def _dry_run(bond: Bondstone, ready: Ready, target: Target) -> Operation:
+    spec = ready.campaign.spec
+    how: How = {"dry_run": True, "reason": f"preview of campaign {ready.campaign.metadata.name}"}
+    match spec.operation:
+        case "patch":
+            return await bond.patch(target.service, to=target.to, **how)
+        case "upgrade":
+            return await bond.upgrade(target.service, to=target.to, **how)
+        case "update":
+            return await bond.update(target.service, spec.inputs, **how)
+        case "rollback":
+            return await bond.rollback(target.service, **how)
+        case "decommission":
+            return await bond.decommission(target.service, **how)
+        case "reconcile":  # looking for drift changes nothing, so there is no dry run of it
+            return await bond.reconcile(target.service, reason=how["reason"])
+
+
+def _outcome(record: OperationRecord) -> dict[str, object]:
+    waits = {approval.step: tuple(need.reason for need in approval.needs) for approval in record.approvals}
+    steps = tuple(
+        PreviewedStep(
+            step=step.id,
+            status=step.status,
+            plan=step.plan,
+            findings=step.decision.findings if step.decision else (),
+            asks=waits.get(step.id, ()),
+        )
+        for step in record.steps
+    )
+    return {"steps": steps, "error": record.error}

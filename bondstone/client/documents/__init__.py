@@ -1,0 +1,1 @@
+"""What programs read (`-o json`): stable fields that only ever grow."""

@@ -1,0 +1,357 @@
+"""What programs read of campaigns: stable fields, they only ever grow. See `campaign_report` for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from bondstone.base.errors import ErrorInfo
+from bondstone.base.models import Document
+from bondstone.client.documents.campaign_plan import PlansDocument
+from bondstone.model.approval import missing
+from bondstone.model.campaign.report import CampaignReport
+from bondstone.model.campaign.run import (
+    CampaignDescription,
+    FlightView,
+    FreezeRecord,
+    LedgerBatch,
+    TargetRecord,
+    WaveProgress,
+)
+from bondstone.model.campaign.state import CampaignStatus, Outcome
+
+MAX_FAILURES_SHOWN: Final = 100
+_FAILURES: Final = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE})
+
+
+class CampaignRow(Document):
+    """One campaign in a list: an element of `bond campaign list -o json`."""
+
+    name: str
+    status: str
+    """As of `campaign show`; or failed, of one that could not begin, and terminated"""
+    owner: str = ""
+    promise: str = ""
+    revision: str = ""
+    """PROMISE@VERSION that it leads to, where it leads to one"""
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+class WaveDocument(Document):
+    """One wave of a campaign."""
+
+    name: str
+    status: Literal["waiting", "gate", "running", "soaking", "done", "not-attempted"]
+    targets: int
+    succeeded: int
+    failed: int
+    """Those that count against the budget"""
+    running: int
+    waiting: int
+    counts: dict[str, int]
+    """Targets by outcome, and waiting and running; no zeros"""
+    max_failures: int | None = None
+    max_concurrent: int | None = None
+    missing: tuple[str, ...] = ()
+    """Whose word its gate waits for, in words"""
+    soak_until: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @classmethod
+    def of(cls, wave: WaveProgress, requested_by: str) -> WaveDocument:
+        """From what the campaign says of it."""
+        running = sum(wave.counts.get(name, 0) for name in ("running", "rolling-back"))
+        waits = wave.gate is not None and wave.gate.status == "waiting"
+        return cls(
+            name=wave.name,
+            status=wave.status,
+            targets=wave.size,
+            succeeded=wave.counts.get(Outcome.SUCCEEDED, 0),
+            failed=wave.failures,
+            running=running,
+            waiting=wave.counts.get("waiting", 0),
+            counts=wave.counts,
+            max_failures=wave.max_failures,
+            max_concurrent=wave.max_concurrent,
+            missing=tuple(missing(wave.gate, requested_by=requested_by)) if wave.gate and waits else (),
+            soak_until=wave.soak_until,
+            started_at=wave.started_at,
+            ended_at=wave.ended_at,
+        )
+
+
+class FlightDocument(Document):
+    """A target that runs."""
+
+    service: str
+    """TEAM/NAME"""
+    attempt: int
+    """1 for its first"""
+    phase: str
+    """submitted, accepted, between (two attempts) or cancelling"""
+    stalled: str = ""
+    """What it cannot go on for want of: that no worker serves its pool"""
+    operation: str | None = None
+    """TEAM/NAME/op/N, once its service has accepted"""
+    started_at: datetime
+    error: ErrorInfo | None = None
+    """Of the attempt before this one"""
+
+    @classmethod
+    def of(cls, flight: FlightView) -> FlightDocument:
+        """From what the campaign says of it."""
+        return cls(
+            service=flight.service,
+            attempt=flight.tries,
+            phase=flight.phase,
+            stalled=flight.stalled,
+            operation=flight.operation or None,
+            started_at=flight.started_at,
+            error=flight.error,
+        )
+
+
+class FailureDocument(Document):
+    """A target that counts against the budget."""
+
+    service: str
+    wave: str
+    outcome: Outcome
+    operation: str | None = None
+    """TEAM/NAME/op/N"""
+    reason: str = ""
+    error: ErrorInfo | None = None
+
+
+class CampaignDocument(Document):
+    """One campaign: `bond campaign show -o json`."""
+
+    name: str
+    status: CampaignStatus
+    operation: str = ""
+    promise: str = ""
+    to: str = ""
+    """As its file says: a version, latest-patch or latest"""
+    owner: str = ""
+    reason: str = ""
+    change: str = ""
+    requested_by: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    targets: int
+    targets_digest: str
+    """sha256 of the frozen list of targets: what approvals name"""
+    wave: str
+    """The current one"""
+    max_concurrent: int
+    counts: dict[str, int]
+    """Targets by outcome, and waiting and running; no zeros"""
+    waves: tuple[WaveDocument, ...]
+    running: int
+    flights: tuple[FlightDocument, ...]
+    """The first of those that run"""
+    failures: tuple[FailureDocument, ...]
+    """The first hundred targets that failed, by service"""
+    failed: int
+    """How many failed"""
+    max_failures: int | None = None
+    budget: str = ""
+    """How the budget was broken, in words; empty while it is not"""
+    awaits: tuple[str, ...]
+    """Whom or what it waits for, in words"""
+    skipped: dict[str, int]
+    """Services that were selected and are no targets, by why"""
+    linked_from: str = ""
+    """The campaign whose targets it took up again"""
+
+    @classmethod
+    def of(cls, found: CampaignDescription, failures: Iterable[FailureDocument] = ()) -> CampaignDocument:
+        """From what the campaign answered, and what is known of its failures."""
+        job, rules = found.job, found.rules
+        return cls(
+            name=found.name,
+            status=found.status,
+            operation=job.operation if job else "",
+            promise=job.promise if job else "",
+            to=job.to if job else "",
+            owner=job.owner if job else "",
+            reason=found.reason or (job.reason if job else ""),
+            change=job.change if job else "",
+            requested_by=found.requested_by,
+            started_at=found.started_at,
+            ended_at=found.ended_at,
+            targets=found.targets,
+            targets_digest=found.targets_digest,
+            wave=found.wave,
+            max_concurrent=found.max_concurrent,
+            counts=found.counts,
+            waves=tuple(WaveDocument.of(wave, found.requested_by) for wave in found.waves),
+            running=found.running,
+            flights=tuple(map(FlightDocument.of, found.flights)),
+            failures=tuple(failures),
+            failed=found.failures,
+            max_failures=rules.max_failures if rules else None,
+            budget=found.broken,
+            awaits=tuple(awaits(found)),
+            skipped=found.left_out,
+            linked_from=found.linked.campaign if found.linked else "",
+        )
+
+
+class ZonedTime(Document):
+    """One moment, where people are."""
+
+    utc: datetime
+    local: dict[str, str]
+    """IANA zone to the time there, as in 2026-11-24 22:00 GMT"""
+
+
+class PreviewTarget(Document):
+    """One service that would be a target."""
+
+    service: str
+    wave: str
+    version: str
+    """What it stands on"""
+    to: str
+    """The version it would go to; empty when the operation moves none"""
+    why: str
+    """Why it is selected"""
+
+
+class PreviewLeft(Document):
+    """One service that would be none."""
+
+    service: str
+    kind: Literal["skipped", "not-selected"]
+    reason: str
+
+
+class PreviewWave(Document):
+    """One wave, and when it would be."""
+
+    name: str
+    targets: int
+    max_failures: int | None = None
+    max_concurrent: int | None = None
+    soak_seconds: int = 0
+    gate: str = ""
+    """Whose word it would wait for; the times suppose that it is given at once"""
+    starts_at: ZonedTime | None = None
+    """null when windows or freezes never let it begin, as far as can be seen"""
+    ends_at: ZonedTime | None = None
+
+
+class PreviewDocument(Document):
+    """What a campaign would do: `bond campaign preview -o json`."""
+
+    name: str
+    operation: str
+    promise: str = ""
+    to: str = ""
+    targets: int
+    max_failures: int | None = None
+    """Of the whole campaign; null when each wave has its own"""
+    waves: tuple[PreviewWave, ...]
+    selected: tuple[PreviewTarget, ...]
+    """Wave after wave, in the campaign's order"""
+    left: tuple[PreviewLeft, ...]
+    """Every other service, by id"""
+    seconds_each: float
+    """How long one target is taken to last, as others of its promise did"""
+    based_on: str
+    """Where that comes from, in words"""
+    as_of: datetime
+    plans: PlansDocument | None = None
+    """With --plan: what each target's dry run came to"""
+
+
+class FreezeDocument(Document):
+    """A time in which campaigns start nothing: an element of `bond freeze list -o json`."""
+
+    name: str
+    team: str
+    """Empty: the whole platform"""
+    exempt: tuple[str, ...]
+    """Classes of changes that go on: EMG exempts a campaign whose change is EMG-17"""
+    by: str
+    reason: str
+    begins_at: datetime
+    ends_at: datetime | None
+    """null until somebody ends it"""
+
+    @classmethod
+    def of(cls, freeze: FreezeRecord) -> FreezeDocument:
+        """From what is kept of it."""
+        return cls(**freeze.model_dump())
+
+
+def awaits(found: CampaignDescription) -> list[str]:
+    """Whom or what a campaign waits for, in words."""
+    if found.status.ended:
+        return []
+    if not found.frozen:
+        return ["its targets to be chosen"]
+    words: list[str] = []
+    if found.paused is not None:
+        who = f" by {found.paused.by}" if found.paused.by else ""
+        why = found.paused.reason or found.broken
+        words.append(f"somebody to resume it: paused{who}{f', {why}' if why else ''}")
+    if found.waiting_for is not None:
+        lacks = " and ".join(missing(found.waiting_for, requested_by=found.requested_by))
+        expires_at = found.waiting_for.expires_at
+        until = f", until {_utc(expires_at)}" if expires_at else ""
+        words.append(f"an approval of wave {found.wave}: {lacks}{until}")
+    soaks = next((wave.soak_until for wave in found.waves if wave.status == "soaking"), None)
+    if soaks is not None:
+        words.append(f"the soak of wave {found.wave} until {_utc(soaks)}")
+    calendar = found.calendar
+    if calendar is not None and not calendar.open:
+        until = f" until {_utc(calendar.until)}" if calendar.until else " for good, as far as can be seen"
+        words.append(f"a window: nothing may start{until}")
+    elif calendar is not None and calendar.frozen_teams:
+        words.append(f"the end of a freeze of {', '.join(calendar.frozen_teams)}")
+    if found.running:
+        words.append(f"{found.running} target{'' if found.running == 1 else 's'} at work")
+    return words
+
+
+def failures(found: CampaignDescription, batches: Iterable[LedgerBatch]) -> list[FailureDocument]:
+    """The targets that failed, of what is kept and of what is not kept yet, by service."""
+    last: dict[int, TargetRecord] = {record.target: record for batch in batches for record in batch.records}
+    last.update({record.target: record for record in found.recent})
+    failed = sorted(filter(_failed, last.values()), key=lambda record: record.service)
+    return [
+        FailureDocument(
+            service=record.service,
+            wave=record.wave,
+            outcome=record.outcome,
+            operation=record.operation_id or None,
+            reason=record.reason,
+            error=record.error,
+        )
+        for record in failed[:MAX_FAILURES_SHOWN]
+    ]
+
+
+def _failed(record: TargetRecord) -> bool:
+    """Whether it counts against the budget; one that failed does so too when it went back by itself."""
+    return record.outcome in _FAILURES or (record.outcome is Outcome.ROLLED_BACK and record.error is not None)
+
+
+def _utc(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+DOCUMENTS: Final[dict[str, Any]] = {
+    "campaign-list": list[CampaignRow],
+    "campaign-show": CampaignDocument,
+    "campaign-preview": PreviewDocument,
+    "campaign-report": CampaignReport,
+    "freeze-list": list[FreezeDocument],
+}
+"""Command to the type of its `-o json`. `campaign run` and the verbs answer as `campaign-show`; those of
+freezes as one element of `freeze-list`."""

@@ -1,0 +1,1 @@
+"""Schedules of campaigns, as a client keeps them."""

@@ -1,0 +1,1 @@
+"""YAML documents that people write: where each key and value stands, and what is wrong with it."""

@@ -1,0 +1,1 @@
+"""The protocol between Bondstone and a tool, and what is done with executors outside an operation."""

@@ -1,0 +1,180 @@
+"""The JSON Schema of inputs, checked as an author means it: also what JSON Schema itself lets pass in silence."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import jsonschema_rs
+
+from bondstone.base.errors import Problem
+from bondstone.documents.yaml_places import Document, Path_, did_you_mean
+from bondstone.model.promise import Promise
+from bondstone.promise.schema import MAX_SCHEMA_DEPTH, fields, metaschema, resolved, secret_paths, validator, walk
+
+ROOT: Final[Path_] = ("spec", "inputs")
+
+TYPES: Final = ("string", "number", "integer", "boolean", "array", "object", "null")
+KEYWORDS: Final = frozenset({
+    "$anchor", "$comment", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$ref", "$schema", "$vocabulary",
+    "additionalProperties", "allOf", "anyOf", "const", "contains", "contentEncoding", "contentMediaType",
+    "contentSchema", "default", "dependentRequired", "dependentSchemas", "deprecated", "description", "else",
+    "enum", "examples", "exclusiveMaximum", "exclusiveMinimum", "format", "if", "items", "maxContains", "maxItems",
+    "maxLength", "maxProperties", "maximum", "minContains", "minItems", "minLength", "minProperties", "minimum",
+    "multipleOf", "not", "oneOf", "pattern", "patternProperties", "prefixItems", "properties", "propertyNames",
+    "readOnly", "required", "then", "title", "type", "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
+    "writeOnly",
+})  # fmt: skip
+FORMATS: Final = frozenset({
+    "date", "date-time", "duration", "email", "hostname", "idn-email", "idn-hostname", "ipv4", "ipv6", "iri",
+    "iri-reference", "json-pointer", "regex", "relative-json-pointer", "time", "uri", "uri-reference",
+    "uri-template", "uuid",
+})  # fmt: skip
+
+_ONE: Final = ("additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then")
+_MANY: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
+_NAMED: Final = ("$defs", "dependentSchemas", "patternProperties", "properties")
+
+
+def check_schema(document: Document, promise: Promise) -> list[Problem]:
+    """Every problem of the schema of inputs."""
+    schema = promise.spec.inputs
+    problems = [
+        document.problem((*ROOT, *error.instance_path), _meta_words(error), hint=_meta_hint(error))
+        for error in metaschema().iter_errors(schema)
+    ]
+    if "type" not in schema and "inputs" in _mapping(document.data, "spec"):
+        problems.append(document.problem(ROOT, "inputs must say `type: object`", key=True))
+    elif schema.get("type") not in {"object", None} and schema.get("type") in TYPES:
+        problems.append(document.problem((*ROOT, "type"), "inputs must be of type object"))
+    if schema.get("writeOnly") is True:
+        problems.append(
+            document.problem((*ROOT, "writeOnly"), "single inputs are secret, not all at once", key=True)
+        )
+    problems += [problem for path, sub in _subschemas(schema, ()) for problem in _check_one(document, path, sub)]
+    if problems:
+        return problems
+    try:
+        validator(schema)
+    except jsonschema_rs.ValidationError as error:
+        return [document.problem((*ROOT, *error.instance_path), _compile_words(error))]
+    return [*_check_defaults(document, promise), *_check_secrets(document, promise)]
+
+
+def _mapping(value: Any, key: str) -> Mapping[str, Any]:
+    inner = value.get(key) if isinstance(value, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _subschemas(schema: Any, path: Path_) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
+    """Every schema inside a schema, with its path."""
+    if not isinstance(schema, Mapping) or len(path) > 2 * MAX_SCHEMA_DEPTH:
+        return
+    yield path, schema
+    for word in _ONE:
+        yield from _subschemas(schema.get(word), (*path, word))
+    for word in _MANY:
+        items = schema.get(word)
+        for index, item in enumerate(items if isinstance(items, list) else ()):
+            yield from _subschemas(item, (*path, word, index))
+    for word in _NAMED:
+        for name, item in _mapping(schema, word).items():
+            yield from _subschemas(item, (*path, word, name))
+
+
+def _check_one(document: Document, path: Path_, schema: Mapping[str, Any]) -> Iterator[Problem]:
+    at = (*ROOT, *path)
+    for key in schema:
+        if key not in KEYWORDS and (close := difflib.get_close_matches(key, KEYWORDS, n=1, cutoff=0.8)):
+            yield document.problem(
+                (*at, key), f"{key!r} means nothing in a JSON Schema", hint=f"did you mean {close[0]!r}?", key=True
+            )
+    if isinstance(schema.get("format"), str) and schema["format"] not in FORMATS:
+        yield document.problem(
+            (*at, "format"), f"the format {schema['format']!r} is not checked by anything",
+            hint=did_you_mean(schema["format"], FORMATS),
+        )  # fmt: skip
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and not reference.startswith("#"):
+        yield document.problem(
+            (*at, "$ref"), "only references inside the schema are followed", hint="as in #/$defs/x"
+        )
+    properties = _mapping(schema, "properties")
+    for name in properties:
+        if "." in name or name.startswith("$") or not name.strip():
+            yield document.problem(
+                (*at, "properties", name),
+                f"{name!r} cannot name an input",
+                hint="use letters, digits, _ and -",
+                key=True,
+            )
+    closed = schema.get("additionalProperties") is False and not _mapping(schema, "patternProperties")
+    required = schema.get("required")
+    for index, name in enumerate(required if isinstance(required, list) else ()):
+        if isinstance(name, str) and closed and properties and name not in properties:
+            yield document.problem(
+                (*at, "required", index),
+                f"{name!r} is required, but is no property",
+                hint=did_you_mean(name, properties),
+            )
+
+
+def _check_defaults(document: Document, promise: Promise) -> Iterator[Problem]:
+    root = promise.spec.inputs
+    for path, schema in _subschemas(root, ()):
+        if "default" not in schema:
+            continue
+        at = (*ROOT, *path, "default")
+        full = {"$defs": root.get("$defs", {}), **resolved(schema, root)}
+        try:
+            errors = list(validator(full).iter_errors(schema["default"]))
+        except jsonschema_rs.ValidationError:
+            continue  # refers to a place that only the whole schema has
+        for error in errors:
+            shown = json.dumps(error.instance, ensure_ascii=False)[:60]
+            message = error.message.removeprefix("the value ")
+            place = "".join(f".{part}" for part in error.instance_path)
+            yield document.problem(at, f"the default{place} does not fit its own schema: {shown} {message}")
+
+
+def _check_secrets(document: Document, promise: Promise) -> Iterator[Problem]:
+    secrets = secret_paths(promise)
+    for item in walk(fields(promise)):
+        if item.path in secrets and "default" in item.schema:
+            at = (*ROOT, *(part for name in item.path.split(".") for part in ("properties", name)), "default")
+            yield document.problem(
+                at,
+                f"the secret input {item.path!r} cannot have a default",
+                hint="it would be readable in every bundle; leave it out, or let the module make the secret",
+                key=True,
+            )
+    for word in ("additionalProperties", "patternProperties"):
+        inner = promise.spec.inputs.get(word)
+        if isinstance(inner, Mapping) and "writeOnly" in json.dumps(inner):
+            yield document.problem(
+                (*ROOT, word), "a secret input must be named under properties", hint="declare it by name", key=True
+            )
+
+
+def _meta_words(error: jsonschema_rs.ValidationError) -> str:
+    name = error.instance_path[-1] if error.instance_path else "inputs"
+    shown = json.dumps(error.instance, ensure_ascii=False)[:60]
+    if name == "type" and error.kind.name == "anyOf":
+        return f"{shown} is not a type of JSON Schema"
+    if name == "pattern" and error.kind.name == "format":
+        return f"the pattern {shown} is not a regular expression"
+    return f"{name}: {error.message}"[:200]
+
+
+def _meta_hint(error: jsonschema_rs.ValidationError) -> str:
+    if error.instance_path and error.instance_path[-1] == "type" and isinstance(error.instance, str):
+        return did_you_mean(error.instance, TYPES)
+    return ""
+
+
+def _compile_words(error: jsonschema_rs.ValidationError) -> str:
+    if error.instance_path and error.instance_path[-1] == "pattern":
+        return f"the pattern {json.dumps(error.instance)} is not taken: no lookahead, lookbehind or backreference"
+    return error.message[:200]

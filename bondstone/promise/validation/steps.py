@@ -1,0 +1,195 @@
+"""The steps of a promise: their graph, and what their executors say of their sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+
+from bondstone.base.errors import BondError, Problem
+from bondstone.documents.yaml_places import Document, Path_, did_you_mean, model_problems, read_stream
+from bondstone.executors.protocol import Executor
+from bondstone.model.promise import Promise, Step
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class StepReport:
+    """What is known of one step before any run."""
+
+    index: int
+    problems: list[Problem] = field(default_factory=list)
+    outputs: Mapping[str, str] | None = None
+    """Names and types of its outputs; None when the executor could not look."""
+    sensitive: frozenset[str] = frozenset()
+    templates: list[Document] = field(default_factory=list)
+    """What its files with expressions hold."""
+
+
+def check_steps(
+    document: Document, promise: Promise, executors: Mapping[str, Executor], directory: Path
+) -> dict[str, StepReport]:
+    """Check every step; the result is by step id."""
+    reports: dict[str, StepReport] = {}
+    for index, step in enumerate(promise.spec.steps):
+        path = ("spec", "steps", index)
+        if step.id in reports:
+            first = document.place(("spec", "steps", reports[step.id].index, "id"))
+            reports[step.id].problems.append(
+                document.problem(
+                    (*path, "id"), f"two steps are called {step.id!r}", hint=f"the first is in line {first.line}"
+                )
+            )
+            continue
+        report = StepReport(index)
+        reports[step.id] = report
+        if step.executor != "none":  # stands for a section that is missing, which is said already
+            _check_section(document, step, executors, directory, report)
+    for problem_step, problem in [*_check_needs(document, promise), *_check_hooks(document, promise)]:
+        reports[problem_step].problems.append(problem)
+    return reports
+
+
+def hooks(promise: Promise) -> dict[Path_, str]:
+    """The steps that run only where an operation names them, by the place that names them."""
+    found: dict[Path_, str] = {}
+    for section, words in (
+        ("patch", ("before", "after")),
+        ("upgrade", ("before", "after")),
+        ("decommission", ("final",)),
+    ):
+        part = getattr(promise.spec, section)
+        for word in words if part is not None else ():
+            found |= {("spec", section, word, index): name for index, name in enumerate(getattr(part, word))}
+    return found
+
+
+def needed_by(promise: Promise, step: Step) -> set[str]:
+    """Ids of all steps that a step needs, directly or through others."""
+    by_id = {candidate.id: candidate for candidate in promise.spec.steps}
+    found: set[str] = set()
+    waiting = list(step.needs)
+    while waiting:
+        need = waiting.pop()
+        if need in found or need not in by_id:
+            continue
+        found.add(need)
+        waiting += by_id[need].needs
+    return found - {step.id}
+
+
+def _check_section(
+    document: Document, step: Step, executors: Mapping[str, Executor], directory: Path, report: StepReport
+) -> None:
+    at: Path_ = ("spec", "steps", report.index, step.executor)
+    executor = executors.get(step.executor)
+    if executor is None:
+        hint = did_you_mean(step.executor, executors) if executors else "no executor is installed"
+        report.problems.append(
+            document.problem(at, f"there is no executor {step.executor!r}", hint=hint, key=True)
+        )
+        return
+    try:
+        section = executor.section.model_validate(step.section)
+        found = executor.check(section, directory)
+    except ValidationError as error:
+        report.problems += model_problems(document, error, executor.section, at)
+        return
+    except BondError as error:
+        report.problems += error.problems or [document.problem(at, error.message, hint=error.hint, key=True)]
+        return
+    except Exception as error:  # noqa: BLE001 - a third party's executor must not take the rest of the check with it
+        _log.warning("executor check failed", executor=step.executor, step=step.id, exc_info=error)
+        message = f"the executor {step.executor!r} failed to check the step: {type(error).__name__}"
+        report.problems.append(document.problem(at, message, hint="this is a fault of the executor", key=True))
+        return
+    report.problems += found.problems
+    for key, problem in found.keys:
+        placed = document.problem(
+            (*at, *key), problem.message, hint=problem.hint, key=(*at, *key) in document.keys
+        )
+        report.problems.append(placed)
+    if found.outputs or not (found.problems or found.keys):
+        report.outputs = found.outputs  # else it could not look far enough to tell
+    report.sensitive = found.sensitive
+    for name in found.templates:
+        report.templates += [item for item in read_stream(directory / name, name) if not item.problems]
+
+
+def _check_hooks(document: Document, promise: Promise) -> Iterator[tuple[str, Problem]]:
+    """Hooks are steps, and no other step waits for them: when a service is made, they do not run."""
+    named = hooks(promise)
+    ids = [step.id for step in promise.spec.steps]
+    for path, name in named.items():
+        if name not in ids:
+            yield ids[0], document.problem(path, f"there is no step {name!r}", hint=did_you_mean(name, ids))
+    only_hooks = set(named.values())
+    if only_hooks.issuperset(ids):
+        yield (
+            ids[0],
+            document.problem(("spec", "steps"), "every step is a hook, so nothing would be made", key=True),
+        )
+    for index, step in enumerate(promise.spec.steps):
+        for position, need in enumerate(step.needs):
+            if need in only_hooks and need in ids and step.id not in only_hooks:
+                yield (
+                    step.id,
+                    document.problem(
+                        ("spec", "steps", index, "needs", position),
+                        f"{need!r} runs only as a hook, so {step.id!r} cannot need it",
+                    ),
+                )
+
+
+def _check_needs(document: Document, promise: Promise) -> Iterator[tuple[str, Problem]]:
+    ids = [step.id for step in promise.spec.steps]
+    for index, step in enumerate(promise.spec.steps):
+        for position, need in enumerate(step.needs):
+            path: Path_ = ("spec", "steps", index, "needs", position)
+            if need == step.id:
+                yield step.id, document.problem(path, f"the step {step.id!r} needs itself")
+            elif need not in ids:
+                others = [name for name in ids if name != step.id]
+                hint = did_you_mean(need, others) if others else "it is the only step"
+                yield step.id, document.problem(path, f"there is no step {need!r}", hint=hint)
+            elif need in step.needs[:position]:
+                yield step.id, document.problem(path, f"{need!r} is needed twice")
+    for cycle in _cycles(promise):
+        step_index = ids.index(cycle[0])
+        steps = " -> ".join([*cycle, cycle[0]])
+        path = ("spec", "steps", step_index, "needs")
+        yield cycle[0], document.problem(path, f"the steps need each other in a circle: {steps}", key=True)
+
+
+def _cycles(promise: Promise) -> Iterator[list[str]]:
+    """One circle for each group of steps that need each other, starting at the step that comes first."""
+    needs: dict[str, list[str]] = {}
+    for step in promise.spec.steps:
+        needs.setdefault(step.id, [need for need in step.needs if need != step.id])
+    told: set[str] = set()
+    for start in needs:
+        if start in told:
+            continue
+        circle = _way(needs, start, start)
+        if circle:
+            told.update(circle)
+            yield circle
+
+
+def _way(needs: Mapping[str, list[str]], start: str, goal: str) -> list[str]:
+    """The shortest way from a step through its needs to `goal`."""
+    ways: list[list[str]] = [[start]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop(0)
+        for need in needs.get(way[-1], ()):
+            if need == goal:
+                return way
+            if need not in seen:
+                seen.add(need)
+                ways.append([*way, need])
+    return []

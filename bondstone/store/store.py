@@ -1,0 +1,154 @@
+"""The stores of one platform, opened together."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bondstone.base.errors import KeyMissing
+from bondstone.base.settings import Settings
+from bondstone.model.service import ServiceId
+from bondstone.store.crypto import KeyRing
+from bondstone.store.objects import Objects
+from bondstone.store.sealed import SealedObjects
+
+if TYPE_CHECKING:
+    from bondstone.store.archive import Archive
+    from bondstone.store.campaigns import Campaigns
+    from bondstone.store.ledger import Ledger
+    from bondstone.store.logs import Logs
+    from bondstone.store.plans import Plans
+    from bondstone.store.policies import PolicySets
+    from bondstone.store.revisions import Revisions
+    from bondstone.store.secrets import Secrets
+    from bondstone.store.state.log import StateLog
+
+_KEY_IDS: Final = "key-ids"
+"""Below it an empty object for each key that ever was active: their names only."""
+
+
+class Store:
+    """Everything that is kept, under one object-store URL and one key ring.
+
+    A command uses one or two of the stores, so each is imported when it is first asked for.
+
+    Args:
+        objects: The object store.
+        keys: What secrets, state, plans and logs are encrypted with.
+    """
+
+    def __init__(self, objects: Objects, keys: KeyRing) -> None:
+        self.objects = objects
+        self.sealed = SealedObjects(objects, keys)
+        self.active_key = keys.active
+
+    @classmethod
+    async def open(cls, settings: Settings, *, create_keys: bool = False) -> Store:
+        """Open the store that the settings name.
+
+        Args:
+            settings: Where the objects and the key ring are.
+            create_keys: Make the key ring when there is none. Only for whoever owns the platform (`bond up`).
+
+        Raises:
+            SettingsInvalid: when the URL or the key ring is not usable.
+            KeyMissing: when the key ring is not the one that the store was written with.
+            StoreUnavailable: when the store does not answer.
+        """
+        objects = await Objects.open(settings.store_url)
+        used = {info.key.rpartition("/")[2] for info in await objects.list(_KEY_IDS)}
+        ring = await asyncio.to_thread(_load_ring, settings.key_file, used, create=create_keys)
+        if ring.active not in used:
+            await objects.put_if_absent(f"{_KEY_IDS}/{ring.active}", b"")
+        return cls(objects, ring)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Secret inputs and outputs."""
+        from bondstone.store.secrets import Secrets  # noqa: PLC0415 - see the class
+
+        return Secrets(self.sealed)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """What is kept of services that are gone."""
+        from bondstone.store.archive import Archive  # noqa: PLC0415 - see the class
+
+        return Archive(self.sealed)
+
+    @cached_property
+    def plans(self) -> Plans:
+        """Plans, and what they would change."""
+        from bondstone.store.plans import Plans  # noqa: PLC0415 - see the class
+
+        return Plans(self.sealed)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What happened to each service."""
+        from bondstone.store.ledger import Ledger  # noqa: PLC0415 - see the class
+
+        return Ledger(self.objects)
+
+    @cached_property
+    def logs(self) -> Logs:
+        """What the tools said."""
+        from bondstone.store.logs import Logs  # noqa: PLC0415 - see the class
+
+        return Logs(self.sealed)
+
+    @cached_property
+    def revisions(self) -> Revisions:
+        """Published promises."""
+        from bondstone.store.revisions import Revisions  # noqa: PLC0415 - see the class
+
+        return Revisions(self.objects)
+
+    @cached_property
+    def policies(self) -> PolicySets:
+        """The organisation's rules."""
+        from bondstone.store.policies import PolicySets  # noqa: PLC0415 - see the class
+
+        return PolicySets(self.objects)
+
+    @cached_property
+    def campaigns(self) -> Campaigns:
+        """Campaigns and freezes."""
+        from bondstone.store.campaigns import Campaigns  # noqa: PLC0415 - see the class
+
+        return Campaigns(self.sealed)
+
+    def state(self, service: ServiceId, step: str) -> StateLog:
+        """The state log of a step."""
+        from bondstone.store.state.log import StateLog  # noqa: PLC0415 - see the class
+
+        return StateLog(self.sealed, service, step)
+
+    async def stateful_steps(self, service: ServiceId) -> list[str]:
+        """Every step that ever had a state, hooks and steps of earlier revisions too."""
+        prefix = f"state/{service.team}/{service.name}/"
+        found = await self.objects.list(prefix)
+        return sorted({info.key.removeprefix(prefix).partition("/")[0] for info in found})
+
+
+def _load_ring(path: Path, used: set[str], *, create: bool) -> KeyRing:
+    """The key ring, if it is the one the store was written with: found out now rather than half-way."""
+    if create and not (used and not path.exists()):
+        ring = KeyRing.load_or_create(path)
+    elif create:
+        raise KeyMissing(
+            f"the object store needs the keys {', '.join(sorted(used))}, and there is no key ring file",
+            where=str(path),
+            hint="put that key ring back, name it with BOND_KEYS, or start with an empty store",
+        )
+    else:
+        ring = KeyRing.load(path)
+    if used and not used & set(ring.keys):
+        raise KeyMissing(
+            f"this key ring is not the one of this object store, which needs {', '.join(sorted(used))}",
+            where=str(path),
+            hint="name the right key ring with BOND_KEYS, or the right store with BOND_STORE",
+        )
+    return ring

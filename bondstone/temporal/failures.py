@@ -1,0 +1,112 @@
+"""Errors across Temporal: our errors as its failures, and its failures as our errors.
+
+A failure carries the stable code as its type, a short text, and the whole `ErrorInfo` as its first detail. The
+server truncates failures at 4 KiB, so what is sent is bounded well below that; the rest is in the step's log.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import ValidationError
+from temporalio.exceptions import (
+    ApplicationError,
+    CancelledError,
+    FailureError,
+    TerminatedError,
+    TimeoutType,
+)
+from temporalio.exceptions import (
+    TimeoutError as TemporalTimeoutError,
+)
+
+from bondstone.base.errors import BondError, ErrorInfo, Fenced, Problem
+
+MAX_MESSAGE_CHARS: Final = 600
+MAX_PROBLEMS: Final = 12
+MAX_PROBLEM_CHARS: Final = 160
+SHOWN_PROBLEMS: Final = 3
+
+
+def to_failure(error: BondError) -> ApplicationError:
+    """The failure that carries `error`; retried by Temporal only when the error is transient.
+
+    A fenced attempt is retried too: the next one reads the state anew. The text names the first problems, for
+    those who see nothing else: the `temporal` CLI and UI.
+    """
+    info = bounded(error.info())
+    retryable = error.transient or isinstance(error, Fenced)
+    text = "; ".join([info.message, *map(str, info.problems[:SHOWN_PROBLEMS])])
+    return ApplicationError(_cut(text, MAX_MESSAGE_CHARS), info, type=info.code, non_retryable=not retryable)
+
+
+def bounded(info: ErrorInfo) -> ErrorInfo:
+    """The same error, cut to what fits a failure."""
+    problems = info.problems[:MAX_PROBLEMS]
+    left_out = len(info.problems) - len(problems)
+    cut = [
+        problem.model_copy(
+            update={
+                "message": _cut(problem.message, MAX_PROBLEM_CHARS),
+                "hint": _cut(problem.hint, MAX_PROBLEM_CHARS),
+            }
+        )
+        for problem in problems
+    ]
+    if left_out:
+        cut.append(Problem(message=f"and {left_out} more"))
+    return ErrorInfo(
+        code=info.code,
+        message=_cut(info.message, MAX_MESSAGE_CHARS),
+        where=_cut(info.where, MAX_PROBLEM_CHARS),
+        hint=_cut(info.hint, MAX_MESSAGE_CHARS),
+        problems=tuple(cut),
+    )
+
+
+def info_of(error: BaseException) -> ErrorInfo:  # noqa: PLR0911 - one case a line reads best
+    """What happened, from an exception as a workflow or a client catches it."""
+    if isinstance(error, BondError):
+        return error.info()
+    if isinstance(error, ApplicationError):
+        return _application(error)
+    if isinstance(error, CancelledError):
+        return ErrorInfo(code="OPERATION_CANCELLED", message="cancelled")
+    if isinstance(error, TerminatedError):
+        return ErrorInfo(
+            code="OPERATION_FAILED",
+            message="the workflow was terminated by hand",
+            hint="nothing is locked: `bond service retry` plans every step again",
+        )
+    if isinstance(error, TemporalTimeoutError):
+        return _timeout(error)
+    if isinstance(error, FailureError) and error.cause is not None:
+        return info_of(error.cause)
+    return ErrorInfo(code="INTERNAL", message=_cut(f"{type(error).__name__}: {error}", MAX_MESSAGE_CHARS))
+
+
+def _application(error: ApplicationError) -> ErrorInfo:
+    for detail in error.details:
+        try:
+            return detail if isinstance(detail, ErrorInfo) else ErrorInfo.model_validate(detail)
+        except ValidationError:
+            continue
+    return ErrorInfo(code=error.type or "INTERNAL", message=_cut(error.message, MAX_MESSAGE_CHARS))
+
+
+def _timeout(error: TemporalTimeoutError) -> ErrorInfo:
+    if error.type is TimeoutType.HEARTBEAT:
+        return ErrorInfo(
+            code="STEP_TIMED_OUT",
+            message="the worker stopped reporting while it ran the step",
+            hint="look at the executor worker's log; `bond service retry` takes up where it was",
+        )
+    return ErrorInfo(
+        code="STEP_TIMED_OUT",
+        message="the step ran longer than its time",
+        hint="raise the step's `timeout` in the promise, or look at its log for what it waited for",
+    )
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,183 @@
+"""Lists, answered by Temporal's visibility alone: no workflow is woken, and what they say may lag a little."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+from temporalio.client import Client, RPCError, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.common import SearchAttributeKey, TypedSearchAttributes
+
+from bondstone.base import names
+from bondstone.base.errors import InvalidInput, Unreachable
+from bondstone.model.service import OperationKind, OperationStatus, Phase
+
+DEFAULT_LIMIT: Final = 1000
+FLEET_TRIES: Final = 5
+"""How often the whole fleet is listed until a count agrees."""
+
+_KIND_BY_TYPE = {workflow: OperationKind(kind) for kind, workflow in names.OPERATION_WORKFLOWS.items()}
+_STATUS_BY_EXECUTION = {
+    WorkflowExecutionStatus.RUNNING: OperationStatus.RUNNING,
+    WorkflowExecutionStatus.COMPLETED: OperationStatus.SUCCEEDED,
+    WorkflowExecutionStatus.CANCELED: OperationStatus.CANCELLED,
+    WorkflowExecutionStatus.TERMINATED: OperationStatus.CANCELLED,
+}
+
+
+class ServiceRow(BaseModel):
+    """One service in a list."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    team: str
+    name: str
+    promise: str
+    revision: str
+    phase: str
+    health: str
+    labels: dict[str, str]
+    pool: str = ""
+    """Where its steps run; several are parted by commas."""
+    operation: str | None = None
+    """The operation that runs, if one does."""
+    changed_at: datetime
+    """When its last operation ended; before any has, when it was requested."""
+
+
+class OperationRow(BaseModel):
+    """One operation in a list."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    service: str
+    kind: str
+    status: str
+    revision: str
+    started_at: datetime
+    finished_at: datetime | None = None
+
+
+async def services(
+    client: Client,
+    *,
+    team: str = "",
+    promise: str = "",
+    phase: str = "",
+    labels: Mapping[str, str] | None = None,
+    ended: bool = False,
+    limit: int = DEFAULT_LIMIT,
+) -> list[ServiceRow]:
+    """Services by search attribute, sorted by id; with `ended`, those decommissioned within retention too."""
+    if phase and phase not in set(Phase):
+        raise InvalidInput(f"{phase!r} is not a phase", hint="one of " + ", ".join(Phase))
+    clauses = [f"WorkflowType = '{names.SERVICE_WORKFLOW}'"]
+    clauses.append("ExecutionStatus IN ('Running', 'Completed')" if ended else "ExecutionStatus = 'Running'")
+    for attribute, value in ((names.SA_TEAM, team), (names.SA_PROMISE, promise), (names.SA_PHASE, phase)):
+        if value:
+            clauses.append(f"{attribute} = {_quoted(value)}")
+    clauses += [f"{names.SA_LABELS} = {_quoted(f'{key}={value}')}" for key, value in (labels or {}).items()]
+    rows = [_service_row(execution) for execution in await _list(client, clauses, limit)]
+    return sorted((row for row in rows if row is not None), key=lambda row: row.id)
+
+
+async def fleet(client: Client) -> list[ServiceRow]:
+    """Every service that is alive, sorted by id, once a count says that none is missing from the list.
+
+    Raises:
+        Unreachable: list and count would not agree.
+    """
+    query = f"WorkflowType = '{names.SERVICE_WORKFLOW}' AND ExecutionStatus = 'Running'"
+    for attempt in range(1, FLEET_TRIES + 1):
+        found = await _list(client, [query], None)
+        try:
+            count = (await client.count_workflows(query)).count
+        except RPCError as error:
+            raise Unreachable(f"Temporal did not count the services: {error.message[:200]}") from error
+        if count == len({execution.id for execution in found}):
+            rows = [_service_row(execution) for execution in found]
+            return sorted((row for row in rows if row is not None), key=lambda row: row.id)
+        await asyncio.sleep(attempt)
+    raise Unreachable(
+        f"{len(found)} services are listed and {count} counted, {FLEET_TRIES} times over",
+        hint="visibility lags behind; try again when fewer services come and go",
+    )
+
+
+async def operations(
+    client: Client, *, service: str = "", waiting: bool = False, limit: int = DEFAULT_LIMIT
+) -> list[OperationRow]:
+    """Operations within retention, newest first; with `waiting` only those that wait for people."""
+    types = ", ".join(f"'{name}'" for name in _KIND_BY_TYPE)
+    clauses = [f"WorkflowType IN ({types})"]
+    if service:
+        clauses.append(f"{names.SA_SERVICE} = {_quoted(service)}")
+    if waiting:
+        clauses.append(f"ExecutionStatus = 'Running' AND {names.SA_PHASE} = '{Phase.AWAITING_APPROVAL}'")
+    rows = [_operation_row(execution) for execution in await _list(client, clauses, limit)]
+    return sorted(rows, key=lambda row: row.started_at, reverse=True)
+
+
+async def _list(client: Client, clauses: list[str], limit: int | None) -> list[WorkflowExecution]:
+    try:
+        return [found async for found in client.list_workflows(" AND ".join(clauses), limit=limit)]
+    except RPCError as error:
+        raise Unreachable(
+            f"Temporal did not answer the list: {error.message[:200]}", hint="`bond status` shows what runs"
+        ) from error
+
+
+def _service_row(execution: WorkflowExecution) -> ServiceRow | None:
+    found = execution.typed_search_attributes
+    service = keyword(found, names.SA_SERVICE)
+    if not service:
+        return None  # started, and no request accepted yet
+    team, _, name = service.partition("/")
+    labels = found.get(SearchAttributeKey.for_keyword_list(names.SA_LABELS)) or []
+    return ServiceRow(
+        id=service,
+        team=team,
+        name=name,
+        promise=keyword(found, names.SA_PROMISE),
+        revision=keyword(found, names.SA_REVISION),
+        phase=keyword(found, names.SA_PHASE),
+        health=keyword(found, names.SA_HEALTH),
+        labels=dict(label.split("=", 1) for label in labels),
+        pool=keyword(found, names.SA_POOL),
+        operation=keyword(found, names.SA_OPERATION) or None,
+        changed_at=execution.start_time,
+    )
+
+
+def _operation_row(execution: WorkflowExecution) -> OperationRow:
+    found = execution.typed_search_attributes
+    status = _STATUS_BY_EXECUTION.get(execution.status, OperationStatus.FAILED) if execution.status else ""
+    if status is OperationStatus.RUNNING and keyword(found, names.SA_PHASE) == Phase.AWAITING_APPROVAL:
+        status = OperationStatus.AWAITING_APPROVAL
+    return OperationRow(
+        id=execution.id.removeprefix("service/"),
+        service=keyword(found, names.SA_SERVICE),
+        kind=_KIND_BY_TYPE[execution.workflow_type],
+        status=status,
+        revision=keyword(found, names.SA_REVISION),
+        started_at=execution.start_time,
+        finished_at=execution.close_time,
+    )
+
+
+def keyword(found: TypedSearchAttributes, name: str) -> str:
+    """The value of a search attribute; empty when it has none."""
+    value: Any = found.get(SearchAttributeKey.for_keyword(name))
+    return value or ""
+
+
+def _quoted(value: str) -> str:
+    """A string literal of the visibility query language; what could end it is refused."""
+    if not value.isprintable() or any(char in value for char in "'\"\\"):
+        raise InvalidInput(f"{value!r} cannot be searched for", hint="leave out quotes and backslashes")
+    return f"'{value}'"

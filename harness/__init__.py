@@ -1,0 +1,1 @@
+"""Real servers, chaos and local platforms: what tests and benchmarks stand on."""

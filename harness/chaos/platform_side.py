@@ -1,0 +1,303 @@
+"""One kill of a platform at work: a new service, the kill, and what is true of it in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final, TypeVar
+
+import psutil
+
+from bondstone.activities.terraform.state import State, parse_state
+from bondstone.base.errors import Unreachable
+from bondstone.base.process_identity import Holder
+from bondstone.client import Bondstone, Operation
+from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceId
+from harness.chaos import things
+from harness.chaos.kills import Kill, Moment, Victim
+from harness.chaos.outcome import Outcome
+from harness.chaos.things import Counted
+from harness.local_platform import LocalPlatform, until
+
+READY_SECONDS: Final = 240
+"""A stopped worker may cost a pause, a heartbeat and the term of a lease; the rest is work on a busy machine."""
+CLAIM_SECONDS: Final = 5
+MOMENT_SECONDS: Final = 120
+"""How long the moment of a kill is waited for."""
+LOOK_SECONDS: Final = 0.3
+_T = TypeVar("_T")
+
+
+class Witness:
+    """Reads the state log for as long as a run lasts, and remembers what was acknowledged."""
+
+    def __init__(self, bond: Bondstone, service: ServiceId) -> None:
+        self._log = bond.store.state(service, things.STEP)
+        self._newest: State | None = None
+        self._position = 0
+        self.acknowledged: dict[str, str] = {}
+        self.wrong: list[str] = []
+
+    async def look(self) -> None:
+        """See the newest state; one that is older than what was seen before is wrong."""
+        snapshot = await self._log.read()
+        state = parse_state(snapshot.payload)
+        if snapshot.position < self._position or (self._newest is not None and not self._goes_on(state)):
+            self.wrong.append(f"the log went back from entry {self._position} to {snapshot.position}")
+        self._position, self._newest = snapshot.position, state
+        self.acknowledged |= things.held(state)
+
+    def missing(self, count: int) -> list[str]:
+        """What the newest state does not hold, and should."""
+        now = things.held(self._newest)
+        lost = [f"{name}: another in its place" for name, its in self.acknowledged.items() if now.get(name) != its]
+        return self.wrong + lost + [name for name in things.names(count) if name not in now]
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Look all the time."""
+
+        async def keep() -> None:
+            while True:
+                await self.look()
+                await asyncio.sleep(LOOK_SECONDS)
+
+        task = asyncio.create_task(keep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def _goes_on(self, state: State | None) -> bool:
+        before = self._newest
+        same_life = state is not None and before is not None and state.lineage == before.lineage
+        return same_life and state is not None and before is not None and state.serial >= before.serial
+
+
+class Run:
+    """One service that is made while something is killed.
+
+    Args:
+        platform: Where; its promise is published.
+        bond: A client of it.
+        kill: What, and when.
+        count: How many things the promise makes.
+    """
+
+    def __init__(self, platform: LocalPlatform, bond: Bondstone, kill: Kill, *, count: int) -> None:
+        self._platform = platform
+        self._bond = bond
+        self._kill = kill
+        self._count = count
+        self.id = ServiceId(team="chaos", name=f"k{kill.index}-{uuid.uuid4().hex[:6]}")
+        self._counted = Counted(platform.data.parent / f"{self.id.name}.txt")
+        self._runs = platform.settings.work_dir / "runs" / self.id.team / self.id.name / things.STEP
+        self._witness = Witness(bond, self.id)
+
+    async def outcome(self) -> Outcome:
+        """Do it."""
+        found = Outcome(self._kill)
+        try:
+            await self._until(self._all_running, "every process of the platform runs")
+            async with self._witness.watching():
+                gated = self._kill.moment is Moment.APPROVAL
+                inputs = {"made": str(self._counted.file), "gated": gated}
+                operation = await self._bond.request(things.PROMISE, str(self.id), inputs)
+                began = await self._strike(operation, found)
+                if gated:
+                    await self._approve(operation)
+                async with asyncio.timeout(READY_SECONDS):
+                    record = await operation.wait()
+                found.seconds = time.monotonic() - began
+                await self._look_at(record, found)
+        except Exception as error:  # noqa: BLE001 - a result like others; the next run follows
+            found.error = found.error or f"{type(error).__name__}: {error}"[:500]
+        return found
+
+    async def _look_at(self, record: OperationRecord, found: Outcome) -> None:
+        if record.status is not OperationStatus.SUCCEEDED:
+            found.error = f"{record.status}: {record.error.message if record.error else ''}"[:500]
+        state = await self._bond.service(str(self.id))
+        last = things.names(self._count)[-1]
+        made = self._counted.times("made")
+        found.ready = (
+            not found.error
+            and (state.phase, state.outputs) == (Phase.READY, {"last": last})
+            and set(made) == set(things.names(self._count))
+        )
+        if not found.ready and not found.error:
+            found.error = f"{state.phase}, outputs {state.outputs}, {len(made)} things made"
+        found.made_twice, found.begun_twice = self._counted.twice("made"), self._counted.twice("begun")
+        found.blocked = not await self._can_be_claimed()
+        await self._witness.look()
+        found.lost = self._witness.missing(self._count)
+        orphans = self._platform.settings.work_dir / "orphans"
+        found.left = [path.name for path in [*self._runs.glob("*"), *orphans.glob(f"*{self.id.name}*")]]
+
+    async def _can_be_claimed(self) -> bool:
+        """Whether whoever comes next has the state at once."""
+        waited = False
+
+        def on_wait(_holder: Holder) -> None:
+            nonlocal waited
+            waited = True
+
+        log = self._bond.store.state(self.id, things.STEP)
+        try:
+            async with asyncio.timeout(CLAIM_SECONDS):
+                claim = await log.claim(Holder.me("chaos", "chaos"), on_wait=on_wait)
+                async with claim:
+                    await claim.release()
+        except TimeoutError:
+            return False
+        return not waited
+
+    # When ----------------------------------------------------------------------------------------------------
+
+    async def _strike(self, operation: Operation, found: Outcome) -> float:
+        """Wait for the moment, and kill; the time from which recovery counts."""
+        began = time.monotonic()
+        if self._kill.victim is Victim.NOTHING:
+            return began
+        match self._kill.moment:
+            case Moment.PLAN:
+                await self._until(lambda: self._terraform("plan") or self._counted.times("begun"), "it plans")
+                if self._counted.times("begun"):  # the plan was over before it was seen: nothing is hit
+                    return began
+            case Moment.APPLY:
+                thing = things.names(self._count)[self._kill.thing]
+                await self._until(lambda: self._counted.times("begun")[thing], f"it makes {thing}")
+            case Moment.UPLOAD:
+                last = things.names(self._count)[-1]
+                await self._until(
+                    lambda: self._written() > self._kill.thing or self._counted.times("made")[last],
+                    "Terraform writes its state",
+                )
+                if self._counted.times("made")[last]:
+                    return began
+            case Moment.APPROVAL:
+                await self._at_the_gate(operation)
+            case Moment.COMMIT:
+                last = things.names(self._count)[-1]
+                await self._until(lambda: self._counted.times("made")[last], "all is made")
+                await self._until(lambda: not self._terraform("apply"), "Terraform has ended")
+        await asyncio.sleep(self._kill.delay_seconds)
+        return await self._do_kill(found)
+
+    async def _until(self, condition: Callable[[], object], what: str) -> None:
+        await until(condition, seconds=MOMENT_SECONDS, what=f"{self.id}: {what}")
+
+    def _written(self) -> int:
+        """How many things the state file of the run holds."""
+        for run in self._runs.glob("*.apply"):
+            with suppress(OSError):
+                return len(
+                    things.held(parse_state((run / "tree" / things.MODULE / "terraform.tfstate").read_bytes()))
+                )
+        return 0
+
+    async def _at_the_gate(self, operation: Operation) -> str:
+        """Wait until people are asked; the digest of the plan they are asked about."""
+        async with asyncio.timeout(READY_SECONDS):
+            while True:
+                record = await _answered(operation.record)
+                waiting = [approval.digest for approval in record.approvals if approval.status == "waiting"]
+                if waiting:
+                    return waiting[-1]
+                if record.status.ended or any(approval.status == "approved" for approval in record.approvals):
+                    return ""
+                await asyncio.sleep(0.1)
+
+    async def _approve(self, operation: Operation) -> None:
+        """Give somebody else's word, as soon as there is anybody to take it."""
+        digest = await self._at_the_gate(operation)
+        async with self._platform.client("grace") as grace:
+            held = grace.operation(operation.id)
+            await _answered(lambda: held.approve(things.STEP, digest, roles=["dba"]))
+
+    # What ----------------------------------------------------------------------------------------------------
+
+    async def _do_kill(self, found: Outcome) -> float:
+        terraforms = self._terraform("plan") + self._terraform("apply")
+        began = time.monotonic()
+        match self._kill.victim:
+            case Victim.WORKER:
+                found.hit = _kill([self._platform.pid("executor")])
+            case Victim.TERRAFORM:
+                found.hit = _kill(_programs(terraforms))
+            case Victim.BOTH:
+                found.hit = bool(terraforms)
+                _kill([self._platform.pid("executor"), *_programs(terraforms)])
+            case Victim.SERVER:
+                found.hit = _kill([self._platform.pid("temporal")])
+            case Victim.MACHINE:
+                found.hit = True
+                started = [pid for leader in terraforms for pid in _session(leader)]
+                _kill([*self._platform.everything(), *started])
+                self._platform.kill_everything()  # and wait until they are gone
+                _kill([pid for leader in terraforms for pid in _session(leader)])
+                await asyncio.to_thread(self._platform.up)
+            case Victim.PAUSE:
+                found.hit = True
+                worker = self._platform.pid("executor")
+                os.kill(worker, signal.SIGSTOP)
+                try:
+                    await asyncio.sleep(self._kill.pause_seconds)
+                finally:
+                    os.kill(worker, signal.SIGCONT)
+                began = time.monotonic()
+        return began
+
+    def _terraform(self, verb: str) -> list[int]:
+        """The sessions of Terraform at work on the service, by their leaders."""
+        pids = (things.terraform_pid(run) for run in self._runs.glob(f"*.{verb}"))
+        return [pid for pid in pids if pid and psutil.pid_exists(pid)]
+
+    def _all_running(self) -> bool:
+        state = self._platform.state()
+        return state.alive and all(process.alive and process.status == "running" for process in state.processes)
+
+
+async def _answered(ask: Callable[[], Awaitable[_T]]) -> _T:
+    """Ask until the platform answers: it may be starting again."""
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            try:
+                return await ask()
+            except Unreachable:
+                await asyncio.sleep(0.2)
+
+
+def _session(leader: int) -> list[int]:
+    found = []
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if os.getsid(pid) == leader:
+                found.append(pid)
+    return found
+
+
+def _programs(leaders: list[int]) -> list[int]:
+    """Terraform itself and the shim in front of it, not what its provisioners run."""
+    found = list(leaders)
+    for leader in leaders:
+        with suppress(psutil.Error):
+            found += [child.pid for child in psutil.Process(leader).children() if "terraform" in child.name()]
+    return found
+
+
+def _kill(pids: list[int]) -> bool:
+    """Kill -9, all at once; whether any of them was there."""
+    hit = False
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            hit = True
+    return hit

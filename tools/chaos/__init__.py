@@ -1,1 +1,0 @@
-"""Seeded kills of a platform at work, and the same of plain Terraform: `python -m tools.chaos --help`."""

@@ -1,0 +1,209 @@
+"""What a campaign has others do: each command of the decider, carried out; each answer is an event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError, is_cancelled_exception
+
+from bondstone.base import names
+from bondstone.campaign import messages
+from bondstone.model.campaign.events import (
+    AskCalendar,
+    Cancel,
+    Command,
+    Declined,
+    Describe,
+    Described,
+    Event,
+    LoadPage,
+    Note,
+    PageLoaded,
+    Probe,
+    Probed,
+    Record,
+    Submit,
+    TargetKey,
+)
+from bondstone.model.campaign.run import (
+    CalendarCall,
+    Frozen,
+    Sightings,
+    SightingsCall,
+    Unhealthy,
+)
+from bondstone.model.campaign.state import Calendar
+from bondstone.workflows import activity_calls
+from bondstone.workflows.campaign.target_pages import Books, Pages
+
+DESCRIBE_WITHIN: Final = timedelta(minutes=2)
+PROBE_WITHIN: Final = timedelta(minutes=30)
+CALENDAR_TRIES: Final = 3
+
+
+class Errands:
+    """Commands that are under way; none waits for any other.
+
+    Args:
+        campaign: Name of the campaign.
+        by: Who started it.
+        frozen: What it was frozen to.
+        books: Where records and notes go.
+        told: Takes each answer.
+    """
+
+    def __init__(
+        self,
+        campaign: str,
+        by: str,
+        frozen: Frozen,
+        books: Books,
+        told: Callable[[Event], None],
+    ) -> None:
+        self._campaign = campaign
+        self._by = by
+        self.frozen = frozen
+        self.pages = Pages(campaign, frozen.rules.page_size)
+        self._books = books
+        self._told = told
+        self._tasks: set[asyncio.Task[None]] = set()
+        """What has to be over before the workflow continues as new: signals, reads and writes of the store."""
+        self._asking: set[asyncio.Task[None]] = set()
+        """Questions that may take long; a run that ends leaves them, and the next one asks again."""
+        self.problem: BaseException | None = None
+        """What one of them died of."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything has to be over before the workflow may continue as new."""
+        return bool(self._tasks)
+
+    def begin(self, command: Command) -> None:
+        """Begin what was commanded."""
+        match command:
+            case Note():
+                self._books.note(command)
+            case Describe():
+                self.go(self._look(command), asking=True)
+            case Probe():
+                self.go(self._probe(command), asking=True)
+            case Submit():
+                self.go(self._submit(command))
+            case Cancel():
+                self.go(self._cancel(command))
+            case LoadPage():
+                self.go(self._load(command))
+            case AskCalendar():
+                self.go(self._ask_calendar())
+            case Record():
+                self.go(self._record(command))
+            case _:
+                pass  # a linked campaign is started by whoever asks for it
+
+    def go(self, work: Coroutine[Any, Any, Any], *, asking: bool = False) -> None:
+        """Do something beside everything else."""
+        task = asyncio.create_task(work)
+        tasks = self._asking if asking else self._tasks
+        tasks.add(task)
+
+        def over(done: asyncio.Task[Any]) -> None:
+            tasks.discard(done)
+            if not done.cancelled() and done.exception() is not None:
+                self.problem = done.exception()
+
+        task.add_done_callback(over)
+
+    # Services ----------------------------------------------------------------------------------------------
+
+    async def _submit(self, command: Submit) -> None:
+        entry = await self.pages.entry(command.target)
+        call = messages.submission(self._campaign, self._by, self.frozen.job, command, entry)
+        if not await self._signal(entry.service, names.SIGNAL_SUBMIT, call):
+            self.go(self._missed(command), asking=True)
+
+    async def _cancel(self, command: Cancel) -> None:
+        entry = await self.pages.entry(command.target)
+        call = messages.withdrawal(self._campaign, self._by, command)
+        await self._signal(entry.service, names.SIGNAL_WITHDRAW, call)  # one that is gone is found out of time
+
+    async def _signal(self, service: str, name: str, call: Any) -> bool:
+        """Signal a service; False when there is none."""
+        handle = workflow.get_external_workflow_handle(names.service_workflow_id(*names.parse_service(service)))
+        try:
+            await handle.signal(name, call)
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            return False
+        return True
+
+    async def _missed(self, command: Submit) -> None:
+        """A service cannot be signalled: was it decommissioned, or what?"""
+        asked = Describe.model_validate({"targets": [{"target": command.target, "attempt": command.attempt}]})
+        sightings = await self._sightings(asked)
+        declined = Declined(target=command.target, attempt=command.attempt, why="unreachable")
+        if command.target in sightings.left:
+            gone = {"why": "skipped", "reason": "decommissioned meanwhile"}
+            self._told(declined.model_copy(update=gone))
+        else:
+            self._told(declined.model_copy(update={"reason": "there is no such service"}))
+
+    async def _look(self, command: Describe) -> None:
+        sightings = await self._sightings(command)
+        attempts = {asked.target: asked.attempt for asked in command.targets}
+        for target in sightings.left:
+            gone = Declined(
+                target=target, attempt=attempts[target], why="skipped", reason="decommissioned meanwhile"
+            )
+            self._told(gone)
+        self._told(Described(found=sightings.found))
+
+    async def _sightings(self, command: Describe) -> Sightings:
+        entries = [(asked, await self.pages.entry(asked.target)) for asked in command.targets]
+        call = SightingsCall(
+            campaign=self._campaign, targets=tuple(messages.asked(asked, entry) for asked, entry in entries)
+        )
+        return await activity_calls.apart(
+            names.CAMPAIGN_DESCRIBE, call, Sightings, within=DESCRIBE_WITHIN, summary=f"see {len(entries)} targets"
+        )
+
+    async def _probe(self, command: Probe) -> None:
+        targets = []
+        for target in command.targets:
+            asked = messages.plain(target)
+            targets.append(messages.asked(asked, await self.pages.entry(target)))
+        call = SightingsCall(campaign=self._campaign, targets=tuple(targets))
+        answer = await activity_calls.apart(
+            names.CAMPAIGN_PROBE,
+            call,
+            Unhealthy,
+            within=PROBE_WITHIN,
+            heartbeat=activity_calls.HEARTBEAT_TIMEOUT,
+            summary=f"probe {len(targets)} targets",
+        )
+        self._told(Probed(batch=command.batch, unhealthy=answer.unhealthy))
+
+    # The store and the calendar ------------------------------------------------------------------------------
+
+    async def _load(self, command: LoadPage) -> None:
+        entries = await self.pages.page(command.page)
+        keys = tuple(TargetKey(group=entry.group, team=entry.team) for entry in entries)
+        self._told(PageLoaded(page=command.page, targets=keys))
+
+    async def _ask_calendar(self) -> None:
+        call = CalendarCall(campaign=self._campaign, change=self.frozen.job.change)
+        for _ in range(CALENDAR_TRIES):  # what is over when it arrives says nothing of now
+            answer = await activity_calls.control(
+                names.CAMPAIGN_CALENDAR, call, Calendar, summary="windows and freezes"
+            )
+            if answer.until is None or answer.until > workflow.now():
+                break
+        self._told(answer)
+
+    async def _record(self, record: Record) -> None:
+        entry = await self.pages.entry(record.target)
+        self._books.record(messages.target_record(record, self.frozen.rules, entry))

@@ -1,0 +1,78 @@
+"""The typed search attributes that workflows set."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
+
+from bondstone.base import names
+from bondstone.model.campaign.run import CampaignDescription
+from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceState
+
+_TEAM = SearchAttributeKey.for_keyword(names.SA_TEAM)
+_SERVICE = SearchAttributeKey.for_keyword(names.SA_SERVICE)
+_PROMISE = SearchAttributeKey.for_keyword(names.SA_PROMISE)
+_REVISION = SearchAttributeKey.for_keyword(names.SA_REVISION)
+_PHASE = SearchAttributeKey.for_keyword(names.SA_PHASE)
+_HEALTH = SearchAttributeKey.for_keyword(names.SA_HEALTH)
+_OPERATION = SearchAttributeKey.for_keyword(names.SA_OPERATION)
+_CAMPAIGN = SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)
+_POOL = SearchAttributeKey.for_keyword(names.SA_POOL)
+_LABELS = SearchAttributeKey.for_keyword_list(names.SA_LABELS)
+_NEXT_DUE = SearchAttributeKey.for_datetime(names.SA_NEXT_DUE)
+
+
+def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
+    """What lists show of a service; unset where there is nothing to show."""
+    revision = state.current.revision if state.current else None
+    running = state.queue[0].record if state.queue else None
+    pools = ",".join(sorted({step.pool for step in state.current.steps})) if state.current else ""
+    labels = sorted(f"{key}={value}" for key, value in state.labels.items())
+    updates: list[SearchAttributeUpdate[Any]] = [
+        _TEAM.value_set(state.service.team),
+        _SERVICE.value_set(str(state.service)),
+        _PHASE.value_set(state.phase),
+        _HEALTH.value_set(state.health),
+        _PROMISE.value_set(revision.promise) if revision else _PROMISE.value_unset(),
+        _REVISION.value_set(str(revision)) if revision else _REVISION.value_unset(),
+        _OPERATION.value_set(running.id) if running else _OPERATION.value_unset(),
+        _LABELS.value_set(labels) if labels else _LABELS.value_unset(),
+        _POOL.value_set(pools) if pools else _POOL.value_unset(),
+        _due(state.next_due),
+    ]
+    return updates
+
+
+def of_operation(record: OperationRecord) -> TypedSearchAttributes:
+    """What lists show of an operation."""
+    pairs = [
+        SearchAttributePair(_TEAM, record.service.team),
+        SearchAttributePair(_SERVICE, str(record.service)),
+        SearchAttributePair(_PROMISE, record.revision.promise),
+        SearchAttributePair(_REVISION, str(record.revision)),
+        SearchAttributePair(_OPERATION, record.id),
+    ]
+    if record.campaign:
+        pairs.append(SearchAttributePair(_CAMPAIGN, record.campaign))
+    return TypedSearchAttributes(pairs)
+
+
+def of_campaign(shown: CampaignDescription) -> list[SearchAttributeUpdate[Any]]:
+    """What lists show of a campaign."""
+    job = shown.job
+    updates: list[SearchAttributeUpdate[Any]] = [_CAMPAIGN.value_set(shown.name), _PHASE.value_set(shown.status)]
+    if job is not None:
+        given = ((_TEAM, job.owner), (_PROMISE, job.promise), (_REVISION, job.to and f"{job.promise}@{job.to}"))
+        updates += [key.value_set(value) for key, value in given if value]
+    return updates
+
+
+def waiting(status: OperationStatus) -> list[SearchAttributeUpdate[Any]]:
+    """What lists show of an operation that waits for people, or no longer does."""
+    return [_PHASE.value_set(Phase.AWAITING_APPROVAL if status is OperationStatus.AWAITING_APPROVAL else status)]
+
+
+def _due(when: datetime | None) -> SearchAttributeUpdate[Any]:
+    return _NEXT_DUE.value_set(when) if when else _NEXT_DUE.value_unset()
