@@ -1,4 +1,4 @@
-"""A collector of traces for tests, and for looking at them: `python -m harness.traces` prints each tree it is sent.
+"""A collector of traces for tests and for reading them: `python -m harness.traces` prints each tree it is sent.
 
 It takes OTLP over HTTP, as any collector does: point `OTEL_EXPORTER_OTLP_ENDPOINT` at it. Jaeger, Tempo or the
 OpenTelemetry Collector are what keeps them.

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from tools import dashboard, schemas
+from tools.reference import campaign, cli, errors, metrics, promise, settings, temporal
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATORS = (
-    cli_reference, errors_reference, settings_reference, promise_reference, campaign_reference, temporal_reference,
-    metrics_reference, dashboard,
+    cli, errors, settings, promise, campaign, temporal, metrics, dashboard,
 )  # fmt: skip
 """Each has `PAGE`, where it goes, and `text()`, what goes there."""
 

@@ -1,4 +1,4 @@
-"""The control worker, `python -m bondstone.workers.control`: runs the workflows and the cheap activities around them.
+"""The control worker, `python -m bondstone.workers.control`: runs workflows and the cheap activities around them.
 
 It holds no credentials of the tools. Run as many as there are cores to spare for workflows.
 """
@@ -28,7 +28,7 @@ MAX_WORKFLOW_TASKS: Final = 8
 MAX_ACTIVITIES: Final = 64
 """Control activities at once: small reads and writes of the store, and health probes that mostly wait."""
 
-PASSTHROUGH_MODULES: Final = ("bondstone", "workflows", "pydantic", "pydantic_core", "annotated_types")
+PASSTHROUGH_MODULES: Final = ("bondstone", "pydantic", "pydantic_core", "annotated_types")
 """Loaded once instead of in every sandbox: our own pure packages, and pydantic that their models stand on."""
 
 
@@ -43,7 +43,7 @@ def workflow_runner(settings: Settings) -> WorkflowRunner:
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
     """Which build this worker is; None when it has none.
 
-    A run ends on the build that began it; `bondstone.workflows.builds` has what lives longer move between two runs.
+    A run ends on the build that began it; what lives longer moves between two runs (`bondstone.workflows.builds`).
     """
     if not settings.build_id:
         return None

@@ -1,4 +1,4 @@
-"""What Bondstone measures, and the one way to say it; workers hand it on to Prometheus (`bondstone.workers.telemetry`)."""
+"""What Bondstone measures; workers export it to Prometheus (`bondstone.workers.telemetry`)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The embedded platform as others see it: its lock, and the file that tells clients where it is.
 
-`bond up` (`bondstone.workers.embedded`) writes both into the data directory; `bond status`, `bond down` and every client
-read them. The file stays after a stop, so that clients of a stopped platform never talk to another one.
+`bond up` (`bondstone.workers.embedded`) writes both into the data directory; `bond status`, `bond down` and
+every client read them. The file stays after a stop, so that clients of a stopped platform
+never talk to another one.
 """
 
 from __future__ import annotations

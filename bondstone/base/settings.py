@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     """Build of a control worker, as in the tag of its image: services move from one build to the next between
     operations, see `bond worker`. Empty: control workers have no builds, and any of them serves every service."""
     health_file: Path | None = None
-    """A file that a worker touches every few seconds while it is well, for `python -m bondstone.workers.health`."""
+    """A file that a healthy worker touches every few seconds, for `python -m bondstone.workers.health`."""
     metrics_bind: str = ""
     """`IP:PORT` on which a worker serves Prometheus metrics at `/metrics`; none by default. Whoever reaches it can
     read it. Under `bond up` the first worker takes this port, and each other one the next."""

@@ -25,7 +25,7 @@ from bondstone.base.settings import Settings
 from bondstone.temporal.payloads import data_converter
 
 DATA_CONVERTER = pydantic_data_converter
-"""What clients, workers and replayers convert with when payloads are not encrypted; see `bondstone.temporal.payloads`."""
+"""The converter of clients, workers and replayers without encryption; see `bondstone.temporal.payloads`."""
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 

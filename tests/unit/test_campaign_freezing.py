@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
+from bondstone.activities.campaign import selection
 from bondstone.activities.campaign.selection import freeze, read
 from bondstone.base.errors import AlreadyExists, CampaignInvalid, Refused
 from bondstone.campaign.decider import decide, new_campaign
@@ -74,7 +75,7 @@ class Scene:
         async def fleet(_: object) -> Sequence[FleetService]:
             return self.fleet
 
-        monkeypatch.setattr(campaign_freezing, "fleet", fleet)
+        monkeypatch.setattr(selection, "fleet", fleet)
 
     async def freeze(
         self, name: str = "fix", *, run_id: str = "1", source: str = MANIFEST, **start: Any

@@ -1,4 +1,4 @@
-"""Whether a plan does nothing but what was approved: `bondstone.model.plan_coverage` and the fingerprints it goes by."""
+"""Whether a plan is covered by the approved one: `bondstone.model.plan_coverage` and its fingerprints."""
 
 from __future__ import annotations
 

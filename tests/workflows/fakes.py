@@ -58,7 +58,10 @@ from bondstone.model.step import (
 )
 from bondstone.temporal import calls
 
-SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("bondstone"))
+PURE = ("bondstone.base", "bondstone.model", "bondstone.campaign", "bondstone.temporal")
+"""Loaded once instead of in every sandbox. The workflows themselves are not among them."""
+
+SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PURE))
 
 Script = Callable[[], Awaitable[None] | None]
 

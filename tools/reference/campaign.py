@@ -6,7 +6,8 @@ from pydantic import BaseModel
 
 from bondstone.campaign.fleet import FLEET_TYPES
 from bondstone.campaign.windows import LOOK_AHEAD
-from bondstone.model.campaign import manifest as manifest
+from bondstone.documents import yaml_places
+from bondstone.model.campaign import manifest
 from tools.reference.promise import section_text
 
 PAGE = "docs/reference/campaign.md"
@@ -69,7 +70,7 @@ LIMITS = f"""## Limits
 
 | what | at most |
 |---|---|
-| size, depth, nodes of the file | {document.MAX_BYTES >> 10} KiB, {document.MAX_DEPTH}, {document.MAX_NODES:,} |
+| size, depth, nodes of the file | {yaml_places.MAX_BYTES >> 10} KiB, {yaml_places.MAX_DEPTH}, {yaml_places.MAX_NODES:,} |
 | targets | {manifest.MAX_TARGETS:,} |
 | waves | {manifest.MAX_WAVES} |
 | services in `include`, in `exclude` | {manifest.MAX_NAMED:,} |

@@ -15,6 +15,7 @@ from bondstone.activities.kubernetes.section import KubernetesSection, Wait
 from bondstone.activities.terraform.section import TerraformSection
 from bondstone.cel.syntax import MAX_EXPRESSION
 from bondstone.cel.templates import MAX_EXPRESSIONS
+from bondstone.documents import yaml_places
 from bondstone.model import promise
 from bondstone.policy.modules import MAX_MODULE_BYTES, MAX_MODULES, MAX_TOTAL_BYTES
 from bondstone.promise import bundle, cases, schema
@@ -74,7 +75,7 @@ LIMITS = f"""## Limits
 | what | at most |
 |---|---|
 | files, size of a promise | {bundle.MAX_FILES}, {bundle.MAX_BUNDLE_BYTES >> 20} MiB |
-| size, depth, nodes of one YAML file | {document.MAX_BYTES >> 10} KiB, {document.MAX_DEPTH}, {document.MAX_NODES:,} |
+| size, depth, nodes of one YAML file | {yaml_places.MAX_BYTES >> 10} KiB, {yaml_places.MAX_DEPTH}, {yaml_places.MAX_NODES:,} |
 | steps | 100 |
 | expressions, length of one | {MAX_EXPRESSIONS}, {MAX_EXPRESSION:,} characters |
 | depth of the schema | {schema.MAX_SCHEMA_DEPTH} |

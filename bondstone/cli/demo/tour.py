@@ -62,7 +62,7 @@ def demo(
         again = stage.command(data, "up --detach")
         say(f"The platform is stopped; `{again}` starts it again, with all its services.")
     else:
-        say(f"The platform runs on; stop it with: {demo_stage.command(data, 'down')}")
+        say(f"The platform runs on; stop it with: {stage.command(data, 'down')}")
     if failed:
         note(f"{failed} of the services failed, which should not happen on a tour: see above")
         raise typer.Exit(1)
@@ -205,7 +205,7 @@ async def _look_and_try(bond: Bondstone, data: Path) -> None:
         "service request static-site web/mine --set title=Mine --label environment=development --wait",
         "service decommission web/mine --yes --wait",
     ):
-        say(f"  {demo_stage.command(data, line)}")
+        say(f"  {stage.command(data, line)}")
 
 
 # Helpers ----------------------------------------------------------------------------------------------------

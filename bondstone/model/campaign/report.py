@@ -1,4 +1,4 @@
-"""The report of a campaign: what an auditor reads. `bondstone.campaign.report.content` makes it, and renders it."""
+"""The report of a campaign: what an auditor reads. `bondstone.campaign.report` makes and renders it."""
 
 from __future__ import annotations
 

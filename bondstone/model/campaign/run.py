@@ -1,6 +1,6 @@
 """What goes into a campaign, out of it, and between it and the services it works on.
 
-The machine itself is `bondstone.model.campaign.state`; these are the messages around it, and what is kept of it in the
+The machine is `bondstone.model.campaign.state`; these are the messages around it, and what is kept of it in the
 object store.
 """
 
