@@ -194,4 +194,4 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 @lru_cache(maxsize=1)
 def _style() -> str:
-    return resources.files("bondstone.campaign").joinpath("report.css").read_text("utf-8")
+    return resources.files("bondstone.campaign.report").joinpath("report.css").read_text("utf-8")
