@@ -9,14 +9,27 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   ├── PolicyInvalid              POLICY_INVALID         2  422
     │   ├── ExpressionInvalid          EXPRESSION_INVALID     2  422
     │   ├── InputsInvalid              INPUTS_INVALID         2  422
+    │   ├── AccessInvalid              ACCESS_INVALID         2  422
     │   └── SettingsInvalid            SETTINGS_INVALID       2  422
     ├── NotFound                       NOT_FOUND              3  404
+    ├── Unauthenticated                UNAUTHENTICATED        4  401   the caller is not known
+    │   ├── TokenInvalid               TOKEN_INVALID          4  401
+    │   ├── TokenUnsigned              TOKEN_UNSIGNED         4  401
+    │   ├── TokenForeign               TOKEN_FOREIGN          4  401   an issuer or a key that is not trusted
+    │   ├── TokenAudience              TOKEN_AUDIENCE         4  401   made for another application
+    │   ├── TokenExpired               TOKEN_EXPIRED          4  401
+    │   ├── TokenNotYetValid           TOKEN_NOT_YET_VALID    4  401
+    │   ├── TokenReplayed              TOKEN_REPLAYED         4  401   good once, and used already
+    │   └── TokenRevoked               TOKEN_REVOKED          4  401
     ├── Refused                        REFUSED                4  409   right in form, not allowed now
     │   ├── AlreadyExists              ALREADY_EXISTS         4  409
     │   ├── RevisionConflict           REVISION_CONFLICT      4  409
     │   ├── RevisionYanked             REVISION_YANKED        4  409
     │   ├── PolicyDenied               POLICY_DENIED          4  403
     │   ├── ApprovalRejected           APPROVAL_REJECTED      4  403
+    │   ├── Forbidden                  FORBIDDEN              4  403   no role of the caller allows it
+    │   ├── AttestationInvalid         ATTESTATION_INVALID    4  403   missing, foreign, expired, of another change
+    │   ├── PermitInvalid              PERMIT_INVALID         4  403   an apply without a permit for that very plan
     │   └── PlatformBusy               PLATFORM_BUSY          4  409   a data directory or port in use
     ├── OperationFailed                OPERATION_FAILED       1  500   the work was tried and failed
     │   ├── ToolFailed                 TOOL_FAILED            1  500   the tool said no
@@ -144,6 +157,12 @@ class InputsInvalid(InvalidInput):
     code = "INPUTS_INVALID"
 
 
+class AccessInvalid(InvalidInput):
+    """An access document that must not be published; `problems` names every place."""
+
+    code = "ACCESS_INVALID"
+
+
 class SettingsInvalid(InvalidInput):
     """A setting that is missing, malformed or contradicts another."""
 
@@ -156,6 +175,62 @@ class NotFound(BondError):
     code = "NOT_FOUND"
     exit_code = 3
     http_status = 404
+
+
+class Unauthenticated(BondError):
+    """The caller brought no credential, or one that is not accepted."""
+
+    code = "UNAUTHENTICATED"
+    exit_code = 4
+    http_status = 401
+
+
+class TokenInvalid(Unauthenticated):
+    """The token is malformed, or its algorithm is not accepted."""
+
+    code = "TOKEN_INVALID"
+
+
+class TokenUnsigned(Unauthenticated):
+    """The token has no signature (`alg: none`)."""
+
+    code = "TOKEN_UNSIGNED"
+
+
+class TokenForeign(Unauthenticated):
+    """The token comes from an issuer, or is signed with a key, that the platform does not trust."""
+
+    code = "TOKEN_FOREIGN"
+
+
+class TokenAudience(Unauthenticated):
+    """The token was issued for another application."""
+
+    code = "TOKEN_AUDIENCE"
+
+
+class TokenExpired(Unauthenticated):
+    """The token, the session or the sign-in is over."""
+
+    code = "TOKEN_EXPIRED"
+
+
+class TokenNotYetValid(Unauthenticated):
+    """The token begins to be valid in the future: a clock is off."""
+
+    code = "TOKEN_NOT_YET_VALID"
+
+
+class TokenReplayed(Unauthenticated):
+    """The token or code is good once, and was used before."""
+
+    code = "TOKEN_REPLAYED"
+
+
+class TokenRevoked(Unauthenticated):
+    """The API token was revoked."""
+
+    code = "TOKEN_REVOKED"
 
 
 class Refused(BondError):
@@ -195,6 +270,27 @@ class ApprovalRejected(Refused):
     """People were asked about a plan, and said no, or nothing in time."""
 
     code = "APPROVAL_REJECTED"
+    http_status = 403
+
+
+class Forbidden(Refused):
+    """No role of the caller allows this here; the message names the roles that would."""
+
+    code = "FORBIDDEN"
+    http_status = 403
+
+
+class AttestationInvalid(Refused):
+    """The change carries no attestation of who asked for it, or one that does not prove this very change."""
+
+    code = "ATTESTATION_INVALID"
+    http_status = 403
+
+
+class PermitInvalid(Refused):
+    """A step would change something without a permit of the control workers for that very plan."""
+
+    code = "PERMIT_INVALID"
     http_status = 403
 
 

@@ -15,6 +15,7 @@ from bondstone.store.objects import Objects
 from bondstone.store.sealed import SealedObjects
 
 if TYPE_CHECKING:
+    from bondstone.store.access import AccessDocuments
     from bondstone.store.archive import Archive
     from bondstone.store.campaigns import Campaigns
     from bondstone.store.ledger import Ledger
@@ -112,6 +113,13 @@ class Store:
         from bondstone.store.policies import PolicySets  # noqa: PLC0415 - see the class
 
         return PolicySets(self.objects)
+
+    @cached_property
+    def access(self) -> AccessDocuments:
+        """Who may do what."""
+        from bondstone.store.access import AccessDocuments  # noqa: PLC0415 - see the class
+
+        return AccessDocuments(self.objects)
 
     @cached_property
     def campaigns(self) -> Campaigns:
