@@ -179,7 +179,7 @@ class _Adapter:
             section=rendering.section,
             bundle=rendering.bundle,
             revision_digest=call.revision.digest,
-            store=self._store,
+            state=self._store.state(call.service, call.step),
             settings=self._settings,
             attempt=attempt,
             heartbeat=heartbeat,

@@ -77,7 +77,7 @@ def context(store: Store, settings: Settings, values: dict[str, object], attempt
         section=HelmSection.model_validate(section),
         bundle=CHART,
         revision_digest="bench",
-        store=store,
+        state=store.state(ServiceId(team="bench", name="step"), "app"),
         settings=settings,
         attempt=attempt,
         heartbeat=lambda _progress: None,

@@ -31,10 +31,10 @@ from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platf
 from bondstone.base.processes import birth
 from bondstone.base.settings import Settings, default_data_dir
 from bondstone.base.shutdown import leave
-from bondstone.cli.app import explain
-from bondstone.cli.up import print_summary
 from bondstone.store.crypto import KeyRing
+from bondstone.terminal.error_text import explain
 from bondstone.terminal.output import emit, note, print_error, requested_format
+from bondstone.terminal.platform import print_summary
 from bondstone.workers import preflight
 from bondstone.workers.child import Child, Command
 
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             return asyncio.run(Supervisor(data, options.port).run(healthy))
         except Exception as error:  # noqa: BLE001 - said in words, in full in a file
-            info, exit_code = explain(error)
+            info, exit_code = explain(error, data / LOG_DIR)
             if structlog.is_configured():  # else nothing has a log yet, and standard output is not one
                 log.error("failed", code=info.code, message=info.message)  # noqa: TRY400 - said in words
             print_error(info, output)

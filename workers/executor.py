@@ -21,7 +21,7 @@ from bondstone.base.errors import BondError
 from bondstone.base.names import pool_queue
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
-from bondstone.executors.protocol import load_executors
+from bondstone.executors.registry import load_executors
 from bondstone.store import Store
 from bondstone.workers import runtime
 

@@ -35,6 +35,7 @@ from temporalio.worker import (
 from bondstone.base.tracing import spans
 from bondstone.base.tracing.export import sampled
 from bondstone.base.tracing.spans import Place, Value
+from bondstone.model import operation_trace
 from bondstone.model.campaign.run import CampaignInput, SubmitCall
 from bondstone.model.service import OperationInput, OperationRecord, Request
 
@@ -130,7 +131,7 @@ class _Outbound(WorkflowOutboundInterceptor):
 
 
 def _place(record: OperationRecord) -> Place:
-    place, parent, _link = spans.of_operation(record)
+    place, parent, _link = operation_trace.of_operation(record)
     if parent is None and not sampled(place.trace):
         return Place(place.trace, place.span, "00")
     return place
@@ -168,7 +169,7 @@ def _write_update(name: str, place: Place, parent: Place, began: datetime, error
 def _write_operation(record: OperationRecord, place: Place, began: datetime, error: str) -> None:
     if workflow.unsafe.is_replaying():
         return
-    _, parent, link = spans.of_operation(record)
+    _, parent, link = operation_trace.of_operation(record)
     info = workflow.info()
     about: dict[str, Value] = {
         **_about(record),

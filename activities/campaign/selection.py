@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
@@ -15,7 +16,6 @@ from bondstone.campaign.decider import chosen
 from bondstone.campaign.document import Flaw, campaign_of, read_campaign, read_strategy
 from bondstone.campaign.fleet import FleetService
 from bondstone.campaign.waves import Partition, Status, WaveNumbers, partition
-from bondstone.client.policy_check import ALLOWED, each
 from bondstone.documents.yaml_places import read as parse
 from bondstone.model.campaign.events import Retry, Rollback
 from bondstone.model.campaign.manifest import Campaign, Select, start_rate_of
@@ -32,14 +32,18 @@ from bondstone.model.plan import Pins
 from bondstone.model.promise import seconds
 from bondstone.model.service import Need, OperationKind
 from bondstone.store import Store
+from bondstone.store.policy_trial import PolicyTrial, ServiceVerdict
 from bondstone.store.previews import Previews, check_pinned
 from bondstone.temporal.fleet import fleet
+from bondstone.temporal.service_ids import service_id
 
 PAGE_SIZE: Final = 250
 """Targets on a page: a run of the workflow reads two or three of them."""
 
 MAX_RECHECKED: Final = 10_000
 """Most targets whose last plans the policies are asked about before a reconcile begins: some 20 ms each."""
+
+RECHECKED_AT_ONCE: Final = 4
 
 Refuse = Callable[[Iterable[Flaw]], InvalidInput]
 
@@ -212,11 +216,14 @@ async def _allowed(store: Store, services: Iterable[FleetService], targets: Abst
     current = await store.policies.current()
     if current is None or len(targets) > MAX_RECHECKED:
         return {}
-    chosen_ = [service for service in services if service.id in targets]
-    return {
-        "policy_set": str(current.ref.version),
-        "allowed": sum([checked.outcome in ALLOWED async for checked in each(store, current.modules(), chosen_)]),
-    }
+    trial, limit = PolicyTrial(store, current.modules()), asyncio.Semaphore(RECHECKED_AT_ONCE)
+
+    async def verdict(service: FleetService) -> ServiceVerdict:
+        async with limit:
+            return await trial.service(service_id(service.id), service.labels)
+
+    verdicts = await asyncio.gather(*(verdict(service) for service in services if service.id in targets))
+    return {"policy_set": str(current.ref.version), "allowed": sum(verdict.allowed for verdict in verdicts)}
 
 
 def _left(found: Partition) -> list[LeftOut]:

@@ -26,7 +26,7 @@ from bondstone.executors.protocol import Outcome, Output
 from bondstone.model.promise import seconds
 
 if TYPE_CHECKING:
-    from bondstone.store.state.claim import Claim
+    from bondstone.executors.state import StateClaim
 
 HISTORY: Final = 10
 _GONE_POLL_SECONDS: Final = 0.5
@@ -42,7 +42,7 @@ async def apply(session: Session, data: bytes, position: int) -> Outcome:
         if header.action == "nothing":
             _insist(header, await newest(session, cluster, header.location, recover=False))
             return Outcome(await _outputs(session, cluster, header))
-        async with claimed(session, context.store.state(context.service, context.step)) as claim:
+        async with claimed(session, context.state) as claim:
             try:
                 current = await newest(session, cluster, header.location, recover=header.action == "upgrade")
                 _insist(header, current)
@@ -56,7 +56,7 @@ async def apply(session: Session, data: bytes, position: int) -> Outcome:
 
 
 async def _upgrade(
-    session: Session, cluster: Cluster, claim: Claim, artefact: Artefact, current: Release | None
+    session: Session, cluster: Cluster, claim: StateClaim, artefact: Artefact, current: Release | None
 ) -> Outcome:
     header = artefact.header
     # Before Helm does anything, so that what it makes is never forgotten.
@@ -124,7 +124,7 @@ def _upgrade_command(session: Session, artefact: Artefact) -> list[str]:
     ]
 
 
-async def _uninstall(session: Session, cluster: Cluster, claim: Claim, header: Header) -> Outcome:
+async def _uninstall(session: Session, cluster: Cluster, claim: StateClaim, header: Header) -> Outcome:
     where = header.location
     until = asyncio.get_running_loop().time() + seconds(session.section.timeout)
     await claim.append(_bytes(Record(location=where, revision=header.revision, leaving=header.leaving)))
@@ -198,7 +198,7 @@ def _insist(header: Header, current: Release | None) -> None:
         )
 
 
-def _check_claim(session: Session, claim: Claim) -> None:
+def _check_claim(session: Session, claim: StateClaim) -> None:
     if claim.lost.is_set() and not session.stop.requested:
         raise StoreUnavailable(
             "the claim on the step could not be renewed in time, so Helm was stopped",

@@ -174,7 +174,7 @@ async def _left_behind(session: Session, cluster: Cluster, where: Location, curr
 
 async def recorded(session: Session) -> tuple[int, Record | None]:
     """What the step's state log says of where the release is, and its position."""
-    snapshot = await session.context.store.state(session.context.service, session.context.step).read()
+    snapshot = await session.context.state.read()
     return snapshot.position, read_record(snapshot.payload)
 
 
@@ -209,7 +209,7 @@ async def _settled(session: Session, cluster: Cluster, where: Location) -> Relea
     current = await newest(session, cluster, where, recover=False)
     if current is None or not current.pending:
         return current
-    log = session.context.store.state(session.context.service, session.context.step)
+    log = session.context.state
     async with claimed(session, log) as claim:
         current = await newest(session, cluster, where, recover=True)
         await claim.release()

@@ -67,7 +67,7 @@ async def apply(session: Session, data: bytes, position: int) -> Outcome:
     """Keep what was rendered as what stands; outputs are those that the manifests have."""
     del position
     header, context = unpack(data).header, session.context
-    async with claimed(session, context.store.state(context.service, context.step)) as claim:
+    async with claimed(session, context.state) as claim:
         if header.action == "uninstall":
             await claim.forget()
             return Outcome({})

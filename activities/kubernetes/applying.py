@@ -37,7 +37,7 @@ from bondstone.executors.protocol import Outcome
 from bondstone.model.step import Progress
 
 if TYPE_CHECKING:
-    from bondstone.store.state.claim import Claim
+    from bondstone.executors.state import StateClaim
 
 _SERVED_POLL_SECONDS: Final = 0.2
 
@@ -46,7 +46,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
     """Apply the plan in the artefact, made at that position of the state log."""
     plan = read_plan(artefact)
     session.note_secrets(item.manifest for item in plan.items)
-    log = session.context.store.state(session.context.service, session.context.step)
+    log = session.context.state
     async with claimed(session, log) as claim:
         inventory = read_inventory(claim.snapshot.payload)
         run = Run(plan=digest(artefact), base=position)
@@ -67,7 +67,7 @@ class _Work:
     """One plan on its way into the cluster."""
 
     def __init__(
-        self, session: Session, claim: Claim, plan: KubernetesPlan, inventory: Inventory, run: Run
+        self, session: Session, claim: StateClaim, plan: KubernetesPlan, inventory: Inventory, run: Run
     ) -> None:
         self._session = session
         self._claim = claim

@@ -85,7 +85,7 @@ class Session:
 
     async def inventory(self) -> tuple[int, Inventory]:
         """Position and content of the newest state."""
-        snapshot = await self.context.store.state(self.context.service, self.context.step).read()
+        snapshot = await self.context.state.read()
         inventory = read_inventory(snapshot.payload)
         self.note_secrets(item.manifest for item in inventory.objects)
         return snapshot.position, inventory

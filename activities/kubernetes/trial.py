@@ -65,7 +65,7 @@ async def plan(session: Session) -> Planned:
 async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
     """Keep what would have been applied, and give what the manifests themselves say of the outputs."""
     made = read_plan(artefact)
-    log = session.context.store.state(session.context.service, session.context.step)
+    log = session.context.state
     held = [
         Held(**item.model_dump(exclude={"action", "resource_version", "difference", "force"}))
         for item in made.items

@@ -21,8 +21,7 @@ from bondstone.base.errors import Fenced, PlanStale, StoreError, StoreUnavailabl
 from bondstone.executors.protocol import Outcome
 
 if TYPE_CHECKING:
-    from bondstone.store.state.claim import Claim
-    from bondstone.store.state.log import StateLog
+    from bondstone.executors.state import StateClaim, StepState
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +30,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
     """Apply the plan in the artefact, made at that position of the state log."""
     header, saved = unpack(artefact)
     session.redact.add(header.secrets)
-    log = session.context.store.state(session.context.service, session.context.step)
+    log = session.context.state
     if session.own:
         if header.empty:
             state = await own_backend.newest(session)
@@ -51,7 +50,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
         return await _apply(session, claim, state, saved, position)
 
 
-async def _nothing_to_do(session: Session, log: StateLog, position: int) -> Outcome:
+async def _nothing_to_do(session: Session, log: StepState, position: int) -> Outcome:
     snapshot = await log.read()
     if snapshot.position != position:
         raise _moved(session, position, snapshot.position)
@@ -59,7 +58,7 @@ async def _nothing_to_do(session: Session, log: StateLog, position: int) -> Outc
     return Outcome(state.outputs if state else {})
 
 
-async def _apply(session: Session, claim: Claim, state: State | None, saved: bytes, position: int) -> Outcome:
+async def _apply(session: Session, claim: StateClaim, state: State | None, saved: bytes, position: int) -> Outcome:
     run = session.run
     run.note(base=position)
     if state is not None:
@@ -89,7 +88,7 @@ async def _apply(session: Session, claim: Claim, state: State | None, saved: byt
     return _outcome(session, uploader, ended, transcript)
 
 
-async def _let_go(session: Session, claim: Claim, uploader: Uploader) -> None:
+async def _let_go(session: Session, claim: StateClaim, uploader: Uploader) -> None:
     """Append the last state and release the claim; what cannot be appended is kept on this host."""
     unsent = uploader.unsent()
     try:

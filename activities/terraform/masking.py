@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bondstone.base.redact import MASK
-from bondstone.store.secrets import plain_texts
+from bondstone.base.redact import MASK, plain_texts
 
 Redact = Callable[[str], str]
 

@@ -26,7 +26,7 @@ from bondstone.base.errors import Fenced, InvalidInput, StoreUnavailable
 from bondstone.executors.protocol import Outcome
 
 if TYPE_CHECKING:
-    from bondstone.store.state.claim import Claim
+    from bondstone.executors.state import StateClaim
 
 _ERRORED = "errored.tfstate"
 
@@ -45,7 +45,7 @@ async def newest(session: Session, locked: bytes | None = None) -> State | None:
     return await _pull(session)
 
 
-async def apply(session: Session, claim: Claim, saved: bytes) -> Outcome:
+async def apply(session: Session, claim: StateClaim, saved: bytes) -> Outcome:
     """Apply the saved plan; Terraform itself says when it is stale."""
     await newest(session, locked_providers(saved))
     session.check_stop()

@@ -90,7 +90,7 @@ async def _newest(session: Session) -> tuple[int, State | None]:
     """The newest state and its position, after what a dead attempt left on this host has been brought home."""
     if session.own:
         return 0, await own_backend.newest(session)
-    log = session.context.store.state(session.context.service, session.context.step)
+    log = session.context.state
     if dead := dead_attempts(session):
         async with claimed(session, log) as claim:
             position, state = await recover(session, log, claim, dead)

@@ -21,8 +21,7 @@ from bondstone.activities.terraform.workspace import RunDirectory, dead_runs
 from bondstone.activities.tooling.process import PATIENT
 
 if TYPE_CHECKING:
-    from bondstone.store.state.claim import Claim
-    from bondstone.store.state.log import StateLog
+    from bondstone.executors.state import StateClaim, StepState
 
 _POLL_SECONDS = 0.2
 
@@ -30,7 +29,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def recover(
-    session: Session, log: StateLog, claim: Claim, found: list[RunDirectory]
+    session: Session, log: StepState, claim: StateClaim, found: list[RunDirectory]
 ) -> tuple[int, State | None]:
     """Bring home what dead attempts of this step left on this host.
 
@@ -78,14 +77,11 @@ def _is_known(state: State, newest: State) -> bool:
     return state.lineage == newest.lineage and state.serial <= newest.serial
 
 
-async def _carries_on(log: StateLog, dead: RunDirectory, position: int) -> bool:
+async def _carries_on(log: StepState, dead: RunDirectory, position: int) -> bool:
     """Whether the log's newest state is the dead attempt's own, or the one it had started from."""
     if position == dead.record.base:
         return True
-    return any(
-        entry.carries_state and entry.position == position and entry.holder.attempt == dead.record.attempt
-        for entry in await log.entries()
-    )
+    return await log.attempt_of(position) == dead.record.attempt
 
 
 async def stop_leftovers(session: Session, dead: RunDirectory) -> None:

@@ -13,7 +13,7 @@ from bondstone.activities.terraform.workspace import RunDirectory
 from bondstone.base.errors import BondError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from bondstone.store.state.claim import Claim
+    from bondstone.executors.state import StateClaim
 
 
 class Uploader:
@@ -30,7 +30,7 @@ class Uploader:
     """
 
     def __init__(
-        self, run: RunDirectory, claim: Claim, base: State | None, *, on_state: Callable[[State], None]
+        self, run: RunDirectory, claim: StateClaim, base: State | None, *, on_state: Callable[[State], None]
     ) -> None:
         self._run = run
         self._claim = claim

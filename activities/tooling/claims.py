@@ -11,8 +11,7 @@ from bondstone.executors.protocol import StepContext
 
 if TYPE_CHECKING:
     from bondstone.base.process_identity import Holder
-    from bondstone.store.state.claim import Claim
-    from bondstone.store.state.log import StateLog
+    from bondstone.executors.state import StateClaim, StepState
 
 
 class AtWork(Protocol):
@@ -24,7 +23,7 @@ class AtWork(Protocol):
 
 
 @asynccontextmanager
-async def claimed(session: AtWork, log: StateLog) -> AsyncIterator[Claim]:
+async def claimed(session: AtWork, log: StepState) -> AsyncIterator[StateClaim]:
     """A claim on the step's state, its lease renewed meanwhile; waits for living holders, and says for whom."""
     from bondstone.base.process_identity import Holder as HolderModel  # noqa: PLC0415 - loads the whole store
 

@@ -48,6 +48,23 @@ def known_secrets(values: Iterable[Any]) -> set[str]:
     return {text for value in values for text in _texts(value)}
 
 
+def plain_texts(value: Any) -> Iterator[str]:
+    """The texts in a secret value by which it would be recognised in a log: its strings and numbers."""
+    match value:
+        case str():
+            yield value
+        case bool() | None:
+            pass
+        case int() | float():
+            yield json.dumps(value)
+        case dict():
+            for item in value.values():
+                yield from plain_texts(item)
+        case list() | tuple():
+            for item in value:
+                yield from plain_texts(item)
+
+
 def _forms(secret: str) -> Iterator[str]:
     """The spellings of a secret: itself, and inside JSON, and inside JSON that is a string in JSON."""
     lines = [line for line in secret.splitlines() if len(line.strip()) >= _MIN_LINE_LENGTH]

@@ -178,52 +178,27 @@ def fail(error: Exception, output: OutputFormat) -> int:
 
 
 def explain(error: Exception) -> tuple[ErrorInfo, int]:
-    """Any exception in words, with its exit code; the traceback of an unexpected one goes to a file."""
-    from bondstone.base.errors import BondError, ErrorInfo  # noqa: PLC0415 - half a second, paid only by failures
+    """Any exception in words, with its exit code."""
+    from bondstone.base.settings import default_data_dir  # noqa: PLC0415 - half a second, paid only by failures
+    from bondstone.terminal import error_text  # noqa: PLC0415
 
-    if isinstance(error, BondError):
-        return (error.info(), error.exit_code)
     if isinstance(error, typer.TyperException):
-        where = getattr(getattr(error, "ctx", None), "command_path", "bond")
-        message = error.format_message()
-        # `no_args_is_help` arrives as an error whose message is the whole help
-        if type(error).__name__ == "NoArgsIsHelpError":
-            typer.echo(message)
-            return (ErrorInfo(code="INVALID_INPUT", message=""), 2)
-        info = ErrorInfo(
-            code="INVALID_INPUT", message=message, where=where, hint=f"'{where} --help' says what it takes"
-        )
-        return (info, 2)
-    details = _write_details(error)
-    message = f"something that should not happen did: {type(error).__name__}"
-    hint = f"the details are in {details}" if details else "run again with BOND_DEBUG=1 to see the details"
-    return (ErrorInfo(code=BondError.code, message=message, hint=hint), BondError.exit_code)
+        return _usage(error)
+    return error_text.explain(error, (context.options.data or default_data_dir()) / "log")
 
 
-def _write_details(error: Exception) -> Path | None:
-    """Keep the traceback where a person finds it: the data directory's log, else a temporary file."""
-    import tempfile  # noqa: PLC0415 - only failures
-    import traceback  # noqa: PLC0415
-    from datetime import UTC, datetime  # noqa: PLC0415
+def _usage(error: typer.TyperException) -> tuple[ErrorInfo, int]:
+    """A mistake on the command line."""
+    from bondstone.base.errors import ErrorInfo, InvalidInput  # noqa: PLC0415 - half a second, paid only by failures
 
-    text = "".join(traceback.format_exception(error))
-    for directory in (_log_directory(), Path(tempfile.gettempdir())):
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-            handle, name = tempfile.mkstemp(prefix=f"bond-error-{stamp}-", suffix=".log", dir=directory)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(f"bond {__version__}, Python {sys.version}\n{text}")
-        except OSError:
-            continue
-        return Path(name)
-    return None
-
-
-def _log_directory() -> Path:
-    from bondstone.base.settings import default_data_dir  # noqa: PLC0415 - only failures
-
-    return (context.options.data or default_data_dir()) / "log"
+    where = getattr(getattr(error, "ctx", None), "command_path", "bond")
+    message = error.format_message()
+    # `no_args_is_help` arrives as an error whose message is the whole help
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(message)
+        return ErrorInfo(code=InvalidInput.code, message=""), InvalidInput.exit_code
+    hint = f"'{where} --help' says what it takes"
+    return ErrorInfo(code=InvalidInput.code, message=message, where=where, hint=hint), InvalidInput.exit_code
 
 
 def _globals_first(arguments: list[str]) -> list[str]:

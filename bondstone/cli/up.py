@@ -27,6 +27,7 @@ from bondstone.terminal.output import (
     say,
     table,
 )
+from bondstone.terminal.platform import print_summary
 
 if TYPE_CHECKING:
     from bondstone.base.platform_file import Platform
@@ -131,24 +132,6 @@ def show(output: Output = OutputFormat.TABLE) -> None:
         {row["setting"]: {"value": row["value"], "origin": row["origin"]} for row in rows},
         output,
         lambda: table(["setting", "value", "origin"], [list(row.values()) for row in rows]),
-    )
-
-
-def print_summary(platform: Platform, data: Path, *, detached: bool = False) -> None:
-    """Say where a healthy platform is, and what to do next."""
-    took = f" in {platform.ready_seconds:.1f} s" if platform.ready_seconds is not None else ""
-    say(f"Bondstone is ready{took}.")
-    fields(
-        {
-            "  Temporal UI": platform.settings.get("temporal_ui"),
-            "  Temporal": platform.settings.get("temporal_address"),
-            "  data": data,
-            "  logs": data / "log",
-        }
-    )
-    say(
-        "Next: `bond demo`, or `bond promise list`. "
-        + ("`bond down` stops it." if detached else "Ctrl-C stops it.")
     )
 
 

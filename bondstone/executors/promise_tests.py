@@ -277,7 +277,7 @@ class _Run:
             section=section,
             bundle=trial.bundle,
             revision_digest=trial.revision.digest,
-            store=trial.store,
+            state=trial.store.state(self._service, spec.id),
             settings=trial.settings,
             attempt=f"case-{self._number}-{self._attempts}",
             heartbeat=lambda _progress: None,

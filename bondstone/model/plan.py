@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from bondstone.base.models import Wire
@@ -103,3 +104,21 @@ class Decision(Wire):
     findings: tuple[Finding, ...] = ()
     input_digest: str = ""
     policies_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What an executor's `plan` and `plan_destroy` give: stored sealed, before anything else happens to it."""
+
+    artefact: bytes
+    """What `apply` will be handed back, byte for byte."""
+    document: Mapping[str, Any]
+    """What policies see as `input.plan`, in the shape conftest users of the tool expect."""
+    changes: Sequence[Change]
+    """The normalised change set, sensitive values masked."""
+    empty: bool
+    """There is nothing at all to apply."""
+    position: int
+    """Position in the step's state log that the plan was made at."""
+    tool: str
+    """Tool and version: `terraform 1.15.5`."""

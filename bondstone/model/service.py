@@ -334,7 +334,7 @@ class OperationRecord(Wire):
     campaign: str = ""
     """The campaign that asked for it; empty for people."""
     trace: str = ""
-    """That of its request, see `bondstone.base.tracing.spans.of_operation`."""
+    """That of its request, see `bondstone.model.operation_trace.of_operation`."""
     dry_run: bool = False
     retry_of: int | None = None
     started_at: datetime | None = None

@@ -174,7 +174,7 @@ class Logs:
             step: Id of the step.
             verb: What runs: `plan`, `apply`, …
             attempt: Unique for the run.
-            secrets: Values to redact; `bondstone.store.secrets.plain_texts` finds them in JSON values.
+            secrets: Values to redact; `bondstone.base.redact.plain_texts` finds them in JSON values.
         """
         key = f"{_prefix(service, operation)}/{segment(step)}/{segment(verb)}/{segment(attempt)}"
         return LogWriter(self._sealed, key, secrets, flush_seconds=self._flush_seconds)

@@ -8,8 +8,7 @@ from typing import Any
 
 from bondstone.base.canonical import digest
 from bondstone.base.errors import ObjectCorrupt
-from bondstone.executors.protocol import Planned
-from bondstone.model.plan import Change, ChangeCounts, PlanRef
+from bondstone.model.plan import Change, ChangeCounts, Planned, PlanRef
 from bondstone.model.service import ServiceId
 from bondstone.store.objects import segment
 from bondstone.store.sealed import SealedObjects

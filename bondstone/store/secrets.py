@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from bondstone.base.canonical import canonical
@@ -82,23 +81,6 @@ class Secrets:
     async def erase(self, service: ServiceId) -> int:
         """Remove every secret of a service; how many there were."""
         return await self._sealed.objects.delete_prefix(_prefix(service))
-
-
-def plain_texts(value: Any) -> Iterator[str]:
-    """The texts in a secret value by which it would be recognised in a log: its strings and numbers."""
-    match value:
-        case str():
-            yield value
-        case bool() | None:
-            pass
-        case int() | float():
-            yield json.dumps(value)
-        case dict():
-            for item in value.values():
-                yield from plain_texts(item)
-        case list() | tuple():
-            for item in value:
-                yield from plain_texts(item)
 
 
 def _prefix(service: ServiceId) -> str:

@@ -119,7 +119,7 @@ class Bench:
             section=HelmSection.model_validate({**given, "values": values}),
             bundle=self.root / "bundle",
             revision_digest="digest-of-the-bundle",
-            store=self.store,
+            state=self.store.state(self.service, STEP),
             settings=self.settings,
             attempt=attempt or f"attempt-{uuid.uuid4().hex[:6]}-{next(self.attempts)}",
             heartbeat=self.beats.append,

@@ -53,7 +53,7 @@ class Bench:
             section=KubernetesSection.model_validate({"namespace": self.namespace, "timeout": "30s", **section}),
             bundle=self.root / "bundle",
             revision_digest="digest-of-the-bundle",
-            store=self.store,
+            state=self.store.state(service, STEP),
             settings=self.settings,
             attempt=attempt or f"attempt-{next(self.attempts)}",
             heartbeat=self.beats.append,

@@ -84,7 +84,7 @@ class Bench:
             section=TerraformSection(module=module, variables=variables),
             bundle=self.bundle,
             revision_digest="digest-of-the-bundle",
-            store=self.store,
+            state=self.state,
             settings=self.settings,
             attempt=attempt or f"attempt-{next(self.attempts)}",
             heartbeat=self.beats.append,

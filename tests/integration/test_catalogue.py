@@ -16,7 +16,7 @@ from helm_kit import helm
 from bondstone.base.errors import BondError
 from bondstone.base.settings import Settings
 from bondstone.executors.promise_tests import Trial, open_trial
-from bondstone.executors.protocol import load_executors
+from bondstone.executors.registry import load_executors
 from bondstone.policy import check_syntax, load_modules
 from bondstone.promise.cases import Case, load_cases
 from bondstone.promise.validation.before_publish import validate

@@ -18,7 +18,7 @@ def _own_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOND_AS", "ada")
     monkeypatch.delenv("BOND_STORE", raising=False)
     monkeypatch.setattr(context, "options", context.GlobalOptions())
-    monkeypatch.setattr("bondstone.executors.protocol.load_executors", lambda: dict(EXECUTORS))
+    monkeypatch.setattr("bondstone.executors.registry.load_executors", lambda: dict(EXECUTORS))
 
 
 @pytest.fixture

@@ -27,13 +27,14 @@ OUTPUTS = {
 async def test_a_trial_plans_applies_and_takes_down_without_a_cluster(tmp_path):
     settings = Settings(data=tmp_path)
     store = await Store.open(settings, create_keys=True)
+    state = store.state(ServiceId(team="shop", name="web"), "app")
     executor, numbers = KubernetesExecutor(), itertools.count()
 
     def context(manifests):
         return StepContext(
             service=ServiceId(team="shop", name="web"), operation=1, step="app",
             section=KubernetesSection.model_validate({"manifests": manifests, "outputs": OUTPUTS}),
-            bundle=tmp_path, revision_digest="d", store=store, settings=settings, attempt=f"a{next(numbers)}",
+            bundle=tmp_path, revision_digest="d", state=state, settings=settings, attempt=f"a{next(numbers)}",
             heartbeat=lambda _: None, log=lambda _: None, trial=True,
         )  # fmt: skip
 

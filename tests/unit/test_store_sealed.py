@@ -17,6 +17,7 @@ from bondstone.base.errors import (
     SettingsInvalid,
 )
 from bondstone.base.process_identity import Holder
+from bondstone.base.redact import plain_texts
 from bondstone.base.settings import Settings
 from bondstone.executors.protocol import Planned
 from bondstone.model.plan import Change
@@ -25,7 +26,6 @@ from bondstone.model.service import ServiceId
 from bondstone.store import Store
 from bondstone.store.crypto import KeyRing
 from bondstone.store.objects import Objects
-from bondstone.store.secrets import plain_texts
 
 SERVICE = ServiceId(team="payments", name="orders")
 NEIGHBOUR = ServiceId(team="payments", name="orders-db")

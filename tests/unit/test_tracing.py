@@ -16,6 +16,7 @@ from bondstone.base.errors import ToolFailed
 from bondstone.base.tracing import spans
 from bondstone.base.tracing.export import wanted
 from bondstone.base.tracing.spans import Place
+from bondstone.model import operation_trace
 from bondstone.model.service import OperationKind, OperationRecord, RevisionRef, ServiceId
 
 ASKED = Place("1" * 32, "2" * 16)
@@ -98,35 +99,35 @@ def test_what_is_no_traceparent_is_no_place(wrong):
 
 
 def test_an_operation_is_in_the_trace_of_whoever_asked_for_it():
-    place, parent, link = spans.of_operation(record(trace=str(ASKED)))
+    place, parent, link = operation_trace.of_operation(record(trace=str(ASKED)))
     assert (place.trace, parent, link) == (ASKED.trace, ASKED, None)
-    assert spans.trace_id(record(trace=str(ASKED))) == ASKED.trace
+    assert operation_trace.trace_id(record(trace=str(ASKED))) == ASKED.trace
 
 
 def test_an_operation_of_a_campaign_is_a_trace_of_its_own_and_linked():
     of_campaign = record(trace=str(ASKED), campaign="cve")
-    place, parent, link = spans.of_operation(of_campaign)
+    place, parent, link = operation_trace.of_operation(of_campaign)
     assert (parent, link) == (None, ASKED)
     assert place.trace != ASKED.trace
-    assert spans.trace_id(of_campaign) == place.trace
+    assert operation_trace.trace_id(of_campaign) == place.trace
 
 
 def test_an_operation_that_nobody_asked_for_begins_a_trace():
-    place, parent, link = spans.of_operation(record())
+    place, parent, link = operation_trace.of_operation(record())
     assert (parent, link) == (None, None)
     assert Place.parse(str(place)) == place
-    assert spans.trace_id(record()) == ""
+    assert operation_trace.trace_id(record()) == ""
 
 
 def test_replays_find_the_same_ids_and_other_operations_others():
-    first, again = (spans.of_operation(record(trace=str(ASKED)))[0] for _ in range(2))
+    first, again = (operation_trace.of_operation(record(trace=str(ASKED)))[0] for _ in range(2))
     assert first == again
     later = record(trace=str(ASKED)).model_copy(update={"requested_at": datetime(2026, 1, 2, tzinfo=UTC)})
-    assert spans.of_operation(later)[0].span != first.span
+    assert operation_trace.of_operation(later)[0].span != first.span
 
 
 def test_what_a_sampler_has_decided_against_stays_so():
-    place, _, _ = spans.of_operation(record(trace=f"00-{'1' * 32}-{'2' * 16}-00"))
+    place, _, _ = operation_trace.of_operation(record(trace=f"00-{'1' * 32}-{'2' * 16}-00"))
     assert place.flags == "00"
 
 

@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from bondstone.model.service import OperationRecord
-
 HEADER: Final = "traceparent"
 """Of activities, as Temporal carries it."""
 
@@ -196,24 +194,6 @@ def derived(seed: str, *, within: Place | None) -> Place:
     if within is not None:
         return Place(within.trace, digest[:16], within.flags)
     return Place(digest[16:48], digest[:16])
-
-
-def of_operation(record: OperationRecord) -> tuple[Place, Place | None, Place | None]:
-    """Where an operation is: its own place, its parent, and what it is linked to.
-
-    An operation belongs to the trace of who asked for it. A campaign's is a trace of its own, linked to what
-    started the campaign: a trace of a hundred thousand operations helps nobody. So is one that a service began by
-    itself.
-    """
-    asked = Place.parse(record.trace)
-    parent = None if record.campaign else asked
-    place = derived(f"{record.workflow_id} {record.requested_at.isoformat()}", within=parent)
-    return place, parent, asked if record.campaign else None
-
-
-def trace_id(record: OperationRecord) -> str:
-    """The trace that an operation is in, for people; empty when whoever asked for it did not trace."""
-    return of_operation(record)[0].trace if Place.parse(record.trace) else ""
 
 
 def environment() -> dict[str, str]:

@@ -178,7 +178,7 @@ def _with_revisions(work: Callable[[Revisions], Awaitable[T]]) -> T:
 def _checked(directory: Path) -> tuple[Promise, Bundle, tuple[Problem, ...]]:
     """A promise that may be published, with its bundle and warnings; problems are raised."""
     from bondstone.documents.yaml_places import refuse  # noqa: PLC0415
-    from bondstone.executors.protocol import load_executors  # noqa: PLC0415 - see bondstone.cli.context
+    from bondstone.executors.registry import load_executors  # noqa: PLC0415 - see bondstone.cli.context
     from bondstone.promise.bundle import pack  # noqa: PLC0415
     from bondstone.promise.validation.before_publish import validate as check  # noqa: PLC0415
 

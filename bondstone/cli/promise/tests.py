@@ -35,7 +35,7 @@ def run_cases(
     from bondstone.base import logs  # noqa: PLC0415 - see bondstone.cli.context
     from bondstone.base.errors import NotFound  # noqa: PLC0415
     from bondstone.executors.promise_tests import open_trial  # noqa: PLC0415
-    from bondstone.executors.protocol import load_executors  # noqa: PLC0415
+    from bondstone.executors.registry import load_executors  # noqa: PLC0415
     from bondstone.policy import load_modules  # noqa: PLC0415
     from bondstone.promise.cases import load_cases  # noqa: PLC0415
     from bondstone.promise.validation.before_publish import validate  # noqa: PLC0415

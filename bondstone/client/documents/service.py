@@ -17,10 +17,10 @@ from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Document
 from bondstone.base.names import service_workflow_id
 from bondstone.base.settings import Settings
-from bondstone.base.tracing.spans import trace_id
 from bondstone.client.documents.policy import PolicyCheck
 from bondstone.client.documents.step import ApprovalDocument, PlanDocument, StepDocument, approvals
 from bondstone.model.ledger import LedgerRecord
+from bondstone.model.operation_trace import trace_id
 from bondstone.model.secret import replace_refs
 from bondstone.model.service import (
     Health,

@@ -14,11 +14,11 @@ from typing import Any, Final
 from bondstone.base.errors import BondError, Problem, PromiseInvalid
 from bondstone.documents.error_recovery import salvage
 from bondstone.documents.yaml_places import Document, Path_, did_you_mean, ordered, read_file, refuse
-from bondstone.executors.protocol import Executor
 from bondstone.model.promise import API_VERSION, Promise
 from bondstone.promise.bundle import executables, pack
 from bondstone.promise.cases import load_cases
 from bondstone.promise.load import MANIFEST, split_steps, to_promise
+from bondstone.promise.sections import SectionChecker
 from bondstone.promise.validation.expressions import check_expressions
 from bondstone.promise.validation.schema import check_schema
 from bondstone.promise.validation.steps import check_steps
@@ -54,12 +54,12 @@ class Checked:
         return self.promise
 
 
-def validate(directory: Path, executors: Mapping[str, Executor]) -> Checked:
+def validate(directory: Path, executors: Mapping[str, SectionChecker]) -> Checked:
     """Check a promise's folder as thoroughly as can be done without running anything.
 
     Args:
         directory: The folder that holds `promise.yaml`.
-        executors: Installed executors by kind, as `bondstone.executors.protocol.load_executors` finds them.
+        executors: Installed executors by kind, as `bondstone.executors.registry.load_executors` finds them.
     """
     if not directory.is_dir():
         return Checked(None, (Problem(message="there is no such folder", file=str(directory)),))

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from bondstone.base.errors import BondError, Problem
 from bondstone.documents.yaml_places import Document, Path_, did_you_mean, model_problems, read_stream
-from bondstone.executors.protocol import Executor
 from bondstone.model.promise import Promise, Step
+from bondstone.promise.sections import SectionChecker
 
 _log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ class StepReport:
 
 
 def check_steps(
-    document: Document, promise: Promise, executors: Mapping[str, Executor], directory: Path
+    document: Document, promise: Promise, executors: Mapping[str, SectionChecker], directory: Path
 ) -> dict[str, StepReport]:
     """Check every step; the result is by step id."""
     reports: dict[str, StepReport] = {}
@@ -83,7 +83,7 @@ def needed_by(promise: Promise, step: Step) -> set[str]:
 
 
 def _check_section(
-    document: Document, step: Step, executors: Mapping[str, Executor], directory: Path, report: StepReport
+    document: Document, step: Step, executors: Mapping[str, SectionChecker], directory: Path, report: StepReport
 ) -> None:
     at: Path_ = ("spec", "steps", report.index, step.executor)
     executor = executors.get(step.executor)

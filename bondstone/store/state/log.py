@@ -173,6 +173,14 @@ class StateLog:
         found = await asyncio.gather(*map(one, await self._log.positions()))
         return [entry for entry in found if entry is not None]
 
+    async def attempt_of(self, position: int) -> str:
+        """The attempt that wrote the state at a position; empty when no state is kept there any more."""
+        try:
+            entry = (await self._log.get(position)).entry
+        except ObjectMissing:
+            return ""
+        return entry.holder.attempt if entry.carries_state else ""
+
     async def _newest(self, *, replacing: bool) -> tuple[Entry | None, Read | None]:
         try:
             return await self._log.newest()
