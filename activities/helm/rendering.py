@@ -19,6 +19,8 @@ from bondstone.activities.helm.session import Objects, Session
 from bondstone.base.errors import ToolFailed
 
 HOOK: Final = "helm.sh/hook"
+TRIAL_KUBE_VERSION: Final = "1.37.0"
+"""The Kubernetes that tests of a promise render charts for: there is no cluster to ask."""
 _DOCUMENT: Final = re.compile(r"^---\s*$", re.MULTILINE)
 
 
@@ -71,7 +73,10 @@ async def render_before_its_kinds(
 async def render_alone(session: Session, where: Location, archive: bytes) -> str:
     """The manifests of a chart, hooks included, rendered with no cluster."""
     laid_out = session.lay_out(archive, session.section.values)
-    out = await session.read("template", ["template", where.release, *laid_out, "--namespace", where.namespace])
+    arguments = ["template", where.release, *laid_out, "--namespace", where.namespace]
+    # Without a cluster Helm takes the version of the library it was built with, and a Helm that was built from
+    # source says 1.20: charts with a `kubeVersion` then do not render.
+    out = await session.read("template", [*arguments, "--kube-version", TRIAL_KUBE_VERSION])
     return out.decode("utf-8", "replace")
 
 

@@ -82,8 +82,8 @@ class Metadata(Manifest):
 class OutputSpec(Manifest):
     """One thing a service of the promise gives."""
 
-    type: Literal["string", "number", "integer", "boolean", "array", "object"] = "string"
-    """As JSON Schema has it; what the value must fit."""
+    type: Literal["string", "number", "integer", "boolean", "array", "object", "any"] = "string"
+    """As JSON Schema has it; what the value must fit. `any` fits every value."""
     value: Any
     """A template."""
     secret: bool = False

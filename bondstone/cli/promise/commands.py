@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bondstone.cli import context
+from bondstone.cli.promise.init import init
 from bondstone.cli.promise.tests import run_cases
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, say, table
 
@@ -52,6 +53,15 @@ def validate(directory: Folder, *, output: Output = OutputFormat.TABLE) -> None:
 app.command(
     "test", epilog=examples("bond promise test promises/queue", "bond promise test . --only production -v")
 )(run_cases)
+
+
+app.command(
+    "init",
+    epilog=examples(
+        "bond promise init promises/bucket --from terraform:modules/bucket",
+        "bond promise init promises/bucket --from terraform:modules/bucket-2 --update",
+    ),
+)(init)
 
 
 @app.command(epilog=examples("bond promise publish promises/postgres"))

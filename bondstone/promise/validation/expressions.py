@@ -31,6 +31,7 @@ _GIVES: Final[Mapping[str, frozenset[str]]] = {
     "boolean": frozenset({"bool"}),
     "array": frozenset({"list"}),
     "object": frozenset({"map"}),
+    "any": frozenset({"string", "timestamp", "duration", "int", "uint", "double", "bool", "list", "map"}),
 }
 """CEL types that fit the type of an output."""
 
@@ -255,6 +256,7 @@ _KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "boolean": lambda value: isinstance(value, bool),
     "array": lambda value: isinstance(value, list | tuple),
     "object": lambda value: isinstance(value, Mapping),
+    "any": lambda _value: True,
 }
 
 

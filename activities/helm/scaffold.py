@@ -1,0 +1,159 @@
+"""A Helm chart as the draft of a promise: inputs from its values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from bondstone.base.errors import InvalidInput
+from bondstone.executors.scaffold import Draft, fits
+
+_TARGET: Final = "chart"
+_COMMENT: Final = re.compile(r"^( *)#\s*(?:--\s*)?(.*)$")
+_KEY: Final = re.compile(r"^( *)([A-Za-z0-9_][\w.-]*):")
+_SECRET: Final = re.compile(r"(password|passwd|secretkey|token|apikey|privatekey)$", re.IGNORECASE)
+_TYPES: Final = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+MAX_DEPTH: Final = 6
+"""Values further down are taken as they are."""
+
+
+def draft(chart: Path) -> Draft:
+    """Read a chart in a folder.
+
+    Args:
+        chart: Its folder, with Chart.yaml.
+
+    Raises:
+        InvalidInput: when it is no chart, or its files do not parse.
+    """
+    about = _load(chart / "Chart.yaml", needed=True)
+    values = _load(chart / "values.yaml")
+    written = chart / "values.schema.json"
+    left: list[str] = []
+    if written.is_file():
+        inputs, left = _from_schema(json.loads(written.read_text("utf-8")), values)
+    else:
+        comments = _comments((chart / "values.yaml").read_text("utf-8")) if values else {}
+        inputs = {"type": "object", "additionalProperties": False, **_object(values, comments, (), left)}
+    if about.get("dependencies") and not (chart / "charts").is_dir():
+        left.append("the chart's dependencies are not in its folder: run `helm dependency build` there")
+    return Draft(
+        kind="helm",
+        source=f"the chart `{about.get('name', chart.name)}` {about.get('version', '')}".rstrip(),
+        section={
+            "chart": _TARGET,
+            "release": "${service.name}",
+            "create_namespace": True,
+            "values": {name: f"${{inputs.{name}}}" for name in inputs.get("properties", {})},
+        },
+        inputs=inputs,
+        folder=(chart, _TARGET),
+        untranslated=left,
+        plannable=True,
+    )
+
+
+def _load(file: Path, *, needed: bool = False) -> dict[str, Any]:
+    if not file.is_file():
+        if needed:
+            raise InvalidInput(f"{file.parent} is no chart: it has no {file.name}", hint="name the chart's folder")
+        return {}
+    try:
+        content = yaml.load(file.read_text("utf-8-sig"), Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise InvalidInput(
+            f"{file.name} is not valid YAML: {str(error).splitlines()[0]}", where=str(file)
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _from_schema(schema: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The chart's own schema, closed, with its values as defaults."""
+    properties: dict[str, Any] = {}
+    left: list[str] = []
+    for name, value in {**values, **dict.fromkeys(schema.get("properties", {}))}.items():
+        declared = dict(schema.get("properties", {}).get(name, {}))
+        default = values.get(name, value)
+        if default is not None and "default" not in declared and not _holds_secret(declared):
+            full = {"$defs": schema.get("$defs", {}), **declared}
+            if fits(full, default):
+                declared["default"] = default
+            else:
+                left.append(f"value {name}: the chart's default does not fit the chart's own schema")
+        properties[name] = declared
+    inputs = {"type": "object", "additionalProperties": False, "properties": properties}
+    needed = [name for name in schema.get("required", ()) if name not in values]
+    if needed:
+        inputs["required"] = needed
+    inputs |= {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    dropped = sorted(schema.keys() - {"properties", "required", "type", "$schema", "$defs", "definitions", "title",
+                                      "description", "additionalProperties", "$id"})  # fmt: skip
+    left += [f"values.schema.json: {key} at the top was not taken over" for key in dropped]
+    return inputs, left
+
+
+def _holds_secret(schema: Mapping[str, Any]) -> bool:
+    return '"writeOnly": true' in json.dumps(schema)
+
+
+def _object(
+    values: Mapping[str, Any], comments: Mapping[tuple[str, ...], str], at: tuple[str, ...], left: list[str]
+) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    for name, value in values.items():
+        path = (*at, str(name))
+        dotted = ".".join(path)
+        if "." in str(name) or str(name).startswith("$"):
+            left.append(f"value {dotted}: a key with a dot cannot name an input; the chart's own value is used")
+            continue
+        schema: dict[str, Any] = _of(value, comments, path, left)
+        if text := comments.get(path):
+            schema["description"] = text[:500]
+        properties[str(name)] = schema
+    return {"properties": properties}
+
+
+def _of(
+    value: Any, comments: Mapping[tuple[str, ...], str], path: tuple[str, ...], left: list[str]
+) -> dict[str, Any]:
+    if isinstance(value, str) and len(path) == 1 and _SECRET.search(path[-1]):
+        if value:
+            left.append(f"value {'.'.join(path)}: it looks like a secret, so its default is not shown")
+        return {"type": "string", "writeOnly": True}
+    if value is None:
+        return {}
+    schema = {"type": _TYPES.get(type(value), "string"), "default": value}
+    if isinstance(value, dict) and value and len(path) <= MAX_DEPTH:
+        members = _object(value, comments, path, left)["properties"]
+        # Helm merges what is passed over the chart's own values, so one default for the whole is enough.
+        schema["properties"] = {name: _without_default(member) for name, member in members.items()}
+    return schema
+
+
+def _without_default(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key != "default"}
+
+
+def _comments(text: str) -> dict[tuple[str, ...], str]:
+    """The comment above each key, as chart authors describe their values."""
+    described: dict[tuple[str, ...], str] = {}
+    path: list[tuple[int, str]] = []
+    pending: list[str] = []
+    for line in text.splitlines():
+        if match := _COMMENT.match(line):
+            if not _KEY.match(match[2].strip()):
+                pending.append(match[2].strip())
+            continue
+        if match := _KEY.match(line):
+            indent = len(match[1])
+            path = [entry for entry in path if entry[0] < indent]
+            path.append((indent, match[2]))
+            if pending:
+                described[tuple(name for _, name in path)] = " ".join(part for part in pending if part)
+        pending = []
+    return described

@@ -1,0 +1,162 @@
+"""A kind of a cluster (a CRD, or a composite of Crossplane) as the draft of a promise: inputs from its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from bondstone.base.errors import InvalidInput
+from bondstone.executors.scaffold import Draft, fits
+
+CRD: Final = "CustomResourceDefinition"
+XRD: Final = "CompositeResourceDefinition"
+_KEPT: Final = frozenset({
+    "additionalProperties", "allOf", "anyOf", "default", "description", "enum", "exclusiveMaximum",
+    "exclusiveMinimum", "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength",
+    "minProperties", "minimum", "multipleOf", "not", "oneOf", "pattern", "properties", "required", "title", "type",
+    "uniqueItems",
+})  # fmt: skip
+_FORMATS: Final = frozenset({"date", "date-time", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"})
+_SILENT: Final = frozenset({
+    "nullable", "format", "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type",
+})  # fmt: skip
+MAX_DEPTH: Final = 10
+
+
+def draft(file: Path) -> Draft:
+    """Read a CRD or an XRD.
+
+    Args:
+        file: A YAML file that holds one.
+
+    Raises:
+        InvalidInput: when it holds none, or more than one.
+    """
+    try:
+        documents = list(yaml.load_all(file.read_text("utf-8-sig"), Loader=yaml.CSafeLoader))
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidInput(f"{file} cannot be read: {str(error).splitlines()[0]}", where=str(file)) from error
+    kinds = [item for item in documents if isinstance(item, dict) and item.get("kind") in {CRD, XRD}]
+    if len(kinds) != 1:
+        raise InvalidInput(
+            f"{file.name} holds {len(kinds)} definitions; exactly one is needed",
+            where=str(file),
+            hint="put the definition in a file of its own",
+        )
+    return _from_definition(kinds[0], file.name)
+
+
+def _from_definition(definition: Mapping[str, Any], source: str) -> Draft:
+    spec = definition["spec"]
+    version = _version(spec)
+    schema = _mapping(_mapping(version, "schema"), "openAPIV3Schema")
+    left: list[str] = []
+    names = _mapping(spec, "claimNames") or _mapping(spec, "names")
+    declared = _mapping(_mapping(schema, "properties"), "spec")
+    inputs = {"type": "object", "additionalProperties": False, **_object(declared, "spec", left)}
+    kind = str(names.get("kind", ""))
+    scoped = spec.get("scope") == "Cluster" or (definition["kind"] == XRD and spec.get("scope") == "LegacyCluster")
+    composite = definition["kind"] == XRD
+    section: dict[str, Any] = {
+        "manifests": [
+            {
+                "apiVersion": f"{spec['group']}/{version['name']}",
+                "kind": kind,
+                "metadata": {"name": "${service.name}"},
+                "spec": {name: f"${{inputs.{name}}}" for name in inputs.get("properties", {})},
+            }
+        ]
+    }
+    if scoped and not spec.get("claimNames"):
+        section["cluster_scoped"] = True
+    if composite or _has_ready(schema):
+        section["wait"] = [
+            {"object": f"{spec['group']}/{version['name']}/{kind}/${{service.name}}", "condition": "Ready"}
+        ]
+    return Draft(
+        kind="kubernetes",
+        source=f"the kind {kind} of `{source}`",
+        section=section,
+        inputs=inputs,
+        untranslated=left,
+        plannable=True,
+    )
+
+
+def _version(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The version that objects are stored in, else the last one served."""
+    versions = [item for item in spec.get("versions", ()) if item.get("served", True)]
+    if not versions:
+        raise InvalidInput("the definition serves no version", hint="give it a version with `served: true`")
+    stored = [item for item in versions if item.get("storage") or item.get("referenceable")]
+    chosen: Mapping[str, Any] = (stored or versions)[-1]
+    return chosen
+
+
+def _mapping(value: Any, key: str) -> Mapping[str, Any]:
+    inner = value.get(key) if isinstance(value, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _has_ready(schema: Mapping[str, Any]) -> bool:
+    return "conditions" in _mapping(_mapping(_mapping(schema, "properties"), "status"), "properties")
+
+
+def _object(schema: Mapping[str, Any], path: str, left: list[str]) -> dict[str, Any]:
+    properties = {
+        name: _translated(inner, f"{path}.{name}", left, 1)
+        for name, inner in _mapping(schema, "properties").items()
+    }
+    required = [name for name in schema.get("required", ()) if name in properties]
+    return {"properties": properties, "required": required} if required else {"properties": properties}
+
+
+def _translated(schema: Any, path: str, left: list[str], depth: int) -> dict[str, Any]:
+    """OpenAPI as Kubernetes has it, in JSON Schema 2020-12."""
+    if not isinstance(schema, Mapping):
+        return {}
+    if depth > MAX_DEPTH:
+        left.append(f"{path}: deeper than {MAX_DEPTH} levels; any value is taken")
+        return {}
+    result: dict[str, Any] = dict(_keywords(schema, path, left, depth))
+    if schema.get("x-kubernetes-int-or-string"):
+        result.pop("anyOf", None)
+        result["type"] = ["integer", "string"]
+    if schema.get("nullable") and isinstance(result.get("type"), str):
+        result["type"] = [result["type"], "null"]
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        result.pop("additionalProperties", None)
+    if schema.get("format") in _FORMATS:
+        result["format"] = schema["format"]
+    if "default" in result and not fits(result, result["default"]):
+        del result["default"]
+    left += [
+        f"{path}: {key} was not translated; the API server checks it"
+        for key in schema
+        if key not in _KEPT and key not in _SILENT
+    ]
+    return result
+
+
+def _keywords(schema: Mapping[str, Any], path: str, left: list[str], depth: int) -> Iterator[tuple[str, Any]]:
+    for key, value in schema.items():
+        if key not in _KEPT:
+            continue
+        if key == "properties":
+            yield key, {name: _translated(item, f"{path}.{name}", left, depth + 1) for name, item in value.items()}
+        elif key in {"items", "additionalProperties", "not"} and isinstance(value, Mapping):
+            yield key, _translated(value, f"{path}[]", left, depth + 1)
+        elif key in {"allOf", "anyOf", "oneOf"}:
+            yield key, [_translated(item, path, left, depth + 1) for item in value]
+        elif key in {"exclusiveMaximum", "exclusiveMinimum"} and isinstance(value, bool):
+            bound = schema.get("maximum" if key == "exclusiveMaximum" else "minimum")
+            if value and bound is not None:
+                yield key, bound
+        elif key == "pattern" and "(?" in value:
+            left.append(f"{path}: its pattern uses a group that JSON Schema has not; the API server checks it")
+        else:
+            yield key, value
