@@ -11,7 +11,12 @@ _ALWAYS = {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
 
 
 def tool_environment(
-    worker: Mapping[str, str], also: Iterable[str], *, data: Path, plugins: Path | None = None
+    worker: Mapping[str, str],
+    also: Iterable[str],
+    *,
+    data: Path,
+    plugins: Path | None = None,
+    directory: Path | None = None,
 ) -> dict[str, str]:
     """The environment of one Terraform process.
 
@@ -20,9 +25,12 @@ def tool_environment(
         also: Names that the pool's settings let through beside the allow-list.
         data: The prepared `TF_DATA_DIR` of the module.
         plugins: The provider cache, for `init` only: it is not safe for concurrent use.
+        directory: Where it runs, by the name that modules shall see.
     """
     found = allowed_environment(worker, ["TF_CLI_CONFIG_FILE", *also])
     found |= {**_ALWAYS, "TF_DATA_DIR": str(data)}
     if plugins is not None:
         found["TF_PLUGIN_CACHE_DIR"] = str(plugins)
+    if directory is not None:
+        found["PWD"] = str(directory)
     return found

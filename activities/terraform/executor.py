@@ -94,6 +94,7 @@ class TerraformExecutor:
         from bondstone.activities.terraform.binary import find_tool
         from bondstone.activities.terraform.session import Session
         from bondstone.activities.terraform.slots import Slots
+        from bondstone.activities.terraform.step_path import step_path
         from bondstone.activities.terraform.workspace import RunDirectory
         from bondstone.activities.tooling.heartbeat import Pulse
         from bondstone.base.redact import Redactor
@@ -112,6 +113,7 @@ class TerraformExecutor:
             module=context.section.module,
             own=context.section.backend == "own" and not context.trial,
         )
+        run.take(step_path(context.settings, context.service, context.step))
         async with Pulse(context.heartbeat) as pulse:
             session = Session(
                 context=context,

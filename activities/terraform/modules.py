@@ -5,9 +5,9 @@
     work/modules/KEY/ready          there once all of it is whole
     work/plugins/                   the provider cache of the host
 
-`init` runs in the directory of the first attempt, because paths it writes down may be relative to where it ran
-and all attempts of a module run at the same depth. A lock for the host guards it: filling the provider cache is
-not safe for concurrent use.
+`init` runs in the directory of the first attempt. Every attempt has a link to what it prepared beside its module,
+as `.terraform`, so that the paths that init writes down are right for all of them. A lock for the host guards it:
+filling the provider cache is not safe for concurrent use.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from bondstone.activities.terraform.workspace import RunDirectory
 
 _LOCK_FILE = ".terraform.lock.hcl"
 _POLL_SECONDS = 0.05
+_LAYOUT = 2
+"""Changes when what an older Bondstone prepared cannot be used."""
 
 
 async def prepare(
@@ -97,7 +99,7 @@ def _finish(cache: Path, lock_file: Path, *, readonly: bool) -> None:
 
 
 def _cache(work: Path, tool: Tool, revision: str, module: str, locked: bytes = b"") -> Path:
-    text = f"{tool.identity}\0{revision}\0{module}\0".encode()
+    text = f"{_LAYOUT}\0{tool.identity}\0{revision}\0{module}\0".encode()
     return work / "modules" / hashlib.sha256(text + locked).hexdigest()[:32]
 
 

@@ -89,6 +89,7 @@ async def _connect(session: Session, locked: bytes | None) -> None:
     own = session.run.path / "data"
     await asyncio.to_thread(shutil.copytree, session.data, own, symlinks=True)
     session.data = own
+    session.run.link_data(own)
     config = session.run.path / "backend.tfbackend.json"
     write_private(config, json.dumps(session.section.backend_config).encode())
     try:

@@ -19,7 +19,7 @@ from bondstone.activities.terraform.environment import tool_environment
 from bondstone.activities.terraform.section import TerraformSection
 from bondstone.activities.terraform.slots import Slots
 from bondstone.activities.terraform.stream import Transcript, diagnostics_in, errors_of
-from bondstone.activities.terraform.workspace import RunDirectory
+from bondstone.activities.terraform.workspace import DATA_DIRECTORY, RunDirectory
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture
 from bondstone.base.errors import BondError
@@ -84,6 +84,7 @@ class Session:
             own=self.own,
             init=self._init,
         )
+        self.run.link_data(self.data)
 
     async def execute(
         self,
@@ -140,10 +141,19 @@ class Session:
         for line in text.splitlines():
             self.context.log(self.redact(line))
 
-    def environment(self, *, plugins: Path | None = None, data: Path | None = None) -> dict[str, str]:
-        """The environment of the processes."""
+    def environment(self, *, plugins: Path | None = None, initial: bool = False) -> dict[str, str]:
+        """The environment of the processes.
+
+        Args:
+            plugins: The provider cache.
+            initial: For `init`, which evaluates nothing, and makes paths relative to where it says it runs.
+        """
         found = tool_environment(
-            os.environ, self.context.settings.tool_environment, data=data or self.data, plugins=plugins
+            os.environ,
+            self.context.settings.tool_environment,
+            data=Path(DATA_DIRECTORY),
+            plugins=plugins,
+            directory=None if initial else self.run.named,
         )
         return {**found, RUN_MARK: str(self.run.path)}
 
@@ -181,12 +191,13 @@ class Session:
             raise asyncio.CancelledError
 
     async def _init(self, data: Path, plugins: Path, readonly_lock: bool) -> None:  # noqa: FBT001 - a callback
+        self.run.link_data(data)
         arguments = command.init(readonly_lock=readonly_lock, own=self.own)
-        await self._run_init("preparing the module", arguments, self.environment(plugins=plugins, data=data))
+        await self._run_init("preparing the module", arguments, self.environment(plugins=plugins, initial=True))
 
     async def connect(self, arguments: list[str]) -> None:
         """Run the `init` that connects the run to the module's own backend."""
-        await self._run_init("connecting to the module's backend", arguments, self.environment())
+        await self._run_init("connecting to the module's backend", arguments, self.environment(initial=True))
 
     async def _run_init(self, doing: str, arguments: list[str], environment: dict[str, str]) -> None:
         self.pulse.note(f"{doing}: terraform init")

@@ -25,12 +25,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from bondstone.activities.terraform import step_path
 from bondstone.activities.terraform.state import State, parse_state
 from bondstone.base.errors import InvalidInput
 from bondstone.model.service import ServiceId
 
 _BACKEND_OVERRIDE = "bondstone_backend_override.tf"
 _NEWBORN_SECONDS = 60
+
+DATA_DIRECTORY = ".terraform"
+"""Beside the module: paths of modules that `init` has fetched are the same for all attempts."""
+
+_NOT_LINKED = frozenset({"terraform.tfstate", "errored.tfstate", DATA_DIRECTORY})
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -56,6 +62,7 @@ class RunDirectory:
         self.record = record
         self._lock = lock
         self._module = module
+        self._link: Path | None = None
 
     @classmethod
     def create(
@@ -118,6 +125,22 @@ class RunDirectory:
             self.path / "attempt.json", json.dumps({**asdict(self.record), "module": self._module}).encode()
         )
 
+    def link_data(self, data: Path) -> None:
+        """Let Terraform find there what `init` has prepared."""
+        link = self.module / DATA_DIRECTORY
+        link.unlink(missing_ok=True)
+        link.symlink_to(data)
+
+    def take(self, link: Path) -> None:
+        """Be reached by a link, the same for all attempts of a step; see `step_path`."""
+        if step_path.lead_to(link, self.path):
+            self._link = link
+
+    @property
+    def named(self) -> Path:
+        """Where Terraform runs, by the name that modules may see."""
+        return (self._link or self.path) / "tree" / self._module
+
     def write_variables(self, variables: dict[str, object]) -> Path:
         """Write the values of the module's variables; `drop_variables` removes them."""
         file = self.path / "variables.tfvars.json"
@@ -143,11 +166,13 @@ class RunDirectory:
 
     def close(self) -> None:
         """Remove the directory and let go of it."""
+        self._unlink()
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
     def abandon(self) -> None:
         """Leave the directory as it is: the next attempt on this host will find it."""
+        self._unlink()
         self.drop_variables()
         os.close(self._lock)
 
@@ -161,10 +186,16 @@ class RunDirectory:
         orphans.mkdir(parents=True, exist_ok=True, mode=0o700)
         service_step = "_".join(self.path.parts[-4:-1])
         target = orphans / f"{service_step}_{self.path.name}"
+        self._unlink()
         self.drop_variables()
         self.path.rename(target)
         os.close(self._lock)
         return target
+
+    def _unlink(self) -> None:
+        if self._link is not None:
+            step_path.remove(self._link, self.path)
+            self._link = None
 
 
 def step_directory(work: Path, service: ServiceId, step: str) -> Path:
@@ -242,10 +273,12 @@ def write_private(file: Path, data: bytes) -> None:
 
 def _link_tree(here: Path, there: Path) -> None:
     for entry in os.scandir(here):
+        if entry.name in _NOT_LINKED:
+            continue
         if entry.is_dir(follow_symlinks=False):
             (there / entry.name).mkdir(mode=0o700)
             _link_tree(Path(entry.path), there / entry.name)
-        elif entry.name not in {"terraform.tfstate", "errored.tfstate"}:
+        else:
             (there / entry.name).symlink_to(entry.path)
 
 

@@ -1,7 +1,8 @@
 """Errors across Temporal: our errors as its failures, and its failures as our errors.
 
 A failure carries the stable code as its type, a short text, and the whole `ErrorInfo` as its first detail. The
-server truncates failures at 4 KiB, so what is sent is bounded well below that; the rest is in the step's log.
+server cuts the failure of an attempt that is tried again to 4 KiB, and drops its details first; the last one it
+keeps whole. What is sent is bounded for both; the rest is in the step's log.
 """
 
 from __future__ import annotations
@@ -21,10 +22,16 @@ from temporalio.exceptions import (
 )
 
 from bondstone.base.errors import BondError, ErrorInfo, Fenced, Problem
+from bondstone.base.shorten import shorten
 
 MAX_MESSAGE_CHARS: Final = 600
 MAX_PROBLEMS: Final = 12
-MAX_PROBLEM_CHARS: Final = 160
+MAX_PROBLEM_CHARS: Final = 1500
+MAX_PROBLEMS_CHARS: Final = 3600
+"""Of all problems together: the first ones are whole, the others get what is left."""
+RETRIED_PROBLEMS_CHARS: Final = 1500
+_LEAST_CHARS: Final = 120
+_PLACE_CHARS: Final = 160
 SHOWN_PROBLEMS: Final = 3
 
 
@@ -34,32 +41,36 @@ def to_failure(error: BondError) -> ApplicationError:
     A fenced attempt is retried too: the next one reads the state anew. The text names the first problems, for
     those who see nothing else: the `temporal` CLI and UI.
     """
-    info = bounded(error.info())
     retryable = error.transient or isinstance(error, Fenced)
+    info = bounded(error.info(), RETRIED_PROBLEMS_CHARS if retryable else MAX_PROBLEMS_CHARS)
     text = "; ".join([info.message, *map(str, info.problems[:SHOWN_PROBLEMS])])
-    return ApplicationError(_cut(text, MAX_MESSAGE_CHARS), info, type=info.code, non_retryable=not retryable)
+    return ApplicationError(shorten(text, MAX_MESSAGE_CHARS), info, type=info.code, non_retryable=not retryable)
 
 
-def bounded(info: ErrorInfo) -> ErrorInfo:
-    """The same error, cut to what fits a failure."""
+def bounded(info: ErrorInfo, problems_chars: int = MAX_PROBLEMS_CHARS) -> ErrorInfo:
+    """The same error, cut to what fits a failure.
+
+    Args:
+        info: Any error.
+        problems_chars: Longest text of all problems together.
+    """
     problems = info.problems[:MAX_PROBLEMS]
     left_out = len(info.problems) - len(problems)
-    cut = [
-        problem.model_copy(
-            update={
-                "message": _cut(problem.message, MAX_PROBLEM_CHARS),
-                "hint": _cut(problem.hint, MAX_PROBLEM_CHARS),
-            }
-        )
-        for problem in problems
-    ]
+    cut: list[Problem] = []
+    left = problems_chars
+    for index, problem in enumerate(problems):
+        rest = (len(problems) - index - 1) * _LEAST_CHARS * 2
+        room = min(MAX_PROBLEM_CHARS, max(_LEAST_CHARS, left - rest))
+        words = {"message": shorten(problem.message, room), "hint": shorten(problem.hint, _LEAST_CHARS)}
+        cut.append(problem.model_copy(update=words))
+        left -= sum(map(len, words.values()))
     if left_out:
         cut.append(Problem(message=f"and {left_out} more"))
     return ErrorInfo(
         code=info.code,
-        message=_cut(info.message, MAX_MESSAGE_CHARS),
-        where=_cut(info.where, MAX_PROBLEM_CHARS),
-        hint=_cut(info.hint, MAX_MESSAGE_CHARS),
+        message=shorten(info.message, MAX_MESSAGE_CHARS),
+        where=shorten(info.where, _PLACE_CHARS),
+        hint=shorten(info.hint, MAX_MESSAGE_CHARS),
         problems=tuple(cut),
     )
 
@@ -82,7 +93,7 @@ def info_of(error: BaseException) -> ErrorInfo:  # noqa: PLR0911 - one case a li
         return _timeout(error)
     if isinstance(error, FailureError) and error.cause is not None:
         return info_of(error.cause)
-    return ErrorInfo(code="INTERNAL", message=_cut(f"{type(error).__name__}: {error}", MAX_MESSAGE_CHARS))
+    return ErrorInfo(code="INTERNAL", message=shorten(f"{type(error).__name__}: {error}", MAX_MESSAGE_CHARS))
 
 
 def _application(error: ApplicationError) -> ErrorInfo:
@@ -91,7 +102,7 @@ def _application(error: ApplicationError) -> ErrorInfo:
             return detail if isinstance(detail, ErrorInfo) else ErrorInfo.model_validate(detail)
         except ValidationError:
             continue
-    return ErrorInfo(code=error.type or "INTERNAL", message=_cut(error.message, MAX_MESSAGE_CHARS))
+    return ErrorInfo(code=error.type or "INTERNAL", message=shorten(error.message, MAX_MESSAGE_CHARS))
 
 
 def _timeout(error: TemporalTimeoutError) -> ErrorInfo:
@@ -106,7 +117,3 @@ def _timeout(error: TemporalTimeoutError) -> ErrorInfo:
         message="the step ran longer than its time",
         hint="raise the step's `timeout` in the promise, or look at its log for what it waited for",
     )
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

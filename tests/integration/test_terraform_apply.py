@@ -9,6 +9,7 @@ import pytest
 import terraform_kit as kit
 
 from bondstone.activities.terraform.state import parse_state
+from bondstone.activities.terraform.step_path import step_path
 from bondstone.base.errors import InvalidInput, PlanStale, ToolFailed, ToolUnavailable
 
 pytestmark = pytest.mark.integration
@@ -125,6 +126,41 @@ async def test_exactly_the_stored_plan_is_applied_on_another_worker(bench, tmp_p
     state = parse_state((await bench.state.read()).payload)
     assert [resource["name"] for resource in state.content["resources"]] == ["database"]
     assert state.outputs["size"].value == "small"
+
+
+PLACES = """
+module "shared" { source = "../shared" }
+resource "terraform_data" "place" {
+  input = "${path.cwd} ${abspath(path.module)} ${abspath(path.root)}"
+}
+output "text" { value = module.shared.text }
+"""
+SHARED = """
+resource "terraform_data" "place" { input = abspath(path.module) }
+output "text" { value = file("${abspath(path.module)}/words.txt") }
+"""
+
+
+async def test_a_module_sees_one_directory_in_plan_apply_and_drift_on_every_worker(bench, tmp_path):
+    bench.write(PLACES)
+    bench.write(SHARED, module="terraform/shared")
+    bench.write("hello", module="terraform/shared", file="words.txt")
+    elsewhere = await kit.Bench.open(tmp_path, bench.settings.terraform, work=tmp_path / "other-host")
+    outcome = await elsewhere.apply(await bench.plan())
+    assert outcome.outputs["text"].value == "hello", "the name leads to the files"
+    for worker in (bench, elsewhere):
+        assert (await worker.executor.detect_drift(worker.context())).changes == []
+        assert (await worker.plan()).empty
+    assert bench.left_behind() == []
+    assert not step_path(bench.settings, kit.SERVICE, kit.STEP).is_symlink()
+
+
+async def test_a_step_works_where_no_common_directory_can_be_had(shim, tmp_path, monkeypatch):
+    monkeypatch.setattr("bondstone.activities.terraform.step_path._ROOT", tmp_path / "missing")
+    shim.write(PLACES)
+    shim.write(SHARED, module="terraform/shared")
+    shim.write("hello", module="terraform/shared", file="words.txt")
+    assert len((await shim.plan()).changes) == 2
 
 
 async def test_a_plan_from_before_the_last_change_is_refused_and_blocks_nobody(bench):

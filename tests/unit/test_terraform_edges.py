@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bondstone.activities.terraform import command, modules
+from bondstone.activities.terraform import command, modules, step_path
 from bondstone.activities.terraform.artefact import locked_providers
 from bondstone.activities.terraform.binary import Tool, find_tool
 from bondstone.activities.terraform.environment import tool_environment
@@ -277,3 +277,18 @@ def test_the_lock_file_of_a_plan_counts_only_if_it_names_providers():
     assert locked_providers(saved(VERSION_ONE)) == VERSION_ONE
     assert locked_providers(saved(b"# nothing\n")) is None
     assert locked_providers(b"no zip") is None
+
+
+def test_a_place_that_others_may_write_to_is_not_used(tmp_path):
+    link = tmp_path / "place" / "step"
+    assert step_path.lead_to(link, tmp_path / "one")
+    assert step_path.lead_to(link, tmp_path / "two"), "the attempt that is started last has it"
+    step_path.remove(link, tmp_path / "one")
+    assert link.readlink() == tmp_path / "two", "an older attempt leaves the link of a newer one"
+    step_path.remove(link, tmp_path / "two")
+    assert not link.is_symlink()
+    link.parent.chmod(0o777)
+    assert not step_path.lead_to(link, tmp_path / "one")
+    link.parent.rmdir()
+    link.parent.symlink_to(tmp_path)
+    assert not step_path.lead_to(link, tmp_path / "one")

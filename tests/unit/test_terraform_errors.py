@@ -7,6 +7,7 @@ import pytest
 from bondstone.activities.terraform.diagnostics import lost_providers, to_error
 from bondstone.activities.terraform.stream import Diagnostic
 from bondstone.base.errors import BondError, PlanStale, ToolFailed, ToolUnavailable
+from bondstone.temporal.failures import info_of, to_failure
 
 
 def error_for(summary: str, detail: str = "", *, code: int = 1, **more) -> BondError:
@@ -61,6 +62,93 @@ def test_wrong_input_is_not_tried_again(summary, detail):
     assert isinstance(error, ToolFailed)
     assert not error.transient
     assert summary in error.message
+
+
+@pytest.mark.parametrize(
+    ("summary", "detail", "more"),
+    [
+        ("Resource precondition failed", "rate limit: at most 5 databases a team", {}),
+        (
+            "Resource postcondition failed",
+            "the endpoint answered 503 Service Unavailable",
+            {"address": "aws_db.main"},
+        ),
+        ("Module output value precondition failed", "connection refused is not an address", {}),
+        ("Check block assertion failed", "context deadline exceeded", {}),
+        ("Invalid value for variable", "too many requests\n\nThis was checked by the validation rule", {}),
+        ("Invalid value for input variable", "throttling must be off", {}),
+        ("local-exec provisioner error", "Error running command 'x': exit status 1. Output: rate limit", {}),
+        ("External Program Execution Failed", "stderr: connection reset", {"address": "data.external.x"}),
+        ("Unsupported argument", 'An argument named "throttled" is not expected here.', {"file": "main.tf"}),
+        (
+            "Error in function call",
+            'Call to function "file" failed: no space left on device.',
+            {"file": "main.tf"},
+        ),
+        ("creating Thing", 'the name "rate limit exceeded" is taken', {"address": "x.y"}),
+    ],
+)
+def test_what_a_module_says_of_itself_is_never_temporary(summary, detail, more):
+    error = error_for(summary, detail, **more)
+    assert isinstance(error, ToolFailed)
+    assert not error.transient
+
+
+def test_what_a_provider_says_of_the_network_is_temporary_wherever_it_is_declared():
+    where = {"file": "main.tf", "line": 3}
+    assert error_for("creating Thing", "api error Throttling: Rate exceeded", address="x.y", **where).transient
+    assert error_for("Failed to download module", "git: TLS handshake timeout", **where).transient
+
+
+def test_the_words_of_an_author_are_in_the_message_and_whole_in_the_problem():
+    words = "We give 5 databases to a team. " * 20 + "Ask #platform."
+    error = error_for("Resource precondition failed", words, file="main.tf", line=12)
+    assert "We give 5 databases" in error.message
+    assert error.message.endswith("Ask #platform.")
+    (problem,) = info_of(to_failure(error)).problems
+    assert (problem.message, problem.file, problem.line) == (
+        f"Resource precondition failed: {words}",
+        "terraform/db/main.tf",
+        12,
+    )
+
+
+def test_what_is_cut_is_never_the_reason():
+    script = "echo step; " * 1000
+    error = error_for(
+        "local-exec provisioner error",
+        f"Error running command '{script}': exit status 3. Output: {'x' * 900} no such db",
+    )
+    (problem,) = info_of(to_failure(error)).problems
+    assert "exit status 3" in problem.message
+    assert problem.message.endswith("no such db")
+    (problem,) = error_for("creating Thing", "y" * 9000 + " because of the quota", address="x.y").problems
+    assert len(problem.message) <= 1500
+    assert "the step's log has them" in problem.message
+    assert problem.message.endswith("because of the quota")
+
+
+@pytest.mark.parametrize(
+    ("summary", "detail", "hint"),
+    [
+        (
+            "Instance cannot be destroyed",
+            "Resource aws_db.main has lifecycle.prevent_destroy set, but the plan calls for this",
+            "publish a revision without prevent_destroy, patch, then decommission",
+        ),
+        ("Inconsistent dependency lock file", "", "in terraform/db, run `terraform providers lock -platform="),
+        (
+            "Failed to install provider",
+            "the local package for registry.terraform.io/a/b 1.0 doesn't match any of the checksums",
+            "in terraform/db, run `terraform providers lock -platform=",
+        ),
+        ("Unsupported Terraform Core version", "", "BOND_TERRAFORM"),
+    ],
+)
+def test_a_hint_is_the_next_command(summary, detail, hint):
+    error = error_for(summary, detail)
+    assert isinstance(error, ToolFailed)
+    assert hint in error.hint
 
 
 def test_one_real_error_among_temporary_ones_decides():
