@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -39,7 +40,6 @@ from bondstone.workers import preflight
 from bondstone.workers.child import Child, Command
 
 DATABASE: Final = "temporal.db"
-DEFAULT_PORT: Final = 7233
 SERVICES_DIR: Final = "services"
 SERVICES_VARIABLE: Final = "TF_VAR_services_dir"
 """Where promises that make files on this machine put them; executors and their tools see it."""
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the platform until it is told to stop; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bondstone.workers.embedded")
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    parser.add_argument("--port", type=int, default=preflight.DEFAULT_PORT)
     parser.add_argument("-o", "--output", default="table")
     options = parser.parse_args(arguments)
     data: Path = (options.data or default_data_dir()).absolute()
@@ -126,7 +126,7 @@ def temporal_command(binary: Path, data: Path, port: int, ui_port: int) -> Comma
 
 
 def worker_commands(settings: Settings, *, new: bool) -> list[Command]:
-    """The workers: control workers by the number of cores, one executor worker.
+    """The workers: control workers by the number of cores, one executor worker, and the API where it is installed.
 
     Those of a new platform make its key ring, whoever comes first.
     """
@@ -142,6 +142,7 @@ def worker_commands(settings: Settings, *, new: bool) -> list[Command]:
     modules = [
         *((name, "bondstone.workers.control") for name in names),
         ("executor", "bondstone.workers.executor"),
+        *([(preflight.API, "bondstone.workers.api")] if settings.api else []),
     ]
     return [
         Command(name, (sys.executable, "-m", module), {**environment, **_metrics(settings, number)})
@@ -208,8 +209,12 @@ class Supervisor:
         preflight.check_room(self._data)
         binary = preflight.find_temporal()
         port, ui_port = preflight.choose_ports(self._port)
+        has_api = importlib.util.find_spec("fastapi") is not None
+        api = f"{preflight.LOOPBACK}:{preflight.choose_api_port(self._port)}"
         settings = Settings.load(
             data=self._data,
+            api=f"http://{api}" if has_api else "",
+            api_bind=api,
             temporal_address=f"{preflight.LOOPBACK}:{port}",
             temporal_namespace="default",
             temporal_ui=f"http://{preflight.LOOPBACK}:{ui_port}",
@@ -221,6 +226,7 @@ class Supervisor:
             "temporal_ui": settings.temporal_ui,
             "store": settings.store_url,
             "keys": str(settings.key_file.absolute()),
+            "api": settings.api,
         }
         if settings.payload_keys:
             KeyRing.load_or_create(settings.payload_keys)

@@ -18,12 +18,16 @@ from bondstone.base.platform_file import Process
 MIN_FREE_BYTES: Final = 256 * 1024 * 1024
 """Below this the platform does not start: Temporal's database must never meet a full disk half-way."""
 
+DEFAULT_PORT: Final = 7233
 UI_PORT_OFFSET: Final = 1000
+API_PORT: Final = 8080
+API_PORT_OFFSET: Final = 2000
 """The UI listens on the gRPC port plus this, as `temporal server start-dev` does it."""
 
 LOOPBACK: Final = "127.0.0.1"
 MAX_PORT: Final = 65535
 
+API: Final = "api"
 TEMPORAL: Final = "temporal"
 """Name of the server's process."""
 
@@ -105,6 +109,21 @@ def choose_ports(port: int) -> tuple[int, int]:
     return port, port + UI_PORT_OFFSET
 
 
+def choose_api_port(port: int) -> int:
+    """The HTTP API's port: 8080 beside Temporal's default, Temporal's plus 2000 beside another; else any free.
+
+    Args:
+        port: What `bond up` was asked for; 0 for any that is free.
+    """
+    chosen = API_PORT if port == DEFAULT_PORT else port + API_PORT_OFFSET
+    if port and chosen <= MAX_PORT and _is_free(chosen):
+        return chosen
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((LOOPBACK, 0))
+        free: int = probe.getsockname()[1]
+        return free
+
+
 def find_temporal() -> Path:
     """The `temporal` binary: beside this Python, else on PATH.
 
@@ -125,14 +144,15 @@ def find_temporal() -> Path:
 def end_orphans(left: Iterable[Process]) -> list[str]:
     """End what a killed supervisor left behind, so that it does not hold ports; names what it found.
 
-    Temporal is killed, which its database is made for: it would take seconds to end by itself. Workers are only
-    told to stop and may drain: they hold nothing that the next platform needs.
+    Temporal is killed, which its database is made for: it would take seconds to end by itself; and the API, which
+    holds nothing but a port. Workers are only told to stop and may drain: they hold nothing that the next platform
+    needs.
     """
     alive = [process for process in left if process.alive]
     for process in alive:
         with contextlib.suppress(psutil.Error):
             found = psutil.Process(process.pid)
-            if process.name == TEMPORAL:
+            if process.name in {TEMPORAL, API}:
                 found.kill()
                 found.wait(ORPHAN_SECONDS)
             else:

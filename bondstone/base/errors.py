@@ -10,7 +10,14 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   ├── ExpressionInvalid          EXPRESSION_INVALID     2  422
     │   ├── InputsInvalid              INPUTS_INVALID         2  422
     │   ├── AccessInvalid              ACCESS_INVALID         2  422
-    │   └── SettingsInvalid            SETTINGS_INVALID       2  422
+    │   ├── SettingsInvalid            SETTINGS_INVALID       2  422
+    │   └── RequestInvalid             REQUEST_INVALID        2  400   an HTTP request that cannot be read
+    │       ├── MethodNotAllowed       METHOD_NOT_ALLOWED     2  405
+    │       ├── BodyTooLarge           BODY_TOO_LARGE         2  413
+    │       ├── AddressTooLong         ADDRESS_TOO_LONG       2  414
+    │       ├── HeadersTooLarge        HEADERS_TOO_LARGE      2  431
+    │       ├── RequestTooSlow         REQUEST_TOO_SLOW       2  408
+    │       └── HostUnknown            HOST_UNKNOWN           2  421   sent to a name that is not ours
     ├── NotFound                       NOT_FOUND              3  404
     ├── Unauthenticated                UNAUTHENTICATED        4  401   the caller is not known
     │   ├── TokenInvalid               TOKEN_INVALID          4  401
@@ -30,6 +37,9 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   ├── Forbidden                  FORBIDDEN              4  403   no role of the caller allows it
     │   ├── AttestationInvalid         ATTESTATION_INVALID    4  403   missing, foreign, expired, of another change
     │   ├── PermitInvalid              PERMIT_INVALID         4  403   an apply without a permit for that very plan
+    │   ├── Changed                    CHANGED                4  412   not what the caller has read (`If-Match`)
+    │   ├── OriginRefused              ORIGIN_REFUSED         4  403   a page of another site
+    │   ├── TooManyRequests            TOO_MANY_REQUESTS      4  429
     │   └── PlatformBusy               PLATFORM_BUSY          4  409   a data directory or port in use
     ├── OperationFailed                OPERATION_FAILED       1  500   the work was tried and failed
     │   ├── ToolFailed                 TOOL_FAILED            1  500   the tool said no
@@ -169,6 +179,55 @@ class SettingsInvalid(InvalidInput):
     code = "SETTINGS_INVALID"
 
 
+class RequestInvalid(InvalidInput):
+    """An HTTP request that cannot be read."""
+
+    code = "REQUEST_INVALID"
+    http_status = 400
+
+
+class MethodNotAllowed(RequestInvalid):
+    """The address takes other methods."""
+
+    code = "METHOD_NOT_ALLOWED"
+    http_status = 405
+
+
+class BodyTooLarge(RequestInvalid):
+    """The body of a request is larger than the API takes."""
+
+    code = "BODY_TOO_LARGE"
+    http_status = 413
+
+
+class AddressTooLong(RequestInvalid):
+    """The path and query of a request are longer than the API takes."""
+
+    code = "ADDRESS_TOO_LONG"
+    http_status = 414
+
+
+class HeadersTooLarge(RequestInvalid):
+    """A request has more headers, or larger ones, than the API takes."""
+
+    code = "HEADERS_TOO_LARGE"
+    http_status = 431
+
+
+class RequestTooSlow(RequestInvalid):
+    """The body of a request did not arrive in time."""
+
+    code = "REQUEST_TOO_SLOW"
+    http_status = 408
+
+
+class HostUnknown(RequestInvalid):
+    """The request names a host that the API does not answer for."""
+
+    code = "HOST_UNKNOWN"
+    http_status = 421
+
+
 class NotFound(BondError):
     """No such promise, revision, service, operation or object by that name."""
 
@@ -292,6 +351,30 @@ class PermitInvalid(Refused):
 
     code = "PERMIT_INVALID"
     http_status = 403
+
+
+class Changed(Refused):
+    """What is to be changed is not any more what the caller has read."""
+
+    code = "CHANGED"
+    http_status = 412
+
+
+class OriginRefused(Refused):
+    """A page of another site sent the request."""
+
+    code = "ORIGIN_REFUSED"
+    http_status = 403
+
+
+class TooManyRequests(Refused):
+    """The caller sends more requests than the API takes from one."""
+
+    code = "TOO_MANY_REQUESTS"
+    http_status = 429
+    transient = True
+    retry_after_seconds: int = 1
+    """When to come back."""
 
 
 class PlatformBusy(Refused):

@@ -71,6 +71,12 @@ class Settings(BaseSettings):
     """Goes with `temporal_address`."""
     temporal_ui: str = ""
     """Where people look at workflows; used for links only."""
+    api: str = ""
+    """URL of the HTTP API, as clients reach it: `http://127.0.0.1:8080`; written by `bond up`."""
+    api_bind: str = "127.0.0.1:8080"
+    """`HOST:PORT` on which an API process listens."""
+    api_hosts: tuple[str, ...] = ()
+    """Names, without ports, that the API answers to beside loopback and those of `api` and `api_bind`."""
     pools: tuple[str, ...] = ("default",)
     """Pools that an executor worker serves."""
     terraform: str = ""
@@ -175,6 +181,9 @@ class Settings(BaseSettings):
             "BOND_TEMPORAL_ADDRESS": self.temporal_address,
             "BOND_TEMPORAL_NAMESPACE": self.temporal_namespace,
             "BOND_TEMPORAL_UI": self.temporal_ui,
+            "BOND_API": self.api,
+            "BOND_API_BIND": self.api_bind,
+            "BOND_API_HOSTS": json.dumps(self.api_hosts),
         }
         if self.terraform:
             env["BOND_TERRAFORM"] = self.terraform

@@ -53,7 +53,12 @@ def up(
     *,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="run in the background")] = False,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", help="Temporal's port; its UI takes N+1000; 0: any that are free")
+        int,
+        typer.Option(
+            "--port",
+            metavar="N",
+            help="Temporal's port; its UI takes N+1000, the HTTP API 8080 or N+2000; 0: any that are free",
+        ),
     ] = 7233,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -190,6 +195,7 @@ def _status_view() -> dict[str, Any]:
         "versions": platform.versions if platform else {},
         "temporal": settings.temporal_address or None,
         "ui": settings.temporal_ui or None,
+        "api": settings.api or None,
         "store": _masked(settings.store_url),
         "processes": _process_rows(platform) if platform and running else [],
         "queues": [],
@@ -276,6 +282,7 @@ def _print_status(view: dict[str, Any]) -> None:
             "since": view["since"],
             "Temporal": view["temporal"],
             "Temporal UI": view["ui"],
+            "HTTP API": view["api"],
             "data": view["data"],
             "store": view["store"],
             **{f"{name} version": version for name, version in view["versions"].items()},

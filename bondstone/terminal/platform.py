@@ -17,6 +17,7 @@ def print_summary(platform: Platform, data: Path, *, detached: bool = False) -> 
     say(f"Bondstone is ready{took}.")
     fields(
         {
+            "  HTTP API": platform.settings.get("api"),
             "  Temporal UI": platform.settings.get("temporal_ui"),
             "  Temporal": platform.settings.get("temporal_address"),
             "  data": data,

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -23,8 +25,8 @@ pytestmark = pytest.mark.integration
 
 PATIENCE_SECONDS = 60
 STATUS_FIELDS = {
-    "healthy", "embedded", "status", "data", "since", "pid", "versions", "temporal", "ui", "store", "processes",
-    "queues", "problem",
+    "healthy", "embedded", "status", "data", "since", "pid", "versions", "temporal", "ui", "api", "store",
+    "processes", "queues", "problem",
 }  # fmt: skip
 
 
@@ -53,6 +55,15 @@ def bond(data, *arguments, expect=0, python=sys.executable, **changes):
 
 def status(data, expect=0):
     return json.loads(bond(data, "status", "-o", "json", expect=expect).stdout)
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - of the platform file
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code
 
 
 def error(done):
@@ -117,6 +128,9 @@ def test_up_status_down_and_up_again_on_the_same_data(data):
     }
     assert "Terraform" in view["versions"]["terraform"] or "OpenTofu" in view["versions"]["terraform"]
     assert "Server" in view["versions"]["temporal"]
+    assert get(f"{platform.settings['api']}/healthz") == 200
+    assert get(f"{platform.settings['api']}/api/v1/services") == 401
+    assert stat(data / "api-token") == 0o600
     asyncio.run(start_something(data))
 
     busy = bond(data, "up", "--port", "0", "-o", "json", expect=4)
@@ -138,7 +152,7 @@ def test_up_status_down_and_up_again_on_the_same_data(data):
 def test_whatever_is_killed_comes_back_and_nothing_is_lost(data):
     bond(data, "up", "--detach", "--port", "0")
     asyncio.run(start_something(data))
-    for name in ("temporal", "executor", "control"):
+    for name in ("temporal", "executor", "control", "api"):
         before = process(data, name)
         os.kill(before.pid, signal.SIGKILL)
         eventually(

@@ -1,0 +1,176 @@
+"""What a request must be before any handler sees it: for this host, from this origin, small, and quick.
+
+`Host` is checked against the names the platform is reached by, so that a page of another site cannot reach it
+under a name of its own (DNS rebinding); `Origin` against the same, so that such a page cannot send it anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bondstone.api.problems import response
+from bondstone.base.errors import (
+    AddressTooLong,
+    BodyTooLarge,
+    BondError,
+    HeadersTooLarge,
+    HostUnknown,
+    OriginRefused,
+    RequestInvalid,
+    RequestTooSlow,
+)
+from bondstone.base.settings import Settings
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_UPLOAD_BYTES: Final = 9 * 1024 * 1024
+"""Of a revision, a state or a policy set that is uploaded."""
+UPLOAD_TYPES: Final = ("application/gzip", "application/octet-stream", "application/x-tar")
+BODY_SECONDS: Final = 30.0
+"""How long a client may take to send its body."""
+MAX_HEADERS: Final = 100
+MAX_HEADER_BYTES: Final = 32 * 1024
+MAX_URL_BYTES: Final = 8 * 1024
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+OPEN_PATHS: Final = frozenset({"/healthz"})
+"""Answered whatever the `Host`: kubelet asks by the address of the pod."""
+
+log = structlog.get_logger(__name__)
+
+
+def hosts(settings: Settings) -> frozenset[str]:
+    """The names, without ports, that the API answers to."""
+    named = urlsplit(settings.api).hostname or ""
+    bound = settings.api_bind.rpartition(":")[0]
+    listed = {host.lower() for host in settings.api_hosts}
+    return LOOPBACK | listed | ({named, bound} - {"", "0.0.0.0", "[::]"})  # noqa: S104 - compared
+
+
+class Guard:
+    """ASGI middleware; see the module.
+
+    Args:
+        app: What it guards.
+        allowed_hosts: Names, without ports, that the API answers to.
+        body_seconds: How long a client may take to send its body.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str], body_seconds: float = BODY_SECONDS) -> None:
+        self._app = app
+        self._hosts = frozenset(allowed_hosts)
+        self._body_seconds = body_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request and pass it on with its body read."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            self._check(scope, headers)
+            body = await self._read(headers, receive)
+        except BondError as error:
+            log.info("refused", method=scope["method"], path=scope["path"], code=error.code, message=error.message)
+            await response(error)(scope, receive, send)
+            return
+        if body is None:
+            return  # the client has gone
+        await self._app(scope, _replay(body, receive), _hardened(send))
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        if len(scope["headers"]) > MAX_HEADERS or sum(map(_size, scope["headers"])) > MAX_HEADER_BYTES:
+            raise HeadersTooLarge(
+                f"the request has more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES // 1024} KiB"
+            )
+        if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > MAX_URL_BYTES:
+            raise AddressTooLong(f"the address is longer than {MAX_URL_BYTES} bytes")
+        if b"\0" in scope.get("raw_path", b"") or "\0" in scope["path"]:
+            raise RequestInvalid("the address has a null character")
+        host = headers.get("host", "")
+        if scope["path"] not in OPEN_PATHS and _name(host) not in self._hosts:
+            raise HostUnknown(
+                f"this server is not {host[:200] or 'a host without a name'}",
+                hint="use the address that `bond status` shows; BOND_API_HOSTS lists further names",
+            )
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own(origin, host):
+            raise OriginRefused(f"pages of {origin[:200]} may not use this API", hint="the console is served here")
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        try:
+            place = urlsplit(origin)
+        except ValueError:
+            return False
+        return place.scheme in {"http", "https"} and place.netloc.lower() == host.lower()
+
+    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
+        """The whole body; None when the client has gone meanwhile."""
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        limit = MAX_UPLOAD_BYTES if kind in UPLOAD_TYPES else MAX_BODY_BYTES
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > limit:
+            raise BodyTooLarge(f"the body is larger than {limit // 1024} KiB")
+        deadline = time.monotonic() + self._body_seconds
+        body = bytearray()
+        while True:
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                raise RequestTooSlow(f"the body did not arrive within {self._body_seconds:g} s") from None
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > limit:
+                raise BodyTooLarge(f"the body is larger than {limit // 1024} KiB")
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+def _size(header: tuple[bytes, bytes]) -> int:
+    return len(header[0]) + len(header[1])
+
+
+def _name(host: str) -> str:
+    """The name of a `Host` header without its port."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower()
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that was read, and then what the server says."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replayed
+
+
+_DEFAULTS: Iterable[tuple[str, str]] = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("X-Frame-Options", "DENY"),
+    ("Cache-Control", "no-store"),
+)
+
+
+def _hardened(send: Send) -> Send:
+    """A `send` that adds headers which answers lack."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _DEFAULTS:
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sent

@@ -1,0 +1,81 @@
+"""What every request handler may use: connections, the index, and who asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection, Request
+from temporalio.client import Client
+
+from bondstone.api.access_in_force import AccessInForce
+from bondstone.api.authentication import Authenticator
+from bondstone.api.rates import Rates
+from bondstone.base.settings import Settings
+from bondstone.client import Bondstone
+from bondstone.identity.access import Permissions, permissions_of
+from bondstone.model.identity import Principal
+from bondstone.store import Store
+
+
+@dataclass(frozen=True)
+class ApiState:
+    """The connections of one API process; none of it is lost when the process is killed.
+
+    Args:
+        settings: Of the process.
+        temporal: The connection to Temporal.
+        store: The platform's stores.
+        authenticator: Says who sent a request.
+        access: Says who may do what.
+        rates: How many requests each caller may send.
+    """
+
+    settings: Settings
+    temporal: Client
+    store: Store
+    authenticator: Authenticator
+    access: AccessInForce
+    rates: Rates
+
+
+def state_of(connection: HTTPConnection) -> ApiState:
+    """The state of the process that answers a request."""
+    state: ApiState = connection.app.state.bondstone
+    return state
+
+
+State = Annotated[ApiState, Depends(state_of)]
+
+
+async def caller(request: Request, state: State) -> Principal:
+    """Who sent the request.
+
+    Raises:
+        Unauthenticated: nobody that the platform knows.
+        TooManyRequests: the caller sends more than the platform takes from one.
+    """
+    principal = await state.authenticator.authenticate(request)
+    state.rates.count(principal.subject)
+    return principal
+
+
+Caller = Annotated[Principal, Depends(caller)]
+
+
+async def allowed(state: State, principal: Caller) -> Permissions:
+    """What the caller may do, by the access document in force."""
+    return permissions_of(await state.access.current(), principal)
+
+
+Allowed = Annotated[Permissions, Depends(allowed)]
+"""`allowed.decide("service.update", target).require()` refuses; `allowed.filter("service.read")` chooses rows."""
+
+
+def bond(state: State, principal: Caller) -> Bondstone:
+    """The Python client, asking in the caller's name."""
+    return Bondstone(state.temporal, state.store, state.settings, by=principal.subject)
+
+
+Bond = Annotated[Bondstone, Depends(bond)]

@@ -1,0 +1,127 @@
+"""The API process, `python -m bondstone.workers.api`: the door for people, portals and programs.
+
+It holds nothing that matters: start as many as wanted, kill any. On SIGTERM it takes no new connection, ends event
+streams so that their clients go to another, and lets requests finish for `drain_seconds`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Final
+
+import structlog
+import uvicorn
+from fastapi import APIRouter
+
+from bondstone.api.access_in_force import AccessInForce
+from bondstone.api.app import create_app
+from bondstone.api.authentication import LocalToken
+from bondstone.api.rates import Rates
+from bondstone.api.state import ApiState
+from bondstone.base import logs
+from bondstone.base.errors import BondError, SettingsInvalid
+from bondstone.base.platform_file import ready_pipe
+from bondstone.base.settings import Settings
+from bondstone.base.shutdown import leave
+from bondstone.store import Store
+from bondstone.workers.runtime import connect_when_up
+
+ROUTERS: Sequence[APIRouter] = ()
+"""What is served beside `/api/v1`: add the router of a package that has pages or a feed of its own."""
+
+REQUESTS_PER_SECOND: Final = 500.0
+"""What one caller may send for good."""
+BURST: Final = 1000
+
+BACKLOG: Final = 1024
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than the 60 s after which load balancers commonly close an idle connection themselves."""
+
+log = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    """Serve until told to stop; the exit status."""
+    try:
+        settings = Settings.load()
+        logs.configure(settings, process="api")
+        return asyncio.run(_serve(settings))
+    except BondError as error:
+        from bondstone.terminal.output import OutputFormat, print_error  # noqa: PLC0415 - only failures; loads the CLI's
+
+        print_error(error.info(), OutputFormat.TABLE)
+        return error.exit_code
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[ApiState]:
+    """The connections of this process.
+
+    Raises:
+        Unreachable: Temporal does not answer for a minute.
+        StoreError: the object store or the key ring cannot be opened.
+    """
+    temporal = await connect_when_up(settings)
+    store = await Store.open(settings)
+    yield ApiState(
+        settings=settings,
+        temporal=temporal,
+        store=store,
+        access=AccessInForce(store.access),
+        authenticator=LocalToken.of(settings.data),
+        rates=Rates(REQUESTS_PER_SECOND, BURST),
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says when it serves."""
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override] # passed on
+        await super().startup(sockets)  # type: ignore[arg-type] # passed on
+        if self.started:
+            log.info("ready", bind=f"{self.config.host}:{self.config.port}")
+            with ready_pipe() as tell:
+                tell({"ready": True})
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain."""
+        log.info("stopping", signal=sig)
+        self.should_exit = True
+        del frame
+
+
+async def _serve(settings: Settings) -> int:
+    host, _, port = settings.api_bind.rpartition(":")
+    if not host or not port.isdigit():
+        raise SettingsInvalid("BOND_API_BIND is not HOST:PORT", where=settings.api_bind)
+    async with opened(settings) as state:
+        server = _Server(
+            uvicorn.Config(
+                create_app(settings, state, ROUTERS),
+                host=host.strip("[]"),
+                port=int(port),
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                lifespan="on",
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=settings.drain_seconds,
+            )
+        )
+        try:
+            await server.serve()
+        except SystemExit as error:  # how uvicorn says that the port is taken
+            raise SettingsInvalid(
+                "the API cannot listen", where=settings.api_bind, hint="set BOND_API_BIND; the log says why"
+            ) from error
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main())
