@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bondstone.base.errors import BondError
 from bondstone.cli.promise.init import SOURCES
-from bondstone.executors.protocol import load_executors
+from bondstone.executors.registry import load_executors
 from bondstone.executors.scaffold import Draft, write_promise
 from bondstone.promise.validation.before_publish import validate
 
