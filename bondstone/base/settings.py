@@ -12,10 +12,10 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from bondstone.base.cluster_settings import ClusterSettings
 from bondstone.base.errors import Problem, SettingsInvalid
+from bondstone.base.issuer_settings import IssuerSettings, check_issuers
 
 PLATFORM_FILE = "platform.json"
 
@@ -91,6 +92,13 @@ class Settings(BaseSettings):
     """Kubernetes clusters of the pool by name, `default` for steps that name none: each a `kubeconfig` (and
     `context`), `in_cluster`, or `exec` with `server`; `namespaces` and `create_namespaces` say what steps may
     use. In `bond.toml`: `[clusters.default]`; as a variable: JSON."""
+    attestation: Literal["required", "local"] = "local"
+    """`required`: every change must carry a signed attestation of who asked for it, and workers check it. `local`:
+    names and roles are taken as asserted, for a platform of one person on one machine."""
+    issuers: Annotated[tuple[IssuerSettings, ...], AfterValidator(check_issuers)] = ()
+    """Issuers of tokens that the API trusts, see `docs/how-to/sign-in.md`. In `bond.toml`: `[[issuers]]`."""
+    admins: tuple[str, ...] = ()
+    """Administrators that no access document can take away: `user:SUBJECT` or `group:NAME` each."""
     tool_environment: tuple[str, ...] = ()
     """Names of environment variables that tools may see beside the built-in allow-list, as in `AWS_PROFILE`."""
     drain_seconds: int = Field(default=20, ge=0, le=3600)
@@ -173,6 +181,8 @@ class Settings(BaseSettings):
             "BOND_TOOL_ENVIRONMENT": json.dumps(self.tool_environment),
             "BOND_TERRAFORM_SLOTS": str(self.terraform_slots),
             "BOND_DRAIN_SECONDS": str(self.drain_seconds),
+            "BOND_ATTESTATION": self.attestation,
+            "BOND_ADMINS": json.dumps(self.admins),
             "BOND_DEPLOYMENT": self.deployment,
             "BOND_BUILD_ID": self.build_id,
             "BOND_LOG_LEVEL": self.log_level,
@@ -189,6 +199,10 @@ class Settings(BaseSettings):
             env["BOND_TERRAFORM"] = self.terraform
         if self.payload_keys:
             env["BOND_PAYLOAD_KEYS"] = str(self.payload_keys.absolute())
+        if self.issuers:
+            env["BOND_ISSUERS"] = json.dumps(
+                [each.model_dump(mode="json", exclude_defaults=True) for each in self.issuers]
+            )
         if self.helm:
             env["BOND_HELM"] = self.helm
         if self.clusters:

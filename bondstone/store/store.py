@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from bondstone.store.policies import PolicySets
     from bondstone.store.revisions import Revisions
     from bondstone.store.secrets import Secrets
+    from bondstone.store.sessions import Sessions
     from bondstone.store.state.log import StateLog
+    from bondstone.store.tokens import Tokens
 
 _KEY_IDS: Final = "key-ids"
 """Below it an empty object for each key that ever was active: their names only."""
@@ -120,6 +122,20 @@ class Store:
         from bondstone.store.access import AccessDocuments  # noqa: PLC0415 - see the class
 
         return AccessDocuments(self.objects)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """API tokens of programs."""
+        from bondstone.store.tokens import Tokens  # noqa: PLC0415 - see the class
+
+        return Tokens(self.objects)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Browsers that have signed in, and codes that are good once."""
+        from bondstone.store.sessions import Sessions  # noqa: PLC0415 - see the class
+
+        return Sessions(self.sealed)
 
     @cached_property
     def campaigns(self) -> Campaigns:

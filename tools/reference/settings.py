@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from bondstone.base.issuer_settings import IssuerSettings
 from bondstone.base.settings import Settings
 from tools.docstrings import cell, field_texts
 
@@ -78,7 +79,7 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(arguments[0])}"
     if origin in {types.UnionType, typing.Union}:
         return _type(arguments[0])
-    words = {Path: "path", str: "text", int: "number", bool: "true or false"}
+    words = {Path: "path", str: "text", int: "number", bool: "true or false", IssuerSettings: "tables"}
     return words.get(annotation, str(annotation))
 
 

@@ -1,0 +1,158 @@
+"""Public keys of issuers: fetched when they are needed, kept for a while, fetched again for a key that is new."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+from jwt import PyJWK, PyJWKSet
+from jwt.exceptions import PyJWTError
+
+from bondstone.base.errors import SettingsInvalid, TokenForeign, Unreachable
+from bondstone.base.issuer_settings import IssuerSettings
+
+DISCOVERY: Final = "/.well-known/openid-configuration"
+_MAX_BYTES: Final = 256 * 1024
+_TIMEOUT_SECONDS: Final = 5.0
+_FRESH_SECONDS: Final = 600.0
+_AGAIN_SECONDS: Final = 30.0
+"""An unknown key is asked for at most this often, so that made-up tokens do not become requests."""
+_STALE_SECONDS: Final = 24 * 3600.0
+"""Keys are used for so long while the issuer does not answer."""
+
+
+@dataclass(slots=True)
+class _Known:
+    keys: tuple[PyJWK, ...]
+    fetched: float
+    tried: float
+
+
+class IssuerKeys:
+    """The keys of all issuers, as this process knows them.
+
+    Args:
+        client: Does the requests; by default one of its own.
+    """
+
+    def __init__(self, client: httpx2.AsyncClient | None = None) -> None:
+        self._client = client
+        self._known: dict[str, _Known] = {}
+        self._metadata: dict[str, tuple[float, Mapping[str, Any]]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def key(self, issuer: IssuerSettings, key_id: str) -> PyJWK:
+        """The key that a token names; the only one there is when it names none.
+
+        Raises:
+            TokenForeign: the issuer has no such key.
+            Unreachable: the issuer does not answer, and its keys are not known.
+        """
+        async with self._locks.setdefault(issuer.issuer, asyncio.Lock()):
+            known = self._known.get(issuer.issuer)
+            now = time.monotonic()
+            match = _match(known.keys, key_id) if known else None
+            old = known is None or now - known.fetched > _FRESH_SECONDS
+            if (old or match is None) and (known is None or now - known.tried > _AGAIN_SECONDS):
+                match = _match((await self._refresh(issuer, known)).keys, key_id)
+        if match is None:
+            raise TokenForeign(
+                f"{issuer.issuer} has no key {key_id[:100]!r}" if key_id else "the token does not name its key",
+                hint="the token is of another issuer, or its key was withdrawn",
+            )
+        return match
+
+    async def metadata(self, issuer: IssuerSettings) -> Mapping[str, Any]:
+        """What the issuer says of itself: its endpoints, by OpenID Connect discovery.
+
+        Raises:
+            Unreachable: it does not answer, or not with that.
+        """
+        at, document = self._metadata.get(issuer.issuer, (0.0, {}))
+        if not document or time.monotonic() - at > _FRESH_SECONDS:
+            document = await self._json(issuer.issuer.rstrip("/") + DISCOVERY)
+            if document.get("issuer") != issuer.issuer:
+                raise Unreachable(
+                    f"the issuer says its name is {str(document.get('issuer'))[:200]!r}",
+                    where=issuer.issuer,
+                    hint="write it in the settings exactly as it names itself, a slash at the end counts",
+                )
+            self._metadata[issuer.issuer] = (time.monotonic(), document)
+        return document
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _refresh(self, issuer: IssuerSettings, known: _Known | None) -> _Known:
+        now = time.monotonic()
+        try:
+            if issuer.keys_file is not None:
+                document = await asyncio.to_thread(_read_file, issuer)
+            else:
+                document = await self._json(str((await self.metadata(issuer)).get("jwks_uri", "")))
+            keys = tuple(PyJWKSet.from_dict(dict(document)).keys)
+        except (Unreachable, PyJWTError) as error:
+            if known is not None and now - known.fetched < _STALE_SECONDS:
+                known.tried = now
+                return known
+            if isinstance(error, Unreachable):
+                raise
+            raise Unreachable(f"the keys of the issuer cannot be read: {error}", where=issuer.issuer) from None
+        fresh = _Known(keys, now, now)
+        self._known[issuer.issuer] = fresh
+        return fresh
+
+    async def _json(self, url: str) -> Mapping[str, Any]:
+        if not url.startswith("https://") and not url.startswith(
+            ("http://localhost", "http://127.0.0.1", "http://[::1]")
+        ):
+            raise Unreachable(f"the issuer names an address without TLS: {url[:200]!r}")
+        if self._client is None:
+            self._client = httpx2.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False)
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS), self._client.stream("GET", url) as answer:
+                answer.raise_for_status()
+                document = json.loads(await _bounded(answer))
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError) as error:
+            raise Unreachable(
+                f"the issuer does not answer: {str(error) or type(error).__name__}",
+                where=url,
+                hint="check its address in the settings, and whether the platform may reach it",
+            ) from error
+        if not isinstance(document, dict):
+            raise Unreachable("the issuer's answer is no JSON object", where=url)
+        return document
+
+
+async def _bounded(answer: httpx2.Response) -> bytes:
+    data = b""
+    async for part in answer.aiter_bytes():
+        data += part
+        if len(data) > _MAX_BYTES:
+            raise ValueError("the answer is too large")
+    return data
+
+
+def _match(keys: tuple[PyJWK, ...], key_id: str) -> PyJWK | None:
+    usable = [key for key in keys if key.public_key_use in {None, "sig"}]
+    if key_id:
+        return next((key for key in usable if key.key_id == key_id), None)
+    return usable[0] if len(usable) == 1 else None
+
+
+def _read_file(issuer: IssuerSettings) -> Mapping[str, Any]:
+    path = issuer.keys_file
+    try:
+        document = json.loads(path.read_bytes()) if path else None
+    except (OSError, ValueError) as error:
+        raise SettingsInvalid(f"the keys of {issuer.issuer} cannot be read: {error}", where=str(path)) from error
+    if not isinstance(document, dict):
+        raise SettingsInvalid(f"the keys of {issuer.issuer} are no JWKS", where=str(path))
+    return document
