@@ -19,7 +19,7 @@ from temporalio.client import Client
 from bondstone.base import names
 from bondstone.temporal.connection import DATA_CONVERTER
 
-pytest_plugins = ("harness.servers.fixtures",)
+pytest_plugins = ("harness.servers.fixtures", "harness.leftovers")
 pytest.register_assert_rewrite("object_store_suite")
 
 settings.register_profile("bondstone", deadline=None)  # a slow machine is no defect
@@ -39,9 +39,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         os._exit(status)
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Remember how the run ended, see `pytest_unconfigure`."""
-    session.config.bond_exit_status = int(exitstatus)  # type: ignore[attr-defined]
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Remember how the run ended, see `pytest_unconfigure`; `harness.leftovers` may have a say in that."""
+    result = yield
+    session.config.bond_exit_status = int(session.exitstatus)  # type: ignore[attr-defined]
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

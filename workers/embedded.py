@@ -219,6 +219,7 @@ class Supervisor:
             temporal_namespace="default",
             temporal_ui=f"http://{preflight.LOOPBACK}:{ui_port}",
         )
+        copied_from = preflight.take_over_copy(self._data, previous, settings.store_url)
         self._pools = settings.pools
         self._client_settings = {
             "temporal_address": settings.temporal_address,
@@ -235,6 +236,9 @@ class Supervisor:
         logs.configure(settings, stream=file, process=SUPERVISOR)
         preflight.check_keys(self._data / DATABASE, settings.key_file)
         new = not (self._data / DATABASE).exists()
+        if copied_from:
+            log.info("the data directory was copied or moved", origin=copied_from)
+            note(f"this directory comes from {copied_from}; it uses its own store and keys")
         for name in left:
             log.warning("a process of an earlier run was still there", name=name)
             note(f"ended what an earlier run had left: {name}")
@@ -243,7 +247,9 @@ class Supervisor:
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) asks for
+            # A hang-up that is ignored was meant so, see nohup(1). An interrupt that is ignored was inherited from
+            # a shell that starts its background jobs so, and whoever interrupts this process means it.
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._asked_to_stop)
 
     def _asked_to_stop(self) -> None:

@@ -13,7 +13,8 @@ from typing import Final
 import psutil
 
 from bondstone.base.errors import InvalidInput, KeyMissing, PlatformBusy, StoreUnavailable, ToolUnavailable
-from bondstone.base.platform_file import Process
+from bondstone.base.platform_file import Platform, Process
+from bondstone.base.settings import PLATFORM_FILE
 
 MIN_FREE_BYTES: Final = 256 * 1024 * 1024
 """Below this the platform does not start: Temporal's database must never meet a full disk half-way."""
@@ -82,6 +83,37 @@ def check_keys(database: Path, keys: Path) -> None:
             hint="put the key file back; without it, states and secrets cannot be read. "
             "To start afresh, choose another directory with --data",
         )
+
+
+def take_over_copy(data: Path, previous: Platform | None, store: str) -> str:
+    """Make a copied, moved or restored data directory independent of the one it comes from.
+
+    Prepared modules link to the provider cache of the original, so they are prepared again.
+
+    Args:
+        data: The directory as it is now.
+        previous: What its `platform.json` says.
+        store: URL of the object store that it will use.
+
+    Returns:
+        The directory it comes from; empty where this is the one.
+
+    Raises:
+        PlatformBusy: the store lies outside, and the platform that it belongs to still has its directory.
+    """
+    if previous is None or not previous.lives_elsewhere(data):
+        return ""
+    original = Platform.read(Path(previous.data))
+    inside = (data.resolve() / "objects").parent.as_uri() + "/"
+    if original is not None and not store.startswith(inside) and original.settings.get("store") == store:
+        raise PlatformBusy(
+            "this data directory is a copy, and its object store is the one of the platform it was copied from",
+            where=f"{data}, copied from {previous.data}",
+            hint=f"copy {store} too and name the copy with BOND_STORE; if the original is gone for good, remove "
+            f"{Path(previous.data) / PLATFORM_FILE}",
+        )
+    shutil.rmtree(data / "work" / "modules", ignore_errors=True)
+    return previous.data
 
 
 def choose_ports(port: int) -> tuple[int, int]:

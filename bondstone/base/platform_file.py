@@ -18,9 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from bondstone.base.errors import PlatformBusy, StoreUnavailable
+from bondstone.base.platform_settings import home_of, is_home, localized, portable
 from bondstone.base.processes import READY_FD, birth, is_alive
 from bondstone.base.settings import PLATFORM_FILE
 
@@ -64,16 +65,35 @@ class Platform(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     processes: tuple[Process, ...] = ()
     pools: tuple[str, ...] = ()
+    data: str = ""
+    """The data directory that it runs in: a file found in any other was copied or moved there."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """What clients need, read by `bondstone.base.settings`."""
+    """What clients need, read by `bondstone.base.settings`; see `bondstone.base.platform_settings`."""
 
     @classmethod
     def read(cls, data: Path) -> Platform | None:
-        """What the data directory says; None when no platform ever wrote there."""
+        """What the data directory says; None when no platform ever wrote there.
+
+        In a copied, moved or restored directory it is a stopped platform, whatever the original does.
+        """
         try:
-            return cls.model_validate_json((data / PLATFORM_FILE).read_bytes())
-        except (OSError, ValidationError):
+            written = json.loads((data / PLATFORM_FILE).read_bytes())
+            platform = cls.model_validate(written)
+        except (OSError, ValueError):
             return None
+        settings = localized(written, data)
+        if is_home(written, data):
+            return platform.model_copy(update={"settings": settings})
+        return cls(
+            status="stopped",
+            pid=0,
+            born="",
+            started_at=platform.started_at,
+            versions=platform.versions,
+            pools=platform.pools,
+            data=platform.data or str(home_of(written)),
+            settings=settings,
+        )
 
     def write(self, data: Path) -> None:
         """Replace the file atomically; mode 0600.
@@ -85,7 +105,7 @@ class Platform(BaseModel):
             handle, name = tempfile.mkstemp(prefix=f".{PLATFORM_FILE}-", dir=data)  # mkstemp makes it 0600
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(self.model_dump_json(indent=2) + "\n")
+                    file.write(self._portable(data).model_dump_json(indent=2) + "\n")
                 Path(name).replace(data / PLATFORM_FILE)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
@@ -96,6 +116,14 @@ class Platform(BaseModel):
                 where=str(data),
                 hint="free some space, or choose another directory with --data",
             ) from error
+
+    def _portable(self, data: Path) -> Platform:
+        changes = {"data": str(data.resolve()), "settings": portable(self.settings, data)}
+        return self.model_copy(update=changes)
+
+    def lives_elsewhere(self, data: Path) -> bool:
+        """Whether this was written by a platform of another directory than `data`, which now holds the file."""
+        return bool(self.data) and Path(self.data) != data.resolve()
 
     @property
     def alive(self) -> bool:

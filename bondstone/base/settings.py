@@ -26,6 +26,7 @@ from pydantic_settings import (
 from bondstone.base.cluster_settings import ClusterSettings
 from bondstone.base.errors import Problem, SettingsInvalid
 from bondstone.base.issuer_settings import IssuerSettings, check_issuers
+from bondstone.base.platform_settings import localized
 
 PLATFORM_FILE = "platform.json"
 
@@ -42,8 +43,7 @@ class _PlatformFile(PydanticBaseSettingsSource):
             written = json.loads((data / PLATFORM_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        settings = written.get("settings", {}) if isinstance(written, dict) else {}
-        return settings if isinstance(settings, dict) else {}
+        return localized(written, data) if isinstance(written, dict) else {}
 
 
 class Settings(BaseSettings):

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -183,15 +184,30 @@ def bond_is_healthy(data):
     return done.returncode == 0
 
 
-def test_in_the_foreground_ctrl_c_stops_everything_in_order(data):
-    running = subprocess.Popen(
-        command(data, "up", "--port", "0"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+@contextmanager
+def interactive(data, *arguments, interrupts=signal.default_int_handler):
+    """A command in the foreground, ended with all that it started; what Ctrl-C does is set, not inherited."""
+    ours = signal.signal(signal.SIGINT, interrupts)  # ignored is inherited, a handler becomes the default
     try:
+        process = subprocess.Popen(
+            command(data, *arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+    finally:
+        signal.signal(signal.SIGINT, ours)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()  # its children end with it
+            process.communicate()
+
+
+def test_in_the_foreground_ctrl_c_stops_everything_in_order(data):
+    with interactive(data, "up", "--port", "0") as running:
         out = "".join(
             iter(running.stdout.readline, "Next: `bond demo`, or `bond promise list`. Ctrl-C stops it.\n")
         )
@@ -199,9 +215,6 @@ def test_in_the_foreground_ctrl_c_stops_everything_in_order(data):
         children = Platform.read(data).processes
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=PATIENCE_SECONDS)
-    finally:
-        running.kill()
-        running.communicate()
     assert running.returncode == 0
     assert "http://127.0.0.1:" in out
     assert "stopping" in err
@@ -212,12 +225,10 @@ def test_in_the_foreground_ctrl_c_stops_everything_in_order(data):
 
 
 def test_ctrl_c_while_starting_stops_too(data):
-    running = subprocess.Popen(
-        command(data, "up", "--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    )
-    eventually(lambda: (platform := Platform.read(data)) and platform.processes, "something started")
-    running.send_signal(signal.SIGINT)
-    running.communicate(timeout=PATIENCE_SECONDS)
+    with interactive(data, "up", "--port", "0") as running:
+        eventually(lambda: (platform := Platform.read(data)) and platform.processes, "something started")
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == 0
     assert not any(child.alive for child in Platform.read(data).processes)
 
@@ -288,3 +299,14 @@ def test_config_show_says_where_each_value_comes_from_and_masks_credentials(data
 
 def stat(path):
     return path.stat().st_mode & 0o777
+
+
+def test_ctrl_c_stops_a_platform_that_was_started_with_interrupts_ignored(data):
+    # As a shell starts its background jobs, and as `nohup make test &` in CI does.
+    with interactive(data, "up", "--port", "0", interrupts=signal.SIG_IGN) as up:
+        eventually(lambda: bond_is_healthy(data), "it is healthy")
+        children = Platform.read(data).processes
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=PATIENCE_SECONDS)
+    assert up.returncode == 0
+    assert not any(child.alive for child in children)
