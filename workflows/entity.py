@@ -142,7 +142,7 @@ class Entity:
         self._state = self._state.model_copy(update={"phase": phase_of(self._state)})
         wanted = search_attributes.of_service(self._state)
         if wanted != self._shown:
-            workflow.upsert_search_attributes(wanted)
+            workflow.upsert_search_attributes([*wanted, search_attributes.changed_at(workflow.now())])
             self._shown = wanted
         workflow.set_current_details(details.service(self._state))
 

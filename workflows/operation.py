@@ -181,7 +181,9 @@ class OperationWorkflow:
     async def _say_waiting(self) -> None:
         """Tell lists, and the service, whether the operation waits for people."""
         status = OperationStatus.AWAITING_APPROVAL if self._waiting() else OperationStatus.RUNNING
-        workflow.upsert_search_attributes(search_attributes.waiting(status))
+        workflow.upsert_search_attributes(
+            [*search_attributes.waiting(status), search_attributes.changed_at(workflow.now())]
+        )
         record = self.operation.record.model_copy(update={"status": status})
         await self._signal(names.SIGNAL_WAITING, record)
 

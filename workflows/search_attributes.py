@@ -21,6 +21,7 @@ _OPERATION = SearchAttributeKey.for_keyword(names.SA_OPERATION)
 _CAMPAIGN = SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)
 _POOL = SearchAttributeKey.for_keyword(names.SA_POOL)
 _LABELS = SearchAttributeKey.for_keyword_list(names.SA_LABELS)
+_CHANGED_AT = SearchAttributeKey.for_datetime(names.SA_CHANGED_AT)
 _NEXT_DUE = SearchAttributeKey.for_datetime(names.SA_NEXT_DUE)
 
 
@@ -72,6 +73,11 @@ def of_campaign(shown: CampaignDescription) -> list[SearchAttributeUpdate[Any]]:
 def waiting(status: OperationStatus) -> list[SearchAttributeUpdate[Any]]:
     """What lists show of an operation that waits for people, or no longer does."""
     return [_PHASE.value_set(Phase.AWAITING_APPROVAL if status is OperationStatus.AWAITING_APPROVAL else status)]
+
+
+def changed_at(now: datetime) -> SearchAttributeUpdate[Any]:
+    """When what lists show was last set: goes with every other update."""
+    return _CHANGED_AT.value_set(now)
 
 
 def _due(when: datetime | None) -> SearchAttributeUpdate[Any]:

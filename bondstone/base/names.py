@@ -231,6 +231,8 @@ SA_CAMPAIGN: Final = "BondCampaign"
 SA_LABELS: Final = "BondLabels"
 SA_NEXT_DUE: Final = "BondNextDue"
 SA_POOL: Final = "BondPool"
+SA_CHANGED_AT: Final = "BondChangedAt"
+"""When the others were last set, by the clock of the workflow: lists are kept up to date by it."""
 
 SEARCH_ATTRIBUTES: Final = {
     SA_TEAM: "Keyword",
@@ -244,6 +246,7 @@ SEARCH_ATTRIBUTES: Final = {
     SA_LABELS: "KeywordList",
     SA_NEXT_DUE: "Datetime",
     SA_POOL: "Keyword",
+    SA_CHANGED_AT: "Datetime",
 }
 """Name and type of each, within the budget of SQL visibility (10 Keyword, 3 of each other type)."""
 

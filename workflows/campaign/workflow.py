@@ -312,6 +312,6 @@ class Campaign(Verbs):
         shown = self._described(whole=False)
         wanted = search_attributes.of_campaign(shown)
         if wanted != self._shown:
-            workflow.upsert_search_attributes(wanted)
+            workflow.upsert_search_attributes([*wanted, search_attributes.changed_at(workflow.now())])
             self._shown = wanted
         workflow.set_current_details(details.campaign(shown))
