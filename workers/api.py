@@ -16,9 +16,7 @@ import structlog
 import uvicorn
 from fastapi import APIRouter
 
-from bondstone.api.access_in_force import AccessInForce
 from bondstone.api.app import create_app
-from bondstone.api.authentication import LocalToken
 from bondstone.api.rates import Rates
 from bondstone.api.state import ApiState
 from bondstone.base import logs
@@ -26,6 +24,7 @@ from bondstone.base.errors import BondError, SettingsInvalid
 from bondstone.base.platform_file import ready_pipe
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
+from bondstone.identity.authenticator import Authenticator
 from bondstone.store import Store
 from bondstone.workers.runtime import connect_when_up
 
@@ -66,14 +65,17 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
     """
     temporal = await connect_when_up(settings)
     store = await Store.open(settings)
-    yield ApiState(
-        settings=settings,
-        temporal=temporal,
-        store=store,
-        access=AccessInForce(store.access),
-        authenticator=LocalToken.of(settings.data),
-        rates=Rates(REQUESTS_PER_SECOND, BURST),
-    )
+    authenticator = await Authenticator.open(settings, store)
+    try:
+        yield ApiState(
+            settings=settings,
+            temporal=temporal,
+            store=store,
+            authenticator=authenticator,
+            rates=Rates(REQUESTS_PER_SECOND, BURST),
+        )
+    finally:
+        await authenticator.close()
 
 
 class _Server(uvicorn.Server):

@@ -32,6 +32,7 @@ from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platf
 from bondstone.base.processes import birth
 from bondstone.base.settings import Settings, default_data_dir
 from bondstone.base.shutdown import leave
+from bondstone.identity.local_token import ensure_local_token
 from bondstone.store.crypto import KeyRing
 from bondstone.terminal.error_text import explain
 from bondstone.terminal.output import emit, note, print_error, requested_format
@@ -220,6 +221,8 @@ class Supervisor:
             temporal_ui=f"http://{preflight.LOOPBACK}:{ui_port}",
         )
         copied_from = preflight.take_over_copy(self._data, previous, settings.store_url)
+        if has_api:
+            ensure_local_token(self._data)
         self._pools = settings.pools
         self._client_settings = {
             "temporal_address": settings.temporal_address,

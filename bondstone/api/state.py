@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 from temporalio.client import Client
 
-from bondstone.api.access_in_force import AccessInForce
-from bondstone.api.authentication import Authenticator
 from bondstone.api.rates import Rates
 from bondstone.base.settings import Settings
 from bondstone.client import Bondstone
 from bondstone.identity.access import Permissions, permissions_of
+from bondstone.identity.authenticator import Authenticator, session_cookie
+from bondstone.identity.local_token import local_principal
 from bondstone.model.identity import Principal
 from bondstone.store import Store
+
+ACTING_AS: Final = "bond-as"
+"""Header by which the holder of the data directory acts in another name, as `bond --as NAME` does."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,7 @@ class ApiState:
         settings: Of the process.
         temporal: The connection to Temporal.
         store: The platform's stores.
-        authenticator: Says who sent a request.
-        access: Says who may do what.
+        authenticator: Says who sent a request, and who may do what.
         rates: How many requests each caller may send.
     """
 
@@ -36,8 +38,12 @@ class ApiState:
     temporal: Client
     store: Store
     authenticator: Authenticator
-    access: AccessInForce
     rates: Rates
+
+
+def is_secure(settings: Settings) -> bool:
+    """Whether browsers reach the API by TLS, as its URL in the settings says; a proxy may do that for it."""
+    return settings.api.startswith("https://")
 
 
 def state_of(connection: HTTPConnection) -> ApiState:
@@ -56,8 +62,14 @@ async def caller(request: Request, state: State) -> Principal:
         Unauthenticated: nobody that the platform knows.
         TooManyRequests: the caller sends more than the platform takes from one.
     """
-    principal = await state.authenticator.authenticate(request)
+    principal = await state.authenticator.principal(
+        authorization=request.headers.get("authorization", ""),
+        session=request.cookies.get(session_cookie(secure=is_secure(state.settings)), ""),
+    )
     state.rates.count(principal.subject)
+    asserted = request.headers.get(ACTING_AS, "")
+    if asserted and principal.may_assert:
+        return local_principal(asserted)
     return principal
 
 
@@ -66,7 +78,7 @@ Caller = Annotated[Principal, Depends(caller)]
 
 async def allowed(state: State, principal: Caller) -> Permissions:
     """What the caller may do, by the access document in force."""
-    return permissions_of(await state.access.current(), principal)
+    return permissions_of(await state.authenticator.access(), principal)
 
 
 Allowed = Annotated[Permissions, Depends(allowed)]
