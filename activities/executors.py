@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,9 +22,10 @@ from bondstone.activities.failures import speaks_failures
 from bondstone.activities.free_space import require_room
 from bondstone.activities.rendering import Rendering, render_step
 from bondstone.activities.temporal_watch import Contact
+from bondstone.activities.tooling.environment import environment_secrets
 from bondstone.base import names
-from bondstone.base.errors import ExpressionInvalid, ToolFailed
-from bondstone.base.redact import known_secrets
+from bondstone.base.errors import BondError, ExpressionInvalid, ToolFailed
+from bondstone.base.redact import Redactor, known_secrets
 from bondstone.base.settings import Settings
 from bondstone.executors.protocol import Executor, Outcome, StepContext
 from bondstone.model.plan import ChangeCounts, PlanRef
@@ -115,7 +117,7 @@ class _Adapter:
             started = time.monotonic()
             outcome = await self._executor.apply(context, artefact, call.plan.position)
             return Applied(
-                outputs=await self._keep_outputs(call, outcome),
+                outputs=await self._keep_outputs(call, outcome, context.redact),
                 counts=ChangeCounts.of(changes),
                 duration_seconds=round(time.monotonic() - started, 3),
                 log=log,
@@ -129,7 +131,9 @@ class _Adapter:
             report = [change.model_dump(mode="json") for change in drifted.changes]
             await self._store.sealed.put(key, json.dumps(report).encode())
             return Drift(
-                addresses=tuple(change.address for change in drifted.changes[:MAX_DRIFTED_ADDRESSES]),
+                addresses=tuple(
+                    context.redact(change.address) for change in drifted.changes[:MAX_DRIFTED_ADDRESSES]
+                ),
                 count=len(drifted.changes),
                 counts=ChangeCounts.of(drifted.changes),
                 key=key,
@@ -148,11 +152,21 @@ class _Adapter:
             require_room(self._settings.work_dir.absolute())
             async with _Heartbeat() as heartbeat:
                 rendering = await render_step(self._store, self._settings, self._executor, call)
-                logs = self._store.logs.writer(
-                    call.service, call.operation, call.step, verb, attempt, known_secrets(rendering.secrets)
-                )
+                logs = self._store.logs.writer(call.service, call.operation, call.step, verb, attempt, ())
                 async with logs as log, self._in_contact():
-                    yield self._context(call, rendering, attempt, heartbeat.beat, log.write), log.key
+                    context = self._context(call, rendering, attempt, heartbeat.beat, log.write)
+                    try:
+                        yield context, log.key
+                    except BondError as error:
+                        raise error.masked(context.redact) from None
+                    except Exception as error:
+                        if context.redact.is_in(_whole(error)):
+                            raise ToolFailed(
+                                f"the executor failed with {type(error).__name__}, whose text shows a secret",
+                                where=f"{call.service} step {call.step}",
+                                hint="look at the log of the step",
+                            ) from None
+                        raise
 
     @asynccontextmanager
     async def _in_contact(self) -> AsyncIterator[None]:
@@ -172,6 +186,13 @@ class _Adapter:
         heartbeat: Callable[[Progress], None],
         log: Callable[[str], None],
     ) -> StepContext:
+        redact = Redactor(environment_secrets(os.environ, self._settings.tool_environment))
+
+        def beat(progress: Progress) -> None:
+            heartbeat(
+                progress.model_copy(update={"address": redact(progress.address), "note": redact(progress.note)})
+            )
+
         return StepContext(
             service=call.service,
             operation=call.operation,
@@ -182,16 +203,19 @@ class _Adapter:
             state=self._store.state(call.service, call.step),
             settings=self._settings,
             attempt=attempt,
-            heartbeat=heartbeat,
-            log=log,
+            heartbeat=beat,
+            log=lambda line: log(redact(line)),
             variables=rendering.variables,
             secrets=frozenset(known_secrets(rendering.secrets)),
+            redact=redact,
         )
 
-    async def _keep_outputs(self, call: StepCall, outcome: Outcome) -> StepOutputs:
+    async def _keep_outputs(self, call: StepCall, outcome: Outcome, redact: Redactor) -> StepOutputs:
+        """The outputs as histories hold them: sealed where the tool says so, or where one shows a known secret."""
+        redact.add(known_secrets(output.value for output in outcome.outputs.values() if output.sensitive))
         values: dict[str, Any] = {}
         for name, output in outcome.outputs.items():
-            if output.sensitive:
+            if output.sensitive or redact.is_in(output.value):
                 ref = await self._store.secrets.put(call.service, f"outputs/{call.step}/{name}", output.value)
                 values[name] = ref.as_json()
             else:
@@ -229,6 +253,16 @@ class _Heartbeat:
         while True:
             activity.heartbeat(self._last)
             await asyncio.sleep(HEARTBEAT_EVERY_SECONDS)
+
+
+def _whole(error: BaseException) -> list[str]:
+    """The texts of an error and of all that it came from."""
+    texts = []
+    cause: BaseException | None = error
+    while cause is not None:
+        texts.append(str(cause))
+        cause = cause.__cause__ or cause.__context__
+    return texts
 
 
 def _function(method: Callable[..., Any]) -> Callable[..., Any]:

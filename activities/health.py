@@ -17,6 +17,7 @@ from bondstone.activities.failures import speaks_failures
 from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.base import names
 from bondstone.base.errors import BondError
+from bondstone.base.redact import Redactor, known_secrets
 from bondstone.cel import templates
 from bondstone.model.promise import Probe, Promise, seconds
 from bondstone.model.service import Health, StepOutputs
@@ -50,10 +51,11 @@ class HealthActivities:
             outputs={name: StepOutputs(values=reveal(out.values, revealed)) for name, out in call.outputs.items()},
             service_outputs=reveal(call.service_outputs, revealed),
         )
+        redact = Redactor(known_secrets(revealed.values()))
         for probe in _probes(promise, call.probes):
             problem = await passes(probe, variables, beat=activity.heartbeat)
             if problem:
-                return HealthReport(health=Health.UNHEALTHY, message=f"{_said(probe)}: {problem}")
+                return HealthReport(health=Health.UNHEALTHY, message=f"{_said(probe)}: {redact(problem)}")
         return HealthReport(health=Health.HEALTHY)
 
 

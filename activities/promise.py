@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from temporalio import activity
@@ -11,6 +10,7 @@ from bondstone.activities.failures import speaks_failures
 from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.base import names
 from bondstone.base.errors import ExpressionInvalid, RevisionYanked
+from bondstone.base.redact import Redactor, known_secrets
 from bondstone.cel import templates
 from bondstone.model.service import OperationKind, Resolution, ResolveCall, StepOutputs
 from bondstone.model.step import OutputsCall, ServiceOutputs
@@ -92,7 +92,7 @@ class PromiseActivities:
             inputs=reveal(call.inputs, revealed),
             outputs={name: StepOutputs(values=reveal(out.values, revealed)) for name, out in call.outputs.items()},
         )
-        secrets = [json.dumps(value) for value in revealed.values()]
+        redact = Redactor(known_secrets(revealed.values()))
         values: dict[str, Any] = {}
         for name, output in promise.spec.outputs.items():
             value = templates.render(output.value, variables)
@@ -100,15 +100,14 @@ class PromiseActivities:
                 ref = await self._store.secrets.put(call.service, f"outputs/{name}", value)
                 values[name] = ref.as_json()
             else:
-                _insist_plain(name, value, secrets)
+                _insist_plain(name, value, redact)
                 values[name] = value
         return ServiceOutputs(outputs=values)
 
 
-def _insist_plain(name: str, value: Any, secrets: list[str]) -> None:
-    """Stop a secret that reaches an output not declared secret, whatever way it came."""
-    text = json.dumps(value)
-    if any(secret.strip('"') in text for secret in secrets if len(secret) >= 6):  # noqa: PLR2004 - 4 and two quotes
+def _insist_plain(name: str, value: Any, redact: Redactor) -> None:
+    """Stop a secret that reaches an output not declared secret, whatever way it came and however it is encoded."""
+    if redact.is_in(value):
         raise ExpressionInvalid(
             f"the output {name!r} would show a secret",
             where=f"outputs.{name}",

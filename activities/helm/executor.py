@@ -71,7 +71,6 @@ class HelmExecutor:
     async def _work(self, context: StepContext, work: Callable[[Session], Awaitable[T]]) -> T:
         from bondstone.activities.helm.session import Session
         from bondstone.activities.tooling.heartbeat import Pulse, to_its_end
-        from bondstone.base.redact import Redactor
 
         workspace = await self._workspace(context.settings.work_dir.absolute())
 
@@ -81,9 +80,7 @@ class HelmExecutor:
                 workspace.lock_file(context.service, context.step) as lock,
             ):
                 async with Pulse(context.heartbeat) as pulse:
-                    return await work(
-                        Session(context, workspace, run, lock, pulse, stop, Redactor(context.secrets))
-                    )
+                    return await work(Session(context, workspace, run, lock, pulse, stop, context.redact))
 
         return await to_its_end(whole)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
 from bondstone.activities.clusters import connect
@@ -15,7 +14,7 @@ from bondstone.activities.clusters.manifests import Ref, secret_texts
 from bondstone.activities.kubernetes.documents import Inventory, read_inventory
 from bondstone.activities.kubernetes.section import KubernetesSection
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
-from bondstone.base.errors import BondError, Problem, ToolFailed
+from bondstone.base.errors import BondError, ToolFailed
 from bondstone.base.redact import Redactor
 from bondstone.executors.protocol import StepContext
 from bondstone.model.promise import seconds
@@ -41,12 +40,11 @@ class Session:
     context: StepContext
     pulse: Pulse
     stop: Stop
-    redact: Redactor = field(default_factory=Redactor)
-    """Masks every secret that is known by now."""
 
-    def __post_init__(self) -> None:
-        texts = self.context.secrets
-        self.redact.add([*texts, *(base64.b64encode(text.encode()).decode() for text in texts)])
+    @property
+    def redact(self) -> Redactor:
+        """Masks every secret that is known by now."""
+        return self.context.redact
 
     @property
     def section(self) -> KubernetesSection:
@@ -100,17 +98,6 @@ class Session:
             yield Api(self, client)
         finally:
             client.close()
-
-    def masked(self, error: BondError) -> BondError:
-        """An error without secrets: the API server repeats the values that it refuses."""
-        problems = [
-            Problem.model_validate({**item.model_dump(), "message": self.redact(item.message)})
-            for item in error.problems
-        ]
-        found = type(error)(self.redact(error.message), where=error.where, hint=error.hint, problems=problems)
-        if isinstance(error, Answer) and isinstance(found, Answer):
-            found.status, found.causes = error.status, error.causes
-        return found
 
 
 class Api:
@@ -199,8 +186,8 @@ class Api:
         async with self._limit:
             try:
                 return await asyncio.to_thread(function, *args, **kwargs)
-            except BondError as error:
-                raise self._session.masked(error) from None
+            except BondError as error:  # the API server repeats the values that it refuses
+                raise error.masked(self._session.redact) from None
 
 
 def unknown_kind(ref: Ref, where: str) -> ToolFailed:

@@ -50,7 +50,7 @@ def _change(item: Mapping[str, Any], redact: Redact) -> Change | None:
     if action is None or item.get("mode") == "data":
         return None
     return Change(
-        address=str(item.get("address", "")),
+        address=redact(str(item.get("address", ""))),
         action=action,
         type=str(item.get("type", "")),
         before=_attributes(change.get("before"), change.get("before_sensitive"), redact),

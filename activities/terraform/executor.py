@@ -97,7 +97,6 @@ class TerraformExecutor:
         from bondstone.activities.terraform.step_path import step_path
         from bondstone.activities.terraform.workspace import RunDirectory
         from bondstone.activities.tooling.heartbeat import Pulse
-        from bondstone.base.redact import Redactor
 
         tool = find_tool(context.settings)
         work = await self._work_directory(context.settings)
@@ -122,7 +121,7 @@ class TerraformExecutor:
                 pulse=pulse,
                 stop=stop,
                 slots=self._slots,
-                redact=Redactor(context.secrets),
+                redact=context.redact,
             )
             try:
                 yield session

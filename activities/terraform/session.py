@@ -133,8 +133,7 @@ class Session:
             complaint=ended.complaint,
             where=self.where,
         )
-        problems = [item.model_copy(update={"message": self.redact(item.message)}) for item in error.problems]
-        return type(error)(self.redact(error.message), where=error.where, hint=error.hint, problems=problems)
+        return error.masked(self.redact)
 
     def log(self, text: str) -> None:
         """Write to the step's log."""

@@ -61,8 +61,9 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -123,6 +124,22 @@ class BondError(Exception):
         return ErrorInfo(
             code=self.code, message=self.message, where=self.where, hint=self.hint, problems=self.problems
         )
+
+    def masked(self, redact: Callable[[str], str]) -> Self:
+        """The same error without secrets; raise it `from None`, or what it came from tells them after all.
+
+        Args:
+            redact: Takes the secrets out of a text.
+        """
+        found = copy.copy(self)
+        found.message, found.where, found.hint = redact(self.message), redact(self.where), redact(self.hint)
+        found.problems = tuple(
+            item.model_copy(update={"message": redact(item.message), "hint": redact(item.hint)})
+            for item in self.problems
+        )
+        found.args = (found.message,)
+        found.__cause__ = found.__context__ = None
+        return found
 
     def __str__(self) -> str:
         text = f"{self.message} [{self.where}]" if self.where else self.message

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bondstone.base.redact import Redactor
 from bondstone.base.settings import Settings
 from bondstone.model.plan import Change, Planned
 from bondstone.model.service import ServiceId
@@ -63,7 +64,15 @@ class StepContext:
     variables: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What the section's expressions saw, secrets revealed: for the files named in `SectionReport.templates`."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
-    """Texts of the secrets in the section: the executor masks them in change sets and errors."""
+    """Texts of the secrets in the section."""
+    redact: Redactor = field(default_factory=Redactor, repr=False)
+    """Masks every secret that is known by now. The executor teaches it what it learns (what a state marks as
+    sensitive, what a Secret holds), and passes what it shows through it: change sets, errors. The adapter passes
+    logs, errors and heartbeats through it, and seals an output that it finds something in."""
+
+    def __post_init__(self) -> None:
+        """Whoever makes a context need not tell the secrets twice."""
+        self.redact.add(self.secrets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from temporalio.exceptions import ApplicationError
@@ -13,12 +16,16 @@ from temporalio.testing import ActivityEnvironment
 
 from bondstone.activities.executors import executor_activities
 from bondstone.activities.terraform import TerraformExecutor
-from bondstone.base.errors import ExpressionInvalid, ToolUnavailable
+from bondstone.base.errors import ExpressionInvalid, ToolFailed, ToolUnavailable
+from bondstone.base.models import Manifest
 from bondstone.base.process_identity import Holder
+from bondstone.base.redact import MASK
 from bondstone.base.settings import Settings
-from bondstone.model.plan import PlanRef
+from bondstone.executors.protocol import Drifted, Outcome, Output, Planned, StepContext
+from bondstone.model.plan import Change, PlanRef
+from bondstone.model.secret import as_ref
 from bondstone.model.service import OperationKind, ServiceId
-from bondstone.model.step import StepCall
+from bondstone.model.step import ApplyCall, Progress, StepCall
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
 from bondstone.store import Store
@@ -98,3 +105,134 @@ async def test_no_tool_is_started_while_the_disk_is_nearly_full(
     assert (caught.value.type, caught.value.non_retryable) == (ToolUnavailable.code, False)
     monkeypatch.undo()
     assert (await world.plan_destroy()).empty
+
+
+# Secrets that a tool shows ---------------------------------------------------------------------------------
+
+SECRET = 'c4nary "quoted" välue'
+LEARNT = "made-by-the-tool-9000"
+POOL = "pool-token-1234567"
+TALKATIVE = """
+apiVersion: bondstone.dev/v1
+kind: Promise
+metadata: {name: talk, version: 1.0.0}
+spec:
+  inputs:
+    type: object
+    properties: {password: {type: string, writeOnly: true}}
+  steps:
+    - {id: only, talkative: {text: "${inputs.password}"}}
+"""
+
+
+class TalkativeSection(Manifest):
+    text: str
+
+
+class Talkative:
+    """An executor that repeats what it is given, in the way a test tells it to."""
+
+    kind = "talkative"
+    section = TalkativeSection
+
+    def __init__(self, show: Callable[[StepContext], Any]) -> None:
+        self._show = show
+
+    async def apply(self, context: StepContext, artefact: bytes, position: int) -> Outcome:  # noqa: ARG002 - the interface
+        context.redact.add([LEARNT])
+        return Outcome({"shown": Output(self._show(context)), "plain": Output("nothing of it")})
+
+    async def plan(self, context: StepContext) -> Planned:  # noqa: ARG002 - the interface
+        return Planned(b"plan", {}, (), empty=False, position=0, tool="talkative 1")
+
+    async def detect_drift(self, context: StepContext) -> Drifted:
+        return Drifted((Change(address=f'thing["{context.section.text}"]', action="update"),))
+
+
+async def run(
+    tmp_path: Path, verb: str, show: Callable[[StepContext], Any], beats: list[Any] | None = None
+) -> tuple[Store, Any]:
+    """One verb of a talkative executor for a service with a secret input."""
+    folder = tmp_path / "talk"
+    folder.mkdir()
+    (folder / "promise.yaml").write_text(TALKATIVE, encoding="utf-8")
+    settings = Settings(data=tmp_path / "data", tool_environment=("POOL_TOKEN", "AWS_REGION"))
+    store = await Store.open(settings, create_keys=True)
+    revision = await store.revisions.publish(pack(folder), load_promise(folder))
+    password = await store.secrets.put(SERVICE, "inputs/password", SECRET)
+    call = {
+        "service": SERVICE, "operation": 1, "kind": OperationKind.PROVISION, "revision": revision, "step": "only",
+        "inputs": {"password": password.as_json()},
+    }  # fmt: skip
+    found = executor_activities(store, settings, {"talkative": Talkative(show)})  # type: ignore[dict-item] # verbs that the test needs
+    verbs = {getattr(function, "__temporal_activity_definition").name: function for function in found}
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = lambda *details: beats.extend(details) if beats is not None else None
+    if verb != "apply":
+        return store, await environment.run(verbs[f"talkative.{verb}"], StepCall(**call))
+    plan = await environment.run(verbs["talkative.plan"], StepCall(**call))
+    return store, await environment.run(verbs["talkative.apply"], ApplyCall(**call, plan=plan))
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        f"postgres://root:{SECRET}@db",
+        {"deep": [{"url": f"x{SECRET}x"}]},
+        {SECRET: 1},
+        base64.b64encode(b"user:" + SECRET.encode()).decode(),
+        quote(SECRET, safe=""),
+        SECRET.encode().hex(),
+        [LEARNT],
+        f"Bearer {POOL}",
+    ],
+)
+async def test_a_plain_output_that_shows_a_secret_is_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: Any
+) -> None:
+    monkeypatch.setenv("POOL_TOKEN", POOL)
+    store, applied = await run(tmp_path, "apply", lambda _: shown)
+    values = applied.outputs.values
+    assert values["plain"] == "nothing of it"
+    ref = as_ref(values["shown"])
+    assert ref is not None
+    assert await store.secrets.reveal(ref, service=SERVICE) == shown
+
+
+async def test_an_output_with_no_secret_stays_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    shown = {"host": "db.eu-central-1.example.com", "port": 5432, "tls": True, "none": None}
+    _, applied = await run(tmp_path, "apply", lambda _: shown)
+    assert applied.outputs.values["shown"] == shown
+
+
+@pytest.mark.parametrize("kind", [ToolFailed, RuntimeError])
+async def test_an_error_that_shows_a_secret_does_not_reach_temporal(tmp_path: Path, kind: type[Exception]) -> None:
+    def fail(context: StepContext) -> Any:
+        try:
+            raise ValueError(context.section.text)  # noqa: TRY301 - the point
+        except ValueError as error:
+            raise kind(f"the tool said {context.section.text}") from error
+
+    with pytest.raises(ApplicationError) as caught:
+        await run(tmp_path, "apply", fail)
+    shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.details)
+    assert "c4nary" not in shown
+    assert caught.value.type == ToolFailed.code
+
+
+async def test_heartbeats_logs_and_drift_show_no_secret(tmp_path: Path) -> None:
+    def tell(context: StepContext) -> str:
+        context.log(f"told: {context.section.text}")
+        context.heartbeat(Progress(address=f"a[{context.section.text}]", note=context.section.text, done=1))
+        return "quiet"
+
+    beats: list[Any] = []
+    store, applied = await run(tmp_path, "apply", tell, beats)
+    assert Progress(address=f"a[{MASK}]", note=MASK, done=1) in beats
+    assert [line async for line in store.logs.read(applied.log)] == [f"told: {MASK}"]
+
+
+async def test_the_addresses_of_drift_show_no_secret(tmp_path: Path) -> None:
+    _, drift = await run(tmp_path, "detect_drift", lambda _: None)
+    assert drift.addresses == (f'thing["{MASK}"]',)

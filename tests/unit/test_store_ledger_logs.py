@@ -1,8 +1,11 @@
 """The ledger forgets nothing and doubles nothing; logs are bounded, redacted, and readable while they grow."""
 
 import asyncio
+import base64
+import html
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import assume, given
@@ -103,14 +106,56 @@ def test_a_secret_is_not_in_the_text_in_any_spelling(secret: str, before: str, a
         assert MASK in redact(before + bare + after)
 
 
+@pytest.mark.parametrize("secret", ["hunter2!", "pâss wörd/+?&<x>'\"", "0123", 'two\nlines "of" it'])
+@pytest.mark.parametrize("before", [b"", b"u", b"us", b"usr"])
+def test_a_secret_is_masked_in_every_encoding(secret: str, before: bytes) -> None:
+    redact = Redactor([secret])
+    data = before + secret.encode() + b":tail"
+    for encoded in (base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()):
+        assert MASK in redact(f"auth: {encoded}")
+    written = {
+        quote(secret), quote(secret, safe=""), quote_plus(secret), quote(secret).lower(), html.escape(secret),
+        secret.encode().hex(), secret.encode().hex().upper(), secret.encode().hex(":"), repr(secret)[1:-1],
+        secret.upper(), secret.lower(), json.dumps(secret)[1:-1].upper(),
+    }  # fmt: skip
+    for text in written:
+        assert redact(f"x{text}y") == f"x{MASK}y"
+
+
+def test_a_short_text_in_base64_keeps_what_is_around_it() -> None:
+    assert Redactor(["hunter22"])("a aHVudGVyMjI= b") == f"a {MASK} b"
+
+
+def test_a_wrapped_base64_is_masked_line_by_line() -> None:
+    secret = "s3cret words " * 12
+    for line in base64.encodebytes(secret.encode()).decode().splitlines():
+        assert Redactor([secret])(line) == MASK
+
+
 def test_a_secret_of_several_lines_is_masked_line_by_line() -> None:
-    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nshort\n-----END KEY-----\n"
-    redact = Redactor([key])
-    assert [redact(line) for line in ("MIIEvQIBADANBg", "x short", json.dumps(key))] == [
+    text = "first of two lines\nshort\nand the last of it\n"
+    redact = Redactor([text])
+    assert [redact(line) for line in ("first of two lines", "x short", json.dumps(text))] == [
         MASK,
         "x short",
         f'"{MASK}\\n"',
     ]
+
+
+def test_every_line_of_a_pem_is_masked_the_short_last_one_too() -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nAb==\n-----END KEY-----\n"
+    redact = Redactor([key])
+    assert [redact(line) for line in key.splitlines()] == [MASK] * 4
+    assert redact("  MIIEvQIBADANBg") == f"  {MASK}"
+
+
+def test_a_json_value_is_searched_in_texts_keys_and_numbers() -> None:
+    redact = Redactor(["hunter22", "424242"])
+    shown = {"a": ["x hunter22"], "HUNTER22": 424242, "n": 1, "t": True, "no": None}
+    assert redact.masked(shown) == {"a": [f"x {MASK}"], MASK: MASK, "n": 1, "t": True, "no": None}
+    assert redact.is_in(shown)
+    assert redact.is_in({"deep": [{"hunter22": 1}]})
+    assert not redact.is_in({"deep": [{"hunter": 1}]})
 
 
 def test_the_longer_of_two_secrets_leaves_no_rest() -> None:
