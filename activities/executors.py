@@ -29,6 +29,7 @@ from bondstone.base.redact import Redactor, known_secrets
 from bondstone.base.settings import Settings
 from bondstone.executors.protocol import Executor, Outcome, StepContext
 from bondstone.model.plan import ChangeCounts, PlanRef
+from bondstone.model.secret import has_reference
 from bondstone.model.service import StepOutputs
 from bondstone.model.step import Applied, ApplyCall, Drift, Progress, StepCall
 from bondstone.store import Store
@@ -215,7 +216,8 @@ class _Adapter:
         redact.add(known_secrets(output.value for output in outcome.outputs.values() if output.sensitive))
         values: dict[str, Any] = {}
         for name, output in outcome.outputs.items():
-            if output.sensitive or redact.is_in(output.value):
+            # a reference that a tool made up is a value like any other, and revealed by nobody
+            if output.sensitive or redact.is_in(output.value) or has_reference(output.value):
                 ref = await self._store.secrets.put(call.service, f"outputs/{call.step}/{name}", output.value)
                 values[name] = ref.as_json()
             else:

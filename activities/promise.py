@@ -12,6 +12,7 @@ from bondstone.base import names
 from bondstone.base.errors import ExpressionInvalid, RevisionYanked
 from bondstone.base.redact import Redactor, known_secrets
 from bondstone.cel import templates
+from bondstone.model.secret import has_reference
 from bondstone.model.service import OperationKind, Resolution, ResolveCall, StepOutputs
 from bondstone.model.step import OutputsCall, ServiceOutputs
 from bondstone.promise.resolve import resolve
@@ -107,6 +108,12 @@ class PromiseActivities:
 
 def _insist_plain(name: str, value: Any, redact: Redactor) -> None:
     """Stop a secret that reaches an output not declared secret, whatever way it came and however it is encoded."""
+    if has_reference(value):
+        raise ExpressionInvalid(
+            f"the output {name!r} would hold a reference to a secret",
+            where=f"outputs.{name}",
+            hint='no value of an output may be an object with the key "$secret"',
+        )
     if redact.is_in(value):
         raise ExpressionInvalid(
             f"the output {name!r} would show a secret",

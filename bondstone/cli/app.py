@@ -62,6 +62,8 @@ command; else its whole `app` is the command group."""
 GLOBAL_VALUES = ("--data", "--as")
 """Global options that take a value; they may stand anywhere on the command line."""
 
+_EXTRA = "unexpected extra argument"
+
 app = typer.Typer(
     name="bond",
     help="Everything as a service: ask for it, and the platform keeps it well from day one to its last.",
@@ -161,17 +163,31 @@ def _main(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the one place that turns everything into words
-        return fail(error, output)
+        return fail(error, output, given)
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
 
 
-def fail(error: Exception, output: OutputFormat) -> int:
-    """Say in words what went wrong, and return the exit code for it."""
+def fail(error: Exception, output: OutputFormat, given: Sequence[str] = ()) -> int:
+    """Say in words what went wrong, and return the exit code for it.
+
+    Args:
+        error: What happened.
+        output: As what to say it.
+        given: The command line.
+    """
     if os.environ.get("BOND_DEBUG") == "1":
         import traceback  # noqa: PLC0415 - only when asked
 
         traceback.print_exception(error)
     info, exit_code = explain(error)
+    if any(word.startswith("--secret") for word in given) and _EXTRA in info.message:
+        # `--secret password hunter2`: what is too much may be the secret
+        info = info.model_copy(
+            update={
+                "message": f"Got {_EXTRA}",
+                "hint": "--secret takes the path of an input; type its value when asked, or pipe it in",
+            }
+        )
     if info.message:
         print_error(info, output)
     return exit_code

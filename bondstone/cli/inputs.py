@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES: Final = 256 * 1024
 """Of one file: inputs of a request may not be larger anyway."""
+_PATH: Final = re.compile(r"[\w.\-\\]+")
 
 
 def gather(
@@ -159,6 +160,13 @@ def ask_secrets(paths: Sequence[str]) -> Iterable[tuple[str, str]]:
     """
     if not paths:
         return
+    for path in paths:
+        if "=" in path or not _PATH.fullmatch(path):  # what is there may be the value: it is not repeated
+            raise InvalidInput(
+                "--secret takes the path of an input, and nothing else on the command line",
+                hint="write --secret auth.token and type the value, or pipe it in. A value that stood there is "
+                "in your shell's history now: use another one",
+            )
     if sys.stdin.isatty():
         for path in paths:
             yield path, getpass.getpass(f"{path}: ", stream=sys.stderr)

@@ -33,6 +33,13 @@ def as_ref(value: object) -> SecretRef | None:
     return None
 
 
+def has_reference(value: object) -> bool:
+    """Whether a tree of JSON values holds a reference, or what could be taken for one."""
+    if isinstance(value, dict):
+        return REF_KEY in value or any(has_reference(item) for item in value.values())
+    return isinstance(value, list | tuple) and any(has_reference(item) for item in value)
+
+
 def refs_in(value: object) -> Iterator[SecretRef]:
     """Every reference in a tree of JSON values, in order of appearance."""
     ref = as_ref(value)

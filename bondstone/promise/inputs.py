@@ -15,17 +15,17 @@ import jsonschema_rs
 from bondstone.base.errors import InputsInvalid, Problem
 from bondstone.documents.yaml_places import did_you_mean
 from bondstone.model.promise import Promise
-from bondstone.model.secret import REF_KEY, SecretRef, as_ref, refs_in, replace_refs
+from bondstone.model.secret import REF_KEY, SecretRef, as_ref, has_reference, replace_refs
 from bondstone.promise.schema import (
     MASK,
     MAX_SCHEMA_DEPTH,
     Field,
-    Schema,
     fields,
     resolved,
     secret_paths,
     validator,
 )
+from bondstone.promise.schema_graph import Schema
 
 MAX_INPUT_BYTES: Final = 256 * 1024
 """Largest inputs of one request as JSON: they are part of histories, whose payloads are limited."""
@@ -232,6 +232,8 @@ def _walk(found: tuple[Field, ...]) -> Iterator[Field]:
 def _stray_references(value: Any, secrets: frozenset[str], path: str) -> Iterator[Problem]:
     """References where the promise has no secret input: they would be taken for values."""
     if path in secrets:
+        if as_ref(value) is None and has_reference(value):
+            yield Problem(message=f"{path}: a reference stands for the whole secret, not for a part of it")
         return
     if isinstance(value, Mapping):
         if REF_KEY in value:
@@ -239,7 +241,7 @@ def _stray_references(value: Any, secrets: frozenset[str], path: str) -> Iterato
             return
         for name, item in value.items():
             yield from _stray_references(item, secrets, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list | tuple) and next(refs_in(value), None) is not None:
+    elif has_reference(value):
         yield Problem(message=f"{path}: not a secret input, so it takes no reference")
 
 

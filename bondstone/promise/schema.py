@@ -6,7 +6,7 @@ are followed; nothing is ever fetched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -14,16 +14,15 @@ from typing import Any, Final
 import jsonschema_rs
 
 from bondstone.model.promise import Promise
+from bondstone.promise.schema_graph import Place, Schema, SchemaGraph, is_secret
 
 MASK: Final = "the value"
 """What stands for a value in the validator's messages."""
 MAX_SCHEMA_DEPTH: Final = 12
-COMBINERS: Final = ("allOf", "anyOf", "oneOf")
-CONDITIONALS: Final = ("if", "then", "else", "dependentSchemas", "not")
+MAX_FIELDS: Final = 2000
+"""Most inputs of a promise, nested ones counted."""
 
 _SCALARS: Final = {"string": "string", "integer": "int", "number": "double", "boolean": "bool"}
-
-Schema = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class Field:
     """As in `bondstone.cel.Scope`, with `?` where the value may be null."""
     secret: bool = False
     members: tuple[Field, ...] = field(default=())
+    parts: tuple[Schema, ...] = field(default=(), repr=False, compare=False)
+    """The schemas that apply to its value, as they stand in the document."""
 
 
 def fields(promise: Promise) -> tuple[Field, ...]:
@@ -45,7 +46,7 @@ def fields(promise: Promise) -> tuple[Field, ...]:
 
 def fields_of(schema: Schema) -> tuple[Field, ...]:
     """The declared fields of an object schema."""
-    return tuple(_fields(schema, schema, "", nullable=False, depth=0))
+    return tuple(_Reader(schema).fields([schema]))
 
 
 def walk(found: tuple[Field, ...]) -> Iterator[Field]:
@@ -59,7 +60,7 @@ def secret_paths(promise: Promise) -> frozenset[str]:
     """Dotted paths of the inputs that are kept in the secret store.
 
     A `writeOnly` anywhere below a list, or below keys that the schema does not name, makes the whole list or map
-    a secret.
+    a secret, and so does one deeper than `MAX_SCHEMA_DEPTH`.
     """
     return frozenset(item.path for item in walk(fields(promise)) if item.secret)
 
@@ -106,54 +107,71 @@ def metaschema() -> jsonschema_rs.Validator:
     )
 
 
-def parts_of(schema: Schema, root: Schema) -> Iterator[Schema]:
-    """The schema and all that apply to the same value: what it refers to and combines."""
-    yield from _parts(schema, root, 0)
+class _Reader:
+    """Finds the fields that one schema declares, up to a bound of depth and one of number."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._graph = SchemaGraph(root)
+        self._left = MAX_FIELDS
+
+    def fields(
+        self, schemas: Sequence[Schema], prefix: str = "", *, nullable: bool = False, depth: int = 0
+    ) -> Iterator[Field]:
+        """The fields of an object that some schemas describe."""
+        found: dict[str, list[Schema]] = {}
+        for part in self._graph.parts(schemas):
+            properties = part.get("properties")
+            for name, inner in properties.items() if isinstance(properties, Mapping) else ():
+                found.setdefault(str(name), []).append(inner)
+        required = {
+            name
+            for schema in schemas[:1]
+            for name in _listed(resolved(schema, self._root).get("required"))
+            if isinstance(name, str)
+        }
+        for name, inners in found.items():
+            merged = {
+                key: value for inner in reversed(inners) for key, value in resolved(inner, self._root).items()
+            }
+            missing = nullable or (name not in required and "default" not in merged)
+            yield self._field(merged, inners, f"{prefix}{name}", nullable=missing, depth=depth)
+
+    def _field(self, merged: Schema, schemas: list[Schema], path: str, *, nullable: bool, depth: int) -> Field:
+        parts = self._graph.parts(schemas)
+        self._left -= 1
+        # Schemas may refer to themselves: past the bounds nothing has a name, and what is secret hides the rest.
+        bounded = depth >= MAX_SCHEMA_DEPTH or self._left <= 0
+        members = () if bounded else tuple(self.fields(schemas, f"{path}.", nullable=nullable, depth=depth + 1))
+        kind, null = _type(merged, self._root, has_members=bool(members))
+        secret = any(
+            is_secret(part) or self._graph.hides_secret(part) or (bounded and self._graph.leads_to_secret(part))
+            for part in parts
+        )
+        return Field(path, merged, f"{kind}?" if null or nullable else kind, secret, members, tuple(parts))
 
 
-def _parts(schema: Any, root: Schema, depth: int) -> Iterator[Schema]:
-    if depth > MAX_SCHEMA_DEPTH:
-        return
-    found = resolved(schema, root)
-    yield found
-    for word in COMBINERS:
-        options = found.get(word)
-        for option in options if isinstance(options, list) else ():
-            yield from _parts(option, root, depth + 1)
-    for word in ("if", "then", "else"):
-        if isinstance(found.get(word), Mapping):
-            yield from _parts(found[word], root, depth + 1)
+def uncovered_secrets(schema: Schema) -> list[Place]:
+    """Where `writeOnly` stands that makes no declared input a secret: such values would be kept in plain."""
+    graph = SchemaGraph(schema)
+    covered = graph.reachable(part for item in walk(fields_of(schema)) if item.secret for part in item.parts)
+    found = {graph.places[id(secret)] for secret in graph.secrets if id(secret) not in covered}
+    for part in graph.parts([schema]):  # the inputs as a whole, which have no path
+        loose = [part] if is_secret(part) else []
+        loose += [inner for inner in graph.below(part) if graph.leads_to_secret(inner)]
+        found |= {graph.places[id(inner)] for inner in loose if id(inner) in graph.places}
+    return sorted(found, key=str)
 
 
-def _fields(schema: Schema, root: Schema, prefix: str, *, nullable: bool, depth: int) -> Iterator[Field]:
-    if depth > MAX_SCHEMA_DEPTH:
-        return
-    found: dict[str, list[Schema]] = {}
-    required: set[str] = set()
-    for part in parts_of(schema, root):
-        properties = part.get("properties")
-        for name, inner in properties.items() if isinstance(properties, Mapping) else ():
-            found.setdefault(str(name), []).append(resolved(inner, root))
-    top = resolved(schema, root)
-    if isinstance(top.get("required"), list):
-        required = {name for name in top["required"] if isinstance(name, str)}
-    for name, schemas in found.items():
-        merged = {key: value for inner in reversed(schemas) for key, value in inner.items()}
-        missing = nullable or (name not in required and "default" not in merged)
-        yield _field(merged, root, f"{prefix}{name}", nullable=missing, depth=depth)
+def count_fields(schema: Schema) -> int:
+    """How many inputs a schema declares, nested ones too; `MAX_FIELDS` and more is too many."""
+    return sum(1 for _ in walk(fields_of(schema)))
 
 
-def _field(schema: Schema, root: Schema, path: str, *, nullable: bool, depth: int) -> Field:
-    members = tuple(_fields(schema, root, f"{path}.", nullable=nullable, depth=depth + 1))
-    kind, null = _type(schema, root, has_members=bool(members))
-    secret = any(part.get("writeOnly") is True for part in parts_of(schema, root)) or _hidden_secret(
-        schema, root, 0
-    )
-    return Field(path, schema, f"{kind}?" if null or nullable else kind, secret=secret, members=members)
-
-
-def _type(schema: Schema, root: Schema, *, has_members: bool) -> tuple[str, bool]:
+def _type(schema: Schema, root: Schema, *, has_members: bool, depth: int = 0) -> tuple[str, bool]:
     """The CEL type of a schema, and whether it admits null."""
+    if depth > MAX_SCHEMA_DEPTH:
+        return "dyn", True
     kinds = schema.get("type")
     kinds = [kinds] if isinstance(kinds, str) else [kind for kind in kinds or () if isinstance(kind, str)]
     options = [*schema["enum"]] if isinstance(schema.get("enum"), list) else []
@@ -166,20 +184,20 @@ def _type(schema: Schema, root: Schema, *, has_members: bool) -> tuple[str, bool
     if len(kinds) != 1:
         return ("object" if has_members and not kinds else "dyn"), null
     if kinds[0] == "array":
-        inner, inner_null = _type(resolved(schema.get("items"), root), root, has_members=False)
+        inner, inner_null = _type(resolved(schema.get("items"), root), root, has_members=False, depth=depth + 1)
         simple = inner in {"string", "int", "bool"} and not inner_null
         return f"list<{inner}>" if simple else "list<dyn>", null
     if kinds[0] == "object":
-        return _object_type(schema, root, has_members=has_members), null
+        return _object_type(schema, root, has_members=has_members, depth=depth), null
     return _SCALARS.get(kinds[0], "dyn"), null
 
 
-def _object_type(schema: Schema, root: Schema, *, has_members: bool) -> str:
+def _object_type(schema: Schema, root: Schema, *, has_members: bool, depth: int) -> str:
     extra = schema.get("additionalProperties")
     if has_members:
         return "object" if extra is None or extra is False else "dyn"
     if isinstance(extra, Mapping):
-        inner, null = _type(resolved(extra, root), root, has_members=False)
+        inner, null = _type(resolved(extra, root), root, has_members=False, depth=depth + 1)
         if inner in {"string", "int", "bool"} and not null:
             return f"map<string, {inner}>"
     return "map<string, dyn>"
@@ -190,28 +208,5 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def _hidden_secret(schema: Schema, root: Schema, depth: int) -> bool:
-    """Whether something below a list or unnamed keys is `writeOnly`."""
-    if depth > MAX_SCHEMA_DEPTH:
-        return False
-    for part in parts_of(schema, root):
-        below: list[Any] = [part.get("items"), part.get("additionalProperties"), part.get("contains")]
-        below += part.get("prefixItems") or []
-        below += (part.get("patternProperties") or {}).values()
-        for inner in below:
-            if isinstance(inner, Mapping) and _any_secret(inner, root, depth + 1):
-                return True
-    return False
-
-
-def _any_secret(schema: Schema, root: Schema, depth: int) -> bool:
-    if depth > MAX_SCHEMA_DEPTH:
-        return False
-    for part in parts_of(schema, root):
-        if part.get("writeOnly") is True:
-            return True
-        properties = part.get("properties")
-        inner = list(properties.values()) if isinstance(properties, Mapping) else []
-        if any(_any_secret(item, root, depth + 1) for item in inner if isinstance(item, Mapping)):
-            return True
-    return _hidden_secret(schema, root, depth + 1)
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bondstone.base.errors import InvalidInput
 from bondstone.cli import inputs
+from bondstone.cli.app import main
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,20 @@ def test_too_few_or_too_many_lines_for_secrets_are_refused_without_repeating_the
     with pytest.raises(InvalidInput) as caught:
         inputs.gather(secrets=["a", "b"])
     assert "one" not in str(caught.value).replace("one line", "")
+
+
+@pytest.mark.parametrize("given_", ["password=hunter2", "password:hunter2", "password hunter2", "=hunter2"])
+def test_a_secret_on_the_command_line_is_refused_and_not_repeated(monkeypatch, given_):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("something"))
+    with pytest.raises(InvalidInput) as caught:
+        inputs.gather(secrets=[given_])
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_what_follows_a_secret_option_is_not_repeated(capsys):
+    arguments = ["service", "request", "queue", "payments/x", "--secret", "password", "hunter2"]
+    assert main(arguments) == 2
+    assert "hunter2" not in "".join(capsys.readouterr())
 
 
 def test_labels_are_set_and_removed():

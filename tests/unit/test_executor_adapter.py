@@ -185,6 +185,7 @@ async def run(
         SECRET.encode().hex(),
         [LEARNT],
         f"Bearer {POOL}",
+        {"a": {"$secret": "secrets/payments/orders/inputs/password/made-up"}},
     ],
 )
 async def test_a_plain_output_that_shows_a_secret_is_sealed(

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from bondstone.activities.promise import PromiseActivities
 from bondstone.base.settings import Settings
-from bondstone.model.service import OperationKind, Request, ResolveCall, RevisionRef, ServiceId
+from bondstone.model.service import (
+    OperationKind,
+    Request,
+    ResolveCall,
+    RevisionRef,
+    ServiceId,
+    StepOutputs,
+)
+from bondstone.model.step import OutputsCall
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
 from bondstone.store import Store
@@ -57,3 +68,49 @@ async def test_secrets_that_a_service_has_already_are_checked_and_stay_reference
     resolution = await ActivityEnvironment().run(PromiseActivities(store).resolve, call)
     assert resolution.resolved.revision.version == version
     assert resolution.resolved.inputs == {"size": "small", "password": password.as_json()} | inputs
+
+
+# Outputs -------------------------------------------------------------------------------------------------
+
+SECRET = "c4nary-of-outputs"
+SHOWING = """
+apiVersion: bondstone.dev/v1
+kind: Promise
+metadata: {{name: shows, version: 1.0.0}}
+spec:
+  inputs: {{type: object, properties: {{password: {{type: string, writeOnly: true}}}}}}
+  outputs:
+    shown: {{value: '{value}'}}
+  steps: [{{id: database, terraform: {{module: terraform}}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "output"),
+    [
+        ("x-${inputs.password}", ""),
+        ("${steps.database.outputs.it}", SECRET.upper()),
+        ("${steps.database.outputs.it}", base64.b64encode(b"root:" + SECRET.encode()).decode()),
+        ("${steps.database.outputs.it}", {"deep": [SECRET.encode().hex()]}),
+        ("${steps.database.outputs.it}", {"$secret": "secrets/payments/orders/inputs/password/x", "more": 1}),
+    ],
+)
+async def test_an_output_that_would_show_a_secret_fails_in_words_that_do_not(tmp_path, value, output):
+    store = await Store.open(Settings(data=tmp_path), create_keys=True)
+    folder = tmp_path / "shows"
+    folder.mkdir()
+    (folder / "promise.yaml").write_text(SHOWING.format(value=value), encoding="utf-8")
+    revision = await store.revisions.publish(pack(folder), load_promise(folder))
+    password = await store.secrets.put(SERVICE, "inputs/password", SECRET)
+    call = OutputsCall(
+        service=SERVICE,
+        revision=revision,
+        operation=1,
+        kind=OperationKind.PROVISION,
+        inputs={"password": password.as_json()},
+        outputs={"database": StepOutputs(values={"it": output})},
+    )
+    with pytest.raises(ApplicationError) as caught:
+        await ActivityEnvironment().run(PromiseActivities(store).outputs, call)
+    assert caught.value.type == "EXPRESSION_INVALID"
+    assert SECRET not in f"{caught.value} {caught.value.details}"

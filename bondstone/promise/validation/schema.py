@@ -12,7 +12,19 @@ import jsonschema_rs
 from bondstone.base.errors import Problem
 from bondstone.documents.yaml_places import Document, Path_, did_you_mean
 from bondstone.model.promise import Promise
-from bondstone.promise.schema import MAX_SCHEMA_DEPTH, fields, metaschema, resolved, secret_paths, validator, walk
+from bondstone.promise.schema import (
+    MAX_FIELDS,
+    MAX_SCHEMA_DEPTH,
+    count_fields,
+    fields,
+    metaschema,
+    resolved,
+    secret_paths,
+    uncovered_secrets,
+    validator,
+    walk,
+)
+from bondstone.promise.schema_graph import SchemaGraph
 
 ROOT: Final[Path_] = ("spec", "inputs")
 
@@ -33,7 +45,12 @@ FORMATS: Final = frozenset({
     "uri-template", "uuid",
 })  # fmt: skip
 
-_ONE: Final = ("additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then")
+_DEFAULT: Final = "it would be readable in every bundle; leave it out, or let the module make the secret"
+
+_ONE: Final = (
+    "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then",
+    "unevaluatedItems", "unevaluatedProperties",
+)  # fmt: skip
 _MANY: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
 _NAMED: Final = ("$defs", "dependentSchemas", "patternProperties", "properties")
 
@@ -96,11 +113,7 @@ def _check_one(document: Document, path: Path_, schema: Mapping[str, Any]) -> It
             (*at, "format"), f"the format {schema['format']!r} is not checked by anything",
             hint=did_you_mean(schema["format"], FORMATS),
         )  # fmt: skip
-    reference = schema.get("$ref")
-    if isinstance(reference, str) and not reference.startswith("#"):
-        yield document.problem(
-            (*at, "$ref"), "only references inside the schema are followed", hint="as in #/$defs/x"
-        )
+    yield from _check_references(document, path, schema)
     properties = _mapping(schema, "properties")
     for name in properties:
         if "." in name or name.startswith("$") or not name.strip():
@@ -119,6 +132,23 @@ def _check_one(document: Document, path: Path_, schema: Mapping[str, Any]) -> It
                 f"{name!r} is required, but is no property",
                 hint=did_you_mean(name, properties),
             )
+
+
+def _check_references(document: Document, path: Path_, schema: Mapping[str, Any]) -> Iterator[Problem]:
+    at = (*ROOT, *path)
+    for word in ("$ref", "$dynamicRef"):
+        reference = schema.get(word)
+        if isinstance(reference, str) and not reference.startswith("#"):
+            yield document.problem(
+                (*at, word), "only references inside the schema are followed", hint="as in #/$defs/x"
+            )
+    if path and "$id" in schema:
+        yield document.problem(
+            (*at, "$id"),
+            "an `$id` inside a schema gives its references another meaning",
+            hint="put the schema under `$defs` and refer to it as #/$defs/x",
+            key=True,
+        )
 
 
 def _check_defaults(document: Document, promise: Promise) -> Iterator[Problem]:
@@ -142,20 +172,40 @@ def _check_defaults(document: Document, promise: Promise) -> Iterator[Problem]:
 def _check_secrets(document: Document, promise: Promise) -> Iterator[Problem]:
     secrets = secret_paths(promise)
     for item in walk(fields(promise)):
-        if item.path in secrets and "default" in item.schema:
-            at = (*ROOT, *(part for name in item.path.split(".") for part in ("properties", name)), "default")
+        at = (*ROOT, *(part for name in item.path.split(".") for part in ("properties", name)), "default")
+        below = [path.removeprefix(f"{item.path}.") for path in secrets if path.startswith(f"{item.path}.")]
+        if "default" in item.schema and (
+            item.path in secrets or any(_has(item.schema["default"], p) for p in below)
+        ):
             yield document.problem(
-                at,
-                f"the secret input {item.path!r} cannot have a default",
-                hint="it would be readable in every bundle; leave it out, or let the module make the secret",
-                key=True,
+                at, f"the secret input {item.path!r} cannot have a default", hint=_DEFAULT, key=True
             )
-    for word in ("additionalProperties", "patternProperties"):
-        inner = promise.spec.inputs.get(word)
-        if isinstance(inner, Mapping) and "writeOnly" in json.dumps(inner):
-            yield document.problem(
-                (*ROOT, word), "a secret input must be named under properties", hint="declare it by name", key=True
-            )
+    graph = SchemaGraph(promise.spec.inputs)
+    shown = {id(part) for item in walk(fields(promise)) if item.path in secrets for part in item.parts}
+    for secret in graph.secrets:
+        if "default" in secret and id(secret) not in shown:
+            at = (*ROOT, *graph.places[id(secret)], "default")
+            yield document.problem(at, "a secret input cannot have a default", hint=_DEFAULT, key=True)
+    for place in uncovered_secrets(promise.spec.inputs):
+        yield document.problem(
+            (*ROOT, *place),
+            "this secret (writeOnly) belongs to no declared input, so its value would be kept in plain",
+            hint="declare the secret input by name under `properties`, and remove a definition that nothing uses",
+            key=True,
+        )
+    if count_fields(promise.spec.inputs) >= MAX_FIELDS:
+        yield document.problem(
+            ROOT,
+            f"the schema declares {MAX_FIELDS} inputs or more",
+            hint="a schema that refers to itself several times over describes too many",
+            key=True,
+        )
+
+
+def _has(value: Any, path: str) -> bool:
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value is not None
 
 
 def _meta_words(error: jsonschema_rs.ValidationError) -> str:
