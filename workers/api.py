@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import APIRouter
 
 from bondstone.api.app import create_app
+from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
 from bondstone.api.state import ApiState
 from bondstone.base import logs
@@ -26,6 +27,7 @@ from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.identity.authenticator import Authenticator
 from bondstone.store import Store
+from bondstone.temporal.service_changes import ServiceVisibility
 from bondstone.workers.runtime import connect_when_up
 
 ROUTERS: Sequence[APIRouter] = ()
@@ -66,15 +68,20 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
     temporal = await connect_when_up(settings)
     store = await Store.open(settings)
     authenticator = await Authenticator.open(settings, store)
+    services = ServiceIndex(ServiceVisibility(temporal))
+    keeping = asyncio.create_task(services.keep())
     try:
         yield ApiState(
             settings=settings,
             temporal=temporal,
             store=store,
             authenticator=authenticator,
+            services=services,
             rates=Rates(REQUESTS_PER_SECOND, BURST),
         )
     finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         await authenticator.close()
 
 

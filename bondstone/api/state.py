@@ -9,6 +9,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 from temporalio.client import Client
 
+from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
 from bondstone.base.settings import Settings
 from bondstone.client import Bondstone
@@ -31,6 +32,7 @@ class ApiState:
         temporal: The connection to Temporal.
         store: The platform's stores.
         authenticator: Says who sent a request, and who may do what.
+        services: Every service, for lists and counts.
         rates: How many requests each caller may send.
     """
 
@@ -38,6 +40,7 @@ class ApiState:
     temporal: Client
     store: Store
     authenticator: Authenticator
+    services: ServiceIndex
     rates: Rates
 
 

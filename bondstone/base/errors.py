@@ -12,6 +12,7 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   ├── AccessInvalid              ACCESS_INVALID         2  422
     │   ├── SettingsInvalid            SETTINGS_INVALID       2  422
     │   └── RequestInvalid             REQUEST_INVALID        2  400   an HTTP request that cannot be read
+    │       ├── CursorInvalid          CURSOR_INVALID         2  400
     │       ├── MethodNotAllowed       METHOD_NOT_ALLOWED     2  405
     │       ├── BodyTooLarge           BODY_TOO_LARGE         2  413
     │       ├── AddressTooLong         ADDRESS_TOO_LONG       2  414
@@ -201,6 +202,12 @@ class RequestInvalid(InvalidInput):
 
     code = "REQUEST_INVALID"
     http_status = 400
+
+
+class CursorInvalid(RequestInvalid):
+    """No cursor of the API, or one of another list."""
+
+    code = "CURSOR_INVALID"
 
 
 class MethodNotAllowed(RequestInvalid):

@@ -82,7 +82,7 @@ async def services(
         if value:
             clauses.append(f"{attribute} = {_quoted(value)}")
     clauses += [f"{names.SA_LABELS} = {_quoted(f'{key}={value}')}" for key, value in (labels or {}).items()]
-    rows = [_service_row(execution) for execution in await _list(client, clauses, limit)]
+    rows = [service_row(execution) for execution in await _list(client, clauses, limit)]
     return sorted((row for row in rows if row is not None), key=lambda row: row.id)
 
 
@@ -100,7 +100,7 @@ async def fleet(client: Client) -> list[ServiceRow]:
         except RPCError as error:
             raise Unreachable(f"Temporal did not count the services: {error.message[:200]}") from error
         if count == len({execution.id for execution in found}):
-            rows = [_service_row(execution) for execution in found]
+            rows = [service_row(execution) for execution in found]
             return sorted((row for row in rows if row is not None), key=lambda row: row.id)
         await asyncio.sleep(attempt)
     raise Unreachable(
@@ -132,7 +132,8 @@ async def _list(client: Client, clauses: list[str], limit: int | None) -> list[W
         ) from error
 
 
-def _service_row(execution: WorkflowExecution) -> ServiceRow | None:
+def service_row(execution: WorkflowExecution) -> ServiceRow | None:
+    """A service in a list; None of one that has accepted no request yet."""
     found = execution.typed_search_attributes
     service = keyword(found, names.SA_SERVICE)
     if not service:

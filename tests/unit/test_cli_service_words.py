@@ -8,9 +8,9 @@ import pytest
 
 from bondstone.base.errors import ErrorInfo, ExpressionInvalid
 from bondstone.cli import views, waiting
-from bondstone.cli.where import ROW_TYPES, row_filter
 from bondstone.client import ServiceRow
 from bondstone.client.documents.step import ChangeDocument, ChangesDocument, PlanDocument
+from bondstone.client.row_filter import ROW_TYPES, row_filter
 from bondstone.model.service import (
     OperationKind,
     OperationRecord,

@@ -164,7 +164,7 @@ def list_(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List services. A label that a service lacks makes --where false for it."""
-    from bondstone.cli.where import row_filter  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.row_filter import row_filter  # noqa: PLC0415 - see bondstone.cli.session
 
     matches = row_filter(where)
     labels = cli_inputs.labels(label)

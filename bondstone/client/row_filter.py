@@ -1,9 +1,9 @@
-"""`--where`: rows of a list chosen by a CEL expression over their fields."""
+"""`where`: rows of a list chosen by a CEL expression over their fields."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bondstone.base.errors import ExpressionInvalid, Problem
 from bondstone.cel.templates import Scope, evaluate
@@ -25,21 +25,37 @@ ROW_TYPES: Final = {
     "pool": "string",
     "changed_at": "string",
 }
-"""What `--where` may use: the fields of a row, times as text in RFC 3339."""
+"""What `where` may use: the fields of a row, times as text in RFC 3339."""
 
 
 def row_filter(where: str) -> Callable[[ServiceRow], bool]:
-    """The filter that a `--where` is; an empty one lets all through.
+    """The filter that a `where` is; an empty one lets all through.
+
+    Raises:
+        ExpressionInvalid: it does not compile, or gives neither true nor false.
+    """
+    matches = values_filter(where)
+    return lambda row: matches(row_values(row))
+
+
+def row_values(row: ServiceRow) -> dict[str, Any]:
+    """A row as `where` sees it."""
+    values: dict[str, Any] = plain(row)  # type: ignore[assignment] # an object, of a model
+    return values
+
+
+def values_filter(where: str) -> Callable[[dict[str, Any]], bool]:
+    """As `row_filter`, of rows that are values already.
 
     Raises:
         ExpressionInvalid: it does not compile, or gives neither true nor false.
     """
     if not where:
-        return lambda _row: True
+        return lambda _values: True
     compiled = Scope(ROW_TYPES).compile(where)
     if compiled.faults:
         raise ExpressionInvalid(
-            "--where does not compile",
+            "`where` does not compile",
             where=where[:200],
             hint="it may use " + ", ".join(ROW_TYPES),
             problems=[
@@ -49,15 +65,12 @@ def row_filter(where: str) -> Callable[[ServiceRow], bool]:
         )
     if compiled.type not in {"bool", "dyn"}:
         raise ExpressionInvalid(
-            f"--where gives {compiled.type}, not true or false",
+            f"`where` gives {compiled.type}, not true or false",
             where=where[:200],
             hint="compare: phase == 'ready'",
         )
 
-    def matches(row: ServiceRow) -> bool:
-        values = plain(row)
-        if not isinstance(values, dict):
-            return False
+    def matches(values: dict[str, Any]) -> bool:
         try:
             return evaluate(where, values) is True
         except ExpressionInvalid:  # a label that this one lacks
