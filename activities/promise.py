@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from temporalio import activity
@@ -9,18 +10,18 @@ from temporalio import activity
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.base import names
-from bondstone.base.errors import ExpressionInvalid, RevisionYanked
+from bondstone.base.errors import ExpressionInvalid, NotFound, RevisionYanked
 from bondstone.base.redact import Redactor, known_secrets
 from bondstone.cel import templates
 from bondstone.model.secret import has_reference
-from bondstone.model.service import OperationKind, Resolution, ResolveCall, StepOutputs
+from bondstone.model.service import OperationKind, Resolution, ResolveCall, RevisionRef, StepOutputs
 from bondstone.model.step import OutputsCall, ServiceOutputs
 from bondstone.promise.resolve import resolve
 from bondstone.promise.variables import variables_for
 from bondstone.promise.versions import target
 from bondstone.store import Store
 from bondstone.store.ledger import record_digest
-from bondstone.store.revisions import RevisionInfo
+from bondstone.store.revisions import RevisionInfo, chosen
 
 
 class PromiseActivities:
@@ -45,7 +46,7 @@ class PromiseActivities:
         if found.status == "yanked" and found.ref != call.current:
             raise RevisionYanked(
                 f"{found.ref} was yanked: {found.reason or 'no reason was given'}",
-                hint=f"`bond promise show {request.promise}` lists the versions that can be requested",
+                hint=await self._instead(call, found.ref),
             )
         promise = await revisions.promise(found.ref)
         revealed = await reveal_all(self._store, call.service, [request.inputs, call.current_inputs])
@@ -72,11 +73,31 @@ class PromiseActivities:
         name = call.current.promise
         if request.kind is OperationKind.UPDATE:
             return await revisions.get(name, call.current.version)
-        active = [info.ref.version for info in await revisions.list(name) if info.status == "active"]
         version = target(
-            request.kind, promise=name, current=call.current.version, wanted=request.version, available=active
+            request.kind,
+            promise=name,
+            current=call.current.version,
+            wanted=request.version,
+            available=await self._active(name),
         )
         return await revisions.get(name, version)
+
+    async def _active(self, promise: str) -> list[str]:
+        return [info.ref.version for info in await self._store.revisions.list(promise) if info.status == "active"]
+
+    async def _instead(self, call: ResolveCall, yanked: RevisionRef) -> str:
+        """What can be had in place of a yanked version, by the same operation where there is such."""
+        kind, current, active = call.request.kind, call.current, await self._active(yanked.promise)
+        if current is None or kind is OperationKind.PROVISION:
+            found = chosen(await self._store.revisions.list(yanked.promise))
+            return f"request {found.ref}" if found else f"publish a newer version of {yanked.promise}"
+        for other in (kind, OperationKind.PATCH, OperationKind.UPGRADE):
+            with suppress(NotFound):
+                version = target(
+                    other, promise=yanked.promise, current=current.version, wanted="", available=active
+                )
+                return f"{other} to {yanked.promise}@{version}"
+        return f"publish a newer version of {yanked.promise}; the service can stay on {current.version}"
 
     @activity.defn(name=names.PROMISE_OUTPUTS)
     @speaks_failures

@@ -73,7 +73,7 @@ async def _run(session: Session, state: State | None, *, mode: command.Mode) -> 
             run.write_state(state.raw)
         await session.prepare()
     async with session.slots.reading(session.pulse, session.stop):
-        variables = run.write_variables(session.section.variables)
+        variables = run.write_variables(session.variables())
         try:
             ended, transcript = await session.execute(
                 "plan", command.plan(out=run.plan_file, variables=variables, mode=mode, own=session.own)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bondstone.activities.terraform.inspect import _blocks, _parser
+import hcl2
+
 from bondstone.activities.terraform.type_schema import NotLiteralError, literal, type_schema
 from bondstone.base.errors import InvalidInput
 from bondstone.executors.scaffold import Draft, fits
@@ -81,6 +83,23 @@ def _contents(module: Path) -> Iterator[Mapping[str, Any]]:
                 where=str(file),
                 hint="`terraform validate` in that folder says more",
             ) from error
+
+
+def _parser(name: str) -> Callable[[str], Any] | None:
+    """What reads a file: python-hcl2, by which a draft tells texts from expressions."""
+    if name.endswith(".tf"):
+        return lambda text: hcl2.loads(text if text.endswith("\n") else f"{text}\n")
+    return json.loads if name.endswith(".tf.json") else None
+
+
+def _blocks(content: Any, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The blocks of a kind with one label; JSON has them in an object, HCL in a list of such."""
+    found = content.get(kind) if isinstance(content, dict) else None
+    for item in found if isinstance(found, list) else [found]:
+        for label, body in item.items() if isinstance(item, dict) else ():
+            first = body[0] if isinstance(body, list) and body else body
+            if isinstance(first, dict):
+                yield str(label).strip('"'), first
 
 
 def _input(name: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -16,6 +16,7 @@ from bondstone.activities.terraform import command, modules
 from bondstone.activities.terraform.binary import Tool
 from bondstone.activities.terraform.diagnostics import lost_providers, to_error
 from bondstone.activities.terraform.environment import tool_environment
+from bondstone.activities.terraform.module_files import without_nulls
 from bondstone.activities.terraform.section import TerraformSection
 from bondstone.activities.terraform.slots import Slots
 from bondstone.activities.terraform.stream import Transcript, diagnostics_in, errors_of
@@ -67,6 +68,10 @@ class Session:
     def where(self) -> str:
         """The service and the step, for errors."""
         return f"{self.context.service} step {self.context.step}"
+
+    def variables(self) -> dict[str, Any]:
+        """Values of the module's variables, as they are written for Terraform."""
+        return without_nulls(self.section.variables, self.context.bundle, self.section.module)
 
     async def prepare(self, locked: bytes | None = None) -> None:
         """Have the module ready to be planned and applied, by `init` if nobody on this host has done it yet.

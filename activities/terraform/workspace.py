@@ -37,6 +37,7 @@ DATA_DIRECTORY = ".terraform"
 """Beside the module: paths of modules that `init` has fetched are the same for all attempts."""
 
 _NOT_LINKED = frozenset({"terraform.tfstate", "errored.tfstate", DATA_DIRECTORY})
+_TEST = re.compile(r"\.(?:tftest|tofutest)\.(?:hcl|json)$")
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -262,6 +263,11 @@ def module_path(module: str) -> PurePosixPath:
     return path
 
 
+def is_test_file(name: str) -> bool:
+    """Whether a file holds tests of a module: `init` reads them, and fails on a broken one."""
+    return _TEST.search(name) is not None
+
+
 def write_private(file: Path, data: bytes) -> None:
     """Write a file that only this user can read, whole or not at all."""
     temporary = file.with_name(f".{file.name}.new")
@@ -273,7 +279,7 @@ def write_private(file: Path, data: bytes) -> None:
 
 def _link_tree(here: Path, there: Path) -> None:
     for entry in os.scandir(here):
-        if entry.name in _NOT_LINKED:
+        if entry.name in _NOT_LINKED or is_test_file(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             (there / entry.name).mkdir(mode=0o700)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -258,12 +259,43 @@ def _bounded(inputs: Mapping[str, Any]) -> None:
         size = len(json.dumps(inputs, allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError):
         raise InputsInvalid(
-            "the inputs are not JSON", hint="use text, numbers, true, false, lists and maps"
+            f"the inputs are not JSON: {next(_not_json(inputs, ''), 'inputs')}",
+            hint="use text, numbers, true, false, lists and maps",
         ) from None
     if size > MAX_INPUT_BYTES:
         raise InputsInvalid(
             f"the inputs are larger than {MAX_INPUT_BYTES // 1024} KiB", hint="pass large things by their address"
         )
+
+
+def _not_json(value: Any, path: str) -> Iterator[str]:
+    """The fields whose values JSON has no way to write, each with why."""
+    where = path or "inputs"
+    match value:
+        case Mapping():
+            for name, item in value.items():
+                if not isinstance(name, str):
+                    yield f"{where} has a key that is no text: {name!r}"
+                yield from _not_json(item, f"{path}.{name}" if path else str(name))
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _not_json(item, f"{path}[{index}]")
+        case float() if not math.isfinite(value):
+            yield f"{where} is {value}, which is no number"
+        case str() if not _is_unicode(value):
+            yield f"{where} holds characters that are not text"
+        case None | bool() | int() | float() | str():
+            return
+        case _:
+            yield f"{where} is a {type(value).__name__}"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _depth(value: Any, depth: int) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from bondstone.cel import Variables
 from bondstone.model.promise import Promise
 from bondstone.model.secret import as_ref
 from bondstone.model.service import OperationKind, ServiceId, StepOutputs
 from bondstone.promise.schema import Field, fields
+
+EXACT: Final = 2**53
+"""Up to here a float holds every whole number."""
 
 
 def variables_for(
@@ -25,8 +28,8 @@ def variables_for(
     """The variables of an operation on a service, by dotted name.
 
     Every declared input is there, with null for one that was not given; what the schema calls a `number` is a
-    float, so that `inputs.ratio * 2.0` holds for 3 as for 3.5. Values are taken as they are: reveal references
-    first where the values are wanted.
+    float, so that `inputs.ratio * 2.0` holds for 3 as for 3.5, but for a whole one beyond 2**53.
+    Values are taken as they are: reveal references first where the values are wanted.
     """
     found: dict[str, Any] = {f"inputs.{name}": value for name, value in inputs.items()}
     for item in fields(promise):
@@ -46,7 +49,7 @@ def variables_for(
 def _add(found: dict[str, Any], item: Field, value: Any) -> None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if item.type.startswith("double"):
-            value = float(value)
+            value = _as_float(value)
         elif item.type.startswith("int") and isinstance(value, float) and value.is_integer():
             value = int(value)
     found[f"inputs.{item.path}"] = value
@@ -54,3 +57,8 @@ def _add(found: dict[str, Any], item: Field, value: Any) -> None:
         name = member.path.rpartition(".")[2]
         inside = value.get(name) if isinstance(value, Mapping) and as_ref(value) is None else None
         _add(found, member, inside)
+
+
+def _as_float(value: float) -> float:
+    """The number as a float, but for a whole one with more digits than a float keeps."""
+    return value if isinstance(value, int) and abs(value) > EXACT else float(value)

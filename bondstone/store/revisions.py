@@ -140,9 +140,10 @@ class Revisions:
             raise await self._missing(promise, "")
         found = chosen(revisions)
         if found is None:
+            usable = _some([info for info in revisions if info.status != "yanked"])
             raise NotFound(
                 f"every revision of {promise} is deprecated or yanked",
-                hint="publish a newer one, or name a deprecated version: " + _some(revisions),
+                hint="publish a newer one" + (f", or name a deprecated version: {usable}" if usable else ""),
             )
         return found
 
@@ -250,7 +251,9 @@ class Revisions:
     async def _missing(self, promise: str, version: str) -> NotFound:
         known = await self.list(promise)
         if known:
-            return NotFound(f"{promise} has no version {version}", hint="there is " + _some(known))
+            usable = _some([info for info in known if info.status != "yanked"])
+            hint = f"there is {usable}" if usable else "every version of it is yanked: publish a newer one"
+            return NotFound(f"{promise} has no version {version}", hint=hint)
         return NotFound(
             f"there is no promise {promise!r}",
             hint=did_you_mean(promise, await self.names()) or "bond promise publish DIR makes one",

@@ -155,6 +155,21 @@ async def test_a_module_sees_one_directory_in_plan_apply_and_drift_on_every_work
     assert not step_path(bench.settings, kit.SERVICE, kit.STEP).is_symlink()
 
 
+async def test_what_is_taken_at_publish_runs(bench):
+    bench.write('variable "größe" {}\nvariable "zone" {}\nvariable "tier" { default = "gold" }\n')
+    bench.write('variable "größe" { default = "klein" }\n', file="main_override.tf")
+    bench.write('\ufeffzone = "a"\n', file="values.auto.tfvars")
+    bench.write('output "all" { value = [var.größe, var.zone, var.tier] }\n', file="out.tf")
+    bench.write('run "broken" {\n command = \n}\n', file="main.tftest.hcl")
+    outcome = await bench.provision(tier=None)
+    assert outcome.outputs["all"].value == ["klein", "a", "gold"]
+
+
+async def test_large_numbers_arrive_as_they_are(bench):
+    bench.write('variable "n" { type = number }\noutput "n" { value = [var.n, "n=${var.n}"] }\n')
+    assert (await bench.provision(n=2**53 + 1)).outputs["n"].value == [2**53 + 1, f"n={2**53 + 1}"]
+
+
 async def test_a_step_works_where_no_common_directory_can_be_had(shim, tmp_path, monkeypatch):
     monkeypatch.setattr("bondstone.activities.terraform.step_path._ROOT", tmp_path / "missing")
     shim.write(PLACES)

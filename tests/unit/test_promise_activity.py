@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from bondstone.activities.promise import PromiseActivities
+from bondstone.base.errors import NotFound
 from bondstone.base.settings import Settings
+from bondstone.cel.templates import render
 from bondstone.model.service import (
     OperationKind,
     Request,
@@ -20,8 +23,10 @@ from bondstone.model.service import (
 )
 from bondstone.model.step import OutputsCall
 from bondstone.promise.bundle import pack
-from bondstone.promise.load import load_promise
+from bondstone.promise.load import load_promise, parse_promise
+from bondstone.promise.variables import variables_for
 from bondstone.store import Store
+from bondstone.temporal.failures import info_of
 
 SERVICE = ServiceId(team="payments", name="orders")
 MANIFEST = """
@@ -114,3 +119,56 @@ async def test_an_output_that_would_show_a_secret_fails_in_words_that_do_not(tmp
         await ActivityEnvironment().run(PromiseActivities(store).outputs, call)
     assert caught.value.type == "EXPRESSION_INVALID"
     assert SECRET not in f"{caught.value} {caught.value.details}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "published", "hint"),
+    [
+        (OperationKind.PROVISION, "1.0.1", ("1.0.0", "1.1.0"), "request db@1.1.0"),
+        (OperationKind.PROVISION, "1.0.1", (), "publish a newer version of db"),
+        (OperationKind.PATCH, "1.0.1", ("1.0.0", "1.0.2"), "patch to db@1.0.2"),
+        (OperationKind.PATCH, "1.0.1", ("1.0.0", "1.1.0"), "upgrade to db@1.1.0"),
+        (OperationKind.PATCH, "1.0.1", ("1.0.0",), "publish a newer version of db; the service can stay on 1.0.0"),
+    ],
+)
+async def test_the_hint_after_a_yank_names_what_can_be_had(tmp_path, kind, wanted, published, hint):
+    store = await Store.open(Settings(data=tmp_path), create_keys=True)
+    refs = {version: await publish(store, tmp_path / version, version) for version in (*published, "1.0.1")}
+    await store.revisions.yank("db", "1.0.1", "it loses data", "ada")
+    current = None if kind is OperationKind.PROVISION else refs["1.0.0"]
+    request = Request(request_id="r", kind=kind, promise="db", version=wanted)
+    call = ResolveCall(service=SERVICE, request=request, current=current)
+    with pytest.raises(ApplicationError, match="was yanked: it loses data") as caught:
+        await ActivityEnvironment().run(PromiseActivities(store).resolve, call)
+    assert info_of(caught.value).hint == hint
+
+
+async def test_what_is_named_when_a_version_is_missing_can_be_had(tmp_path):
+    store = await Store.open(Settings(data=tmp_path), create_keys=True)
+    for version in ("1.0.0", "1.0.1"):
+        await publish(store, tmp_path / version, version)
+    await store.revisions.yank("db", "1.0.1", "no", "ada")
+    with pytest.raises(NotFound) as caught:
+        await store.revisions.get("db", "9.9.9")
+    assert caught.value.hint == "there is 1.0.0"
+    await store.revisions.yank("db", "1.0.0", "no", "ada")
+    with pytest.raises(NotFound) as caught:
+        await store.revisions.newest("db")
+    assert caught.value.hint == "publish a newer one"
+
+
+@pytest.mark.parametrize(("given", "seen"), [(2**53 + 1, 2**53 + 1), (2**70, 2**70), (10**400, 10**400), (3, 3.0)])
+def test_a_number_is_passed_on_as_it_is(given, seen):
+    text = MANIFEST.format(version="1.0.0").replace("{type: string, default: small}", "{type: number}")
+    variables = variables_for(
+        parse_promise(text.encode()),
+        service=SERVICE,
+        labels={},
+        kind=OperationKind.PROVISION,
+        inputs={"size": given},
+        outputs={},
+    )
+    assert render({"n": "${inputs.size}"}, variables) == {"n": seen}
+    assert json.dumps(render({"n": "${inputs.size}"}, variables)) == json.dumps({"n": seen})
+    if seen == 2**53 + 1:
+        assert render("n=${inputs.size}", variables) == f"n={seen}"

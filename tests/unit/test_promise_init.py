@@ -13,7 +13,7 @@ from bondstone.activities.kubernetes.scaffold import draft as kind_draft
 from bondstone.activities.terraform.scaffold import draft as terraform_draft
 from bondstone.activities.terraform.type_schema import NotLiteralError, type_schema
 from bondstone.base.errors import AlreadyExists, InvalidInput
-from bondstone.executors.protocol import load_executors
+from bondstone.executors.registry import load_executors
 from bondstone.executors.scaffold import bumped, differences, update_promise, write_promise
 from bondstone.promise.validation.before_publish import validate
 

@@ -182,9 +182,9 @@ def test_secrets_taken_out_and_put_back_are_all_there(given: dict[str, Any]) -> 
     ("given", "words"),
     [
         ({"region": "x" * 300_000}, "larger than"),
-        ({"region": float("nan")}, "not JSON"),
-        ({"region": "\ud800"}, "not JSON"),
-        ({"region": {1, 2}}, "not JSON"),
+        ({"region": float("nan")}, "not JSON: region is nan"),
+        ({"region": "\ud800"}, "not JSON: region holds characters"),
+        ({"region": {"a": [1, {1, 2}]}}, r"not JSON: region\.a\[1\] is a set"),
     ],
 )
 def test_inputs_are_bounded_json(given: dict[str, Any], words: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bondstone.activities.terraform import TerraformExecutor
+from bondstone.activities.terraform.module_files import without_nulls
 from bondstone.activities.terraform.section import TerraformSection
 
 MODULE = """
@@ -101,9 +102,9 @@ def test_a_backend_configuration_without_a_backend_of_its_own_has_no_use(promise
 @pytest.mark.parametrize(
     ("text", "line", "column", "says"),
     [
-        ('variable "x" {\n  type = string\n  default "3"\n}\n', 4, 1, "not expected here"),
-        ('output "x" {\n  value = }\n', 2, 11, "not expected here"),
-        ('variable "x" {\n', 2, 1, "ends in the middle"),
+        ('variable "x" {\n  type = string\n  default "3"\n}\n', 3, 14, "Invalid block definition"),
+        ('output "x" {\n  value = }\n', 2, 11, "Invalid expression"),
+        ('variable "x" {\n', 1, 14, "Unclosed configuration block"),
     ],
 )
 def test_hcl_that_does_not_parse_has_file_line_and_column(promise, text, line, column, says):
@@ -132,3 +133,63 @@ def test_an_ephemeral_variable_cannot_be_kept_in_a_plan(promise):
     (promise / "terraform/database/token.tf").write_text('variable "token" {\n  ephemeral = true\n}\n')
     report = check(promise, variables={"size": "x", "token": "y"})
     assert "ephemeral" in keys(report)[0][1]
+
+
+# What Terraform takes, whatever it looks like. Each of these was refused once.
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("main_override.tf", 'variable "size" {\n  default = "small"\n}\n'),
+        ("override.tf.json", '{"variable": {"size": {"default": "small"}}}'),
+        ("bom.tf", '\ufeffvariable "zone" {\n  default = "a"\n}\n'),
+        ("bom.tf.json", '\ufeff{"variable": {"zone": {"default": "a"}}}'),
+        ("unicode.tf", 'locals {\n  größe = "x"\n}\noutput "größe" {\n  value = local.größe\n}\n'),
+        ("values.auto.tfvars", 'size = "small"\n'),
+        ("terraform.tfvars.json", '{"size": "small"}'),
+        ("for.tf", "locals {\n  a = { for x in [1] : x => x... }\n}\n"),
+        ("crlf.tf", 'variable "zone" {\r\n  default = "a"\r\n}\r\n'),
+        ("heredoc.tf", "locals {\n  a = <<-E\n  x %{ if true }y%{ endif ~}\n  E\n}\n"),
+        ("mod.tf", "removed {\n  from = a.b\n  lifecycle {\n    destroy = false\n  }\n}\n"),
+        ("main.tftest.hcl", 'run "plans" {\n  command = plan\n}\n'),
+    ],
+)
+def test_a_valid_module_is_taken(promise, file, text):
+    (promise / "terraform/database" / file).write_bytes(text.encode())
+    given = {} if "size" in text else {"size": "x"}
+    report = check(promise, variables=given)
+    assert (list(report.problems), list(report.keys)) == ([], [])
+
+
+def test_true_may_be_written_as_text(promise):
+    (promise / "terraform/database/more.tf").write_text('output "token" {\n  value = 1\n  sensitive = "true"\n}\n')
+    assert check(promise, variables={"size": "x"}).sensitive == {"password", "token"}
+    (promise / "terraform/database/main_override.tf").write_text('output "endpoint" {\n  sensitive = true\n}\n')
+    assert check(promise, variables={"size": "x"}).sensitive == {"password", "token", "endpoint"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("main.tftest.hcl", 'run "plans" {\n  command = \n}\n', "Invalid expression"),
+        ("tests/main.tftest.hcl", "runn {}\n", "has no block 'runn'"),
+        ("values.auto.tfvars", "size = \n", "Invalid expression"),
+        ("again.tf", 'variable "size" {}\n', "declared twice"),
+    ],
+)
+def test_what_would_stop_terraform_at_every_service_is_found_at_publish(promise, file, text, says):
+    path = promise / "terraform/database" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    (problem,) = check(promise, variables={"size": "x"}).problems
+    assert says in problem.message
+    assert problem.file.startswith("terraform/database/")
+
+
+def test_null_leaves_a_variable_to_its_default(promise):
+    module = promise / "terraform/database"
+    (module / "values.auto.tfvars").write_text('zone = "a"\n')
+    (module / "zone.tf").write_text('variable "zone" {}\nvariable "tier" {}\n')
+    given = {"size": "x", "engine": None, "zone": None, "tier": None}
+    assert without_nulls(given, promise, "terraform/database") == {"size": "x", "tier": None}
