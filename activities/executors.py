@@ -190,9 +190,7 @@ class _Adapter:
         redact = Redactor(environment_secrets(os.environ, self._settings.tool_environment))
 
         def beat(progress: Progress) -> None:
-            heartbeat(
-                progress.model_copy(update={"address": redact(progress.address), "note": redact(progress.note)})
-            )
+            heartbeat(progress.changed(address=redact(progress.address), note=redact(progress.note)))
 
         return StepContext(
             service=call.service,

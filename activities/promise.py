@@ -53,7 +53,7 @@ class PromiseActivities:
         resolved = resolve(promise, found.ref, call, lambda ref: revealed[ref.key])
         if found.status == "deprecated":
             warning = f"{found.ref} is deprecated: {found.reason or 'no reason was given'}"
-            resolved = resolved.model_copy(update={"warnings": (*resolved.warnings, warning)})
+            resolved = resolved.changed(warnings=(*resolved.warnings, warning))
         if not call.first:
             return Resolution(resolved=resolved)
         history = await self._store.ledger.history(call.service)

@@ -191,7 +191,7 @@ async def _write_states(store: Store, service: ServiceId, state: bytes, count: i
 
 
 def _next(record: LedgerRecord, number: int) -> LedgerRecord:
-    return record.model_copy(update={"sequence": f"again-{number}", "at": datetime.now(UTC)})
+    return record.changed(sequence=f"again-{number}", at=datetime.now(UTC))
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ class Fleet:
         """Start one, and wait until it is ready."""
         self._count += 1
         name = f"{kind}-{self._count}"
-        told = self._settings.model_copy(update={"build_id": build, "work": self._directory / name})
+        told = self._settings.changed(build_id=build, work=self._directory / name)
         child = Child(processes.module_command(name, f"workers.{kind}", told), self._directory, _quiet, say)
         self._running[child] = asyncio.create_task(child.keep_running())
         ready = asyncio.create_task(child.ready.wait())
@@ -108,7 +108,7 @@ async def measure(options: argparse.Namespace) -> Report:
     report = Report("rolling")
     with processes.scratch() as directory:
         settings = processes.settings_for(directory / "data")
-        settings = settings.model_copy(update={"drain_seconds": DRAIN_SECONDS})
+        settings = settings.changed(drain_seconds=DRAIN_SECONDS)
         settings.data.mkdir()
         made = directory / "made.txt"
         async with processes.running([processes.server_command(settings)], directory / "log"):

@@ -52,7 +52,7 @@ class Round:
 async def measure(options: argparse.Namespace) -> Report:
     report = Report("throughput")
     with processes.scratch() as directory:
-        settings = processes.settings_for(directory / "data").model_copy(update=options.connection)
+        settings = processes.settings_for(directory / "data").changed(**options.connection)
         settings.data.mkdir()
         servers = [] if options.postgres else [processes.server_command(settings, in_memory=options.in_memory)]
         async with processes.running(servers, directory / "log") as embedded:

@@ -134,7 +134,7 @@ def worker_commands(settings: Settings, *, new: bool) -> list[Command]:
     services = settings.data / SERVICES_DIR
     tools = tuple(dict.fromkeys((*settings.tool_environment, SERVICES_VARIABLE)))
     own = {"tool_environment": tools, "build_id": ""}  # one build at a time: it stops before another starts
-    given = settings.model_copy(update=own).as_environment()
+    given = settings.changed(**own).as_environment()
     environment = {**_clean_environment(), **given, SERVICES_VARIABLE: str(services)}
     if new:
         environment[CREATE_KEYS] = "1"

@@ -125,8 +125,8 @@ class _Outbound(WorkflowOutboundInterceptor):
     async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:  # noqa: A002
         call = input.args[0] if input.args else None
         if isinstance(call, SubmitCall) and self.campaign:
-            request = call.request.model_copy(update={"trace": self.campaign})
-            input.args = [call.model_copy(update={"request": request})]
+            request = call.request.changed(trace=self.campaign)
+            input.args = [call.changed(request=request)]
         await super().signal_external_workflow(input)
 
 

@@ -77,7 +77,7 @@ class Change(OperationWorkflow):
         gone = _standing(old, steps) if old is not None else []
         if old is None or not gone or steps.first_error():
             return steps.first_error()
-        operation = self.operation.model_copy(update={"resolved": old, "kept": ()})
+        operation = self.operation.changed(resolved=old, kept=())
         removed = self.steps("removed", operation=operation, specs=gone)
         await removed.plan_destroy_all()
         return removed.first_error()
@@ -108,7 +108,7 @@ class Change(OperationWorkflow):
     ) -> tuple[ErrorInfo | None, dict[str, StepOutputs]]:
         if not specs:
             return None, dict(steps.outputs)
-        operation = self.operation.model_copy(update={"resolved": resolved, "outputs": steps.outputs, "kept": ()})
+        operation = self.operation.changed(resolved=resolved, outputs=steps.outputs, kept=())
         gone = self.steps(part, operation=operation, specs=specs)
         await gone.destroy_all()
         return gone.first_error(), dict(gone.outputs)
@@ -127,7 +127,7 @@ class Change(OperationWorkflow):
             outputs=steps.outputs,
         )
         found = await activity_calls.control(names.PROMISE_OUTPUTS, call, ServiceOutputs, summary="outputs")
-        self.result = self.result.model_copy(update={"outputs": found.outputs})
+        self.result = self.result.changed(outputs=found.outputs)
         probes, within = _own_or_common(operation.resolved, probes)
         if not within:
             return None
@@ -139,7 +139,7 @@ class Change(OperationWorkflow):
             within=timedelta(seconds=within) + HEALTH_SLACK,
             heartbeat=activity_calls.HEARTBEAT_TIMEOUT,
         )
-        self.result = self.result.model_copy(update={"health": report.health})
+        self.result = self.result.changed(health=report.health)
         if report.health is Health.HEALTHY:
             return None
         unhealthy = Unhealthy(
@@ -150,14 +150,14 @@ class Change(OperationWorkflow):
 
     async def _take_down(self, steps: Steps, error: ErrorInfo) -> ErrorInfo:
         """Take down what was made; the error says how that went."""
-        operation = self.operation.model_copy(update={"outputs": steps.outputs, "kept": ()})
+        operation = self.operation.changed(outputs=steps.outputs, kept=())
         undo = self.steps("rollback", operation=operation)
         await undo.destroy_all()
         steps.outputs = undo.outputs
         self._note(steps)
         left = undo.first_error()
         if left is None:
-            return error.model_copy(update={"message": f"{error.message} (what was made was taken down again)"})
+            return error.changed(message=f"{error.message} (what was made was taken down again)")
         failed = OperationFailed(
             f"{error.message}; and taking down what was made failed: {left.message}",
             where=error.where,
@@ -168,8 +168,11 @@ class Change(OperationWorkflow):
     async def _roll_back(self, steps: Steps, old: Resolved, error: ErrorInfo) -> ErrorInfo:
         """Go back to the revision and inputs from before; the error says both what failed and how that went."""
         workflow.logger.info("rolling back to %s", old.revision)
-        operation = self.operation.model_copy(
-            update={"resolved": old, "before": self.operation.resolved, "outputs": steps.outputs, "kept": ()}
+        operation = self.operation.changed(
+            resolved=old,
+            before=self.operation.resolved,
+            outputs=steps.outputs,
+            kept=(),
         )
         back = self.steps("rollback", operation=operation)
         await back.apply_all()
@@ -183,10 +186,11 @@ class Change(OperationWorkflow):
             left = await self._outputs_and_health(operation, back)
         self._note(back)
         if left is None:
-            self.result = self.result.model_copy(
-                update={"status": OperationStatus.ROLLED_BACK, "stands": "before"}
+            self.result = self.result.changed(
+                status=OperationStatus.ROLLED_BACK,
+                stands="before",
             )
-            return error.model_copy(update={"message": f"{error.message} (rolled back to {old.revision})"})
+            return error.changed(message=f"{error.message} (rolled back to {old.revision})")
         failed = OperationFailed(
             f"{error.message}; and rolling back to {old.revision} failed: {left.message}",
             where=error.where,
@@ -201,7 +205,7 @@ class Change(OperationWorkflow):
             for record in steps.records.values()
         )
         stands = "after" if succeeded else "between" if steps.touched else "before"
-        self.result = self.result.model_copy(update={"stands": stands, "step_outputs": dict(steps.outputs)})
+        self.result = self.result.changed(stands=stands, step_outputs=dict(steps.outputs))
 
 
 _FELL_SHORT = frozenset({StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.BLOCKED})

@@ -48,7 +48,7 @@ def commit(
     if not ended.dry_run:
         changes |= _stands(state, pending, result)
         changes |= {"resting": _resting(state, pending, result)}
-    return state.model_copy(update=changes)
+    return state.changed(**changes)
 
 
 def drop_pending(state: ServiceState, call: CancelCall, now: datetime) -> ServiceState:
@@ -56,14 +56,14 @@ def drop_pending(state: ServiceState, call: CancelCall, now: datetime) -> Servic
     dropped = next(pending.record for pending in state.queue if pending.record.number == call.number)
     why = f": {call.reason}" if call.reason else ""
     error = OperationCancelled(f"cancelled by {call.requested_by}{why}", hint="it had not started")
-    ended = dropped.model_copy(
-        update={"status": OperationStatus.CANCELLED, "error": error.info(), "finished_at": now}
+    ended = dropped.changed(
+        status=OperationStatus.CANCELLED,
+        error=error.info(),
+        finished_at=now,
     )
-    return state.model_copy(
-        update={
-            "queue": tuple(pending for pending in state.queue if pending.record.number != call.number),
-            "operations": (*state.operations, ended)[-MAX_OPERATIONS:],
-        }
+    return state.changed(
+        queue=tuple(pending for pending in state.queue if pending.record.number != call.number),
+        operations=(*state.operations, ended)[-MAX_OPERATIONS:],
     )
 
 

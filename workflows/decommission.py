@@ -42,7 +42,7 @@ class Decommission(OperationWorkflow):
             await steps.destroy_all()
         finally:
             stands = "between" if steps.touched else "before"
-            self.result = self.result.model_copy(update={"stands": stands, "step_outputs": dict(steps.outputs)})
+            self.result = self.result.changed(stands=stands, step_outputs=dict(steps.outputs))
         if error := steps.first_error():
             return error
         put_away = await activity_calls.apart(
@@ -58,6 +58,6 @@ class Decommission(OperationWorkflow):
             summary="put away state and secrets",
             within=activity_calls.STATE_TIMEOUT,
         )
-        self.result = self.result.model_copy(update={"stands": "after", "retained": put_away.retained})
+        self.result = self.result.changed(stands="after", retained=put_away.retained)
         self.changed()
         return None

@@ -131,15 +131,15 @@ class Entity:
         async with self._ledger:
             entry = await activity_calls.apart(
                 names.LEDGER_RECORD,
-                record.model_copy(update={"previous": self._state.ledger_digest}),
+                record.changed(previous=self._state.ledger_digest),
                 LedgerEntry,
                 summary=f"ledger {record.sequence}",
             )
-            self._state = self._state.model_copy(update={"ledger_digest": entry.digest})
+            self._state = self._state.changed(ledger_digest=entry.digest)
 
     def _show(self) -> None:
         """Search attributes for lists, details for the Temporal UI."""
-        self._state = self._state.model_copy(update={"phase": phase_of(self._state)})
+        self._state = self._state.changed(phase=phase_of(self._state))
         wanted = search_attributes.of_service(self._state)
         if wanted != self._shown:
             workflow.upsert_search_attributes([*wanted, search_attributes.changed_at(workflow.now())])

@@ -58,7 +58,7 @@ class OperationWorkflow:
             return None
         operation = self.operation
         if outputs is not None:
-            operation = operation.model_copy(update={"outputs": outputs.outputs})
+            operation = operation.changed(outputs=outputs.outputs)
         return self.steps(part, specs=specs, operation=operation)
 
     async def perform(self, body: Body) -> OperationResult:
@@ -110,7 +110,7 @@ class OperationWorkflow:
         asked = gate.needs(self.operation, plan, decision)
         if asked:
             opened = gate.opened(step, plan, asked, decision, workflow.now())
-            self._put(opened.model_copy(update={"status": "would-ask", "expires_at": None}))
+            self._put(opened.changed(status="would-ask", expires_at=None))
 
     @workflow.update(name=names.UPDATE_APPROVE)
     async def approve(self, call: VoteCall) -> Approval:
@@ -162,7 +162,7 @@ class OperationWorkflow:
         try:
             await workflow.wait_condition(decided, timeout=within)
         except TimeoutError:
-            self._put(self._approvals[step].model_copy(update={"status": "expired"}))
+            self._put(self._approvals[step].changed(status="expired"))
         found = self._approvals[step]
         if found.digest != digest:
             raise ApprovalRejected("another plan took this one's place at the gate", where=f"step {step}")
@@ -184,7 +184,7 @@ class OperationWorkflow:
         workflow.upsert_search_attributes(
             [*search_attributes.waiting(status), search_attributes.changed_at(workflow.now())]
         )
-        record = self.operation.record.model_copy(update={"status": status})
+        record = self.operation.record.changed(status=status)
         await self._signal(names.SIGNAL_WAITING, record)
 
     async def _signal(self, name: str, argument: Any) -> None:
@@ -214,14 +214,12 @@ class OperationWorkflow:
         """The operation as it stands now."""
         status = OperationStatus.AWAITING_APPROVAL if self._waiting() else OperationStatus.RUNNING
         records = [record for part in self.parts for record in part.records.values()]
-        return self.operation.record.model_copy(
-            update={
-                "status": status,
-                "steps": tuple(records),
-                "approvals": (*self._past_approvals, *self._approvals.values()),
-                "retained": self.result.retained,
-                "drift": sum(part.drift_count() for part in self.parts),
-            }
+        return self.operation.record.changed(
+            status=status,
+            steps=tuple(records),
+            approvals=(*self._past_approvals, *self._approvals.values()),
+            retained=self.result.retained,
+            drift=sum(part.drift_count() for part in self.parts),
         )
 
     @workflow.query(name=names.QUERY_DESCRIBE)
@@ -235,14 +233,12 @@ class OperationWorkflow:
 
     def _ended(self, status: OperationStatus, error: ErrorInfo | None) -> OperationResult:
         record = self.record()
-        return self.result.model_copy(
-            update={
-                "status": status,
-                "steps": record.steps,
-                "approvals": record.approvals,
-                "drift": record.drift,
-                "error": error,
-            }
+        return self.result.changed(
+            status=status,
+            steps=record.steps,
+            approvals=record.approvals,
+            drift=record.drift,
+            error=error,
         )
 
 

@@ -21,7 +21,7 @@ def cancelled(result: OperationResult) -> ApplicationError:
         "the operation was cancelled",
         hint="what was made is kept: `bond service retry` goes on, `bond service decommission` takes it down",
     )
-    return failure(result.model_copy(update={"status": OperationStatus.CANCELLED, "error": error.info()}))
+    return failure(result.changed(status=OperationStatus.CANCELLED, error=error.info()))
 
 
 def result_of(error: ChildWorkflowError) -> OperationResult:

@@ -74,7 +74,7 @@ def joined(
         "created_at": state.created_at or now,
         "created_by": state.created_by or request.requested_by,
     }
-    return state.model_copy(update=changes), record
+    return state.changed(**changes), record
 
 
 def with_own_reconcile(state: ServiceState, now: datetime) -> ServiceState:
@@ -94,6 +94,8 @@ def with_own_reconcile(state: ServiceState, now: datetime) -> ServiceState:
     pending = PendingOperation(
         record=record, resolved=state.resolved, repair=state.resolved.day_two.reconcile_repair
     )
-    return state.model_copy(
-        update={"queue": (*state.queue, pending), "next_number": state.next_number + 1, "next_due": None}
+    return state.changed(
+        queue=(*state.queue, pending),
+        next_number=state.next_number + 1,
+        next_due=None,
     )

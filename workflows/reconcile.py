@@ -21,7 +21,7 @@ class Reconcile(OperationWorkflow):
         async def body() -> ErrorInfo | None:
             steps = self.steps()
             await steps.repair_all(repair=operation.repair)
-            self.result = self.result.model_copy(update={"step_outputs": dict(steps.outputs)})
+            self.result = self.result.changed(step_outputs=dict(steps.outputs))
             return steps.first_error()
 
         return await self.perform(body)

@@ -127,7 +127,7 @@ class Service(Submissions):
     async def set_labels(self, call: LabelsCall) -> dict[str, str]:
         """Set and remove labels; returns all that the service has now."""
         left = {key: value for key, value in self._state.labels.items() if key not in call.remove}
-        self._state = self._state.model_copy(update={"labels": left | call.set})
+        self._state = self._state.changed(labels=left | call.set)
         self._show()
         return self._state.labels
 
@@ -140,7 +140,7 @@ class Service(Submissions):
         """Start nothing by itself any more; what people ask for still runs."""
         now = workflow.now()
         paused = {"paused_by": call.requested_by, "paused_at": now, "pause_reason": call.reason, "next_due": None}
-        self._state = self._state.model_copy(update=paused)
+        self._state = self._state.changed(**paused)
         self._show()
         await self._record(ledger_records.of_pause(self._state, call, now, "pause"))
 
@@ -153,8 +153,8 @@ class Service(Submissions):
         """Work by itself again."""
         now = workflow.now()
         working = {"paused_by": "", "paused_at": None, "pause_reason": ""}
-        self._state = self._state.model_copy(update=working)
-        self._state = self._state.model_copy(update={"next_due": next_due(self._state, now)})
+        self._state = self._state.changed(**working)
+        self._state = self._state.changed(next_due=next_due(self._state, now))
         self._show()
         await self._record(ledger_records.of_pause(self._state, call, now, "resume"))
 
@@ -178,7 +178,7 @@ class Service(Submissions):
             within=activity_calls.STATE_TIMEOUT,
         )
         await self._record(ledger_records.of_abandon(self._state, call, workflow.now(), put_away.retained))
-        self._state = self._state.model_copy(update={"resting": Phase.ABANDONED, "next_due": None})
+        self._state = self._state.changed(resting=Phase.ABANDONED, next_due=None)
         self._show()
 
     @abandon.validator
@@ -198,8 +198,8 @@ class Service(Submissions):
         """The running operation waits for people, or no longer does."""
         head = self._state.queue[0] if self._state.queue else None
         if head is not None and head.record.number == record.number:
-            head = head.model_copy(update={"record": head.record.model_copy(update={"status": record.status})})
-            self._state = self._state.model_copy(update={"queue": (head, *self._state.queue[1:])})
+            head = head.changed(record=head.record.changed(status=record.status))
+            self._state = self._state.changed(queue=(head, *self._state.queue[1:]))
             self._show()
 
     @workflow.signal(name=names.SIGNAL_RECORD)
@@ -259,8 +259,9 @@ class Service(Submissions):
 
     async def _operate(self, pending: PendingOperation) -> None:
         """Run the first operation of the queue, write the ledger, commit."""
-        record = pending.record.model_copy(
-            update={"status": OperationStatus.RUNNING, "started_at": workflow.now()}
+        record = pending.record.changed(
+            status=OperationStatus.RUNNING,
+            started_at=workflow.now(),
         )
         try:
             pending = await self._based_on_what_is(pending)
@@ -268,27 +269,26 @@ class Service(Submissions):
             result = OperationResult(status=OperationStatus.FAILED, stands="before", error=error.info())
         else:
             before = self._before(record)
-            record = record.model_copy(
-                update={"revision": pending.resolved.revision, "before": before.revision if before else None}
+            record = record.changed(
+                revision=pending.resolved.revision,
+                before=before.revision if before else None,
             )
-            running = pending.model_copy(update={"record": record})
-            self._state = self._state.model_copy(update={"queue": (running, *self._state.queue[1:])})
+            running = pending.changed(record=record)
+            self._state = self._state.changed(queue=(running, *self._state.queue[1:]))
             self._show()
             result = await self._run_child(record, pending)
-        ended = record.model_copy(
-            update={
-                "status": result.status,
-                "steps": result.steps,
-                "approvals": result.approvals,
-                "drift": result.drift,
-                "retained": result.retained,
-                "error": self._said(record, result),
-                "finished_at": workflow.now(),
-            }
+        ended = record.changed(
+            status=result.status,
+            steps=result.steps,
+            approvals=result.approvals,
+            drift=result.drift,
+            retained=result.retained,
+            error=self._said(record, result),
+            finished_at=workflow.now(),
         )
         await self._record(ledger_records.of_operation(self._state, ended, pending, workflow.now()))
         self._state = commit(self._state, pending, ended, result)
-        self._state = self._state.model_copy(update={"next_due": next_due(self._state, workflow.now())})
+        self._state = self._state.changed(next_due=next_due(self._state, workflow.now()))
         self._show()
         await self._ended(record.number)
 
@@ -297,13 +297,13 @@ class Service(Submissions):
         ahead = admission.find_record(self._state, pending.after) if pending.after else None
         if ahead is None or ahead.status is OperationStatus.SUCCEEDED or pending.request is None:
             return pending
-        request = pending.request.model_copy(update={"request_id": f"{pending.request.request_id[:100]}.again"})
-        admission.check_request(self._state.model_copy(update={"queue": ()}), request)
+        request = pending.request.changed(request_id=f"{pending.request.request_id[:100]}.again")
+        admission.check_request(self._state.changed(queue=()), request)
         try:
             resolution = await self._resolve(request, None)
         except ActivityError as error:
             raise from_info(info_of(error)) from None
-        return pending.model_copy(update={"resolved": resolution.resolved})
+        return pending.changed(resolved=resolution.resolved)
 
     async def _run_child(self, record: OperationRecord, pending: PendingOperation) -> OperationResult:
         try:
@@ -365,4 +365,4 @@ class Service(Submissions):
         if call is None or result.error is None or result.status is not OperationStatus.CANCELLED:
             return result.error
         why = f": {call.reason}" if call.reason else ""
-        return result.error.model_copy(update={"message": f"cancelled by {call.requested_by}{why}"})
+        return result.error.changed(message=f"cancelled by {call.requested_by}{why}")

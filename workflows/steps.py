@@ -81,7 +81,7 @@ class Steps:
         """Why they cannot succeed: the first failed step's error, with the step as its place."""
         for record in self.records.values():
             if record.status is StepStatus.FAILED and record.error:
-                return record.error.model_copy(update={"where": record.error.where or f"step {record.id}"})
+                return record.error.changed(where=record.error.where or f"step {record.id}")
         return None
 
     async def apply_all(self) -> None:
@@ -315,7 +315,7 @@ class Steps:
             reasons = cover.reasons
         message = f"beyond the pinned preview {self._pins.preview[:12]}: {'; '.join(reasons[:SHOWN_REASONS])}"
         finding = Finding(level="approval", message=message, policy="pinned preview")
-        return decision.model_copy(update={"outcome": "approval", "findings": (*decision.findings, finding)})
+        return decision.changed(outcome="approval", findings=(*decision.findings, finding))
 
     async def _apply_plan(self, spec: StepSpec, plan: PlanRef, verb: str) -> Applied:
         """Apply exactly this plan; when reality moved, plan and ask again."""
@@ -359,7 +359,7 @@ class Steps:
         """Change a step's record, and what people see of it."""
         if status in DONE or status in {StepStatus.FAILED, StepStatus.CANCELLED}:
             fields["finished_at"] = workflow.now()
-        self.records[spec.id] = self.records[spec.id].model_copy(update={"status": status, **fields})
+        self.records[spec.id] = self.records[spec.id].changed(status=status, **fields)
         self._keeper.changed()
 
 

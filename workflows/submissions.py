@@ -55,13 +55,13 @@ class Submissions(Entity):
                 admission.check_request(self._state, answer)
                 accepted = await self._accept(answer, updating=False)
             except BondError as error:
-                return declined.model_copy(update={"error": bounded(error.info())})
+                return declined.changed(error=bounded(error.info()))
             except FailureError as error:  # of a local activity that fails, what it raised comes by itself
                 if is_cancelled_exception(error):
                     raise
                 info = bounded(info_of(error))
                 why = "unreachable" if info.code in _PASSING else "refused"
-                return declined.model_copy(update={"error": info, "why": why})
+                return declined.changed(error=info, why=why)
             self._state = submitted.taken(self._state, call, accepted.number)
             return Accepted(target=call.target, attempt=call.attempt, operation=accepted.number)
 

@@ -35,7 +35,7 @@ def answer(state: ServiceState, call: SubmitCall) -> Said | Request:
     if state.queue:
         head = state.queue[0].record
         return _declined(call, "busy", f"its {head.kind} {head.id} is not over")
-    request = call.request.model_copy(update={"campaign": call.campaign})
+    request = call.request.changed(campaign=call.campaign)
     if call.undoes:
         return _undone(state, call) or request
     if _complies(state, request):
@@ -70,7 +70,7 @@ def taken(state: ServiceState, call: SubmitCall, number: int) -> ServiceState:
 def withdrawn(state: ServiceState, call: WithdrawCall) -> ServiceState:
     """The state that will not take on what is withdrawn before it has come."""
     entry = _submission(call.request_id, call, 0)
-    return _remember(state, entry.model_copy(update={"status": OperationStatus.CANCELLED}))
+    return _remember(state, entry.changed(status=OperationStatus.CANCELLED))
 
 
 def closed(state: ServiceState, ended: OperationRecord) -> tuple[ServiceState, Submission | None]:
@@ -79,7 +79,7 @@ def closed(state: ServiceState, ended: OperationRecord) -> tuple[ServiceState, S
     if known is None:
         return state, None
     changes = {"status": ended.status, "error": ended.error, "evidence": evidence_of(state, ended)}
-    known = known.model_copy(update=changes)
+    known = known.changed(**changes)
     return _remember(state, known), known
 
 
@@ -114,7 +114,7 @@ def _retried(state: ServiceState, request: Request) -> Request:
     half_way = state.resolved is not None and state.resolved.same(last.resolved)
     if not half_way or not last.record.campaign or (request.version or "") != _version(last.request):
         return request
-    return request.model_copy(update={"retry": True, "promise": "", "version": "", "inputs": {}})
+    return request.changed(retry=True, promise="", version="", inputs={})
 
 
 def _version(request: Request | None) -> str:
@@ -138,7 +138,7 @@ def _undone(state: ServiceState, call: SubmitCall) -> Said | None:
     failed = state.retryable
     stayed = failed is not None and state.resolved is not None and not state.resolved.same(failed.resolved)
     if stayed:
-        return back.model_copy(update={"status": OperationStatus.ROLLED_BACK})
+        return back.changed(status=OperationStatus.ROLLED_BACK)
     return None
 
 
@@ -168,4 +168,4 @@ def _remember(state: ServiceState, entry: Submission) -> ServiceState:
     entries = [*(known for known in state.submissions if known.request_id != entry.request_id), entry]
     running = [known for known in entries if known.status is None]
     ended = [known for known in entries if known.status is not None]
-    return state.model_copy(update={"submissions": (*ended[-MAX_ENDED:], *running)})
+    return state.changed(submissions=(*ended[-MAX_ENDED:], *running))

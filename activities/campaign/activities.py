@@ -103,7 +103,7 @@ class CampaignActivities:
             idle = unmanned.intersection(_pools(asked))
             if seen is None or seen.what != "alive" or not idle:
                 return seen
-            return seen.model_copy(update={"stalled": f"no worker serves pool {', '.join(sorted(idle))}"})
+            return seen.changed(stalled=f"no worker serves pool {', '.join(sorted(idle))}")
 
         found = await asyncio.gather(*map(one, call.targets))
         left = [asked.target for asked, seen in zip(call.targets, found, strict=True) if seen is None]
@@ -145,7 +145,7 @@ class CampaignActivities:
             state = await self._state(asked.service)
             return seen_in(state, request_id, seen, alive=await self._alive(asked.service))
         except NotFound:
-            return seen.model_copy(update={"what": "gone"})
+            return seen.changed(what="gone")
         except BondError:
             return seen
 
@@ -221,17 +221,20 @@ def seen_in(state: ServiceState, request_id: str, seen: Found, *, alive: bool) -
     known = next((each for each in state.submissions if each.request_id == request_id), None)
     if known is not None and known.status is not None:
         changes = {"what": "ended", "status": known.status, "error": known.error, "evidence": known.evidence}
-        return seen.model_copy(update={**changes, "operation": known.number})
+        return seen.changed(**changes, operation=known.number)
     if not alive:
-        return None if state.phase in _LEFT else seen.model_copy(update={"what": "gone"})
+        return None if state.phase in _LEFT else seen.changed(what="gone")
     if known is not None:
-        return seen.model_copy(update={"what": "alive", "operation": known.number})
+        return seen.changed(what="alive", operation=known.number)
     number = state.seen_requests.get(request_id, 0)
     record = _record(state, number)
     if record is None:
-        return seen.model_copy(update={"what": "unknown"})
-    return seen.model_copy(
-        update={"what": "ended", "status": record.status, "error": record.error, "operation": number}
+        return seen.changed(what="unknown")
+    return seen.changed(
+        what="ended",
+        status=record.status,
+        error=record.error,
+        operation=number,
     )
 
 

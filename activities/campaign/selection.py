@@ -69,7 +69,7 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
     services = await fleet(client)
     if call.start.linked is not None:
         campaign, services = await _linked(store, call, campaign, services)
-    found = partition(campaign, services, await _published(store, campaign))
+    found = partition(campaign, services, await _published(store, campaign), name=name)
     # What a linked campaign has left of the targets may be fewer than the budget of the file allows to fail.
     flaws = [flaw for flaw in found.flaws if call.start.linked is None or flaw.path[:2] != _BUDGET]
     if flaws:
@@ -78,22 +78,22 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
     await store.campaigns.begin(header)
     digest = await store.campaigns.put_targets(name, entries, _left(found), page_size=PAGE_SIZE)
     frozen = Frozen(
-        rules=rules_of(campaign, found, requested_by=call.start.requested_by, digest=digest),
+        rules=rules_of(name, campaign, found, requested_by=call.start.requested_by, digest=digest),
         job=_job(campaign, call),
         left_out=_counted(found),
     )
     if campaign.spec.operation == "reconcile":
-        frozen = frozen.model_copy(update=await _allowed(store, services, {entry.service for entry in entries}))
-    await store.campaigns.update(header.model_copy(update={"frozen": frozen}))
+        frozen = frozen.changed(**await _allowed(store, services, {entry.service for entry in entries}))
+    await store.campaigns.update(header.changed(frozen=frozen))
     return frozen
 
 
-def rules_of(campaign: Campaign, found: Partition, *, requested_by: str, digest: str = "") -> Rules:
+def rules_of(name: str, campaign: Campaign, found: Partition, *, requested_by: str, digest: str = "") -> Rules:
     """A campaign in numbers."""
     spec = campaign.spec
     count, period = start_rate_of(spec.start_rate) if spec.start_rate else (0, 60)
     return Rules(
-        campaign=campaign.metadata.name,
+        campaign=name,
         requested_by=requested_by,
         targets_digest=digest,
         waves=tuple(map(_wave_rules, found.waves)),
@@ -117,7 +117,7 @@ def rules_of(campaign: Campaign, found: Partition, *, requested_by: str, digest:
 
 
 def read(call: FreezeCall) -> Campaign:
-    """The manifest that a campaign was started with, under the campaign's name."""
+    """The manifest that a campaign was started with. A schedule's campaign has another name than its file."""
     return _manifest(call)[0]
 
 
@@ -137,8 +137,7 @@ def _manifest(call: FreezeCall) -> tuple[Campaign, Refuse]:
     else:
         manifest = read_campaign(data, start.file, now=call.at)
         campaign, refuse = manifest.require(), manifest.refuse
-    metadata = campaign.metadata.model_copy(update={"name": call.name})
-    return campaign.model_copy(update={"metadata": metadata}), refuse
+    return campaign, refuse
 
 
 async def _linked(
@@ -168,7 +167,7 @@ async def _linked(
         back = campaign.spec.on_failure.startswith("rollback")
         changes |= {"operation": "rollback", "to": None, "inputs": {}}
         changes |= {"on_failure": "pause"} if back else {}
-    return campaign.model_copy(update={"spec": campaign.spec.model_copy(update=changes)}), found
+    return campaign.changed(spec=campaign.spec.changed(**changes)), found
 
 
 async def _published(store: Store, campaign: Campaign) -> dict[str, Status]:
@@ -204,9 +203,7 @@ async def _pinned(
     check_pinned(preview, campaign)
     known = {(target.service, target.to): target.plans() for target in preview.targets}
     return [
-        entry.model_copy(
-            update={"pins": Pins(preview=call.start.pinned, plans=known.get((entry.service, entry.to), {}))}
-        )
+        entry.changed(pins=Pins(preview=call.start.pinned, plans=known.get((entry.service, entry.to), {})))
         for entry in entries
     ]
 

@@ -50,7 +50,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
     async with claimed(session, log) as claim:
         inventory = read_inventory(claim.snapshot.payload)
         run = Run(plan=digest(artefact), base=position)
-        resumed = inventory.run is not None and inventory.run.model_copy(update={"done": False}) == run
+        resumed = inventory.run is not None and inventory.run.changed(done=False) == run
         if claim.snapshot.position != position and not resumed:
             await claim.release()
             raise PlanStale(
@@ -110,7 +110,7 @@ class _Work:
                 except BaseException as error:
                     await self._keep(error)
                     raise
-        await self._claim.release(Inventory(run=self._run.model_copy(update={"done": True})).pack())
+        await self._claim.release(Inventory(run=self._run.changed(done=True)).pack())
         return Outcome({})
 
     async def _verify(self, api: Api, item: Item) -> None:
@@ -216,7 +216,7 @@ class _Work:
             cluster=self._plan.cluster,
             namespace=self._plan.namespace,
             objects=(*items, *rest),
-            run=self._run.model_copy(update={"done": done}),
+            run=self._run.changed(done=done),
             outputs=expectations_digest(self._session) if done else "",
         )
 

@@ -46,9 +46,9 @@ def report(section: KubernetesSection, promise: Path) -> SectionReport:
     for ref, place in _twice(refs):
         words = f"{ref.address} is declared twice"
         if isinstance(place, Problem):
-            problems.append(place.model_copy(update={"message": words}))
+            problems.append(place.changed(message=words))
         else:
-            keys.append((place[0], place[1].model_copy(update={"message": words})))
+            keys.append((place[0], place[1].changed(message=words)))
     keys += _names(section, [ref for ref, _ in refs])
     return SectionReport(
         problems=problems,

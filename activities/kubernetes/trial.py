@@ -123,5 +123,5 @@ def _compare(session: Session, inventory: Inventory, manifest: dict[str, Any]) -
         return item, [change(ref, "create", None, manifest, session.redact)]
     before, after = difference(held.manifest, manifest)
     if not before and not after:
-        return item.model_copy(update={"action": "none"}), []
-    return item.model_copy(update={"action": "update"}), [change(ref, "update", before, after, session.redact)]
+        return item.changed(action="none"), []
+    return item.changed(action="update"), [change(ref, "update", before, after, session.redact)]

@@ -33,7 +33,7 @@ class Pulse:
 
     def note(self, text: str) -> None:
         """Say what is being waited for; empty when it no longer is."""
-        self.report(self._progress.model_copy(update={"note": text}))
+        self.report(self._progress.changed(note=text))
 
     async def __aenter__(self) -> Self:
         self._heartbeat(self._progress)

@@ -68,8 +68,10 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from bondstone.base.models import Changeable
 
-class Problem(BaseModel):
+
+class Problem(Changeable, BaseModel):
     """One finding, at one place: what a validator reports many of."""
 
     model_config = ConfigDict(frozen=True)
@@ -86,7 +88,7 @@ class Problem(BaseModel):
         return f"{text} ({self.hint})" if self.hint else text
 
 
-class ErrorInfo(BaseModel):
+class ErrorInfo(Changeable, BaseModel):
     """An error as data: what crosses Temporal, the ledger and `-o json`."""
 
     model_config = ConfigDict(frozen=True)
@@ -135,8 +137,7 @@ class BondError(Exception):
         found = copy.copy(self)
         found.message, found.where, found.hint = redact(self.message), redact(self.where), redact(self.hint)
         found.problems = tuple(
-            item.model_copy(update={"message": redact(item.message), "hint": redact(item.hint)})
-            for item in self.problems
+            item.changed(message=redact(item.message), hint=redact(item.hint)) for item in self.problems
         )
         found.args = (found.message,)
         found.__cause__ = found.__context__ = None

@@ -21,6 +21,7 @@ from typing import Any, Literal, Self, TextIO
 from pydantic import BaseModel, ConfigDict, Field
 
 from bondstone.base.errors import PlatformBusy, StoreUnavailable
+from bondstone.base.models import Changeable
 from bondstone.base.platform_settings import home_of, is_home, localized, portable
 from bondstone.base.processes import READY_FD, birth, is_alive
 from bondstone.base.settings import PLATFORM_FILE
@@ -32,7 +33,7 @@ CREATE_KEYS = "BOND_CREATE_KEYS"
 """Environment variable: the started worker belongs to a new platform and makes its key ring if need be."""
 
 
-class Process(BaseModel):
+class Process(Changeable, BaseModel):
     """One process of the platform."""
 
     model_config = ConfigDict(frozen=True)
@@ -51,7 +52,7 @@ class Process(BaseModel):
         return is_alive(self.pid, self.born)
 
 
-class Platform(BaseModel):
+class Platform(Changeable, BaseModel):
     """The content of `platform.json`."""
 
     model_config = ConfigDict(frozen=True)
@@ -83,7 +84,7 @@ class Platform(BaseModel):
             return None
         settings = localized(written, data)
         if is_home(written, data):
-            return platform.model_copy(update={"settings": settings})
+            return platform.changed(settings=settings)
         return cls(
             status="stopped",
             pid=0,
@@ -119,7 +120,7 @@ class Platform(BaseModel):
 
     def _portable(self, data: Path) -> Platform:
         changes = {"data": str(data.resolve()), "settings": portable(self.settings, data)}
-        return self.model_copy(update=changes)
+        return self.changed(**changes)
 
     def lives_elsewhere(self, data: Path) -> bool:
         """Whether this was written by a platform of another directory than `data`, which now holds the file."""

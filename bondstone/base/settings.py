@@ -26,6 +26,7 @@ from pydantic_settings import (
 from bondstone.base.cluster_settings import ClusterSettings
 from bondstone.base.errors import Problem, SettingsInvalid
 from bondstone.base.issuer_settings import IssuerSettings, check_issuers
+from bondstone.base.models import Changeable
 from bondstone.base.platform_settings import localized
 
 PLATFORM_FILE = "platform.json"
@@ -46,7 +47,7 @@ class _PlatformFile(PydanticBaseSettingsSource):
         return localized(written, data) if isinstance(written, dict) else {}
 
 
-class Settings(BaseSettings):
+class Settings(Changeable, BaseSettings):
     """Effective settings of one process."""
 
     model_config = SettingsConfigDict(env_prefix="BOND_", frozen=True, extra="ignore")

@@ -336,7 +336,7 @@ def _openings(document: Document, spec: StrategySpec, now: datetime) -> Iterator
     at: Path_ = (*_SPEC, "windows")
     windows, shut = spec.windows, False
     for index, window in enumerate(windows.allow if windows.deny else ()):
-        alone = windows.model_copy(update={"allow": (window,), "cutoff": None})
+        alone = windows.changed(allow=(window,), cutoff=None)
         if never_opens(alone, now):
             shut = True
             yield document.problem(
@@ -345,7 +345,7 @@ def _openings(document: Document, spec: StrategySpec, now: datetime) -> Iterator
             )  # fmt: skip
     if shut or not (windows.allow or windows.deny) or not (why := never_opens(windows, now)):
         return
-    if windows.cutoff and not never_opens(windows.model_copy(update={"cutoff": None}), now):
+    if windows.cutoff and not never_opens(windows.changed(cutoff=None), now):
         yield document.problem(
             (*at, "cutoff"), f"nothing can ever start: no window is longer than the cutoff of {windows.cutoff}",
             hint="shorten the cutoff, or lengthen a window",

@@ -330,7 +330,7 @@ def _end_window(turn: Turn) -> None:
     calendar = turn.state.calendar
     if calendar.window_ends_at is None or turn.now < calendar.window_ends_at:
         return
-    turn.state.calendar = calendar.model_copy(update={"window_ends_at": None})
+    turn.state.calendar = calendar.changed(window_ends_at=None)
     if turn.state.rules.window_end == "cancel":
         for target, flight in list(turn.state.flights.items()):
             if flight.phase in {"submitted", "accepted"} and flight.before is Code.WAITING:
@@ -340,7 +340,7 @@ def _end_window(turn: Turn) -> None:
 def _expire_gate(turn: Turn) -> None:
     """A gate whose time is over ends the campaign, paused or not."""
     if gate.expired(turn.state, turn.now) and turn.wave.gate is not None:
-        turn.set_wave(turn.state.wave, gate=turn.wave.gate.model_copy(update={"status": "expired"}))
+        turn.set_wave(turn.state.wave, gate=turn.wave.gate.changed(status="expired"))
         turn.note("gate-expired")
         reason = f"nobody decided the gate of wave {turn.wave_rules.name} in time"
         interruptions.abort(turn, Ending(status=CampaignStatus.ABORTED, reason=reason))

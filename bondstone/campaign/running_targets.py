@@ -43,14 +43,12 @@ MAX_LOST: Final = 5
 def submit(turn: Turn, target: int, flight: Flight) -> None:
     """Send an attempt on its way."""
     rules = turn.state.rules
-    flight = flight.model_copy(
-        update={
-            "phase": "submitted",
-            "attempt_at": turn.now,
-            "check_at": turn.after(rules.check_seconds),
-            "not_before": None,
-            "operation": 0,
-        }
+    flight = flight.changed(
+        phase="submitted",
+        attempt_at=turn.now,
+        check_at=turn.after(rules.check_seconds),
+        not_before=None,
+        operation=0,
     )
     turn.set_flight(target, flight)
     _watch(turn, flight)
@@ -97,7 +95,7 @@ def finished(turn: Turn, reply: Finished) -> None:
     if flight is None or not reply.status.ended:
         return
     if reply.operation:
-        flight = flight.model_copy(update={"operation": reply.operation})
+        flight = flight.changed(operation=reply.operation)
         turn.set_flight(reply.target, flight)
     target, status, error = reply.target, reply.status, reply.error
     reason = error.message if error else ""
@@ -143,7 +141,7 @@ def check_overdue(turn: Turn) -> None:
             cancel(turn, target, flight, "unreachable" if lost else "timed-out")
         elif flight.phase != "between" and turn.now >= flight.check_at:
             asked.append(Asked(target=target, attempt=flight.attempt, operation=flight.operation))
-            current = flight.model_copy(update={"check_at": turn.after(state.rules.check_seconds)})
+            current = flight.changed(check_at=turn.after(state.rules.check_seconds))
             state.flights[target] = current
         if target in state.flights:
             _watch(turn, state.flights[target])
@@ -156,13 +154,11 @@ def cancel(
 ) -> None:
     """Ask for an attempt to stop; it keeps its slot until it has, or until the grace is over."""
     rules = turn.state.rules
-    flight = flight.model_copy(
-        update={
-            "phase": "cancelling",
-            "due": due,
-            "cancel_by": turn.after(rules.cancel_grace_seconds),
-            "check_at": turn.after(rules.check_seconds),
-        }
+    flight = flight.changed(
+        phase="cancelling",
+        due=due,
+        cancel_by=turn.after(rules.cancel_grace_seconds),
+        check_at=turn.after(rules.check_seconds),
     )
     turn.set_flight(target, flight)
     _watch(turn, flight)
@@ -334,13 +330,13 @@ def _backoff(turn: Turn, flight: Flight) -> int:
 
 
 def _change(turn: Turn, target: int, flight: Flight, **changes: Any) -> None:
-    flight = flight.model_copy(update=changes)
+    flight = flight.changed(**changes)
     turn.set_flight(target, flight)
     _watch(turn, flight)
 
 
 def _wait(turn: Turn, target: int, flight: Flight, **changes: Any) -> None:
-    flight = flight.model_copy(update={"phase": "between", "due": "", "cancel_by": None, **changes})
+    flight = flight.changed(phase="between", due="", cancel_by=None, **changes)
     turn.set_flight(target, flight)
     if turn.state.stage in {Stage.DRAINING, Stage.ABORTING}:
         give_up(turn, target, flight)

@@ -74,7 +74,7 @@ def page_loaded(turn: Turn, loaded: PageLoaded) -> None:
     for (team, group), targets in added.items():
         name = f"{team}/{group}"
         lane = turn.state.lanes.get(name, Lane(group=group, team=team))
-        turn.state.lanes[name] = lane.model_copy(update={"targets": (*lane.targets, *targets)})
+        turn.state.lanes[name] = lane.changed(targets=(*lane.targets, *targets))
     turn.state.cursor = max(turn.state.cursor, end)
 
 
@@ -116,7 +116,7 @@ def _lane(turn: Turn, *, forward: bool) -> str | None:
 def _drop_first(turn: Turn, name: str) -> None:
     lane = turn.state.lanes[name]
     if len(lane.targets) > 1:
-        turn.state.lanes[name] = lane.model_copy(update={"targets": lane.targets[1:]})
+        turn.state.lanes[name] = lane.changed(targets=lane.targets[1:])
     else:
         del turn.state.lanes[name]
 

@@ -63,36 +63,34 @@ def describe(
         return known
     gate = state.waves[state.wave].gate if state.waves else None
     at_gate = state.stage is Stage.GATE and gate is not None and gate.status == "waiting"
-    return known.model_copy(
-        update={
-            "status": status(state),
-            "frozen": True,
-            "job": frozen.job,
-            "reason": start.reason or frozen.job.reason,
-            "targets": state.rules.size,
-            "targets_digest": state.rules.targets_digest,
-            "counts": counted(state.counts),
-            "failures": state.failures,
-            "left_out": frozen.left_out,
-            "waves": tuple(_wave(state, number) for number in range(len(state.waves))),
-            "wave": state.rules.waves[state.wave].name if state.waves else "",
-            "max_concurrent": state.max_concurrent,
-            "paused": state.paused,
-            "broken": state.broken,
-            "ending": f"{state.ending.status}: {state.ending.reason}" if state.ending else "",
-            "waiting_for": gate if at_gate else None,
-            "running": len(state.flights),
-            "flights": tuple(
-                _flight(target, state.flights[target], service_of(target))
-                for target in nsmallest(most_flights, state.flights)
-            ),
-            "calendar": state.calendar,
-            "started_at": state.started_at,
-            "ended_at": state.ended_at,
-            "rules": state.rules,
-            "batches": batches,
-            "recent": tuple(recent),
-        }
+    return known.changed(
+        status=status(state),
+        frozen=True,
+        job=frozen.job,
+        reason=start.reason or frozen.job.reason,
+        targets=state.rules.size,
+        targets_digest=state.rules.targets_digest,
+        counts=counted(state.counts),
+        failures=state.failures,
+        left_out=frozen.left_out,
+        waves=tuple(_wave(state, number) for number in range(len(state.waves))),
+        wave=state.rules.waves[state.wave].name if state.waves else "",
+        max_concurrent=state.max_concurrent,
+        paused=state.paused,
+        broken=state.broken,
+        ending=f"{state.ending.status}: {state.ending.reason}" if state.ending else "",
+        waiting_for=gate if at_gate else None,
+        running=len(state.flights),
+        flights=tuple(
+            _flight(target, state.flights[target], service_of(target))
+            for target in nsmallest(most_flights, state.flights)
+        ),
+        calendar=state.calendar,
+        started_at=state.started_at,
+        ended_at=state.ended_at,
+        rules=state.rules,
+        batches=batches,
+        recent=tuple(recent),
     )
 
 

@@ -107,7 +107,9 @@ COMPLIANT: Final = "compliant"
 UNMATCHED: Final = "no wave takes it"
 
 
-def partition(campaign: Campaign, fleet: Iterable[FleetService], published: Mapping[str, Status]) -> Partition:
+def partition(
+    campaign: Campaign, fleet: Iterable[FleetService], published: Mapping[str, Status], *, name: str = ""
+) -> Partition:
     """Choose the targets of a campaign and put them into its waves.
 
     Shares and percents are of the targets, which compliant services are not. How the fleet is listed makes no
@@ -117,6 +119,7 @@ def partition(campaign: Campaign, fleet: Iterable[FleetService], published: Mapp
         campaign: Read without problems.
         fleet: Every service there is; each once.
         published: Versions of the campaign's promise; may be empty when the operation moves none.
+        name: Of the campaign, which a random order is derived from; default: the one in its file.
     """
     spec, services = campaign.spec, tuple(fleet)
     flaws = list(_goal_flaws(spec, published))
@@ -130,7 +133,7 @@ def partition(campaign: Campaign, fleet: Iterable[FleetService], published: Mapp
         else:
             chosen.append((service, *verdict))
     flaws += _selection_flaws(spec, services, chosen, left)
-    chosen.sort(key=_order(campaign))
+    chosen.sort(key=_order(campaign, name or campaign.metadata.name))
     limit = spec.select.max if spec.select.max is not None else len(chosen)
     left += [Left(it.id, "not-selected", f"past the first {limit} (select.max)") for it, _, _ in chosen[limit:]]
     numbers = _assign(spec.waves, [service for service, _, _ in chosen[:limit]])
@@ -236,9 +239,9 @@ class _Selection:
         return to
 
 
-def _order(campaign: Campaign) -> Callable[[tuple[FleetService, str, str]], tuple[object, ...]]:
+def _order(campaign: Campaign, name: str) -> Callable[[tuple[FleetService, str, str]], tuple[object, ...]]:
     """The key of the campaign's order; the same on every machine."""
-    order, name = campaign.spec.order, campaign.metadata.name
+    order = campaign.spec.order
     if order == "name":
         return lambda item: (item[0].id,)
     if order.startswith(LABEL_ORDER):

@@ -182,11 +182,9 @@ def fail(error: Exception, output: OutputFormat, given: Sequence[str] = ()) -> i
     info, exit_code = explain(error)
     if any(word.startswith("--secret") for word in given) and _EXTRA in info.message:
         # `--secret password hunter2`: what is too much may be the secret
-        info = info.model_copy(
-            update={
-                "message": f"Got {_EXTRA}",
-                "hint": "--secret takes the path of an input; type its value when asked, or pipe it in",
-            }
+        info = info.changed(
+            message=f"Got {_EXTRA}",
+            hint="--secret takes the path of an input; type its value when asked, or pipe it in",
         )
     if info.message:
         print_error(info, output)

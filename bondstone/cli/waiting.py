@@ -94,7 +94,7 @@ def finish(record: OperationRecord, output: OutputFormat) -> None:
         _say_what_it_waits_for(record)
         raise typer.Exit(EXIT_AWAITING_APPROVAL)
     if record.error is not None and record.status != "succeeded":
-        print_error(record.error.model_copy(update={"where": record.error.where or record.id}), output)
+        print_error(record.error.changed(where=record.error.where or record.id), output)
     if code := exit_code(record):
         raise typer.Exit(code)
 

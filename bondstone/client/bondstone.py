@@ -199,7 +199,7 @@ class Bondstone:
         )
         adopted = await stage(self.store, target, chosen)
         try:
-            accepted = await self._start_or_ask(target, request.model_copy(update={"adopt": adopted}))
+            accepted = await self._start_or_ask(target, request.changed(adopt=adopted))
         except Unreachable:
             raise  # it may have been accepted all the same
         except BondError:

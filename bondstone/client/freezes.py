@@ -95,7 +95,7 @@ class Freezes:
         now = datetime.now(UTC)
         if freeze.ends_at is not None and freeze.ends_at <= now:
             raise Refused(f"the freeze {name} is over since {freeze.ends_at:%Y-%m-%d %H:%M} UTC")
-        ended = freeze.model_copy(update={"ends_at": now, "begins_at": min(freeze.begins_at, now)})
+        ended = freeze.changed(ends_at=now, begins_at=min(freeze.begins_at, now))
         await self._bond.store.campaigns.put_freeze(ended)
         await self._tell_campaigns()
         return ended

@@ -90,7 +90,7 @@ class Operation:
             return record
         if record.error is None:
             raise OperationFailed(f"the operation ended {record.status}", where=self.id)
-        raise from_info(record.error.model_copy(update={"where": record.error.where or self.id}))
+        raise from_info(record.error.changed(where=record.error.where or self.id))
 
     async def wait(
         self,

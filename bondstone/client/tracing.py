@@ -23,7 +23,7 @@ def asking(service: str, request: Request) -> Iterator[Request]:
     """
     about = {"bond.service": service, "bond.kind": str(request.kind), "bond.promise": request.promise}
     with spans.span("Bondstone.request", about, kind="CLIENT"):
-        yield request.model_copy(update={"trace": spans.here()})
+        yield request.changed(trace=spans.here())
 
 
 @contextmanager
@@ -35,4 +35,4 @@ def starting(campaign: str, start: CampaignInput) -> Iterator[CampaignInput]:
         start: Without its trace.
     """
     with spans.span("Bondstone.start_campaign", {"bond.campaign": campaign}, kind="CLIENT"):
-        yield start.model_copy(update={"trace": spans.here()})
+        yield start.changed(trace=spans.here())

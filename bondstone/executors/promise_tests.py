@@ -118,14 +118,12 @@ async def open_trial(
     bundle = await asyncio.to_thread(pack, directory)
     with tempfile.TemporaryDirectory(prefix="bond-test-", ignore_cleanup_errors=True) as temporary:
         root = Path(temporary)
-        own = settings.model_copy(
-            update={
-                "data": root,
-                "store": (root / "objects").as_uri(),
-                "keys": root / "keys.json",
-                "work": root / "work",
-                "tool_environment": (*settings.tool_environment, SERVICES_VARIABLE),
-            }
+        own = settings.changed(
+            data=root,
+            store=(root / "objects").as_uri(),
+            keys=root / "keys.json",
+            work=root / "work",
+            tool_environment=(*settings.tool_environment, SERVICES_VARIABLE),
         )
         store = await Store.open(own, create_keys=True)
         revision = await store.revisions.publish(bundle, promise)

@@ -29,7 +29,7 @@ def voted(approval: Approval, vote: Vote, *, requested_by: str) -> Approval:
         status = "approved"
     else:
         status = "waiting"
-    return approval.model_copy(update={"votes": votes, "status": status})
+    return approval.changed(votes=votes, status=status)
 
 
 def missing(approval: Approval, *, requested_by: str) -> list[str]:

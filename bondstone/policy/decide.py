@@ -203,7 +203,7 @@ def _presentable(finding: Finding, redact: Redactor) -> Finding:
     message = " ".join(redact(finding.message).split())
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
-    return finding.model_copy(update={"message": message})
+    return finding.changed(message=message)
 
 
 def _bounded(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -184,7 +184,7 @@ def _look(module: Module, names: frozenset[str]) -> Iterator[Problem]:
         yield from _forbidden_calls(module.name, statement)
         old = _old_syntax(statement)
         if old is not None:
-            yield old.model_copy(update={"file": module.name})
+            yield old.changed(file=module.name)
         else:
             yield from _undefined_names(module.name, statement, names)
 
@@ -282,7 +282,7 @@ def _explained(problem: Problem) -> Problem:
     if problem.message == "Invalid collection":
         # Valid Rego, but rego-cpp 1.5.2 does not parse it.
         hint = "this engine does not take `some k, v in xs` inside [ ]: write `v := xs[k]`"
-        return problem.model_copy(update={"hint": hint})
+        return problem.changed(hint=hint)
     return problem
 
 
@@ -294,7 +294,9 @@ def _located(problem: Problem, modules: Iterable[Module]) -> Problem:
             for index, token in enumerate(statement):
                 chain = [part.text for part in statement[index : index + 2 * len(name) : 2]]
                 if chain[: len(name)] == name and token.kind == "name" and _is_call(statement, index):
-                    return problem.model_copy(
-                        update={"file": module.name, "line": token.line, "column": token.column}
+                    return problem.changed(
+                        file=module.name,
+                        line=token.line,
+                        column=token.column,
                     )
     return problem

@@ -94,7 +94,7 @@ class PolicyTrial:
         content, changes = await asyncio.gather(
             self._store.plans.document(call.plan), self._store.plans.changes(call.plan)
         )
-        call = call.model_copy(update={"labels": labels})
+        call = call.changed(labels=labels)
         question = document(call, content, changes, executor)
         secrets = known_secrets([*await self._revealed(call), *sensitive_values(content)])
         decision = await asyncio.to_thread(evaluate, self._modules, question, secrets=secrets)

@@ -79,7 +79,7 @@ class Sessions:
             raise TokenExpired("the session is over", hint="sign in again")
         later = min(now + IDLE, session.created_at + LONGEST)
         if later - session.expires_at > IDLE / 4:
-            session = session.model_copy(update={"expires_at": later})
+            session = session.changed(expires_at=later)
             await self._write(session_id, session)
         return session
 

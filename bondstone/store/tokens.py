@@ -229,7 +229,7 @@ class Tokens:
                 "revoked": Revocation.model_validate_json(revoked) if revoked else None,
                 "last_used_at": datetime.fromisoformat(used.decode()) if used else None,
             }
-            return TokenRecord.model_validate_json(raw).model_copy(update=changes)
+            return TokenRecord.model_validate_json(raw).changed(**changes)
         except (ValidationError, ValueError) as error:
             raise ObjectCorrupt("the record of an API token cannot be read", where=key) from error
 

@@ -62,7 +62,7 @@ def bounded(info: ErrorInfo, problems_chars: int = MAX_PROBLEMS_CHARS) -> ErrorI
         rest = (len(problems) - index - 1) * _LEAST_CHARS * 2
         room = min(MAX_PROBLEM_CHARS, max(_LEAST_CHARS, left - rest))
         words = {"message": shorten(problem.message, room), "hint": shorten(problem.hint, _LEAST_CHARS)}
-        cut.append(problem.model_copy(update=words))
+        cut.append(problem.changed(**words))
         left -= sum(map(len, words.values()))
     if left_out:
         cut.append(Problem(message=f"and {left_out} more"))

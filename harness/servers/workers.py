@@ -40,7 +40,7 @@ def running(
     servers = [worker(directory, f"control-{n}", "control", settings, environment) for n in range(1, control + 1)]
     for n, pools in enumerate(executors, 1):
         name = f"executor-{n}"
-        own = settings.model_copy(update={"pools": tuple(pools), "work": directory / f"{name}-work"})
+        own = settings.changed(pools=tuple(pools), work=directory / f"{name}-work")
         servers.append(worker(directory, name, "executor", own, environment))
     with ExitStack() as stack:
         for server in servers:

@@ -36,7 +36,7 @@ def _sees_what_is_wrong(left: Left) -> None:
     again = {**left.operations, patched: [*left.operations[patched], *left.operations[patched]]}
     assert _broken(replace(left, operations=again)) == {"operations", "report"}
     assert _broken(replace(left, ledger=left.ledger[1:])) >= {"report"}
-    assert _broken(replace(left, ended=left.ended.model_copy(update={"running": 1}))) == {"slots"}
+    assert _broken(replace(left, ended=left.ended.changed(running=1))) == {"slots"}
     assert _broken(replace(left, max_failures=1)) == {"budget"}
     assert _broken(replace(left, at_once=1)) == {"budget"}
 

@@ -106,7 +106,7 @@ def build(settings: Settings, name: str) -> Iterator[Server]:
     """A control worker of a build."""
     directory = settings.data / name
     directory.mkdir(exist_ok=True)
-    told = settings.model_copy(update={"build_id": name})
+    told = settings.changed(build_id=name)
     with workers.running(directory, told, control=1, executors=()) as servers:
         yield servers["control-1"]
 
@@ -190,7 +190,7 @@ async def test_workers_are_replaced_one_by_one_under_load_and_then_by_a_first_bu
         new = []
         for kind in ("executor", "executor", "control", "control"):
             name = f"{kind}-{len(started)}"
-            new.append(workers.worker(tmp_path, name, kind, settings.model_copy(update={"work": tmp_path / name})))
+            new.append(workers.worker(tmp_path, name, kind, settings.changed(work=tmp_path / name)))
             started.append(new[-1])
             new[-1].launch()  # not in a thread: it would end with that
         for server in new:

@@ -116,7 +116,7 @@ async def test_three_services_are_patched_and_the_ledger_proves_it(
         handle = bond.temporal.get_workflow_handle(names.campaign_workflow_id(f"{name}-back"))
         frozen = await frozen_teams(handle)
         assert (frozen.calendar.frozen_teams, frozen.counts) == (("payments",), {"waiting": 3})
-        await bond.store.campaigns.put_freeze(freeze.model_copy(update={"ends_at": datetime.now(UTC)}))
+        await bond.store.campaigns.put_freeze(freeze.changed(ends_at=datetime.now(UTC)))
         await handle.signal(names.SIGNAL_CALENDAR)
         async with asyncio.timeout(120):
             result = await running

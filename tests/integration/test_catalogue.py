@@ -32,7 +32,7 @@ async def trial(name: str) -> AsyncIterator[Trial]:
     promise = validate(FOLDERS[name], executors).require()
     settings = Settings.load()
     if any(step.executor == "helm" for step in promise.spec.steps):
-        settings = settings.model_copy(update={"helm": helm()})
+        settings = settings.changed(helm=helm())
     async with open_trial(FOLDERS[name], promise, executors, settings) as bench:
         yield bench
 

@@ -109,14 +109,14 @@ WAYS: list[Callable[[Account], dict[str, Any]]] = [Account.in_cluster, Account.p
 async def charts(root: Path, account: Account, way: dict[str, Any], namespace: str = "") -> helm_kit.Bench:
     bench = await helm_kit.Bench.open(root, account.plane, namespace or account.namespace)
     clusters = {"default": ClusterSettings.model_validate(way)}
-    bench.settings = bench.settings.model_copy(update={"clusters": clusters})
+    bench.settings = bench.settings.changed(clusters=clusters)
     return bench
 
 
 async def manifests(root: Path, account: Account, way: dict[str, Any]) -> kubernetes_kit.Bench:
     bench = await kubernetes_kit.Bench.open(root, account.plane.kubeconfig, account.namespace)
     clusters = {"default": ClusterSettings.model_validate(way)}
-    bench.settings = bench.settings.model_copy(update={"clusters": clusters})
+    bench.settings = bench.settings.changed(clusters=clusters)
     bench.write(CONFIG)
     return bench
 

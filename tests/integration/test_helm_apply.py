@@ -160,10 +160,8 @@ async def test_secrets_are_nowhere_but_in_the_cluster_and_in_the_artefact(bench)
 
 
 def allow(bench: Bench, *namespaces: str) -> None:
-    clusters = {
-        name: item.model_copy(update={"namespaces": namespaces}) for name, item in bench.settings.clusters.items()
-    }
-    bench.settings = bench.settings.model_copy(update={"clusters": clusters})
+    clusters = {name: item.changed(namespaces=namespaces) for name, item in bench.settings.clusters.items()}
+    bench.settings = bench.settings.changed(clusters=clusters)
 
 
 async def test_namespaces_that_the_pool_does_not_allow_are_refused_in_charts_too(bench):

@@ -65,11 +65,8 @@ async def test_a_chart_that_brings_its_own_kinds_is_planned_applied_and_taken_aw
     # a pool that allows this namespace only does not let a chart bring kinds
     control_plane.call("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{group}")
     await until(lambda: gone(control_plane, path), seconds=60)
-    clusters = {
-        name: item.model_copy(update={"namespaces": (namespace,)})
-        for name, item in bench.settings.clusters.items()
-    }
-    bench.settings = bench.settings.model_copy(update={"clusters": clusters})
+    clusters = {name: item.changed(namespaces=(namespace,)) for name, item in bench.settings.clusters.items()}
+    bench.settings = bench.settings.changed(clusters=clusters)
     with pytest.raises(Refused, match="in no namespace"):
         await bench.plan(replicas=0)
     control_plane.call("DELETE", f"/api/v1/namespaces/{namespace}")

@@ -134,7 +134,7 @@ DONE = entry(status=OperationStatus.SUCCEEDED)
     ids=["never heard of it", "runs", "failed", "did the decommission", "left by itself", "was terminated"],
 )
 def test_what_a_state_says_of_a_submission(fields: dict[str, Any], what: str | None, *, alive: bool) -> None:
-    found = seen_in(SERVICE.model_copy(update=fields), "r", SEEN, alive=alive)
+    found = seen_in(SERVICE.changed(**fields), "r", SEEN, alive=alive)
     assert (found.what if found else None) == what
 
 
@@ -223,7 +223,7 @@ async def test_targets_come_back_in_order_and_any_change_shows_in_the_digest() -
     assert await campaigns.targets("c") == targets
     assert await campaigns.page("c", 1) == tuple(targets[3:6])
     assert await campaigns.left_out("c") == tuple(left)
-    changed = [*targets[:-1], targets[-1].model_copy(update={"to": "2"})]
+    changed = [*targets[:-1], targets[-1].changed(to="2")]
     assert await campaigns.put_targets("c", changed, left, page_size=3) != digest
 
 
@@ -233,9 +233,9 @@ async def test_the_ledger_is_a_chain_that_nobody_changes() -> None:
     first = await found.campaigns.record(batch)
     assert await found.campaigns.record(batch) == first
     with pytest.raises(AlreadyExists):
-        await found.campaigns.record(batch.model_copy(update={"notes": ()}))
+        await found.campaigns.record(batch.changed(notes=()))
     target = TargetRecord(target=0, outcome=Outcome.FAILED, ended_at=NOW)
-    later = target.model_copy(update={"outcome": Outcome.SUCCEEDED})
+    later = target.changed(outcome=Outcome.SUCCEEDED)
     second = LedgerBatch(campaign="c", number=2, records=(target, later), previous=first.digest)
     await found.campaigns.record(second)
     ledger = await found.campaigns.ledger("c")

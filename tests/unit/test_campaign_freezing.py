@@ -145,7 +145,7 @@ async def test_the_run_of_a_schedule_is_named_by_its_workflow(scene: Scene) -> N
     assert await scene.store.campaigns.names() == [name]
     header = await scene.store.campaigns.header(name)
     again = read(FreezeCall(name=name, run_id="1", start=header.start, at=header.at))
-    assert again.metadata.name == name
+    assert again.spec.operation == "reconcile"
 
 
 async def test_a_strategy_that_does_nothing_cannot_start(scene: Scene) -> None:

@@ -128,7 +128,7 @@ def test_hostile_words_leave_junit_valid() -> None:
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", " =", "\r=", "|", "%", "\uff1d", "\n@"])
 def test_no_cell_is_a_formula(start: str) -> None:
     formula = f"{start}HYPERLINK(1)"
-    found = report().model_copy(update={"change": formula, "requested_by": formula})
+    found = report().changed(change=formula, requested_by=formula)
     rows = list(csv.reader(io.StringIO(as_csv(found))))
     for row in rows[1:]:
         assert not any(cell.lstrip(" \t\r\n")[:1] in set("=+-@|%\uff1d") for cell in row if cell)
@@ -148,5 +148,5 @@ def test_whatever_people_write_all_formats_can_be_read_back(words: str) -> None:
 
 
 def test_a_campaign_that_has_not_begun_has_a_page() -> None:
-    found = report(0).model_copy(update={"started_at": None, "waves": (), "events": (), "compliance": None})
+    found = report(0).changed(started_at=None, waves=(), events=(), compliance=None)
     assert Page(as_html(found)).tags["svg"] == 0

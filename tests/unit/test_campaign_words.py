@@ -79,10 +79,9 @@ def stated(codes: str) -> CampaignState:
     """The machine with its four targets at these codes."""
     fresh = new_campaign(RULES)
     waves = [
-        wave.model_copy(update={"counts": counted(part)})
-        for wave, part in zip(fresh.waves, (codes[:1], codes[1:]), strict=True)
+        wave.changed(counts=counted(part)) for wave, part in zip(fresh.waves, (codes[:1], codes[1:]), strict=True)
     ]
-    return fresh.model_copy(update={"pages": (codes,), "counts": counted(codes), "waves": tuple(waves)})
+    return fresh.changed(pages=(codes,), counts=counted(codes), waves=tuple(waves))
 
 
 def counted(codes: str) -> dict[Code, int]:
@@ -92,7 +91,7 @@ def counted(codes: str) -> dict[Code, int]:
 def described(codes: str = "S...", **changes: Any) -> CampaignDescription:
     """The campaign with its four targets at these codes."""
     found = view.describe("cve", START, FROZEN, stated(codes))
-    return found.model_copy(update={"started_at": NOW, "status": CampaignStatus.RUNNING, **changes})
+    return found.changed(**{"started_at": NOW, "status": CampaignStatus.RUNNING, **changes})
 
 
 def record(target: int, service: str, outcome: Outcome, **changes: Any) -> TargetRecord:

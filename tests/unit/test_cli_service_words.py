@@ -144,7 +144,7 @@ async def test_a_pool_is_asked_about_only_when_a_step_stands_still(monkeypatch):
     monkeypatch.setattr(waiting.time, "monotonic", lambda: now)
     pools = waiting._Pools(Bond(), "a/b/op/1", View())
     step = StepRecord(id="s", executor="terraform", status=StepStatus.PLANNING, pool="prod-eu")
-    pools.changed(ended(OperationStatus.RUNNING).model_copy(update={"steps": (step,)}))
+    pools.changed(ended(OperationStatus.RUNNING).changed(steps=(step,)))
     now = 9
     await pools.look()
     assert looked == []

@@ -133,7 +133,7 @@ async def test_a_reference_to_the_bundle_of_another_revision_is_refused(
 ) -> None:
     ref = await _publish(revisions, tmp_path / "p")
     with pytest.raises(ObjectCorrupt, match="not of mysql"):
-        await revisions.promise(ref.model_copy(update={"promise": "mysql"}))
+        await revisions.promise(ref.changed(promise="mysql"))
 
 
 async def test_a_revision_is_unpacked_once_per_digest(

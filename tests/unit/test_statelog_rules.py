@@ -70,14 +70,14 @@ def test_pruning_spares_fences_the_newest_state_and_the_newest_entries(
 def test_this_process_is_alive_and_its_number_used_again_is_dead() -> None:
     me = Holder.me("a1", "ann")
     assert not is_dead(me)
-    assert is_dead(me.model_copy(update={"pid_started": me.pid_started + 1}))
+    assert is_dead(me.changed(pid_started=me.pid_started + 1))
     assert me.pid == os.getpid()
 
 
 def test_a_process_that_ended_is_dead_once_it_is_a_zombie() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     stat = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
-    holder = Holder.me("a1").model_copy(update={"pid": child.pid, "pid_started": float(stat[19])})
+    holder = Holder.me("a1").changed(pid=child.pid, pid_started=float(stat[19]))
     assert not is_dead(holder)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -87,7 +87,7 @@ def test_a_process_that_ended_is_dead_once_it_is_a_zombie() -> None:
 
 
 def test_nothing_is_concluded_about_processes_of_elsewhere() -> None:
-    me = Holder.me("a1").model_copy(update={"pid": 2**22 + 1, "pid_started": 1})
+    me = Holder.me("a1").changed(pid=2**22 + 1, pid_started=1)
     assert is_dead(me)
     for other in ({"boot_id": "other"}, {"pid_namespace": "other"}, {"boot_id": ""}, {"pid_started": 0}):
-        assert not is_dead(me.model_copy(update=other))
+        assert not is_dead(me.changed(**other))

@@ -55,7 +55,7 @@ def pending(number: int, resolved: Resolved = NEW, **fields: Any) -> PendingOper
 
 
 def state(**fields: Any) -> ServiceState:
-    return ServiceState(service=SERVICE, resolved=OLD, healthy=(OLD,)).model_copy(update=fields)
+    return ServiceState(service=SERVICE, resolved=OLD, healthy=(OLD,)).changed(**fields)
 
 
 def call(attempt: int = 1, *, undoes: str = "", **request: Any) -> SubmitCall:

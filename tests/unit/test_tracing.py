@@ -122,7 +122,7 @@ def test_an_operation_that_nobody_asked_for_begins_a_trace():
 def test_replays_find_the_same_ids_and_other_operations_others():
     first, again = (operation_trace.of_operation(record(trace=str(ASKED)))[0] for _ in range(2))
     assert first == again
-    later = record(trace=str(ASKED)).model_copy(update={"requested_at": datetime(2026, 1, 2, tzinfo=UTC)})
+    later = record(trace=str(ASKED)).changed(requested_at=datetime(2026, 1, 2, tzinfo=UTC))
     assert operation_trace.of_operation(later)[0].span != first.span
 
 

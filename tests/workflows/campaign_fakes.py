@@ -124,9 +124,9 @@ class CampaignPlatform(FakePlatform):
             if self.refusal is not None:
                 raise self.refusal
             assert self.rules is not None
-            rules = self.rules.model_copy(update={"campaign": call.name, "requested_by": call.start.requested_by})
+            rules = self.rules.changed(campaign=call.name, requested_by=call.start.requested_by)
             digest = await self.store.campaigns.put_targets(call.name, self.targets, (), page_size=rules.page_size)
-            rules = rules.model_copy(update={"targets_digest": digest})
+            rules = rules.changed(targets_digest=digest)
             return Frozen(rules=rules, job=self.job, continue_after=self.continue_after)
 
         @activity.defn(name=names.CAMPAIGN_CALENDAR)
@@ -201,7 +201,7 @@ class Fleet:
             healthy=(OLD,),
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
             created_by="grace",
-        ).model_copy(update=fields)
+        ).changed(**fields)
         await client.start_workflow(names.SERVICE_WORKFLOW, state, id=caller.id, task_queue=names.CONTROL_QUEUE)
 
     async def start(self, **fields: Any) -> None:
@@ -279,13 +279,13 @@ class Fleet:
         """What the campaign sends, to send it by hand."""
         command = Submit(target=target, attempt=1)
         call = submission(self.name, "ada", self.platform.job, command, self.platform.targets[target])
-        return call.model_copy(update=changes)
+        return call.changed(**changes)
 
     async def carried(self, events: Sequence[Event]) -> Carried:
         """What a campaign hands to itself: everything is submitted, and then these events came."""
         rules, store = self.platform.rules, self.platform.store
         assert rules is not None
-        rules = rules.model_copy(update={"campaign": self.name})
+        rules = rules.changed(campaign=self.name)
         await store.campaigns.put_targets(self.name, self.platform.targets, (), page_size=rules.page_size)
         at = datetime.now(UTC)
         keys = tuple(TargetKey(team=entry.team) for entry in self.platform.targets)

@@ -212,7 +212,7 @@ async def test_a_rollback_takes_back_all_that_succeeded(temporal: Client) -> Non
     fleet = await Fleet.of(temporal, platform, [2, 1])
     assert platform.rules is not None
     needs = (Need(roles=("sre",)),)
-    platform.rules = platform.rules.model_copy(update={"waves": (wave(0, 2), wave(1, 1, needs=needs))})
+    platform.rules = platform.rules.changed(waves=(wave(0, 2), wave(1, 1, needs=needs)))
     async with serving(temporal, platform):
         await fleet.start()
         await fleet.until(lambda seen: seen.status is CampaignStatus.AWAITING_APPROVAL)
@@ -229,7 +229,7 @@ async def test_a_rollback_leaves_alone_what_others_have_changed_since(temporal: 
     fleet = await Fleet.of(temporal, platform, [1, 1])
     assert platform.rules is not None
     needs = (Need(roles=("sre",)),)
-    platform.rules = platform.rules.model_copy(update={"waves": (wave(0, 1), wave(1, 1, needs=needs))})
+    platform.rules = platform.rules.changed(waves=(wave(0, 1), wave(1, 1, needs=needs)))
     async with serving(temporal, platform):
         await fleet.start()
         await fleet.until(lambda seen: seen.status is CampaignStatus.AWAITING_APPROVAL)
@@ -248,7 +248,7 @@ async def test_a_wave_waits_for_people_who_name_the_frozen_targets(temporal: Cli
     fleet = await Fleet.of(temporal, platform, [1])
     assert platform.rules is not None
     needs = (Need(roles=("sre",)),)
-    platform.rules = platform.rules.model_copy(update={"waves": (wave(0, 1, needs=needs),)})
+    platform.rules = platform.rules.changed(waves=(wave(0, 1, needs=needs),))
     async with serving(temporal, platform):
         await fleet.start()
         waiting = await fleet.until(lambda seen: seen.waiting_for is not None)
@@ -267,7 +267,7 @@ async def test_a_rejected_wave_ends_the_campaign(temporal: Client) -> None:
     fleet = await Fleet.of(temporal, platform, [1])
     assert platform.rules is not None
     needs = (Need(roles=("sre",)),)
-    platform.rules = platform.rules.model_copy(update={"waves": (wave(0, 1, needs=needs),)})
+    platform.rules = platform.rules.changed(waves=(wave(0, 1, needs=needs),))
     async with serving(temporal, platform):
         await fleet.start()
         waiting = await fleet.until(lambda seen: seen.waiting_for is not None)
@@ -282,7 +282,7 @@ async def test_a_soak_ends_early_by_hand_and_an_unhealthy_target_counts_as_faile
     fleet = await Fleet.of(temporal, platform, [1, 1], max_failures=0)
     assert platform.rules is not None
     waves = (wave(0, 1, soak_seconds=3600), wave(1, 1))
-    platform.rules = platform.rules.model_copy(update={"waves": waves})
+    platform.rules = platform.rules.changed(waves=waves)
     async with serving(temporal, platform):
         await fleet.start()
         await fleet.until(lambda seen: seen.status is CampaignStatus.SOAKING)
@@ -470,7 +470,7 @@ async def test_a_service_that_never_was_is_unreachable(temporal: Client) -> None
     fleet = await Fleet.of(temporal, platform, [1], max_failures=1)
     async with serving(temporal, platform):
         await fleet.callers[0].handle.terminate()
-        platform.targets = [platform.targets[0].model_copy(update={"service": "payments/never-was"})]
+        platform.targets = [platform.targets[0].changed(service="payments/never-was")]
         await fleet.start()
         result = await fleet.result()
     assert result.counts == {"unreachable": 1}
@@ -523,7 +523,7 @@ async def test_what_is_there_already_is_skipped_as_compliant(temporal: Client) -
 async def test_what_a_service_refuses_is_recorded_in_its_words(temporal: Client) -> None:
     platform = CampaignPlatform()
     fleet = await Fleet.of(temporal, platform, [1])
-    platform.job = platform.job.model_copy(update={"promise": "mysql"})
+    platform.job = platform.job.changed(promise="mysql")
     async with serving(temporal, platform):
         await fleet.start()
         result = await fleet.result()

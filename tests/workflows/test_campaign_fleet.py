@@ -135,7 +135,7 @@ async def test_a_target_whose_pool_nobody_serves_in_time_is_unreachable(temporal
     platform = Pooled()
     fleet = await Fleet.of(temporal, platform, [1], timeout_seconds=10, check_seconds=1, retries=1)
     platform.pool_of = {fleet.services[0]: "far"}
-    platform.targets = [platform.targets[0].model_copy(update={"pool": "far"})]
+    platform.targets = [platform.targets[0].changed(pool="far")]
     async with serving(temporal, platform):
         await fleet.start()
         result = await fleet.result()

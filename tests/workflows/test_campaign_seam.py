@@ -124,7 +124,7 @@ class StandIn:
     async def work(self, request_id: str, reply_to: str) -> None:
         known = self.known[request_id]
         done = self.done.setdefault(request_id, Done(attempt=known.attempt))
-        done = done.model_copy(update={"begins": [*done.begins, workflow.now()]})
+        done = done.changed(begins=[*done.begins, workflow.now()])
         self.done[request_id] = done
         chance = self.random.random()
         if chance < 0.1:
@@ -133,8 +133,8 @@ class StandIn:
             await asyncio.sleep(self.random.random() / 2)
         status = OperationStatus.FAILED if 0.1 < chance < 0.35 else OperationStatus.SUCCEEDED
         status = OperationStatus.CANCELLED if request_id in self.stopped else status
-        self.known[request_id] = known.model_copy(update={"status": status})
-        self.done[request_id] = done.model_copy(update={"status": status, "ended_at": workflow.now()})
+        self.known[request_id] = known.changed(status=status)
+        self.done[request_id] = done.changed(status=status, ended_at=workflow.now())
         await self.say(reply_to, self.said(self.known[request_id]))
 
     @workflow.signal(name=names.SIGNAL_WITHDRAW)

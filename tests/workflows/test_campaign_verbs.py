@@ -68,7 +68,7 @@ async def test_each_verb_has_its_time_and_is_done_once_and_recorded_once(tempora
         WaveRules(name="half", size=2, needs=SRE),
         WaveRules(name="rest", size=1, needs=SRE),
     )
-    platform.rules = platform.rules.model_copy(update={"waves": waves})
+    platform.rules = platform.rules.changed(waves=waves)
     async with serving(temporal, platform):
         await fleet.start()
         await platform.until_applying(1)
@@ -139,7 +139,7 @@ async def test_retry_and_rollback_are_done_once_however_often_they_come(
     fleet = await Fleet.of(temporal, platform, [3, 1], max_failures=0)
     assert platform.rules is not None
     waves = (WaveRules(name="one", size=3), WaveRules(name="two", size=1, needs=SRE))
-    platform.rules = platform.rules.model_copy(update={"waves": waves, "max_concurrent": 1, "max_failures": 0})
+    platform.rules = platform.rules.changed(waves=waves, max_concurrent=1, max_failures=0)
     platform.failing.add(fleet.services[1])
     async with serving(temporal, platform):
         platform.holding = asyncio.Event()
@@ -167,7 +167,7 @@ async def test_of_people_who_say_the_same_at_once_one_is_heard_and_the_others_ar
     assert platform.rules is not None
     assert platform.holding is not None
     waves = (WaveRules(name="one", size=1), WaveRules(name="two", size=1, needs=SRE))
-    platform.rules = platform.rules.model_copy(update={"waves": waves})
+    platform.rules = platform.rules.changed(waves=waves)
     people = [f"p{number}" for number in range(5)]
 
     async def all_say(kind: type[Verb], **fields: Any) -> list[BondError]:

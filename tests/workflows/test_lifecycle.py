@@ -349,10 +349,10 @@ async def test_rule_3_the_gate_waits_for_n_of_m_by_role_and_applies_exactly_what
         await in_phase(caller, Phase.AWAITING_APPROVAL)
         ballot = VoteCall(step="main", digest=approval.digest, by="bob", roles=("dba",))
         for wrong, words in [
-            (ballot.model_copy(update={"digest": "0" * 64}), "waits for a word on plan"),
-            (ballot.model_copy(update={"step": "other"}), "waits for nobody"),
-            (ballot.model_copy(update={"roles": ("intern",)}), "none of the roles that are asked: dba, sre"),
-            (ballot.model_copy(update={"by": "ada"}), "somebody else must approve"),
+            (ballot.changed(digest="0" * 64), "waits for a word on plan"),
+            (ballot.changed(step="other"), "waits for nobody"),
+            (ballot.changed(roles=("intern",)), "none of the roles that are asked: dba, sre"),
+            (ballot.changed(by="ada"), "somebody else must approve"),
         ]:
             with pytest.raises(Refused, match=words):
                 await vote(temporal, accepted, wrong)
@@ -360,11 +360,11 @@ async def test_rule_3_the_gate_waits_for_n_of_m_by_role_and_applies_exactly_what
         with pytest.raises(Refused, match="has voted on this plan already"):
             await vote(temporal, accepted, ballot)
         assert platform.done("apply") == []
-        second = ballot.model_copy(update={"by": "eve", "roles": ("sre",)})
+        second = ballot.changed(by="eve", roles=("sre",))
         assert (await vote(temporal, accepted, second)).status == "approved"
         record = await caller.ended(accepted.number)
         with pytest.raises((NotFound, Refused)):
-            await vote(temporal, accepted, second.model_copy(update={"by": "joe"}))
+            await vote(temporal, accepted, second.changed(by="joe"))
     assert record.status is OperationStatus.SUCCEEDED
     applied = [call for call in platform.calls if isinstance(call, ApplyCall)]
     assert [call.plan.digest for call in applied] == [approval.digest]
@@ -380,7 +380,7 @@ async def test_a_rejection_ends_the_operation_with_its_reason(temporal: Client) 
         ballot = VoteCall(step="main", digest=approval.digest, by="bob", roles=("dba",))
         with pytest.raises(InvalidInput, match="needs a reason"):
             await vote(temporal, accepted, ballot, approve=False)
-        no = ballot.model_copy(update={"comment": "not this week"})
+        no = ballot.changed(comment="not this week")
         await vote(temporal, accepted, no, approve=False)
         record = await caller.ended(accepted.number)
     assert record.status is OperationStatus.REJECTED

@@ -148,9 +148,9 @@ class Errands:
         declined = Declined(target=command.target, attempt=command.attempt, why="unreachable")
         if command.target in sightings.left:
             gone = {"why": "skipped", "reason": "decommissioned meanwhile"}
-            self._told(declined.model_copy(update=gone))
+            self._told(declined.changed(**gone))
         else:
-            self._told(declined.model_copy(update={"reason": "there is no such service"}))
+            self._told(declined.changed(reason="there is no such service"))
 
     async def _look(self, command: Describe) -> None:
         sightings = await self._sightings(command)

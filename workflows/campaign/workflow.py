@@ -57,7 +57,7 @@ class Campaign(Verbs):
     @workflow.init
     def __init__(self, start: CampaignInput) -> None:
         carried = start.carried
-        self._start = start.model_copy(update={"carried": None})
+        self._start = start.changed(carried=None)
         self._name = names.campaign_of(workflow.info().workflow_id)
         self._events: deque[Event] = deque(carried.events if carried else ())
         self._commands: list[Command] = []
@@ -177,7 +177,7 @@ class Campaign(Verbs):
             at=self._now,
         )
         kept = {"document": {}, "source": ""}  # by the store
-        return builds.next_run(self._start.model_copy(update={**kept, "carried": carried}))
+        return builds.next_run(self._start.changed(**kept, carried=carried))
 
     async def _freeze(self) -> None:
         """Choose the targets, and fail in words when there is something wrong with that."""

@@ -144,19 +144,17 @@ def _tried(target: TargetReport, record: TargetRecord, operation: LedgerRecord |
     # The ledger says where an operation led to; of one that failed only the service knows what it stands on.
     after = record.revision_after or (operation.revision_after if operation and succeeded else None)
     seconds = (record.ended_at - record.started_at).total_seconds() if record.started_at else None
-    return target.model_copy(
-        update={
-            "revision_before": str(before or target.revision_before),
-            "revision_after": str(after or ""),
-            "reason": record.reason,
-            "attempts": record.attempts,
-            "operation": record.operation_id or None,
-            "started_at": record.started_at,
-            "ended_at": record.ended_at,
-            "seconds": seconds,
-            "plans": tuple(_plans(operation) if operation else _noted_plans(record)),
-            "error": record.error,
-        }
+    return target.changed(
+        revision_before=str(before or target.revision_before),
+        revision_after=str(after or ""),
+        reason=record.reason,
+        attempts=record.attempts,
+        operation=record.operation_id or None,
+        started_at=record.started_at,
+        ended_at=record.ended_at,
+        seconds=seconds,
+        plans=tuple(_plans(operation) if operation else _noted_plans(record)),
+        error=record.error,
     )
 
 

@@ -28,7 +28,7 @@ async def planned(bond: Bondstone, ready: Ready, found: PreviewDocument, at_once
             tell(f"planned {done} of {total} targets")
 
         digest, preview = await plan(bond, ready, at_once=at_once, on_target=on_target)
-    return found.model_copy(update={"plans": PlansDocument.of(digest, preview)})
+    return found.changed(plans=PlansDocument.of(digest, preview))
 
 
 def show(plans: PlansDocument, *, file: str, every: bool) -> None:

@@ -232,7 +232,7 @@ def _as(bond: Bondstone, wanted: Wanted) -> Bondstone:
 def _say_failures(records: Sequence[OperationRecord]) -> None:
     for record in records:
         if record.error is not None:
-            stage.error(error_text(record.error.model_copy(update={"where": record.id})))
+            stage.error(error_text(record.error.changed(where=record.id)))
 
 
 def _request_line(wanted: Wanted) -> str:

@@ -208,7 +208,7 @@ def _placed(problems: Sequence[Problem], directory: Path) -> Iterator[Problem]:
     """Problems with paths as the person who typed the command would write them."""
     for problem in problems:
         inside = problem.file and (directory / problem.file).exists()
-        yield problem.model_copy(update={"file": str(directory / problem.file)}) if inside else problem
+        yield problem.changed(file=str(directory / problem.file)) if inside else problem
 
 
 def _mark(

@@ -42,7 +42,7 @@ def run_cases(
 
     settings = context.settings()
     # Warnings only: what the tools say is asked for with --verbose, and standard output is the result.
-    logs.configure(settings.model_copy(update={"log_level": "warning"}), stream=sys.stderr)
+    logs.configure(settings.changed(log_level="warning"), stream=sys.stderr)
     executors = load_executors()
     promise = validate(directory, executors).require()
     cases = [(file, case) for file, case in load_cases(directory, promise) if only in case.name]

@@ -75,8 +75,8 @@ class CampaignFiles:
         read = read_campaign(data, file, now=now)
         campaign = read.require()
         if name:
-            metadata = campaign.metadata.model_copy(update={"name": check_name("campaign", name)})
-            campaign = campaign.model_copy(update={"metadata": metadata})
+            metadata = campaign.metadata.changed(name=check_name("campaign", name))
+            campaign = campaign.changed(metadata=metadata)
         if await self._store.campaigns.exists(campaign.metadata.name):
             raise taken(campaign.metadata.name)
         services, published, kept = await asyncio.gather(

@@ -72,10 +72,10 @@ async def _target(bond: Bondstone, ready: Ready, target: Target) -> PreviewedTar
     )
     try:
         operation = await _dry_run(bond, ready, target)
-        found = found.model_copy(update={"operation": operation.id})
-        return found.model_copy(update=_outcome(await operation.wait()))
+        found = found.changed(operation=operation.id)
+        return found.changed(**_outcome(await operation.wait()))
     except BondError as error:
-        return found.model_copy(update={"error": error.info()})
+        return found.changed(error=error.info())
 
 
 async def _dry_run(bond: Bondstone, ready: Ready, target: Target) -> Operation:

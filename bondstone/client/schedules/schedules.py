@@ -128,13 +128,13 @@ class Schedules:
         timing = read_timing(cron or old.cron, time_zone or old.time_zone)
         if data is not None:
             run = scheduled_run(name, data, file, timing, by=self._bond.by, reason=reason, now=now)
-            run = run.model_copy(update={"created_by": old.created_by})
+            run = run.changed(created_by=old.created_by)
             await self._require_promise(run)
         else:
             why = reason or old.campaign.reason
-            campaign = old.campaign.model_copy(update={"requested_by": self._bond.by, "reason": why})
+            campaign = old.campaign.changed(requested_by=self._bond.by, reason=why)
             changed = {"cron": timing.cron, "time_zone": timing.time_zone, "campaign": campaign}
-            run = old.model_copy(update=changed)
+            run = old.changed(**changed)
 
         def change(given: ScheduleUpdateInput) -> ScheduleUpdate:
             schedule = given.description.schedule

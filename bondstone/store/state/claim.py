@@ -182,14 +182,12 @@ class Claim:
     def _next(self, kind: Kind, payload: bytes | None, *, forget: bool) -> Entry:
         position = self._newest.position + 1
         state = self._newest.state if payload is None else position
-        return self._newest.model_copy(
-            update={
-                "position": position,
-                "kind": kind,
-                "at": self._log.clock.now(),
-                "state": 0 if forget else state,
-                "size": len(payload or b""),
-            }
+        return self._newest.changed(
+            position=position,
+            kind=kind,
+            at=self._log.clock.now(),
+            state=0 if forget else state,
+            size=len(payload or b""),
         )
 
     def _took(self, entry: Entry) -> Entry:

@@ -172,7 +172,7 @@ class EntryLog:
         except ObjectMissing:
             return
         if entry.size:
-            bare = entry.model_copy(update={"size": 0, "state": 0})
+            bare = entry.changed(size=0, state=0)
             await self._sealed.put(self._key(position), encode(bare, None))
 
     async def last_readable(self) -> tuple[int, Entry | None]:
@@ -187,7 +187,7 @@ class EntryLog:
 
     async def mend(self, entry: Entry) -> None:
         """Write over an entry that cannot be read; its position stays taken, and is nobody's."""
-        await self._sealed.put(self._key(entry.position), encode(entry.model_copy(update={"token": ""}), None))
+        await self._sealed.put(self._key(entry.position), encode(entry.changed(token=""), None))
 
     async def lease(self, claim: int) -> Lease | None:
         """The sign of life of a claim; None when it never gave one, or what is there cannot be read."""
