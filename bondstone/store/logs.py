@@ -46,6 +46,7 @@ class LogInfo:
 
 Listing = list[LogInfo]
 Lines = list[str]
+Written = list[tuple[LogInfo, tuple[str, ...]]]
 
 
 class LogWriter:
@@ -229,6 +230,26 @@ class Logs:
                         size=info.size + (first.size if first else 0),
                     )
         return sorted(found.values(), key=lambda log: (log.began, log.key))
+
+    async def chunks(self, service: ServiceId, operation: int) -> Written:
+        """The logs of an operation, in the order they began, each with what is written of it so far.
+
+        What is written is named by keys for `chunk`; a log only gets more of them.
+        """
+        written: dict[str, Lines] = {}
+        prefix = _prefix(service, operation)
+        for info in await self._sealed.objects.list(prefix):
+            written.setdefault(info.key.rpartition("/")[0], []).append(info.key)
+        logs = await self.list(service, operation)
+        return [(log, tuple(sorted(written[log.key]))) for log in logs if log.key in written]
+
+    async def chunk(self, key: str) -> Lines:
+        """The lines of one part of a log.
+
+        Raises:
+            ObjectCorrupt: it cannot be read.
+        """
+        return await self._lines(key)
 
     async def _chunks(self, key: str, *, after: str = "") -> tuple[str, ...]:
         _check_is_log(key)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 
+from bondstone.api.events.fleet import FleetDocument, counted
 from bondstone.api.index.services import SORTS, Entry, Place
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
 from bondstone.api.state import Allowed, Bond, State
@@ -33,16 +34,6 @@ class ServicePage(Document):
     items: tuple[ServiceRow, ...]
     next: str | None = None
     """Cursor of the next page; null on the last"""
-
-
-class FleetDocument(Document):
-    """How many services there are, of those that the caller may see."""
-
-    total: int
-    phases: dict[str, int]
-    teams: dict[str, int]
-    promises: dict[str, int]
-    health: dict[str, int]
 
 
 @router.get("/services")
@@ -100,14 +91,7 @@ async def show_fleet(state: State, allowed: Allowed) -> FleetDocument:
     """Count the services that the caller may see, by phase, team, promise and health."""
     await state.services.ready()
     everywhere = allowed.decide("service.read").allowed
-    counts = state.services.counts(None if everywhere else allowed.filter("service.read"))
-    return FleetDocument(
-        total=counts.total,
-        phases=counts.phases,
-        teams=counts.teams,
-        promises=counts.promises,
-        health=counts.health,
-    )
+    return counted(state.services, None if everywhere else allowed.filter("service.read"))
 
 
 @router.get("/services/{team}/{name}")

@@ -1,0 +1,1 @@
+"""Server-sent events: one watcher for each subject, however many follow it."""
