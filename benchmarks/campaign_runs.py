@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from benchmarks import processes
 from bondstone.base import names
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.campaign.run import CampaignDescription
 
 MEMORY_SECONDS = 0.5
@@ -72,14 +72,16 @@ async def timed(work: Awaitable[None], watched: Mapping[str, psutil.Process]) ->
     return Took(seconds, cpu, memory)
 
 
-async def carried_out(bond: Bondstone, document: bytes, name: str, targets: int) -> None:
+async def carried_out(bond: DirectClient, document: bytes, name: str, targets: int) -> None:
     """Start a campaign and wait until each of its targets has succeeded.
 
     Raises:
         RuntimeError: it ended otherwise.
     """
-    await bond.campaigns.start(document, "benchmark.yaml")
-    handle = bond.temporal.get_workflow_handle(names.campaign_workflow_id(name), result_type=CampaignDescription)
+    await bond.campaigns.run(document, "benchmark.yaml")
+    handle = (await bond.connection.temporal()).get_workflow_handle(
+        names.campaign_workflow_id(name), result_type=CampaignDescription
+    )
     ended = await handle.result()
     if ended.counts != {"succeeded": targets}:
         raise RuntimeError(f"campaign {name} ended otherwise: {ended.counts}")

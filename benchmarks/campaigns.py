@@ -27,7 +27,7 @@ from benchmarks.report import Report, parser, run, say
 from benchmarks.standins import PARENT_QUEUE, STANDIN_QUEUE, TARGET_QUEUE, BareJob, BareParent
 from bondstone.base import names
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.campaign.run import TargetRecord
 from bondstone.store.campaigns import latest
 
@@ -69,16 +69,16 @@ async def _alone(report: Report, directory: Path, options: argparse.Namespace) -
     async with processes.running(commands, directory / "log") as started:
         for patch in (0, 1):
             await processes.publish(settings, runs.promise(directory, patch))
-        async with Bondstone.connect(settings, by="benchmark") as bond:
+        async with DirectClient.connect(settings, by="benchmark") as bond:
             bare = await Client.connect(settings.temporal_address)
             cost: dict[int, float] = {}
             own: dict[int, float] = {}
             for size in options.alone:
                 label = f"n{size}"
-                await standins.seed(bond.temporal, label, size)
+                await standins.seed((await bond.connection.temporal()), label, size)
                 document = runs.campaign(label, f"labels.size == '{label}'", "1.0.1", options.at_once)
                 took = await runs.timed(runs.carried_out(bond, document, label, size), started)
-                grown = await runs.grown(bond.temporal, names.campaign_workflow_id(label))
+                grown = await runs.grown((await bond.connection.temporal()), names.campaign_workflow_id(label))
                 _add_speed(report, f"alone, {size} stand-ins", size, took, (CONTROL, SERVER, STANDIN_QUEUE))
                 _add_history(report, size, took, grown, CONTROL)
                 own[size] = took.cpu[CONTROL] / size
@@ -109,7 +109,7 @@ async def _real(report: Report, directory: Path, options: argparse.Namespace) ->
     sizes = options.targets
     async with processes.running(commands, directory / "log") as started:
         await processes.publish(settings, runs.promise(directory, 0))
-        async with Bondstone.connect(settings, by="benchmark") as bond:
+        async with DirectClient.connect(settings, by="benchmark") as bond:
             count = sizes[-1] if REAL in options.parts else sizes[0]
             made = await runs.timed(_provision(bond, count, options.in_flight), started)
             _add_speed(report, f"real, {count} services made", count, made, (SERVER, CONTROL, EXECUTOR))
@@ -122,20 +122,20 @@ async def _real(report: Report, directory: Path, options: argparse.Namespace) ->
                 await _broken(report, bond, directory, sizes[0], options)
 
 
-async def _provision(bond: Bondstone, count: int, in_flight: int) -> None:
+async def _provision(bond: DirectClient, count: int, in_flight: int) -> None:
     places = asyncio.Semaphore(in_flight)
 
     async def one(number: int) -> None:
         async with places:
             labels = {"rank": str(number)}
-            await (await bond.request("noop", f"fleet/n{number}", labels=labels)).result()
+            await (await bond.services.request("noop", f"fleet/n{number}", labels=labels)).result()
 
     await asyncio.gather(*map(one, range(count)))
 
 
 async def _patched(
     report: Report,
-    bond: Bondstone,
+    bond: DirectClient,
     settings: Settings,
     directory: Path,
     *,
@@ -150,7 +150,7 @@ async def _patched(
         document = runs.campaign(name, _first(size), f"1.0.{patch}", options.at_once)
         took = await runs.timed(runs.carried_out(bond, document, name, size), started)
         _add_speed(report, f"real, {size} targets", size, took, (SERVER, CONTROL, EXECUTOR))
-        grown = await runs.grown(bond.temporal, names.campaign_workflow_id(name))
+        grown = await runs.grown((await bond.connection.temporal()), names.campaign_workflow_id(name))
         _add_history(report, size, took, grown, CONTROL)
         cost[size] = sum(took.cpu[who] for who in (SERVER, CONTROL, EXECUTOR)) / size
     _add_ratio(report, "real, CPU a target, all", cost, at_most=AIM_COST_RATIO)
@@ -169,11 +169,11 @@ async def _patched(
 # How fast they stop -----------------------------------------------------------------------------------------
 
 
-async def _paused(report: Report, bond: Bondstone, size: int, options: argparse.Namespace) -> None:
+async def _paused(report: Report, bond: DirectClient, size: int, options: argparse.Namespace) -> None:
     """Pause half-way: from the moment it is asked to the last start, and from its answer."""
     name = "paused"
     document = runs.campaign(name, _first(size), "1.0.100", options.at_once)
-    await bond.campaigns.start(document, "benchmark.yaml")
+    await bond.campaigns.run(document, "benchmark.yaml")
     await _until_started(bond, name, size // 3)
     asked = datetime.now(UTC)
     await bond.campaigns.pause(name, reason="benchmark")
@@ -187,20 +187,20 @@ async def _paused(report: Report, bond: Bondstone, size: int, options: argparse.
     after = (last - asked).total_seconds()
     report.add("pause: from asking to the last start", "s", max(after, 0.0), at_most=AIM_STOP_SECONDS)
     await bond.campaigns.abort(name, reason="benchmark")
-    await bond.campaigns.watch(name)
+    await bond.campaigns.wait(name, through_approvals=True)
 
 
 async def _broken(
-    report: Report, bond: Bondstone, directory: Path, size: int, options: argparse.Namespace
+    report: Report, bond: DirectClient, directory: Path, size: int, options: argparse.Namespace
 ) -> None:
     """A denied target breaks a budget of none: from its end to the last start."""
     rules = directory / "rules"
     rules.mkdir()
     (rules / "campaigns.rego").write_text(POLICY, encoding="utf-8")
-    await bond.store.policies.publish_once(rules, by="benchmark")
+    await (await bond.connection.store()).policies.publish_once(rules, by="benchmark")
     name = "broken"
     document = runs.campaign(name, _first(size), "1.0.101", options.at_once)
-    await bond.campaigns.start(document, "benchmark.yaml")
+    await bond.campaigns.run(document, "benchmark.yaml")
     while not (found := await bond.campaigns.describe(name)).paused or found.running:
         if found.status.ended:
             raise RuntimeError("the budget was never broken")
@@ -214,7 +214,7 @@ async def _broken(
     report.add("  targets that started after it", "", later)
 
 
-async def _until_started(bond: Bondstone, name: str, count: int) -> None:
+async def _until_started(bond: DirectClient, name: str, count: int) -> None:
     while True:
         found = await bond.campaigns.describe(name)
         if found.frozen and found.targets - found.counts.get("waiting", 0) >= count:
@@ -222,9 +222,9 @@ async def _until_started(bond: Bondstone, name: str, count: int) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _records(bond: Bondstone, name: str) -> list[TargetRecord]:
+async def _records(bond: DirectClient, name: str) -> list[TargetRecord]:
     found = await bond.campaigns.describe(name)
-    kept = latest(await bond.store.campaigns.ledger(name))
+    kept = latest(await (await bond.connection.store()).campaigns.ledger(name))
     return list((kept | {record.target: record for record in found.recent}).values())
 
 

@@ -25,7 +25,7 @@ from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
 from benchmarks.report import Figure, Report, parser, run, say
 from bondstone.activities.terraform.binary import Tool, find_tool
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 
 SLOW, INSTANT = "two-seconds", "instant"
 TERRAFORM_ENVIRONMENT = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
@@ -50,7 +50,7 @@ async def measure(options: argparse.Namespace) -> Report:
         with processes.bond_up(directory / "data", **slots) as (platform, _):
             for promise in promises.values():
                 await processes.publish(platform.settings, promise)
-            async with Bondstone.connect(platform.settings, by="benchmark") as bond:
+            async with DirectClient.connect(platform.settings, by="benchmark") as bond:
                 for name in names:
                     await _compare(options, report, name, bond=bond, tool=tool, directory=directory)
         if INSTANT in names:
@@ -64,7 +64,7 @@ async def measure(options: argparse.Namespace) -> Report:
 
 
 async def _compare(
-    options: argparse.Namespace, report: Report, name: str, *, bond: Bondstone, tool: Tool, directory: Path
+    options: argparse.Namespace, report: Report, name: str, *, bond: DirectClient, tool: Tool, directory: Path
 ) -> None:
     slow = name == SLOW
     ours: list[float] = []
@@ -79,7 +79,9 @@ async def _compare(
     report.figures.append(Figure("  ratio, each round's pair", "", ratios, at_most=1.0 if slow else None))
 
 
-async def _through_bondstone(bond: Bondstone, promise: str, count: int, in_flight: int) -> tuple[float, list[str]]:
+async def _through_bondstone(
+    bond: DirectClient, promise: str, count: int, in_flight: int
+) -> tuple[float, list[str]]:
     """Request the fleet, so many services at a time as a campaign does, and wait until every one is ready."""
     places = asyncio.Semaphore(in_flight)
     turn = f"t{uuid.uuid4().hex[:8]}"
@@ -87,7 +89,7 @@ async def _through_bondstone(bond: Bondstone, promise: str, count: int, in_fligh
 
     async def one(service: str) -> None:
         async with places:
-            await (await bond.request(promise, service)).result()
+            await (await bond.services.request(promise, service)).result()
 
     began = time.monotonic()
     await asyncio.gather(*(one(service) for service in services))
@@ -132,14 +134,14 @@ async def _look_inside(
         watched = {each["name"]: psutil.Process(each["pid"]) for each in said["processes"]}
         watched["client"] = psutil.Process()
         await processes.publish(platform.settings, promise)
-        async with Bondstone.connect(platform.settings, by="benchmark") as bond:
+        async with DirectClient.connect(platform.settings, by="benchmark") as bond:
             await _through_bondstone(bond, INSTANT, 1, 1)  # the one init
             log.unlink(missing_ok=True)
             before = {name: processes.cpu_seconds(process) for name, process in watched.items()}
             wall, services = await _through_bondstone(bond, INSTANT, options.stacks, options.in_flight)
             cpu = {name: processes.cpu_seconds(process) - before[name] for name, process in watched.items()}
             runs = _runs(log)
-            spent = [await spent_by(bond.temporal, service) for service in services]
+            spent = [await spent_by((await bond.connection.temporal()), service) for service in services]
     _add_inside(options, report, wall, runs, spent)
     for name, seconds in cpu.items():
         what = f"{name}, its Terraforms included" if name == "executor" else name

@@ -19,7 +19,8 @@ from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
 from bondstone import workflows
 from bondstone.base import names
-from bondstone.client import Bondstone, Operation
+from bondstone.client import Operation
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationKind
 from bondstone.temporal.connection import DATA_CONVERTER
 
@@ -51,7 +52,7 @@ async def measure(options: argparse.Namespace) -> Report:
         async with processes.running(commands, directory / "log"):
             for patch in range(2):
                 await processes.publish(settings, _promise(directory, patch))
-            async with Bondstone.connect(settings, by="benchmark") as bond:
+            async with DirectClient.connect(settings, by="benchmark") as bond:
                 await _kinds(report, bond)
                 await _grow_old(options, report, bond)
     report.notes.append(
@@ -61,36 +62,36 @@ async def measure(options: argparse.Namespace) -> Report:
     return report
 
 
-async def _kinds(report: Report, bond: Bondstone) -> None:
+async def _kinds(report: Report, bond: DirectClient) -> None:
     """Events of one operation of each kind."""
     service = "bench/each"
     asked: dict[OperationKind, Callable[[], Awaitable[Operation]]] = {
-        OperationKind.PROVISION: lambda: bond.request(PROMISE, service, version="1.0.0"),
-        OperationKind.UPDATE: lambda: bond.update(service, {"number": 1}),
-        OperationKind.PATCH: lambda: bond.patch(service),
-        OperationKind.ROLLBACK: lambda: bond.rollback(service),
-        OperationKind.RECONCILE: lambda: bond.reconcile(service),
-        OperationKind.DECOMMISSION: lambda: bond.decommission(service),
+        OperationKind.PROVISION: lambda: bond.services.request(PROMISE, service, version="1.0.0"),
+        OperationKind.UPDATE: lambda: bond.services.update(service, {"number": 1}),
+        OperationKind.PATCH: lambda: bond.services.patch(service),
+        OperationKind.ROLLBACK: lambda: bond.services.rollback(service),
+        OperationKind.RECONCILE: lambda: bond.services.reconcile(service),
+        OperationKind.DECOMMISSION: lambda: bond.services.decommission(service),
     }
     for kind, ask in asked.items():
         operation = await ask()
         await operation.result()
-        own, run_of_service = await _events(bond.temporal, operation)
+        own, run_of_service = await _events((await bond.connection.temporal()), operation)
         total = len(own.events) + len(run_of_service.events)
         report.add(f"events of a {kind}", "", total)
         report.add("  of them in the service", "", len(run_of_service.events))
 
 
-async def _grow_old(options: argparse.Namespace, report: Report, bond: Bondstone) -> None:
-    operation = await bond.request(PROMISE, SERVICE, {"number": 1}, version="1.0.0")
+async def _grow_old(options: argparse.Namespace, report: Report, bond: DirectClient) -> None:
+    operation = await bond.services.request(PROMISE, SERVICE, {"number": 1}, version="1.0.0")
     began = time.monotonic()
     for number in range(1, options.operations + 1):
         if number > 1:
-            operation = await bond.update(SERVICE, {"number": number})
+            operation = await bond.services.update(SERVICE, {"number": number})
         await operation.result()
         if number in {1, 10, 100, 1000, options.operations}:
             say(f"{number} operations after {time.monotonic() - began:.0f} s")
-            _, history = await _events(bond.temporal, operation)
+            _, history = await _events((await bond.connection.temporal()), operation)
             milliseconds = [await _replayed(history) for _ in range(TURNS)]
             report.add(f"after {number} operations: events to replay", "", len(history.events))
             report.add("  replay", "ms", *milliseconds)
@@ -100,7 +101,7 @@ async def _grow_old(options: argparse.Namespace, report: Report, bond: Bondstone
 
 async def _events(client: Client, operation: Operation) -> tuple[WorkflowHistory, WorkflowHistory]:
     """The history of an operation's own workflow, and of the run of its service that carried it."""
-    own = await client.get_workflow_handle(operation.workflow_id).fetch_history()
+    own = await client.get_workflow_handle(_workflow_id(operation)).fetch_history()
     workflow_id = names.service_workflow_id(operation.team, operation.name)
     carried = await client.get_workflow_handle(workflow_id).fetch_history()
     # a service that goes on is in its next run already
@@ -110,9 +111,13 @@ async def _events(client: Client, operation: Operation) -> tuple[WorkflowHistory
     return own, carried
 
 
+def _workflow_id(operation: Operation) -> str:
+    return names.operation_workflow_id(operation.team, operation.name, operation.number)
+
+
 def _carries(history: WorkflowHistory, operation: Operation) -> bool:
     return any(
-        event.start_child_workflow_execution_initiated_event_attributes.workflow_id == operation.workflow_id
+        event.start_child_workflow_execution_initiated_event_attributes.workflow_id == _workflow_id(operation)
         for event in history.events
     )
 

@@ -19,7 +19,7 @@ from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
 from bondstone.activities.policy import PolicyActivities
 from bondstone.base.process_identity import Holder
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.executors.protocol import Planned
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.plan import PlanRef
@@ -71,11 +71,11 @@ async def measure(options: argparse.Namespace) -> Report:
         await _publish_here(directory)
         with processes.bond_up(directory / "data") as (platform, _):
             await processes.publish(platform.settings, directory / "promise")
-            async with Bondstone.connect(platform.settings, by="benchmark") as bond:
+            async with DirectClient.connect(platform.settings, by="benchmark") as bond:
                 rules = directory / "rules"
                 rules.mkdir()
                 (rules / "rules.rego").write_text(POLICY.format(name="organisation"), encoding="utf-8")
-                await bond.store.policies.publish(rules)
+                await (await bond.connection.store()).policies.publish(rules)
                 seconds, record = await _whole(options, bond)
                 report.add(f"an operation on {RESOURCES} instant resources", "s", *seconds)
                 await _parts(options, report, bond, record)
@@ -95,20 +95,22 @@ async def _publish_here(directory: Path) -> None:
     processes.write_promise(directory / "promise", PROMISE, files, SPEC)
 
 
-async def _whole(options: argparse.Namespace, bond: Bondstone) -> tuple[list[float], OperationRecord]:
+async def _whole(options: argparse.Namespace, bond: DirectClient) -> tuple[list[float], OperationRecord]:
     """Operations from request to ready, on names of their own; the first one, which runs `init`, not counted."""
     seconds: list[float] = []
-    record = await (await bond.request(PROMISE, SERVICE)).result()
+    first = await (await bond.services.request(PROMISE, SERVICE)).result()
     for number in range(options.operations):
         began = time.monotonic()
-        await (await bond.request(PROMISE, f"bench/another{number}")).result()
+        await (await bond.services.request(PROMISE, f"bench/another{number}")).result()
         seconds.append(time.monotonic() - began)
         say(f"operation {number + 1}: {seconds[-1]:.2f} s")
-    return seconds, record
+    return seconds, await bond.operations.record(first.id)
 
 
-async def _parts(options: argparse.Namespace, report: Report, bond: Bondstone, operation: OperationRecord) -> None:
-    store, service = bond.store, operation.service
+async def _parts(
+    options: argparse.Namespace, report: Report, bond: DirectClient, operation: OperationRecord
+) -> None:
+    store, service = (await bond.connection.store()), operation.service
     (step,) = operation.steps
     if step.plan is None:
         raise RuntimeError("the operation has no plan")
@@ -139,7 +141,7 @@ async def _parts(options: argparse.Namespace, report: Report, bond: Bondstone, o
         lambda _: _write_states(store, again, state, RESOURCES),
     )
 
-    (written,) = [record for record in await bond.history(SERVICE) if record.kind == "operation"]
+    (written,) = [record for record in await bond.services.ledger(SERVICE) if record.kind == "operation"]
     await _add(report, options, "ledger: one record", lambda number: store.ledger.record(_next(written, number)))
 
 

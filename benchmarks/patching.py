@@ -29,7 +29,7 @@ from bondstone.activities.terraform.binary import Tool, find_tool
 from bondstone.base import names
 from bondstone.base.platform_file import Platform
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.campaign.run import CampaignDescription
 
 PROMISE = "patched"
@@ -46,7 +46,7 @@ async def measure(options: argparse.Namespace) -> Report:
         slots = {"BOND_TERRAFORM_SLOTS": str(options.concurrency)}
         with processes.bond_up(directory / "data", **slots) as (platform, _):
             await processes.publish(platform.settings, stacks.promise(directory, PROMISE, slow=False))
-            async with Bondstone.connect(platform.settings, by="benchmark") as bond:
+            async with DirectClient.connect(platform.settings, by="benchmark") as bond:
                 services = [f"fleet/stack{number}" for number in range(options.stacks)]
                 plain = PlainFleet(tool, directory / "plain", options)
                 await _made(bond, services, options)
@@ -70,17 +70,17 @@ async def measure(options: argparse.Namespace) -> Report:
     return report
 
 
-async def _made(bond: Bondstone, services: list[str], options: argparse.Namespace) -> None:
+async def _made(bond: DirectClient, services: list[str], options: argparse.Namespace) -> None:
     places = asyncio.Semaphore(2 * options.in_flight)
 
     async def one(service: str) -> None:
         async with places:
-            await (await bond.request(PROMISE, service)).result()
+            await (await bond.services.request(PROMISE, service)).result()
 
     await asyncio.gather(*map(one, services))
 
 
-async def _patched(bond: Bondstone, options: argparse.Namespace, version: str) -> float:
+async def _patched(bond: DirectClient, options: argparse.Namespace, version: str) -> float:
     """Patch every service, so many at a time as a campaign does, and wait for the last one."""
     if options.campaign:
         return await _by_campaign(bond, options, version)
@@ -88,7 +88,7 @@ async def _patched(bond: Bondstone, options: argparse.Namespace, version: str) -
 
     async def one(service: str) -> None:
         async with places:
-            await (await bond.patch(service, to=version)).result()
+            await (await bond.services.patch(service, to=version)).result()
 
     began = time.monotonic()
     await asyncio.gather(*(one(f"fleet/stack{number}") for number in range(options.stacks)))
@@ -109,11 +109,13 @@ spec:
 """
 
 
-async def _by_campaign(bond: Bondstone, options: argparse.Namespace, version: str) -> float:
+async def _by_campaign(bond: DirectClient, options: argparse.Namespace, version: str) -> float:
     """The same as one campaign, from the call that starts it to its end."""
     began = time.monotonic()
     name = await _started(bond, options, version)
-    handle = bond.temporal.get_workflow_handle(names.campaign_workflow_id(name), result_type=CampaignDescription)
+    handle = (await bond.connection.temporal()).get_workflow_handle(
+        names.campaign_workflow_id(name), result_type=CampaignDescription
+    )
     ended = await handle.result()
     seconds = time.monotonic() - began
     if ended.counts != {"succeeded": options.stacks}:
@@ -121,10 +123,10 @@ async def _by_campaign(bond: Bondstone, options: argparse.Namespace, version: st
     return seconds
 
 
-async def _started(bond: Bondstone, options: argparse.Namespace, version: str) -> str:
+async def _started(bond: DirectClient, options: argparse.Namespace, version: str) -> str:
     name = f"patch-{version.replace('.', '-')}"
     text = CAMPAIGN.format(name=name, promise=PROMISE, to=version, at_once=options.in_flight)
-    await bond.campaigns.start(text.encode(), "benchmark.yaml")
+    await bond.campaigns.run(text.encode(), "benchmark.yaml")
     return name
 
 
@@ -132,7 +134,11 @@ async def _started(bond: Bondstone, options: argparse.Namespace, version: str) -
 
 
 async def _killed(
-    report: Report, bond: Bondstone, platform: processes.Platform, plain: PlainFleet, options: argparse.Namespace
+    report: Report,
+    bond: DirectClient,
+    platform: processes.Platform,
+    plain: PlainFleet,
+    options: argparse.Namespace,
 ) -> None:
     number = options.rounds + 1
     promise = stacks.promise(plain.directory.parent, PROMISE, slow=False, patches=number)
@@ -142,7 +148,7 @@ async def _killed(
 
 
 async def _killed_campaign(
-    report: Report, bond: Bondstone, settings: Settings, options: argparse.Namespace, version: str
+    report: Report, bond: DirectClient, settings: Settings, options: argparse.Namespace, version: str
 ) -> None:
     began = time.monotonic()
     name = await _started(bond, options, version)

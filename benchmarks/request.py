@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from benchmarks import processes, stacks
 from benchmarks.histories import WORKFLOW_TASK, spent_by
 from benchmarks.report import Report, parser, run, say
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 
 AIM_SECONDS = 2.5
 PAUSE_SECONDS = 1.0
@@ -37,7 +37,7 @@ async def measure(options: argparse.Namespace) -> Report:
     parts: dict[str, list[float]] = defaultdict(list)
     with processes.scratch() as directory, processes.bond_up(directory / "data") as (platform, _):
         await processes.publish(platform.settings, stacks.promise(directory, PROMISE, slow=False))
-        async with Bondstone.connect(platform.settings, by="benchmark") as bond:
+        async with DirectClient.connect(platform.settings, by="benchmark") as bond:
             for number in range(options.runs + 1):
                 service = f"bench/s{number}"
                 time.sleep(PAUSE_SECONDS)  # noqa: ASYNC251 - idle is what is measured
@@ -52,7 +52,7 @@ async def measure(options: argparse.Namespace) -> Report:
                     report.add("the very first request of a revision", "s", wall)
                     continue
                 walls.append(wall)
-                spent = await spent_by(bond.temporal, service)
+                spent = await spent_by((await bond.connection.temporal()), service)
                 if spent.began is None or spent.committed is None:
                     raise RuntimeError(f"the history of {service} has no end")
                 inside = 0.0

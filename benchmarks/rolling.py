@@ -22,7 +22,7 @@ from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
 from bondstone.base.errors import BondError
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.workers.child import Child
 
 DRAIN_SECONDS = 30
@@ -133,7 +133,7 @@ async def _measure(
     promise = processes.write_promise(made.parent / "promise", "stack", {"terraform/main.tf": _MODULE}, spec)
     await processes.publish(settings, promise)
 
-    async with Bondstone.connect(settings, by="benchmark") as bond:
+    async with DirectClient.connect(settings, by="benchmark") as bond:
 
         async def peace() -> None:
             await asyncio.sleep(options.peace * options.every)
@@ -146,12 +146,12 @@ async def _measure(
 
         async def take_over(build: str, before: str) -> None:
             workers = [await fleet.start("control", build) for _ in range(2)]
-            await bond.builds.promote(build)
+            await bond.workers.promote(build)
             await _holds_nothing(bond, before)
             await fleet.stop(*controls)
             controls[:] = workers
 
-        await (await bond.request("stack", "warm/up")).result()
+        await (await bond.services.request("stack", "warm/up")).result()
         turns = {"in peace": await _turn(bond, options.every, peace)}
         turns["rolling restart"] = await _turn(bond, options.every, restart)
         await take_over(OLD, "")
@@ -159,7 +159,7 @@ async def _measure(
     _add(report, turns, made)
 
 
-async def _turn(bond: Bondstone, every: float, what: Callable[[], Awaitable[None]]) -> Turn:
+async def _turn(bond: DirectClient, every: float, what: Callable[[], Awaitable[None]]) -> Turn:
     """Ask for services at a steady pace for as long as something takes, and wait until all have them."""
     turn = Turn()
     team = f"t{uuid.uuid4().hex[:8]}"
@@ -168,7 +168,7 @@ async def _turn(bond: Bondstone, every: float, what: Callable[[], Awaitable[None
     async def ask(service: str) -> None:
         began = time.monotonic()
         try:
-            await (await bond.request("stack", service)).result()
+            await (await bond.services.request("stack", service)).result()
         except BondError as error:
             say(f"lost: {service}: {error}")
             turn.lost.append(service)
@@ -193,10 +193,10 @@ async def _turn(bond: Bondstone, every: float, what: Callable[[], Awaitable[None
     return turn
 
 
-async def _holds_nothing(bond: Bondstone, build: str) -> None:
+async def _holds_nothing(bond: DirectClient, build: str) -> None:
     """Wait until a build holds nothing; workers without builds do not have to: what they hold moves by itself."""
     while build:
-        [found] = [each for each in await bond.builds.list() if each.build == build]
+        [found] = [each for each in await bond.workers.list() if each.build == build]
         if not any(found.holds.model_dump().values()):
             return
         await asyncio.sleep(0.5)

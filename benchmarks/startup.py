@@ -13,7 +13,7 @@ import psutil
 
 from benchmarks import processes, stacks
 from benchmarks.report import Report, parser, run, say
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 
 AIM_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
@@ -37,9 +37,9 @@ async def measure(options: argparse.Namespace) -> Report:
                 time.sleep(SETTLE_SECONDS)  # noqa: ASYNC251 - nothing else runs here
                 _weigh(said, idle)
                 await processes.publish(platform.settings, stacks.promise(directory, PROMISE, slow=False))
-                async with Bondstone.connect(platform.settings, by="benchmark") as bond:
+                async with DirectClient.connect(platform.settings, by="benchmark") as bond:
                     for service in range(SERVICES):
-                        await (await bond.request(PROMISE, f"bench/s{service}")).result()
+                        await (await bond.services.request(PROMISE, f"bench/s{service}")).result()
                 _weigh(said, used)
                 began = time.monotonic()
             downs.append(time.monotonic() - began)

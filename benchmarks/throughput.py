@@ -27,7 +27,7 @@ from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
 from benchmarks.noop import ON_WORKFLOW_QUEUE, WORKFLOW_QUEUE, Bare
 from benchmarks.report import Report, parser, run, say
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from harness.servers import postgres, temporal
 from harness.servers.process import Server
 
@@ -93,20 +93,20 @@ async def _with_workers(
         }
         if count == options.control[0]:
             await processes.publish(settings, _promise(directory))
-        async with Bondstone.connect(settings, by="benchmark") as bond:
+        async with DirectClient.connect(settings, by="benchmark") as bond:
             bare_client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
             say(f"{count} control worker{'s' if count > 1 else ''} a side")
             await _compare(options, report, watched, bond, bare_client)
 
 
 async def _compare(
-    options: argparse.Namespace, report: Report, watched: Watched, bond: Bondstone, bare_client: Client
+    options: argparse.Namespace, report: Report, watched: Watched, bond: DirectClient, bare_client: Client
 ) -> None:
     count = len(watched["control"])
     of = f", {count} control" if len(options.control) > 1 else ""
 
     async def service(name: str) -> None:
-        await (await bond.request("noop", name)).result()
+        await (await bond.services.request("noop", name)).result()
 
     async def bare(name: str) -> None:
         await bare_client.execute_workflow(Bare.run, id=name, task_queue=WORKFLOW_QUEUE)
@@ -143,8 +143,10 @@ async def _compare(
         report.add(f"memory of {_said(kind)}{of}", "MiB", *map(memory, found))
     if count == options.control[0]:
         ended = ours[-1].services[:: max(1, options.services // 20)]
-        loaded = [await spent_by(bond.temporal, name) for name in ended]
-        _add_spent(report, loaded, [await spent_by(bond.temporal, name) for name in alone.services])
+        loaded = [await spent_by((await bond.connection.temporal()), name) for name in ended]
+        _add_spent(
+            report, loaded, [await spent_by((await bond.connection.temporal()), name) for name in alone.services]
+        )
 
 
 async def _turn(work: Callable[[str], Awaitable[None]], count: int, in_flight: int, watched: Watched) -> Round:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationStatus
 from harness.compose import Compose, read_variables
 from harness.local_platform import publish
@@ -106,11 +106,11 @@ def _locked_up(engine: Engine, container: str) -> str:
 async def _main_job(platform: Composed) -> None:
     environment = platform.environment(platform.compose.services["bond"], "bond")
     os.environ.update(environment)
-    async with Bondstone.connect(Settings.load(), by="images") as bond, asyncio.timeout(SECONDS):
+    async with DirectClient.connect(Settings.load(), by="images") as bond, asyncio.timeout(SECONDS):
         await publish(bond, ROOT / "promises" / PROMISE)
         names = [f"payments/orders-{n}" for n in range(SERVICES)]
-        operations = [await bond.request(PROMISE, name, INPUTS) for name in names]
-        operations.append(await bond.decommission(names[0]))
+        operations = [await bond.services.request(PROMISE, name, INPUTS) for name in names]
+        operations.append(await bond.services.decommission(names[0]))
         for operation in operations:
             record = await operation.wait()
             if record.status is not OperationStatus.SUCCEEDED:

@@ -15,7 +15,7 @@ import psutil
 
 from bondstone.base.platform_file import Platform
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
 
@@ -79,9 +79,9 @@ class LocalPlatform:
         return ran
 
     @asynccontextmanager
-    async def client(self, by: str = "ada") -> AsyncIterator[Bondstone]:
+    async def client(self, by: str = "ada") -> AsyncIterator[DirectClient]:
         """A client of it."""
-        async with Bondstone.connect(self.settings, by=by) as bond:
+        async with DirectClient.connect(self.settings, by=by) as bond:
             yield bond
 
     def pid(self, name: str) -> int:
@@ -139,10 +139,10 @@ def running(data: Path, environment: Mapping[str, str] | None = None) -> Iterato
             platform.down()
 
 
-async def publish(bond: Bondstone, directory: Path) -> str:
+async def publish(bond: DirectClient, directory: Path) -> str:
     """Publish a promise as its author would; its name."""
     promise = load_promise(directory)
-    await bond.store.revisions.publish(pack(directory), promise)
+    await (await bond.connection.store()).revisions.publish(pack(directory), promise)
     return promise.name
 
 

@@ -13,6 +13,8 @@ from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
 from bondstone.base.settings import Settings
 from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
+from bondstone.client.direct.connection import Connection
 from bondstone.identity.access import Permissions, permissions_of
 from bondstone.identity.authenticator import Authenticator, session_cookie
 from bondstone.identity.local_token import local_principal
@@ -90,7 +92,8 @@ Allowed = Annotated[Permissions, Depends(allowed)]
 
 def bond(state: State, principal: Caller) -> Bondstone:
     """The Python client, asking in the caller's name."""
-    return Bondstone(state.temporal, state.store, state.settings, by=principal.subject)
+    connection = Connection(state.settings, temporal=state.temporal, store=state.store)
+    return DirectClient(connection, principal.subject)
 
 
 Bond = Annotated[Bondstone, Depends(bond)]

@@ -5,7 +5,6 @@ Kept free of heavy imports, so that `bond --help` stays fast; see `bondstone.cli
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,15 +53,10 @@ def settings(**overrides: Any) -> Settings:
 
 
 def actor() -> str:
-    """Who is asking: `--as NAME`, else `BOND_AS`, else the user of the operating system."""
-    if name := options.actor or os.environ.get("BOND_AS", ""):
-        return name
-    import getpass  # noqa: PLC0415 - only when asked
+    """Who is asking: `--as NAME`, else as `bondstone.base.actor.who_asks` says."""
+    from bondstone.base.actor import who_asks  # noqa: PLC0415 - only when asked
 
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user id without a name; KeyError before Python 3.13
-        return f"uid-{os.getuid()}"
+    return options.actor or who_asks()
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

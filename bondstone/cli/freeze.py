@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bondstone.cli.session import with_platform
 from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, say
-
-if TYPE_CHECKING:
-    from bondstone.client import Bondstone
-    from bondstone.client.documents.campaign import FreezeDocument
 
 app = typer.Typer(help="Times in which campaigns start nothing: create, list, delete.", no_args_is_help=True)
 
@@ -44,48 +40,36 @@ def create(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Let campaigns start nothing; what runs finishes. It binds campaigns that go on at once."""
-    from bondstone.client.documents.campaign import FreezeDocument  # noqa: PLC0415 - see bondstone.cli.session
-
     begins_at, ends_at = _time(begins, "--from"), _time(ends, "--until")
-
-    async def work(bond: Bondstone) -> FreezeDocument:
-        freeze = await bond.freezes.create(
+    document = with_platform(
+        lambda bond: bond.freezes.create(
             name, team=team, exempt=exempt, reason=reason, begins_at=begins_at, ends_at=ends_at
         )
-        return FreezeDocument.of(freeze)
-
-    document = with_platform(work)
+    )
     until = f"until {cell(document.ends_at)}" if document.ends_at else "until `bond freeze delete`"
     whose = f"team {document.team}" if document.team else "the whole platform"
     emit(document, output, lambda: say(f"freeze {name} of {whose} from {cell(document.begins_at)} {until}"))
 
 
-@app.command("list", epilog=examples("bond freeze list", "bond freeze list --over"))
+@app.command("list", epilog=examples("bond freeze list", "bond freeze list --ended"))
 def list_(
     *,
-    over: Annotated[bool, typer.Option("--over", help="those that are over too")] = False,
+    ended: Annotated[bool, typer.Option("--ended", help="also those that have ended")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List the freezes that are on or to come, by name."""
     from bondstone.cli.campaign import views  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents.campaign import FreezeDocument  # noqa: PLC0415
 
-    async def find(bond: Bondstone) -> list[FreezeDocument]:
-        return [FreezeDocument.of(freeze) for freeze in await bond.freezes.list(over=over)]
-
-    documents = with_platform(find)
+    documents = with_platform(lambda bond: bond.freezes.list(ended=ended))
     emit(documents, output, lambda: views.freezes(documents))
 
 
 @app.command(epilog=examples("bond freeze delete year-end"))
 def delete(name: Name, *, output: Output = OutputFormat.TABLE) -> None:
     """End a freeze now; that there was one stays on record."""
-    from bondstone.client.documents.campaign import FreezeDocument  # noqa: PLC0415 - see bondstone.cli.session
-
-    async def work(bond: Bondstone) -> FreezeDocument:
-        return FreezeDocument.of(await bond.freezes.delete(name))
-
-    emit(with_platform(work), output, lambda: say(f"freeze {name} is over"))
+    emit(
+        with_platform(lambda bond: bond.freezes.delete(name)), output, lambda: say(f"freeze {name} has ended now")
+    )
 
 
 def _time(text: str, option: str) -> datetime | None:

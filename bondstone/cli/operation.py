@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bondstone.cli.operation_options import plans_of
 from bondstone.cli.session import OperationArgument, with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, say, table
 
 if TYPE_CHECKING:
-    from bondstone.client import Bondstone, OperationRow
+    from bondstone.client import Bondstone
     from bondstone.client.documents.service import OperationDocument
-    from bondstone.client.documents.step import PlanDocument
-    from bondstone.model.service import OperationRecord
 
 app = typer.Typer(help="Runs of work on services: what they plan, do and say.", no_args_is_help=True)
 
@@ -32,10 +29,7 @@ def list_(
     """List operations, newest first, for as long as Temporal remembers them."""
     from bondstone.cli.views import took  # noqa: PLC0415 - see bondstone.cli.session
 
-    async def find(bond: Bondstone) -> list[OperationRow]:
-        return await bond.operations(service)
-
-    rows = with_platform(find)
+    rows = with_platform(lambda bond: bond.operations.list(service))
     emit(
         rows,
         output,
@@ -54,15 +48,8 @@ def list_(
 def show(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -> None:
     """Show one operation: its steps, what each changed, what went wrong."""
     from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents.service import OperationDocument  # noqa: PLC0415
 
-    async def find(bond: Bondstone) -> OperationDocument:
-        asked = bond.operation(operation)
-        record = await asked.record()
-        retrying = [] if record.status.ended else await asked.retrying()
-        return OperationDocument.of(record, bond.settings, retrying=retrying)
-
-    document = with_platform(find)
+    document = with_platform(lambda bond: bond.operations.get(operation))
     emit(document, output, lambda: views.operation(document))
 
 
@@ -73,21 +60,9 @@ def show(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -
 )
 def plan(operation: OperationArgument, *, step: Step = "", output: Output = OutputFormat.TABLE) -> None:
     """Show what an operation plans: every change, what the policies said, who must approve. Secrets are masked."""
-    from bondstone.base.errors import NotFound  # noqa: PLC0415
     from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
 
-    async def find(bond: Bondstone) -> list[PlanDocument]:
-        record = await bond.operation(operation).record()
-        plans = await plans_of(bond, record, step)
-        if not plans:
-            states = ", ".join(f"{found.id}: {found.status}" for found in record.steps)
-            if step and step not in {found.id for found in record.steps}:
-                raise NotFound(f"{operation} has no step {step!r}", hint=states)
-            said = f"step {step} of {operation} has no plan" if step else f"no step of {operation} has a plan"
-            raise NotFound(said, hint=states or "its steps are not known yet")
-        return plans
-
-    documents = with_platform(find)
+    documents = with_platform(lambda bond: bond.operations.plans(operation, step=step))
 
     def people() -> None:
         for index, document in enumerate(documents):
@@ -123,12 +98,10 @@ def wait(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -
     Exit code 0 when it succeeded, 1 when it failed, 4 when a policy refused it, 5 when it waits for an approval.
     """
     from bondstone.cli import views, waiting  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents.service import OperationDocument  # noqa: PLC0415
 
-    async def watch(bond: Bondstone) -> tuple[OperationRecord, OperationDocument]:
-        record = await waiting.wait_for(bond, bond.operation(operation), output)
-        return record, OperationDocument.of(record, bond.settings)
+    async def watch(bond: Bondstone) -> OperationDocument:
+        return await waiting.wait_for(bond, bond.operation(operation), output)
 
-    record, document = with_platform(watch)
+    document = with_platform(watch)
     emit(document, output, lambda: views.outcome(document))
-    waiting.finish(record, output)
+    waiting.finish(document, output)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from bondstone.client import Bondstone, Operation
     from bondstone.client.documents.service import OperationDocument
-    from bondstone.client.documents.step import PlanDocument
-    from bondstone.model.service import OperationRecord
 
 Values = Annotated[
     list[str],
@@ -56,17 +54,13 @@ def accepted(
 
     watched = wait or dry_run
 
-    async def work(bond: Bondstone) -> tuple[OperationRecord, OperationDocument]:
+    async def work(bond: Bondstone) -> OperationDocument:
         operation = await ask(bond)
-        from bondstone.client.documents.service import OperationDocument  # noqa: PLC0415 - loads while the platform works
-
         for warning in operation.warnings:
             note(f"warning: {warning}")
-        record = await (waiting.wait_for(bond, operation, output) if watched else operation.record())
-        plans = await plans_of(bond, record) if dry_run else []
-        return record, OperationDocument.of(record, bond.settings, plans)
+        return await (waiting.wait_for(bond, operation, output) if watched else operation.get())
 
-    record, document = with_platform(work)
+    document = with_platform(work)
 
     def people() -> None:
         if dry_run:
@@ -75,20 +69,9 @@ def accepted(
             views.outcome(document)
         else:
             said = views.from_to(document) or f"with {document.revision}"
-            say(f"{record.id} {verb}: {record.kind} {said}")
-            note(f"watch it with `bond operation wait {record.id}`")
+            say(f"{document.id} {verb}: {document.kind} {said}")
+            note(f"watch it with `bond operation wait {document.id}`")
 
     emit(document, output, people)
     if watched and must_succeed:
-        waiting.finish(record, output)
-
-
-async def plans_of(bond: Bondstone, record: OperationRecord, step: str = "") -> list[PlanDocument]:
-    """The stored plans of an operation, or of one of its steps, in the order of its steps."""
-    from bondstone.client.documents.step import PlanDocument  # noqa: PLC0415 - see bondstone.cli.session
-
-    return [
-        PlanDocument.of(record, found, found.plan, await bond.store.plans.changes(found.plan))
-        for found in record.steps
-        if found.plan is not None and found.plan.key and (not step or found.id == step)
-    ]
+        waiting.finish(document, output)

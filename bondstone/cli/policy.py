@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bondstone.cli import context
+from bondstone.cli.session import with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, progress, say, table
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
     from bondstone.client.documents.policy import PolicyCheck
-    from bondstone.store.policies import PolicySet, PolicySetRef, PolicySets
-
-T = TypeVar("T")
 
 EXIT_DENIED: Final = 4
 
@@ -32,31 +28,28 @@ def publish(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Check policies and put them in force as a new set; what is in force already changes nothing."""
-    ref, new = _with_sets(lambda sets: sets.publish_once(directory, by=context.actor()))
-    emit(
-        {**_row(ref), "published": new},
-        output,
-        lambda: say(f"{'published' if new else 'unchanged'} policy set {ref.version} sha256:{ref.digest}"),
-    )
+    published = with_platform(lambda bond: bond.policies.publish(directory))
+    word = "published" if published.published else "unchanged"
+    emit(published, output, lambda: say(f"{word} policy set {published.version} sha256:{published.digest}"))
 
 
 @app.command("list", epilog=examples("bond policy list", "bond policy list -o json"))
 def list_sets(*, output: Output = OutputFormat.TABLE) -> None:
     """List every policy set, newest first; the newest is in force."""
-    refs = _with_sets(lambda sets: sets.list())
+    sets = with_platform(lambda bond: bond.policies.list())
     rows = [
         [
-            ref.version,
+            each.version,
             "in force" if index == 0 else "",
-            len(ref.modules),
-            ref.published_at,
-            ref.published_by,
-            ref.digest[:12],
+            len(each.files),
+            each.published_at,
+            each.published_by,
+            each.digest[:12],
         ]
-        for index, ref in enumerate(refs)
+        for index, each in enumerate(sets)
     ]
     emit(
-        [_row(ref) for ref in refs],
+        sets,
         output,
         lambda: table(
             ["version", "", "files", "published", "by", "digest"],
@@ -80,40 +73,32 @@ def show(
     """Show one policy set: its rules, and the files they are in."""
     from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.context
 
-    async def read(sets: PolicySets) -> PolicySet:
-        found = await sets.current() if version is None else await sets.get(version)
-        if found is None:
-            raise NotFound("no policies are published", hint="`bond policy publish DIR` puts some in force")
-        return found
-
-    found = _with_sets(read)
+    document = with_platform(lambda bond: bond.policies.get(version))
     if source:
-        file = next((file for file in found.files if file.name == source), None)
-        if file is None:
+        text = document.sources.get(source)
+        if text is None:
             raise NotFound(
-                f"policy set {found.ref.version} has no file {source!r}",
-                hint=f"its files: {', '.join(found.ref.modules)}",
+                f"policy set {document.version} has no file {source!r}",
+                hint=f"its files: {', '.join(document.files)}",
             )
-        typer.echo(file.source, nl=not file.source.endswith("\n"))
+        typer.echo(text, nl=not text.endswith("\n"))
         return
-    rules = [
-        {"rule": str(rule), "level": rule.level, "file": module.name}
-        for module in found.modules()
-        for rule in module.rules
-    ]
-    document = {
-        **_row(found.ref),
-        "rules": rules,
-        "sources": {file.name: file.source for file in found.files},
-    }
 
     def people() -> None:
-        ref = found.ref
         fields(
-            {"version": ref.version, "digest": ref.digest, "published": ref.published_at, "by": ref.published_by}
+            {
+                "version": document.version,
+                "digest": document.digest,
+                "published": document.published_at,
+                "by": document.published_by,
+            }
         )
         say()
-        table(["rule", "level", "file"], [list(rule.values()) for rule in rules], empty="no rule decides anything")
+        table(
+            ["rule", "level", "file"],
+            [[rule.rule, rule.level, rule.file] for rule in document.rules],
+            empty="no rule decides anything",
+        )
         note("`bond policy show --source FILE` prints a file")
 
     emit(document, output, people)
@@ -137,23 +122,11 @@ def check(
 
     Exit code 4 when any service would be denied, else 0.
     """
-    from bondstone.base.errors import NotFound  # noqa: PLC0415
-    from bondstone.cli.session import with_platform  # noqa: PLC0415 - see bondstone.cli.context
-    from bondstone.client.policy_check import check as check_fleet  # noqa: PLC0415
-    from bondstone.policy.modules import load_valid  # noqa: PLC0415
-
-    modules = load_valid(directory) if directory is not None else None
 
     async def work(bond: Bondstone) -> PolicyCheck:
-        asked = modules
-        if asked is None:
-            current = await bond.store.policies.current()
-            if current is None:
-                raise NotFound("no policies are published", hint="name the folder: `bond policy check DIR`")
-            asked = current.modules()
-        with progress("asking about the fleet's plans") as say_now:
-            return await check_fleet(
-                bond, asked, on_service=lambda done, count: say_now(f"asked about {done} of {count} services")
+        with progress("checking the fleet's plans") as update:
+            return await bond.policies.check(
+                directory, on_service=lambda done, count: update(f"checked {done} of {count} services")
             )
 
     found = with_platform(work)
@@ -190,24 +163,3 @@ _WOULD_BE: Final = {
     "deny": "denied",
     "unknown": "unknown",
 }
-
-
-def _row(ref: PolicySetRef) -> dict[str, object]:
-    return {
-        "version": ref.version,
-        "digest": ref.digest,
-        "files": list(ref.modules),
-        "published_at": ref.published_at,
-        "published_by": ref.published_by,
-    }
-
-
-def _with_sets(work: Callable[[PolicySets], Awaitable[T]]) -> T:
-    """Run something on the platform's policy sets; no key is needed for them."""
-    from bondstone.store.objects import Objects  # noqa: PLC0415 - see bondstone.cli.context
-    from bondstone.store.policies import PolicySets  # noqa: PLC0415
-
-    async def main() -> T:
-        return await work(PolicySets(await Objects.open(context.settings().store_url)))
-
-    return context.run(main())

@@ -15,7 +15,7 @@ from bondstone.terminal.output import Output, OutputFormat, duration, emit, exam
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
     from bondstone.client.documents.campaign import ZonedTime
-    from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
+    from bondstone.client.documents.schedule import ScheduleDocument
 
 app = typer.Typer(help="Campaigns that start by themselves, from a strategy.", no_args_is_help=True)
 
@@ -140,11 +140,7 @@ def update(
 @app.command("list", epilog=examples("bond schedule list", "bond schedule list -o json"))
 def list_schedules(*, output: Output = OutputFormat.TABLE) -> None:
     """List every schedule, with when it is due next and what it started last."""
-
-    async def work(bond: Bondstone) -> list[ScheduleRow]:
-        return await bond.schedules.list()
-
-    rows = with_platform(work)
+    rows = with_platform(lambda bond: bond.schedules.list())
     emit(
         rows,
         output,
@@ -179,29 +175,26 @@ def show(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show when a schedule is due (there and in UTC), what it ran, what it missed and who changed it."""
-    shown(with_platform(lambda bond: bond.schedules.show(name, count=count, local_zone=local)), output)
+    shown(with_platform(lambda bond: bond.schedules.get(name, count=count, time_zone=local)), output)
 
 
-@app.command(epilog=examples('bond schedule pause nightly-patch --note "end of quarter, CHG-12"'))
+@app.command(epilog=examples('bond schedule pause nightly-patch --reason "end of quarter, CHG-12"'))
 def pause(
     name: Name,
     *,
-    text: Annotated[str, typer.Option("--note", metavar="TEXT", help="why", show_default=False)],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="why, for the record", show_default=False)
+    ],
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Start nothing by itself from now on; campaigns that go on are not touched."""
-    shown(with_platform(lambda bond: bond.schedules.pause(name, note=text)), output)
+    """Start nothing on its own from now on; running campaigns are not touched."""
+    shown(with_platform(lambda bond: bond.schedules.pause(name, reason=reason)), output)
 
 
-@app.command(epilog=examples("bond schedule unpause nightly-patch"))
-def unpause(
-    name: Name,
-    *,
-    text: Annotated[str, typer.Option("--note", metavar="TEXT", help="why")] = "",
-    output: Output = OutputFormat.TABLE,
-) -> None:
-    """Go on. What was due meanwhile stays missed; `backfill` runs it."""
-    shown(with_platform(lambda bond: bond.schedules.unpause(name, note=text)), output)
+@app.command(epilog=examples("bond schedule resume nightly-patch"))
+def resume(name: Name, *, reason: Reason = "", output: Output = OutputFormat.TABLE) -> None:
+    """Start campaigns again. What was due meanwhile stays missed; `backfill` runs it."""
+    shown(with_platform(lambda bond: bond.schedules.resume(name, reason=reason)), output)
 
 
 @app.command(epilog=examples("bond schedule trigger nightly-patch --reason 'the fix is out'"))
@@ -248,7 +241,7 @@ def backfill(
     """Start the campaigns of times that have passed; by default one after the other. None is run twice."""
 
     async def work(bond: Bondstone) -> tuple[datetime, ...]:
-        zone = (await bond.schedules.show(name, count=0)).time_zone
+        zone = (await bond.schedules.get(name, count=0)).time_zone
         first, last = instant(begin, zone, "--from"), instant(end, zone, "--to")
         return await bond.schedules.backfill(
             name, first, last, overlap=overlap.value if overlap else "buffer-all", reason=reason

@@ -34,11 +34,9 @@ def with_platform(work: Callable[[Bondstone], Awaitable[T]]) -> T:
     """
 
     async def main() -> T:
-        from bondstone.client import Bondstone  # noqa: PLC0415 - a second of imports that --help must not pay
-        from bondstone.temporal.connection import silence_core  # noqa: PLC0415
+        from bondstone.client import Bondstone  # noqa: PLC0415 - imports that --help must not pay
 
-        silence_core()
-        async with Bondstone.connect(context.settings(), by=context.actor()) as bond:
+        async with Bondstone.connect(context.settings(), by=context.options.actor, quiet=True) as bond:
             return await work(bond)
 
     if export.wanted():

@@ -31,7 +31,7 @@ def setup(
     Makes what is missing of the namespace, its search attributes and the key ring, and refuses a store that cannot
     put an object only if it is absent. Safe to run again: it changes nothing that is there.
     """
-    from bondstone.client.setup import set_up  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.client.direct.setup import set_up  # noqa: PLC0415 - see bondstone.cli.app
 
     done = context.run(set_up(context.settings(), retention=timedelta(days=retention_days)))
 

@@ -14,10 +14,7 @@ from bondstone.cli.session import Reason, ServiceArgument, with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say, table
 
 if TYPE_CHECKING:
-    from bondstone.base.process_identity import Holder
-    from bondstone.client import Bondstone
-    from bondstone.client.documents.service import Pushed, StateEntryDocument
-    from bondstone.model.service import ServiceId
+    from bondstone.client.documents.state import HolderDocument
 
 app = typer.Typer(help="The Terraform state of a step: pull it, push one, see who wrote it.", no_args_is_help=True)
 
@@ -44,25 +41,14 @@ def pull(
     Of a service that is gone it is the last state, from the archive; `bond service archive` lists those of earlier
     services of the name.
     """
-    from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
-
     refuse_terminal(file, "a state holds secrets in plain", reveal=reveal)
-
-    async def read(bond: Bondstone) -> bytes:
-        target, chosen = await _which(bond, service, step)
-        snapshot = await bond.store.state(target, chosen).read()
-        if snapshot.payload is not None:
-            return snapshot.payload
-        last = (await bond.store.archive.last_states(target)).get(chosen)
-        if last is None:
-            await _refuse_own(bond, service, chosen)
-            raise NotFound(f"step {chosen} of {service} has no state", hint="it may never have been applied")
+    state = with_platform(lambda bond: bond.state.pull(service, step=step))
+    if state.archived_at is not None:
         note(
-            f"the service is gone; this is its last state, put away as {last.name} at {last.at:%Y-%m-%d %H:%M:%SZ}"
+            f"the service is gone; this is its last state, put away as {state.archived_as} "
+            f"at {state.archived_at:%Y-%m-%d %H:%M:%SZ}"
         )
-        return await bond.store.archive.read(target, last.name)
-
-    hand_over(with_platform(read), file)
+    hand_over(state.content, file)
 
 
 @app.command(
@@ -96,19 +82,17 @@ def push(
     raw = read_file(file)
     waited = False
 
-    def on_wait(holder: Holder) -> None:
+    def on_wait(holder: HolderDocument) -> None:
         nonlocal waited
         if not waited:
-            note(f"waiting for {holder} to let go of the state")
+            note(f"waiting for {holder} to release the state")
         waited = True
 
-    async def work(bond: Bondstone) -> Pushed:
-        _, chosen = await _which(bond, service, step)
-        return await bond.push_state(
-            service, chosen, raw, force=force, force_lineage=force_lineage, reason=reason, on_wait=on_wait
+    pushed = with_platform(
+        lambda bond: bond.state.push(
+            service, raw, step=step, force=force, force_lineage=force_lineage, reason=reason, on_wait=on_wait
         )
-
-    pushed = with_platform(work)
+    )
 
     def people() -> None:
         what = f"serial {pushed.serial}, {pushed.objects} objects"
@@ -121,13 +105,7 @@ def push(
 @app.command(epilog=examples("bond state log payments/orders --step database"))
 def log(service: ServiceArgument, *, step: Step = "", output: Output = OutputFormat.TABLE) -> None:
     """List the entries of a step's state log: who claimed it, wrote states and let go, and when."""
-    from bondstone.client.documents.service import StateEntryDocument  # noqa: PLC0415 - see bondstone.cli.session
-
-    async def read(bond: Bondstone) -> list[StateEntryDocument]:
-        found = await _which(bond, service, step)
-        return [StateEntryDocument.of(entry) for entry in await bond.store.state(*found).entries()]
-
-    entries = with_platform(read)
+    entries = with_platform(lambda bond: bond.state.log(service, step=step))
     emit(
         entries,
         output,
@@ -181,49 +159,6 @@ def read_file(file: Path) -> bytes:
 
 
 # Helpers ----------------------------------------------------------------------------------------------------
-
-
-async def _which(bond: Bondstone, service: str, step: str) -> tuple[ServiceId, str]:
-    """The service and the step that are meant, as far as the service, or its archive, knows its steps.
-
-    Raises:
-        NotFound: naming the steps there are.
-    """
-    from bondstone.base.errors import NotFound  # noqa: PLC0415
-    from bondstone.client import service_id  # noqa: PLC0415 - see bondstone.cli.session
-
-    target = service_id(service)
-    archived = sorted(await bond.store.archive.last_states(target))
-    try:
-        state = await bond.service(service)
-    except NotFound:  # gone for longer than Temporal remembers
-        if not archived:
-            raise
-        steps = []
-    else:
-        steps = [spec.id for spec in state.current.steps] if state.current else []
-        if state.current and step in {spec.id for spec in state.current.day_two.hooks}:
-            return target, step
-    if not steps or step in archived:
-        steps = [*steps, *(name for name in archived if name not in steps)]
-    if not step and len(steps) == 1:
-        return target, steps[0]
-    if step not in steps:
-        raise NotFound(
-            f"{service} has no step {step!r}" if step else "say which step",
-            where=service,
-            hint="its steps are " + (", ".join(steps) or "not known yet"),
-        )
-    return target, step
-
-
-async def _refuse_own(bond: Bondstone, service: str, step: str) -> None:
-    """Say where the state is when the platform does not have it because the promise says so."""
-    from bondstone.client.states import refuse_own  # noqa: PLC0415 - see bondstone.cli.session
-
-    current = (await bond.service(service)).current
-    if current is not None:
-        refuse_own(await bond.store.revisions.promise(current.revision), step)
 
 
 def _write_private(file: Path, data: bytes) -> None:

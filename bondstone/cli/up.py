@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -242,23 +242,21 @@ def _process_rows(platform: Platform) -> list[dict[str, Any]]:
 
 
 async def _queues(settings: Settings, pools: tuple[str, ...]) -> tuple[list[dict[str, Any]], str | None]:
-    """Who polls the control queue and each pool's; and in words, what kept us from asking."""
+    """Who polls the control queue and each pool's; and in words, why that could not be asked."""
     from bondstone.base.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.app
-    from bondstone.base.names import CONTROL_QUEUE, pool_queue  # noqa: PLC0415
-    from bondstone.temporal.connection import POLLER_FRESH_SECONDS, connect, pollers  # noqa: PLC0415
+    from bondstone.client import Bondstone  # noqa: PLC0415
 
-    try:
-        client = await connect(settings)
-    except Unreachable as error:
-        return [], f"{error.message}: {error.hint}"
-    fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
+    async with Bondstone.connect(settings, quiet=True) as bond:
+        try:
+            queues = await bond.workers.queues(pools)
+        except Unreachable as error:
+            return [], f"{error.message}: {error.hint}"
     rows = []
-    for queue, pool in ((CONTROL_QUEUE, None), *((pool_queue(pool), pool) for pool in pools)):
-        seen = await pollers(client, queue, workflows=pool is None)
-        identities = sorted(
-            {poller.identity for poller in seen if poller.last_seen > fresh and not _is_gone(poller.identity)}
+    for queue in queues:
+        identities = [poller.identity for poller in queue.pollers if not _is_gone(poller.identity)]
+        rows.append(
+            {"queue": queue.queue, "pool": queue.pool, "workers": len(identities), "identities": identities}
         )
-        rows.append({"queue": queue, "pool": pool, "workers": len(identities), "identities": identities})
     return rows, None
 
 

@@ -257,7 +257,7 @@ def tree(values: Mapping[str, Any], indent: str = "  ") -> None:
 
 def counts(changes: ChangesDocument) -> str:
     """As people read plans: `+3 ~0 ±1 -0`."""
-    return f"+{changes.create} ~{changes.update} ±{changes.replace} -{changes.delete}"
+    return str(changes)
 
 
 def counts_of(steps: Iterable[StepDocument]) -> str:

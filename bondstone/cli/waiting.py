@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bondstone.client import Bondstone, Operation
-    from bondstone.model.plan import ChangeCounts
-    from bondstone.model.service import OperationRecord, StepRecord
+    from bondstone.client.documents.service import OperationDocument
+    from bondstone.client.documents.step import ChangesDocument, StepDocument
 
 STILL_SECONDS: Final = 10.0
 """A step that has stood still for this long makes us look whether anybody polls its pool."""
@@ -46,14 +46,14 @@ _COLOURS = {
 class View(Protocol):
     """What is told while operations run."""
 
-    def changed(self, record: OperationRecord) -> None:
+    def changed(self, record: OperationDocument) -> None:
         """An operation is not what it was."""
 
     def remark(self, text: str) -> None:
         """Something worth a line of its own."""
 
 
-async def wait_for(bond: Bondstone, operation: Operation, output: OutputFormat) -> OperationRecord:
+async def wait_for(bond: Bondstone, operation: Operation, output: OutputFormat) -> OperationDocument:
     """Watch one operation and its steps; programs that read our standard error get no progress on it."""
     shown = output is OutputFormat.TABLE or is_terminal(sys.stderr)
     [record] = await watch(bond, [operation], steps=True, shown=shown)
@@ -62,7 +62,7 @@ async def wait_for(bond: Bondstone, operation: Operation, output: OutputFormat) 
 
 async def watch(
     bond: Bondstone, operations: Sequence[Operation], *, steps: bool = False, shown: bool = True
-) -> list[OperationRecord]:
+) -> list[OperationDocument]:
     """Watch operations until each has ended or waits for an approval.
 
     Args:
@@ -84,7 +84,7 @@ async def watch(
             raise
 
 
-def finish(record: OperationRecord, output: OutputFormat) -> None:
+def finish(record: OperationDocument, output: OutputFormat) -> None:
     """Say how a watched operation failed, and leave with its exit code; return when it succeeded.
 
     Raises:
@@ -99,7 +99,7 @@ def finish(record: OperationRecord, output: OutputFormat) -> None:
         raise typer.Exit(code)
 
 
-def exit_code(record: OperationRecord) -> int:
+def exit_code(record: OperationDocument) -> int:
     """0 when it succeeded, 4 when it was refused (by policy, say), else 1."""
     from bondstone.base.errors import BY_CODE, Refused  # noqa: PLC0415 - see bondstone.cli.session
 
@@ -113,15 +113,7 @@ def exit_code(record: OperationRecord) -> int:
 # Watching ---------------------------------------------------------------------------------------------------
 
 
-class _AwaitsApproval(Exception):
-    """The way out of `Operation.wait`."""
-
-    def __init__(self, record: OperationRecord) -> None:
-        super().__init__()
-        self.record = record
-
-
-async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationRecord:
+async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationDocument:
     """Watch one operation, through restarts of the platform."""
     from bondstone.base.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.session
 
@@ -129,21 +121,17 @@ async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationRe
     watcher = asyncio.create_task(pools.watch())
     answered = time.monotonic()
 
-    def changed(record: OperationRecord) -> None:
+    def changed(record: OperationDocument) -> None:
         nonlocal answered
         answered = time.monotonic()
         pools.changed(record)
         view.changed(record)
-        if record.status == "awaiting-approval":
-            raise _AwaitsApproval(record)
 
     said = False
     try:
         while True:
             try:
                 return await operation.wait(changed, patience_seconds=0)
-            except _AwaitsApproval as reached:
-                return reached.record
             except Unreachable as error:
                 silence = time.monotonic() - answered
                 if silence > PATIENCE_SECONDS:
@@ -165,10 +153,10 @@ class _Pools:
         self._operation = operation
         self._view = view
         self._since: dict[str, tuple[str, float]] = {}
-        self._steps: dict[str, StepRecord] = {}
+        self._steps: dict[str, StepDocument] = {}
         self._said: set[str] = set()
 
-    def changed(self, record: OperationRecord) -> None:
+    def changed(self, record: OperationDocument) -> None:
         """Take note of what each step does, and since when."""
         self._steps = {f"{step.part}{step.id}": step for step in record.steps}
         for name, step in self._steps.items():
@@ -191,7 +179,7 @@ class _Pools:
                     f"(none runs there, or all are busy; `bond status` shows the pools)"
                 )
 
-    def _still(self) -> list[StepRecord]:
+    def _still(self) -> list[StepDocument]:
         now = time.monotonic()
         return [
             self._steps[step]
@@ -200,21 +188,18 @@ class _Pools:
         ]
 
     async def _nobody_polls(self, pool: str) -> bool:
-        from bondstone.temporal.connection import POLLER_FRESH_SECONDS  # noqa: PLC0415 - see bondstone.cli.session
-
-        fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
         try:
-            return all(poller.last_seen < fresh for poller in await self._bond.pool_pollers(pool))
+            [_control, queue] = await self._bond.workers.queues([pool])
         except Exception:  # noqa: BLE001 - the wait itself finds out whether the platform answers
             return False
+        return not queue.pollers
 
 
-def _say_what_it_waits_for(record: OperationRecord) -> None:
+def _say_what_it_waits_for(record: OperationDocument) -> None:
     """Which plans wait for whose word, and the whole commands to look and to give it."""
     from bondstone.cli.views import approve_command  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents.step import approvals  # noqa: PLC0415
 
-    for gate in approvals(record, waiting=True):
+    for gate in (each for each in record.approvals if each.status == "waiting"):
         why = "; ".join(need.reason for need in gate.needs if need.reason)
         note(f"{record.id} waits for an approval of step {gate.step}, {' and '.join(gate.missing)}: {why}")
         note(f"  look at it:  bond operation plan {record.id} --step {gate.step}")
@@ -253,7 +238,7 @@ def _view(operations: Sequence[str], *, steps: bool, shown: bool) -> Iterator[Vi
 class _Remarks:
     """Nothing but remarks."""
 
-    def changed(self, record: OperationRecord) -> None:
+    def changed(self, record: OperationDocument) -> None:
         pass
 
     def remark(self, text: str) -> None:
@@ -268,7 +253,7 @@ class _Lines(_Remarks):
         self._began = time.monotonic()
         self._seen: dict[str, str] = {}
 
-    def changed(self, record: OperationRecord) -> None:
+    def changed(self, record: OperationDocument) -> None:
         if self._steps and not record.status.ended:
             self._line(record.id, "", f"{record.kind} {record.revision} {record.status}")
         for step in record.steps:
@@ -293,9 +278,9 @@ class _Table(_Remarks):
     def __init__(self, operations: Sequence[str], *, steps: bool) -> None:
         self._steps = steps
         self._operations = operations
-        self._records: dict[str, OperationRecord] = {}
+        self._records: dict[str, OperationDocument] = {}
 
-    def changed(self, record: OperationRecord) -> None:
+    def changed(self, record: OperationDocument) -> None:
         self._records[record.id] = record
 
     def render(self) -> RenderableType:
@@ -319,11 +304,11 @@ class _Table(_Remarks):
         return grid
 
 
-def _name(step: StepRecord) -> str:
+def _name(step: StepDocument) -> str:
     return f"{step.part}: {step.id}" if step.part else step.id
 
 
-def step_words(step: StepRecord) -> str:
+def step_words(step: StepDocument) -> str:
     """What a step does or did, in a few words."""
     words = str(step.status)
     if step.plan and step.status in {"checking", "applying", "succeeded"}:
@@ -335,12 +320,12 @@ def step_words(step: StepRecord) -> str:
     return words
 
 
-def _sum(record: OperationRecord) -> ChangeCounts:
+def _sum(record: OperationDocument) -> ChangesDocument:
     """The planned changes of all its steps."""
-    from bondstone.model.plan import ChangeCounts  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.step import ChangesDocument  # noqa: PLC0415 - see bondstone.cli.session
 
     counts = [step.changes for step in record.steps]
-    return ChangeCounts(
+    return ChangesDocument(
         create=sum(item.create for item in counts),
         update=sum(item.update for item in counts),
         replace=sum(item.replace for item in counts),
@@ -348,13 +333,13 @@ def _sum(record: OperationRecord) -> ChangeCounts:
     )
 
 
-def _took(what: OperationRecord | StepRecord) -> str:
+def _took(what: OperationDocument | StepDocument) -> str:
     if what.started_at and what.finished_at:
         return f" in {duration(what.finished_at - what.started_at)}"
     return ""
 
 
-def _elapsed(what: OperationRecord | StepRecord) -> str:
+def _elapsed(what: OperationDocument | StepDocument) -> str:
     if not what.started_at:
         return ""
     end = what.finished_at or datetime.now(UTC)

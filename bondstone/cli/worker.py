@@ -11,8 +11,7 @@ from bondstone.cli.session import with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say, table
 
 if TYPE_CHECKING:
-    from bondstone.client import Bondstone
-    from bondstone.client.documents.build import BuildDocument, EvictedDocument, HeldDocument
+    from bondstone.client.documents.build import BuildDocument, HeldDocument
 
 app = typer.Typer(help="Builds of the control workers: list, promote, evict.", no_args_is_help=True)
 
@@ -28,12 +27,8 @@ def list_(*, output: Output = OutputFormat.TABLE) -> None:
     A build that holds nothing can be stopped for good. One that drains is left by services as soon as their
     operation has ended, and by operations when they end.
     """
-
-    async def find(bond: Bondstone) -> list[BuildDocument]:
-        return await bond.builds.list()
-
-    found = with_platform(find)
-    emit(found, output, lambda: _show(found))
+    builds = with_platform(lambda bond: bond.workers.list())
+    emit(builds, output, lambda: _show(builds))
 
 
 @app.command(
@@ -55,13 +50,8 @@ def promote(
 
     Waits until Temporal has seen the new build's workers poll, for a minute at most.
     """
-
-    async def work(bond: Bondstone) -> list[BuildDocument]:
-        await bond.builds.promote(build, percent=percent)
-        return await bond.builds.list()
-
-    found = with_platform(work)
-    emit(found, output, lambda: _show(found))
+    builds = with_platform(lambda bond: bond.workers.promote(build, percent=percent))
+    emit(builds, output, lambda: _show(builds))
 
 
 @app.command(epilog=examples("bond worker evict 1.4.0"))
@@ -71,11 +61,7 @@ def evict(build: BuildName, *, output: Output = OutputFormat.TABLE) -> None:
     For a build whose workers are lost, and for operations that wait for people longer than it shall be kept. The
     current build replays what the other did; the recorded histories of every release are tested for that.
     """
-
-    async def work(bond: Bondstone) -> EvictedDocument:
-        return await bond.builds.evict(build)
-
-    done = with_platform(work)
+    done = with_platform(lambda bond: bond.workers.evict(build))
     emit(
         done,
         output,

@@ -10,7 +10,7 @@ from bondstone.cel.templates import Scope, evaluate
 from bondstone.terminal.output import plain
 
 if TYPE_CHECKING:
-    from bondstone.client import ServiceRow
+    from bondstone.model.rows import ServiceRow
 
 ROW_TYPES: Final = {
     "id": "string",

@@ -115,7 +115,7 @@ def _fleet() -> Iterator[Verb]:
     yield Verb("schedule.create", "start campaigns by the clock", (OPERATOR,))
     yield Verb("schedule.update", "change a schedule", (OPERATOR,))
     yield Verb("schedule.pause", "keep a schedule from starting campaigns", (OPERATOR,))
-    yield Verb("schedule.unpause", "let a schedule start campaigns again", (OPERATOR,))
+    yield Verb("schedule.resume", "let a schedule start campaigns again", (OPERATOR,))
     yield Verb("schedule.trigger", "start a schedule's campaign now", (OPERATOR,))
     yield Verb("schedule.backfill", "start the campaigns of a past time", (OPERATOR,))
     yield Verb("schedule.delete", "delete a schedule", (OPERATOR,))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.deployment.v1 import WorkerDeploymentInfo
@@ -20,8 +20,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.base import names
-
-BuildStatus: TypeAlias = Literal["new", "current", "ramping", "draining", "drained"]
+from bondstone.model.rows import BuildStatus
 
 LIVES_ON: Final = (names.SERVICE_WORKFLOW, names.CAMPAIGN_WORKFLOW)
 """Workflows that outlive a build: told that another has taken over, they move to it."""

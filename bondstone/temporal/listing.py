@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
 from temporalio.client import Client, RPCError, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey, TypedSearchAttributes
 
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput, Unreachable
+from bondstone.model.rows import OperationRow, ServiceRow
 from bondstone.model.service import OperationKind, OperationStatus, Phase
 
 DEFAULT_LIMIT: Final = 1000
@@ -26,41 +25,6 @@ _STATUS_BY_EXECUTION = {
     WorkflowExecutionStatus.CANCELED: OperationStatus.CANCELLED,
     WorkflowExecutionStatus.TERMINATED: OperationStatus.CANCELLED,
 }
-
-
-class ServiceRow(BaseModel):
-    """One service in a list."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    team: str
-    name: str
-    promise: str
-    revision: str
-    phase: str
-    health: str
-    labels: dict[str, str]
-    pool: str = ""
-    """Where its steps run; several are parted by commas."""
-    operation: str | None = None
-    """The operation that runs, if one does."""
-    changed_at: datetime
-    """When its last operation ended; before any has, when it was requested."""
-
-
-class OperationRow(BaseModel):
-    """One operation in a list."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    service: str
-    kind: str
-    status: str
-    revision: str
-    started_at: datetime
-    finished_at: datetime | None = None
 
 
 async def services(

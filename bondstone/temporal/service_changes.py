@@ -13,8 +13,9 @@ from temporalio.common import SearchAttributeKey
 
 from bondstone.base import names
 from bondstone.base.errors import Unreachable
+from bondstone.model.rows import ServiceRow
 from bondstone.temporal.connection import reason
-from bondstone.temporal.listing import ServiceRow, service_row
+from bondstone.temporal.listing import service_row
 
 PAGE: Final = 1000
 """Rows a page: the most that Temporal gives."""

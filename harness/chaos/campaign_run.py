@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from bondstone.base.errors import BondError
 from bondstone.base.names import parse_service
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.campaign.run import CampaignDescription
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import ServiceId
@@ -163,21 +163,21 @@ class Run:
             await asyncio.to_thread(self._platform.down)
         return found
 
-    async def _provision(self, bond: Bondstone) -> None:
+    async def _provision(self, bond: DirectClient) -> None:
         places = asyncio.Semaphore(PROVISIONS_AT_ONCE)
 
         async def one(service: str) -> None:
             async with places:
                 inputs = {"log": str(self._effects.file)}
                 inputs |= {"refuses": AFTER} if service in self._refusing else {}
-                await (await bond.request(PROMISE, service, inputs)).result()
+                await (await bond.services.request(PROMISE, service, inputs)).result()
 
         await asyncio.gather(*map(one, self._services))
 
-    async def _campaign(self, bond: Bondstone, kills: list[Kill], found: Outcome) -> CampaignDescription:
+    async def _campaign(self, bond: DirectClient, kills: list[Kill], found: Outcome) -> CampaignDescription:
         fields = {"name": NAME, "promise": PROMISE, "to": AFTER, "at_once": self._at_once}
         document = CAMPAIGN.format(**fields, max_failures=self._max_failures)
-        await bond.campaigns.start(document.encode(), "chaos.yaml")
+        await bond.campaigns.run(document.encode(), "chaos.yaml")
         striking = asyncio.create_task(self._strike(kills, found))
         try:
             while True:
@@ -223,12 +223,12 @@ class Run:
     def _done(self) -> int:
         return len(self._effects.asked(AFTER))
 
-    async def _look(self, bond: Bondstone, ended: CampaignDescription) -> campaign_rules.Left:
+    async def _look(self, bond: DirectClient, ended: CampaignDescription) -> campaign_rules.Left:
         places = asyncio.Semaphore(READS_AT_ONCE)
 
         async def operations(service: str) -> list[LedgerRecord]:
             async with places:
-                history = await bond.store.ledger.history(_id(service))
+                history = await (await bond.connection.store()).ledger.history(_id(service))
             return [record for record in history if record.kind == "operation" and record.campaign == NAME]
 
         await self._running()
@@ -240,8 +240,8 @@ class Run:
             wanted=(BEFORE, AFTER),
             ended=ended,
             report=await _answered(lambda: bond.campaigns.report(NAME, evidence=False)),
-            ledger=await bond.store.campaigns.ledger(NAME),
-            state=await bond.store.campaigns.end(NAME),
+            ledger=await (await bond.connection.store()).campaigns.ledger(NAME),
+            state=await (await bond.connection.store()).campaigns.end(NAME),
             operations=dict(zip(self._services, done, strict=True)),
             at_once=self._at_once,
             max_failures=self._max_failures,

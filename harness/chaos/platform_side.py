@@ -16,8 +16,10 @@ import psutil
 from bondstone.activities.terraform.state import State, parse_state
 from bondstone.base.errors import Unreachable
 from bondstone.base.process_identity import Holder
-from bondstone.client import Bondstone, Operation
-from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceId
+from bondstone.client import Operation
+from bondstone.client.direct.client import DirectClient
+from bondstone.client.documents.service import OperationDocument
+from bondstone.model.service import OperationStatus, Phase, ServiceId
 from harness.chaos import things
 from harness.chaos.kills import Kill, Moment, Victim
 from harness.chaos.outcome import Outcome
@@ -36,8 +38,9 @@ _T = TypeVar("_T")
 class Witness:
     """Reads the state log for as long as a run lasts, and remembers what was acknowledged."""
 
-    def __init__(self, bond: Bondstone, service: ServiceId) -> None:
-        self._log = bond.store.state(service, things.STEP)
+    def __init__(self, bond: DirectClient, service: ServiceId) -> None:
+        self._bond = bond
+        self._service = service
         self._newest: State | None = None
         self._position = 0
         self.acknowledged: dict[str, str] = {}
@@ -45,7 +48,8 @@ class Witness:
 
     async def look(self) -> None:
         """See the newest state; one that is older than what was seen before is wrong."""
-        snapshot = await self._log.read()
+        log = (await self._bond.connection.store()).state(self._service, things.STEP)
+        snapshot = await log.read()
         state = parse_state(snapshot.payload)
         if snapshot.position < self._position or (self._newest is not None and not self._goes_on(state)):
             self.wrong.append(f"the log went back from entry {self._position} to {snapshot.position}")
@@ -91,7 +95,7 @@ class Run:
         count: How many things the promise makes.
     """
 
-    def __init__(self, platform: LocalPlatform, bond: Bondstone, kill: Kill, *, count: int) -> None:
+    def __init__(self, platform: LocalPlatform, bond: DirectClient, kill: Kill, *, count: int) -> None:
         self._platform = platform
         self._bond = bond
         self._kill = kill
@@ -109,22 +113,22 @@ class Run:
             async with self._witness.watching():
                 gated = self._kill.moment is Moment.APPROVAL
                 inputs = {"made": str(self._counted.file), "gated": gated}
-                operation = await self._bond.request(things.PROMISE, str(self.id), inputs)
+                operation = await self._bond.services.request(things.PROMISE, str(self.id), inputs)
                 began = await self._strike(operation, found)
                 if gated:
                     await self._approve(operation)
                 async with asyncio.timeout(READY_SECONDS):
-                    record = await operation.wait()
+                    record = await operation.wait(through_approvals=True)
                 found.seconds = time.monotonic() - began
                 await self._look_at(record, found)
         except Exception as error:  # noqa: BLE001 - a result like others; the next run follows
             found.error = found.error or f"{type(error).__name__}: {error}"[:500]
         return found
 
-    async def _look_at(self, record: OperationRecord, found: Outcome) -> None:
+    async def _look_at(self, record: OperationDocument, found: Outcome) -> None:
         if record.status is not OperationStatus.SUCCEEDED:
             found.error = f"{record.status}: {record.error.message if record.error else ''}"[:500]
-        state = await self._bond.service(str(self.id))
+        state = await self._bond.services.get(str(self.id))
         last = things.names(self._count)[-1]
         made = self._counted.times("made")
         found.ready = (
@@ -149,7 +153,7 @@ class Run:
             nonlocal waited
             waited = True
 
-        log = self._bond.store.state(self.id, things.STEP)
+        log = (await self._bond.connection.store()).state(self.id, things.STEP)
         try:
             async with asyncio.timeout(CLAIM_SECONDS):
                 claim = await log.claim(Holder.me("chaos", "chaos"), on_wait=on_wait)
@@ -207,7 +211,7 @@ class Run:
         """Wait until people are asked; the digest of the plan they are asked about."""
         async with asyncio.timeout(READY_SECONDS):
             while True:
-                record = await _answered(operation.record)
+                record = await _answered(operation.get)
                 waiting = [approval.digest for approval in record.approvals if approval.status == "waiting"]
                 if waiting:
                     return waiting[-1]
@@ -220,7 +224,7 @@ class Run:
         digest = await self._at_the_gate(operation)
         async with self._platform.client("grace") as grace:
             held = grace.operation(operation.id)
-            await _answered(lambda: held.approve(things.STEP, digest, roles=["dba"]))
+            await _answered(lambda: held.approve(digest, step=things.STEP, roles=["dba"]))
 
     # What ----------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,9 @@ from platforms import PROMISES, LocalPlatform, publish, read_json, running
 from bondstone.activities.terraform.binary import find_tool
 from bondstone.base.errors import AlreadyExists, ApprovalRejected, InvalidInput
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone, Operation
-from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceId
+from bondstone.client import Operation
+from bondstone.client.direct.client import DirectClient
+from bondstone.model.service import OperationStatus, Phase, ServiceId
 from bondstone.store.state.fence import Kind
 
 pytestmark = pytest.mark.integration
@@ -31,7 +32,7 @@ def own_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlat
 
 
 @pytest.fixture
-async def bond(own_platform: LocalPlatform) -> AsyncIterator[Bondstone]:
+async def bond(own_platform: LocalPlatform) -> AsyncIterator[DirectClient]:
     async with own_platform.client() as bond:
         await publish(bond, PROMISES / "held")
         yield bond
@@ -75,75 +76,75 @@ def stack(tmp_path: Path) -> PlainTerraform:
 
 async def at_the_gate(operation: Operation) -> str:
     """Wait until somebody is asked; the digest of the plan they are asked about."""
-    records: list[OperationRecord] = []
-    while not records or records[-1].status is not OperationStatus.AWAITING_APPROVAL:
-        records.append(await operation.record())
-        assert not records[-1].status.ended, records[-1].error
-    return records[-1].approvals[-1].digest
+    document = await operation.wait()
+    assert document.status is OperationStatus.AWAITING_APPROVAL, document.error
+    return document.approvals[-1].digest
 
 
-async def staged(bond: Bondstone, service: str) -> int:
-    return len(await bond.store.objects.list(f"adopt/{service}"))
+async def staged(bond: DirectClient, service: str) -> int:
+    return len(await (await bond.connection.store()).objects.list(f"adopt/{service}"))
 
 
 async def test_what_terraform_made_becomes_a_service_without_a_change(own_platform, bond, service, stack):
     before = stack.made.read_text()
     state = f"--state={STEP}={stack.directory / 'terraform.tfstate'}"
     own_platform.bond("service", "adopt", "held", service, state, "--set", f"made={stack.made}", "--wait")
-    record = await bond.operation(f"{service}/op/1").record()
+    record = await bond.operations.record(f"{service}/op/1")
     assert (record.status, record.approvals) == (OperationStatus.SUCCEEDED, ()), record.error
-    state = await bond.service(service)
+    state = await bond.services.get(service)
     assert (state.phase, state.outputs) == (Phase.READY, {"value": "one"})
     assert stack.made.read_text() == before
     assert await staged(bond, service) == 0
-    record = await (await bond.update(service, {"value": "two"})).result()
-    assert (await bond.service(service)).outputs == {"value": "two"}
+    record = await (await bond.services.update(service, {"value": "two"})).result()
+    assert (await bond.services.get(service)).outputs == {"value": "two"}
 
 
 async def test_an_adoption_that_would_change_something_asks_first(own_platform, bond, service, stack):
     inputs = {"made": str(stack.made), "value": "three"}
-    operation = await bond.adopt("held", service, {STEP: stack.state}, inputs)
+    operation = await bond.services.adopt("held", service, {STEP: stack.state}, inputs)
     digest = await at_the_gate(operation)
-    plan, changes = await operation.plan()
-    assert {change.action for change in changes} == {"update"}
+    [plan] = await operation.plans()
+    assert {change.action for change in plan.changes} == {"update"}
     async with own_platform.client("grace") as somebody_else:
-        await somebody_else.operation(operation.id).approve(STEP, digest)
-    record = await operation.wait()
+        await somebody_else.operation(operation.id).approve(digest, step=STEP)
+    record = await operation.wait(through_approvals=True)
     assert record.status is OperationStatus.SUCCEEDED, record.error
     assert plan.digest == digest
-    assert (await bond.service(service)).outputs == {"value": "three"}
+    assert (await bond.services.get(service)).outputs == {"value": "three"}
 
 
 async def test_a_rejected_adoption_can_be_let_go_of_unharmed_and_tried_again(own_platform, bond, service, stack):
-    operation = await bond.adopt("held", service, {STEP: stack.state}, {"made": str(stack.made), "value": "x"})
+    operation = await bond.services.adopt(
+        "held", service, {STEP: stack.state}, {"made": str(stack.made), "value": "x"}
+    )
     digest = await at_the_gate(operation)
     async with own_platform.client("grace") as somebody_else:
-        await somebody_else.operation(operation.id).reject(STEP, digest, reason="not what it was")
+        await somebody_else.operation(operation.id).reject(digest, step=STEP, reason="not what it was")
     with pytest.raises(ApprovalRejected):
         await operation.result()
-    await bond.abandon(service, reason="wrong inputs")
-    assert (await bond.store.state(_id(service), STEP).read()).payload is None
-    retained = (await bond.history(service))[-1].retained
+    await bond.services.abandon(service, reason="wrong inputs")
+    assert (await (await bond.connection.store()).state(_id(service), STEP).read()).payload is None
+    retained = (await bond.services.history(service))[-1].retained
     assert any("terraform_data.thing_0" in line for line in retained), "what still stands is listed"
-    again = await bond.adopt("held", service, {STEP: stack.state}, {"made": str(stack.made)})
+    again = await bond.services.adopt("held", service, {STEP: stack.state}, {"made": str(stack.made)})
     assert (await again.wait()).status is OperationStatus.SUCCEEDED
 
 
 async def test_a_refused_adoption_leaves_nothing_behind(bond, service, stack):
     inputs = {"made": str(stack.made)}
     with pytest.raises(InvalidInput, match="no Terraform step 'nope'"):
-        await bond.adopt("held", service, {"nope": stack.state}, inputs)
+        await bond.services.adopt("held", service, {"nope": stack.state}, inputs)
     with pytest.raises(InvalidInput, match="not a Terraform state"):
-        await bond.adopt("held", service, {"": stack.directory.joinpath("main.tf").read_bytes()}, inputs)
-    await (await bond.request("held", service, inputs)).result()
+        await bond.services.adopt("held", service, {"": stack.directory.joinpath("main.tf").read_bytes()}, inputs)
+    await (await bond.services.request("held", service, inputs)).result()
     with pytest.raises(AlreadyExists, match="exists already"):
-        await bond.adopt("held", service, {"": stack.state}, inputs)
+        await bond.services.adopt("held", service, {"": stack.state}, inputs)
     assert await staged(bond, service) == 0
 
 
 async def test_a_pushed_state_continues_the_one_that_is_there(own_platform, bond, service, tmp_path):
     made, file = tmp_path / "made.txt", tmp_path / "out.tfstate"
-    await (await bond.request("held", service, {"made": str(made)})).result()
+    await (await bond.services.request("held", service, {"made": str(made)})).result()
     own_platform.bond("state", "pull", service, "-f", str(file))
     content = json.loads(file.read_text())
 
@@ -159,12 +160,12 @@ async def test_a_pushed_state_continues_the_one_that_is_there(own_platform, bond
     said = push("--reason", "thing_2 is somebody else's now", serial=content["serial"] + 1, resources=gone)
     assert "2 objects" in said
     assert "that very state already" in push(serial=content["serial"] + 1, resources=gone)
-    record = (await bond.history(service))[-1]
+    record = (await bond.services.history(service))[-1]
     assert (record.kind, record.reason) == ("state", "thing_2 is somebody else's now")
-    entries = await bond.store.state(_id(service), STEP).entries()
+    entries = await (await bond.connection.store()).state(_id(service), STEP).entries()
     assert entries[-1].kind is Kind.RELEASE
     assert "bond state push by" in entries[-1].holder.by
-    await (await bond.update(service, {"value": "two"})).result()
+    await (await bond.services.update(service, {"value": "two"})).result()
     assert made.read_text().count("made thing_2") == 2, "Terraform makes what the state no longer has"
     assert "serial 0" in push("--force", serial=0)
 
@@ -172,13 +173,13 @@ async def test_a_pushed_state_continues_the_one_that_is_there(own_platform, bond
 async def test_what_outlives_a_service_is_put_away_and_listed(own_platform, bond, service, tmp_path):
     token = "canary-of-the-archive"
     inputs = {"made": str(tmp_path / "made.txt"), "token": token}
-    await (await bond.request("held", service, inputs)).result()
-    record = await (await bond.decommission(service)).wait()
+    await (await bond.services.request("held", service, inputs)).result()
+    record = await (await bond.services.decommission(service)).wait()
     assert record.status is OperationStatus.SUCCEEDED, record.error
     (kept,) = record.retained
     key = kept.rpartition("(")[2].rstrip(")")
-    assert json.loads(await bond.store.sealed.get(key))["resources"] == []
-    assert (await bond.history(service))[-1].retained == record.retained
+    assert json.loads(await (await bond.connection.store()).sealed.get(key))["resources"] == []
+    assert (await bond.services.history(service))[-1].retained == record.retained
     ran = own_platform.bond("state", "pull", service)
     assert json.loads(ran.stdout)["resources"] == [], "of a service that is gone"
     assert "put away as op-2/state/things" in ran.stderr
@@ -186,13 +187,17 @@ async def test_what_outlives_a_service_is_put_away_and_listed(own_platform, bond
     assert (item["name"], item["kind"]) == ("op-2/state/things", "state")
     assert own_platform.bond("service", "archive", service, item["name"]).stdout == ran.stdout
     assert "NOT_FOUND" in own_platform.bond("service", "archive", service, "op-1/state/nope", status=3).stderr
-    left = [info.key for info in await bond.store.objects.list("secrets") if service in info.key]
+    left = [
+        info.key for info in await (await bond.connection.store()).objects.list("secrets") if service in info.key
+    ]
     assert left == []
     for prefix in ("plans", "state", "archive", "adopt"):
-        for info in await bond.store.objects.list(f"{prefix}/{service}"):
-            assert token.encode() not in await bond.store.sealed.get(info.key), info.key
-    await (await bond.request("held", service, inputs | {"value": "two"})).result()
-    assert (await bond.service(service)).outputs == {"value": "two"}, "the next of the name begins with no state"
+        for info in await (await bond.connection.store()).objects.list(f"{prefix}/{service}"):
+            assert token.encode() not in await (await bond.connection.store()).sealed.get(info.key), info.key
+    await (await bond.services.request("held", service, inputs | {"value": "two"})).result()
+    assert (await bond.services.get(service)).outputs == {"value": "two"}, (
+        "the next of the name begins with no state"
+    )
 
 
 def _id(service: str) -> ServiceId:

@@ -16,7 +16,7 @@ import pytest
 from platforms import PROMISES, LocalPlatform, publish, running
 
 from bondstone.base.canonical import digest
-from bondstone.client import Bondstone, Operation
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationRecord, OperationStatus, ServiceId
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
@@ -24,10 +24,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.kills]
 STEP = "things"
 
 
-async def at_the_gate(operation: Operation, *, other_than: str = "") -> str:
+async def at_the_gate(bond: DirectClient, operation: str, *, other_than: str = "") -> str:
     """Wait until somebody is asked; the digest of the plan they are asked about."""
     while True:
-        record = await operation.record()
+        record = await bond.operations.record(operation)
         waiting = [approval.digest for approval in record.approvals if approval.status == "waiting"]
         if waiting and waiting[-1] != other_than:
             return waiting[-1]
@@ -64,12 +64,12 @@ async def people(local: LocalPlatform) -> None:
 
 async def approve(local: LocalPlatform, operation: str, plan: str) -> None:
     async with local.client("grace") as grace:
-        await grace.operation(operation).approve(STEP, plan, roles=["dba"])
+        await grace.operation(operation).approve(plan, step=STEP, roles=["dba"])
 
 
-async def ends(bond: Bondstone, operation: str) -> OperationRecord:
+async def ends(bond: DirectClient, operation: str) -> OperationRecord:
     async with asyncio.timeout(90):
-        record = await bond.operation(operation).wait()
+        record = await bond.operations.ended(operation)
     assert record.status is OperationStatus.SUCCEEDED, record.error
     return record
 
@@ -78,8 +78,8 @@ async def test_rule_3_the_approved_plan_is_applied_by_workers_that_never_saw_it(
     made = tmp_path / "made.txt"
     async with local.client() as bond:
         inputs = {"made": str(made), "gated": True, "value": "as approved"}
-        operation = await bond.request("held", str(service), inputs)
-        approved = await at_the_gate(operation)
+        operation = await bond.services.request("held", str(service), inputs)
+        approved = await at_the_gate(bond, operation.id)
     move(local)
     assert not made.exists()
     async with local.client() as bond:
@@ -88,10 +88,10 @@ async def test_rule_3_the_approved_plan_is_applied_by_workers_that_never_saw_it(
         (step,) = record.steps
         assert step.plan.digest == approved
         assert [gate.digest for gate in record.approvals] == [approved], "nobody was asked twice"
-        assert digest(await bond.store.sealed.get(f"{step.plan.key}/artefact")) == approved
-        plans = await bond.store.objects.list(f"plans/{service}")
+        assert digest(await (await bond.connection.store()).sealed.get(f"{step.plan.key}/artefact")) == approved
+        plans = await (await bond.connection.store()).objects.list(f"plans/{service}")
         assert {info.key.split("/")[-2] for info in plans} == {approved}, "no other plan was made"
-        assert (await bond.service(str(service))).outputs == {"value": "as approved"}
+        assert (await bond.services.get(str(service))).outputs == {"value": "as approved"}
     assert made.read_text().split().count("made") == 3
 
 
@@ -101,9 +101,9 @@ async def test_rule_3_a_state_that_moved_meanwhile_asks_again_unless_it_is_cover
     made, file = tmp_path / "made.txt", tmp_path / "x.tfstate"
     async with local.client() as bond:
         inputs = {"made": str(made), "gated": False, "value": "one"}
-        await (await bond.request("held", str(service), inputs)).result()
-        operation = await bond.update(str(service), {"gated": True, "value": "two"})
-        approved = await at_the_gate(operation)
+        await (await bond.services.request("held", str(service), inputs)).result()
+        operation = await bond.services.update(str(service), {"gated": True, "value": "two"})
+        approved = await at_the_gate(bond, operation.id)
     move(local)
     local.bond("state", "pull", str(service), "-f", str(file))
     state = json.loads(file.read_text())
@@ -116,8 +116,8 @@ async def test_rule_3_a_state_that_moved_meanwhile_asks_again_unless_it_is_cover
         record = await ends(bond, operation.id)
         assert record.steps[0].plan.digest != approved
         assert [gate.digest for gate in record.approvals] == [approved], "covered: nobody was asked twice"
-        operation = await bond.update(str(service), {"value": "three"})
-        approved = await at_the_gate(operation)
+        operation = await bond.services.update(str(service), {"value": "three"})
+        approved = await at_the_gate(bond, operation.id)
 
     # A thing is gone from the state: to make it again was never approved.
     local.bond("state", "pull", str(service), "-f", str(file))
@@ -127,12 +127,12 @@ async def test_rule_3_a_state_that_moved_meanwhile_asks_again_unless_it_is_cover
     local.bond("state", "push", str(service), str(file))
     async with local.client() as bond:
         await approve(local, operation.id, approved)
-        again = await at_the_gate(bond.operation(operation.id), other_than=approved)
-        assert (await bond.service(str(service))).outputs == {"value": "two"}
+        again = await at_the_gate(bond, operation.id, other_than=approved)
+        assert (await bond.services.get(str(service))).outputs == {"value": "two"}
         assert made.read_text().count("made thing_2") == 1
         await approve(local, operation.id, again)
         record = await ends(bond, operation.id)
         assert [gate.status for gate in record.approvals] == ["approved", "approved"]
         assert record.steps[0].plan.digest == again
-        assert (await bond.service(str(service))).outputs == {"value": "three"}
+        assert (await bond.services.get(str(service))).outputs == {"value": "three"}
     assert made.read_text().count("made thing_2") == 2

@@ -14,7 +14,8 @@ from obstore.store import from_url
 from platforms import PROMISES, publish
 
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone, Operation
+from bondstone.client import Operation
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationStatus, Phase
 from harness.compose import Compose
 from harness.pinned import ROOT, ToolMissing
@@ -59,7 +60,7 @@ def environment(running: Composed, patch: pytest.MonkeyPatch) -> Settings:
 
 async def succeeds(operation: Operation) -> None:
     async with asyncio.timeout(SECONDS):
-        record = await operation.wait()
+        record = await operation.wait(through_approvals=True)
     assert record.status is OperationStatus.SUCCEEDED, record.error
 
 
@@ -95,33 +96,31 @@ class Backup:
 
 async def lived(settings: Settings) -> str:
     """A service that is ready, and one that waits for people; the id of what waits."""
-    async with Bondstone.connect(settings, by="ada") as bond:
+    async with DirectClient.connect(settings, by="ada") as bond:
         await publish(bond, PROMISES / "patient")
-        await succeeds(await bond.request("patient", "payments/kept", {"password": "correct horse"}))
-        waiting = await bond.request("patient", "payments/waits", ask=True)
+        await succeeds(await bond.services.request("patient", "payments/kept", {"password": "correct horse"}))
+        waiting = await bond.services.request("patient", "payments/waits", ask=True)
         async with asyncio.timeout(SECONDS):
-            while not await bond.waiting_approvals():  # noqa: ASYNC110 - a fact of other processes
+            while not await bond.approvals.list():  # noqa: ASYNC110 - a fact of other processes
                 await asyncio.sleep(0.1)
         return waiting.id
 
 
 async def goes_on(settings: Settings, waiting: str) -> None:
-    async with Bondstone.connect(settings, by="grace") as bond:
-        assert (await bond.service("payments/kept")).phase is Phase.READY
-        assert (await bond.outputs("payments/kept", reveal=True))["password"] == "correct horse"
-        await succeeds(await bond.update("payments/kept", {"size": "medium"}))
-        await succeeds(await bond.decommission("payments/kept"))
-        kinds = [str(record.operation_kind) for record in await bond.history("payments/kept")]
+    async with DirectClient.connect(settings, by="grace") as bond:
+        assert (await bond.services.get("payments/kept")).phase is Phase.READY
+        assert (await bond.services.outputs("payments/kept", reveal=True))["password"] == "correct horse"
+        await succeeds(await bond.services.update("payments/kept", {"size": "medium"}))
+        await succeeds(await bond.services.decommission("payments/kept"))
+        kinds = [str(record.operation_kind) for record in await bond.services.history("payments/kept")]
         assert kinds == ["provision", "update", "decommission"]
         operation = bond.operation(waiting)
         async with asyncio.timeout(SECONDS):
-            while (await operation.record()).status is not OperationStatus.SUCCEEDED:
-                for record in await bond.waiting_approvals():
-                    for gate in record.approvals:
-                        if gate.status == "waiting":
-                            await operation.approve(gate.step, gate.digest)
+            while (await bond.operations.record(operation.id)).status is not OperationStatus.SUCCEEDED:
+                for gate in await bond.approvals.list():
+                    await operation.approve(gate.digest, step=gate.step)
                 await asyncio.sleep(0.2)
-        assert (await bond.service("payments/waits")).phase is Phase.READY
+        assert (await bond.services.get("payments/waits")).phase is Phase.READY
 
 
 def test_a_platform_that_was_destroyed_goes_on_from_its_backup(variables, tmp_path, monkeypatch):

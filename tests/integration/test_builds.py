@@ -26,7 +26,8 @@ from platforms import PROMISES, SCHEMAS, publish, refused
 from temporalio.client import Client
 
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone, Operation
+from bondstone.client import Operation
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationRecord, OperationStatus
 from bondstone.store import Store
 from bondstone.temporal.connection import ensure_namespace
@@ -73,7 +74,7 @@ async def _prepare(address: str, data: Path) -> Settings:
     async with asyncio.timeout(SECONDS):
         await ensure_namespace(await _client(found), timedelta(days=1))
     await Store.open(found, create_keys=True)
-    async with Bondstone.connect(found, by="ada") as bond:
+    async with DirectClient.connect(found, by="ada") as bond:
         await publish(bond, PROMISES / "held")
     return found
 
@@ -96,8 +97,8 @@ def executor(settings: Settings) -> Iterator[None]:
 
 
 @pytest.fixture
-async def bond(settings: Settings, executor: None) -> AsyncIterator[Bondstone]:
-    async with Bondstone.connect(settings, by="ada") as client:
+async def bond(settings: Settings, executor: None) -> AsyncIterator[DirectClient]:
+    async with DirectClient.connect(settings, by="ada") as client:
         yield client
 
 
@@ -119,22 +120,22 @@ async def leaves(worker: Server) -> int:
     return await asyncio.to_thread(process.wait, SECONDS)
 
 
-async def holds(bond: Bondstone, name: str, services: int, operations: int, campaigns: int = 0) -> None:
+async def holds(bond: DirectClient, name: str, services: int, operations: int, campaigns: int = 0) -> None:
     """Wait until a build holds just this."""
     wanted = {"services": services, "operations": operations, "campaigns": campaigns}
     async with asyncio.timeout(SECONDS):
         while True:
-            [found] = [each for each in await bond.builds.list() if each.build == name]
+            [found] = [each for each in await bond.workers.list() if each.build == name]
             if found.holds.model_dump() == wanted:
                 return
             await asyncio.sleep(0.2)
 
 
-async def asks(bond: Bondstone, operation: str) -> str:
+async def asks(bond: DirectClient, operation: str) -> str:
     """Wait until an operation waits for somebody; the digest of its plan."""
     async with asyncio.timeout(SECONDS):
         while True:
-            record = await bond.operation(operation).record()
+            record = await bond.operations.record(operation)
             for approval in record.approvals:
                 if approval.status == "waiting":
                     return approval.digest
@@ -142,31 +143,33 @@ async def asks(bond: Bondstone, operation: str) -> str:
             await asyncio.sleep(0.05)
 
 
-async def soaks(bond: Bondstone) -> None:
+async def soaks(bond: DirectClient) -> None:
     """Wait until the first wave of the campaign has succeeded."""
     async with asyncio.timeout(SECONDS):
-        while (await bond.campaigns.describe("quiet")).counts.get("succeeded") != 1:  # noqa: ASYNC110 - a remote fact
+        while (await bond.campaigns.get("quiet")).counts.get("succeeded") != 1:  # noqa: ASYNC110 - a remote fact
             await asyncio.sleep(0.1)
 
 
 async def approve(settings: Settings, operation: str, plan: str) -> None:
-    async with Bondstone.connect(settings, by="grace") as grace:
-        await grace.operation(operation).approve("things", plan, roles=["dba"])
+    async with DirectClient.connect(settings, by="grace") as grace:
+        await grace.operation(operation).approve(plan, step="things", roles=["dba"])
 
 
-async def ends(bond: Bondstone, operation: str) -> OperationRecord:
+async def ends(bond: DirectClient, operation: str) -> OperationRecord:
     async with asyncio.timeout(SECONDS):
-        record = await bond.operation(operation).wait()
+        record = await bond.operations.ended(operation)
     assert record.status is OperationStatus.SUCCEEDED, record.error
     return record
 
 
-async def ran_on(bond: Bondstone, workflow: str) -> list[str]:
+async def ran_on(bond: DirectClient, workflow: str) -> list[str]:
     """The builds that completed a run's workflow tasks, in order; waits for the first of a run that just began."""
     found: list[str] = []
     async with asyncio.timeout(SECONDS):
         while not found:
-            async for event in bond.temporal.get_workflow_handle(workflow).fetch_history_events():
+            async for event in (
+                (await bond.connection.temporal()).get_workflow_handle(workflow).fetch_history_events()
+            ):
                 done = event.workflow_task_completed_event_attributes
                 name = done.deployment_version.build_id
                 if event.HasField("workflow_task_completed_event_attributes") and found[-1:] != [name]:
@@ -197,15 +200,17 @@ async def test_workers_are_replaced_one_by_one_under_load_and_then_by_a_first_bu
             await asyncio.to_thread(server.wait)
         return new
 
-    async def load(bond: Bondstone) -> None:
+    async def load(bond: DirectClient) -> None:
         while True:
             name = f"busy-{len(asked)}"
-            asked.append(await bond.request("held", f"t/{name}", {"made": str(tmp_path / name), "pause": "0.5"}))
+            asked.append(
+                await bond.services.request("held", f"t/{name}", {"made": str(tmp_path / name), "pause": "0.5"})
+            )
             await asyncio.sleep(1)
 
     try:
         fleet = await start()
-        async with Bondstone.connect(settings, by="ada") as bond:
+        async with DirectClient.connect(settings, by="ada") as bond:
             loading = asyncio.create_task(load(bond))
             *_, third, fourth = await start()
             for old in fleet:
@@ -217,10 +222,12 @@ async def test_workers_are_replaced_one_by_one_under_load_and_then_by_a_first_bu
             assert len(asked) >= len(fleet)
 
             # The first build of a platform that had none takes over what waits, too.
-            gated = await bond.request("held", "t/gated", {"made": str(tmp_path / "gated"), "gated": True})
+            gated = await bond.services.request(
+                "held", "t/gated", {"made": str(tmp_path / "gated"), "gated": True}
+            )
             plan = await asks(bond, gated.id)
             with build(settings, "first"):
-                await bond.builds.promote("first")
+                await bond.workers.promote("first")
                 assert [await leaves(old) for old in (third, fourth)] == [0, 0]
                 await approve(settings, gated.id, plan)
                 await ends(bond, gated.id)
@@ -233,27 +240,29 @@ async def test_workers_are_replaced_one_by_one_under_load_and_then_by_a_first_bu
 
 @on(["dev", "production"])
 async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twice(
-    bond: Bondstone, settings: Settings, tmp_path: Path
+    bond: DirectClient, settings: Settings, tmp_path: Path
 ) -> None:
     def inputs(name: str, **others: object) -> dict[str, object]:
         return {"made": str(tmp_path / name), **others}
 
     with build(settings, "a") as old, build(settings, "b") as new:
-        await bond.builds.promote("a")
+        await bond.workers.promote("a")
         for asked in [
-            await bond.request("held", f"t/{name}", inputs(name)) for name in ("idle", "other", "third")
+            await bond.services.request("held", f"t/{name}", inputs(name)) for name in ("idle", "other", "third")
         ]:
             await ends(bond, asked.id)
-        gated = await bond.request("held", "t/gated", inputs("gated", gated=True))
+        gated = await bond.services.request("held", "t/gated", inputs("gated", gated=True))
         plan = await asks(bond, gated.id)
-        await bond.campaigns.start(CAMPAIGN.encode(), "campaign.yaml")
+        await bond.campaigns.run(CAMPAIGN.encode(), "campaign.yaml")
         await soaks(bond)
-        busy = [await bond.request("held", f"t/busy-{n}", inputs(f"busy-{n}", pause="3")) for n in range(3)]
-        behind = await bond.update("t/busy-0", {"value": "two"})
+        busy = [
+            await bond.services.request("held", f"t/busy-{n}", inputs(f"busy-{n}", pause="3")) for n in range(3)
+        ]
+        behind = await bond.services.update("t/busy-0", {"value": "two"})
 
-        await bond.builds.promote("b")
-        assert not (await bond.operation(busy[-1].id).record()).status.ended, "in flight"
-        early = await bond.update("t/third", {"value": "two"})
+        await bond.workers.promote("b")
+        assert not (await bond.operations.record(busy[-1].id)).status.ended, "in flight"
+        early = await bond.services.update("t/third", {"value": "two"})
         for asked in (*busy, behind, early):
             await ends(bond, asked.id)
         # Idle ones too, and a campaign that waits: nobody has asked anything of them.
@@ -262,13 +271,13 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
             assert await ran_on(bond, waiting) == ["b"]
         await bond.campaigns.next_wave("quiet")
         async with asyncio.timeout(SECONDS):
-            assert (await bond.campaigns.watch("quiet")).counts == {"succeeded": 2}
+            assert (await bond.campaigns.wait("quiet", through_approvals=True)).counts == {"succeeded": 2}
 
         await approve(settings, gated.id, plan)
         await ends(bond, gated.id)
         await holds(bond, "a", services=0, operations=0)
         assert await leaves(old) == 0
-        update = await bond.update("t/busy-1", {"value": "two"})
+        update = await bond.services.update("t/busy-1", {"value": "two"})
         await ends(bond, update.id)
 
         for asked in (gated, *busy):
@@ -277,7 +286,7 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
             assert await ran_on(bond, f"service/{asked.id}") == ["b"]
         for name in ("idle", "gated", "third", *(f"busy-{n}" for n in range(3))):
             assert await ran_on(bond, f"service/t/{name}") == ["b"]
-            records = await bond.history(f"t/{name}")
+            records = await bond.services.history(f"t/{name}")
             numbers = [record.operation for record in records if record.kind == "operation"]
             assert numbers == list(range(1, len(numbers) + 1)), "the ledger has each once"
         for name in ("idle", "gated", "busy-2"):
@@ -287,22 +296,22 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
 
 @on(["dev"])
 async def test_the_command_ramps_takes_back_and_evicts_what_a_lost_build_held_in_the_middle_of_its_run(
-    bond: Bondstone, settings: Settings, tmp_path: Path
+    bond: DirectClient, settings: Settings, tmp_path: Path
 ) -> None:
     with build(settings, "c") as lost, build(settings, "d"):
         assert "there is no build 'e'" in refused(_bond(settings, "promote", "e"), "NOT_FOUND")["message"]
-        await bond.builds.promote("c")
+        await bond.workers.promote("c")
         assert "gets new work" in refused(_bond(settings, "evict", "c"), "REFUSED")["message"]
         found = _listed(_bond(settings, "promote", "d", "--percent", "25"))
         assert (found["d"]["status"], found["d"]["percent"]) == ("ramping", 25)
         assert (found["c"]["status"], found["c"]["workers"]) == ("current", 1)
-        await bond.builds.promote("c")
-        assert [each.status for each in await bond.builds.list() if each.build in "cd"] == ["current", "draining"]
+        await bond.workers.promote("c")
+        assert [each.status for each in await bond.workers.list() if each.build in "cd"] == ["current", "draining"]
 
-        asked = await bond.request("held", "t/stranded", {"made": str(tmp_path / "made"), "gated": True})
+        asked = await bond.services.request("held", "t/stranded", {"made": str(tmp_path / "made"), "gated": True})
         plan = await asks(bond, asked.id)
         lost.kill()
-        await bond.builds.promote("d")
+        await bond.workers.promote("d")
         await holds(bond, "c", services=1, operations=1)
         evicted = json.loads(_bond(settings, "evict", "c").stdout)
         assert (evicted["to"], evicted["moved"]) == ("d", {"services": 1, "operations": 1, "campaigns": 0})

@@ -15,7 +15,7 @@ from temporalio.client import RPCError, WorkflowFailureError, WorkflowHandle, Wo
 
 from bondstone.base import names
 from bondstone.base.errors import CampaignInvalid
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.campaign.run import CampaignDescription, CampaignInput, FreezeRecord, Linked
 from bondstone.model.campaign.state import CampaignStatus
 from bondstone.store.campaigns import latest
@@ -48,8 +48,8 @@ def revision(tmp_path: Path, promise: str, version: str) -> Path:
     return directory
 
 
-async def run(bond: Bondstone, name: str, source: str, *, linked: Linked | None = None) -> CampaignDescription:
-    return await bond.temporal.execute_workflow(
+async def run(bond: DirectClient, name: str, source: str, *, linked: Linked | None = None) -> CampaignDescription:
+    return await (await bond.connection.temporal()).execute_workflow(
         names.CAMPAIGN_WORKFLOW,
         CampaignInput(source=source, file="c.yaml", requested_by="ada", linked=linked),
         id=names.campaign_workflow_id(name),
@@ -78,7 +78,7 @@ async def test_three_services_are_patched_and_the_ledger_proves_it(
         await publish(bond, revision(tmp_path, promise, "1.0.0"))
         services = [f"payments/{name}-{number}" for number in range(3)]
         operations = [
-            await bond.request(promise, service, {"password": "hunter2hunter2"}, labels={"fleet": name})
+            await bond.services.request(promise, service, {"password": "hunter2hunter2"}, labels={"fleet": name})
             for service in services
         ]
         await asyncio.gather(*(operation.wait() for operation in operations))
@@ -96,9 +96,9 @@ async def test_three_services_are_patched_and_the_ledger_proves_it(
             result = await run(bond, name, source)
         assert result.status is CampaignStatus.COMPLETED
         assert result.counts == {"succeeded": 3}
-        states = [await bond.service(service) for service in services]
+        states = [await bond.services.read(service) for service in services]
         assert {state.resolved.revision.version for state in states if state.resolved} == {"1.0.1"}
-        batches = await bond.store.campaigns.ledger(name)
+        batches = await (await bond.connection.store()).campaigns.ledger(name)
         records = latest(batches)
         assert sorted(record.service for record in records.values()) == services
         assert all(record.plans and record.decisions and record.revision_after for record in records.values())
@@ -110,16 +110,17 @@ async def test_three_services_are_patched_and_the_ledger_proves_it(
         assert result.left_out == {"compliant": 3}
 
         freeze = FreezeRecord(name=name, team="payments", by="grace", begins_at=datetime.now(UTC))
-        await bond.store.campaigns.create_freeze(freeze)
+        await (await bond.connection.store()).campaigns.create_freeze(freeze)
         back = Linked(campaign=name, verb="rollback", which="all")
         running = asyncio.create_task(run(bond, f"{name}-back", source, linked=back))
-        handle = bond.temporal.get_workflow_handle(names.campaign_workflow_id(f"{name}-back"))
+        handle = (await bond.connection.temporal()).get_workflow_handle(names.campaign_workflow_id(f"{name}-back"))
         frozen = await frozen_teams(handle)
         assert (frozen.calendar.frozen_teams, frozen.counts) == (("payments",), {"waiting": 3})
-        await bond.store.campaigns.put_freeze(freeze.changed(ends_at=datetime.now(UTC)))
+        freezes = (await bond.connection.store()).campaigns
+        await freezes.put_freeze(freeze.changed(ends_at=datetime.now(UTC)))
         await handle.signal(names.SIGNAL_CALENDAR)
         async with asyncio.timeout(120):
             result = await running
         assert (result.status, result.counts) == (CampaignStatus.COMPLETED, {"succeeded": 3})
-        states = [await bond.service(service) for service in services]
+        states = [await bond.services.read(service) for service in services]
         assert {state.resolved.revision.version for state in states if state.resolved} == {"1.0.0"}

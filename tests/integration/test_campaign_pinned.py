@@ -43,7 +43,7 @@ async def test_what_goes_beyond_the_preview_asks_and_the_rest_goes_on(
     file.write_text(CAMPAIGN)
     async with platform.client() as bond:
         await publish(bond, revision(tmp_path, "1.0.0"))
-        made = [await bond.request("pinned-thing", service) for service in services]
+        made = [await bond.services.request("pinned-thing", service) for service in services]
         await asyncio.gather(*(operation.result() for operation in made))
         await publish(bond, revision(tmp_path, "1.0.1"))
 
@@ -51,11 +51,11 @@ async def test_what_goes_beyond_the_preview_asks_and_the_rest_goes_on(
         plans = preview["plans"]
         assert [target["service"] for target in plans["targets"] if target["changes"]["update"] == 1] != []
         assert (plans["changes"]["update"], plans["destroys"], plans["failed"]) == (3, 0, 0)
-        assert {state.resolved.revision.version for state in [await bond.service(it) for it in services]} == {
-            "1.0.0"
-        }
+        assert {
+            state.resolved.revision.version for state in [await bond.services.read(it) for it in services]
+        } == {"1.0.0"}
 
-        await (await bond.update(services[1], {"size": "large"})).result()
+        await (await bond.services.update(services[1], {"size": "large"})).result()
         started = json.loads(
             platform.bond(
                 "campaign", "run", "-f", str(file), "--pinned", plans["digest"][:12], "-o", "json"
@@ -64,7 +64,7 @@ async def test_what_goes_beyond_the_preview_asks_and_the_rest_goes_on(
         assert started["name"] == "pinned"
         async with asyncio.timeout(90):
             while True:
-                states = [await bond.service(service) for service in services]
+                states = [await bond.services.read(service) for service in services]
                 asking = [state.queue[0].record for state in states if state.queue]
                 moved = [state.resolved.revision.version for state in states if state.resolved]
                 if moved == ["1.0.1", "1.0.0", "1.0.1"] and asking and asking[0].status == "awaiting-approval":
@@ -76,9 +76,9 @@ async def test_what_goes_beyond_the_preview_asks_and_the_rest_goes_on(
             assert need.reason.startswith(f"beyond the pinned preview {plans['digest'][:12]}: ")
             assert "other values than were approved" in need.reason
         async with platform.client(by="grace") as other:
-            await other.operation(asking[0].id).approve(approval.step, digest=approval.digest)
+            await other.operation(asking[0].id).approve(approval.digest, step=approval.step)
         async with asyncio.timeout(60):
-            ended = await bond.campaigns.watch("pinned")
+            ended = await bond.campaigns.wait("pinned", through_approvals=True)
     assert ended.counts == {"succeeded": 3}
 
 

@@ -38,14 +38,17 @@ async def test_each_service_is_judged_again_and_nothing_changes(tmp_path: Path) 
         async with platform.client() as bond:
             await publish(bond, PROMISES / "turning")
             ages = {"rules/first": "old", "rules/second": "new", "rules/third": "new"}
-            made = [await bond.request("turning", service, labels={"age": age}) for service, age in ages.items()]
+            made = [
+                await bond.services.request("turning", service, labels={"age": age})
+                for service, age in ages.items()
+            ]
             await asyncio.gather(*(operation.result() for operation in made))
             platform.bond("policy", "publish", str(rules))
-            await bond.campaigns.start(CAMPAIGN, "rules.yaml")
+            await bond.campaigns.run(CAMPAIGN, "rules.yaml")
             async with asyncio.timeout(90):
-                ended = await bond.campaigns.watch("new-rules")
+                ended = await bond.campaigns.wait("new-rules", through_approvals=True)
             report = await bond.campaigns.report("new-rules")
-            states = [await bond.service(service) for service in ages]
+            states = [await bond.services.get(service) for service in ages]
     assert ended.counts == {"succeeded": 2, "failed": 1}
     assert report.compliance is not None
     assert (report.compliance.services, report.compliance.before, report.compliance.after) == (3, 2, 2)

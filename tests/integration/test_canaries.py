@@ -21,7 +21,7 @@ import pytest
 from platforms import PROMISES, LocalPlatform, publish, running
 
 from bondstone.cli import app as cli
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 
 pytestmark = pytest.mark.integration
 
@@ -136,16 +136,16 @@ async def plant(platform: LocalPlatform, root: Path) -> tuple[list[Planted], str
     return [by_client, by_options, by_file, gone, *careless], "\n".join(said)
 
 
-async def request_by_client(bond: Bondstone, item: Planted) -> str:
+async def request_by_client(bond: DirectClient, item: Planted) -> str:
     inputs = {**item.plain, "password": item.password, "auth": {"token": item.token}}
-    record = await (await bond.request("leaky", item.service, inputs)).wait()
+    record = await (await bond.services.request("leaky", item.service, inputs)).wait()
     assert record.status == ("succeeded" if item.careless == "nowhere" else "failed"), record.error
     return record.model_dump_json()
 
 
-async def come_and_go(bond: Bondstone, item: Planted) -> str:
+async def come_and_go(bond: DirectClient, item: Planted) -> str:
     said = await request_by_client(bond, item)
-    record = await (await bond.decommission(item.service)).wait()
+    record = await (await bond.services.decommission(item.service)).wait()
     assert record.status == "succeeded", record.error
     return said + record.model_dump_json()
 
@@ -201,8 +201,8 @@ def test_rule_7_the_database_of_temporal_has_no_secret(scene):
 async def test_rule_7_no_history_has_a_secret(scene):
     async with scene.platform.client() as bond:
         kinds, histories = set(), []
-        async for execution in bond.temporal.list_workflows():
-            handle = bond.temporal.get_workflow_handle(execution.id, run_id=execution.run_id)
+        async for execution in (await bond.connection.temporal()).list_workflows():
+            handle = (await bond.connection.temporal()).get_workflow_handle(execution.id, run_id=execution.run_id)
             history = await handle.fetch_history()
             kinds.add(execution.workflow_type)
             histories.append(history.to_json().encode())
@@ -278,7 +278,7 @@ def test_outputs_show_secrets_to_those_who_ask(scene):
 
 async def test_a_decommissioned_service_leaves_no_secret_to_reveal(scene):
     async with scene.platform.client() as bond:
-        kept = [info.key for info in await bond.store.objects.list("secrets/payments/")]
+        kept = [info.key for info in await (await bond.connection.store()).objects.list("secrets/payments/")]
     assert [key for key in kept if key.startswith("secrets/payments/client/")]
     assert [key for key in kept if key.startswith("secrets/payments/gone/")] == []
 

@@ -74,7 +74,7 @@ def fleet(platform: LocalPlatform, tmp_path_factory: pytest.TempPathFactory) -> 
         async with platform.client() as bond:
             await publish(bond, _revision(directory, "1.0.0"))
             operations = [
-                await bond.request(PROMISE, service, {"frail": service == FRAIL}, labels={"env": "prod"})
+                await bond.services.request(PROMISE, service, {"frail": service == FRAIL}, labels={"env": "prod"})
                 for service in map(service_name, range(SERVICES))
             ]
             await asyncio.gather(*(operation.result() for operation in operations))

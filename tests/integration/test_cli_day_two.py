@@ -133,7 +133,7 @@ async def provision(platform: LocalPlatform) -> None:
     """All services at once."""
     inputs = {"frail": {"frail": True}, "rising": {"size": "large", "password": CANARY}}
     async with platform.client() as bond:
-        asked = [await bond.request("turning", f"team/{name}", inputs.get(name, {})) for name in FIRST]
+        asked = [await bond.services.request("turning", f"team/{name}", inputs.get(name, {})) for name in FIRST]
         await asyncio.gather(*(operation.result() for operation in asked))
 
 

@@ -53,7 +53,7 @@ async def ended(platform: LocalPlatform, campaign: str) -> str:
     async with platform.client() as bond, asyncio.timeout(60):
         while True:
             try:
-                return (await bond.campaigns.watch(campaign)).status
+                return (await bond.campaigns.wait(campaign, through_approvals=True)).status
             except NotFound:
                 await asyncio.sleep(0.1)
 
@@ -87,7 +87,7 @@ async def test_a_backfill_runs_each_time_once_one_after_the_other(platform: Loca
     platform.bond("schedule", "backfill", "filled", *span)
     wanted = [f"filled-{today - timedelta(days=days):%Y%m%d}-0100" for days in (2, 1)]
     async with platform.client() as bond, asyncio.timeout(60):
-        while len(await bond.schedules.entries("filled")) < 4:  # noqa: ASYNC110 - facts of another process
+        while len(await bond.schedules.history("filled")) < 4:  # noqa: ASYNC110 - facts of another process
             await asyncio.sleep(0.1)
     assert [await ended(platform, campaign) for campaign in wanted] == ["completed", "completed"]
     again = platform.bond("schedule", "backfill", "filled", *span, "-o", "json", status=2)
@@ -97,12 +97,12 @@ async def test_a_backfill_runs_each_time_once_one_after_the_other(platform: Loca
 def test_a_pause_says_who_and_why_until_it_ends(platform: LocalPlatform, strategy: Path) -> None:
     create(platform, strategy, "resting")
     shown = read_json(
-        platform, "schedule-show", "--as", "grace", "schedule", "pause", "resting", "--note", "end of quarter"
+        platform, "schedule-show", "--as", "grace", "schedule", "pause", "resting", "--reason", "end of quarter"
     )
     assert (shown["paused"], shown["note"]) == (True, "paused by grace: end of quarter")
-    shown = read_json(platform, "schedule-show", "schedule", "unpause", "resting")
+    shown = read_json(platform, "schedule-show", "schedule", "resume", "resting")
     assert shown["paused"] is False
-    assert [act["what"] for act in shown["acts"]] == ["unpaused", "paused", "created"]
+    assert [act["what"] for act in shown["acts"]] == ["resumed", "paused", "created"]
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"])
@@ -137,7 +137,7 @@ async def test_an_update_changes_what_is_named_and_a_deleted_schedule_leaves_its
     platform.bond("schedule", "delete", "changing", "--reason", "no more")
     refused(platform.bond("schedule", "show", "changing", "-o", "json", status=3), "NOT_FOUND")
     async with platform.client() as bond:
-        kinds = [entry.kind for entry in await bond.schedules.entries("changing")]
+        kinds = [entry.kind for entry in await bond.schedules.history("changing")]
         assert kinds == ["created", "updated", "deleted"]
 
 

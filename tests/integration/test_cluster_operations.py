@@ -20,7 +20,8 @@ from helm_kit import helm
 from platforms import LocalPlatform, publish, running
 
 from bondstone.base.errors import BondError
-from bondstone.client import Bondstone, Operation
+from bondstone.client import Operation
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationRecord, OperationStatus
 from harness.pinned import ROOT
 from harness.servers.kubernetes import ControlPlane
@@ -159,7 +160,7 @@ def platform(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFacto
 class Thing:
     """A service of version 1.0.0, and what the cluster holds of it."""
 
-    bond: Bondstone
+    bond: DirectClient
     plane: ControlPlane
     namespace: str
     service: str
@@ -186,7 +187,7 @@ class Thing:
 
 async def ends(operation: Operation, status: OperationStatus = OperationStatus.SUCCEEDED) -> OperationRecord:
     async with asyncio.timeout(150):
-        record = await operation.wait()
+        record = await operation.wait(through_approvals=True)
     assert record.status is status, record.error
     return record
 
@@ -197,7 +198,7 @@ async def a_thing(kind: str, platform: LocalPlatform, plane: ControlPlane) -> As
     plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     async with platform.client() as bond:
         service = f"shop/{name}"
-        await ends(await bond.request(f"thing-{kind}", service, {"namespace": name}, version="1.0.0"))
+        await ends(await bond.services.request(f"thing-{kind}", service, {"namespace": name}, version="1.0.0"))
         yield Thing(bond, plane, name, service)
     plane.call("DELETE", f"/api/v1/namespaces/{name}")
 
@@ -212,39 +213,39 @@ async def test_it_is_patched_upgraded_and_goes_back(thing: Thing):
     bond, service = thing.bond, thing.service
     assert (thing.data, thing.names) == ({"colour": "blue", "version": "1.0.0"}, {"thing"})
 
-    dry = await ends(await bond.patch(service, to="1.0.1", dry_run=True))
+    dry = await ends(await bond.services.patch(service, to="1.0.1", dry_run=True))
     assert (dry.steps[0].changes.create, dry.steps[0].changes.update) == (1, 1)
     assert thing.data["version"] == "1.0.0"
-    patched = await ends(await bond.patch(service, to="1.0.1"))
+    patched = await ends(await bond.services.patch(service, to="1.0.1"))
     assert patched.steps[0].changes == dry.steps[0].changes
     assert (thing.data["version"], thing.names) == ("1.0.1", {"thing", "since-1.0.1"})
 
-    await ends(await bond.patch(service, to="1.0.2"), OperationStatus.ROLLED_BACK)
+    await ends(await bond.services.patch(service, to="1.0.2"), OperationStatus.ROLLED_BACK)
     assert thing.data["version"] == "1.0.1"
-    state = await bond.service(service)
+    state = await bond.services.get(service)
     assert (state.resolved.revision.version, state.phase) == ("1.0.1", "ready")
 
-    await ends(await bond.upgrade(service, to="1.1.0"))
+    await ends(await bond.services.upgrade(service, to="1.1.0"))
     assert thing.data == {"colour": "blueish", "version": "1.1.0"}
-    assert await bond.outputs(service) == thing.data
-    await ends(await bond.rollback(service))
+    assert await bond.services.outputs(service) == thing.data
+    await ends(await bond.services.rollback(service))
     assert (thing.data, thing.names) == ({"colour": "blue", "version": "1.0.1"}, {"thing", "since-1.0.1"})
-    assert await bond.outputs(service) == thing.data
+    assert await bond.services.outputs(service) == thing.data
 
 
 async def test_drift_is_found_and_undone_and_in_the_end_all_of_it_goes(thing: Thing):
     bond, service = thing.bond, thing.service
-    assert (await ends(await bond.reconcile(service))).drift == 0
+    assert (await ends(await bond.services.reconcile(service))).drift == 0
     thing.by_hand(colour="pink")
-    found = await ends(await bond.reconcile(service))
+    found = await ends(await bond.services.reconcile(service))
     assert (found.drift, found.steps[0].drift) == (1, (f"v1/ConfigMap/{thing.namespace}/thing",))
     assert thing.data["colour"] == "pink"
-    await ends(await bond.reconcile(service, repair=True))
+    await ends(await bond.services.reconcile(service, repair=True))
     assert thing.data["colour"] == "blue"
     thing.plane.call("DELETE", f"{thing.path}/thing")
-    await ends(await bond.reconcile(service, repair=True))
+    await ends(await bond.services.reconcile(service, repair=True))
     assert thing.data["colour"] == "blue"
-    await ends(await bond.decommission(service))
+    await ends(await bond.services.decommission(service))
     assert thing.names == set()
 
 
@@ -252,24 +253,25 @@ async def test_policies_see_the_manifests_and_people_approve_exactly_one_plan(
     thing: Thing, platform: LocalPlatform
 ):
     bond, service = thing.bond, thing.service
-    denied = await ends(await bond.update(service, {"colour": "forbidden"}), OperationStatus.FAILED)
+    denied = await ends(await bond.services.update(service, {"colour": "forbidden"}), OperationStatus.FAILED)
     assert denied.error is not None
     assert "that colour is forbidden" in json.dumps(denied.model_dump(mode="json"))
     assert thing.data["colour"] == "blue"
 
-    operation = await bond.update(service, {"colour": "red"}, ask=True)
+    operation = await bond.services.update(service, {"colour": "red"}, ask=True)
     async with asyncio.timeout(60):
-        while not (approvals := (await operation.record()).approvals):  # noqa: ASYNC110 - a fact of other processes
+        while not (approvals := (await bond.operations.record(operation.id)).approvals):  # noqa: ASYNC110 - a fact of other processes
             await asyncio.sleep(0.1)
-    plan, [change] = await operation.plan()
+    [plan] = await operation.plans()
+    [change] = plan.changes
     assert (approvals[0].digest, change.action, change.type) == (plan.digest, "update", "ConfigMap")
     async with platform.client("grace") as grace:
         asked = grace.operation(operation.id)
         with pytest.raises(BondError, match="waits for a word on plan"):
-            await asked.approve("app", "0" * 64)
+            await asked.approve("0" * 64, step="app")
         # meanwhile somebody is at it by hand: what was approved still says all that happens
         thing.by_hand(colour="pink")
-        await asked.approve("app", plan.digest)
+        await asked.approve(plan.digest, step="app")
     record = await ends(operation)
     assert [approval.digest for approval in record.approvals] == [plan.digest], "nobody was asked twice"
     assert thing.data["colour"] == "red"
@@ -282,7 +284,7 @@ async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_
         a_thing("kubernetes", platform, control_plane) as manifests,
     ):
         things = (chart, manifests)
-        operations = [await each.bond.patch(each.service, to="1.0.3") for each in things]
+        operations = [await each.bond.services.patch(each.service, to="1.0.3") for each in things]
         async with asyncio.timeout(60):
             while any(each.data["version"] != "1.0.3" for each in things):  # noqa: ASYNC110 - of other processes
                 await asyncio.sleep(0.05)
@@ -300,8 +302,8 @@ async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_
             await ends(operation)
         for each in things:
             assert each.names == {"thing", "since-1.0.1"}
-            assert (await ends(await each.bond.reconcile(each.service))).drift == 0
-            await ends(await each.bond.decommission(each.service))
+            assert (await ends(await each.bond.services.reconcile(each.service))).drift == 0
+            await ends(await each.bond.services.decommission(each.service))
             assert each.names == set()
             control_plane.call("DELETE", f"/api/v1/persistentvolumes/{each.namespace}")
 

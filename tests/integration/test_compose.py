@@ -25,7 +25,8 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from bondstone import workflows
 from bondstone.base.metrics import METRICS
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone, Operation
+from bondstone.client import Operation
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationStatus, Phase
 from bondstone.temporal.payloads import data_converter
 from harness.compose import Compose, read_variables
@@ -65,13 +66,13 @@ async def bond(platform: Composed, monkeypatch: pytest.MonkeyPatch):
     """A client that knows what the service `bond` of the file is told, and no more."""
     for name, value in platform.environment(platform.compose.services["bond"], "bond").items():
         monkeypatch.setenv(name, value)
-    async with Bondstone.connect(Settings.load(), by="ada") as bond:
+    async with DirectClient.connect(Settings.load(), by="ada") as bond:
         yield bond
 
 
 async def succeeds(operation: Operation) -> None:
     async with asyncio.timeout(SECONDS):
-        record = await operation.wait()
+        record = await operation.wait(through_approvals=True)
     assert record.status is OperationStatus.SUCCEEDED, record.error
 
 
@@ -107,15 +108,19 @@ def test_the_command_of_the_file_speaks_to_it_and_setup_may_run_again(platform):
 async def test_what_temporal_keeps_is_encrypted_and_the_codec_server_opens_it(bond, platform):
     await publish(bond, PROMISES / "patient")
     marker = "10.123.45.0/24"
-    operation = await bond.request("patient", "payments/sealed", {"net": {"cidr": marker}})
+    operation = await bond.services.request("patient", "payments/sealed", {"net": {"cidr": marker}})
     await succeeds(operation)
-    assert (await bond.outputs("payments/sealed"))["cidr"] == marker
+    assert (await bond.services.outputs("payments/sealed"))["cidr"] == marker
     dumped = platform.postgres.run("pg_dump", "--data-only", "--inserts", "temporal")
     assert b"binary/bondstone-sealed".hex() in dumped, "the search finds what is there"
     assert marker.encode().hex() not in dumped
     assert marker not in dumped + platform.postgres.run("pg_dump", "--data-only", "temporal_visibility")
 
-    history = await bond.temporal.get_workflow_handle("service/payments/sealed/op/1").fetch_history()
+    history = (
+        await (await bond.connection.temporal())
+        .get_workflow_handle("service/payments/sealed/op/1")
+        .fetch_history()
+    )
     [sealed] = history.events[0].workflow_execution_started_event_attributes.input.payloads
     token = read_variables(platform.directory / ".env")["BOND_CODEC_TOKEN"]
     asked = urllib.request.Request(
@@ -140,15 +145,15 @@ async def test_a_service_is_provisioned_patched_and_decommissioned_in_each_pool(
     name = f"payments/{pool}"
     await publish(bond, PROMISES / "patient")
     await succeeds(
-        await bond.request("patient", name, {"pool": pool, "password": "correct horse"}, version="1.0.0")
+        await bond.services.request("patient", name, {"pool": pool, "password": "correct horse"}, version="1.0.0")
     )
-    assert (await bond.outputs(name, reveal=True))["password"] == "correct horse"
+    assert (await bond.services.outputs(name, reveal=True))["password"] == "correct horse"
     await publish(bond, next_version("patient", tmp_path))
-    await succeeds(await bond.patch(name))
-    state = await bond.service(name)
-    assert (state.phase, str(state.resolved.revision.version)) == (Phase.READY, "1.0.1")
-    await succeeds(await bond.decommission(name))
-    assert [str(record.operation_kind) for record in await bond.history(name)] == [
+    await succeeds(await bond.services.patch(name))
+    state = await bond.services.get(name)
+    assert (state.phase, state.revision) == (Phase.READY, "patient@1.0.1")
+    await succeeds(await bond.services.decommission(name))
+    assert [str(record.operation_kind) for record in await bond.services.history(name)] == [
         "provision",
         "patch",
         "decommission",
@@ -159,7 +164,7 @@ async def test_rule_2_a_control_and_an_executor_worker_die_while_a_service_appli
     await publish(bond, PROMISES / "counting")
     gate, made = tmp_path / "gate", tmp_path / "made"
     gate.write_text("open")
-    operation = await bond.request("counting", "payments/killed", {"made": str(made), "gate": str(gate)})
+    operation = await bond.services.request("counting", "payments/killed", {"made": str(made), "gate": str(gate)})
 
     def count(word: str) -> Counter[str]:
         lines = made.read_text().splitlines() if made.exists() else []
@@ -171,10 +176,10 @@ async def test_rule_2_a_control_and_an_executor_worker_die_while_a_service_appli
     for name in ("control-1", "executor"):  # restart: unless-stopped
         platform.servers[name].launch()
     await succeeds(operation)
-    assert (await bond.service("payments/killed")).phase is Phase.READY
+    assert (await bond.services.get("payments/killed")).phase is Phase.READY
     assert set(count("made")) == {f"thing_{number}" for number in range(6)}
     assert max(count("made").values()) == 1
-    await succeeds(await bond.decommission("payments/killed"))
+    await succeeds(await bond.services.decommission("payments/killed"))
     assert count("gone") == Counter(count("made").keys())
 
 

@@ -19,7 +19,8 @@ import psutil
 import pytest
 from platforms import PROMISES, LocalPlatform, publish, running, until
 
-from bondstone.client import Bondstone, Operation
+from bondstone.client import Operation
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationStatus, Phase, ServiceId
 from bondstone.store.state.fence import Kind
 
@@ -38,7 +39,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
 
 
 @pytest.fixture
-async def bond(platform: LocalPlatform) -> AsyncIterator[Bondstone]:
+async def bond(platform: LocalPlatform) -> AsyncIterator[DirectClient]:
     async with platform.client() as bond:
         await publish(bond, PROMISES / "counting")
         yield bond
@@ -47,7 +48,7 @@ async def bond(platform: LocalPlatform) -> AsyncIterator[Bondstone]:
 class Counting:
     """A service whose things count themselves."""
 
-    def __init__(self, platform: LocalPlatform, bond: Bondstone, root: Path) -> None:
+    def __init__(self, platform: LocalPlatform, bond: DirectClient, root: Path) -> None:
         self.id = ServiceId(team="payments", name=f"svc-{uuid.uuid4().hex[:8]}")
         self._platform = platform
         self._bond = bond
@@ -62,7 +63,7 @@ class Counting:
         else:
             self._gate.write_text("open")
         inputs = {"made": str(self._made), "gate": str(self._gate)}
-        return await self._bond.request("counting", str(self.id), inputs)
+        return await self._bond.services.request("counting", str(self.id), inputs)
 
     async def in_plan(self) -> None:
         """Wait until Terraform reads the gate while it plans."""
@@ -102,7 +103,7 @@ class Counting:
         async with asyncio.timeout(READY_SECONDS):
             record = await operation.wait()
         assert record.status is OperationStatus.SUCCEEDED, record.error
-        state = await self._bond.service(str(self.id))
+        state = await self._bond.services.get(str(self.id))
         assert (state.phase, state.outputs) == (Phase.READY, {"last": "thing_5"})
         assert set(self.count("made")) == set(THINGS)
         await self._nothing_is_left()
@@ -110,13 +111,13 @@ class Counting:
     async def goes_away(self) -> None:
         """The next operation works, and takes away what was made."""
         async with asyncio.timeout(READY_SECONDS):
-            record = await (await self._bond.decommission(str(self.id))).wait()
+            record = await (await self._bond.services.decommission(str(self.id))).wait()
         assert record.status is OperationStatus.SUCCEEDED, record.error
         assert self.count("gone") == Counter(THINGS)
         await self._nothing_is_left()
 
     async def _nothing_is_left(self) -> None:
-        entries = await self._bond.store.state(self.id, STEP).entries()
+        entries = await (await self._bond.connection.store()).state(self.id, STEP).entries()
         assert entries[-1].kind is Kind.RELEASE
         work = self._platform.settings.work_dir
         assert not list((work / "runs" / self.id.team / self.id.name).glob("*/*"))
@@ -131,7 +132,7 @@ class Counting:
 
 
 @pytest.fixture
-def new_service(platform: LocalPlatform, bond: Bondstone, tmp_path: Path):
+def new_service(platform: LocalPlatform, bond: DirectClient, tmp_path: Path):
     return lambda: Counting(platform, bond, tmp_path)
 
 

@@ -16,7 +16,7 @@ from platforms import PROMISES, publish
 
 from bondstone.base.errors import SettingsInvalid, Unreachable
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationRecord, OperationStatus
 from bondstone.store import Store
 from harness.servers import workers
@@ -51,7 +51,7 @@ def settings(
 
 async def _prepare(settings: Settings) -> None:
     await Store.open(settings, create_keys=True)
-    async with Bondstone.connect(settings, by="ada") as bond:
+    async with DirectClient.connect(settings, by="ada") as bond:
         await publish(bond, PROMISES / "patient")
 
 
@@ -66,41 +66,41 @@ def fleet(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 async def bond(settings: Settings, fleet: dict[str, Server]):
-    async with Bondstone.connect(settings, by="ada") as client:
+    async with DirectClient.connect(settings, by="ada") as client:
         yield client
 
 
-async def ended(bond: Bondstone, operation_id: str) -> OperationRecord:
+async def ended(bond: DirectClient, operation_id: str) -> OperationRecord:
     async with asyncio.timeout(SECONDS):
-        record = await bond.operation(operation_id).wait()
+        record = await bond.operations.ended(operation_id)
     assert record.status is OperationStatus.SUCCEEDED, record.error
     return record
 
 
-async def test_a_service_is_provisioned_updated_and_decommissioned(bond: Bondstone) -> None:
-    asked = await bond.request("patient", "payments/one", {"password": "correct horse"})
+async def test_a_service_is_provisioned_updated_and_decommissioned(bond: DirectClient) -> None:
+    asked = await bond.services.request("patient", "payments/one", {"password": "correct horse"})
     await ended(bond, asked.id)
-    assert (await bond.outputs("payments/one", reveal=True))["password"] == "correct horse"
-    await ended(bond, (await bond.update("payments/one", {"size": "medium"})).id)
-    assert (await bond.service("payments/one")).outputs["size"] == "medium"
-    await ended(bond, (await bond.decommission("payments/one")).id)
-    kinds = [record.operation_kind for record in await bond.history("payments/one")]
+    assert (await bond.services.outputs("payments/one", reveal=True))["password"] == "correct horse"
+    await ended(bond, (await bond.services.update("payments/one", {"size": "medium"})).id)
+    assert (await bond.services.get("payments/one")).outputs["size"] == "medium"
+    await ended(bond, (await bond.services.decommission("payments/one")).id)
+    kinds = [record.operation_kind for record in await bond.services.history("payments/one")]
     assert [str(kind) for kind in kinds] == ["provision", "update", "decommission"]
 
 
-async def test_services_are_found_by_the_search_attributes_of_sql_visibility(bond: Bondstone) -> None:
-    asked = await bond.request("patient", "found/two", {"pool": "other"})
+async def test_services_are_found_by_the_search_attributes_of_sql_visibility(bond: DirectClient) -> None:
+    asked = await bond.services.request("patient", "found/two", {"pool": "other"})
     await ended(bond, asked.id)
     async with asyncio.timeout(SECONDS):
-        while not (found := await bond.services(team="found", phase="ready")):  # noqa: ASYNC110 - seen a little later
+        while not (found := await bond.services.list(team="found", phase="ready")):  # noqa: ASYNC110 - seen a little later
             await asyncio.sleep(0.05)
     assert [row.name for row in found] == ["two"]
 
 
 async def test_an_operation_outlives_kill_9_of_temporal_and_of_its_database(
-    bond: Bondstone, production_temporal: ProductionTemporal, postgres: Postgres
+    bond: DirectClient, production_temporal: ProductionTemporal, postgres: Postgres
 ) -> None:
-    asked = await bond.request("patient", "payments/three", {"seconds": 3})
+    asked = await bond.services.request("patient", "payments/three", {"seconds": 3})
     await asyncio.to_thread(production_temporal.server.kill)
     await asyncio.to_thread(postgres.server.kill)
     # Not in a thread: a server dies with the thread that started it, and those of this loop end with the test.

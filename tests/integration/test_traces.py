@@ -36,11 +36,11 @@ provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
 trace.set_tracer_provider(provider)
 
 async def main():
-    from bondstone.client import Bondstone
+    from bondstone.client.direct.client import DirectClient
     from bondstone.base.settings import Settings
-    async with Bondstone.connect(Settings(data=sys.argv[1]), by="portal") as bond:
+    async with DirectClient.connect(Settings(data=sys.argv[1]), by="portal") as bond:
         with trace.get_tracer("portal").start_as_current_span("POST /databases"):
-            operation = await bond.update("payments/one", {"size": 7})
+            operation = await bond.services.update("payments/one", {"size": 7})
         await operation.wait()
 
 asyncio.run(main())

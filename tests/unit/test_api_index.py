@@ -9,7 +9,7 @@ from bondstone.api.index import services as index_module
 from bondstone.api.index.services import ServiceIndex
 from bondstone.base.errors import Unreachable
 from bondstone.model.identity import Scope
-from bondstone.temporal.listing import ServiceRow
+from bondstone.model.rows import ServiceRow
 from bondstone.temporal.service_changes import ListedService
 
 NOW = datetime.now(UTC)

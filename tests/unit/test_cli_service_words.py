@@ -8,9 +8,10 @@ import pytest
 
 from bondstone.base.errors import ErrorInfo, ExpressionInvalid
 from bondstone.cli import views, waiting
-from bondstone.client import ServiceRow
 from bondstone.client.documents.step import ChangeDocument, ChangesDocument, PlanDocument
+from bondstone.client.documents.worker import QueueDocument
 from bondstone.client.row_filter import ROW_TYPES, row_filter
+from bondstone.model.rows import ServiceRow
 from bondstone.model.service import (
     OperationKind,
     OperationRecord,
@@ -129,10 +130,13 @@ def test_a_plan_is_read_by_action_and_address_with_only_what_changes(capsys):
 async def test_a_pool_is_asked_about_only_when_a_step_stands_still(monkeypatch):
     looked: list[str] = []
 
+    class Workers:
+        async def queues(self, pools):
+            looked.extend(pools)
+            return [QueueDocument(queue="control"), QueueDocument(queue="pool", pool=pools[0])]
+
     class Bond:
-        async def pool_pollers(self, pool):
-            looked.append(pool)
-            return []
+        workers = Workers()
 
     class View:
         said: list[str] = []

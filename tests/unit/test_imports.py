@@ -7,8 +7,8 @@ import pytest
 
 LATER = (
     "bondstone.client.documents.service",
-    "bondstone.client.preparing",
-    "bondstone.client.states",
+    "bondstone.client.direct.preparing",
+    "bondstone.client.direct.states",
     "bondstone.executors.protocol",
     "bondstone.model.campaign.run",
     "bondstone.policy",
@@ -29,7 +29,7 @@ LATER = (
 )
 """What the client does not load before a verb asks for it."""
 
-OF_A_REQUEST = ("bondstone.client.preparing", "bondstone.promise", "jsonschema_rs", "ruamel.yaml")
+OF_A_REQUEST = ("bondstone.client.direct.preparing", "bondstone.promise", "jsonschema_rs", "ruamel.yaml")
 """What a request needs of it before it is sent: the manifest, and the schema that its inputs are checked by."""
 
 
@@ -41,13 +41,28 @@ def loaded(code: str, names: tuple[str, ...]) -> list[str]:
 
 
 def test_the_client_loads_only_what_every_verb_needs():
-    assert loaded("import bondstone.client", LATER) == []
+    assert loaded("import bondstone.client.direct.services", LATER) == []
+
+
+def test_the_client_itself_loads_no_transport_and_no_models():
+    heavy = (*LATER, "asyncio", "pydantic", "temporalio", "bondstone.client.direct", "bondstone.store")
+    assert loaded("import bondstone.client", heavy) == []
+
+
+def test_documents_load_no_transport():
+    modules = ("build", "campaign", "campaign_plan", "log", "policy", "promise", "schedule", "service", "state")
+    code = "\n".join(f"import bondstone.client.documents.{module}" for module in (*modules, "step", "worker"))
+    assert loaded(code, ("temporalio", "bondstone.temporal", "bondstone.store", "bondstone.client.direct")) == []
+
+
+def test_promises_load_no_temporal_and_no_keys():
+    assert loaded("import bondstone.client.direct.promises", ("temporalio", "cryptography")) == []
 
 
 def test_a_request_loads_the_manifest_and_its_schema_and_no_more():
     code = (
         "import bondstone.cli.service.commands, bondstone.cli.views, bondstone.cli.waiting\n"
-        "import bondstone.client, bondstone.client.preparing"
+        "import bondstone.client.direct.services, bondstone.client.direct.preparing"
     )
     assert set(loaded(code, LATER)) == set(OF_A_REQUEST)
 
@@ -56,7 +71,7 @@ def test_a_request_loads_the_manifest_and_its_schema_and_no_more():
     "module", ["bondstone.cli.service.commands", "bondstone.cli.operation", "bondstone.cli.up"]
 )
 def test_help_of_a_command_does_not_load_the_client(module):
-    assert loaded(f"import {module}", (*LATER, "bondstone.client", "temporalio")) == []
+    assert loaded(f"import {module}", (*LATER, "bondstone.client.direct", "temporalio")) == []
 
 
 def test_starting_a_platform_loads_no_models_before_the_supervisor_runs():

@@ -14,7 +14,7 @@ from bondstone.activities.archive import KeepingActivities
 from bondstone.base.errors import AlreadyExists, InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
 from bondstone.base.process_identity import Holder
 from bondstone.base.settings import Settings
-from bondstone.client.states import push, stage
+from bondstone.client.direct.states import push, stage
 from bondstone.model.service import ServiceId
 from bondstone.model.step import AdoptCall, PutAway, PutAwayCall
 from bondstone.store import Store

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bondstone.base.errors import Refused
-from bondstone.client.states import by_step, refuse_own
+from bondstone.client.direct.states import by_step, refuse_own
 from bondstone.promise.load import parse_promise
 
 MANIFEST = b"""

@@ -12,7 +12,7 @@ from bondstone.base.errors import CampaignInvalid, InvalidInput
 from bondstone.base.names import check_name, scheduled_campaign
 from bondstone.campaign.recurrence import check, due, gap_ends, lines, misses
 from bondstone.campaign.windows import CronError, zone
-from bondstone.client.schedules.files import read_timing, scheduled_run
+from bondstone.client.direct.schedules.files import read_timing, scheduled_run
 
 MINUTE = timedelta(minutes=1)
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -14,7 +14,8 @@ from temporalio.client import Client
 from bondstone.base import names
 from bondstone.base.errors import BondError, InvalidInput, NotFound, Refused, Unreachable
 from bondstone.base.settings import Settings
-from bondstone.client.bondstone import Bondstone
+from bondstone.client.direct.client import DirectClient
+from bondstone.client.direct.connection import Connection
 from bondstone.model.campaign.events import (
     Abort,
     Approve,
@@ -245,7 +246,7 @@ async def test_after_the_end_a_request_starts_one_linked_campaign_however_often_
     platform = CampaignPlatform()
     fleet = await Fleet.of(temporal, platform, [1, 1], max_failures=0)
     platform.failing.add(fleet.services[0])
-    bond = Bondstone(temporal, platform.store, Settings(), "grace")
+    bond = DirectClient(Connection(Settings(), temporal=temporal, store=platform.store), "grace")
     async with serving(temporal, platform):
         await fleet.start()
         await fleet.until(lambda seen: seen.status is CampaignStatus.PAUSED)

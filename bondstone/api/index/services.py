@@ -24,7 +24,7 @@ import structlog
 from bondstone.base.errors import Unreachable
 from bondstone.client.row_filter import row_values
 from bondstone.model.identity import Target
-from bondstone.temporal.listing import ServiceRow
+from bondstone.model.rows import ServiceRow
 from bondstone.temporal.service_changes import ListedService, ServiceVisibility
 
 POLL_SECONDS: Final = 1.0

@@ -17,8 +17,8 @@ from bondstone.base.names import NAME_PATTERN
 from bondstone.client.documents.service import ServiceDocument
 from bondstone.client.row_filter import values_filter
 from bondstone.model.identity import Target
+from bondstone.model.rows import ServiceRow
 from bondstone.model.service import Phase
-from bondstone.temporal.listing import ServiceRow
 
 router = APIRouter(tags=["services"])
 
@@ -97,7 +97,7 @@ async def show_fleet(state: State, allowed: Allowed) -> FleetDocument:
 @router.get("/services/{team}/{name}")
 async def show_service(bond: Bond, allowed: Allowed, team: Team, name: Name) -> ServiceDocument:
     """Show one service."""
-    document = ServiceDocument.of(await bond.service(f"{team}/{name}"), bond.settings)
+    document = await bond.services.get(f"{team}/{name}")
     allowed.decide("service.read", target_of(document)).require()
     return document
 

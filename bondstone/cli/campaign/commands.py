@@ -16,8 +16,7 @@ from bondstone.terminal.output import Output, OutputFormat, emit, examples, note
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
-    from bondstone.client.campaigns.files import Ready
-    from bondstone.client.documents.campaign import CampaignDocument, CampaignRow, PreviewDocument
+    from bondstone.client.documents.campaign import CampaignDocument, PreviewDocument
     from bondstone.model.campaign.report import CampaignReport
 
 app = typer.Typer(help="One operation over a fleet: in waves, under a failure budget.", no_args_is_help=True)
@@ -70,16 +69,13 @@ def run(
 
     data, where = _read(file)
 
-    async def work(bond: Bondstone) -> tuple[Ready, CampaignDocument]:
-        ready = await bond.campaigns.start(
+    async def work(bond: Bondstone) -> CampaignDocument:
+        started = await bond.campaigns.run(
             data, where, name=name, reason=reason, supersedes=supersedes, pinned=pinned
         )
-        started = ready.campaign.metadata.name
-        if wait:
-            return ready, await watching.wait_for(bond, started, output)
-        return ready, await bond.campaigns.document(started)
+        return await watching.wait_for(bond, started.name, output) if wait else started
 
-    ready, document = with_platform(work)
+    document = with_platform(work)
 
     def people() -> None:
         from bondstone.cli.campaign import views  # noqa: PLC0415 - see bondstone.cli.session
@@ -87,7 +83,7 @@ def run(
         if wait:
             views.outcome(document)
             return
-        targets, waves = len(ready.plan.targets), len(ready.plan.waves)
+        targets, waves = document.targets, len(document.waves)
         say(f"campaign {document.name} started: {_counted(targets, 'target')} in {_counted(waves, 'wave')}")
         note(f"watch it with `bond campaign show {document.name} --watch`")
 
@@ -99,20 +95,9 @@ def run(
 @app.command(epilog=examples("bond campaign validate -f cve-2026-1234.yaml"))
 def validate(*, file: File, output: Output = OutputFormat.TABLE) -> None:
     """Check a campaign's file by itself: no platform is asked. `preview` checks it beside the fleet too."""
-    from datetime import UTC, datetime  # noqa: PLC0415 - see bondstone.cli.session
-
-    from bondstone.campaign.document import read_campaign  # noqa: PLC0415
-
     data, where = _read(file)
-    found = read_campaign(data, where, now=datetime.now(UTC)).require()
-    summary = {"name": found.metadata.name, "operation": found.spec.operation, "waves": len(found.spec.waves)}
-    emit(
-        summary,
-        output,
-        lambda: say(
-            f"{where}: campaign {found.metadata.name} is valid, {_counted(len(found.spec.waves), 'wave')}"
-        ),
-    )
+    check = with_platform(lambda bond: bond.campaigns.validate(data, where))
+    emit(check, output, lambda: say(f"{where}: campaign {check.name} is valid, {_counted(check.waves, 'wave')}"))
 
 
 @app.command(
@@ -148,9 +133,10 @@ def preview(
     zone = _zone(time_zone)
 
     async def work(bond: Bondstone) -> PreviewDocument:
-        ready = await bond.campaigns.files.ready(data, where, name=name)
-        found = await bond.campaigns.files.preview(ready, local_zone=zone)
-        return await planning.planned(bond, ready, found, at_once) if plan else found
+        with planning.shown(plan=plan) as on_target:
+            return await bond.campaigns.preview(
+                data, where, name=name, time_zone=zone, plan=plan, at_once=at_once, on_target=on_target
+            )
 
     document = with_platform(work)
 
@@ -169,10 +155,7 @@ def list_(*, output: Output = OutputFormat.TABLE) -> None:
     """List campaigns, newest first, for as long as Temporal remembers them."""
     from bondstone.cli.campaign import views  # noqa: PLC0415 - see bondstone.cli.session
 
-    async def find(bond: Bondstone) -> list[CampaignRow]:
-        return await bond.campaigns.list()
-
-    rows = with_platform(find)
+    rows = with_platform(lambda bond: bond.campaigns.list())
     emit(rows, output, lambda: views.rows(rows))
 
 
@@ -191,7 +174,7 @@ def show(
     async def find(bond: Bondstone) -> CampaignDocument:
         if watch:
             return await watching.watch(bond, name, output)
-        return await bond.campaigns.document(name)
+        return await bond.campaigns.get(name)
 
     document = with_platform(find)
     emit(document, output, lambda: views.campaign(document))
@@ -206,7 +189,6 @@ def wait(name: Name, *, output: Output = OutputFormat.TABLE) -> None:
     from bondstone.cli.campaign import views, watching  # noqa: PLC0415 - see bondstone.cli.session
 
     async def work(bond: Bondstone) -> CampaignDocument:
-        await bond.campaigns.describe(name)
         return await watching.wait_for(bond, name, output)
 
     document = with_platform(work)
@@ -237,10 +219,7 @@ def report(
     """
     from bondstone.cli.campaign import views  # noqa: PLC0415 - see bondstone.cli.session
 
-    async def find(bond: Bondstone) -> CampaignReport:
-        return await bond.campaigns.report(name)
-
-    found = with_platform(find)
+    found = with_platform(lambda bond: bond.campaigns.report(name))
     if output is ReportFormat.TABLE and to is None:
         views.report(found)
         return

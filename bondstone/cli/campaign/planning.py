@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from bondstone.terminal.output import note, progress, say, table
 
 if TYPE_CHECKING:
-    from bondstone.client import Bondstone
-    from bondstone.client.campaigns.files import Ready
-    from bondstone.client.documents.campaign import PreviewDocument
     from bondstone.client.documents.campaign_plan import PlannedTarget, PlansDocument
-    from bondstone.model.campaign.preview import PreviewedTarget
 
 SHOWN: Final = 20
 
 
-async def planned(bond: Bondstone, ready: Ready, found: PreviewDocument, at_once: int) -> PreviewDocument:
-    """The preview with a plan of every target."""
-    from bondstone.client.campaigns.planned_previews import plan  # noqa: PLC0415
-    from bondstone.client.documents.campaign_plan import PlansDocument  # noqa: PLC0415 - see bondstone.cli.session
-
-    total = len(ready.plan.targets)
-    with progress(f"planning {total} targets") as tell:
-
-        def on_target(_: PreviewedTarget, done: int) -> None:
-            tell(f"planned {done} of {total} targets")
-
-        digest, preview = await plan(bond, ready, at_once=at_once, on_target=on_target)
-    return found.changed(plans=PlansDocument.of(digest, preview))
+@contextmanager
+def shown(*, plan: bool) -> Iterator[Callable[[PlannedTarget, int, int], None] | None]:
+    """Show how many targets are planned; what `Campaigns.preview` takes as `on_target`."""
+    if not plan:
+        yield None
+        return
+    with progress("planning the targets") as update:
+        yield lambda _target, done, total: update(f"planned {done} of {total} targets")
 
 
 def show(plans: PlansDocument, *, file: str, every: bool) -> None:

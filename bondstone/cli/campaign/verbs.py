@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from bondstone.client import Bondstone
     from bondstone.client.documents.campaign import CampaignDocument
-    from bondstone.model.campaign.run import CampaignDescription
 
-    Tell = Callable[[Bondstone], Awaitable[CampaignDescription]]
+    Tell = Callable[[Bondstone], Awaitable[CampaignDocument]]
 
 app = typer.Typer()
 """Its commands stand in the group of `bondstone.cli.campaign.commands`."""
@@ -236,12 +235,7 @@ def reject(
 
 def _told(tell: Tell, said: str, output: OutputFormat, *, name: str = "") -> None:
     """Tell a campaign something, and show it as it is then; `name` is who was told, where that may be over."""
-
-    async def work(bond: Bondstone) -> CampaignDocument:
-        found = await tell(bond)
-        return await bond.campaigns.document(found.name, found)
-
-    document = with_platform(work)
+    document = with_platform(tell)
 
     def people() -> None:
         if name and document.name != name:

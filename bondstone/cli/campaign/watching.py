@@ -58,16 +58,8 @@ async def watch(bond: Bondstone, name: str, output: OutputFormat, *, leave: bool
     sys.stdout.flush()
     shown = output is OutputFormat.TABLE or is_terminal(sys.stderr)
     with _view(name, shown=shown) as view:
-
-        def changed(found: CampaignDocument) -> None:
-            view.changed(found)
-            if leave and waits_for_people(found):
-                raise _WaitsForPeople(found)
-
         try:
-            return await bond.campaigns.watch(name, changed)
-        except _WaitsForPeople as reached:
-            return reached.found
+            return await bond.campaigns.wait(name, view.changed, through_approvals=not leave)
         except asyncio.CancelledError:
             note(f"campaign {name} goes on; watch it with `bond campaign show {name} --watch`")
             raise
@@ -76,12 +68,6 @@ async def watch(bond: Bondstone, name: str, output: OutputFormat, *, leave: bool
 async def wait_for(bond: Bondstone, name: str, output: OutputFormat) -> CampaignDocument:
     """Watch a campaign until it has ended, or only people can let it go on."""
     return await watch(bond, name, output, leave=True)
-
-
-def waits_for_people(found: CampaignDocument) -> bool:
-    """Whether a wave waits at its gate, or a broken budget has paused the campaign."""
-    at_gate = found.status == "awaiting-approval"
-    return at_gate or (found.status == "paused" and bool(found.budget) and not found.running)
 
 
 def finish(found: CampaignDocument) -> None:
@@ -99,14 +85,6 @@ def exit_code(found: CampaignDocument) -> int:
     if found.status == "awaiting-approval":
         return EXIT_AWAITING_APPROVAL
     return 0 if found.status == "completed" else EXIT_FAILED
-
-
-class _WaitsForPeople(Exception):
-    """The way out of `Campaigns.watch`."""
-
-    def __init__(self, found: CampaignDocument) -> None:
-        super().__init__()
-        self.found = found
 
 
 # Showing ----------------------------------------------------------------------------------------------------

@@ -133,11 +133,10 @@ async def _campaign(bond: Bondstone, data: Path, name: str, number: int) -> Camp
     file.write_text(_CAMPAIGN.format(name=name, tour=f"tour-{number}", at_once=AT_ONCE), encoding="utf-8")
     stage.heading("A campaign", f"{CANARIES} canaries first; the first failure stops it")
     stage.shell(data, f"campaign preview -f {file.name}")
-    ready = await bond.campaigns.files.ready(file.read_bytes(), file.name)
-    views.preview(await bond.campaigns.files.preview(ready), every=False)
+    views.preview(await bond.campaigns.preview(file.read_bytes(), file.name), every=False)
     say()
     stage.shell(data, f"campaign run -f {file.name} --wait")
-    await bond.campaigns.start(file.read_bytes(), file.name)
+    await bond.campaigns.run(file.read_bytes(), file.name)
     found = await watching.wait_for(bond, name, OutputFormat.TABLE)
     views.outcome(found)
     return found
@@ -156,7 +155,7 @@ async def _retried(bond: Bondstone, data: Path, name: str) -> CampaignDocument:
     stage.heading("Again", "the campaign ends, and a linked one takes up what failed and what was not started")
     stage.shell(data, f"campaign abort {name} --reason 'the patch needed a fix'")
     await bond.campaigns.abort(name, reason="the patch needed a fix")
-    await bond.campaigns.watch(name)
+    await bond.campaigns.wait(name, through_approvals=True)
     stage.shell(data, f"campaign retry {name} --all --reason 'with the fix'")
     linked = await bond.campaigns.retry(name, "all", reason="with the fix")
     found = await watching.wait_for(bond, linked.name, OutputFormat.TABLE)
@@ -178,7 +177,7 @@ async def _reported(bond: Bondstone, data: Path, name: str, ended: CampaignDocum
 
 
 async def _unpatched(bond: Bondstone, number: int, vulnerable: str) -> int:
-    rows = await bond.services(promise=PROMISE, labels={"tour": f"tour-{number}"})
+    rows = await bond.services.list(promise=PROMISE, labels={"tour": f"tour-{number}"})
     behind = [row for row in rows if row.revision.endswith(f"@{vulnerable}")]
     say()
     say(f"{SERVICES - len(behind)} of {SERVICES} services are patched.")
@@ -191,17 +190,13 @@ async def _unpatched(bond: Bondstone, number: int, vulnerable: str) -> int:
 
 
 async def _publish(bond: Bondstone, version: str, library: str, *, breaks: bool = False) -> None:
-    from bondstone.promise.bundle import pack  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.promise.load import load_promise  # noqa: PLC0415
-
     with tempfile.TemporaryDirectory() as directory:
         module = Path(directory) / "terraform" / "server"
         module.mkdir(parents=True)
         (Path(directory) / "promise.yaml").write_text(_PROMISE.format(version=version), encoding="utf-8")
         text = _MODULE.format(library=library, precondition=_PRECONDITION if breaks else "")
         (module / "main.tf").write_text(text, encoding="utf-8")
-        promise = load_promise(Path(directory))
-        await bond.store.revisions.publish_once(pack(Path(directory)), promise, by=bond.by)
+        await bond.promises.publish(Path(directory))
 
 
 async def _request(bond: Bondstone, number: int, index: int) -> Operation:
@@ -211,15 +206,20 @@ async def _request(bond: Bondstone, number: int, index: int) -> Operation:
     ring = "canary" if index < CANARIES else "rest"
     labels = {"environment": "staging", "ring": ring, "tour": f"tour-{number}"}
     service = f"{team}/web{tour}-{index + 1:02}"
-    return await bond.request(PROMISE, service, inputs, labels=labels, reason="the tour of campaigns")
+    return await bond.services.request(PROMISE, service, inputs, labels=labels, reason="the tour of campaigns")
 
 
 async def _number(bond: Bondstone) -> int:
     """Which tour on this platform this is: names of campaigns are never used twice."""
+    from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
+
     number = 1
-    while await bond.store.campaigns.exists("cve-2026-1234" if number == 1 else f"cve-2026-1234-{number}"):
+    while True:
+        try:
+            await bond.campaigns.get("cve-2026-1234" if number == 1 else f"cve-2026-1234-{number}")
+        except NotFound:
+            return number
         number += 1
-    return number
 
 
 def _since(began: float) -> str:

@@ -20,8 +20,9 @@ from bondstone.terminal.output import duration, error_text, examples, fields, is
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bondstone.client import Bondstone, Operation, ServiceRow
-    from bondstone.model.service import OperationRecord
+    from bondstone.client import Bondstone, Operation
+    from bondstone.client.documents.service import OperationDocument
+    from bondstone.model.rows import ServiceRow
 
 app = typer.Typer()
 
@@ -88,35 +89,35 @@ async def _tour(data: Path) -> int:
 async def _publish(bond: Bondstone) -> None:
     """The shipped promises, and the sample organisation's policies unless there are others."""
     from bondstone.base.errors import RevisionConflict  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.promise.bundle import pack  # noqa: PLC0415
-    from bondstone.promise.load import load_promise  # noqa: PLC0415
 
     stage.heading("Promises", "what the platform team offers, each an immutable revision")
     catalogue = Path(str(files("bondstone.promises")))
     for directory in sorted(found.parent for found in await asyncio.to_thread(_manifests, catalogue)):
-        promise = load_promise(directory)
         try:
-            ref, new = await bond.store.revisions.publish_once(pack(directory), promise, by=bond.by)
+            published = await bond.promises.publish(directory)
         except RevisionConflict:
-            say(f"  {promise.name}: published with other content before; that is used")
+            say(f"  {directory.name}: published with other content before; that is used")
             continue
-        say(f"  {ref}  {promise.metadata.title}{'' if new else ' (was there)'}")
-    current = await bond.store.policies.current()
-    if current is not None and current.ref.published_by != _PUBLISHER:
-        say(f"  the organisation's policies in force stay: set {current.ref.version}")
+        title = (await bond.promises.get(published.promise, published.version)).title
+        revision = f"{published.promise}@{published.version}"
+        say(f"  {revision}  {title}{'' if published.published else ' (published before)'}")
+    current = next(iter(await bond.policies.list()), None)
+    if current is not None and current.published_by != _PUBLISHER:
+        say(f"  the organisation's policies in force stay: set {current.version}")
         return
-    ref_, new = await bond.store.policies.publish_once(catalogue / "_organisation", by=_PUBLISHER)
-    say(f"  the organisation's policies: {', '.join(ref_.modules)}{'' if new else ' (were there)'}")
+    policies = await bond.acting_as(_PUBLISHER).policies.publish(catalogue / "_organisation")
+    before = "" if policies.published else " (published before)"
+    say(f"  the organisation's policies: {', '.join(policies.files)}{before}")
 
 
 _PUBLISHER: Final = "bond demo"
 
 
-async def _provision(bond: Bondstone) -> list[OperationRecord]:
+async def _provision(bond: Bondstone) -> list[OperationDocument]:
     """The fleet, all at once; what is ready already is kept, what failed is tried again."""
     from bondstone.cli.waiting import watch  # noqa: PLC0415 - see bondstone.cli.session
 
-    there = {row.id: row for row in await bond.services()}
+    there = {row.id: row for row in await bond.services.list()}
     kept = [wanted for wanted in FLEET if (row := there.get(wanted.service)) and row.phase == "ready"]
     teams = {wanted.service.partition("/")[0] for wanted in FLEET}
     stage.heading(
@@ -142,7 +143,9 @@ async def _refused_by_schema(bond: Bondstone, data: Path) -> None:
     stage.heading("Refused by the schema", "before anything starts, every field named")
     stage.shell(data, _request_line(INVALID))
     try:
-        await _as(bond, INVALID).request(INVALID.promise, INVALID.service, INVALID.inputs, labels=INVALID.labels)
+        await bond.acting_as(INVALID.by).services.request(
+            INVALID.promise, INVALID.service, INVALID.inputs, labels=INVALID.labels
+        )
     except BondError as error:
         stage.error(error_text(error.info(), color=is_terminal(sys.stdout)))
 
@@ -153,24 +156,24 @@ async def _refused_by_policy(bond: Bondstone, data: Path) -> None:
         "Refused by policy", "planned, judged by the organisation's and the promise's Rego, nothing applied"
     )
     stage.shell(data, _request_line(DENIED) + " --wait")
-    there = {row.id: row for row in await bond.services(team=DENIED.service.partition("/")[0])}
+    there = {row.id: row for row in await bond.services.list(team=DENIED.service.partition("/")[0])}
     operation = await _ask(bond, DENIED, there.get(DENIED.service))
     record = await operation.wait()
     if record.error is not None:
         stage.error(error_text(record.error, color=is_terminal(sys.stdout)))
-    forgotten = await (await bond.decommission(DENIED.service, reason="end of the demonstration")).wait()
+    forgotten = await (await bond.services.decommission(DENIED.service, reason="end of the demonstration")).wait()
     if forgotten.status == "succeeded":
         say("  nothing was made; decommissioned, its name is free again")
     _say_failures([forgotten])
 
 
-async def _decommission(bond: Bondstone, data: Path) -> list[OperationRecord]:
+async def _decommission(bond: Bondstone, data: Path) -> list[OperationDocument]:
     """One of the fleet goes: destroyed in reverse order, its name free, its records kept."""
     from bondstone.cli.waiting import watch  # noqa: PLC0415 - see bondstone.cli.session
 
     stage.heading("Decommissioned", "destroyed in reverse order; its name is free, its records stay")
     stage.shell(data, f"service decommission {DECOMMISSIONED} --yes --wait")
-    operation = await bond.decommission(DECOMMISSIONED, reason="end of the demonstration")
+    operation = await bond.services.decommission(DECOMMISSIONED, reason="end of the demonstration")
     records = await watch(bond, [operation])
     _say_failures(records)
     return records
@@ -182,7 +185,7 @@ async def _look_and_try(bond: Bondstone, data: Path) -> None:
 
     async def output(service: str, name: str) -> Any:
         try:
-            return (await bond.outputs(service)).get(name)
+            return (await bond.services.outputs(service)).get(name)
         except NotFound:
             return None
 
@@ -219,17 +222,12 @@ async def _ask(bond: Bondstone, wanted: Wanted, there: ServiceRow | None) -> Ope
     """The operation that gives a service: one that runs already, or a new one."""
     if there is not None and there.operation:
         return bond.operation(there.operation)
-    return await _as(bond, wanted).request(
+    return await bond.acting_as(wanted.by).services.request(
         wanted.promise, wanted.service, wanted.inputs, labels=wanted.labels, reason="the guided tour"
     )
 
 
-def _as(bond: Bondstone, wanted: Wanted) -> Bondstone:
-    """The same platform, asked by somebody else."""
-    return type(bond)(bond.temporal, bond.store, bond.settings, wanted.by)
-
-
-def _say_failures(records: Sequence[OperationRecord]) -> None:
+def _say_failures(records: Sequence[OperationDocument]) -> None:
     for record in records:
         if record.error is not None:
             stage.error(error_text(record.error.changed(where=record.id)))

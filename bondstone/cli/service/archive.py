@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bondstone.cli.session import ServiceArgument, with_platform
 from bondstone.cli.state import hand_over, refuse_terminal
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, table
-
-if TYPE_CHECKING:
-    from bondstone.client import Bondstone
-    from bondstone.client.documents.service import ArchivedDocument
 
 app = typer.Typer()
 """Its command stands in the group of `bondstone.cli.service.commands`."""
@@ -49,26 +45,18 @@ def show(
 
 
 def _list(service: str, output: OutputFormat) -> None:
-    from bondstone.client import service_id  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents.service import ArchivedDocument  # noqa: PLC0415
-
-    async def read(bond: Bondstone) -> list[ArchivedDocument]:
-        return [ArchivedDocument.of(item) for item in await bond.store.archive.list(service_id(service))]
-
-    found = with_platform(read)
+    archived = with_platform(lambda bond: bond.services.list_archive(service))
     emit(
-        found,
+        archived,
         output,
         lambda: table(
             ["name", "kind", "at", "bytes"],
-            [[item.name, item.kind, item.at, item.size] for item in found],
+            [[item.name, item.kind, item.at, item.size] for item in archived],
             empty="nothing was put away",
         ),
     )
 
 
 def _read(service: str, name: str, file: Path | None, *, reveal: bool) -> None:
-    from bondstone.client import service_id  # noqa: PLC0415 - see bondstone.cli.session
-
     refuse_terminal(file, "it holds secrets in plain", reveal=reveal)
-    hand_over(with_platform(lambda bond: bond.store.archive.read(service_id(service), name)), file)
+    hand_over(with_platform(lambda bond: bond.services.read_archive(service, name)), file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,9 +16,8 @@ from bondstone.cli.state import read_file
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, table
 
 if TYPE_CHECKING:
-    from bondstone.client import Bondstone, Operation, ServiceRow
-    from bondstone.model.promise import Promise
-    from bondstone.model.service import OperationRecord
+    from bondstone.client import Bondstone, Operation
+    from bondstone.model.rows import ServiceRow
 
 app = typer.Typer(help="Instances of promises, from request to decommission.", no_args_is_help=True)
 
@@ -67,7 +66,7 @@ def request(
 
     async def send(bond: Bondstone) -> Operation:
         await _warn_of_visible_secrets(bond, promise, version, [*values, *strings])
-        return await bond.request(
+        return await bond.services.request(
             promise,
             service,
             given,
@@ -127,7 +126,7 @@ def adopt(
 
     async def send(bond: Bondstone) -> Operation:
         await _warn_of_visible_secrets(bond, promise, version, [*values, *strings])
-        return await bond.adopt(
+        return await bond.services.adopt(
             promise,
             service,
             brought,
@@ -170,7 +169,7 @@ def list_(
     labels = cli_inputs.labels(label)
 
     async def find(bond: Bondstone) -> list[ServiceRow]:
-        return await bond.services(team=team, promise=promise, phase=phase, labels=labels, ended=everything)
+        return await bond.services.list(team=team, promise=promise, phase=phase, labels=labels, ended=everything)
 
     rows = [row for row in with_platform(find) if matches(row)]
     columns = ["id", "revision", "phase", "health", "labels", "changed_at"]
@@ -189,15 +188,8 @@ def list_(
 def show(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> None:
     """Show one service: revision, phase, inputs, outputs, its last operations, links. Secrets are masked."""
     from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents.service import ServiceDocument  # noqa: PLC0415
 
-    async def find(bond: Bondstone) -> ServiceDocument:
-        state = await bond.service(service)
-        running = [pending.record for pending in state.queue if pending.record.status != "queued"]
-        live = {record.number: await bond.operation(record.id).record() for record in running}
-        return ServiceDocument.of(state, bond.settings, live)
-
-    document = with_platform(find)
+    document = with_platform(lambda bond: bond.services.get(service))
     emit(document, output, lambda: views.service(document))
 
 
@@ -213,10 +205,7 @@ def outputs(
     """Print what a service gives; secret outputs are masked without --reveal."""
     from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
 
-    async def find(bond: Bondstone) -> dict[str, Any]:
-        return await bond.outputs(service, reveal=reveal)
-
-    values = with_platform(find)
+    values = with_platform(lambda bond: bond.services.outputs(service, reveal=reveal))
     emit(values, output, lambda: views.tree(values, indent="") if values else note("no outputs"))
 
 
@@ -235,8 +224,7 @@ def logs(
     from bondstone.cli.logs import show_logs  # noqa: PLC0415 - see bondstone.cli.session
 
     async def read(bond: Bondstone) -> None:
-        record = await _last_operation(bond, service)
-        await show_logs(bond, bond.operation(record.id), step=step, follow=follow)
+        await show_logs(bond, await _last_operation(bond, service), step=step, follow=follow)
 
     with_platform(read)
 
@@ -246,12 +234,8 @@ def history(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) ->
     """Print the ledger of a service, oldest first, also when it is long gone."""
     from bondstone.base.errors import NotFound  # noqa: PLC0415
     from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents.service import RecordDocument  # noqa: PLC0415
 
-    async def find(bond: Bondstone) -> list[RecordDocument]:
-        return [RecordDocument.of(record) for record in await bond.history(service)]
-
-    records = with_platform(find)
+    records = with_platform(lambda bond: bond.services.history(service))
     if not records:
         raise NotFound(
             f"the ledger has nothing of {service}", hint="records are written when an operation has ended"
@@ -270,7 +254,9 @@ def retry(
 ) -> None:
     """Run the last failed operation again, from the step that failed."""
     accepted(
-        lambda bond: bond.retry(service, reason=reason, request_id=request_id or None), wait=wait, output=output
+        lambda bond: bond.services.retry(service, reason=reason, request_id=request_id or None),
+        wait=wait,
+        output=output,
     )
 
 
@@ -288,17 +274,13 @@ def cancel(
 
     A running tool is told to stop and keeps what it made; `bond service retry` takes up from there.
     """
-    from bondstone.base.errors import Refused  # noqa: PLC0415 - see bondstone.cli.session
 
     async def stop(bond: Bondstone) -> Operation:
-        operation_id = target
         if "/op/" not in target:
-            state = await bond.service(target)
-            if not state.queue:
-                raise Refused(f"no operation of {target} runs or waits", where=target)
-            operation_id = state.queue[0].record.id
-        await bond.cancel(operation_id, reason=reason)
-        return bond.operation(operation_id)
+            return await bond.services.cancel(target, reason=reason)
+        operation = bond.operation(target)
+        await operation.cancel(reason=reason)
+        return operation
 
     accepted(stop, wait=wait, output=output, verb="asked to stop", must_succeed=False)
 
@@ -325,7 +307,7 @@ def decommission(
             raise InvalidInput(f"decommissioning {service} destroys what it made", hint="say so with --yes")
         typer.confirm(f"Decommission {service}? What it made is destroyed.", abort=True, err=True)
     accepted(
-        lambda bond: bond.decommission(
+        lambda bond: bond.services.decommission(
             service, reason=reason, request_id=request_id or None, dry_run=dry_run, ask=ask
         ),
         wait=wait,
@@ -348,10 +330,7 @@ def label(
 
     wanted, remove = cli_inputs.label_changes(changes)
 
-    async def change(bond: Bondstone) -> dict[str, str]:
-        return await bond.set_labels(service, wanted, remove)
-
-    labels = with_platform(change)
+    labels = with_platform(lambda bond: bond.services.set_labels(service, wanted, remove=remove))
     emit(labels, output, lambda: views.tree(labels, indent="") if labels else note("no labels"))
 
 
@@ -362,27 +341,22 @@ app.add_typer(archive.app)
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-async def _last_operation(bond: Bondstone, service: str) -> OperationRecord:
+async def _last_operation(bond: Bondstone, service: str) -> Operation:
     """The operation that runs, else the last that ended."""
     from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
 
-    state = await bond.service(service)
-    running = [pending.record for pending in state.queue if pending.record.status != "queued"]
-    known = [*running, *reversed(state.operations), *(pending.record for pending in state.queue)]
-    if not known:
+    operations = (await bond.services.get(service)).operations
+    if not operations:
         raise NotFound(f"{service} has no operation")
-    return known[0]
+    begun = next((each for each in operations if each.status != "queued"), operations[0])
+    return bond.operation(begun.id)
 
 
 async def _warn_of_visible_secrets(bond: Bondstone, promise: str, version: str, given: list[str]) -> None:
     """Say which secrets stood on the command line, and how to keep them off it next time."""
-    from bondstone.promise.inputs import secret_paths  # noqa: PLC0415 - see bondstone.cli.session
-
     if not given:
         return
-    revisions = bond.store.revisions
-    found = await (revisions.get(promise, version) if version else revisions.newest(promise))
-    manifest: Promise = await revisions.promise(found.ref)
     paths = {text.partition("=")[0] for text in given}
-    for path in sorted(secret_paths(manifest) & paths):
+    secrets = {item.name for item in (await bond.promises.get(promise, version)).inputs if item.secret}
+    for path in sorted(secrets & paths):
         note(f"warning: {path} is a secret and stood on the command line; use --secret {path} or --set-file")

@@ -14,8 +14,7 @@ from bondstone.terminal.output import Output, OutputFormat, emit, examples, note
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bondstone.client import Bondstone
-    from bondstone.client.bondstone import How
+    from bondstone.client import Bondstone, RequestOptions
     from bondstone.client.documents.service import ServiceDocument
 
 app = typer.Typer()
@@ -50,8 +49,10 @@ def update(
 ) -> None:
     """Change inputs at the same revision; what is not named stays. Objects are merged, null is the default."""
     given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
-    how = _how(reason, request_id, dry_run=dry_run, ask=ask)
-    accepted(lambda bond: bond.update(service, given, **how), wait=wait, output=output, dry_run=dry_run)
+    options = _options(reason, request_id, dry_run=dry_run, ask=ask)
+    accepted(
+        lambda bond: bond.services.update(service, given, **options), wait=wait, output=output, dry_run=dry_run
+    )
 
 
 @app.command(
@@ -75,8 +76,10 @@ def patch(
     What fails or is not healthy goes back to where it was, unless the promise says otherwise. A patch that would
     delete or replace something waits for an approval.
     """
-    how = _how(reason, request_id, dry_run=dry_run, ask=ask)
-    accepted(lambda bond: bond.patch(service, to=to, **how), wait=wait, output=output, dry_run=dry_run)
+    options = _options(reason, request_id, dry_run=dry_run, ask=ask)
+    accepted(
+        lambda bond: bond.services.patch(service, to=to, **options), wait=wait, output=output, dry_run=dry_run
+    )
 
 
 @app.command(
@@ -106,9 +109,12 @@ def upgrade(
     Across a major version it waits for an approval, unless the promise says otherwise.
     """
     given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
-    how = _how(reason, request_id, dry_run=dry_run, ask=ask)
+    options = _options(reason, request_id, dry_run=dry_run, ask=ask)
     accepted(
-        lambda bond: bond.upgrade(service, to=to, inputs=given, **how), wait=wait, output=output, dry_run=dry_run
+        lambda bond: bond.services.upgrade(service, to=to, inputs=given, **options),
+        wait=wait,
+        output=output,
+        dry_run=dry_run,
     )
 
 
@@ -124,8 +130,8 @@ def rollback(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Go back to the last revision and inputs that were healthy; `bond service show` names them."""
-    how = _how(reason, request_id, dry_run=dry_run, ask=ask)
-    accepted(lambda bond: bond.rollback(service, **how), wait=wait, output=output, dry_run=dry_run)
+    options = _options(reason, request_id, dry_run=dry_run, ask=ask)
+    accepted(lambda bond: bond.services.rollback(service, **options), wait=wait, output=output, dry_run=dry_run)
 
 
 @app.command(
@@ -145,26 +151,31 @@ def reconcile(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Look whether reality still is as it was made; without --repair nothing changes, and drift is no failure."""
-    how = _how(reason, request_id, dry_run=False, ask=ask)
-    accepted(lambda bond: bond.reconcile(service, repair=repair, **how), wait=wait, output=output)
+    options = _options(reason, request_id, dry_run=False, ask=ask)
+    accepted(lambda bond: bond.services.reconcile(service, repair=repair, **options), wait=wait, output=output)
 
 
 @app.command(epilog=examples("bond service pause payments/orders --reason 'moving house'"))
 def pause(service: ServiceArgument, *, reason: Reason = "", output: Output = OutputFormat.TABLE) -> None:
     """Let the service start nothing by itself; what people ask for still runs."""
-    _told(service, lambda bond: bond.pause(service, reason=reason), "paused", output)
+    _told(service, lambda bond: bond.services.pause(service, reason=reason), "paused", output)
 
 
 @app.command(epilog=examples("bond service resume payments/orders"))
 def resume(service: ServiceArgument, *, reason: Reason = "", output: Output = OutputFormat.TABLE) -> None:
     """Let a paused service work by itself again."""
-    _told(service, lambda bond: bond.resume(service, reason=reason), "resumed", output)
+    _told(service, lambda bond: bond.services.resume(service, reason=reason), "resumed", output)
 
 
 @app.command(epilog=examples("bond service abandon payments/orders --reason 'now kept by hand, see OPS-12'"))
 def abandon(service: ServiceArgument, *, reason: Reason = "", output: Output = OutputFormat.TABLE) -> None:
     """Forget a service and destroy nothing of it: what stands is yours from now on, its name is free."""
-    _told(service, lambda bond: bond.abandon(service, reason=reason), "abandoned; nothing was destroyed", output)
+    _told(
+        service,
+        lambda bond: bond.services.abandon(service, reason=reason),
+        "abandoned; nothing was destroyed",
+        output,
+    )
     if output is OutputFormat.TABLE:
         note(f"what stood is in `bond service history {service}` and `bond state pull {service}`")
 
@@ -172,17 +183,13 @@ def abandon(service: ServiceArgument, *, reason: Reason = "", output: Output = O
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-def _how(reason: str, request_id: str, *, dry_run: bool, ask: bool) -> How:
+def _options(reason: str, request_id: str, *, dry_run: bool, ask: bool) -> RequestOptions:
     return {"reason": reason, "request_id": request_id or None, "dry_run": dry_run, "ask": ask}
 
 
-def _told(service: str, tell: Callable[[Bondstone], Awaitable[None]], said: str, output: OutputFormat) -> None:
-    """Tell a service something that is no operation, and show it as it is then."""
-    from bondstone.client.documents.service import ServiceDocument  # noqa: PLC0415 - see bondstone.cli.session
-
-    async def work(bond: Bondstone) -> ServiceDocument:
-        await tell(bond)
-        return ServiceDocument.of(await bond.service(service), bond.settings)
-
-    document = with_platform(work)
+def _told(
+    service: str, tell: Callable[[Bondstone], Awaitable[ServiceDocument]], said: str, output: OutputFormat
+) -> None:
+    """Tell a service something that is not an operation, and show it as it is then."""
+    document = with_platform(tell)
     emit(document, output, lambda: say(f"{service} {said}"))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bondstone.base.models import Document
-from bondstone.temporal.builds import BuildStatus
+from bondstone.model.rows import BuildStatus
 
 
 class HeldDocument(Document):

@@ -25,6 +25,14 @@ MAX_FAILURES_SHOWN: Final = 100
 _FAILURES: Final = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE})
 
 
+class CampaignCheck(Document):
+    """A campaign's file that is valid on its own: `bond campaign validate -o json`."""
+
+    name: str
+    operation: str
+    waves: int
+
+
 class CampaignRow(Document):
     """One campaign in a list: an element of `bond campaign list -o json`."""
 
@@ -289,6 +297,12 @@ class FreezeDocument(Document):
         return cls(**freeze.model_dump())
 
 
+def waits_for_people(campaign: CampaignDocument) -> bool:
+    """Whether only people can let a campaign continue: a wave is at its gate, or a broken budget has paused it."""
+    at_gate = campaign.status == "awaiting-approval"
+    return at_gate or (campaign.status == "paused" and bool(campaign.budget) and not campaign.running)
+
+
 def awaits(found: CampaignDescription) -> list[str]:
     """Whom or what a campaign waits for, in words."""
     if found.status.ended:
@@ -347,6 +361,7 @@ def _utc(at: datetime) -> str:
 
 
 DOCUMENTS: Final[dict[str, Any]] = {
+    "campaign-validate": CampaignCheck,
     "campaign-list": list[CampaignRow],
     "campaign-show": CampaignDocument,
     "campaign-preview": PreviewDocument,

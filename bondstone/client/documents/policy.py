@@ -1,11 +1,15 @@
-"""What programs read of a policy set that was asked about the fleet: `bond policy check -o json`."""
+"""What programs read of policies: `bond policy … -o json`."""
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bondstone.base.models import Document
 from bondstone.client.documents.step import DecisionDocument
+
+if TYPE_CHECKING:
+    from bondstone.store.policies import PolicySetRef
 
 Outcome = Literal["allow", "approval", "deny"]
 
@@ -50,3 +54,64 @@ class PolicyCheck(Document):
     """Services by outcome; no zeros"""
     services: tuple[CheckedService, ...]
     """By id"""
+
+
+class PolicySetRow(Document):
+    """One policy set in a list: an element of `bond policy list -o json`."""
+
+    version: int
+    digest: str
+    """sha256 over its files"""
+    files: tuple[str, ...]
+    published_at: datetime
+    published_by: str
+
+    @classmethod
+    def of(cls, ref: PolicySetRef) -> PolicySetRow:
+        """From what is kept of it."""
+        return cls(**set_fields(ref))
+
+
+class PublishedPolicies(PolicySetRow):
+    """A policy set that was published: `bond policy publish -o json`."""
+
+    published: bool
+    """False when that set was in force already"""
+
+
+class RuleDocument(Document):
+    """One rule of a policy set."""
+
+    rule: str
+    """Package and name"""
+    level: str
+    """deny, approval or warn"""
+    file: str
+
+
+class PolicySetDocument(PolicySetRow):
+    """One policy set: `bond policy show -o json`."""
+
+    rules: tuple[RuleDocument, ...]
+    sources: dict[str, str]
+    """The text of each file"""
+
+
+def set_fields(ref: PolicySetRef) -> dict[str, Any]:
+    """The fields of a row, from what is kept of a policy set."""
+    return {
+        "version": ref.version,
+        "digest": ref.digest,
+        "files": ref.modules,
+        "published_at": ref.published_at,
+        "published_by": ref.published_by,
+    }
+
+
+DOCUMENTS: Final[dict[str, Any]] = {
+    "policy-list": list[PolicySetRow],
+    "policy-show": PolicySetDocument,
+    "policy-publish": PublishedPolicies,
+    "policy-check": PolicyCheck,
+}
+"""Command to the type of its `-o json`."""

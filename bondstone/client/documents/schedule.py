@@ -52,7 +52,7 @@ class ActDocument(Document):
 
     at: datetime
     what: str
-    """created, updated, paused, unpaused, triggered, backfilled or deleted"""
+    """created, updated, paused, resumed, triggered, backfilled or deleted"""
     by: str
     note: str
 

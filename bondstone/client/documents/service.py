@@ -11,16 +11,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Document
 from bondstone.base.names import service_workflow_id
 from bondstone.base.settings import Settings
-from bondstone.client.documents.policy import PolicyCheck
 from bondstone.client.documents.step import ApprovalDocument, PlanDocument, StepDocument, approvals
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.operation_trace import trace_id
+from bondstone.model.rows import OperationRow, ServiceRow
 from bondstone.model.secret import replace_refs
 from bondstone.model.service import (
     Health,
@@ -31,11 +31,9 @@ from bondstone.model.service import (
     Resolved,
     ServiceState,
 )
-from bondstone.temporal.listing import OperationRow, ServiceRow
 
 if TYPE_CHECKING:
     from bondstone.store.archive import Archived
-    from bondstone.store.state.fence import Entry
     from bondstone.temporal.retries import Retrying
 
 MASK: Final = "(secret)"
@@ -279,35 +277,6 @@ class RecordDocument(Document):
         )
 
 
-class HolderDocument(Document):
-    """One attempt, in one process of one worker."""
-
-    attempt: str
-    host: str = ""
-    pid: int = 0
-    by: str = ""
-    """Who asked for the work"""
-
-
-class StateEntryDocument(Document):
-    """One entry of a step's state log: an element of `bond state log -o json`."""
-
-    position: int
-    kind: str
-    """claim, state or release"""
-    at: datetime
-    """By the clock of whoever wrote it"""
-    size: int
-    """Bytes of the state it carries"""
-    holder: HolderDocument
-
-    @classmethod
-    def of(cls, entry: Entry) -> StateEntryDocument:
-        """From an entry of the log."""
-        holder = HolderDocument(**entry.holder.model_dump(include={"attempt", "host", "pid", "by"}))
-        return cls(position=entry.position, kind=entry.kind, at=entry.at, size=entry.size, holder=holder)
-
-
 class ArchivedDocument(Document):
     """One thing that was put away when a service ended: an element of `bond service archive -o json`."""
 
@@ -324,26 +293,6 @@ class ArchivedDocument(Document):
     def of(cls, item: Archived) -> ArchivedDocument:
         """From what the archive lists."""
         return cls(name=item.name, kind=item.kind, at=item.at, size=item.size)
-
-
-class Pushed(BaseModel):
-    """What `bond state push` did."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    service: str
-    """TEAM/NAME"""
-    step: str
-    changed: bool
-    """False when that very state was there already"""
-    position: int
-    """Where the state stands in the step's log"""
-    lineage: str
-    serial: int
-    objects: int
-    """How many managed objects the state holds"""
-    replaced_unreadable: bool = False
-    """The state in whose place it was put was lost, or could not be read"""
 
 
 def masked(tree: Any) -> Any:
@@ -370,9 +319,6 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "operation-plan": list[PlanDocument],
     "approval-list": list[ApprovalDocument],
     "approval-approve": ApprovalDocument,
-    "state-log": list[StateEntryDocument],
-    "state-push": Pushed,
-    "policy-check": PolicyCheck,
     "service-archive": list[ArchivedDocument],
 }
 """Command to the type of its `-o json`. Commands that ask for an operation answer as `operation-show`, pause,

@@ -26,6 +26,9 @@ class ChangesDocument(Document):
         """From the counts of a plan or an apply."""
         return cls(create=counts.create, update=counts.update, replace=counts.replace, delete=counts.delete)
 
+    def __str__(self) -> str:
+        return f"+{self.create} ~{self.update} ±{self.replace} -{self.delete}"
+
 
 class FindingDocument(Document):
     """One message of one policy rule."""

@@ -58,7 +58,9 @@ class ScheduleEntry(Wire):
     """One object of a schedule's ledger: a run, or what somebody did to the schedule."""
 
     schedule: str
-    kind: Literal["run", "created", "updated", "paused", "unpaused", "triggered", "backfilled", "deleted"]
+    kind: Literal[
+        "run", "created", "updated", "paused", "resumed", "unpaused", "triggered", "backfilled", "deleted"
+    ]
     at: datetime
     by: str
     """Who did it; of a run, who wrote the schedule last."""

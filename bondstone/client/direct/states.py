@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput, ObjectCorrupt, ObjectMissing, Refused
 from bondstone.base.process_identity import Holder
-from bondstone.client.documents.service import Pushed
+from bondstone.client.documents.state import Pushed
 from bondstone.executors.state_file import check_successor, read_state_file
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.promise import Promise

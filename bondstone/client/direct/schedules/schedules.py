@@ -1,4 +1,4 @@
-"""Schedules: campaigns that are started from a strategy, again and again, by Temporal."""
+"""Schedules as Temporal keeps them. `Bondstone.schedules`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.workflowservice.v1 import ListScheduleMatchingTimesRequest
 from temporalio.client import (
+    Client,
     Schedule,
     ScheduleAlreadyRunningError,
     ScheduleBackfill,
@@ -21,21 +22,22 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 from temporalio.service import RPCError, RPCStatusCode
+from typing_extensions import override
 
 from bondstone.base import names
 from bondstone.base.errors import AlreadyExists, BondError, InvalidInput, NotFound
+from bondstone.client.direct.schedules.describing import SHOWN, document
+from bondstone.client.direct.schedules.files import read_timing, scheduled_run
+from bondstone.client.direct.schedules.specs import POLICIES, action_of, run_of, spec_of
 from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
-from bondstone.client.schedules.describing import SHOWN, document
-from bondstone.client.schedules.files import read_timing, scheduled_run
-from bondstone.client.schedules.specs import POLICIES, action_of, run_of, spec_of
+from bondstone.client.schedules import DEFAULT_CATCH_UP, TIMES_SHOWN, Schedules
 from bondstone.model.campaign.schedule import Overlap, ScheduledRun, ScheduleEntry
 from bondstone.store.schedules import Schedules as Ledger
 from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
-    from bondstone.client.bondstone import Bondstone
+    from bondstone.client.direct.client import DirectClient
 
-DEFAULT_CATCH_UP: Final = timedelta(hours=1)
 MAX_NEXT: Final = 1000
 MAX_BACKFILL: Final = 1000
 """Most runs of one backfill."""
@@ -45,24 +47,24 @@ _LOOK_AHEAD: Final = (timedelta(days=8), timedelta(days=62), timedelta(days=366)
 _TRIGGER_SECONDS: Final = 5.0
 
 
-class Schedules:
-    """What can be done with schedules.
+class DirectSchedules(Schedules):
+    """Schedules over Temporal; their history is in the object store.
 
     Args:
-        bond: The client they belong to.
+        bond: The client.
     """
 
-    def __init__(self, bond: Bondstone) -> None:
+    def __init__(self, bond: DirectClient) -> None:
         self._bond = bond
-        self._ledger = Ledger(bond.store.objects)
 
     # Making ------------------------------------------------------------------------------------------------
 
+    @override
     async def create(
         self,
         name: str,
         data: bytes,
-        file: str,
+        file: str = "strategy",
         *,
         cron: str,
         time_zone: str = "UTC",
@@ -72,24 +74,6 @@ class Schedules:
         reason: str = "",
         paused: bool = False,
     ) -> ScheduleDocument:
-        """Start a campaign from a strategy at every time that a cron line means.
-
-        Args:
-            name: Of the schedule; its campaigns are named `<name>-<yyyymmdd>-<hhmm>`, in UTC.
-            data: The strategy, as YAML or JSON.
-            file: Its name, for messages.
-            cron: Five fields, in local time.
-            time_zone: IANA zone of the cron line.
-            overlap: What becomes of a run that is due while the one before goes on.
-            jitter: Each run is late by a random part of this.
-            catch_up: Runs that the platform was not there for are started when it is back, so late at most.
-            reason: Why its campaigns are done; default: that of the strategy.
-            paused: Do not begin yet.
-
-        Raises:
-            CampaignInvalid: with every mistake of strategy, cron line and zone in its place; nothing was made.
-            AlreadyExists: there is one of that name.
-        """
         now = datetime.now(UTC)
         timing = read_timing(cron, time_zone)
         run = scheduled_run(name, data, file, timing, by=self._bond.by, reason=reason, now=now)
@@ -98,7 +82,7 @@ class Schedules:
         policy = SchedulePolicy(overlap=POLICIES[overlap], catchup_window=catch_up)
         schedule = Schedule(action_of(run), spec_of(timing, jitter, now), policy=policy, state=state)
         try:
-            await self._bond.temporal.create_schedule(names.schedule_id(name), schedule)
+            await (await self._temporal()).create_schedule(names.schedule_id(name), schedule)
         except ScheduleAlreadyRunningError as error:
             raise AlreadyExists(
                 f"there is a schedule {name} already", hint="change it with `bond schedule update`"
@@ -106,13 +90,14 @@ class Schedules:
         except RPCError as error:
             raise _ours(error, name) from error
         await self._record(name, "created", reason)
-        return await self.show(name)
+        return await self.get(name)
 
+    @override
     async def update(
         self,
         name: str,
         data: bytes | None = None,
-        file: str = "",
+        file: str = "strategy",
         *,
         cron: str = "",
         time_zone: str = "",
@@ -121,7 +106,6 @@ class Schedules:
         catch_up: timedelta | None = None,
         reason: str = "",
     ) -> ScheduleDocument:
-        """Change what is named; the rest stays. Campaigns that go on stay as they are. Arguments: see `create`."""
         described = await self._describe(name)
         now = datetime.now(UTC)
         old = await run_of(described)
@@ -136,8 +120,8 @@ class Schedules:
             changed = {"cron": timing.cron, "time_zone": timing.time_zone, "campaign": campaign}
             run = old.changed(**changed)
 
-        def change(given: ScheduleUpdateInput) -> ScheduleUpdate:
-            schedule = given.description.schedule
+        def change(current: ScheduleUpdateInput) -> ScheduleUpdate:
+            schedule = current.description.schedule
             schedule.action = action_of(run)
             kept = schedule.spec.jitter or timedelta(0)
             schedule.spec = spec_of(timing, kept if jitter is None else jitter, now)
@@ -146,122 +130,81 @@ class Schedules:
             return ScheduleUpdate(schedule=schedule)
 
         try:
-            await self._handle(name).update(change)
+            await (await self._handle(name)).update(change)
         except RPCError as error:
             raise _ours(error, name) from error
         await self._record(name, "updated", reason)
-        return await self.show(name)
+        return await self.get(name)
 
+    @override
     async def delete(self, name: str, *, reason: str = "") -> None:
-        """Let it start nothing more; its campaigns go on, and its ledger stays.
-
-        Raises:
-            NotFound: there is none of that name.
-        """
         await self._describe(name)
         await self._record(name, "deleted", reason)
         try:
-            await self._handle(name).delete()
+            await (await self._handle(name)).delete()
         except RPCError as error:
             raise _ours(error, name) from error
 
     # Looking -----------------------------------------------------------------------------------------------
 
+    @override
     async def list(self) -> list[ScheduleRow]:
-        """Every schedule, by name."""
-        found = []
+        known = []
         try:
-            async for entry in await self._bond.temporal.list_schedules():
+            async for entry in await (await self._temporal()).list_schedules():
                 if name := names.schedule_of(entry.id):
-                    found.append(name)  # noqa: PERF401 - an async comprehension cannot name it
+                    known.append(name)  # noqa: PERF401 - an async comprehension cannot name it
         except RPCError as error:
             raise _ours(error, "") from error
-        rows = await asyncio.gather(*map(self._row, sorted(found)))
+        rows = await asyncio.gather(*map(self._row, sorted(known)))
         return [row for row in rows if row is not None]
 
-    async def show(self, name: str, *, count: int = SHOWN, local_zone: str = "") -> ScheduleDocument:
-        """A schedule: when it is due, what it ran, what it missed, and who did what to it.
-
-        Args:
-            name: Of the schedule.
-            count: How many of its next times.
-            local_zone: IANA zone in which times are given beside UTC and the schedule's own.
-
-        Raises:
-            NotFound: there is none of that name.
-        """
-        described, entries = await asyncio.gather(self._describe(name), self._ledger.entries(name))
+    @override
+    async def get(self, name: str, *, count: int = TIMES_SHOWN, time_zone: str = "") -> ScheduleDocument:
+        described, entries = await asyncio.gather(self._describe(name), self._entries(name))
         run = await run_of(described)
         runs = [entry for entry in entries if entry.kind == "run"][::-1][:SHOWN]
         times, statuses = await asyncio.gather(self._next(name, count), self._statuses(runs))
-        zones = list(dict.fromkeys(filter(None, (run.time_zone, local_zone))))
+        zones = list(dict.fromkeys(filter(None, (run.time_zone, time_zone))))
         return document(described, run, entries, times=times, statuses=statuses, zones=zones)
 
-    async def entries(self, name: str) -> Sequence[ScheduleEntry]:
-        """All that was ever recorded of a schedule, oldest first, also when it is long gone."""
-        return await self._ledger.entries(name)
+    @override
+    async def history(self, name: str) -> Sequence[ScheduleEntry]:
+        return await self._entries(name)
 
     # Telling -----------------------------------------------------------------------------------------------
 
-    async def pause(self, name: str, *, note: str) -> ScheduleDocument:
-        """Start nothing by itself; it can still be triggered.
+    @override
+    async def pause(self, name: str, *, reason: str) -> ScheduleDocument:
+        if not reason.strip():
+            raise InvalidInput("pausing a schedule needs a reason", where=name, hint="say why with --reason")
+        return await self._tell(name, "paused", reason)
 
-        Args:
-            name: Of the schedule.
-            note: Why, for those who wonder.
-        """
-        if not note.strip():
-            raise InvalidInput("pausing a schedule needs a note", where=name, hint="say why with --note")
-        return await self._tell(name, "paused", note)
+    @override
+    async def resume(self, name: str, *, reason: str = "") -> ScheduleDocument:
+        return await self._tell(name, "resumed", reason)
 
-    async def unpause(self, name: str, *, note: str = "") -> ScheduleDocument:
-        """Go on; times that passed meanwhile stay missed, `backfill` runs them."""
-        return await self._tell(name, "unpaused", note)
-
+    @override
     async def trigger(self, name: str, *, overlap: Overlap | None = None, reason: str = "") -> str:
-        """Start a campaign now.
-
-        Args:
-            name: Of the schedule.
-            overlap: In place of the schedule's own.
-            reason: Why, for the record.
-
-        Returns:
-            The campaign; empty when none was started within seconds, because another one goes on.
-        """
-        before = {entry.campaign for entry in await self._ledger.entries(name, last=SHOWN)}
+        before = {entry.campaign for entry in await self._entries(name, last=SHOWN)}
         await self._describe(name)
         await self._record(name, "triggered", reason)
         try:
-            await self._handle(name).trigger(overlap=POLICIES[overlap] if overlap else None)
+            await (await self._handle(name)).trigger(overlap=POLICIES[overlap] if overlap else None)
         except RPCError as error:
             raise _ours(error, name) from error
         begin = asyncio.get_running_loop().time()
         while asyncio.get_running_loop().time() - begin < _TRIGGER_SECONDS:
-            for entry in await self._ledger.entries(name, last=SHOWN):
+            for entry in await self._entries(name, last=SHOWN):
                 if entry.kind == "run" and entry.campaign not in before:
                     return entry.campaign
             await asyncio.sleep(0.1)
         return ""
 
+    @override
     async def backfill(
         self, name: str, begin: datetime, end: datetime, *, overlap: Overlap = "buffer-all", reason: str = ""
     ) -> tuple[datetime, ...]:
-        """Start the campaigns of times that have passed, as if they were now.
-
-        Args:
-            name: Of the schedule.
-            begin: The first instant.
-            end: The last instant, which must not be to come.
-            overlap: `buffer-all` runs one after the other.
-            reason: Why, for the record.
-
-        Returns:
-            The times that are run; one that has been run already is not run twice.
-
-        Raises:
-            InvalidInput: there is no such time, or too many.
-        """
         described = await self._describe(name)
         run = await run_of(described)
         if begin > end or end > datetime.now(UTC):
@@ -273,7 +216,7 @@ class Schedules:
         # Temporal lists times with their jitter, and looks for them by those without.
         jitter = described.schedule.spec.jitter or timedelta(0)
         times = await self._matching(name, begin - timedelta(seconds=1), end + jitter)
-        done = [entry.planned_at for entry in await self._ledger.entries(name) if entry.planned_at]
+        done = [entry.planned_at for entry in await self._entries(name) if entry.planned_at]
         times = [at for at in times if not any(planned <= at <= planned + jitter for planned in done)]
         if not times:
             raise InvalidInput(f"{run.cron} is not due in that time, or has run", where=name)
@@ -283,40 +226,47 @@ class Schedules:
         second = timedelta(seconds=1)
         backfills = [ScheduleBackfill(at - jitter - second, at, POLICIES[overlap]) for at in times]
         try:
-            await self._handle(name).backfill(*backfills)
+            await (await self._handle(name)).backfill(*backfills)
         except RPCError as error:
             raise _ours(error, name) from error
         return tuple(times)
 
     # How ---------------------------------------------------------------------------------------------------
 
-    def _handle(self, name: str) -> ScheduleHandle:
+    async def _temporal(self) -> Client:
+        return await self._bond.connection.temporal()
+
+    async def _handle(self, name: str) -> ScheduleHandle:
         names.check_name("schedule", name)
-        return self._bond.temporal.get_schedule_handle(names.schedule_id(name))
+        return (await self._temporal()).get_schedule_handle(names.schedule_id(name))
+
+    async def _entries(self, name: str, *, last: int | None = None) -> Sequence[ScheduleEntry]:
+        ledger = Ledger((await self._bond.connection.store()).objects)
+        return await (ledger.entries(name) if last is None else ledger.entries(name, last=last))
 
     async def _describe(self, name: str) -> ScheduleDescription:
         try:
-            return await self._handle(name).describe()
+            return await (await self._handle(name)).describe()
         except RPCError as error:
             raise _ours(error, name) from error
 
     async def _tell(self, name: str, what: str, note: str) -> ScheduleDocument:
-        handle = self._handle(name)
+        handle = await self._handle(name)
         words = f"{what} by {self._bond.by}{f': {note}' if note else ''}"
         try:
             await (handle.pause(note=words) if what == "paused" else handle.unpause(note=words))
         except RPCError as error:
             raise _ours(error, name) from error
         await self._record(name, what, note)
-        return await self.show(name)
+        return await self.get(name)
 
     async def _record(self, name: str, what: str, note: str) -> None:
         entry = {"schedule": name, "kind": what, "at": datetime.now(UTC), "by": self._bond.by, "note": note}
-        await self._ledger.record(ScheduleEntry.model_validate(entry))
+        await Ledger((await self._bond.connection.store()).objects).record(ScheduleEntry.model_validate(entry))
 
     async def _row(self, name: str) -> ScheduleRow | None:
         try:
-            described, entries = await asyncio.gather(self._describe(name), self._ledger.entries(name))
+            described, entries = await asyncio.gather(self._describe(name), self._entries(name))
         except NotFound:
             return None  # lists lag behind
         run = await run_of(described)
@@ -348,33 +298,34 @@ class Schedules:
     async def _next(self, name: str, count: int) -> Sequence[datetime]:
         count = max(0, min(count, MAX_NEXT))
         now = datetime.now(UTC)
-        found: Sequence[datetime] = ()
+        times: Sequence[datetime] = ()
         for span in _LOOK_AHEAD:
-            found = await self._matching(name, now, now + span)
-            if len(found) >= count:
+            times = await self._matching(name, now, now + span)
+            if len(times) >= count:
                 break
-        return found[:count]
+        return times[:count]
 
     async def _matching(self, name: str, begin: datetime, end: datetime) -> Sequence[datetime]:
         """When Temporal will start it, or would have: its rules, not ours. At most 1,000 (the server's limit)."""
+        temporal = await self._temporal()
         first, last = Timestamp(), Timestamp()
         first.FromDatetime(begin)
         last.FromDatetime(end)
         request = ListScheduleMatchingTimesRequest(
-            namespace=self._bond.temporal.namespace,
+            namespace=temporal.namespace,
             schedule_id=names.schedule_id(name),
             start_time=first,
             end_time=last,
         )
         try:
-            answer = await self._bond.temporal.workflow_service.list_schedule_matching_times(request)
+            answer = await temporal.workflow_service.list_schedule_matching_times(request)
         except RPCError as error:
             raise _ours(error, name) from error
         return [at.ToDatetime(tzinfo=UTC) for at in answer.start_time]
 
     async def _require_promise(self, run: ScheduledRun) -> None:
         promise = run.campaign.document["spec"].get("promise")
-        if promise and not await self._bond.store.revisions.list(promise):
+        if promise and not await (await self._bond.connection.revisions()).list(promise):
             raise NotFound(f"there is no promise {promise}", hint="`bond promise list` shows those that are")
 
 

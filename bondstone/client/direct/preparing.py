@@ -42,8 +42,8 @@ class Preparation:
         service: str,
         inputs: Mapping[str, Any] | None,
         *,
-        version: str,
-        request_id: str | None,
+        version: str = "",
+        request_id: str | None = None,
         **fields: Any,
     ) -> Request:
         """The request of a new service, its inputs checked and its secrets stored.
@@ -53,16 +53,16 @@ class Preparation:
             NotFound: no such promise or version.
         """
         target = service_id(service)
-        found = await self.revision(promise, version)
-        manifest = await self.manifest(found.ref)
-        given = dict(inputs or {})
-        complete_inputs(manifest, given)
-        public, secret = split_secrets(manifest, given)
+        revision = (await self.revision(promise, version)).ref
+        manifest = await self.manifest(revision)
+        values = dict(inputs or {})
+        complete_inputs(manifest, values)
+        public, secret = split_secrets(manifest, values)
         return Request(
             request_id=request_id or f"req-{uuid.uuid4()}",
             kind=OperationKind.PROVISION,
             promise=promise,
-            version=found.ref.version,
+            version=revision.version,
             inputs=await self._with_references(target, public, secret),
             requested_by=self._by,
             **fields,
@@ -76,21 +76,21 @@ class Preparation:
         public, secret = split_secrets(manifest, inputs)
         return await self._with_references(service_id(service), public, secret)
 
-    async def upgrade_target(self, there: RevisionRef, wanted: str) -> RevisionInfo:
+    async def upgrade_target(self, current: RevisionRef, wanted: str) -> RevisionInfo:
         """The revision that an upgrade leads to.
 
         Raises:
             Refused, NotFound: it leads nowhere, see `bondstone.promise.versions.target`.
         """
-        listed = await self._store.revisions.list(there.promise)
+        listed = await self._store.revisions.list(current.promise)
         version = versions.target(
             OperationKind.UPGRADE,
-            promise=there.promise,
-            current=there.version,
+            promise=current.promise,
+            current=current.version,
             wanted=wanted,
             available=[info.ref.version for info in listed if info.status == "active"],
         )
-        return await self._store.revisions.get(there.promise, version)
+        return await self._store.revisions.get(current.promise, version)
 
     async def _with_references(
         self, service: ServiceId, public: dict[str, Any], secret: Mapping[str, Any]

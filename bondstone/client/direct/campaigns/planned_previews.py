@@ -7,15 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from bondstone.base.errors import BondError
-from bondstone.client.campaigns.files import Ready
-from bondstone.client.operation import Operation
+from bondstone.client.direct.campaigns.files import Ready
+from bondstone.client.operations import Operation
 from bondstone.model.campaign.preview import PinnedPreview, PreviewedStep, PreviewedTarget
 from bondstone.model.service import OperationRecord
 from bondstone.store.previews import Previews
 
 if TYPE_CHECKING:
     from bondstone.campaign.waves import Target
-    from bondstone.client.bondstone import Bondstone, How
+    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.services import RequestOptions
 
 AT_ONCE: Final = 4
 """Dry runs at once: as many tools as a worker of the default size runs."""
@@ -24,7 +25,7 @@ OnTarget = Callable[[PreviewedTarget, int], None]
 
 
 async def plan(
-    bond: Bondstone, ready: Ready, *, at_once: int = AT_ONCE, on_target: OnTarget | None = None
+    bond: DirectClient, ready: Ready, *, at_once: int = AT_ONCE, on_target: OnTarget | None = None
 ) -> tuple[str, PinnedPreview]:
     """Plan every target of a campaign without changing anything, and keep what comes of it.
 
@@ -60,10 +61,10 @@ async def plan(
         by=bond.by,
         targets=tuple(targets),
     )
-    return await Previews(bond.store.sealed).put(preview), preview
+    return await Previews((await bond.connection.store()).sealed).put(preview), preview
 
 
-async def _target(bond: Bondstone, ready: Ready, target: Target) -> PreviewedTarget:
+async def _target(bond: DirectClient, ready: Ready, target: Target) -> PreviewedTarget:
     found = PreviewedTarget(
         service=target.service,
         wave=ready.plan.waves[target.wave].name,
@@ -73,27 +74,27 @@ async def _target(bond: Bondstone, ready: Ready, target: Target) -> PreviewedTar
     try:
         operation = await _dry_run(bond, ready, target)
         found = found.changed(operation=operation.id)
-        return found.changed(**_outcome(await operation.wait()))
+        return found.changed(**_outcome(await bond.operations.ended(operation.id)))
     except BondError as error:
         return found.changed(error=error.info())
 
 
-async def _dry_run(bond: Bondstone, ready: Ready, target: Target) -> Operation:
+async def _dry_run(bond: DirectClient, ready: Ready, target: Target) -> Operation:
     spec = ready.campaign.spec
-    how: How = {"dry_run": True, "reason": f"preview of campaign {ready.campaign.metadata.name}"}
+    options: RequestOptions = {"dry_run": True, "reason": f"preview of campaign {ready.campaign.metadata.name}"}
     match spec.operation:
         case "patch":
-            return await bond.patch(target.service, to=target.to, **how)
+            return await bond.services.patch(target.service, to=target.to, **options)
         case "upgrade":
-            return await bond.upgrade(target.service, to=target.to, **how)
+            return await bond.services.upgrade(target.service, to=target.to, **options)
         case "update":
-            return await bond.update(target.service, spec.inputs, **how)
+            return await bond.services.update(target.service, spec.inputs, **options)
         case "rollback":
-            return await bond.rollback(target.service, **how)
+            return await bond.services.rollback(target.service, **options)
         case "decommission":
-            return await bond.decommission(target.service, **how)
+            return await bond.services.decommission(target.service, **options)
         case "reconcile":  # looking for drift changes nothing, so there is no dry run of it
-            return await bond.reconcile(target.service, reason=how["reason"])
+            return await bond.services.reconcile(target.service, reason=options["reason"])
 
 
 def _outcome(record: OperationRecord) -> dict[str, object]:

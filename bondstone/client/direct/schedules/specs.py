@@ -16,7 +16,7 @@ from temporalio.client import (
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput
 from bondstone.campaign.recurrence import gap_ends, lines
-from bondstone.client.schedules.files import Timing
+from bondstone.client.direct.schedules.files import Timing
 from bondstone.model.campaign.schedule import Overlap, ScheduledRun
 
 POLICIES: Final[dict[Overlap, ScheduleOverlapPolicy]] = {

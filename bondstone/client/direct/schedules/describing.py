@@ -11,6 +11,7 @@ from temporalio.client import ScheduleDescription
 from bondstone.base import names
 from bondstone.campaign.recurrence import misses
 from bondstone.campaign.windows import zone
+from bondstone.client.direct.schedules.specs import WORDS
 from bondstone.client.documents.campaign import ZonedTime
 from bondstone.client.documents.schedule import (
     ActDocument,
@@ -18,7 +19,6 @@ from bondstone.client.documents.schedule import (
     ScheduleDocument,
     ScheduleRunDocument,
 )
-from bondstone.client.schedules.specs import WORDS
 from bondstone.model.campaign.schedule import Miss, ScheduledRun, ScheduleEntry
 
 SHOWN: Final = 10

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from temporalio.client import Client
 
 from bondstone.campaign.fleet import FleetService
 from bondstone.client.documents.policy import CheckedService, CheckedStep, PolicyCheck
 from bondstone.client.documents.step import DecisionDocument
 from bondstone.policy import Module
+from bondstone.store import Store
 from bondstone.store.policy_trial import PolicyTrial, ServiceVerdict
 from bondstone.temporal.fleet import fleet
 from bondstone.temporal.service_ids import service_id
-
-if TYPE_CHECKING:
-    from bondstone.client.bondstone import Bondstone
 
 SERVICES_AT_ONCE: Final = 4
 
 
 async def check(
-    bond: Bondstone,
+    store: Store,
+    temporal: Client,
     modules: Sequence[Module],
     *,
     on_service: Callable[[int, int], None] = lambda _done, _all: None,
@@ -32,13 +33,14 @@ async def check(
     The promises' own policies and approval rules are left out: they do not change.
 
     Args:
-        bond: The client.
+        store: The platform's stores.
+        temporal: The connection to Temporal.
         modules: The set, as `bondstone.policy.modules.load_valid` reads it.
         on_service: Called with how many services are done, of how many.
     """
-    current = await bond.store.policies.current()
-    trial = PolicyTrial(bond.store, modules, current.modules() if current else None)
-    services = await fleet(bond.temporal)
+    current = await store.policies.current()
+    trial = PolicyTrial(store, modules, current.modules() if current else None)
+    services = await fleet(temporal)
     limit = asyncio.Semaphore(SERVICES_AT_ONCE)
     done = 0
 

@@ -1,4 +1,4 @@
-"""Builds of the control workers: what each holds, which gets new work. `Bondstone.builds`."""
+"""Builds of the control workers, by Temporal's own records. `Bondstone.workers`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio.api.common.v1 import WorkflowExecution as Execution
@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import (
     SetWorkerDeploymentRampingVersionRequest,
     UpdateWorkflowExecutionOptionsRequest,
 )
-from temporalio.client import WorkflowExecution
+from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.base import names
@@ -26,9 +26,6 @@ from bondstone.client.documents.build import BuildDocument, EvictedDocument, Hel
 from bondstone.temporal.builds import LIVES_ON, Build, are_settled, find_builds, held_by
 from bondstone.temporal.calls import as_ours
 from bondstone.temporal.connection import POLLER_FRESH_SECONDS, pollers, reason
-
-if TYPE_CHECKING:
-    from bondstone.client.bondstone import Bondstone
 
 POLLING_WITHIN_SECONDS: Final = 60
 """How long Temporal may take to see a new build's workers poll for everything that the old ones do."""
@@ -39,23 +36,25 @@ HEARD_WITHIN_SECONDS: Final = 30
 AT_ONCE: Final = 16
 """Workflows that are moved at once."""
 
-_NOBODY: Final = HeldDocument(services=0, operations=0, campaigns=0)
+_NOTHING: Final = HeldDocument(services=0, operations=0, campaigns=0)
 
 
 class Builds:
-    """What can be done with builds.
+    """Builds as versions of one worker deployment in Temporal; see `Workers` for the verbs.
 
     Args:
-        bond: The client they belong to.
+        temporal: The connection to Temporal.
+        deployment: Name of the platform's worker deployment.
+        by: Who asks.
     """
 
-    def __init__(self, bond: Bondstone) -> None:
-        self._temporal = bond.temporal
-        self._by = bond.by
-        self._deployment = bond.settings.deployment
+    def __init__(self, temporal: Client, deployment: str, *, by: str) -> None:
+        self._temporal = temporal
+        self._deployment = deployment
+        self._by = by
 
     async def list(self) -> list[BuildDocument]:
-        """Every build and what it holds, oldest first; workers without builds before them, where they matter."""
+        """As `Workers.list`."""
         found = await self._find()
         workers = await self._workers()
         shown = [
@@ -78,20 +77,10 @@ class Builds:
             holds=await self._holds(""),
             first_seen=None,
         )
-        return [without, *shown] if without.workers or without.holds != _NOBODY else shown
+        return [without, *shown] if without.workers or without.holds != _NOTHING else shown
 
     async def promote(self, build: str, *, percent: float | None = None) -> None:
-        """Give a build all new work, or a part of it; what the others hold moves by itself as it comes to an end.
-
-        Args:
-            build: The build. One that is current already takes back what a ramping one had.
-            percent: The part of new work, by service, that it gets while another stays current; default: all.
-
-        Raises:
-            InvalidInput: the percentage cannot be.
-            NotFound: no worker of that build has ever polled.
-            Refused: its workers do not poll now, or not for all that is needed.
-        """
+        """As `Workers.promote`."""
         if percent is not None and not 0 < percent <= 100:  # noqa: PLR2004 - percent
             raise InvalidInput(f"{percent:g} % of new work cannot be given", hint="more than 0, at most 100")
         known = self._known(build, await self._find())
@@ -116,15 +105,7 @@ class Builds:
         await self._once_it_is_heard()
 
     async def evict(self, build: str) -> EvictedDocument:
-        """Move all that a build holds to the current one, in the middle of its run: the build may go at once.
-
-        The current build replays what the other did. Where it cannot, the workflow waits for its old build to come
-        back, and nothing is lost.
-
-        Raises:
-            NotFound: no worker of that build has ever polled.
-            Refused: it is the current one, or there is none.
-        """
+        """As `Workers.evict`."""
         found = await self._find()
         if self._known(build, found).status in {"current", "ramping"}:
             raise Refused(f"build {build} gets new work", hint="promote the build that is to follow it first")

@@ -1,0 +1,386 @@
+"""Campaigns over Temporal: each is a workflow that is sent updates. `Bondstone.campaigns`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from typing_extensions import override
+
+from bondstone.base import names
+from bondstone.base.errors import NotFound, Refused, Unreachable
+from bondstone.client.campaigns import PLANS_AT_ONCE, Campaigns
+from bondstone.client.direct.campaigns import listing
+from bondstone.client.direct.campaigns.files import CampaignFiles
+from bondstone.client.direct.campaigns.starting import Starter
+from bondstone.client.documents.campaign import (
+    CampaignCheck,
+    CampaignDocument,
+    CampaignRow,
+    PreviewDocument,
+    failures,
+    waits_for_people,
+)
+from bondstone.client.documents.campaign_plan import PlannedTarget, PlansDocument
+from bondstone.model.campaign.events import (
+    Abort,
+    AnyVerb,
+    Approve,
+    NextWave,
+    Pause,
+    Reject,
+    Resume,
+    Retry,
+    Rollback,
+    SetConcurrency,
+    Skip,
+    Supersede,
+    Which,
+)
+from bondstone.model.campaign.run import CampaignDescription, CampaignInput, Linked
+from bondstone.temporal import calls
+
+if TYPE_CHECKING:
+    from bondstone.client.direct.client import DirectClient
+    from bondstone.model.campaign.preview import PreviewedTarget
+    from bondstone.model.campaign.report import CampaignReport
+    from bondstone.store.campaigns import Campaigns as CampaignStore
+
+FIRST_POLL_SECONDS: Final = 0.2
+SLOWEST_POLL_SECONDS: Final = 1.5
+PATIENCE_SECONDS: Final = 180.0
+"""How long a platform that does not answer is waited for."""
+
+_Verb = TypeVar("_Verb", Retry, Rollback)
+
+
+class DirectCampaigns(Campaigns):
+    """Campaigns over Temporal and the object store.
+
+    Args:
+        bond: The client.
+    """
+
+    def __init__(self, bond: DirectClient) -> None:
+        self._bond = bond
+        self._starter = Starter(bond, self.describe)
+
+    # Before it starts --------------------------------------------------------------------------------------------
+
+    @override
+    async def validate(self, data: bytes, file: str = "campaign", *, name: str = "") -> CampaignCheck:
+        from bondstone.campaign.document import read_campaign  # noqa: PLC0415 - few verbs
+
+        campaign = read_campaign(data, file, now=datetime.now(UTC)).require()
+        return CampaignCheck(
+            name=names.check_name("campaign", name) if name else campaign.metadata.name,
+            operation=campaign.spec.operation,
+            waves=len(campaign.spec.waves),
+        )
+
+    @override
+    async def preview(
+        self,
+        data: bytes,
+        file: str = "campaign",
+        *,
+        name: str = "",
+        time_zone: str = "",
+        plan: bool = False,
+        at_once: int = PLANS_AT_ONCE,
+        on_target: Callable[[PlannedTarget, int, int], None] | None = None,
+    ) -> PreviewDocument:
+        files = await self._files()
+        ready = await files.ready(data, file, name=name)
+        document = await files.preview(ready, local_zone=time_zone)
+        if not plan:
+            return document
+        from bondstone.client.direct.campaigns import planned_previews  # noqa: PLC0415 - previews with plans only
+
+        total = len(ready.plan.targets)
+
+        def planned(target: PreviewedTarget, done: int) -> None:
+            if on_target is not None:
+                on_target(PlannedTarget.of(target), done, total)
+
+        digest, preview = await planned_previews.plan(self._bond, ready, at_once=at_once, on_target=planned)
+        return document.changed(plans=PlansDocument.of(digest, preview))
+
+    @override
+    async def run(
+        self,
+        data: bytes,
+        file: str = "campaign",
+        *,
+        name: str = "",
+        reason: str = "",
+        supersedes: str = "",
+        pinned: str = "",
+    ) -> CampaignDocument:
+        ready = await (await self._files()).ready(data, file, name=name)
+        started = ready.campaign.metadata.name
+        if supersedes:
+            await self.describe(supersedes)
+        start = CampaignInput(
+            source=data.decode(),
+            file=file,
+            requested_by=self._bond.by,
+            reason=reason,
+            supersedes=supersedes,
+            pinned=await self._starter.pinned(pinned, ready) if pinned else "",
+        )
+        await self._starter.start(started, start)
+        begun = await self._starter.begun(started)
+        if supersedes:
+            await self._tell(supersedes, Supersede(**self._who(f"superseded by {started}"), campaign=started))
+        return await self._document(begun)
+
+    # Reading -----------------------------------------------------------------------------------------------------
+
+    @override
+    async def list(self) -> list[CampaignRow]:
+        return await listing.campaigns(await self._bond.connection.temporal())
+
+    @override
+    async def get(self, name: str) -> CampaignDocument:
+        return await self._document(await self.describe(name))
+
+    async def describe(self, name: str) -> CampaignDescription:
+        """A campaign as its workflow answers, or as it ended, however long ago.
+
+        Args:
+            name: Of the campaign.
+
+        Raises:
+            NotFound: there never was one of that name.
+            BondError: it could not begin, in the words of its workflow.
+        """
+        names.check_name("campaign", name)
+        try:
+            description = await calls.query(
+                await self._bond.connection.temporal(), names.campaign_workflow_id(name), CampaignDescription
+            )
+        except (NotFound, Unreachable):
+            # No worker answers, or Temporal knows it no more: the object store does.
+            ledger = await (await self._store()).ledger(name)
+            if not ledger or ledger[-1].final is None:
+                raise
+            return ledger[-1].final
+        if not description.frozen:
+            await self._starter.require_alive(name)
+        return description
+
+    @override
+    async def wait(
+        self,
+        name: str,
+        on_change: Callable[[CampaignDocument], None] | None = None,
+        *,
+        through_approvals: bool = False,
+    ) -> CampaignDocument:
+        previous: CampaignDescription | None = None
+        document: CampaignDocument | None = None
+        pause, answered = FIRST_POLL_SECONDS, time.monotonic()
+        while True:
+            try:
+                description = await self.describe(name)
+                if document is None or previous is None or description.failures != previous.failures:
+                    document = await self._document(description)
+                else:
+                    document = CampaignDocument.of(description, document.failures)
+            except Unreachable:
+                if time.monotonic() - answered >= PATIENCE_SECONDS:
+                    raise
+                await asyncio.sleep(SLOWEST_POLL_SECONDS)
+                continue
+            answered = time.monotonic()
+            if description != previous and on_change is not None:
+                on_change(document)
+            if document.status.ended or (not through_approvals and waits_for_people(document)):
+                return document
+            pause = FIRST_POLL_SECONDS if description != previous else min(pause * 1.5, SLOWEST_POLL_SECONDS)
+            previous = description
+            await asyncio.sleep(pause)
+
+    @override
+    async def report(self, name: str, *, evidence: bool = True) -> CampaignReport:
+        from bondstone.campaign.report.content import build  # noqa: PLC0415 - only this verb
+        from bondstone.client.direct.campaigns.report_sources import gather  # noqa: PLC0415
+
+        description = await self.describe(name)
+        sources = await gather(
+            await self._bond.connection.store(),
+            await self._bond.connection.temporal(),
+            description,
+            evidence=evidence,
+        )
+        return build(sources, as_of=datetime.now(UTC))
+
+    # Steering ----------------------------------------------------------------------------------------------------
+
+    @override
+    async def pause(self, name: str, *, reason: str = "", request_id: str = "") -> CampaignDocument:
+        return await self._steer(name, Pause(**self._who(reason, request_id)))
+
+    @override
+    async def resume(self, name: str, *, reason: str = "", request_id: str = "") -> CampaignDocument:
+        return await self._steer(name, Resume(**self._who(reason, request_id)))
+
+    @override
+    async def abort(
+        self, name: str, *, cancel: bool = False, reason: str = "", request_id: str = ""
+    ) -> CampaignDocument:
+        verb = Abort(**self._who(reason, request_id), running="cancel" if cancel else "drain")
+        return await self._steer(name, verb)
+
+    @override
+    async def skip(self, name: str, service: str, *, reason: str = "", request_id: str = "") -> CampaignDocument:
+        names.parse_service(service)
+        await self.describe(name)
+        targets = [target.service for target in await (await self._store()).targets(name)]
+        if service not in targets:
+            raise NotFound(
+                f"{service} is not a target of the campaign",
+                where=name,
+                hint=f"`bond campaign report {name} -o json` names the targets",
+            )
+        return await self._steer(name, Skip(**self._who(reason, request_id), target=targets.index(service)))
+
+    @override
+    async def set_concurrency(
+        self, name: str, most: int, *, reason: str = "", request_id: str = ""
+    ) -> CampaignDocument:
+        return await self._steer(name, SetConcurrency(**self._who(reason, request_id), max_concurrent=most))
+
+    @override
+    async def next_wave(self, name: str, *, reason: str = "", request_id: str = "") -> CampaignDocument:
+        return await self._steer(name, NextWave(**self._who(reason, request_id)))
+
+    @override
+    async def approve(
+        self,
+        name: str,
+        wave: str,
+        *,
+        digest: str = "",
+        roles: Iterable[str] = (),
+        reason: str = "",
+        request_id: str = "",
+    ) -> CampaignDocument:
+        whole = await self._digest(name, digest)
+        verb = Approve(**self._who(reason, request_id), wave=wave, digest=whole, roles=tuple(roles))
+        return await self._steer(name, verb)
+
+    @override
+    async def reject(
+        self,
+        name: str,
+        wave: str,
+        *,
+        reason: str,
+        digest: str = "",
+        roles: Iterable[str] = (),
+        request_id: str = "",
+    ) -> CampaignDocument:
+        whole = await self._digest(name, digest)
+        verb = Reject(**self._who(reason, request_id), wave=wave, digest=whole, roles=tuple(roles))
+        return await self._steer(name, verb)
+
+    @override
+    async def retry(
+        self, name: str, which: Which = "failed", *, reason: str = "", request_id: str = "", new_name: str = ""
+    ) -> CampaignDocument:
+        return await self._tell_or_link(name, Retry(**self._who(reason, request_id), which=which), new_name)
+
+    @override
+    async def rollback(
+        self,
+        name: str,
+        which: Literal["failed", "wave", "all"],
+        *,
+        reason: str = "",
+        request_id: str = "",
+        new_name: str = "",
+    ) -> CampaignDocument:
+        return await self._tell_or_link(name, Rollback(**self._who(reason, request_id), which=which), new_name)
+
+    # Helpers -----------------------------------------------------------------------------------------------------
+
+    async def _store(self) -> CampaignStore:
+        return (await self._bond.connection.store()).campaigns
+
+    async def _files(self) -> CampaignFiles:
+        return CampaignFiles(await self._bond.connection.temporal(), await self._bond.connection.store())
+
+    async def _document(self, description: CampaignDescription) -> CampaignDocument:
+        """A campaign for programs, with those of its targets that failed."""
+        ledger = []
+        if description.failures and description.batches:
+            ledger = await (await self._store()).ledger(description.name)
+        return CampaignDocument.of(description, failures(description, ledger))
+
+    def _who(self, reason: str, request_id: str = "") -> dict[str, Any]:
+        return {"by": self._bond.by, "reason": reason, "request_id": request_id or f"req-{uuid.uuid4()}"}
+
+    async def _steer(self, name: str, verb: AnyVerb) -> CampaignDocument:
+        return await self._document(await self._tell(name, verb))
+
+    async def _tell(self, name: str, verb: AnyVerb) -> CampaignDescription:
+        names.check_name("campaign", name)
+        workflow_id = names.campaign_workflow_id(name)
+        update = names.CAMPAIGN_VERBS[verb.kind]
+        temporal = await self._bond.connection.temporal()
+        try:
+            return await calls.update(temporal, workflow_id, update, verb, CampaignDescription)
+        except NotFound:
+            ended = await self.describe(name)  # or there never was one
+            raise Refused(
+                f"the campaign has ended: {ended.status}",
+                where=name,
+                hint="`bond campaign retry` and `bond campaign rollback` start one that is linked to it",
+            ) from None
+
+    async def _tell_or_link(self, name: str, verb: _Verb, new_name: str) -> CampaignDocument:
+        """Tell a campaign that runs; after one that has ended, start one that is linked to it."""
+        from bondstone.campaign.decider import chosen  # noqa: PLC0415 - only these verbs
+
+        description = await self.describe(name)
+        if not description.status.ended:
+            try:
+                return await self._steer(name, verb)
+            except Refused:
+                description = await self.describe(name)
+                if not description.status.ended:
+                    raise
+        kept = await self._store()
+        state = await kept.end(name)
+        if state is not None and verb.request_id in state.seen_requests:
+            return await self._document(description)  # done before the end; what was lost was the answer
+        if state is not None and not chosen(state, verb):
+            raise Refused(f"there is no target to {verb.kind}: {verb.which}", where=name)
+        header = await kept.header(name)
+        start = CampaignInput(
+            document=header.start.document,
+            source=header.start.source,
+            file=header.start.file,
+            requested_by=self._bond.by,
+            reason=verb.reason or header.start.reason,
+            linked=Linked(campaign=name, verb=verb.kind, which=verb.which, request_id=verb.request_id),
+            pinned={"retry": header.start.pinned}.get(verb.kind, ""),
+        )
+        return await self._document(await self._starter.link(start, new_name, f"{name}-{verb.kind}"))
+
+    async def _digest(self, name: str, beginning: str) -> str:
+        """The whole digest of the targets; Refused when it does not begin like that."""
+        digest = (await self.describe(name)).targets_digest
+        if beginning and not digest.startswith(beginning.strip().lower().removeprefix("sha256:")):
+            raise Refused(
+                f"the targets of the campaign are {digest[:12]}, not {beginning[:12]}",
+                where=name,
+                hint=f"look at them: `bond campaign report {name}`",
+            )
+        return digest

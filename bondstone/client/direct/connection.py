@@ -1,0 +1,94 @@
+"""What the verbs are carried out with: Temporal and the stores, each opened when a verb first needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from bondstone.base.settings import Settings
+    from bondstone.store import Store
+    from bondstone.store.objects import Objects
+    from bondstone.store.policies import PolicySets
+    from bondstone.store.revisions import Revisions
+
+
+class Connection:
+    """One platform's Temporal and stores. Promises and policies need neither Temporal nor the key ring.
+
+    Args:
+        settings: Where they are.
+        temporal: A connection that is open already.
+        store: Stores that are open already.
+        quiet: Keep what the Temporal SDK's native core prints off standard error.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        temporal: Client | None = None,
+        store: Store | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.settings = settings
+        self._quiet = quiet
+        self._temporal = temporal
+        self._store = store
+        self._objects: Objects | None = None
+        self._opening = asyncio.Lock()
+
+    async def temporal(self) -> Client:
+        """The connection to Temporal.
+
+        Raises:
+            Unreachable: Temporal does not answer.
+        """
+        async with self._opening:
+            return await self._open_temporal()
+
+    async def store(self) -> Store:
+        """Everything that is kept, with the keys to read it.
+
+        Raises:
+            Unreachable: Temporal does not answer; asked first, because without a platform there is no key ring.
+            StoreError: the object store or the key ring cannot be opened.
+        """
+        async with self._opening:
+            if self._store is None:
+                from bondstone.store import Store  # noqa: PLC0415 - promises need no keys
+
+                await self._open_temporal()
+                self._store = await Store.open(self.settings)
+            return self._store
+
+    async def revisions(self) -> Revisions:
+        """Published promises."""
+        from bondstone.store.revisions import Revisions  # noqa: PLC0415 - many verbs need none
+
+        return Revisions(await self._plain_objects()) if self._store is None else self._store.revisions
+
+    async def policies(self) -> PolicySets:
+        """Published policy sets."""
+        from bondstone.store.policies import PolicySets  # noqa: PLC0415 - many verbs need none
+
+        return PolicySets(await self._plain_objects()) if self._store is None else self._store.policies
+
+    async def _plain_objects(self) -> Objects:
+        async with self._opening:
+            if self._objects is None:
+                from bondstone.store.objects import Objects  # noqa: PLC0415 - many verbs need none
+
+                self._objects = await Objects.open(self.settings.store_url)
+            return self._objects
+
+    async def _open_temporal(self) -> Client:
+        if self._temporal is None:
+            from bondstone.temporal.connection import connect, silence_core  # noqa: PLC0415 - half a second
+
+            if self._quiet:
+                silence_core()
+            self._temporal = await connect(self.settings)
+        return self._temporal

@@ -1,0 +1,62 @@
+"""`Bondstone.policies`: the organisation's rules, which apply to every promise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bondstone.client.documents.policy import (
+        PolicyCheck,
+        PolicySetDocument,
+        PolicySetRow,
+        PublishedPolicies,
+    )
+
+
+class Policies(ABC):
+    """A policy set is numbered; the newest is in force."""
+
+    @abstractmethod
+    async def publish(self, directory: Path) -> PublishedPolicies:
+        """Check policies and put them in force as a new set; what is in force already changes nothing.
+
+        Args:
+            directory: The folder with `*.rego` files.
+
+        Raises:
+            NotFound: no such folder.
+            PolicyInvalid: with every problem, or when there is no policy at all.
+        """
+
+    @abstractmethod
+    async def list(self) -> list[PolicySetRow]:
+        """Every policy set, newest first."""
+
+    @abstractmethod
+    async def get(self, version: int | None = None) -> PolicySetDocument:
+        """One policy set: its rules and their sources.
+
+        Args:
+            version: Number of the set; default: the one in force.
+
+        Raises:
+            NotFound: there is none of that number, or none at all.
+        """
+
+    @abstractmethod
+    async def check(
+        self, directory: Path | None = None, *, on_service: Callable[[int, int], None] | None = None
+    ) -> PolicyCheck:
+        """Evaluate policies on the last plan of every service, and change nothing.
+
+        Args:
+            directory: The folder with `*.rego` files; default: the set in force.
+            on_service: Called with how many services are done, and how many there are.
+
+        Raises:
+            NotFound: no folder is given and none is in force.
+            PolicyInvalid: with every problem.
+        """
