@@ -122,6 +122,9 @@ class _Adapter:
                 counts=ChangeCounts.of(changes),
                 duration_seconds=round(time.monotonic() - started, 3),
                 log=log,
+                failed_checks=call.plan.failed_checks
+                if call.plan.empty
+                else tuple(map(context.redact, outcome.failed_checks)),
             )
 
     async def detect_drift(self, call: StepCall) -> Drift:
@@ -139,6 +142,7 @@ class _Adapter:
                 counts=ChangeCounts.of(drifted.changes),
                 key=key,
                 log=log,
+                failed_checks=tuple(map(context.redact, drifted.failed_checks)),
             )
 
     @asynccontextmanager

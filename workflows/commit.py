@@ -17,6 +17,7 @@ from bondstone.model.service import (
     Phase,
     Resolved,
     ServiceState,
+    StepStatus,
 )
 
 MAX_OPERATIONS: Final = 10
@@ -47,7 +48,7 @@ def commit(
     }
     if not ended.dry_run:
         changes |= _stands(state, pending, result)
-        changes |= {"resting": _resting(state, pending, result)}
+        changes |= {"resting": _resting(state, pending, result), "failed_checks": _failed_checks(state, result)}
     return state.changed(**changes)
 
 
@@ -118,6 +119,16 @@ def _stands(state: ServiceState, pending: PendingOperation, result: OperationRes
     elif result.status is OperationStatus.ROLLED_BACK:
         changes |= {"outputs": result.outputs}
     return changes
+
+
+def _failed_checks(state: ServiceState, result: OperationResult) -> dict[str, tuple[str, ...]]:
+    """What the checks of each step say now: a step that was not looked at keeps what they said."""
+    found = dict(state.failed_checks)
+    for step in result.steps:
+        if step.status in {StepStatus.SUCCEEDED, StepStatus.UNCHANGED}:
+            destroyed = step.plan is not None and step.plan.destroy
+            found[step.id] = () if destroyed else step.failed_checks
+    return {step: words for step, words in found.items() if words}
 
 
 def _with_healthy(state: ServiceState, resolved: Resolved) -> tuple[Resolved, ...]:

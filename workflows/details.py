@@ -40,7 +40,7 @@ def operation(record: OperationRecord) -> str:
 def service(state: ServiceState) -> str:
     """A service in a few lines: phase, revision, what runs, what waits, what ran last."""
     revision = str(state.current.revision) if state.current else "no revision yet"
-    lines = [f"**{state.service}** {state.phase}, {revision}, health {state.health}"]
+    lines = [f"**{state.service}** {state.phase}, {revision}, health {state.condition}"]
     if state.paused_by:
         why = f": {escape(state.pause_reason)}" if state.pause_reason else ""
         lines.append(f"\npaused by {escape(state.paused_by)}{why}")

@@ -30,8 +30,9 @@ def needs(operation: OperationInput, plan: PlanRef, decision: Decision) -> tuple
     if plan.empty:
         return ()
     kind = operation.record.kind
-    if kind is OperationKind.PATCH and (plan.counts.delete or plan.counts.replace):
-        asked.append(Need(reason=f"the patch would delete or replace something: {plan.counts}"))
+    if kind is OperationKind.PATCH and (plan.counts.delete or plan.counts.replace or plan.counts.forget):
+        verbs = "delete, replace or forget" if plan.counts.forget else "delete or replace"
+        asked.append(Need(reason=f"the patch would {verbs} something: {plan.counts}"))
     if kind is OperationKind.UPGRADE and operation.resolved.day_two.upgrade_approval and _major(operation):
         asked.append(Need(reason=f"the upgrade crosses a major version: {_from_to(operation)}"))
     if operation.ask:

@@ -35,7 +35,7 @@ def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
         _TEAM.value_set(state.service.team),
         _SERVICE.value_set(str(state.service)),
         _PHASE.value_set(state.phase),
-        _HEALTH.value_set(state.health),
+        _HEALTH.value_set(state.condition),
         _PROMISE.value_set(revision.promise) if revision else _PROMISE.value_unset(),
         _REVISION.value_set(str(revision)) if revision else _REVISION.value_unset(),
         _OPERATION.value_set(running.id) if running else _OPERATION.value_unset(),

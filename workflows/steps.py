@@ -177,7 +177,10 @@ class Steps:
             earlier = kept[spec.id]
             if earlier.outputs:
                 self.outputs[spec.id] = earlier.outputs
-            self._set(spec, StepStatus.KEPT, outputs=earlier.outputs, plan=earlier.plan, changes=earlier.changes)
+            self._set(
+                spec, StepStatus.KEPT, outputs=earlier.outputs, plan=earlier.plan, changes=earlier.changes,
+                failed_checks=earlier.failed_checks,
+            )  # fmt: skip
             return
         plan = await self._plan(spec, names.VERB_PLAN)
         known = self.outputs.get(spec.id)
@@ -187,7 +190,10 @@ class Steps:
         applied = await self._apply_plan(spec, plan, names.VERB_PLAN)
         self.outputs[spec.id] = applied.outputs
         status = StepStatus.UNCHANGED if applied.counts.total == 0 and plan.empty else StepStatus.SUCCEEDED
-        self._set(spec, status, outputs=applied.outputs, changes=applied.counts, log=applied.log)
+        self._set(
+            spec, status, outputs=applied.outputs, changes=applied.counts, log=applied.log,
+            failed_checks=applied.failed_checks,
+        )  # fmt: skip
 
     async def _dry_run(self, spec: StepSpec) -> None:
         if spec.skip:
@@ -229,7 +235,7 @@ class Steps:
         if drift.count == 0 or not repair:
             self._set(
                 spec, StepStatus.UNCHANGED, drift=drift.addresses, changes=drift.counts, log=drift.log,
-                outputs=self.outputs.get(spec.id),
+                outputs=self.outputs.get(spec.id), failed_checks=drift.failed_checks,
             )  # fmt: skip
             return
         self._set(spec, StepStatus.PLANNING, drift=drift.addresses)
@@ -237,8 +243,9 @@ class Steps:
         applied = await self._apply_plan(spec, plan, names.VERB_PLAN)
         self.outputs[spec.id] = applied.outputs
         self._set(
-            spec, StepStatus.SUCCEEDED, outputs=applied.outputs, changes=applied.counts, log=applied.log, drift=()
-        )
+            spec, StepStatus.SUCCEEDED, outputs=applied.outputs, changes=applied.counts, log=applied.log, drift=(),
+            failed_checks=applied.failed_checks,
+        )  # fmt: skip
 
     async def _destroy(self, spec: StepSpec) -> None:
         if spec.skip:
@@ -279,7 +286,14 @@ class Steps:
         self._set(spec, StepStatus.PLANNING)
         call = self._call(spec)
         plan = await activity_calls.tool(spec, verb, call, PlanRef, summary=f"{verb.replace('_', ' ')} {spec.id}")
-        self._set(spec, StepStatus.CHECKING, plan=plan, changes=plan.counts, log=plan.log)
+        self._set(
+            spec,
+            StepStatus.CHECKING,
+            plan=plan,
+            changes=plan.counts,
+            log=plan.log,
+            failed_checks=plan.failed_checks,
+        )
         if plan.empty and plan.destroy:
             return plan, Decision(
                 outcome="allow"

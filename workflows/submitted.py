@@ -86,9 +86,7 @@ def closed(state: ServiceState, ended: OperationRecord) -> tuple[ServiceState, S
 def evidence_of(state: ServiceState, ended: OperationRecord) -> dict[str, Any]:
     """What an auditor asks for of an operation, small: fields of `TargetRecord`."""
     applied = [step for step in ended.steps if step.plan is not None]
-    changes = ChangeCounts(
-        **{name: sum(getattr(step.changes, name) for step in ended.steps) for name in ChangeCounts.model_fields}
-    )
+    changes = sum((step.changes for step in ended.steps), ChangeCounts())
     return {
         "operation_id": ended.id,
         "revision_before": ended.before.model_dump(mode="json") if ended.before else None,

@@ -10,7 +10,7 @@ from bondstone.activities.terraform import command, own_backend
 from bondstone.activities.terraform.artefact import locked_providers, unpack
 from bondstone.activities.terraform.masking import state_secrets
 from bondstone.activities.terraform.recovery import dead_attempts, recover
-from bondstone.activities.terraform.session import Session
+from bondstone.activities.terraform.session import Session, outcome_of
 from bondstone.activities.terraform.state import State, parse_state
 from bondstone.activities.terraform.stream import Transcript
 from bondstone.activities.terraform.uploader import Uploader
@@ -111,7 +111,7 @@ def _outcome(session: Session, uploader: Uploader, ended: Exit, transcript: Tran
     session.check_stop()
     if ended.code == 0:
         state = session.run.newest_state()
-        return Outcome(state.outputs if state else {})
+        return outcome_of(session, state)
     if uploader.fault is not None:
         raise uploader.fault
     raise session.error("apply", transcript, ended)

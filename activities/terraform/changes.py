@@ -18,8 +18,7 @@ _ACTIONS: dict[frozenset[str], Action] = {
     frozenset({"update"}): "update",
     frozenset({"delete"}): "delete",
     frozenset({"create", "delete"}): "replace",
-    # `removed` blocks: the object stays, but Terraform lets go of it. People should look at it as at a deletion.
-    frozenset({"forget"}): "delete",
+    frozenset({"forget"}): "forget",
     frozenset({"create", "forget"}): "replace",
 }
 
@@ -31,7 +30,8 @@ def planned_changes(document: Mapping[str, Any], redact: Redact) -> list[Change]
 
 def drifted_changes(document: Mapping[str, Any], redact: Redact) -> list[Change]:
     """What a refresh-only plan found to differ from what was last applied."""
-    return [change for item in document.get("resource_drift") or () if (change := _change(item, redact))]
+    found = (_change(item, redact) for item in document.get("resource_drift") or ())
+    return [change for change in found if change is not None and change.action != "move"]
 
 
 def is_empty(document: Mapping[str, Any]) -> bool:
@@ -46,18 +46,34 @@ def is_empty(document: Mapping[str, Any]) -> bool:
 
 def _change(item: Mapping[str, Any], redact: Redact) -> Change | None:
     change = item.get("change") or {}
+    moved_from = str(item.get("previous_address") or "")
+    imported = change.get("importing")
     action = _ACTIONS.get(frozenset(change.get("actions") or ()))
+    if action is None and change.get("actions") == ["no-op"]:
+        action = "import" if imported is not None else "move" if moved_from else None
     if action is None or item.get("mode") == "data":
         return None
     return Change(
         address=redact(str(item.get("address", ""))),
         action=action,
         type=str(item.get("type", "")),
+        moved_from=moved_from,
+        import_id=_import_id(imported, redact),
         before=_attributes(change.get("before"), change.get("before_sensitive"), redact),
         after=_attributes(change.get("after"), change.get("after_sensitive"), redact),
         unknown=tuple(_paths(change.get("after_unknown"))),
         fingerprints={path: digest(canonical(value)) for path, value in _leaves(change.get("after"))},
     )
+
+
+def _import_id(imported: Any, redact: Redact) -> str:
+    """What an `import` block says of the object: an id, or an identity of several attributes."""
+    if not isinstance(imported, Mapping):
+        return ""
+    if imported.get("id"):
+        return redact(str(imported["id"]))
+    identity = imported.get("identity")
+    return redact(canonical(identity).decode()) if identity else "(known after apply)"
 
 
 def _attributes(value: Any, sensitive: Any, redact: Redact) -> dict[str, Any] | None:

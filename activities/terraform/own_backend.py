@@ -18,7 +18,7 @@ from bondstone.activities.terraform import command
 from bondstone.activities.terraform.artefact import locked_providers
 from bondstone.activities.terraform.masking import state_secrets
 from bondstone.activities.terraform.recovery import dead_attempts, stop_leftovers
-from bondstone.activities.terraform.session import Session
+from bondstone.activities.terraform.session import Session, outcome_of
 from bondstone.activities.terraform.state import State, parse_state
 from bondstone.activities.terraform.workspace import RunDirectory, write_private
 from bondstone.activities.tooling.process import HURRIED, PATIENT, Exit, Graces, capture
@@ -80,7 +80,7 @@ async def apply(session: Session, claim: StateClaim, saved: bytes) -> Outcome:
         )
     if error is not None:
         raise error
-    return Outcome(state.outputs if state else {})
+    return outcome_of(session, state)
 
 
 async def _connect(session: Session, locked: bytes | None) -> None:

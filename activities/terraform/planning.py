@@ -8,6 +8,7 @@ from typing import Any
 from bondstone.activities.terraform import command, own_backend
 from bondstone.activities.terraform.artefact import Header, pack
 from bondstone.activities.terraform.changes import drifted_changes, is_empty, planned_changes
+from bondstone.activities.terraform.checks import planned_checks
 from bondstone.activities.terraform.masking import document_secrets, state_secrets
 from bondstone.activities.terraform.recovery import dead_attempts, recover
 from bondstone.activities.terraform.session import Session
@@ -45,7 +46,7 @@ async def detect_drift(session: Session) -> Drifted:
         return Drifted(())
     document, _ = await _run(session, state, mode="refresh-only")
     session.redact.add(document_secrets(document))
-    return Drifted(drifted_changes(document, session.redact))
+    return Drifted(drifted_changes(document, session.redact), planned_checks(document, session.redact))
 
 
 async def _planned(session: Session, position: int, state: State | None, *, mode: command.Mode) -> Planned:
@@ -61,6 +62,7 @@ async def _planned(session: Session, position: int, state: State | None, *, mode
         empty=empty,
         position=position,
         tool=tool,
+        failed_checks=planned_checks(document, session.redact),
     )
 
 

@@ -14,18 +14,20 @@ import structlog
 
 from bondstone.activities.terraform import command, modules
 from bondstone.activities.terraform.binary import Tool
+from bondstone.activities.terraform.checks import state_checks
 from bondstone.activities.terraform.diagnostics import lost_providers, to_error
 from bondstone.activities.terraform.environment import tool_environment
 from bondstone.activities.terraform.module_files import without_nulls
 from bondstone.activities.terraform.section import TerraformSection
 from bondstone.activities.terraform.slots import Slots
+from bondstone.activities.terraform.state import State
 from bondstone.activities.terraform.stream import Transcript, diagnostics_in, errors_of
 from bondstone.activities.terraform.workspace import DATA_DIRECTORY, RunDirectory
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture
 from bondstone.base.errors import BondError
 from bondstone.base.redact import Redactor
-from bondstone.executors.protocol import StepContext
+from bondstone.executors.protocol import Outcome, StepContext
 
 RUN_MARK = "BONDSTONE_RUN"
 """Environment variable by which the processes of a dead attempt are known again."""
@@ -243,3 +245,10 @@ class Session:
             seconds=round(asyncio.get_running_loop().time() - started, 3),
         )
         return ended
+
+
+def outcome_of(session: Session, state: State | None) -> Outcome:
+    """What an apply gives, from the state that it has left."""
+    if state is None:
+        return Outcome({})
+    return Outcome(state.outputs, state_checks(state.content, session.redact))

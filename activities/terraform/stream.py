@@ -86,7 +86,7 @@ class Transcript:
         address = str((about.get("resource") or {}).get("addr", ""))
         action = about.get("action")
         if kind == "planned_change":
-            if action not in {"noop", "read"}:
+            if action in _WORKED_ON:
                 self._expected[address] = 2 if action == "replace" else 1
             return
         self.address = address
@@ -94,6 +94,8 @@ class Transcript:
             self._completed[address] = self._completed.get(address, 0) + 1
 
 
+_WORKED_ON = frozenset({"create", "update", "replace", "delete"})
+"""What Terraform says the end of. What it forgets (`remove`), moves or imports is done without a word."""
 _HEAD = re.compile(r"^(?P<severity>Error|Warning): (?P<summary>.+)$", re.MULTILINE)
 _PLACE = re.compile(r"^\s*on (?P<file>\S+) line (?P<line>\d+)\b.*$", re.MULTILINE)
 _SNIPPET = re.compile(r"^\s*\d+: .*$", re.MULTILINE)

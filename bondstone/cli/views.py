@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from bondstone.base.change_counts import COUNTED, counts_text
 from bondstone.terminal.output import cell, duration, error_text, fields, is_terminal, note, say, table
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _ACTIONS: Final = {
     "update": ("~", "yellow"),
     "replace": ("±", "magenta"),
     "delete": ("-", "red"),
+    "forget": ("!", "red"),
+    "move": (">", "cyan"),
+    "import": ("<", "cyan"),
 }
 _UNKNOWN: Final = "(known after apply)"
 
@@ -43,6 +47,9 @@ def service(document: ServiceDocument) -> None:
             "promise": document.revision,
             "phase": document.phase,
             "health": document.health,
+            "checks": "\n".join(
+                f"{step}: {words}" for step, all_ in document.failed_checks.items() for words in all_
+            ),
             "labels": document.labels,
             "created": document.created_at,
             "by": document.created_by,
@@ -126,6 +133,8 @@ def operation(document: OperationDocument) -> None:
             ],
         )
     _drifted(document)
+    for step in document.steps:
+        _checks([f"{step.id}: {words}" for words in step.failed_checks])
     for kept in document.retained:
         say(f"kept: {kept}")
     for approval in document.approvals:
@@ -188,6 +197,7 @@ def plan(document: PlanDocument) -> None:
     for change in sorted(document.changes, key=lambda item: (order.index(item.action), item.address)):
         say()
         _change(change)
+    _checks(document.failed_checks)
     if document.policy is not None:
         say(f"\npolicies: {document.policy.outcome}")
         for finding in document.policy.findings:
@@ -263,8 +273,7 @@ def counts(changes: ChangesDocument) -> str:
 def counts_of(steps: Iterable[StepDocument]) -> str:
     """What the steps that succeeded changed, together."""
     found = [step.changes for step in steps if step.status in {"succeeded", "unchanged"}]
-    totals = (sum(getattr(item, action) for item in found) for action in _ACTIONS)
-    return " ".join(f"{mark}{total}" for (mark, _), total in zip(_ACTIONS.values(), totals, strict=True))
+    return counts_text({name: sum(getattr(item, name) for item in found) for name in COUNTED})
 
 
 def took(started: datetime | None, finished: datetime | None) -> str:
@@ -314,6 +323,13 @@ def _outcome(decision: DecisionDocument | None) -> str:
     return f"{decision.outcome}{said}"
 
 
+def _checks(failed: Sequence[str]) -> None:
+    if failed:
+        say("\nchecks that fail (they stop nothing):")
+    for words in failed:
+        say(f"  {words}")
+
+
 def _error(document: OperationDocument) -> None:
     if document.error is not None:
         say()
@@ -321,14 +337,15 @@ def _error(document: OperationDocument) -> None:
 
 
 def _summary(document: PlanDocument) -> str:
-    parts = [f"{count} to {action}" for action in _ACTIONS if (count := getattr(document.counts, action))]
+    names = {action: "imports" if action == "import" else action for action in _ACTIONS}
+    parts = [f"{count} to {action}" for action, name in names.items() if (count := getattr(document.counts, name))]
     return ", ".join(parts) or "nothing to change"
 
 
 def _change(change: ChangeDocument) -> None:
     mark, colour = _ACTIONS[change.action]
     kind = f"  ({change.type})" if change.type and change.type not in change.address else ""
-    _styled(f"  {mark} {change.address}{kind}", fg=colour)
+    _styled(f"  {mark} {change.address}{kind}{_besides(change)}", fg=colour)
     before, after = change.before or {}, change.after or {}
     names = sorted({*before, *after, *change.unknown})
     width = max(map(len, names), default=0)
@@ -338,7 +355,7 @@ def _change(change: ChangeDocument) -> None:
         match change.action:
             case "create":
                 shown = new
-            case "delete":
+            case "delete" | "forget":
                 shown = old
             case _ if old == new:
                 continue
@@ -346,6 +363,16 @@ def _change(change: ChangeDocument) -> None:
                 shown = f"{old or '(none)'} -> {new or '(none)'}"
         if shown is not None and shown != "null":
             say(f"      {name:<{width}} = {shown}")
+
+
+def _besides(change: ChangeDocument) -> str:
+    """What happens to an object beside the change of its attributes."""
+    words = [
+        f"moved from {change.moved_from}" if change.moved_from else "",
+        f"imported from {change.import_id}" if change.import_id else "",
+        "stays, and is managed no more" if change.action == "forget" else "",
+    ]
+    return "".join(f"  ({word})" for word in words if word)
 
 
 def _short(value: Any) -> str:

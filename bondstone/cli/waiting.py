@@ -324,13 +324,7 @@ def _sum(record: OperationDocument) -> ChangesDocument:
     """The planned changes of all its steps."""
     from bondstone.client.documents.step import ChangesDocument  # noqa: PLC0415 - see bondstone.cli.session
 
-    counts = [step.changes for step in record.steps]
-    return ChangesDocument(
-        create=sum(item.create for item in counts),
-        update=sum(item.update for item in counts),
-        replace=sum(item.replace for item in counts),
-        delete=sum(item.delete for item in counts),
-    )
+    return sum((step.changes for step in record.steps), ChangesDocument())
 
 
 def _took(what: OperationDocument | StepDocument) -> str:

@@ -88,6 +88,8 @@ class Outcome:
     """What `apply` gives."""
 
     outputs: Mapping[str, Output]
+    failed_checks: Sequence[str] = ()
+    """What the tool's own checks find wrong now, which stops nothing; secrets masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Drifted:
     """What `detect_drift` gives: the drifted objects, sensitive attributes masked."""
 
     changes: Sequence[Change]
+    failed_checks: Sequence[str] = ()
+    """What the tool's own checks find wrong now; secrets masked."""
 
 
 class Executor(SectionChecker, Protocol):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bondstone.base.change_counts import COUNTED, Counts
 from bondstone.base.models import Wire
 
-Action = Literal["create", "update", "replace", "delete"]
+Action = Literal["create", "update", "replace", "delete", "forget", "move", "import"]
+"""`forget`: the object stays and is managed no more. `move`: it gets another address. `import`: it stands already,
+and is managed from now on. What is moved or imported and changed besides counts as its change."""
 
 
 class Change(Wire):
@@ -21,6 +25,10 @@ class Change(Wire):
     """What it is: `aws_db_instance`, `Deployment`."""
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
+    moved_from: str = ""
+    """Its address before, where that was another."""
+    import_id: str = ""
+    """By which the tool finds it, where it is there and not managed yet."""
     unknown: tuple[str, ...] = ()
     """Attributes whose value is known only after apply."""
     fingerprints: dict[str, str] = {}
@@ -28,30 +36,32 @@ class Change(Wire):
     the same. Null and unknown ones are left out. Kept sealed and shown nowhere: a short secret can be guessed."""
 
 
-class ChangeCounts(Wire):
-    """How many objects a plan creates, updates, replaces and deletes."""
+class ChangeCounts(Counts, Wire):
+    """How many objects a plan creates, updates, replaces and deletes, and what else it does to them."""
 
     create: int = 0
     update: int = 0
     replace: int = 0
     delete: int = 0
+    forget: int = 0
+    move: int = 0
+    imports: int = 0
+    """Actions `import`, which Python has a word of its own for."""
 
     @property
     def total(self) -> int:
         """All of them; 0 means that the plan changes no object."""
-        return self.create + self.update + self.replace + self.delete
+        return sum(getattr(self, name) for name in COUNTED)
 
     @classmethod
     def of(cls, changes: Iterable[Change]) -> ChangeCounts:
         """Count the actions of a change set."""
-        counts = {"create": 0, "update": 0, "replace": 0, "delete": 0}
-        for change in changes:
-            counts[change.action] += 1
-        return cls(**counts)
+        return cls.of_actions(Counter(change.action for change in changes))
 
-    def __str__(self) -> str:
-        """As people read plans: `+3 ~0 ±1 -0` (create, update, replace, delete)."""
-        return f"+{self.create} ~{self.update} ±{self.replace} -{self.delete}"
+    @classmethod
+    def of_actions(cls, counts: Mapping[Action, int]) -> ChangeCounts:
+        """From how often each action is there."""
+        return cls(**{"imports" if action == "import" else action: count for action, count in counts.items()})
 
 
 class PlanRef(Wire):
@@ -71,6 +81,8 @@ class PlanRef(Wire):
     """Which tool made it, with its version: `terraform 1.15.5`."""
     log: str = ""
     """Key of the log of the run that made it."""
+    failed_checks: tuple[str, ...] = ()
+    """What the tool's own checks found wrong, which stops nothing: `check.name: words`."""
 
 
 class Pins(Wire):
@@ -122,3 +134,5 @@ class Planned:
     """Position in the step's state log that the plan was made at."""
     tool: str
     """Tool and version: `terraform 1.15.5`."""
+    failed_checks: Sequence[str] = ()
+    """What the tool's own checks found wrong, which stops nothing; secrets masked."""

@@ -182,6 +182,8 @@ class StepRecord(Wire):
     """Which part of the operation ran it, where that is not the main one."""
     drift: tuple[str, ...] = ()
     """Addresses that a reconcile found to differ, the first hundred."""
+    failed_checks: tuple[str, ...] = ()
+    """What the tool's own checks found wrong, which stops nothing: `check.name: words`."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -438,6 +440,9 @@ class ServiceState(Wire):
     resting: Phase = Phase.REQUESTED
     """The phase when nothing runs."""
     health: Health = Health.UNKNOWN
+    """What the probes of the last operation said."""
+    failed_checks: dict[str, tuple[str, ...]] = {}
+    """By step, what its tool's own checks found wrong when it was last applied or looked at."""
     labels: dict[str, str] = {}
     resolved: Resolved | None = None
     """What the service stands on; None until a first operation has ended."""
@@ -466,6 +471,11 @@ class ServiceState(Wire):
     created_at: datetime | None = None
     created_by: str = ""
     next_due: datetime | None = None
+
+    @property
+    def condition(self) -> Health:
+        """Its health as people are told: a failed check counts like a failed probe."""
+        return Health.UNHEALTHY if self.failed_checks else self.health
 
     @property
     def current(self) -> Resolved | None:

@@ -44,6 +44,8 @@ class Applied(Wire):
     counts: ChangeCounts = ChangeCounts()
     duration_seconds: float = 0
     log: str = ""
+    failed_checks: tuple[str, ...] = ()
+    """What the tool's own checks find wrong now."""
 
 
 class Drift(Wire):
@@ -57,6 +59,8 @@ class Drift(Wire):
     key: str = ""
     """Object that holds the whole report."""
     log: str = ""
+    failed_checks: tuple[str, ...] = ()
+    """What the tool's own checks find wrong now."""
 
 
 class Progress(Wire):

@@ -24,7 +24,14 @@ def approvals(promise: Promise, call: PolicyCall, changes: Iterable[Change]) -> 
             outputs=call.outputs,
         ),
         "plan.changes": [
-            {"action": change.action, "address": change.address, "type": change.type} for change in changes
+            {
+                "action": change.action,
+                "address": change.address,
+                "type": change.type,
+                "moved_from": change.moved_from,
+                "import_id": change.import_id,
+            }
+            for change in changes
         ],
     }
     for index, rule in enumerate(promise.spec.approval):

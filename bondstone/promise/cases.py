@@ -57,7 +57,8 @@ class ExpectedStep(Manifest):
     skipped: bool = False
     """Its `when` is false."""
     changes: dict[Action, int] | None = None
-    """How many objects the plan creates, updates, replaces and deletes; what is not named is none."""
+    """How many objects the plan creates, updates, replaces, deletes, forgets, moves and imports; what is not named
+    is none."""
     addresses: dict[str, Action] = {}
     """Objects that the plan touches, and how; it may touch others."""
 

@@ -57,6 +57,7 @@ class Plans:
             position=planned.position,
             tool=planned.tool,
             log=log,
+            failed_checks=tuple(planned.failed_checks),
         )
 
     async def artefact(self, ref: PlanRef) -> bytes:

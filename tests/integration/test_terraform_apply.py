@@ -11,6 +11,7 @@ import terraform_kit as kit
 from bondstone.activities.terraform.state import parse_state
 from bondstone.activities.terraform.step_path import step_path
 from bondstone.base.errors import InvalidInput, PlanStale, ToolFailed, ToolUnavailable
+from bondstone.model.plan import ChangeCounts
 
 pytestmark = pytest.mark.integration
 
@@ -163,6 +164,67 @@ async def test_what_is_taken_at_publish_runs(bench):
     bench.write('run "broken" {\n command = \n}\n', file="main.tftest.hcl")
     outcome = await bench.provision(tier=None)
     assert outcome.outputs["all"].value == ["klein", "a", "gold"]
+
+
+BEFORE = """
+    resource "terraform_data" "let_go" { input = 1 }
+    resource "terraform_data" "old_name" { input = 1 }
+    resource "terraform_data" "other_name" { input = 1 }
+"""
+AFTER = """
+    removed {
+      from = terraform_data.let_go
+      lifecycle { destroy = false }
+    }
+    moved {
+      from = terraform_data.old_name
+      to   = terraform_data.new_name
+    }
+    resource "terraform_data" "new_name" { input = 1 }
+    moved {
+      from = terraform_data.other_name
+      to   = terraform_data.changed
+    }
+    resource "terraform_data" "changed" { input = 2 }
+    import {
+      to = terraform_data.found
+      id = "by-hand"
+    }
+    resource "terraform_data" "found" {}
+    check "three" {
+      assert {
+        condition     = terraform_data.new_name.input == 3
+        error_message = "new_name must be three"
+      }
+    }
+"""
+
+
+async def test_approvers_see_what_is_forgotten_moved_imported_and_checked(bench):
+    bench.write(BEFORE)
+    await bench.provision()
+    bench.write(AFTER)
+    planned = await bench.plan()
+    assert {
+        change.address: (change.action, change.moved_from, change.import_id) for change in planned.changes
+    } == {
+        "terraform_data.let_go": ("forget", "", ""),
+        "terraform_data.new_name": ("move", "terraform_data.old_name", ""),
+        "terraform_data.changed": ("update", "terraform_data.other_name", ""),
+        "terraform_data.found": ("import", "", "by-hand"),
+    }
+    assert str(ChangeCounts.of(planned.changes)) == "+0 ~1 ±0 -0, 1 to forget, 1 to move, 1 to import"
+    failed = ("check.three: new_name must be three",)
+    assert planned.failed_checks == failed
+    bench.beats.clear()
+    assert (await bench.apply(planned)).failed_checks == failed
+    assert (bench.beats[-1].done, bench.beats[-1].total) == (1, 1), "what is forgotten has no end that is said"
+    drifted = await bench.executor.detect_drift(bench.context())
+    assert (list(drifted.changes), drifted.failed_checks) == ([], failed)
+    bench.write(AFTER.replace("== 3", "== 1"))
+    planned = await bench.plan()
+    assert (planned.failed_checks, planned.empty) == ((), True)
+    assert (await bench.apply(planned)).failed_checks == (), "the state still says what it said"
 
 
 async def test_large_numbers_arrive_as_they_are(bench):

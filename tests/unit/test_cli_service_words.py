@@ -127,6 +127,25 @@ def test_a_plan_is_read_by_action_and_address_with_only_what_changes(capsys):
     assert max(map(len, said.splitlines())) < 150
 
 
+def test_a_plan_shows_what_is_let_go_moved_and_imported_and_what_fails(capsys):
+    changes = (
+        ChangeDocument(address="a.gone", action="forget", before={"x": 1}),
+        ChangeDocument(address="a.new", action="move", moved_from="a.old", before={"x": 1}, after={"x": 1}),
+        ChangeDocument(address="a.vpc", action="import", import_id="vpc-1"),
+    )
+    counts = ChangesDocument(forget=1, move=1, imports=1)
+    words = ("check.c: the endpoint is down",)
+    made = {"operation": "a/b/op/1", "step": "database", "digest": "d" * 64, "counts": counts}
+    views.plan(PlanDocument(**made, changes=changes, failed_checks=words))
+    said = capsys.readouterr().out.splitlines()
+    assert "1 to forget, 1 to move, 1 to import" in said[0]
+    assert "  ! a.gone  (stays, and is managed no more)" in said
+    assert "  > a.new  (moved from a.old)" in said
+    assert "  < a.vpc  (imported from vpc-1)" in said
+    assert "  check.c: the endpoint is down" in said
+    assert views.counts(counts) == "+0 ~0 ±0 -0, 1 to forget, 1 to move, 1 to import"
+
+
 async def test_a_pool_is_asked_about_only_when_a_step_stands_still(monkeypatch):
     looked: list[str] = []
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bondstone.activities.terraform.artefact import Header, pack, unpack
 from bondstone.activities.terraform.changes import drifted_changes, is_empty, planned_changes
+from bondstone.activities.terraform.checks import planned_checks, state_checks
 from bondstone.activities.terraform.masking import document_secrets, mask, state_secrets
 from bondstone.activities.terraform.state import parse_state
 from bondstone.activities.terraform.stream import Transcript, diagnostics_in
@@ -114,7 +115,7 @@ def change(*actions, **more):
         (["delete"], "delete"),
         (["delete", "create"], "replace"),
         (["create", "delete"], "replace"),
-        (["forget"], "delete"),
+        (["forget"], "forget"),
         (["no-op"], None),
         (["read"], None),
     ],
@@ -227,3 +228,52 @@ def test_an_artefact_comes_apart_as_it_was_packed():
 def test_an_artefact_of_somebody_else_is_refused(artefact):
     with pytest.raises(ObjectCorrupt):
         unpack(artefact)
+
+
+def test_what_moves_or_comes_in_is_a_change_of_its_own():
+    moved = {**change("no-op"), "previous_address": "a.old"}
+    besides = {**change("update"), "previous_address": "a.old"}
+    document = {"resource_changes": [moved, besides, change("no-op", importing={"id": "vpc-1"})]}
+    found = [(one.action, one.moved_from, one.import_id) for one in planned_changes(document, same)]
+    assert found == [("move", "a.old", ""), ("update", "a.old", ""), ("import", "", "vpc-1")]
+    assert not is_empty(document)
+    assert drifted_changes({"resource_drift": [moved]}, same) == [], "reality is as it was"
+    identity = {"resource_changes": [change("no-op", importing={"identity": {"zone": "a", "name": "b"}})]}
+    assert planned_changes(identity, same)[0].import_id == '{"name":"b","zone":"a"}'
+
+
+def test_failed_checks_are_read_from_plans_and_states_and_are_bounded():
+    def plan(status, *messages):
+        instance = {
+            "address": {"to_display": "check.c"},
+            "status": status,
+            "problems": [{"message": m} for m in messages],
+        }
+        return {"checks": [{"status": status, "instances": [instance]}]}
+
+    assert planned_checks(plan("pass"), same) == ()
+    assert planned_checks(plan("unknown"), same) == ()
+    assert planned_checks(plan("fail", "no  endpoint\nanswers"), same) == ("check.c: no endpoint answers",)
+    assert planned_checks(plan("error"), same) == ("check.c: it could not be evaluated",)
+    assert planned_checks(plan("fail", "hushhush is weak"), Redactor({"hushhush"})) == (
+        f"check.c: {MASK} is weak",
+    )
+    many = planned_checks(plan("fail", *["x" * 9000] * 50), same)
+    assert len(many) == 21
+    assert many[-1] == "and 30 more"
+    assert len("".join(many)) < 8000
+    kept = {
+        "check_results": [{"objects": [{"object_addr": "check.c", "status": "fail", "failure_messages": ["no"]}]}]
+    }
+    assert state_checks(kept, same) == ("check.c: no",)
+    assert state_checks({"check_results": None}, same) == ()
+
+
+def test_what_terraform_does_without_a_word_is_not_waited_for():
+    transcript = Transcript()
+    for action in ("remove", "move", "import", "noop", "read", "update"):
+        message = {"type": "planned_change", "change": {"action": action, "resource": {"addr": f"a.{action}"}}}
+        transcript.read(json.dumps(message))
+    assert (transcript.progress.done, transcript.progress.total) == (0, 1)
+    transcript.read(json.dumps({"type": "apply_complete", "hook": {"resource": {"addr": "a.update"}}}))
+    assert (transcript.progress.done, transcript.progress.total) == (1, 1)

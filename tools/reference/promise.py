@@ -45,7 +45,7 @@ SEEN = """## What expressions see
 | `context.operation` | string: `provision`, `update`, … | everywhere but `when` and `pool` |
 | `steps.<id>.outputs.<name>` | as the module gives it, else `dyn` | sections of steps that need that step, `spec.outputs`, health |
 | `outputs.<name>` | as `spec.outputs` says | probes: `spec.health`, `patch.health`, `upgrade.health` |
-| `plan.changes` | list of maps with `action`, `address`, `type` | `spec.approval[].when` |
+| `plan.changes` | list of maps with `action` (`create`, `update`, `replace`, `delete`, `forget`, `move`, `import`), `address`, `type`, `moved_from`, `import_id` | `spec.approval[].when` |
 
 `when` and `pool` see neither labels nor the outputs of steps, so that the same steps are found again when the service
 is taken down. `upgrade.inputs` sees the inputs of the revision the service comes from, under `inputs.`.

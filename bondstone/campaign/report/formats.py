@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from bondstone.base.change_counts import COUNTED, counts_text
 from bondstone.campaign.report.text import printable
 from bondstone.model.campaign.report import CampaignReport, PlanEvidence, TargetReport
 
@@ -96,7 +97,7 @@ def plan_name(plan: PlanEvidence) -> str:
 
 def plan_changes(plan: PlanEvidence) -> str:
     """As people read plans: `+3 ~0 ±1 -0`."""
-    return f"+{plan.create} ~{plan.update} ±{plan.replace} -{plan.delete}"
+    return counts_text({name: getattr(plan, name) for name in COUNTED})
 
 
 # Helpers -------------------------------------------------------------------------------------------------

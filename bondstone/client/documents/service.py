@@ -158,6 +158,9 @@ class ServiceDocument(Document):
     """PROMISE@VERSION"""
     phase: Phase
     health: Health
+    """What the probes said; unhealthy while a check fails"""
+    failed_checks: dict[str, tuple[str, ...]] = {}
+    """By step, what its tool's own checks found wrong"""
     labels: dict[str, str]
     inputs: dict[str, Any]
     """With defaults filled in, secrets masked"""
@@ -202,7 +205,8 @@ class ServiceDocument(Document):
             promise=revision.promise if revision else "",
             revision=str(revision) if revision else "",
             phase=state.phase,
-            health=state.health,
+            health=state.condition,
+            failed_checks=state.failed_checks,
             labels=state.labels,
             inputs=masked(state.current.inputs) if state.current else {},
             outputs=masked(state.outputs),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from bondstone.base.change_counts import Counts
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Document
 from bondstone.model.approval import missing
@@ -13,21 +14,24 @@ from bondstone.model.plan import Action, Change, ChangeCounts, Decision, PlanRef
 from bondstone.model.service import Approval, OperationRecord, StepRecord, StepStatus
 
 
-class ChangesDocument(Document):
+class ChangesDocument(Counts, Document):
     """How many objects a step changes."""
 
     create: int = 0
     update: int = 0
     replace: int = 0
     delete: int = 0
+    forget: int = 0
+    """Objects that stay and are managed no more"""
+    move: int = 0
+    """Objects that get another address and change in nothing else"""
+    imports: int = 0
+    """Objects that are there and are managed from now on"""
 
     @classmethod
     def of(cls, counts: ChangeCounts) -> ChangesDocument:
         """From the counts of a plan or an apply."""
-        return cls(create=counts.create, update=counts.update, replace=counts.replace, delete=counts.delete)
-
-    def __str__(self) -> str:
-        return f"+{self.create} ~{self.update} ±{self.replace} -{self.delete}"
+        return cls(**counts.model_dump())
 
 
 class FindingDocument(Document):
@@ -70,6 +74,8 @@ class StepDocument(Document):
     policy: DecisionDocument | None = None
     drift: tuple[str, ...] = ()
     """Addresses that a reconcile found to differ and did not repair, the first hundred"""
+    failed_checks: tuple[str, ...] = ()
+    """What the tool's own checks find wrong, which stops nothing: `check.name: words`"""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: ErrorInfo | None = None
@@ -87,6 +93,7 @@ class StepDocument(Document):
             plan=step.plan.digest if step.plan else None,
             policy=DecisionDocument.of(step.decision) if step.decision else None,
             drift=step.drift,
+            failed_checks=step.failed_checks,
             started_at=step.started_at,
             finished_at=step.finished_at,
             error=step.error,
@@ -173,6 +180,10 @@ class ChangeDocument(Document):
     """Attributes after, sensitive ones masked"""
     unknown: tuple[str, ...] = ()
     """Attributes whose value is known only after apply"""
+    moved_from: str = ""
+    """Its address before, where that was another"""
+    import_id: str = ""
+    """By which the tool finds an object that is there and not managed yet"""
 
 
 class PlanDocument(Document):
@@ -187,6 +198,8 @@ class PlanDocument(Document):
     destroy: bool = False
     counts: ChangesDocument
     changes: tuple[ChangeDocument, ...]
+    failed_checks: tuple[str, ...] = ()
+    """What the tool's own checks find wrong, which stops nothing: `check.name: words`"""
     policy: DecisionDocument | None = None
     approval: ApprovalDocument | None = None
     """The gate it waits at, or passed; null when nobody had to be asked"""
@@ -205,6 +218,7 @@ class PlanDocument(Document):
             destroy=plan.destroy,
             counts=ChangesDocument.of(plan.counts),
             changes=tuple(ChangeDocument(**change.model_dump()) for change in changes),
+            failed_checks=plan.failed_checks,
             policy=DecisionDocument.of(step.decision) if step.decision else None,
             approval=_approval(record, step.id, plan.digest),
         )

@@ -23,6 +23,14 @@ class PlanEvidence(Document):
     update: int = 0
     replace: int = 0
     delete: int = 0
+    forget: int = 0
+    """Objects that stay and are managed no more"""
+    move: int = 0
+    """Objects that get another address"""
+    imports: int = 0
+    """Objects that are there and are managed from now on"""
+    failed_checks: tuple[str, ...] = ()
+    """What the tool's own checks find wrong"""
     policy: str = ""
     """What the policies decided: allow, approval or deny"""
     policies_digest: str = ""

@@ -23,7 +23,7 @@ _FIXED: Final = {
     "context": "the same steps and pools must be found again when the service is taken down",
     "steps": "which steps run is fixed before the first of them: use inputs, service.name and service.team",
 }
-_CHANGE: Final = ("action", "address", "type")
+_CHANGE: Final = ("action", "address", "type", "moved_from", "import_id")
 _GIVES: Final[Mapping[str, frozenset[str]]] = {
     "string": frozenset({"string", "timestamp", "duration"}),
     "number": frozenset({"int", "uint", "double"}),
