@@ -91,6 +91,7 @@ class FakePlatform:
     covered: bool = True
     counts: dict[str, ChangeCounts] = field(default_factory=dict)
     drift: dict[str, Drift] = field(default_factory=dict)
+    failed_checks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     day_two: DayTwo = field(default_factory=DayTwo)
     retained: tuple[str, ...] = ()
 
@@ -185,7 +186,11 @@ class FakePlatform:
         @speaks_failures
         async def apply(call: ApplyCall) -> Applied:
             await self._play(f"apply {call.step}", call)
-            return Applied(outputs=StepOutputs(values={"id": f"{call.step}-1"}), counts=call.plan.counts)
+            return Applied(
+                outputs=StepOutputs(values={"id": f"{call.step}-1"}),
+                counts=call.plan.counts,
+                failed_checks=self.failed_checks.get(call.step, ()),
+            )
 
         @activity.defn(name="fake.detect_drift")
         @speaks_failures

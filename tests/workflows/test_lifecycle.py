@@ -477,6 +477,42 @@ async def test_reconcile_reports_drift_and_changes_nothing_unless_asked(temporal
     assert platform.done("apply") == ["a"]
 
 
+async def test_a_failed_check_is_in_the_operation_and_in_the_health_of_the_service_until_it_passes(
+    temporal: Client,
+) -> None:
+    platform = FakePlatform(steps=[spec("a"), spec("b")], failed_checks={"a": ("check.c: down",)}, health_seconds=1)
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        record = await caller.ended((await caller.request()).number)
+        failing = await caller.state()
+        await caller.ended((await ask(caller, OperationKind.RECONCILE)).number)  # the fake finds no fault
+        mended = await caller.state()
+        platform.drift["b"] = Drift(failed_checks=("check.d: late",))
+        await caller.ended((await ask(caller, OperationKind.RECONCILE)).number)
+        again = await caller.state()
+        await caller.ended((await ask(caller, OperationKind.DECOMMISSION)).number)
+    assert record.status is OperationStatus.SUCCEEDED, "a check stops nothing"
+    assert [step.failed_checks for step in record.steps] == [("check.c: down",), ()]
+    assert (failing.failed_checks, failing.health) == ({"a": ("check.c: down",)}, Health.HEALTHY)
+    assert failing.condition is Health.UNHEALTHY
+    assert (mended.failed_checks, mended.condition) == ({}, Health.HEALTHY)
+    assert (again.failed_checks, again.condition) == ({"b": ("check.d: late",)}, Health.UNHEALTHY)
+
+
+async def test_a_patch_that_lets_go_of_something_asks(temporal: Client) -> None:
+    platform = FakePlatform(counts={"main": ChangeCounts(forget=1)})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        accepted = await ask(caller, OperationKind.PATCH, version="1.0.1")
+        approval = await waiting(temporal, accepted)
+        call = CancelCall(number=accepted.number, requested_by="bob")
+        await caller.update(names.UPDATE_CANCEL_OPERATION, call, OperationRecord)
+    assert [need.reason for need in approval.needs] == [
+        "the patch would delete, replace or forget something: +0 ~0 ±0 -0, 1 to forget"
+    ]
+
+
 async def test_a_service_looks_for_drift_by_its_own_timer_and_a_pause_stops_it(temporal: Client) -> None:
     platform = FakePlatform(day_two=DayTwo(reconcile_seconds=1))
     async with serving(temporal, platform):
