@@ -480,7 +480,9 @@ async def test_reconcile_reports_drift_and_changes_nothing_unless_asked(temporal
 async def test_a_failed_check_is_in_the_operation_and_in_the_health_of_the_service_until_it_passes(
     temporal: Client,
 ) -> None:
-    platform = FakePlatform(steps=[spec("a"), spec("b")], failed_checks={"a": ("check.c: down",)}, health_seconds=1)
+    platform = FakePlatform(
+        steps=[spec("a"), spec("b")], failed_checks={"a": ("check.c: down",)}, health_seconds=1
+    )
     async with serving(temporal, platform):
         caller = Caller(temporal)
         record = await caller.ended((await caller.request()).number)
