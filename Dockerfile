@@ -5,9 +5,11 @@
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 ARG TERRAFORM_IMAGE=hashicorp/terraform:1.15.5
 ARG HELM_IMAGE=alpine/helm:3.22.0
+ARG OPA_IMAGE=openpolicyagent/opa:1.22.4-static
 
 FROM ${TERRAFORM_IMAGE} AS terraform
 FROM ${HELM_IMAGE} AS helm
+FROM ${OPA_IMAGE} AS opa
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
@@ -32,14 +34,14 @@ RUN uv build --quiet --no-cache --wheel --no-build-isolation --python /opt/build
  && uv pip install --quiet --no-cache --compile-bytecode --no-deps --python /opt/bondstone/bin/python /wheels/*.whl
 
 FROM ${PYTHON_IMAGE} AS worker
-# rego-cpp, which evaluates policies, is linked against it, and slim images lack it.
-RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends libatomic1 && rm -rf /var/lib/apt/lists/*
 # No package manager of Python's is left for whoever gets in.
 RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip setuptools wheel || true
 RUN groupadd --gid 10001 bondstone \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bondstone \
  && install -d -m 0700 -o 10001 -g 10001 /var/lib/bondstone /var/lib/bondstone/keys /var/lib/bondstone/work
 COPY --from=build /opt/bondstone /opt/bondstone
+# Policies are decided by OPA itself where it is on PATH.
+COPY --from=opa /opa /usr/local/bin/opa
 ENV PATH=/opt/bondstone/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -33,6 +33,7 @@ class Tool:
         package: Its main package, below the module.
         stamp: Variables that its own release build sets to the version, with `{version}`, `{major}` and `{minor}`.
         asks: Arguments that make it print its version.
+        source: Folder of its main package, for a program of our own that is made of the module.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Tool:
     package: str
     stamp: tuple[str, ...] = ()
     asks: tuple[str, ...] = ("--version",)
+    source: str = ""
 
     @property
     def version(self) -> str:
@@ -54,7 +56,7 @@ class Tool:
     @property
     def import_path(self) -> str:
         """What `go build` is told to build."""
-        return f"{self.module}/{self.package}".rstrip("/")
+        return f"./{self.source}" if self.source else f"{self.module}/{self.package}".rstrip("/")
 
     @property
     def built(self) -> Path:
@@ -63,7 +65,7 @@ class Tool:
 
     def on_path(self) -> Path | None:
         """The one that somebody installed, when it is of our version."""
-        found = shutil.which(self.name)
+        found = None if self.source else shutil.which(self.name)
         if not found:
             return None
         try:
@@ -109,6 +111,15 @@ TOOLS: Final = {
             ("helm.sh/helm/v3/internal/version.version=v{version}",),
             ("version", "--short"),
         ),
+        Tool(
+            "opa",
+            "opa",
+            "github.com/open-policy-agent/opa",
+            "",
+            ("github.com/open-policy-agent/opa/v1/version.Version={version}",),
+            ("version",),
+        ),
+        Tool("opa-cases", "opa", "github.com/open-policy-agent/opa", "", source="cases"),
         Tool("temporal-server", "temporal", "go.temporal.io/server", "cmd/server"),
         Tool("temporal-sql-tool", "temporal", "go.temporal.io/server", "cmd/tools/sql"),
     )

@@ -25,6 +25,9 @@ pytest.register_assert_rewrite("object_store_suite")
 settings.register_profile("bondstone", deadline=None)  # a slow machine is no defect
 settings.load_profile("bondstone")
 
+# Tests say themselves where OPA decides; an `opa` that happens to be on PATH has other words for mistakes.
+os.environ.setdefault("BOND_OPA", "regorus")
+
 FAST_SERVER = {"history.workflowIdReuseMinimalInterval": '"0s"'}
 """The server slows down what continues as new within a second; a service does, when its tools are instant."""
 

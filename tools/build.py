@@ -106,7 +106,10 @@ def _toolchain(tool: Tool) -> str:
 
 def _pins(tool: Tool) -> str:
     """Changes with anything that the program is made of."""
-    made_of = (tool.import_path, _link_flags(tool), *FLAGS, _source(tool, "go.mod"), _source(tool, "go.sum"))
+    made_of = [tool.import_path, _link_flags(tool), *FLAGS, _source(tool, "go.mod"), _source(tool, "go.sum")]
+    if tool.source:
+        folder = SOURCES / tool.folder / tool.source
+        made_of += [path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())]
     return hashlib.sha256("\0".join(made_of).encode()).hexdigest()
 
 

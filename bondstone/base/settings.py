@@ -89,6 +89,9 @@ class Settings(Changeable, BaseSettings):
     most one a core."""
     helm: str = ""
     """Helm binary; default: `helm` on PATH."""
+    opa: str = ""
+    """OPA binary (1.0 or newer) that decides policies, or `regorus` for the engine that comes with Bondstone;
+    default: `opa` on PATH, then regorus."""
     clusters: dict[str, ClusterSettings] = {}
     """Kubernetes clusters of the pool by name, `default` for steps that name none: each a `kubeconfig` (and
     `context`), `in_cluster`, or `exec` with `server`; `namespaces` and `create_namespaces` say what steps may
@@ -206,6 +209,8 @@ class Settings(Changeable, BaseSettings):
             )
         if self.helm:
             env["BOND_HELM"] = self.helm
+        if self.opa:
+            env["BOND_OPA"] = self.opa
         if self.clusters:
             env["BOND_CLUSTERS"] = json.dumps(
                 {name: each.model_dump(mode="json", exclude_defaults=True) for name, each in self.clusters.items()}

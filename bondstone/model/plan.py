@@ -107,6 +107,8 @@ class Finding(Wire):
     """Whether who asked for the operation may vote."""
     expires_seconds: int = 0
     """An approval not given within this time is a rejection; 0 waits for ever."""
+    details: dict[str, Any] = {}
+    """What else the rule's object says beside its message, secrets masked; nothing when it is long."""
 
 
 class Decision(Wire):
@@ -116,6 +118,8 @@ class Decision(Wire):
     findings: tuple[Finding, ...] = ()
     input_digest: str = ""
     policies_digest: str = ""
+    engine: str = ""
+    """What evaluated the policies, with its version: `opa 1.22.4`, `regorus 0.13.0`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import structlog
@@ -15,14 +16,19 @@ from bondstone.base.redact import MASK, Redactor
 from bondstone.model.plan import Change, Decision, Finding
 from bondstone.model.secret import as_ref
 from bondstone.model.step import PolicyCall
-from bondstone.policy.engine import ENGINE, EVALUATION_SECONDS, Answer, EngineFailed
-from bondstone.policy.modules import Module, Origin, Rule, modules_digest
+from bondstone.policy.data_files import DataInvalid
+from bondstone.policy.modules import ORIGINS, Module, Origin, Rule, modules_digest, query, question
+from bondstone.rego.choice import engine
+from bondstone.rego.engine import EVALUATION_SECONDS, Answer, Engine, EngineFailed
 
 MAX_FINDINGS: Final = 50
 """Most findings of a decision; the histories of every operation carry them."""
 MAX_MESSAGE_CHARACTERS: Final = 500
 MAX_ROLES: Final = 16
+MAX_DETAILS_CHARACTERS: Final = 2000
+"""Most JSON of one finding's details; longer ones are left out."""
 
+_INEXACT: Final = re.compile(r"[0-9](?:\.0\b|[eE])")
 _ORDER: Final = {"deny": 0, "approval": 1, "warn": 2}
 _log = structlog.get_logger()
 
@@ -90,10 +96,11 @@ def evaluate(
         timeout_seconds: For each origin; this call blocks that long at worst.
     """
     redact = Redactor(secrets)
+    deciding = engine()
     found = list(further)
-    for origin in ("organisation", "promise"):
+    for origin in ORIGINS:
         own = [module for module in modules if module.origin == origin]
-        found += _evaluate_origin(origin, own, document, timeout_seconds)
+        found += _evaluate_origin(deciding, origin, own, document, timeout_seconds)
     findings = _bounded([_presentable(finding, redact) for finding in found])
     levels = {finding.level for finding in findings}
     return Decision(
@@ -101,6 +108,7 @@ def evaluate(
         findings=findings,
         input_digest=digest(canonical(document)),
         policies_digest=modules_digest(modules),
+        engine=deciding.version,
     )
 
 
@@ -115,21 +123,53 @@ def _masked(value: Any) -> Any:
 
 
 def _evaluate_origin(
-    origin: Origin, modules: list[Module], document: Mapping[str, Any], timeout_seconds: float
+    deciding: Engine, origin: Origin, modules: list[Module], document: Mapping[str, Any], timeout_seconds: float
 ) -> Iterator[Finding]:
     rules = sorted({rule for module in modules for rule in module.rules}, key=str)
     if not rules:
         return
-    data = json.dumps(_as_conftest(document, modules), ensure_ascii=False)
+    excepting = sorted({module.package for module in modules if module.has_exceptions})
+    queries = [rule.query for rule in rules]
+    # As conftest asks: any member of any list in the set of exceptions.
+    queries += [f"[name | name := {query((*package, 'exception'))}[_][_]]" for package in excepting]
     try:
-        sources = [(module.name, module.source) for module in modules]
-        answers = ENGINE.evaluate(sources, [rule.query for rule in rules], data, timeout_seconds=timeout_seconds)
-    except EngineFailed as error:
+        asked = question(modules, queries)
+        answers = deciding.evaluate(
+            asked, _as_json(_as_conftest(document, modules)), timeout_seconds=timeout_seconds
+        )
+    except (EngineFailed, DataInvalid) as error:
         _log.warning("policies failed", origin=origin, rules=len(rules), reason=str(error))
         yield Finding(level="deny", message=f"the {origin}'s policies cannot be evaluated: {error}", policy=origin)
         return
-    for rule, answer in zip(rules, answers, strict=True):
-        yield from _findings(rule, f"{origin}:{rule}", answer)
+    exceptions: dict[tuple[str, ...], set[str]] = {}
+    for package, answer in zip(excepting, answers[len(rules) :], strict=True):
+        name = f"{origin}:{'.'.join((*package, 'exception'))}"
+        if answer.error:
+            yield Finding(level="deny", message=f"the policy cannot be evaluated: {answer.error}", policy=name)
+        exceptions[package] = {item for value in answer.values for item in value if isinstance(item, str)}
+    for rule, answer in zip(rules, answers[: len(rules)], strict=True):
+        findings = _findings(rule, f"{origin}:{rule}", answer)
+        if rule.suffix in exceptions.get(rule.package, ()) and rule.level != "approval" and not answer.error:
+            findings = (_excepted(finding) for finding in findings)
+        yield from findings
+
+
+def _excepted(finding: Finding) -> Finding:
+    return finding.changed(level="warn", message=f"by exception: {finding.message}")
+
+
+def _as_json(document: Mapping[str, Any]) -> str:
+    """The document as text, whole numbers without a point or an exponent, as Terraform writes them."""
+    text = json.dumps(document, ensure_ascii=False)
+    return json.dumps(_whole(document), ensure_ascii=False) if _INEXACT.search(text) else text
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(Decimal(repr(value)))
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _as_conftest(document: Mapping[str, Any], modules: Iterable[Module]) -> Mapping[str, Any]:
@@ -150,9 +190,7 @@ def _findings(rule: Rule, policy: str, answer: Answer) -> Iterator[Finding]:
 
 
 def _results(value: Any) -> list[Any]:
-    """The single results of a rule: the members of a set or an array, else the value itself."""
-    if isinstance(value, dict) and set(value) == {"$set"}:
-        return list(value["$set"])
+    """The single results of a rule: the members of a set, else the value itself."""
     if isinstance(value, list):
         return value
     if value is False or value is None:
@@ -171,14 +209,22 @@ def _finding(level: str, policy: str, item: Any) -> Finding:
             policy=policy,
         )
     if level != "approval":
-        return Finding(level="deny" if level == "deny" else "warn", message=message, policy=policy)
+        details = _details(item, {"msg"})
+        return Finding(
+            level="deny" if level == "deny" else "warn", message=message, policy=policy, details=details
+        )
     try:
-        asked = _Asked.model_validate(_without_sets(item) if isinstance(item, dict) else {})
+        asked = _Asked.model_validate(item if isinstance(item, dict) else {})
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))
         return Finding(level="deny", message=f"{message}: {place}: {wrong['msg']}", policy=policy)
-    return Finding(level="approval", message=message, policy=policy, **asked.model_dump())
+    details = _details(item, {"msg", *_Asked.model_fields})
+    return Finding(level="approval", message=message, policy=policy, details=details, **asked.model_dump())
+
+
+def _details(item: Any, known: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name not in known} if isinstance(item, dict) else {}
 
 
 class _Asked(BaseModel):
@@ -192,24 +238,27 @@ class _Asked(BaseModel):
     expires_seconds: int = Field(default=0, ge=0, le=366 * 86400)
 
 
-def _without_sets(item: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value["$set"] if isinstance(value, dict) and set(value) == {"$set"} else value
-        for name, value in item.items()
-    }
-
-
 def _presentable(finding: Finding, redact: Redactor) -> Finding:
     message = " ".join(redact(finding.message).split())
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
-    return finding.changed(message=message)
+    return finding.changed(message=message, details=_redacted(finding.details, redact))
+
+
+def _redacted(details: dict[str, Any], redact: Redactor) -> dict[str, Any]:
+    if not details:
+        return {}
+    text = redact(json.dumps(details))
+    try:
+        found = json.loads(text) if len(text) <= MAX_DETAILS_CHARACTERS else {}
+    except ValueError:  # a secret was a part of the JSON itself
+        found = {}
+    return found if isinstance(found, dict) else {}
 
 
 def _bounded(findings: list[Finding]) -> tuple[Finding, ...]:
-    ordered = sorted(
-        dict.fromkeys(findings), key=lambda finding: (_ORDER[finding.level], finding.policy, finding.message)
-    )
+    each = {finding.model_dump_json(): finding for finding in findings}.values()
+    ordered = sorted(each, key=lambda finding: (_ORDER[finding.level], finding.policy, finding.message))
     if len(ordered) <= MAX_FINDINGS:
         return tuple(ordered)
     kept, rest = ordered[: MAX_FINDINGS - 1], ordered[MAX_FINDINGS - 1 :]

@@ -5,30 +5,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
 from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import NotFound, PolicyInvalid, Problem
-from bondstone.policy.engine import ENGINE
-from bondstone.policy.tokens import KEYWORDS, Token, statements
+from bondstone.policy import data_files
+from bondstone.policy.tokens import Token, statements
+from bondstone.rego.choice import engine
+from bondstone.rego.engine import FORBIDDEN, Question
 
 Origin = Literal["organisation", "promise"]
+ORIGINS: Final[tuple[Origin, ...]] = ("organisation", "promise")
 
 MAX_MODULES: Final = 200
 MAX_MODULE_BYTES: Final = 256 * 1024
 MAX_TOTAL_BYTES: Final = 2 * 1024 * 1024
 
-FORBIDDEN: Final = {
-    "http.send": "a decision must follow from its recorded input alone, so policies cannot call out",
-    "net.lookup_ip_addr": "a decision must follow from its recorded input alone, so policies cannot call out",
-    "opa.runtime": "it would show the environment of the process that runs Bondstone",
-}
-"""Built-in functions that no policy may call, and why."""
-
 _VERDICT: Final = re.compile(r"(deny|violation|warn|approval)(_[a-zA-Z0-9_]+)?")
+_EXCEPTION: Final = "exception"
+_TEST: Final = re.compile(r"(todo_)?test_\w+")
 _LEVELS: Final = {"deny": "deny", "violation": "deny", "warn": "warn", "approval": "approval"}
 
 
@@ -45,9 +43,14 @@ class Rule:
         return _LEVELS[self.name.split("_", 1)[0]]
 
     @property
+    def suffix(self) -> str:
+        """What `exception` rules of its package call it: `root` of `deny_root`, nothing of `deny`."""
+        return self.name.partition("_")[2]
+
+    @property
     def query(self) -> str:
         """The Rego that asks for its value."""
-        return "".join(["data", *(f"[{json.dumps(part)}]" for part in (*self.package, self.name))])
+        return query((*self.package, self.name))
 
     def __str__(self) -> str:
         return ".".join((*self.package, self.name))
@@ -55,7 +58,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Module:
-    """One Rego file.
+    """One Rego file, or one file of data beside them.
 
     Args:
         name: Its path inside the policy directory; messages name it.
@@ -67,6 +70,23 @@ class Module:
     name: str
     source: str
     origin: Origin = "organisation"
+    folder: str = ""
+    """The start of `name` that says where the policy directory is; data lies below what comes after."""
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it is JSON or YAML."""
+        return self.name.endswith(data_files.SUFFIXES)
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is its author's own: never published, asked by `bond policy test`."""
+        return self.name.endswith("_test.rego")
+
+    @property
+    def path_in_folder(self) -> str:
+        """Its path inside the policy directory."""
+        return self.name.removeprefix(f"{self.folder}/") if self.folder else self.name
 
     @cached_property
     def statements(self) -> list[list[Token]]:
@@ -84,17 +104,56 @@ class Module:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """What its imports and rules are called."""
+        """What its rules are called."""
         return frozenset(_names(self.statements))
 
     @property
     def rules(self) -> list[Rule]:
         """Its rules that decide, by the names conftest gives them, and `approval`."""
+        if self.is_data:
+            return []
         return [Rule(self.package, name) for name in sorted(self.names) if _VERDICT.fullmatch(name)]
 
+    @property
+    def has_exceptions(self) -> bool:
+        """Whether it has rules `exception`, which switch other rules of its package off."""
+        return not self.is_data and _EXCEPTION in self.names
 
-def load_modules(directory: Path, origin: Origin = "organisation") -> list[Module]:
-    """Read every `*.rego` under a directory, in order of name; `*_test.rego` are their authors' own and left out.
+    @property
+    def tests(self) -> list[str]:
+        """Names of its `test_` and `todo_test_` rules."""
+        return [] if self.is_data else sorted(name for name in self.names if _TEST.fullmatch(name))
+
+
+def query(path: Sequence[str]) -> str:
+    """The Rego that asks for the value at a path of `data`."""
+    return "".join(["data", *(f"[{json.dumps(part)}]" for part in path)])
+
+
+def question(modules: Sequence[Module], queries: Sequence[str] = ()) -> Question:
+    """Modules and queries as engines take them.
+
+    Raises:
+        DataInvalid: a data file cannot be used.
+    """
+    return Question(
+        modules=tuple((module.name, module.source) for module in modules if not module.is_data),
+        queries=tuple(queries),
+        data=tuple(
+            data_files.as_json(module.path_in_folder, module.source) for module in modules if module.is_data
+        ),
+    )
+
+
+def load_modules(directory: Path, origin: Origin = "organisation", *, tests: bool = False) -> list[Module]:
+    """Read every policy and data file under a directory, in order of name.
+
+    Hidden files and folders are left out.
+
+    Args:
+        directory: The folder.
+        origin: Whose they are.
+        tests: Read `*_test.rego`, too, which are their authors' own.
 
     Raises:
         NotFound: when there is no such directory.
@@ -102,10 +161,18 @@ def load_modules(directory: Path, origin: Origin = "organisation") -> list[Modul
     """
     if not directory.is_dir():
         raise NotFound(f"there is no directory {directory}", hint="name the directory with your *.rego files")
-    paths = sorted(path for path in directory.rglob("*.rego") if not path.name.endswith("_test.rego"))
-    if len(paths) > MAX_MODULES:
-        raise PolicyInvalid(f"{len(paths)} policy files, and {MAX_MODULES} are allowed", where=str(directory))
-    modules = [Module(path.relative_to(directory).as_posix(), _read(path), origin) for path in paths]
+    suffixes = {".rego", *data_files.SUFFIXES}
+    paths = sorted(
+        path for path in directory.rglob("*") if path.suffix in suffixes and not _hidden(path, directory)
+    )
+    modules = [
+        module
+        for path in paths
+        if not (module := Module(path.relative_to(directory).as_posix(), "", origin)).is_test or tests
+    ]
+    if len(modules) > MAX_MODULES:
+        raise PolicyInvalid(f"{len(modules)} policy files, and {MAX_MODULES} are allowed", where=str(directory))
+    modules = [replace(module, source=_read(directory / module.name)) for module in modules]
     if sum(len(module.source) for module in modules) > MAX_TOTAL_BYTES:
         raise PolicyInvalid(f"the policies are larger than {MAX_TOTAL_BYTES} bytes", where=str(directory))
     return modules
@@ -119,16 +186,20 @@ def modules_digest(modules: Iterable[Module]) -> str:
 def check_syntax(modules: Sequence[Module]) -> list[Problem]:
     """What must be mended before the modules can decide anything; each problem with file, line and column.
 
-    Beside what the engine itself refuses, three things that it would take and answer wrongly: rules in the syntax
-    before Rego v1 (`deny[msg] { … }` gives the wrong kind of result), names that nothing defines (such a rule
-    never fires), and built-in functions that reach outside.
+    Beside what the engine refuses: rules whose result is no set (`deny[msg] if { … }` makes an object in Rego v1),
+    built-in functions that reach outside, and data files that cannot be merged.
     """
-    names = {module.package: frozenset[str]() for module in modules}
-    for module in modules:
-        names[module.package] |= module.names
-    problems = [problem for module in modules for problem in _look(module, names[module.package])]
-    if not problems:
-        problems = _compile(modules)
+    problems = [problem for module in modules if not module.is_data for problem in _look(module)]
+    for origin in ORIGINS:
+        own = [module for module in modules if module.origin == origin]
+        rules = {
+            (*module.package, name): module.name for module in own if not module.is_data for name in module.names
+        }
+        data = [(module.path_in_folder, module.source) for module in own if module.is_data]
+        found = list(data_files.problems(data, rules))
+        if not found and own and not problems:
+            found = engine().check(question(own))
+        problems += found
     return problems
 
 
@@ -147,7 +218,7 @@ def load_valid(directory: Path) -> list[Module]:
         PolicyInvalid: with every problem, or when there is no module at all.
     """
     modules = load_modules(directory)
-    if not modules:
+    if all(module.is_data for module in modules):
         raise PolicyInvalid("there is no *.rego file", where=str(directory))
     require_valid(modules, where=str(directory))
     return modules
@@ -164,33 +235,28 @@ def _read(path: Path) -> str:
         raise PolicyInvalid(f"the file is not UTF-8: {error.reason}", where=str(path)) from error
 
 
+def _hidden(path: Path, directory: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(directory).parts)
+
+
 def _names(found: list[list[Token]]) -> Iterator[str]:
     for statement in found:
         match [token.text for token in statement]:
-            case ["package", *_]:
+            case ["package" | "import", *_]:
                 pass
-            case ["import", *path]:
-                yield path[-1].strip('"`')
             case ["default", name, *_] | [name, *_]:
                 yield name
 
 
-def _look(module: Module, names: frozenset[str]) -> Iterator[Problem]:
+def _look(module: Module) -> Iterator[Problem]:
     if not module.package:
         yield Problem(message="no package", file=module.name, line=1, column=1, hint="begin with `package main`")
     for statement in module.statements:
         if statement[0].text in {"package", "import"}:
             continue
-        yield from _forbidden_calls(module.name, statement)
-        old = _old_syntax(statement)
-        if old is not None:
-            yield old.changed(file=module.name)
-        else:
-            yield from _undefined_names(module.name, statement, names)
-
-
-def _problem(file: str, token: Token, message: str, hint: str = "") -> Problem:
-    return Problem(message=message, file=file, line=token.line, column=token.column, hint=hint)
+        if not module.is_test:
+            yield from _forbidden_calls(module.name, statement)
+        yield from _objects(module.name, statement)
 
 
 def _forbidden_calls(file: str, statement: list[Token]) -> Iterator[Problem]:
@@ -201,102 +267,14 @@ def _forbidden_calls(file: str, statement: list[Token]) -> Iterator[Problem]:
             yield _problem(file, token, f"{name} may not be used", FORBIDDEN[name])
 
 
-def _old_syntax(statement: list[Token]) -> Problem | None:
-    name, second = statement[0], statement[1] if len(statement) > 1 else None
-    if _VERDICT.fullmatch(name.text) and second is not None and second.text == "[":
-        return _problem("", name, "syntax from before Rego v1", f"write `{name.text} contains msg if {{ … }}`")
-    for token, before in zip(statement[1:], statement, strict=False):
-        if token.depth:
-            continue
-        if token.text == "if":
-            return None
-        if token.text == "{" and _ends_term(before):
-            return _problem(
-                "", token, "a rule body without `if`: syntax from before Rego v1", "write `… if { … }`"
-            )
-    return None
+def _objects(file: str, statement: list[Token]) -> Iterator[Problem]:
+    """`deny[msg] if { … }`: in Rego v1 an object, which decides nothing."""
+    texts = [token.text for token in statement]
+    if _VERDICT.fullmatch(texts[0]) and texts[1:2] == ["["] and "if" in texts:
+        name = texts[0]
+        message = "a rule that is an object, which decides nothing: syntax from before Rego v1"
+        yield _problem(file, statement[0], message, f"write `{name} contains msg if {{ … }}`")
 
 
-def _ends_term(token: Token) -> bool:
-    if token.kind == "name":
-        return token.text not in KEYWORDS - {"true", "false", "null", "else"}
-    return token.kind in {"string", "number"} or token.text in {")", "]", "}"}
-
-
-def _undefined_names(file: str, statement: list[Token], names: frozenset[str]) -> Iterator[Problem]:
-    """Names that occur once in a rule, in a place that cannot give them a value."""
-    counts: dict[str, int] = {}
-    for token in statement:
-        if token.kind == "name":
-            counts[token.text] = counts.get(token.text, 0) + 1
-    declaring = False
-    body = next((i for i, token in enumerate(statement) if token.text in {"if", ":=", "contains"}), len(statement))
-    for index, token in enumerate(statement):
-        before = statement[index - 1].text if index else ""
-        after = statement[index + 1].text if index + 1 < len(statement) else ""
-        if token.text in {"some", "every"}:
-            declaring = True
-        elif declaring and (token.text == "in" or token.line != statement[index - 1].line):
-            declaring = False
-        if (
-            token.kind == "name"
-            and counts[token.text] == 1
-            and token.text not in KEYWORDS | names
-            and not token.text.startswith("_")
-            and not declaring
-            and before != "."
-            and after not in {":=", "="}
-            and not _is_call(statement, index)
-            and before != "="
-            and token.inside != "["
-            and not (token.inside == "(" and index < body)
-        ):
-            yield _problem(
-                file,
-                token,
-                f"nothing gives {token.text!r} a value, so this rule could never hold",
-                "is it misspelt? a text needs quotes",
-            )
-
-
-def _is_call(statement: list[Token], index: int) -> bool:
-    """Whether `count(` or `json.marshal(` begins here."""
-    while index + 2 < len(statement) and statement[index + 1].text == ".":
-        index += 2
-    return index + 1 < len(statement) and statement[index + 1].text == "("
-
-
-def _compile(modules: Sequence[Module]) -> list[Problem]:
-    """Ask the engine; the organisation's and the promise's modules apart, as they are evaluated."""
-    problems: list[Problem] = []
-    for origin in ("organisation", "promise"):
-        own = [module for module in modules if module.origin == origin]
-        rules = sorted({rule for module in own for rule in module.rules}, key=str)
-        if own:
-            found = ENGINE.check([(module.name, module.source) for module in own], [rule.query for rule in rules])
-            problems += [_explained(problem) if problem.file else _located(problem, own) for problem in found]
-    return problems
-
-
-def _explained(problem: Problem) -> Problem:
-    if problem.message == "Invalid collection":
-        # Valid Rego, but rego-cpp 1.5.2 does not parse it.
-        hint = "this engine does not take `some k, v in xs` inside [ ]: write `v := xs[k]`"
-        return problem.changed(hint=hint)
-    return problem
-
-
-def _located(problem: Problem, modules: Iterable[Module]) -> Problem:
-    """The engine names no place for an unknown function: the first call of it."""
-    name = problem.message.removeprefix("Function not found: ").split(".")
-    for module in modules:
-        for statement in module.statements:
-            for index, token in enumerate(statement):
-                chain = [part.text for part in statement[index : index + 2 * len(name) : 2]]
-                if chain[: len(name)] == name and token.kind == "name" and _is_call(statement, index):
-                    return problem.changed(
-                        file=module.name,
-                        line=token.line,
-                        column=token.column,
-                    )
-    return problem
+def _problem(file: str, token: Token, message: str, hint: str = "") -> Problem:
+    return Problem(message=message, file=file, line=token.line, column=token.column, hint=hint)

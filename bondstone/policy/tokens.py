@@ -7,10 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-KEYWORDS: Final = frozenset(
-    {"as", "contains", "data", "default", "else", "every", "false", "if", "import", "in", "input", "not", "null"}
-    | {"package", "some", "true", "with"}
-)
 _SPLIT: Final = re.compile(
     r"""
     (?P<space>[ \t\r]+)

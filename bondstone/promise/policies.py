@@ -9,7 +9,7 @@ from bondstone.policy import Module, load_modules
 
 
 def policy_modules(promise: Promise, directory: Path) -> list[Module]:
-    """Every Rego module that `spec.policies` names, by its path in the promise's folder.
+    """Every Rego module and data file that `spec.policies` names, by its path in the promise's folder.
 
     Args:
         promise: Whose policies.
@@ -27,5 +27,5 @@ def policy_modules(promise: Promise, directory: Path) -> list[Module]:
         for module in load_modules(folder, "promise"):
             path = module.name if prefix == "." else f"{prefix}/{module.name}"
             if folder == target or path == target.relative_to(directory).as_posix():
-                found[path] = Module(path, module.source, "promise")
+                found[path] = Module(path, module.source, "promise", "" if prefix == "." else prefix)
     return [found[path] for path in sorted(found)]

@@ -15,8 +15,16 @@ from bondstone.model.service import OperationKind, RevisionRef, ServiceId
 from bondstone.model.step import PolicyCall
 from bondstone.policy import Module, document, evaluate
 from bondstone.policy.decide import MAX_FINDINGS, MAX_MESSAGE_CHARACTERS
-from bondstone.policy.engine import ENGINE
 from bondstone.policy.plan_secrets import sensitive_values
+from bondstone.rego.choice import engine
+from tests.unit.rego_engines import ENGINES, deciding
+
+
+@pytest.fixture(scope="module", autouse=True, params=ENGINES)
+def deciding_engine(request):
+    with deciding(request.param) as name:
+        yield name
+
 
 HEAD = "package main\n\nimport rego.v1\n\n"
 
@@ -72,9 +80,10 @@ def test_findings_from_elsewhere_count_as_much() -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("deny contains msg if { to_number(input.a) > 1; msg := `x` }", "cannot be evaluated"),
-        ("deny contains msg if { startswith(input.n, `x`); msg := `x` }", "must be string"),
-        ("p := 1 if true\np := 2 if true\ndeny contains `x` if p == 1", "multiple outputs"),
+        ("deny contains msg if { to_number(input.a) > 1; msg := `x` }", "a.rego:5: "),
+        ("deny contains msg if { to_number(input.a) > 1; msg := `x` }", "to_number: "),
+        ("deny contains msg if { upper(input.n) == `x`; msg := `x` }", "upper"),
+        ("p := 1 if true\np := 2 if true\ndeny contains `x` if p == 1", "conflict"),
         ("deny contains 1 if true", "neither a text"),
         ("warn contains null if true", "neither a text"),
         ('deny contains {"message": "x"} if true', "neither a text"),
@@ -82,9 +91,10 @@ def test_findings_from_elsewhere_count_as_much() -> None:
         ("approval contains {`msg`: `x`, `count`: 0} if true", "count: "),
         ("approval contains {`msg`: `x`, `roles`: `dba`} if true", "roles: "),
         ("approval contains {`msg`: `x`, `count`: true} if true", "count: "),
-        ("deny contains msg if { msg := nosuch(1) }", "Function not found"),
-        ("deny contains msg if { msg := ", "unclosed"),
-        ('deny[msg] { msg := "x" }', "neither a text"),
+        ("deny contains msg if { msg := nosuch(1) }", "undefined function nosuch"),
+        ("deny contains msg if { msg := ", "a.rego:5"),
+        ('deny[msg] { msg := "x" }', "`if` keyword is required"),
+        ("deny contains msg if { msg := http.send({}).body }", "http.send"),
     ],
 )
 def test_what_is_not_understood_denies_and_says_which_policy(body: str, words: str) -> None:
@@ -121,7 +131,7 @@ def test_a_promise_cannot_change_what_the_organisations_rules_see() -> None:
 
 def test_policies_do_not_see_our_environment(monkeypatch) -> None:
     monkeypatch.setenv("CANARY_VARIABLE", "canary-value")
-    ENGINE.close()  # so that the next child is made with the variable in our environment
+    engine().close()  # so that the next child is made with the variable in our environment
     assert os.environ["CANARY_VARIABLE"]
     decision = decide("deny contains msg if { msg := opa.runtime().env.CANARY_VARIABLE }")
     assert "canary" not in decision.model_dump_json()

@@ -9,6 +9,14 @@ from hypothesis import strategies as st
 from bondstone.base.errors import NotFound, PolicyInvalid
 from bondstone.policy import Module, check_syntax, load_modules, modules_digest
 from bondstone.policy.tokens import statements
+from tests.unit.rego_engines import ENGINES, deciding
+
+
+@pytest.fixture(scope="module", autouse=True, params=ENGINES)
+def deciding_engine(request):
+    with deciding(request.param) as name:
+        yield name
+
 
 HEAD = "package main\n\nimport rego.v1\n\n"
 
@@ -18,33 +26,35 @@ def problems(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("source", "place", "words"),
+    ("source", "line", "words"),
     [
-        ('package main\ndeny[msg] { msg := "x" }\n', "p/a.rego:2:1", "write `deny contains msg if"),
-        (HEAD + 'warn_tags[msg] if { msg := "x" }\n', "p/a.rego:5:1", "before Rego v1"),
-        (HEAD + "production { input.x }\n", "p/a.rego:5:12", "without `if`"),
-        (HEAD + 'helper(x) = "a" { x }\n', "p/a.rego:5:17", "without `if`"),
-        ("package main\nallow {\n  true\n}\nelse { false }\n", "p/a.rego:2:7", "without `if`"),
-        (HEAD + "deny contains msg if { mesg := 1 }\n", "p/a.rego:5:15", "'msg'"),
-        (HEAD + 'deny contains "x" if { inputs.a == 1 }\n', "p/a.rego:5:24", "'inputs'"),
-        (HEAD + 'deny contains "x" if not prodction\n', "p/a.rego:5:26", "'prodction'"),
-        (HEAD + 'deny contains "x" if { http.send({}) }\n', "p/a.rego:5:24", "http.send may not be used"),
-        (HEAD + "deny contains msg if { msg := opa.runtime().env }\n", "p/a.rego:5:31", "environment"),
-        (HEAD + "x := [v | some k, v in input.tags; k]\n", "p/a.rego:5:6", "write `v := xs[k]`"),
-        (HEAD + 'deny contains "x" if { a.b.nosuch(1) }\n', "p/a.rego:5:24", "not found: a.b.nosuch"),
-        (HEAD + 'deny contains "x" if { nosuch(1) }\n', "p/a.rego:5:24", "Function not found: nosuch"),
-        (HEAD + "deny contains msg if { msg := \n", "p/a.rego:5:22", "unclosed"),
-        (HEAD + '# é ü\n\ndeny contains "é" if { some in input }\n', "p/a.rego:7:24", "Syntax error"),
-        (HEAD + 'p if q\nq if p\ndeny contains "a" if p\n', "", "Recursion"),
-        ("deny contains 1 if true\n", "p/a.rego:1:1", "no package"),
-        ("", "p/a.rego:1:1", "no package"),
+        ('package main\ndeny[msg] { msg := "x" }\n', 2, "`opa fmt --write --v0-v1 p/a.rego` converts the file"),
+        ("package main\nallow {\n  true\n}\nelse { false }\n", 2, "syntax from before Rego v1"),
+        (HEAD + 'warn_tags[msg] if { msg := "x" }\n', 5, "write `warn_tags contains msg if"),
+        (HEAD + "production { input.x }\n", 5, "`if` keyword is required"),
+        (HEAD + 'helper(x) = "a" { x }\n', 5, "`if` keyword is required"),
+        (HEAD + "deny contains msg if { mesg := 1 }\n", 5, "var msg is unsafe"),
+        (HEAD + 'deny contains "x" if { inputs.a == 1 }\n', 5, "inputs"),
+        (HEAD + 'deny contains "x" if not prodction\n', 5, "prodction"),
+        (HEAD + 'deny contains "x" if { http.send({}) }\n', 5, "http.send may not be used"),
+        (HEAD + "deny contains msg if { msg := opa.runtime().env }\n", 5, "environment"),
+        (HEAD + 'deny contains "x" if { a.b.nosuch(1) }\n', 5, "undefined function a.b.nosuch"),
+        (HEAD + 'deny contains "x" if { nosuch(1) }\n', 5, "undefined function nosuch"),
+        (HEAD + '# é ü\n\ndeny contains "é" if { some in input }\n', 7, "unexpected"),
+        (HEAD + 'p if q\nq if p\ndeny contains "a" if p\n', 5, "data.main.p is recursive"),
+        ("deny contains 1 if true\n", 1, "no package"),
+        ("", 1, "no package"),
     ],
 )
-def test_a_broken_policy_is_refused_at_its_place(source: str, place: str, words: str) -> None:
+def test_a_broken_policy_is_refused_at_its_line(source: str, line: int, words: str) -> None:
     found = problems(source)
     assert found
-    assert found[0].startswith(place)
+    assert found[0].startswith(f"p/a.rego:{line}:")
     assert words in found[0]
+
+
+def test_an_unclosed_bracket_is_refused() -> None:
+    assert problems(HEAD + "deny contains msg if { msg := \n")[0].startswith("p/a.rego:")
 
 
 FINE = [
@@ -57,6 +67,8 @@ FINE = [
     'deny contains "x" if {\n  every c in input.changes { c.action != "delete" }\n}\n',
     'names contains n if some n in ["a"]\nby_name[n] := c if { some n in names; c := count(n) }\n',
     'warn contains {"msg": m} if { [m, _] := ["a", "b"]; count([c | some c in input.changes; c.a]) > 1 }\n',
+    'deny contains msg if {\n  name := "a"\n  some r in input.x[name]\n  msg := r.address\n}\n',
+    "tags := [v | some k, v in input.tags; k]\n",
     'deny contains msg if msg := sprintf("%v", [object.get(\n  input,\n  "a",\n  null,\n)])\n',
     (
         "deny_run_as_root contains msg if {\n  c := input.containers[i]\n"

@@ -1,8 +1,4 @@
-"""The Rego engine in processes of its own: bounded in time and memory, without our environment, free to crash.
-
-rego-cpp prints on standard output, cannot be interrupted, and shows its environment to `opa.runtime()`. So it runs
-in a child that has none of ours, is killed when it takes too long, and is kept for the next evaluation otherwise.
-"""
+"""regorus, the engine that comes with Bondstone, in processes of its own that wait for the next question."""
 
 from __future__ import annotations
 
@@ -16,82 +12,63 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any, Final
 
 from bondstone.base.errors import Problem
+from bondstone.rego.engine import (
+    EVALUATION_SECONDS,
+    MAX_ANSWER_BYTES,
+    MAX_COMPLAINT_CHARS,
+    MAX_QUESTION_BYTES,
+    PROCESSES,
+    Answer,
+    EngineFailed,
+    Question,
+)
 
-EVALUATION_SECONDS: Final = 10.0
-"""Longest time that one policy set may take over one document; then it counts as failed."""
-PROCESSES: Final = 2
-"""Most engines at work at once in one process of ours."""
-MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
-MAX_QUESTION_BYTES: Final = 64 * 1024 * 1024
-"""Modules and document together."""
-MAX_COMPLAINT_CHARS: Final = 300
+DISTRIBUTION: Final = "gordon-to-regorus"
+"""The Python package of regorus."""
 
-_CHILD: Final = Path(__file__).with_name("child.py")
+_CHILD: Final = "bondstone.rego.child"
 _LENGTH_BYTES: Final = 8
-
-
-class EngineFailed(Exception):
-    """The engine did not answer: it took too long, crashed, or ran out of memory. Always means: deny."""
+_START_SECONDS: Final = 5
 
 
 class _Died(EngineFailed):
     """The child ended by itself: by the policy's doing, or because somebody stopped or killed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the engine said of one rule: its values, or why there are none."""
-
-    values: tuple[Any, ...] = ()
-    """Empty when the rule is undefined for the document."""
-    error: str = ""
-
-
-class Engine:
-    """A few child processes that evaluate Rego, started on demand. Safe to call from many threads."""
+class Embedded:
+    """A few child processes that evaluate Rego, started on demand."""
 
     def __init__(self) -> None:
         self._room = threading.BoundedSemaphore(PROCESSES)
         self._idle: list[_Child] = []
         atexit.register(self.close)
 
+    @property
+    def version(self) -> str:
+        """`regorus`, with its version."""
+        return f"regorus {version(DISTRIBUTION)}"
+
     def evaluate(
-        self,
-        modules: Sequence[tuple[str, str]],
-        queries: Sequence[str],
-        document: str,
-        *,
-        timeout_seconds: float = EVALUATION_SECONDS,
+        self, question: Question, document: str, *, timeout_seconds: float = EVALUATION_SECONDS
     ) -> list[Answer]:
-        """Ask each query about a document.
-
-        Args:
-            modules: Name and source of each.
-            queries: Rego terms, such as `data["main"]["deny"]`.
-            document: The input as JSON.
-            timeout_seconds: For all of it.
-
-        Raises:
-            EngineFailed: when there is no answer at all, or the modules do not compile.
-        """
-        answer = self._ask({"modules": modules, "queries": queries, "document": document}, timeout_seconds)
+        """See `bondstone.rego.engine.Engine.evaluate`."""
+        answer = self._ask(
+            {**_message(question), "document": document, "queries": question.queries}, timeout_seconds
+        )
         if answer.get("problems"):
             raise EngineFailed(str(_problems(answer["problems"])[0]))
         return [Answer(tuple(item.get("values", ())), item.get("error", "")) for item in answer["answers"]]
 
-    def check(self, modules: Sequence[tuple[str, str]], queries: Sequence[str]) -> list[Problem]:
-        """What the engine refuses when it compiles the modules."""
+    def check(self, question: Question) -> list[Problem]:
+        """See `bondstone.rego.engine.Engine.check`."""
         try:
-            answer = self._ask({"modules": modules, "queries": queries, "check": True}, EVALUATION_SECONDS)
+            return _problems(self._ask(_message(question), EVALUATION_SECONDS)["problems"])
         except EngineFailed as error:
             return [Problem(message=str(error))]
-        return _problems(answer["problems"])
 
     def close(self) -> None:
         """Stop the idle children; the next call starts new ones."""
@@ -123,8 +100,8 @@ class Engine:
 
 class _Child:
     def __init__(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-            [sys.executable, "-I", str(_CHILD)],
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
+            [sys.executable, "-I", "-m", _CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -136,7 +113,7 @@ class _Child:
         pipe_in, pipe_out = self._process.stdin, self._process.stdout
         if pipe_in is None or pipe_out is None:  # pragma: no cover - both are pipes
             raise EngineFailed("the policy engine has no pipes")
-        deadline = time.monotonic() + timeout_seconds + 5  # its start, and getting the document across
+        deadline = time.monotonic() + timeout_seconds + _START_SECONDS  # and getting the document across
         data = json.dumps(request).encode()
         if len(data) > MAX_QUESTION_BYTES:
             raise EngineFailed(f"the plan is larger than {MAX_QUESTION_BYTES} bytes")
@@ -180,9 +157,9 @@ class _Child:
         return _Died("the policy engine crashed")
 
 
+def _message(question: Question) -> dict[str, Any]:
+    return {"modules": question.modules, "data": question.data}
+
+
 def _problems(found: list[dict[str, Any]]) -> list[Problem]:
     return [Problem(**item) for item in found]
-
-
-ENGINE: Final = Engine()
-"""The one of this process."""
