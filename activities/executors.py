@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
 import structlog
@@ -24,9 +24,10 @@ from bondstone.activities.rendering import Rendering, render_step
 from bondstone.activities.temporal_watch import Contact
 from bondstone.activities.tooling.environment import environment_secrets
 from bondstone.base import names
-from bondstone.base.errors import BondError, ExpressionInvalid, ToolFailed
+from bondstone.base.errors import BondError, ExpressionInvalid, ObjectMissing, StoreError, ToolFailed
 from bondstone.base.redact import Redactor, known_secrets
 from bondstone.base.settings import Settings
+from bondstone.base.shorten import shorten
 from bondstone.executors.protocol import Executor, Outcome, StepContext
 from bondstone.model.plan import ChangeCounts, PlanRef
 from bondstone.model.secret import has_reference
@@ -36,8 +37,13 @@ from bondstone.store import Store
 
 HEARTBEAT_EVERY_SECONDS: Final = 5.0
 MAX_DRIFTED_ADDRESSES: Final = 100
+MAX_ATTEMPTS: Final = 5
+"""How many earlier attempts at an apply are told of."""
 MAX_OUTPUTS_CHARS: Final = 128 * 1024
 """Plain outputs travel in histories."""
+
+MAX_REASON_CHARS: Final = 160
+DIED: Final = "the worker stopped reporting while it applied the plan"
 
 _log = structlog.get_logger()
 
@@ -112,6 +118,15 @@ class _Adapter:
 
     async def apply(self, call: ApplyCall) -> Applied:
         """Apply the stored plan and nothing else."""
+        earlier = await self._earlier_attempts(call.plan)
+        try:
+            return await self._apply(call, earlier)
+        except BondError as error:
+            error.earlier_attempts = earlier
+            await self._note_end(call.plan, error.message)
+            raise
+
+    async def _apply(self, call: ApplyCall, earlier: tuple[str, ...]) -> Applied:
         async with self._step(call, names.VERB_APPLY) as (context, log):
             artefact = await self._store.plans.artefact(call.plan)
             changes = await self._store.plans.changes(call.plan)
@@ -125,7 +140,30 @@ class _Adapter:
                 failed_checks=call.plan.failed_checks
                 if call.plan.empty
                 else tuple(map(context.redact, outcome.failed_checks)),
+                earlier_attempts=earlier,
             )
+
+    async def _earlier_attempts(self, plan: PlanRef) -> tuple[str, ...]:
+        """Why earlier attempts to apply a plan ended, as they wrote it down; a dead one could not."""
+        number = activity.info().attempt
+        known = [self._attempt_key(plan, earlier) for earlier in range(max(1, number - MAX_ATTEMPTS), number)]
+        return tuple([await self._end_noted(key) for key in known])
+
+    async def _end_noted(self, key: str) -> str:
+        try:
+            return (await self._store.sealed.get(key)).decode()
+        except ObjectMissing:
+            return DIED
+
+    async def _note_end(self, plan: PlanRef, why: str) -> None:
+        """Tell the next attempt why this one ends, if there will be one and the store can be reached."""
+        with suppress(StoreError):
+            key = self._attempt_key(plan, activity.info().attempt)
+            await self._store.sealed.put(key, shorten(why, MAX_REASON_CHARS).encode())
+
+    @staticmethod
+    def _attempt_key(plan: PlanRef, attempt: int) -> str:
+        return f"{plan.key}/attempts/{activity.info().activity_id}-{attempt}"
 
     async def detect_drift(self, call: StepCall) -> Drift:
         """Compare reality with what was applied, and keep the whole report as an object."""

@@ -6,7 +6,7 @@ from temporalio import activity
 
 from bondstone.activities.failures import speaks_failures
 from bondstone.base import names
-from bondstone.model.plan_coverage import uncovered
+from bondstone.model.plan_coverage import carried_out, uncovered
 from bondstone.model.step import Cover, CoverCall
 from bondstone.store import Store
 
@@ -26,4 +26,6 @@ class PlanActivities:
         approved = await self._store.plans.changes(call.approved)
         new = await self._store.plans.changes(call.new)
         reasons = uncovered(approved, new)
-        return Cover(covered=not reasons, reasons=tuple(reasons[:MAX_REASONS]))
+        return Cover(
+            covered=not reasons, reasons=tuple(reasons[:MAX_REASONS]), carried_out=carried_out(approved, new)
+        )

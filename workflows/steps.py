@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo, PlanStale, PolicyDenied, Problem
-from bondstone.model.plan import Decision, Finding, PlanRef
+from bondstone.model.plan import ChangeCounts, Decision, Finding, PlanRef
 from bondstone.model.service import OperationInput, StepOutputs, StepRecord, StepSpec, StepStatus
 from bondstone.model.step import Applied, ApplyCall, Cover, CoverCall, Drift, PolicyCall, StepCall
 from bondstone.temporal.failures import info_of
@@ -19,6 +19,9 @@ from bondstone.workflows import activity_calls
 
 MAX_STALE_PLANS = 30
 """How often one step plans again because reality moved (a killed worker counts as one) before it gives up."""
+
+MAX_ATTEMPTS = 10
+"""How many of the earlier attempts of a step its record tells of."""
 
 DONE = frozenset({StepStatus.SUCCEEDED, StepStatus.UNCHANGED, StepStatus.KEPT, StepStatus.SKIPPED})
 SHOWN_REASONS = 3
@@ -165,7 +168,9 @@ class Steps:
             if is_cancelled_exception(error):
                 self._set(spec, StepStatus.CANCELLED)
                 raise
-            self._set(spec, StepStatus.FAILED, error=info_of(error))
+            info = info_of(error)
+            self._note_attempts(spec, info.earlier_attempts)
+            self._set(spec, StepStatus.FAILED, error=info)
 
     # One step ------------------------------------------------------------------------------------------------
 
@@ -269,8 +274,17 @@ class Steps:
         await self._keeper.pass_gate(spec.id, plan, decision)
         return plan
 
-    async def _plan_again(self, spec: StepSpec, verb: str, approved: PlanRef) -> PlanRef:
-        """A plan in place of a stale one: past the gate already if it does nothing that was not approved."""
+    def _note_attempts(self, spec: StepSpec, ended: Sequence[str]) -> None:
+        known = self.records[spec.id].earlier_attempts
+        if ended:
+            self._set(spec, self.records[spec.id].status, earlier_attempts=tuple([*known, *ended][-MAX_ATTEMPTS:]))
+
+    async def _plan_again(self, spec: StepSpec, verb: str, approved: PlanRef) -> tuple[PlanRef, ChangeCounts]:
+        """A plan in place of a stale one: past the gate already if it does nothing that was not approved.
+
+        Returns:
+            The new plan, and what of the stale one is done already.
+        """
         plan, decision = await self._plan_and_decide(spec, verb)
         _insist(decision, spec)
         cover = await activity_calls.control(
@@ -280,7 +294,7 @@ class Steps:
             workflow.logger.info("the new plan of step %s is covered by the one it replaces", spec.id)
         else:
             await self._keeper.pass_gate(spec.id, plan, decision)
-        return plan
+        return plan, cover.carried_out
 
     async def _plan_and_decide(self, spec: StepSpec, verb: str) -> tuple[PlanRef, Decision]:
         self._set(spec, StepStatus.PLANNING)
@@ -333,11 +347,12 @@ class Steps:
 
     async def _apply_plan(self, spec: StepSpec, plan: PlanRef, verb: str) -> Applied:
         """Apply exactly this plan; when reality moved, plan and ask again."""
+        carried_out = ChangeCounts()
         for _ in range(MAX_STALE_PLANS):
             self.touched = True
             self._set(spec, StepStatus.APPLYING)
             try:
-                return await activity_calls.tool(
+                applied = await activity_calls.tool(
                     spec,
                     names.VERB_APPLY,
                     ApplyCall(**_fields(self._call(spec)), plan=plan),
@@ -345,10 +360,18 @@ class Steps:
                     summary=f"apply {spec.id}: {plan.counts}",
                 )
             except ActivityError as error:
-                if info_of(error).code != PlanStale.code:
+                info = info_of(error)
+                if info.code != PlanStale.code:
                     raise
                 workflow.logger.info("the plan of step %s is stale, planning again", spec.id)
-                plan = await self._plan_again(spec, verb, plan)
+                # Without an attempt before it, the state was moved by somebody else.
+                self._note_attempts(spec, info.earlier_attempts or (info.message,))
+                plan, done = await self._plan_again(spec, verb, plan)
+                if info.earlier_attempts:
+                    carried_out += done
+            else:
+                self._note_attempts(spec, applied.earlier_attempts)
+                return applied.changed(counts=carried_out + applied.counts)
         raise PlanStale(
             f"the state moved under {MAX_STALE_PLANS} plans in a row",
             where=f"step {spec.id}",

@@ -98,6 +98,8 @@ class ErrorInfo(Changeable, BaseModel):
     where: str = ""
     hint: str = ""
     problems: tuple[Problem, ...] = ()
+    earlier_attempts: tuple[str, ...] = ()
+    """Why attempts at the same work before this one ended, the first one first."""
 
 
 class BondError(Exception):
@@ -121,11 +123,17 @@ class BondError(Exception):
         self.where = where
         self.hint = hint
         self.problems = tuple(problems)
+        self.earlier_attempts: tuple[str, ...] = ()
 
     def info(self) -> ErrorInfo:
         """The error as data."""
         return ErrorInfo(
-            code=self.code, message=self.message, where=self.where, hint=self.hint, problems=self.problems
+            code=self.code,
+            message=self.message,
+            where=self.where,
+            hint=self.hint,
+            problems=self.problems,
+            earlier_attempts=self.earlier_attempts,
         )
 
     def masked(self, redact: Callable[[str], str]) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -134,6 +135,7 @@ def operation(document: OperationDocument) -> None:
         )
     _drifted(document)
     for step in document.steps:
+        _attempts(step)
         _checks([f"{step.id}: {words}" for words in step.failed_checks])
     for kept in document.retained:
         say(f"kept: {kept}")
@@ -321,6 +323,15 @@ def _outcome(decision: DecisionDocument | None) -> str:
     warnings = sum(finding.level == "warn" for finding in decision.findings)
     said = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
     return f"{decision.outcome}{said}"
+
+
+def _attempts(step: StepDocument) -> None:
+    """How many attempts a step took, and why the earlier ones ended."""
+    reasons = Counter(step.earlier_attempts)
+    if not reasons:
+        return
+    ended = "; ".join(f"{why}{f' ({count} times)' if count > 1 else ''}" for why, count in reasons.items())
+    say(f"\n{step.id} took {len(step.earlier_attempts) + 1} attempts; the earlier ones ended: {ended}")
 
 
 def _checks(failed: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bondstone.model.plan import Change
+from bondstone.model.plan import Change, ChangeCounts
 
 
 def uncovered(approved: Iterable[Change], new: Iterable[Change]) -> list[str]:
@@ -20,6 +20,17 @@ def uncovered(approved: Iterable[Change], new: Iterable[Change]) -> list[str]:
     """
     by_address = {change.address: change for change in approved}
     return list(_findings(by_address, new))
+
+
+def carried_out(approved: Iterable[Change], new: Iterable[Change]) -> ChangeCounts:
+    """What an attempt that died has changed: what it was to do and is not planned any more.
+
+    Args:
+        approved: What it was to do.
+        new: What is left, planned after it.
+    """
+    left = {(change.address, change.action) for change in new}
+    return ChangeCounts.of(change for change in approved if (change.address, change.action) not in left)
 
 
 def _findings(approved: dict[str, Change], new: Iterable[Change]) -> Iterator[str]:

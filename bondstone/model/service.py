@@ -184,6 +184,8 @@ class StepRecord(Wire):
     """Addresses that a reconcile found to differ, the first hundred."""
     failed_checks: tuple[str, ...] = ()
     """What the tool's own checks found wrong, which stops nothing: `check.name: words`."""
+    earlier_attempts: tuple[str, ...] = ()
+    """Why attempts to apply it before the last one ended, bounded, the first one first; `changes` adds all up."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 

@@ -46,6 +46,8 @@ class Applied(Wire):
     log: str = ""
     failed_checks: tuple[str, ...] = ()
     """What the tool's own checks find wrong now."""
+    earlier_attempts: tuple[str, ...] = ()
+    """Why attempts before the one that succeeded ended, the last ones, the first one first."""
 
 
 class Drift(Wire):
@@ -95,6 +97,8 @@ class Cover(Wire):
     covered: bool
     reasons: tuple[str, ...] = ()
     """What the new plan would do that nobody approved."""
+    carried_out: ChangeCounts = ChangeCounts()
+    """What the earlier plan would have done and the new one need not: it is done already."""
 
 
 class OutputsCall(Wire):

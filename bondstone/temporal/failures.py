@@ -32,6 +32,7 @@ MAX_PROBLEMS_CHARS: Final = 3600
 RETRIED_PROBLEMS_CHARS: Final = 1500
 _LEAST_CHARS: Final = 120
 _PLACE_CHARS: Final = 160
+MAX_ATTEMPTS: Final = 5
 SHOWN_PROBLEMS: Final = 3
 
 
@@ -72,6 +73,7 @@ def bounded(info: ErrorInfo, problems_chars: int = MAX_PROBLEMS_CHARS) -> ErrorI
         where=shorten(info.where, _PLACE_CHARS),
         hint=shorten(info.hint, MAX_MESSAGE_CHARS),
         problems=tuple(cut),
+        earlier_attempts=tuple(shorten(why, _PLACE_CHARS) for why in info.earlier_attempts[-MAX_ATTEMPTS:]),
     )
 
 

@@ -19,9 +19,10 @@ import psutil
 import pytest
 from platforms import PROMISES, LocalPlatform, publish, running, until
 
+from bondstone.activities.executors import DIED
 from bondstone.client import Operation
 from bondstone.client.direct.client import DirectClient
-from bondstone.model.service import OperationStatus, Phase, ServiceId
+from bondstone.model.service import OperationStatus, Phase, ServiceId, StepRecord
 from bondstone.store.state.fence import Kind
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
@@ -98,8 +99,8 @@ class Counting:
         (record,) = runs.glob("*.apply/attempt.json")
         return int(json.loads(record.read_text())["pid"])
 
-    async def becomes_ready(self, operation: Operation) -> None:
-        """With no hand, all things made, nothing locked."""
+    async def becomes_ready(self, operation: Operation) -> StepRecord:
+        """With no hand, all things made, nothing locked; what the operation says of its step."""
         async with asyncio.timeout(READY_SECONDS):
             record = await operation.wait()
         assert record.status is OperationStatus.SUCCEEDED, record.error
@@ -107,6 +108,7 @@ class Counting:
         assert (state.phase, state.outputs) == (Phase.READY, {"last": "thing_5"})
         assert set(self.count("made")) == set(THINGS)
         await self._nothing_is_left()
+        return record.steps[0]
 
     async def goes_away(self) -> None:
         """The next operation works, and takes away what was made."""
@@ -146,7 +148,9 @@ async def test_rule_2_the_executor_worker_dies_while_one_service_plans_and_anoth
     platform.kill(worker)
     await until(lambda: not psutil.pid_exists(terraform), what="its Terraform has stopped by itself")
     planning.open_gate()
-    await asyncio.gather(planning.becomes_ready(plan), applying.becomes_ready(apply))
+    _, step = await asyncio.gather(planning.becomes_ready(plan), applying.becomes_ready(apply))
+    assert step.changes.create == len(THINGS), "what all attempts made, added up"
+    assert step.earlier_attempts == (DIED,)
     assert platform.pid("executor") != worker
     assert (planning.twice("begun"), applying.twice("made")) == (0, 0)
     # Terraform stops at once when its worker dies, and the thing it was making begins again.
@@ -159,7 +163,9 @@ async def test_rule_2_terraform_dies_while_it_applies(platform, new_service):
     operation = await service.request()
     await service.in_apply()
     platform.kill(service.terraform())
-    await service.becomes_ready(operation)
+    step = await service.becomes_ready(operation)
+    assert step.changes.create == len(THINGS)
+    assert "was killed by signal 9" in step.earlier_attempts[0]
     assert service.twice("begun") <= 1, "no more than the one that was being made"
     assert service.twice("made") == 0
     await service.goes_away()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bondstone.activities.terraform.changes import planned_changes
 from bondstone.base.redact import Redactor
 from bondstone.client.documents.step import ChangeDocument
-from bondstone.model.plan import Change
-from bondstone.model.plan_coverage import uncovered
+from bondstone.model.plan import Change, ChangeCounts
+from bondstone.model.plan_coverage import carried_out, uncovered
 
 SECRET = "correct horse battery"
 
@@ -144,3 +144,13 @@ def test_no_document_shows_a_fingerprint():
     text = ChangeDocument(**planned.model_dump()).model_dump_json()
     assert "fingerprint" not in text
     assert planned.fingerprints["password"] not in text
+
+
+def test_what_is_not_planned_any_more_is_done():
+    def changes(*pairs):
+        return [Change(address=address, action=action) for address, action in pairs]
+
+    approved = changes(("a", "create"), ("b", "create"), ("c", "create"), ("d", "delete"), ("e", "update"))
+    left = changes(("b", "replace"), ("c", "create"), ("e", "update"))
+    assert carried_out(approved, left) == ChangeCounts(create=2, delete=1), "b was made, and is made anew"
+    assert carried_out(approved, []).total == 5

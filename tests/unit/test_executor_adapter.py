@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import shutil
 import traceback
 from collections.abc import Callable
@@ -14,9 +15,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from bondstone.activities.executors import executor_activities
+from bondstone.activities.executors import DIED, executor_activities
 from bondstone.activities.terraform import TerraformExecutor
-from bondstone.base.errors import ExpressionInvalid, ToolFailed, ToolUnavailable
+from bondstone.base.errors import BondError, ExpressionInvalid, PlanStale, ToolFailed, ToolUnavailable
 from bondstone.base.models import Manifest
 from bondstone.base.process_identity import Holder
 from bondstone.base.redact import MASK
@@ -29,6 +30,7 @@ from bondstone.model.step import ApplyCall, Progress, StepCall
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
 from bondstone.store import Store
+from bondstone.temporal.failures import info_of
 
 SERVICE = ServiceId(team="payments", name="orders")
 MANIFEST = """
@@ -237,3 +239,42 @@ async def test_heartbeats_logs_and_drift_show_no_secret(tmp_path: Path) -> None:
 async def test_the_addresses_of_drift_show_no_secret(tmp_path: Path) -> None:
     _, drift = await run(tmp_path, "detect_drift", lambda _: None)
     assert drift.addresses == (f'thing["{MASK}"]',)
+
+
+class Failing(TerraformExecutor):
+    """Fails as often as it is told, then applies."""
+
+    def __init__(self, *errors: BondError) -> None:
+        super().__init__()
+        self._errors = [*errors]
+
+    async def apply(self, context: StepContext, artefact: bytes, position: int) -> Outcome:
+        if self._errors:
+            raise self._errors.pop(0)
+        return await super().apply(context, artefact, position)
+
+
+async def test_an_attempt_tells_why_those_before_it_ended(tmp_path: Path) -> None:
+    world = await World(tmp_path).open()
+    settings = Settings(data=tmp_path / "data")
+    executor = Failing(ToolUnavailable("429 Too Many Requests"), PlanStale("the state moved"))
+    verbs = {
+        getattr(function, "__temporal_activity_definition").name: function
+        for function in executor_activities(world.store, settings, {"terraform": executor})
+    }
+    call = world.call.model_copy(update={"step": "first", "kind": OperationKind.PROVISION})
+
+    async def attempt(number: int, call: StepCall, verb: str = "terraform.apply") -> Any:
+        environment = ActivityEnvironment()
+        environment.info = dataclasses.replace(environment.info, attempt=number)
+        return await environment.run(verbs[verb], call)
+
+    plan = await attempt(1, call, "terraform.plan")
+    apply = ApplyCall(**{name: getattr(call, name) for name in StepCall.model_fields}, plan=plan)
+    with pytest.raises(ApplicationError) as caught:
+        await attempt(2, apply)  # the first one was killed and could write nothing down
+    assert info_of(caught.value).earlier_attempts == (DIED,)
+    with pytest.raises(ApplicationError) as caught:
+        await attempt(3, apply)
+    assert info_of(caught.value).earlier_attempts == (DIED, "429 Too Many Requests")
+    assert (await attempt(4, apply)).earlier_attempts == (DIED, "429 Too Many Requests", "the state moved")

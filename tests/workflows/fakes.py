@@ -89,6 +89,7 @@ class FakePlatform:
     empty_destroys: set[str] = field(default_factory=set)
     last_number: int = 0
     covered: bool = True
+    carried_out: ChangeCounts = field(default_factory=ChangeCounts)
     counts: dict[str, ChangeCounts] = field(default_factory=dict)
     drift: dict[str, Drift] = field(default_factory=dict)
     failed_checks: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -157,7 +158,7 @@ class FakePlatform:
         @activity.defn(name=names.PLAN_COVERED)
         async def covered(call: CoverCall) -> Cover:
             await self._play("covered", call)
-            return Cover(covered=self.covered)
+            return Cover(covered=self.covered, carried_out=self.carried_out)
 
         return [resolve, outputs, check, probe, record, adopt, put_away, covered]
 

@@ -430,6 +430,28 @@ async def test_rule_3_a_stale_plan_goes_back_to_the_gate_unless_it_is_covered(
     assert len(record.approvals) == (1 if covered else 2)
 
 
+async def test_what_all_attempts_changed_is_added_up_and_why_they_ended_is_told(temporal: Client) -> None:
+    died = PlanStale("the state has moved")
+    died.earlier_attempts = ("the worker stopped reporting",)
+    platform = FakePlatform(
+        counts={"main": ChangeCounts(create=2, replace=1)},
+        carried_out=ChangeCounts(create=5),
+        scripts={
+            "apply main": [raising(died), raising(died), raising(PlanStale("somebody else moved the state"))]
+        },
+    )
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        record = await caller.ended((await caller.request()).number)
+    assert record.steps[0].changes == ChangeCounts(create=12, replace=1), "what somebody else did is not ours"
+    assert record.steps[0].earlier_attempts == (
+        "the worker stopped reporting",
+        "the worker stopped reporting",
+        "somebody else moved the state",
+    )
+    assert platform.ledger[-1].steps == record.steps
+
+
 async def test_a_patch_that_would_delete_something_asks_people(temporal: Client) -> None:
     platform = FakePlatform()
     async with serving(temporal, platform):

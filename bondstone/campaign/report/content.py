@@ -175,6 +175,7 @@ def _plan(step: StepRecord, approvals: Iterable[Approval]) -> PlanEvidence:
         status=step.status,
         **step.changes.model_dump(),
         failed_checks=step.failed_checks,
+        earlier_attempts=step.earlier_attempts,
         policy=decision.outcome if decision else "",
         policies_digest=decision.policies_digest if decision else "",
         findings=tuple(f"{item.level}: {item.message}" for item in decision.findings) if decision else (),
