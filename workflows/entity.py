@@ -1,9 +1,9 @@
-"""What a service is before anybody asks anything of it: its state, how requests join it, its ledger, its face."""
+"""The state of a service, and what changes it: requests join, operations are cancelled, the ledger grows."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from temporalio import workflow
 
@@ -33,41 +33,57 @@ _STANDS_STILL = frozenset({OperationKind.RECONCILE, OperationKind.DECOMMISSION})
 
 
 class Entity:
-    """Base of `Service`. Its whole state is one frozen model, replaced at each change."""
+    """One service. Its whole state is one frozen model, replaced at each change.
 
-    @workflow.init
-    def __init__(self, state: ServiceState) -> None:
-        self._state = state
-        self._admission = asyncio.Lock()
+    Args:
+        state: As the last run of the workflow left it, or of a service that does not exist yet.
+        ended: Told the number of each operation that has ended.
+    """
+
+    def __init__(self, state: ServiceState, ended: Callable[[int], Awaitable[None]]) -> None:
+        self.state = state
+        self.admission = asyncio.Lock()
+        """Held while a request is checked and joins the queue: one at a time."""
+        self.refused: ErrorInfo | None = None
+        """Why the last request was refused."""
+        self.abandoned = False
+        self.cancels: dict[int, CancelCall] = {}
+        """Requests to cancel by number of the operation."""
+        self.child: workflow.ChildWorkflowHandle[OperationInput, OperationResult] | None = None
+        """The operation that runs."""
+        self._ended = ended
         self._ledger = asyncio.Lock()
-        self._refused: ErrorInfo | None = None
-        self._abandoned = False
-        self._cancels: dict[int, CancelCall] = {}
-        self._child: workflow.ChildWorkflowHandle[OperationInput, OperationResult] | None = None
         self._shown = search_attributes.of_service(state) if admission.exists(state) else None
 
     # Accepting -------------------------------------------------------------------------------------------
 
-    def _repeated(self, request: Request) -> Accepted | None:
-        number = self._state.seen_requests.get(request.request_id)
-        record = admission.find_record(self._state, number) if number else None
+    def repeated(self, request: Request) -> Accepted | None:
+        """The answer to a request that was accepted before; None when it is new."""
+        number = self.state.seen_requests.get(request.request_id)
+        record = admission.find_record(self.state, number) if number else None
         if record is None:
             return None
         return Accepted(
             service=record.service, number=record.number, kind=record.kind, revision=record.revision, repeated=True
         )
 
-    async def _accept(self, request: Request, *, updating: bool = True) -> Accepted:
-        retried = self._state.retryable if request.retry else None
-        ahead = self._state.queue[-1] if self._state.queue else None
+    async def accept(self, request: Request, *, updating: bool = True) -> Accepted:
+        """Resolve a request that was checked, and let it join the queue.
+
+        Args:
+            request: The request.
+            updating: Whether the handler of an update asks, see `resolve`.
+        """
+        retried = self.state.retryable if request.retry else None
+        ahead = self.state.queue[-1] if self.state.queue else None
         if retried is not None:
             resolution = Resolution(resolved=retried.resolved)
         else:
-            resolution = await self._resolve(request, ahead, updating=updating)
+            resolution = await self.resolve(request, ahead, updating=updating)
         admission.check_adopted_steps(request, resolution.resolved)
         # The state may have moved while the request was resolved: labels, an operation that ended.
-        self._state, record = joined(
-            self._state, request, resolution, ahead=ahead, retried=retried, now=workflow.now()
+        self.state, record = joined(
+            self.state, request, resolution, ahead=ahead, retried=retried, now=workflow.now()
         )
         return Accepted(
             service=record.service,
@@ -77,14 +93,14 @@ class Entity:
             warnings=resolution.resolved.warnings,
         )
 
-    async def _resolve(
+    async def resolve(
         self, request: Request, ahead: PendingOperation | None, *, updating: bool = True
     ) -> Resolution:
         """What the request comes to, if the operation ahead of it succeeds.
 
         Outside the handler of an update a local activity does (see `calls.control`): one round of the server less.
         """
-        state = self._state
+        state = self.state
         current = ahead.resolved if ahead else state.resolved
         if request.kind in _STANDS_STILL and current is not None:
             return Resolution(resolved=current)
@@ -105,46 +121,43 @@ class Entity:
 
     # Cancelling --------------------------------------------------------------------------------------
 
-    async def _cancel(self, call: CancelCall) -> OperationRecord | None:
+    async def cancel(self, call: CancelCall) -> OperationRecord | None:
         """Drop an operation that waits, or stop the one that runs; None when it has ended."""
-        record = admission.find_pending(self._state, call.number)
-        if record is None or call.number in self._cancels:
+        record = admission.find_pending(self.state, call.number)
+        if record is None or call.number in self.cancels:
             return record
-        self._cancels[call.number] = call
-        if self._state.queue[0].record.number == call.number:
-            if self._child is not None:
-                self._child.cancel()
+        self.cancels[call.number] = call
+        if self.state.queue[0].record.number == call.number:
+            if self.child is not None:
+                self.child.cancel()
         else:
-            self._state = drop_pending(self._state, call, workflow.now())
+            self.state = drop_pending(self.state, call, workflow.now())
             await self._ended(call.number)
-        await self._record(ledger_records.of_cancellation(record, call, workflow.now()))
-        self._show()
+        await self.record(ledger_records.of_cancellation(record, call, workflow.now()))
+        self.show()
         return record
-
-    async def _ended(self, number: int) -> None:
-        """An operation has ended: whoever waits for that hears of it."""
 
     # The ledger and what people see ------------------------------------------------------------------------
 
-    async def _record(self, record: LedgerRecord) -> None:
+    async def record(self, record: LedgerRecord) -> None:
         """Append to the ledger, one at a time, each with the digest of the one before."""
         async with self._ledger:
             entry = await activity_calls.apart(
                 names.LEDGER_RECORD,
-                record.changed(previous=self._state.ledger_digest),
+                record.changed(previous=self.state.ledger_digest),
                 LedgerEntry,
                 summary=f"ledger {record.sequence}",
             )
-            self._state = self._state.changed(ledger_digest=entry.digest)
+            self.state = self.state.changed(ledger_digest=entry.digest)
 
-    def _show(self) -> None:
+    def show(self) -> None:
         """Search attributes for lists, details for the Temporal UI."""
-        self._state = self._state.changed(phase=phase_of(self._state))
-        wanted = search_attributes.of_service(self._state)
+        self.state = self.state.changed(phase=phase_of(self.state))
+        wanted = search_attributes.of_service(self.state)
         if wanted != self._shown:
             workflow.upsert_search_attributes([*wanted, search_attributes.changed_at(workflow.now())])
             self._shown = wanted
-        workflow.set_current_details(details.service(self._state))
+        workflow.set_current_details(details.service(self.state))
 
 
 def in_words(check: Callable[[], None]) -> None:

@@ -16,6 +16,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo, Refused, from_info
+from bondstone.model.campaign.run import SubmitCall, WithdrawCall
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import (
     AbandonCall,
@@ -54,8 +55,17 @@ FIRST_REQUEST_WITHIN: Final = timedelta(hours=1)
 
 
 @workflow.defn(name=names.SERVICE_WORKFLOW)
-class Service(Submissions):
-    """The entity. Its whole state is one frozen model, replaced at each change."""
+class Service:
+    """One service: what people, programs and campaigns ask of it, and the work that follows."""
+
+    @workflow.init
+    def __init__(self, state: ServiceState) -> None:
+        self._submissions = Submissions(state)
+        self._entity = self._submissions.entity
+
+    @property
+    def _state(self) -> ServiceState:
+        return self._entity.state
 
     @workflow.run
     async def run(self, state: ServiceState) -> ServiceState:
@@ -76,13 +86,13 @@ class Service(Submissions):
     async def _live(self) -> ServiceState:
         workflow.set_current_details(details.service(self._state))
         await self._wait_for_work()
-        if self._state.queue and not await self._moves_first():
+        if self._state.queue and not await self._leaves_to_next_build():
             await self._operate(self._state.queue[0])
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if self._state.phase is Phase.DECOMMISSIONED or self._abandoned:
+        if self._state.phase is Phase.DECOMMISSIONED or self._entity.abandoned:
             return self._state
         if not admission.exists(self._state):
-            return self._never_was()
+            return self._end_unused()
         return builds.next_run(self._state)
 
     # What people and programs ask ------------------------------------------------------------------------
@@ -90,21 +100,21 @@ class Service(Submissions):
     @workflow.update(name=names.UPDATE_REQUEST_OPERATION)
     async def request_operation(self, request: Request) -> Accepted:
         """Accept an operation, or refuse it in words; the same request id gives the same answer."""
-        async with self._admission:
-            repeated = self._repeated(request)
+        async with self._entity.admission:
+            repeated = self._entity.repeated(request)
             if repeated is not None:
                 return repeated
             try:
-                if self._abandoned:
+                if self._entity.abandoned:
                     raise Refused("the service is being abandoned", where=str(self._state.service))
                 admission.check_request(self._state, request)  # again: others may have come before
-                return await self._accept(request)
+                return await self._entity.accept(request)
             except BondError as error:
-                self._refused = error.info()
+                self._entity.refused = error.info()
                 raise to_failure(error) from None
             except ActivityError as error:
-                self._refused = bounded(info_of(error))
-                raise to_failure(from_info(self._refused)) from None
+                self._entity.refused = bounded(info_of(error))
+                raise to_failure(from_info(self._entity.refused)) from None
 
     @request_operation.validator
     def _validate_request(self, request: Request) -> None:
@@ -114,7 +124,7 @@ class Service(Submissions):
     async def cancel_operation(self, call: CancelCall) -> OperationRecord:
         """Drop an operation that waits, or stop the one that runs; returns its record as it was."""
         in_words(lambda: admission.check_cancel(self._state, call))
-        record = await self._cancel(call)
+        record = await self._entity.cancel(call)
         if record is None:
             raise to_failure(Refused("the operation ended meanwhile", where=str(self._state.service)))
         return record
@@ -127,8 +137,8 @@ class Service(Submissions):
     async def set_labels(self, call: LabelsCall) -> dict[str, str]:
         """Set and remove labels; returns all that the service has now."""
         left = {key: value for key, value in self._state.labels.items() if key not in call.remove}
-        self._state = self._state.changed(labels=left | call.set)
-        self._show()
+        self._entity.state = self._state.changed(labels=left | call.set)
+        self._entity.show()
         return self._state.labels
 
     @set_labels.validator
@@ -140,9 +150,9 @@ class Service(Submissions):
         """Start nothing by itself any more; what people ask for still runs."""
         now = workflow.now()
         paused = {"paused_by": call.requested_by, "paused_at": now, "pause_reason": call.reason, "next_due": None}
-        self._state = self._state.changed(**paused)
-        self._show()
-        await self._record(ledger_records.of_pause(self._state, call, now, "pause"))
+        self._entity.state = self._state.changed(**paused)
+        self._entity.show()
+        await self._entity.record(ledger_records.of_pause(self._state, call, now, "pause"))
 
     @pause.validator
     def _validate_pause(self, call: PauseCall) -> None:
@@ -153,10 +163,10 @@ class Service(Submissions):
         """Work by itself again."""
         now = workflow.now()
         working = {"paused_by": "", "paused_at": None, "pause_reason": ""}
-        self._state = self._state.changed(**working)
-        self._state = self._state.changed(next_due=next_due(self._state, now))
-        self._show()
-        await self._record(ledger_records.of_pause(self._state, call, now, "resume"))
+        self._entity.state = self._state.changed(**working)
+        self._entity.state = self._state.changed(next_due=next_due(self._state, now))
+        self._entity.show()
+        await self._entity.record(ledger_records.of_pause(self._state, call, now, "resume"))
 
     @resume.validator
     def _validate_resume(self, call: PauseCall) -> None:
@@ -165,21 +175,23 @@ class Service(Submissions):
     @workflow.update(name=names.UPDATE_ABANDON)
     async def abandon(self, call: AbandonCall) -> None:
         """Forget the service and destroy nothing: what stands is somebody else's from now on."""
-        async with self._admission:
+        async with self._entity.admission:
             in_words(lambda: admission.check_abandon(self._state))
-            self._abandoned = True
+            self._entity.abandoned = True
         put_away = await activity_calls.apart(
             names.SERVICE_PUT_AWAY,
             PutAwayCall(
-                service=self._state.service, sequence=f"abandon-{self._state.next_number}", secrets="archive"
+                service=self._state.service,
+                sequence=f"abandon-{self._state.next_number}",
+                secrets="archive",
             ),
             PutAway,
             summary="put away state and secrets",
             within=activity_calls.STATE_TIMEOUT,
         )
-        await self._record(ledger_records.of_abandon(self._state, call, workflow.now(), put_away.retained))
-        self._state = self._state.changed(resting=Phase.ABANDONED, next_due=None)
-        self._show()
+        await self._entity.record(ledger_records.of_abandon(self._state, call, workflow.now(), put_away.retained))
+        self._entity.state = self._state.changed(resting=Phase.ABANDONED, next_due=None)
+        self._entity.show()
 
     @abandon.validator
     def _validate_abandon(self, call: AbandonCall) -> None:
@@ -191,6 +203,18 @@ class Service(Submissions):
         """The whole state. Lists use search attributes instead: a query wakes a worker."""
         return self._state
 
+    # What campaigns ask --------------------------------------------------------------------------------------
+
+    @workflow.signal(name=names.SIGNAL_SUBMIT)
+    async def submit(self, call: SubmitCall) -> None:
+        """A campaign asks for an operation; it is accepted as any request, or declined."""
+        await self._submissions.submit(call)
+
+    @workflow.signal(name=names.SIGNAL_WITHDRAW)
+    async def withdraw(self, call: WithdrawCall) -> None:
+        """A campaign cancels what it submitted."""
+        await self._submissions.withdraw(call)
+
     # What its own operations tell it -----------------------------------------------------------------------
 
     @workflow.signal(name=names.SIGNAL_WAITING)
@@ -199,13 +223,13 @@ class Service(Submissions):
         head = self._state.queue[0] if self._state.queue else None
         if head is not None and head.record.number == record.number:
             head = head.changed(record=head.record.changed(status=record.status))
-            self._state = self._state.changed(queue=(head, *self._state.queue[1:]))
-            self._show()
+            self._entity.state = self._state.changed(queue=(head, *self._state.queue[1:]))
+            self._entity.show()
 
     @workflow.signal(name=names.SIGNAL_RECORD)
     async def record(self, record: LedgerRecord) -> None:
         """Something that must be in the ledger."""
-        await self._record(record)
+        await self._entity.record(record)
 
     @workflow.signal(name=names.SIGNAL_MOVE)
     def move(self) -> None:
@@ -216,43 +240,48 @@ class Service(Submissions):
     async def _wait_for_work(self) -> None:
         """Return when there is an operation to run, drift to look for, or nothing to wait for."""
 
-        def something() -> bool:
-            over = self._abandoned or (self._refused is not None and not admission.exists(self._state))
+        def has_work() -> bool:
+            over = self._entity.abandoned or (
+                self._entity.refused is not None and not admission.exists(self._state)
+            )
             done = workflow.info().is_continue_as_new_suggested() or builds.outdated()
             renew = done and admission.exists(self._state)
             return bool(self._state.queue) or (workflow.all_handlers_finished() and (over or renew))
 
-        while not something():
+        while not has_work():
             try:
-                await workflow.wait_condition(self._woken(something), timeout=self._patience())
+                await workflow.wait_condition(
+                    self._has_work_or_other_due_time(has_work), timeout=self._wait_timeout()
+                )
             except TimeoutError:
                 if not admission.exists(self._state):
                     return
-                self._state = with_own_reconcile(self._state, workflow.now())
+                self._entity.state = with_own_reconcile(self._state, workflow.now())
 
-    async def _moves_first(self) -> bool:
+    async def _leaves_to_next_build(self) -> bool:
         """Whether the next operation is for the build that takes over; not one that was cancelled meanwhile."""
         if not builds.outdated():
             return False
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return not self._cancels
+        return not self._entity.cancels
 
-    def _woken(self, something: Callable[[], bool]) -> Callable[[], bool]:
+    def _has_work_or_other_due_time(self, has_work: Callable[[], bool]) -> Callable[[], bool]:
         """Wakes for something to do, and when the time of the next look for drift has changed."""
         due = self._state.next_due
-        return lambda: something() or self._state.next_due != due
+        return lambda: has_work() or self._state.next_due != due
 
-    def _patience(self) -> timedelta | None:
+    def _wait_timeout(self) -> timedelta | None:
+        """How long to wait for work; None without limit."""
         if self._state.next_due is not None:
             return max(self._state.next_due - workflow.now(), timedelta(0))
-        asked = admission.exists(self._state) or not workflow.all_handlers_finished()
-        return None if asked else FIRST_REQUEST_WITHIN
+        requested = admission.exists(self._state) or not workflow.all_handlers_finished()
+        return None if requested else FIRST_REQUEST_WITHIN
 
-    def _never_was(self) -> ServiceState:
-        """End a service that never stood on anything: its name is free again."""
+    def _end_unused(self) -> ServiceState:
+        """End a service that no operation has made: its name is free again."""
         if self._state.operations:  # a dry run
             return self._state
-        info = self._refused or ErrorInfo(
+        info = self._entity.refused or ErrorInfo(
             code="REFUSED", message="no request came", hint="request it with `bond service request`"
         )
         raise ApplicationError(f"{self._state.service} never was: {info.message}", info, type=info.code)
@@ -264,7 +293,7 @@ class Service(Submissions):
             started_at=workflow.now(),
         )
         try:
-            pending = await self._based_on_what_is(pending)
+            pending = await self._resolved_again(pending)
         except BondError as error:
             result = OperationResult(status=OperationStatus.FAILED, stands="before", error=error.info())
         else:
@@ -274,8 +303,8 @@ class Service(Submissions):
                 before=before.revision if before else None,
             )
             running = pending.changed(record=record)
-            self._state = self._state.changed(queue=(running, *self._state.queue[1:]))
-            self._show()
+            self._entity.state = self._state.changed(queue=(running, *self._state.queue[1:]))
+            self._entity.show()
             result = await self._run_child(record, pending)
         ended = record.changed(
             status=result.status,
@@ -283,16 +312,16 @@ class Service(Submissions):
             approvals=result.approvals,
             drift=result.drift,
             retained=result.retained,
-            error=self._said(record, result),
+            error=self._error(record, result),
             finished_at=workflow.now(),
         )
-        await self._record(ledger_records.of_operation(self._state, ended, pending, workflow.now()))
-        self._state = commit(self._state, pending, ended, result)
-        self._state = self._state.changed(next_due=next_due(self._state, workflow.now()))
-        self._show()
-        await self._ended(record.number)
+        await self._entity.record(ledger_records.of_operation(self._state, ended, pending, workflow.now()))
+        self._entity.state = commit(self._state, pending, ended, result)
+        self._entity.state = self._state.changed(next_due=next_due(self._state, workflow.now()))
+        self._entity.show()
+        await self._submissions.ended(record.number)
 
-    async def _based_on_what_is(self, pending: PendingOperation) -> PendingOperation:
+    async def _resolved_again(self, pending: PendingOperation) -> PendingOperation:
         """Resolve again what was resolved on the assumption that an operation ahead succeeds, when it did not."""
         ahead = admission.find_record(self._state, pending.after) if pending.after else None
         if ahead is None or ahead.status is OperationStatus.SUCCEEDED or pending.request is None:
@@ -300,14 +329,14 @@ class Service(Submissions):
         request = pending.request.changed(request_id=f"{pending.request.request_id[:100]}.again")
         admission.check_request(self._state.changed(queue=()), request)
         try:
-            resolution = await self._resolve(request, None)
+            resolution = await self._entity.resolve(request, None)
         except ActivityError as error:
             raise from_info(info_of(error)) from None
         return pending.changed(resolved=resolution.resolved)
 
     async def _run_child(self, record: OperationRecord, pending: PendingOperation) -> OperationResult:
         try:
-            self._child = await self._start_child(record, pending)
+            self._entity.child = await self._start_child(record, pending)
         except WorkflowAlreadyStartedError:
             error = Refused(
                 "a workflow of that operation is still running",
@@ -315,14 +344,14 @@ class Service(Submissions):
                 hint="the service was ended by force while it ran; terminate that workflow too, then retry",
             )
             return OperationResult(status=OperationStatus.FAILED, stands="before", error=error.info())
-        if record.number in self._cancels:
-            self._child.cancel()
+        if record.number in self._entity.cancels:
+            self._entity.child.cancel()
         try:
-            return await self._child
+            return await self._entity.child
         except ChildWorkflowError as error:
             return outcome.result_of(error)
         finally:
-            self._child = None
+            self._entity.child = None
 
     async def _start_child(
         self, record: OperationRecord, pending: PendingOperation
@@ -359,9 +388,9 @@ class Service(Submissions):
             return self._state.healthy[-1]
         return self._state.resolved
 
-    def _said(self, record: OperationRecord, result: OperationResult) -> ErrorInfo | None:
+    def _error(self, record: OperationRecord, result: OperationResult) -> ErrorInfo | None:
         """The operation's error, with who cancelled it and why."""
-        call = self._cancels.get(record.number)
+        call = self._entity.cancels.get(record.number)
         if call is None or result.error is None or result.status is not OperationStatus.CANCELLED:
             return result.error
         why = f": {call.reason}" if call.reason else ""

@@ -12,7 +12,7 @@ from bondstone.base import names
 from bondstone.base.errors import BondError, Refused, StoreUnavailable, Unreachable
 from bondstone.model.campaign.events import Accepted, Declined
 from bondstone.model.campaign.run import Reply, SubmitCall, WithdrawCall
-from bondstone.model.service import CancelCall, Request
+from bondstone.model.service import CancelCall, Request, ServiceState
 from bondstone.temporal.failures import bounded, info_of
 from bondstone.workflows import admission, submitted
 from bondstone.workflows.entity import Entity
@@ -21,39 +21,46 @@ _PASSING = frozenset({StoreUnavailable.code, Unreachable.code})
 """Errors that say nothing of the request."""
 
 
-class Submissions(Entity):
-    """The part of `Service` that campaigns speak to."""
+class Submissions:
+    """The part of a service that campaigns speak to.
 
-    @workflow.signal(name=names.SIGNAL_SUBMIT)
+    Args:
+        state: Of the service, see `Entity`.
+    """
+
+    def __init__(self, state: ServiceState) -> None:
+        self.entity = Entity(state, self.ended)
+
     async def submit(self, call: SubmitCall) -> None:
-        """A campaign asks for an operation; it is accepted as any request, or declined."""
+        """Accept an operation that a campaign asks for, as any request, or decline it; the campaign is told."""
         await self._reply(call.reply_to, await self._submitted(call))
 
-    @workflow.signal(name=names.SIGNAL_WITHDRAW)
     async def withdraw(self, call: WithdrawCall) -> None:
-        """A campaign wants what it submitted stopped, or not begun."""
-        async with self._admission:
-            known = submitted.find(self._state, call.request_id)
+        """Cancel what a campaign submitted, or refuse it if it arrives later."""
+        entity = self.entity
+        async with entity.admission:
+            known = submitted.find(entity.state, call.request_id)
             if known is None:
-                self._state = submitted.withdrawn(self._state, call)
-                known = submitted.find(self._state, call.request_id)
+                entity.state = submitted.withdrawn(entity.state, call)
+                known = submitted.find(entity.state, call.request_id)
         if known is not None and known.status is None:
-            await self._cancel(CancelCall(number=known.number, requested_by=call.by, reason=call.reason))
+            await entity.cancel(CancelCall(number=known.number, requested_by=call.by, reason=call.reason))
         elif known is not None:
             await self._reply(call.reply_to, submitted.said(known))
 
     async def _submitted(self, call: SubmitCall) -> submitted.Said:
-        """Take a submission on, if nothing speaks against it; the same one again is answered again."""
-        async with self._admission:
-            answer = submitted.answer(self._state, call)
+        """Accept a submission unless it must be refused; a repeated one gets the same answer."""
+        entity = self.entity
+        async with entity.admission:
+            answer = submitted.answer(entity.state, call)
             if not isinstance(answer, Request):
                 return answer
             declined = Declined(target=call.target, attempt=call.attempt)
             try:
-                if self._abandoned:
-                    raise Refused("the service is being abandoned", where=str(self._state.service))
-                admission.check_request(self._state, answer)
-                accepted = await self._accept(answer, updating=False)
+                if entity.abandoned:
+                    raise Refused("the service is being abandoned", where=str(entity.state.service))
+                admission.check_request(entity.state, answer)
+                accepted = await entity.accept(answer, updating=False)
             except BondError as error:
                 return declined.changed(error=bounded(error.info()))
             except FailureError as error:  # of a local activity that fails, what it raised comes by itself
@@ -62,15 +69,16 @@ class Submissions(Entity):
                 info = bounded(info_of(error))
                 why = "unreachable" if info.code in _PASSING else "refused"
                 return declined.changed(error=info, why=why)
-            self._state = submitted.taken(self._state, call, accepted.number)
+            entity.state = submitted.taken(entity.state, call, accepted.number)
             return Accepted(target=call.target, attempt=call.attempt, operation=accepted.number)
 
-    async def _ended(self, number: int) -> None:
-        """Tell the campaign that asked for it."""
-        record = admission.find_record(self._state, number)
+    async def ended(self, number: int) -> None:
+        """Tell the campaign that asked for the operation."""
+        entity = self.entity
+        record = admission.find_record(entity.state, number)
         if record is None:
             return
-        self._state, known = submitted.closed(self._state, record)
+        entity.state, known = submitted.closed(entity.state, record)
         if known is not None:
             await self._reply(known.reply_to, submitted.said(known))
 

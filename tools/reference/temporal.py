@@ -19,7 +19,7 @@ from bondstone.model.campaign.run import CampaignInput, LedgerBatch
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import OperationResult
 from bondstone.workflows.campaign.workflow import Campaign
-from bondstone.workflows.provision import Provision
+from bondstone.workflows.operations import Provision
 from bondstone.workflows.service import Service
 from tools.docstrings import cell, field_texts
 

@@ -38,22 +38,23 @@ from bondstone.model.campaign.run import (
 )
 from bondstone.model.campaign.state import Calendar
 from bondstone.workflows import activity_calls
-from bondstone.workflows.campaign.target_pages import Books, Pages
+from bondstone.workflows.campaign.ledger_writer import LedgerWriter
+from bondstone.workflows.campaign.target_pages import Pages
 
 DESCRIBE_WITHIN: Final = timedelta(minutes=2)
 PROBE_WITHIN: Final = timedelta(minutes=30)
 CALENDAR_TRIES: Final = 3
 
 
-class Errands:
+class CommandRunner:
     """Commands that are under way; none waits for any other.
 
     Args:
         campaign: Name of the campaign.
         by: Who started it.
         frozen: What it was frozen to.
-        books: Where records and notes go.
-        told: Takes each answer.
+        ledger: Where records and notes go.
+        answered: Takes each answer.
     """
 
     def __init__(
@@ -61,15 +62,15 @@ class Errands:
         campaign: str,
         by: str,
         frozen: Frozen,
-        books: Books,
-        told: Callable[[Event], None],
+        ledger: LedgerWriter,
+        answered: Callable[[Event], None],
     ) -> None:
         self._campaign = campaign
         self._by = by
         self.frozen = frozen
         self.pages = Pages(campaign, frozen.rules.page_size)
-        self._books = books
-        self._told = told
+        self._ledger = ledger
+        self._answered = answered
         self._tasks: set[asyncio.Task[None]] = set()
         """What has to be over before the workflow continues as new: signals, reads and writes of the store."""
         self._asking: set[asyncio.Task[None]] = set()
@@ -86,7 +87,7 @@ class Errands:
         """Begin what was commanded."""
         match command:
             case Note():
-                self._books.note(command)
+                self._ledger.note(command)
             case Describe():
                 self.go(self._look(command), asking=True)
             case Probe():
@@ -105,7 +106,7 @@ class Errands:
                 pass  # a linked campaign is started by whoever asks for it
 
     def go(self, work: Coroutine[Any, Any, Any], *, asking: bool = False) -> None:
-        """Do something beside everything else."""
+        """Run work beside all other work."""
         task = asyncio.create_task(work)
         tasks = self._asking if asking else self._tasks
         tasks.add(task)
@@ -148,9 +149,9 @@ class Errands:
         declined = Declined(target=command.target, attempt=command.attempt, why="unreachable")
         if command.target in sightings.left:
             gone = {"why": "skipped", "reason": "decommissioned meanwhile"}
-            self._told(declined.changed(**gone))
+            self._answered(declined.changed(**gone))
         else:
-            self._told(declined.changed(reason="there is no such service"))
+            self._answered(declined.changed(reason="there is no such service"))
 
     async def _look(self, command: Describe) -> None:
         sightings = await self._sightings(command)
@@ -159,8 +160,8 @@ class Errands:
             gone = Declined(
                 target=target, attempt=attempts[target], why="skipped", reason="decommissioned meanwhile"
             )
-            self._told(gone)
-        self._told(Described(found=sightings.found))
+            self._answered(gone)
+        self._answered(Described(found=sightings.found))
 
     async def _sightings(self, command: Describe) -> Sightings:
         entries = [(asked, await self.pages.entry(asked.target)) for asked in command.targets]
@@ -185,14 +186,14 @@ class Errands:
             heartbeat=activity_calls.HEARTBEAT_TIMEOUT,
             summary=f"probe {len(targets)} targets",
         )
-        self._told(Probed(batch=command.batch, unhealthy=answer.unhealthy))
+        self._answered(Probed(batch=command.batch, unhealthy=answer.unhealthy))
 
     # The store and the calendar ------------------------------------------------------------------------------
 
     async def _load(self, command: LoadPage) -> None:
         entries = await self.pages.page(command.page)
         keys = tuple(TargetKey(group=entry.group, team=entry.team) for entry in entries)
-        self._told(PageLoaded(page=command.page, targets=keys))
+        self._answered(PageLoaded(page=command.page, targets=keys))
 
     async def _ask_calendar(self) -> None:
         call = CalendarCall(campaign=self._campaign, change=self.frozen.job.change)
@@ -202,8 +203,8 @@ class Errands:
             )
             if answer.until is None or answer.until > workflow.now():
                 break
-        self._told(answer)
+        self._answered(answer)
 
     async def _record(self, record: Record) -> None:
         entry = await self.pages.entry(record.target)
-        self._books.record(messages.target_record(record, self.frozen.rules, entry))
+        self._ledger.record(messages.target_record(record, self.frozen.rules, entry))
