@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from temporalio import activity
 
 from bondstone.activities.failures import speaks_failures
-from bondstone.activities.helm.artefact import release_record
-from bondstone.activities.kubernetes.documents import inventory_addresses
 from bondstone.base import names
-from bondstone.base.errors import AlreadyExists, BondError, ObjectMissing, Refused
+from bondstone.base.errors import AlreadyExists, ObjectMissing, Refused
 from bondstone.base.process_identity import Holder
-from bondstone.executors.state_file import read_state_file
+from bondstone.executors.protocol import Executor
 from bondstone.model.service import ServiceId
 from bondstone.model.step import AdoptCall, PutAway, PutAwayCall
 from bondstone.store import Store
@@ -24,11 +23,17 @@ _SHOWN: Final = 5
 """How many objects of a state a line names."""
 
 
-class KeepingActivities:
-    """What the control worker does with states, secrets and plans at a service's end, and with a brought state."""
+class ArchiveActivities:
+    """What the control worker does with states, secrets and plans at a service's end, and with a brought state.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: Where they are.
+        executors: Installed executors by kind: each can name the objects in its own states.
+    """
+
+    def __init__(self, store: Store, executors: Mapping[str, Executor]) -> None:
         self._store = store
+        self._executors = executors
 
     @activity.defn(name=names.STATE_ADOPT)
     @speaks_failures
@@ -65,7 +70,7 @@ class KeepingActivities:
         for step in await self._store.stateful_steps(service):
             async with await self._claim(service, step, call.operation) as claim:
                 last = claim.snapshot.payload
-                if last is not None and (call.state == "archive" or _objects(last)):
+                if last is not None and (call.state == "archive" or self._objects(last)):
                     await self._store.sealed.put(f"{_archive(call)}/state/{step}", last)
                 await claim.forget()
         await self._store.objects.delete_prefix(names.adoption_prefix(service.team, service.name))
@@ -93,6 +98,14 @@ class KeepingActivities:
             value = await self._store.sealed.get(info.key)
             await self._store.sealed.put(f"{_archive(call)}/secrets{info.key.removeprefix(prefix)}", value)
 
+    def _objects(self, state: bytes) -> tuple[str, ...]:
+        """The addresses of the objects in a state, asked of the executors in turn."""
+        for executor in self._executors.values():
+            addresses = executor.held(state)
+            if addresses is not None:
+                return addresses
+        return ("objects that no executor installed on the control worker can name",)
+
     async def _erase_plans(self, service: ServiceId) -> None:
         """Saved plans and their documents hold secrets in plain; the change sets, masked, stay."""
         plans = await self._store.objects.list(f"plans/{service.team}/{service.name}")
@@ -105,7 +118,7 @@ class KeepingActivities:
         states = [key for key in kept if key.startswith(f"{_archive(call)}/state/")]
         lines = []
         for key in states:
-            objects = _objects(await self._store.sealed.get(key))
+            objects = self._objects(await self._store.sealed.get(key))
             step = key.rpartition("/")[2]
             more = f" and {len(objects) - _SHOWN} more" if len(objects) > _SHOWN else ""
             stands = f", with what still stands: {', '.join(objects[:_SHOWN])}{more}" if objects else ""
@@ -117,14 +130,3 @@ class KeepingActivities:
 
 def _archive(call: PutAwayCall) -> str:
     return f"{names.archive_prefix(call.service.team, call.service.name)}/{call.sequence}"
-
-
-def _objects(state: bytes) -> tuple[str, ...]:
-    try:
-        if (record := release_record(state)) is not None:
-            return (str(record.location),)
-        if (addresses := inventory_addresses(state)) is not None:
-            return addresses
-        return read_state_file(state).addresses
-    except BondError:
-        return ("something that cannot be read",)

@@ -7,7 +7,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from bondstone.activities.archive import KeepingActivities
+from bondstone.activities.archive import ArchiveActivities
 from bondstone.activities.campaign.activities import CampaignActivities
 from bondstone.activities.health import HealthActivities
 from bondstone.activities.ledger import RecordActivities
@@ -16,6 +16,7 @@ from bondstone.activities.policy import PolicyActivities
 from bondstone.activities.promise import PromiseActivities
 from bondstone.activities.schedules import ScheduleActivities
 from bondstone.base.settings import Settings
+from bondstone.executors.registry import load_executors
 from bondstone.store import Store
 
 
@@ -26,7 +27,7 @@ def control_activities(client: Client, store: Store, settings: Settings) -> list
     policy = PolicyActivities(store, settings)
     plans = PlanActivities(store)
     health = HealthActivities(store)
-    keeping = KeepingActivities(store)
+    archive = ArchiveActivities(store, load_executors())
     schedules = ScheduleActivities(store, client)
     campaigns = CampaignActivities(store, client, health)
     return [
@@ -36,8 +37,8 @@ def control_activities(client: Client, store: Store, settings: Settings) -> list
         plans.covered,
         health.probe,
         records.record,
-        keeping.adopt,
-        keeping.put_away,
+        archive.adopt,
+        archive.put_away,
         campaigns.freeze,
         campaigns.page,
         campaigns.calendar,

@@ -105,16 +105,16 @@ class _Adapter:
                     call.service, call.operation, call.step, planned, destroy=True, log=log
                 )
         except ExpressionInvalid:
-            if await self._may_hold_something(call):
+            if await self._may_hold_objects(call):
                 raise
             return PlanRef(digest="", key="", empty=True, destroy=True)
 
-    async def _may_hold_something(self, call: StepCall) -> bool:
-        """Whether the step has a state, or keeps it where only its section, which cannot be rendered, says."""
+    async def _may_hold_objects(self, call: StepCall) -> bool:
+        """Whether the step has a state here, or its tool keeps one that only the rendered section could find."""
         if (await self._store.state(call.service, call.step).read()).position:
             return True
         section = (await self._store.revisions.promise(call.revision)).step(call.step).section
-        return isinstance(section, dict) and section.get("backend") == "own"
+        return isinstance(section, dict) and self._executor.keeps_own_state(section)
 
     async def apply(self, call: ApplyCall) -> Applied:
         """Apply the stored plan and nothing else."""

@@ -16,7 +16,7 @@ from bondstone.base.models import Manifest
 from bondstone.base.names import DEFAULT_POOL, pool_queue
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
-from bondstone.executors.protocol import Drifted, Outcome, Planned, SectionReport, StepContext
+from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 from bondstone.model.plan import Change
 from bondstone.store import Store
 from bondstone.workers import control, executor, runtime
@@ -34,7 +34,7 @@ class NoopSection(Manifest):
     """The section of a step that does nothing."""
 
 
-class NoopExecutor:
+class NoopExecutor(Executor):
     """A tool that does nothing: what is left is Bondstone."""
 
     kind: ClassVar[str] = "noop"

@@ -6,8 +6,7 @@ One process serves each pool in `settings.pools`, with the activities of every i
 from __future__ import annotations
 
 import asyncio
-import os
-from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -16,11 +15,11 @@ from temporalio.worker import Worker
 
 from bondstone.activities.executors import executor_activities
 from bondstone.activities.temporal_watch import Contact
-from bondstone.activities.terraform.binary import find_tool
 from bondstone.base.errors import BondError
 from bondstone.base.names import pool_queue
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
+from bondstone.executors.protocol import Executor
 from bondstone.executors.registry import load_executors
 from bondstone.store import Store
 from bondstone.workers import runtime
@@ -28,9 +27,6 @@ from bondstone.workers import runtime
 MAX_ACTIVITIES: Final = 100
 """Executor activities at once in one pool. Each executor bounds its own tool (Terraform by `terraform_slots`);
 an activity that waits for its turn is cheap and heartbeats."""
-
-VERSION_SECONDS: Final = 20
-"""A cold Terraform may take seconds to say its version."""
 
 
 async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
@@ -52,32 +48,21 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
     return runtime.Serving(
         workers=workers,
         queues={pool_queue(pool): False for pool in settings.pools},
-        facts=partial(_versions, settings),
+        facts=partial(_versions, executors, settings),
     )
 
 
-async def _versions(settings: Settings) -> dict[str, str]:
-    """What `bond status` says of the tools."""
-    try:
-        said = await asyncio.wait_for(_ask_version(find_tool(settings).reading(["version"])), VERSION_SECONDS)
-    except (BondError, OSError, TimeoutError) as error:
-        said = f"not available: {str(error) or 'it does not answer'}"
-    return {"terraform": said}
+async def _versions(executors: Mapping[str, Executor], settings: Settings) -> dict[str, str]:
+    """The versions of the tools by executor, for `bond status`."""
+    versions = await asyncio.gather(*(_version(executor, settings) for executor in executors.values()))
+    return {kind: version for kind, version in zip(executors, versions, strict=True) if version}
 
 
-async def _ask_version(command: list[str]) -> str:
-    # Standard input stays open: its end would tell the shim that this worker died.
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={**os.environ, "CHECKPOINT_DISABLE": "1"}
-    )
+async def _version(executor: Executor, settings: Settings) -> str:
     try:
-        said = await process.stdout.read() if process.stdout else b""
-        await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return said.decode(errors="replace").partition("\n")[0].strip() or f"exit status {process.returncode}"
+        return await executor.version(settings)
+    except BondError as error:
+        return f"not available: {error.message}"
 
 
 if __name__ == "__main__":

@@ -70,13 +70,15 @@ class Cluster:
 
     Args:
         connection: How to reach it.
+        manager: What the API server notes as the manager of the fields that are set.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, manager: str) -> None:
         from kubernetes import client, config  # noqa: PLC0415 - a second and 50 MB, see above
         from kubernetes.config import ConfigException  # noqa: PLC0415
 
         self.connection = connection
+        self.manager = manager
         configuration: Any = client.Configuration()
         try:
             load: Any = config.load_kube_config
@@ -104,9 +106,9 @@ class Cluster:
         self._lock = threading.Lock()
 
     @classmethod
-    async def open(cls, connection: Connection) -> Cluster:
+    async def open(cls, connection: Connection, *, manager: str) -> Cluster:
         """A client, made off the event loop."""
-        return await asyncio.to_thread(cls, connection)
+        return await asyncio.to_thread(cls, connection, manager)
 
     @property
     def where(self) -> str:
@@ -231,7 +233,7 @@ class Cluster:
         resource = self.resource(ref.api_version, ref.kind)
         if resource is None:
             return None
-        path, query = resource.path(ref.namespace, ref.name), _trial(strict=strict)
+        path, query = resource.path(ref.namespace, ref.name), self._trial(strict=strict)
         body = {key: value for key, value in manifest.items() if key != "status"}
         # custom resources know no strategic merge, and say so by 415
         for content in (_STRATEGIC_MERGE, _MERGE):
@@ -257,11 +259,11 @@ class Cluster:
             return
         path = resource.path(ref.namespace, ref.name)
         try:
-            self.request("PATCH", path, query=_trial(strict=False), body={}, content=_STRATEGIC_MERGE)
+            self.request("PATCH", path, query=self._trial(strict=False), body={}, content=_STRATEGIC_MERGE)
         except Answer as error:
             if error.status != _UNSUPPORTED:
                 raise
-            self.request("PATCH", path, query={"fieldManager": "helm"}, body=manifest, content=_MERGE)
+            self.request("PATCH", path, query={"fieldManager": self.manager}, body=manifest, content=_MERGE)
 
     def may_be(self, ref: Ref, manifest: Mapping[str, Any]) -> bool:
         """Whether the API server would take a new object, fields that its kind does not have refused.
@@ -277,12 +279,16 @@ class Cluster:
         if resource is None:
             return False
         try:
-            self.request("POST", resource.path(ref.namespace), query=_trial(strict=True), body=manifest)
+            self.request("POST", resource.path(ref.namespace), query=self._trial(strict=True), body=manifest)
         except Answer as error:
             if error.status == _INVALID or (error.status == _BAD and _NO_DRY_RUN not in error.message):
                 raise
             return False
         return True
+
+    def _trial(self, *, strict: bool) -> dict[str, str]:
+        validation = "Strict" if strict else "Ignore"
+        return {"dryRun": "All", "fieldManager": self.manager, "fieldValidation": validation}
 
     def each(self, work: Callable[[T], Any], items: Iterable[T]) -> Any:
         """Do something for each of some items, several at once; the results in their order."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from bondstone.activities.helm.section import HelmSection
-from bondstone.executors.protocol import Drifted, Outcome, Planned, SectionReport, StepContext
+from bondstone.base.settings import Settings
+from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
     from bondstone.activities.helm.session import Session
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class HelmExecutor:
+class HelmExecutor(Executor):
     """Runs Helm. One instance serves all steps of a worker."""
 
     kind: ClassVar[str] = "helm"
@@ -36,6 +37,24 @@ class HelmExecutor:
         from bondstone.activities.helm.inspect import report
 
         return report(section, promise)
+
+    def held(self, state: bytes) -> tuple[str, ...] | None:
+        """The release that a record names."""
+        from bondstone.activities.helm.artefact import release_record
+
+        record = release_record(state)
+        return None if record is None else (str(record.location),)
+
+    async def version(self, settings: Settings) -> str:
+        """What `helm version` says.
+
+        Raises:
+            ToolUnavailable: there is none, or it does not answer.
+        """
+        from bondstone.activities.helm.session import find_helm
+        from bondstone.activities.tooling.version import first_line
+
+        return await first_line([find_helm(settings.helm), "version", "--template", "Helm {{.Version}}"])
 
     async def plan(self, context: StepContext) -> Planned:
         """Render the chart and compare it with the release and with what the cluster holds."""

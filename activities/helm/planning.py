@@ -21,7 +21,7 @@ from bondstone.activities.helm.changes import (
 )
 from bondstone.activities.helm.history import history, newest, of_revision
 from bondstone.activities.helm.recovery import left_by
-from bondstone.activities.helm.release import DEPLOYED, Release, is_kept, is_of
+from bondstone.activities.helm.release import DEPLOYED, MANAGER, Release, is_kept, is_of
 from bondstone.activities.helm.rendering import (
     definitions,
     document,
@@ -197,7 +197,7 @@ async def opened(session: Session, where: Location, *, create: bool = False) -> 
     """A client of the cluster that a release is in, if its namespace is allowed."""
     connection = connect(session.context.settings, where.cluster)
     connection.check_namespace(where.namespace, create=create)
-    cluster = await Cluster.open(connection)
+    cluster = await Cluster.open(connection, manager=MANAGER)
     try:
         yield cluster
     finally:

@@ -121,7 +121,7 @@ def _put_back(session: Session, cluster: Cluster, item: Remains, live: dict[str,
         cluster.request(
             "PUT",
             resource.path(item.ref.namespace, item.ref.name),
-            query={"fieldManager": "helm"},
+            query={"fieldManager": cluster.manager},
             body={**wanted, "metadata": metadata},
         )
     except Answer as error:

@@ -24,6 +24,8 @@ OWNER_LABEL: Final = "bondstone.dev/owner"
 ATTEMPT_LABEL: Final = "bondstone.dev/attempt"
 PENDING: Final = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
 DEPLOYED: Final = "deployed"
+MANAGER: Final = "helm"
+"""What the API server notes as the manager of the fields that Helm sets."""
 FAILED: Final = "failed"
 RELEASE_NAME: Final = "meta.helm.sh/release-name"
 RELEASE_NAMESPACE: Final = "meta.helm.sh/release-namespace"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from bondstone.activities.kubernetes.section import KubernetesSection
-from bondstone.executors.protocol import Drifted, Outcome, Planned, SectionReport, StepContext
+from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
     from bondstone.activities.kubernetes.session import Session
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class KubernetesExecutor:
+class KubernetesExecutor(Executor):
     """Applies manifests by server-side apply. One instance serves all steps of a worker."""
 
     kind: ClassVar[str] = "kubernetes"
@@ -31,6 +31,12 @@ class KubernetesExecutor:
         from bondstone.activities.kubernetes.inspect import report
 
         return report(section, promise)
+
+    def held(self, state: bytes) -> tuple[str, ...] | None:
+        """The objects of an inventory."""
+        from bondstone.activities.kubernetes.documents import inventory_addresses
+
+        return inventory_addresses(state)
 
     async def plan(self, context: StepContext) -> Planned:
         """Ask the API server what applying would change, by a dry run of each object."""

@@ -93,7 +93,7 @@ class Session:
         """A client of a cluster in whose namespace the pool lets steps work."""
         connection = connect(self.context.settings, cluster)
         connection.check_namespace(namespace)
-        client = await Cluster.open(connection)
+        client = await Cluster.open(connection, manager=MANAGER)
         try:
             yield Api(self, client)
         finally:
@@ -146,7 +146,7 @@ class Api:
         Raises:
             Answer: when the API server refuses: 409 for fields of others, 422 for what cannot be.
         """
-        query = {"fieldManager": MANAGER, "force": "true" if force else "false"}
+        query = {"fieldManager": self.cluster.manager, "force": "true" if force else "false"}
         if dry_run:
             query["dryRun"] = "All"
         path = await self._path(ref)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from bondstone.activities.terraform.section import TerraformSection
 from bondstone.base.settings import Settings
-from bondstone.executors.protocol import Drifted, Outcome, Planned, SectionReport, StepContext
+from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
     from bondstone.activities.terraform.session import Session
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class TerraformExecutor:
+class TerraformExecutor(Executor):
     """Runs Terraform or OpenTofu. One instance serves all steps of a worker."""
 
     kind: ClassVar[str] = "terraform"
@@ -40,6 +40,31 @@ class TerraformExecutor:
         from bondstone.activities.terraform.inspect import report
 
         return report(section, promise)
+
+    def keeps_own_state(self, section: Mapping[str, Any]) -> bool:
+        """Whether the module's own backend keeps the state: `backend: own`."""
+        return section.get("backend") == "own"
+
+    def held(self, state: bytes) -> tuple[str, ...] | None:
+        """The managed resources in a Terraform state."""
+        from bondstone.base.errors import InvalidInput
+        from bondstone.executors.state_file import read_state_file
+
+        try:
+            return read_state_file(state).addresses
+        except InvalidInput:
+            return None
+
+    async def version(self, settings: Settings) -> str:
+        """What `terraform version` says.
+
+        Raises:
+            ToolUnavailable: there is none, or it does not answer.
+        """
+        from bondstone.activities.terraform.binary import find_tool
+        from bondstone.activities.tooling.version import first_line
+
+        return await first_line(find_tool(settings).reading(["version"]))
 
     async def plan(self, context: StepContext) -> Planned:
         """Plan against the newest state; exactly `terraform plan` and `terraform show` are run."""

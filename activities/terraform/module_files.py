@@ -160,7 +160,7 @@ def _test_problems(files: _Files) -> Iterator[Problem]:
         before = len(files.problems)
         unknown = sorted(set(files.read(name)) - _TEST_BLOCKS)
         for problem in files.problems[before:]:
-            yield problem.model_copy(update={"hint": "a broken test file stops `terraform init`"})
+            yield problem.changed(hint="a broken test file stops `terraform init`")
         del files.problems[before:]
         if unknown:
             yield Problem(

@@ -102,7 +102,7 @@ class Drifted:
 
 
 class Executor(SectionChecker, Protocol):
-    """The adapter to one tool."""
+    """The adapter to one tool. Subclass it: what has a default below need not be written."""
 
     async def plan(self, context: StepContext) -> Planned:
         """Find out what applying the section would change; change nothing."""
@@ -123,3 +123,27 @@ class Executor(SectionChecker, Protocol):
     async def detect_drift(self, context: StepContext) -> Drifted:
         """Compare reality with what was last applied; change nothing."""
         ...
+
+    def held(self, state: bytes) -> tuple[str, ...] | None:
+        """The addresses of the objects that a state holds.
+
+        Args:
+            state: The newest entry of a step's state log.
+
+        Returns:
+            The addresses, none when nothing is left; None when the state is not one of this executor.
+        """
+        del state
+        return None
+
+    async def version(self, settings: Settings) -> str:
+        """The tool and its version, as `bond status` shows it; empty when there is no tool to run.
+
+        Args:
+            settings: Of the worker: which tool to use.
+
+        Raises:
+            ToolUnavailable: when the tool is not there, or does not answer.
+        """
+        del settings
+        return ""

@@ -48,3 +48,12 @@ class SectionChecker(Protocol):
             promise: The promise's folder.
         """
         ...
+
+    def keeps_own_state(self, section: Mapping[str, Any]) -> bool:
+        """Whether the tool keeps the step's state itself, so that the platform has none to show, adopt or archive.
+
+        Args:
+            section: As written in the promise, expressions not rendered.
+        """
+        del section
+        return False

@@ -19,7 +19,7 @@ from benchmarks import processes
 from bondstone.base.errors import ToolFailed
 from bondstone.base.models import Manifest
 from bondstone.base.names import EXECUTORS_GROUP
-from bondstone.executors.protocol import Drifted, Outcome, Output, Planned, SectionReport, StepContext
+from bondstone.executors.protocol import Drifted, Executor, Outcome, Output, Planned, SectionReport, StepContext
 from bondstone.model.plan import Change
 
 PROMISE: Final = "counted"
@@ -83,7 +83,7 @@ class CountSection(Manifest):
     """The version that this service cannot be brought to."""
 
 
-class CountingExecutor:
+class CountingExecutor(Executor):
     """The adapter to a tool that counts what it does."""
 
     kind: ClassVar[str] = "count"

@@ -8,9 +8,9 @@ from typing import Any
 
 from bondstone.base.errors import Problem
 from bondstone.base.models import Manifest
-from bondstone.executors.protocol import SectionReport
 from bondstone.model.promise import Promise
 from bondstone.promise.load import parse_promise
+from bondstone.promise.sections import SectionChecker, SectionReport
 
 POSTGRES = """\
 apiVersion: bondstone.dev/v1
@@ -77,7 +77,7 @@ class HelmSection(Manifest):
     values: dict[str, Any] = {}
 
 
-class FakeTerraform:
+class FakeTerraform(SectionChecker):
     kind = "terraform"
     section = TerraformSection
 
@@ -97,7 +97,7 @@ class FakeTerraform:
         )
 
 
-class FakeHelm:
+class FakeHelm(SectionChecker):
     kind = "helm"
     section = HelmSection
 

@@ -22,7 +22,7 @@ from bondstone.base.models import Manifest
 from bondstone.base.process_identity import Holder
 from bondstone.base.redact import MASK
 from bondstone.base.settings import Settings
-from bondstone.executors.protocol import Drifted, Outcome, Output, Planned, StepContext
+from bondstone.executors.protocol import Drifted, Executor, Outcome, Output, Planned, StepContext
 from bondstone.model.plan import Change, PlanRef
 from bondstone.model.secret import as_ref
 from bondstone.model.service import OperationKind, ServiceId
@@ -131,7 +131,7 @@ class TalkativeSection(Manifest):
     text: str
 
 
-class Talkative:
+class Talkative(Executor):
     """An executor that repeats what it is given, in the way a test tells it to."""
 
     kind = "talkative"

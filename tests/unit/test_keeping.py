@@ -10,11 +10,14 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from bondstone.activities.archive import KeepingActivities
+from bondstone.activities.archive import ArchiveActivities
 from bondstone.base.errors import AlreadyExists, InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
+from bondstone.base.models import Manifest
 from bondstone.base.process_identity import Holder
 from bondstone.base.settings import Settings
 from bondstone.client.direct.states import push, stage
+from bondstone.executors.protocol import Executor
+from bondstone.executors.registry import load_executors
 from bondstone.model.service import ServiceId
 from bondstone.model.step import AdoptCall, PutAway, PutAwayCall
 from bondstone.store import Store
@@ -23,6 +26,7 @@ from bondstone.store.state.log import StateLog
 
 SERVICE = ServiceId(team="payments", name="orders")
 OTHER = ServiceId(team="payments", name="others")
+EXECUTORS = load_executors()
 
 
 def state(*things: str, serial: int = 1) -> bytes:
@@ -39,13 +43,13 @@ async def store(tmp_path: Path) -> Store:
 
 async def put_away(store: Store, **how: str) -> PutAway:
     call = PutAwayCall(service=SERVICE, operation=2, sequence="op-2", **how)
-    found: PutAway = await ActivityEnvironment().run(KeepingActivities(store).put_away, call)
+    found: PutAway = await ActivityEnvironment().run(ArchiveActivities(store, EXECUTORS).put_away, call)
     return found
 
 
 async def adopt(store: Store, states: dict[str, str]) -> int:
     call = AdoptCall(service=SERVICE, operation=1, states=states)
-    count: int = await ActivityEnvironment().run(KeepingActivities(store).adopt, call)
+    count: int = await ActivityEnvironment().run(ArchiveActivities(store, EXECUTORS).adopt, call)
     return count
 
 
@@ -194,6 +198,47 @@ async def test_the_last_life_of_a_name_is_the_one_that_is_found(store):
     for number in (9, 10):
         await push(store, SERVICE, "main", state(f"life{number}"), by="ada")
         call = PutAwayCall(service=SERVICE, operation=number, sequence=f"op-{number}")
-        await ActivityEnvironment().run(KeepingActivities(store).put_away, call)
+        await ActivityEnvironment().run(ArchiveActivities(store, EXECUTORS).put_away, call)
     last = (await store.archive.last_states(SERVICE))["main"]
     assert last.name == "op-10/state/main"
+
+
+class Shelf(Executor):
+    """A third party's executor, whose states are lines of text."""
+
+    kind = "shelf"
+    section = Manifest
+
+    def held(self, state: bytes) -> tuple[str, ...] | None:
+        return tuple(state.decode().split()[1:]) if state.startswith(b"shelf") else None
+
+
+@pytest.mark.parametrize(
+    ("kept", "named"),
+    [
+        (b"shelf book/one book/two", "what still stands: book/one, book/two ("),
+        (
+            b"of some other tool",
+            "what still stands: objects that no executor installed on the control worker can name (",
+        ),
+    ],
+)
+async def test_a_kept_state_is_described_by_the_executor_that_knows_it(store, kept, named):
+    async with await store.state(SERVICE, "main").claim(Holder.me("made")) as claim:
+        await claim.release(kept)
+    activities = ArchiveActivities(store, {**EXECUTORS, "shelf": Shelf()})
+    call = PutAwayCall(service=SERVICE, operation=2, sequence="op-2", state="erase")
+    result: PutAway = await ActivityEnvironment().run(activities.put_away, call)
+    assert named in result.retained[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "section", "own"),
+    [
+        ("terraform", {"module": "m", "backend": "own"}, True),
+        ("terraform", {"module": "m"}, False),
+        ("helm", {"chart": "c"}, False),
+    ],
+)
+def test_an_executor_says_whether_its_tool_keeps_the_state(kind, section, own):
+    assert EXECUTORS[kind].keeps_own_state(section) is own
