@@ -218,13 +218,14 @@ class Service:
     # What its own operations tell it -----------------------------------------------------------------------
 
     @workflow.signal(name=names.SIGNAL_WAITING)
-    def operation_waiting(self, record: OperationRecord) -> None:
-        """The running operation waits for people, or no longer does."""
+    async def operation_waiting(self, record: OperationRecord) -> None:
+        """The running operation waits for people, or no longer does; its campaign hears of it."""
         head = self._state.queue[0] if self._state.queue else None
         if head is not None and head.record.number == record.number:
             head = head.changed(record=head.record.changed(status=record.status))
             self._entity.state = self._state.changed(queue=(head, *self._state.queue[1:]))
             self._entity.show()
+            await self._submissions.waiting(record)
 
     @workflow.signal(name=names.SIGNAL_RECORD)
     async def record(self, record: LedgerRecord) -> None:

@@ -12,7 +12,7 @@ from bondstone.base import names
 from bondstone.base.errors import BondError, Refused, StoreUnavailable, Unreachable
 from bondstone.model.campaign.events import Accepted, Declined
 from bondstone.model.campaign.run import Reply, SubmitCall, WithdrawCall
-from bondstone.model.service import CancelCall, Request, ServiceState
+from bondstone.model.service import CancelCall, OperationRecord, OperationStatus, Request, ServiceState
 from bondstone.temporal.failures import bounded, info_of
 from bondstone.workflows import admission, submitted
 from bondstone.workflows.entity import Entity
@@ -71,6 +71,14 @@ class Submissions:
                 return declined.changed(error=info, why=why)
             entity.state = submitted.taken(entity.state, call, accepted.number)
             return Accepted(target=call.target, attempt=call.attempt, operation=accepted.number)
+
+    async def waiting(self, record: OperationRecord) -> None:
+        """Tell the campaign that asked for an operation whether it waits for an approval."""
+        known = next((each for each in self.entity.state.submissions if each.number == record.number), None)
+        if known is None or known.status is not None or not workflow.patched("tell-campaign-of-approvals"):
+            return
+        awaiting = record.status is OperationStatus.AWAITING_APPROVAL
+        await self._reply(known.reply_to, submitted.said(known).changed(awaiting=awaiting))
 
     async def ended(self, number: int) -> None:
         """Tell the campaign that asked for the operation."""

@@ -34,9 +34,16 @@ from bondstone.model.campaign.run import (
     TargetPage,
     Unhealthy,
 )
-from bondstone.model.campaign.state import Calendar
+from bondstone.model.campaign.state import Calendar, FreezeOn
 from bondstone.model.ledger import LedgerEntry
-from bondstone.model.service import Health, OperationKind, OperationRecord, Phase, ServiceState
+from bondstone.model.service import (
+    Health,
+    OperationKind,
+    OperationRecord,
+    OperationStatus,
+    Phase,
+    ServiceState,
+)
 from bondstone.model.step import HealthCall
 from bondstone.store import Store
 from bondstone.temporal import calls
@@ -213,6 +220,13 @@ def calendar_at(now: datetime, windows: Windows, freezes: list[FreezeRecord], *,
         until=min(times),
         window_ends_at=windows.at(now).ends_at if cancels else None,
         frozen_teams=tuple(on),
+        why=opening.why,
+        opens_at=None if opening.open else opening.until,
+        freezes=tuple(
+            FreezeOn(name=freeze.name, team=freeze.team, ends_at=freeze.ends_at)
+            for freeze in freezes
+            if freeze.begins_at <= now
+        ),
     )
 
 
@@ -225,7 +239,9 @@ def seen_in(state: ServiceState, request_id: str, seen: Found, *, alive: bool) -
     if not alive:
         return None if state.phase in _LEFT else seen.changed(what="gone")
     if known is not None:
-        return seen.changed(what="alive", operation=known.number)
+        record = next((each.record for each in state.queue if each.record.number == known.number), None)
+        awaiting = record is not None and record.status is OperationStatus.AWAITING_APPROVAL
+        return seen.changed(what="alive", operation=known.number, awaiting=awaiting)
     number = state.seen_requests.get(request_id, 0)
     record = _record(state, number)
     if record is None:

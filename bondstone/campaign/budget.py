@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bondstone.model.campaign.state import FAILURES, IN_FLIGHT, CampaignState
+from collections.abc import Mapping
+
+from bondstone.campaign import words
+from bondstone.model.campaign.state import FAILURES, IN_FLIGHT, CampaignState, Code
 
 
 def broken(state: CampaignState, wave: int) -> str:
@@ -12,17 +15,25 @@ def broken(state: CampaignState, wave: int) -> str:
         state: The campaign.
         wave: The wave in which something failed.
     """
-    rules = state.rules
-    failed = state.failures - state.forgiven
-    if rules.max_failures is not None and failed > rules.max_failures:
-        return f"{failed} targets have failed, {rules.max_failures} may"
-    in_wave = wave_failures(state, wave) - state.waves[wave].forgiven
-    allowed = rules.waves[wave].max_failures
-    if allowed is not None and in_wave > allowed:
-        return f"{in_wave} targets of wave {rules.waves[wave].name} have failed, {allowed} may"
+    rules, now = state.rules, state.waves[wave]
+    if rules.max_failures is not None and state.failures - state.forgiven > rules.max_failures:
+        return _exceeded(state.counts, state.failures, state.forgiven, rules.max_failures, "the budget")
+    allowed, in_wave = rules.waves[wave].max_failures, wave_failures(state, wave)
+    if allowed is not None and in_wave - now.forgiven > allowed:
+        which = f"the budget of wave {rules.waves[wave].name}"
+        return _exceeded(now.counts, in_wave, now.forgiven, allowed, which)
     if rules.max_consecutive_failures is not None and state.consecutive >= rules.max_consecutive_failures:
-        return f"{state.consecutive} targets have failed in a row"
+        return f"{state.consecutive} targets have failed in a row, which is the limit (budget.consecutive)"
     return ""
+
+
+def _exceeded(counts: Mapping[Code, int], failed: int, forgiven: int, allowed: int, which: str) -> str:
+    """A broken budget, with the same numbers as the tables have."""
+    accepted = f", {forgiven} of them accepted by a resume" if forgiven else ""
+    more = " more" if forgiven else ""
+    count = "counts" if failed == 1 else "count"
+    how = words.failed(counts)
+    return f"{words.targets(failed)} {count} as failed ({how}){accepted}; {which} allows {allowed}{more}"
 
 
 def limits(state: CampaignState) -> bool:

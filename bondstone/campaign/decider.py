@@ -47,9 +47,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from bondstone.campaign import gate, interruptions, running_targets, target_starts, verbs
+from bondstone.campaign import budget, gate, interruptions, running_targets, target_starts, verbs
 from bondstone.campaign.transition import Turn
-from bondstone.campaign.verbs import chosen, refusal
+from bondstone.campaign.verbs import chosen, effect, refusal
 from bondstone.model.campaign.events import (
     Accepted,
     AnyVerb,
@@ -63,6 +63,7 @@ from bondstone.model.campaign.events import (
     Tick,
 )
 from bondstone.model.campaign.state import (
+    EDITION,
     Calendar,
     CampaignState,
     CampaignStatus,
@@ -74,7 +75,7 @@ from bondstone.model.campaign.state import (
     WaveState,
 )
 
-__all__ = ["chosen", "decide", "new_campaign", "refusal", "status"]
+__all__ = ["chosen", "decide", "effect", "new_campaign", "refusal", "status"]
 
 PROBE_BATCH: Final = 100
 
@@ -91,14 +92,20 @@ _SHOWN: Final = {
 _PAUSABLE: Final = frozenset({Stage.GATE, Stage.STARTING, Stage.SOAKING, Stage.PROBING, Stage.ROLLING_BACK})
 
 
-def new_campaign(rules: Rules) -> CampaignState:
-    """A campaign before its first event."""
+def new_campaign(rules: Rules, edition: int = EDITION) -> CampaignState:
+    """A campaign before its first event.
+
+    Args:
+        rules: Its rules.
+        edition: How it behaves, see `CampaignState.edition`.
+    """
     starts, first, size = [], 0, rules.page_size
     for wave in rules.waves:
         starts.append(first)
         first += wave.size
     return CampaignState(
         rules=rules,
+        edition=edition,
         starts=tuple(starts),
         pages=tuple(Code.WAITING * min(size, first - begin) for begin in range(0, first, size)),
         counts={Code.WAITING: first} if first else {},
@@ -114,10 +121,23 @@ def status(state: CampaignState) -> CampaignStatus:
         return state.result
     if state.paused is not None:
         return CampaignStatus.PAUSED
-    idle = len(state.flights) == len(state.again)
-    if state.stage is Stage.STARTING and not state.calendar.open and idle:
-        return CampaignStatus.WAITING_WINDOW
-    return _SHOWN[state.stage]
+    working = [flight for flight in state.flights.values() if flight.phase != "between" and not flight.awaiting]
+    if state.stage is not Stage.STARTING or working:
+        return _SHOWN[state.stage]
+    if any(flight.awaiting for flight in state.flights.values()) and _starts_nothing(state):
+        return CampaignStatus.AWAITING_APPROVAL
+    return CampaignStatus.RUNNING if state.calendar.open else CampaignStatus.WAITING_WINDOW
+
+
+def _starts_nothing(state: CampaignState) -> bool:
+    """Whether only an approval lets the wave go on: what could start besides has started."""
+    if state.again:
+        return False
+    if not state.waves[state.wave].counts.get(Code.WAITING) or budget.limits(state):
+        return True
+    if not state.calendar.open or "page" in state.questions:
+        return False
+    return bool(state.rate_left) or not state.rules.start_count
 
 
 def decide(state: CampaignState, event: Event, now: datetime) -> tuple[CampaignState, tuple[Command, ...]]:

@@ -6,11 +6,15 @@ A flight holds its slot from its first submission until it is settled::
         │  ▲                   │  │
         │  └── start ─ between ◀──┘ failed, with retries left; lost; busy; cancelled at the window's end
         └───────────┬──────────┘
-                 too long, window's end, abort(cancel)
+                 too long, window's end, abort(cancel), declined though sent twice
                     ▼
                 cancelling ──finished, declined, or no word in time──▶ settled (or between)
 
 Between two attempts it keeps its slot, and starts again under the same rules as any other target.
+
+A submission of which nothing is heard is sent again, and then the service may decline the one and accept the
+other. So a decline counts at once only where it was sent once; else it is withdrawn first, and what the service
+says of that counts. A decline of what the service has accepted since is late, and means nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from bondstone.base.errors import ErrorInfo
+from bondstone.campaign import words
 from bondstone.campaign.transition import Turn
 from bondstone.model.campaign.events import (
     Accepted,
@@ -31,11 +36,18 @@ from bondstone.model.campaign.events import (
     Found,
     Submit,
 )
-from bondstone.model.campaign.state import Code, Flight, Stage
+from bondstone.model.campaign.state import Code, Flight, Outcome, Stage
 from bondstone.model.service import OperationStatus
 
 DESCRIBE_BATCH: Final = 100
 MAX_BACKOFF_SECONDS: Final = 3600
+_DECLINED: Final = {
+    Outcome.REFUSED: Code.REFUSED,
+    Outcome.SKIPPED: Code.SKIPPED,
+    Outcome.UNREACHABLE: Code.UNREACHABLE,
+    Outcome.FAILED: Code.FAILED,
+}
+
 MAX_LOST: Final = 5
 """A service that so often knows nothing of a submission cannot be reached."""
 
@@ -49,6 +61,7 @@ def submit(turn: Turn, target: int, flight: Flight) -> None:
         check_at=turn.after(rules.check_seconds),
         not_before=None,
         operation=0,
+        sent=flight.sent + 1,
     )
     turn.set_flight(target, flight)
     _watch(turn, flight)
@@ -65,6 +78,7 @@ def accepted(turn: Turn, reply: Accepted) -> None:
         "check_at": turn.after(turn.state.rules.check_seconds),
         "busy_since": None,
         "lost": 0,
+        "awaiting": reply.awaiting,
     }
     if flight.phase in {"submitted", "between"}:
         changes["phase"] = "accepted"
@@ -78,6 +92,12 @@ def declined(turn: Turn, reply: Declined) -> None:
         return
     why, error = reply.why, reply.error
     reason = reply.reason or (error.message if error else "") or why
+    if turn.state.edition >= 1 and not reply.gone:
+        if flight.operation:
+            return  # the other of two submissions was accepted
+        if flight.sent > 1 and not _waits_for_turn(turn, flight, reply):
+            _withdraw(turn, reply, flight, reason, error)
+            return
     if flight.before is not Code.WAITING and why != "busy":
         _not_rolled_back(turn, reply.target, flight, code=Code.FAILED, reason=reason, error=error)
     elif why == "busy":
@@ -122,7 +142,7 @@ def finished(turn: Turn, reply: Finished) -> None:
 def described(turn: Turn, answer: Described) -> None:
     """What an overdue check saw."""
     for found in answer.found:
-        _found(turn, found)
+        _look(turn, found)
 
 
 def check_overdue(turn: Turn) -> None:
@@ -150,7 +170,10 @@ def check_overdue(turn: Turn) -> None:
 
 
 def cancel(
-    turn: Turn, target: int, flight: Flight, due: Literal["timed-out", "unreachable", "window", "aborted"]
+    turn: Turn,
+    target: int,
+    flight: Flight,
+    due: Literal["timed-out", "unreachable", "window", "aborted", "declined"],
 ) -> None:
     """Ask for an attempt to stop; it keeps its slot until it has, or until the grace is over."""
     rules = turn.state.rules
@@ -179,13 +202,14 @@ def give_up(turn: Turn, target: int, flight: Flight) -> None:
 # What a flight comes to ----------------------------------------------------------------------------------
 
 
-def _found(turn: Turn, found: Found) -> None:
+def _look(turn: Turn, found: Found) -> None:
     target, attempt = found.target, found.attempt
     flight = _current(turn, target, attempt)
     if flight is None:
         return
     if found.what == "alive":
-        accepted(turn, Accepted(target=target, attempt=attempt, operation=found.operation))
+        alive = {"operation": found.operation, "awaiting": found.awaiting}
+        accepted(turn, Accepted(target=target, attempt=attempt, **alive))
         _change(turn, target, turn.state.flights[target], stalled=found.stalled)
     elif found.what == "ended" and found.status is not None:
         finished(
@@ -200,9 +224,8 @@ def _found(turn: Turn, found: Found) -> None:
             ),
         )
     elif found.what == "gone":
-        declined(
-            turn, Declined(target=target, attempt=attempt, why="unreachable", reason="there is no such service")
-        )
+        gone = {"why": "unreachable", "reason": "there is no such service", "gone": True}
+        declined(turn, Declined.model_validate({"target": target, "attempt": attempt, **gone}))
     elif found.what == "unknown" and flight.phase != "between":
         _lost(turn, target, flight)
 
@@ -213,28 +236,66 @@ def _current(turn: Turn, target: int, attempt: int) -> Flight | None:
 
 
 def _cancelled(turn: Turn, target: int, flight: Flight, reason: str, error: ErrorInfo | None) -> None:
-    if flight.before is not Code.WAITING:
+    if flight.due == "declined" and flight.declined is not None:
+        _book_declined(turn, target, flight)
+    elif flight.before is not Code.WAITING:
         _not_rolled_back(turn, target, flight, code=_due_code(turn, flight), reason=reason, error=error)
     elif flight.due == "window" and _may_retry(turn, flight):
         _next_attempt(turn, target, flight, error)
     elif flight.due == "window":
         turn.settle(target, Code.FAILED, reason="cancelled at the end of the window", error=error)
     else:
-        turn.settle(target, _due_code(turn, flight), reason=_why(flight, reason), error=error)
+        turn.settle(target, _due_code(turn, flight), reason=_why(turn, flight, reason), error=error)
 
 
 def _not_stopped(turn: Turn, target: int, flight: Flight) -> None:
     """It may be running still, so there is no other attempt."""
-    reason = f"{_why(flight, '')}, and it did not stop in time"
-    if flight.before is not Code.WAITING:
+    grace = words.lasting(turn.state.rules.cancel_grace_seconds)
+    reason = f"{_why(turn, flight, '')}, and it did not stop within {grace} of being told to"
+    if flight.due == "declined":
+        _book_declined(turn, target, flight)
+    elif flight.before is not Code.WAITING:
         _not_rolled_back(turn, target, flight, code=_due_code(turn, flight), reason=reason, error=flight.error)
     else:
         turn.settle(target, _due_code(turn, flight), reason=reason, error=flight.error)
 
 
-def _why(flight: Flight, reason: str) -> str:
+def _why(turn: Turn, flight: Flight, reason: str) -> str:
     """Why it was cancelled, and what came of that."""
-    return ": ".join(part for part in (flight.due, flight.stalled, reason) if part)
+    limit = f"target.timeout of {words.lasting(turn.state.rules.timeout_seconds)}"
+    due = {"timed-out": f"not finished within the {limit}", "unreachable": f"not begun within the {limit}"}
+    state = "it was waiting for an approval" if flight.awaiting else flight.stalled
+    return ": ".join(part for part in (due.get(flight.due, flight.due), state, reason) if part)
+
+
+def _waits_for_turn(turn: Turn, flight: Flight, reply: Declined) -> bool:
+    """Whether a busy service is waited for, so that the same attempt is sent once more in any case."""
+    waits = turn.state.rules.busy == "wait" or flight.before is not Code.WAITING
+    return reply.why == "busy" and waits and flight.phase != "cancelling"
+
+
+def _withdraw(turn: Turn, reply: Declined, flight: Flight, reason: str, error: ErrorInfo | None) -> None:
+    """Have the service not begin what it declined once, and keep what the decline comes to if it does not."""
+    outcomes = {"refused": Outcome.REFUSED, "skipped": Outcome.SKIPPED, "unreachable": Outcome.UNREACHABLE}
+    outcome = outcomes.get(reply.why, Outcome.SKIPPED if turn.state.rules.busy == "skip" else Outcome.FAILED)
+    if reply.why == "unreachable" and turn.state.rules.unreachable == "skip":
+        outcome = Outcome.SKIPPED
+    why = f"{reply.why}: {reason}" if reply.why in {"busy", "unreachable"} else reason
+    verdict: dict[str, Any] = {"declined": flight.declined or outcome, "declined_why": flight.declined_why or why}
+    verdict["error"] = error or flight.error
+    if flight.phase == "cancelling":
+        _change(turn, reply.target, flight, **verdict, due="declined")
+    else:
+        cancel(turn, reply.target, flight.changed(**verdict), "declined")
+
+
+def _book_declined(turn: Turn, target: int, flight: Flight) -> None:
+    code = _DECLINED.get(flight.declined or Outcome.REFUSED, Code.REFUSED)
+    if flight.before is not Code.WAITING:
+        failed = Code.FAILED if code in {Code.REFUSED, Code.SKIPPED} else code
+        _not_rolled_back(turn, target, flight, code=failed, reason=flight.declined_why, error=flight.error)
+    else:
+        turn.settle(target, code, reason=flight.declined_why, error=flight.error)
 
 
 def _due_code(turn: Turn, flight: Flight) -> Code:
@@ -279,7 +340,9 @@ def _busy(turn: Turn, target: int, flight: Flight, reason: str, error: ErrorInfo
         elif flight.before is not Code.WAITING:
             _not_rolled_back(turn, target, flight, code=Code.TIMED_OUT, reason=reason, error=error)
         else:
-            turn.settle(target, Code.TIMED_OUT, reason=f"busy for too long: {reason}", error=error)
+            limit = words.lasting(rules.timeout_seconds)
+            why = f"busy for longer than the target.timeout of {limit}: {reason}"
+            turn.settle(target, Code.TIMED_OUT, reason=why, error=error)
     else:
         code = Code.SKIPPED if rules.busy == "skip" else Code.FAILED
         turn.settle(target, code, reason=f"busy: {reason}", error=error)
@@ -318,8 +381,12 @@ def _next_attempt(turn: Turn, target: int, flight: Flight, error: ErrorInfo | No
         error=error,
         busy_since=None,
         lost=0,
+        sent=0,
         operation=0,
         stalled="",
+        awaiting=False,
+        declined=None,
+        declined_why="",
         not_before=None if flight.due == "window" else turn.after(_backoff(turn, flight)),
     )
 

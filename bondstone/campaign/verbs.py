@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bondstone.base.errors import BondError, InvalidInput, NotFound, Refused
-from bondstone.campaign import budget, gate, interruptions, target_starts
+from bondstone.campaign import budget, gate, interruptions, target_starts, words
 from bondstone.campaign.transition import Turn
 from bondstone.model.approval import voted
 from bondstone.model.campaign.events import (
@@ -24,6 +25,7 @@ from bondstone.model.campaign.events import (
     Supersede,
 )
 from bondstone.model.campaign.state import (
+    IN_FLIGHT,
     CampaignState,
     CampaignStatus,
     Code,
@@ -48,9 +50,15 @@ RETRIED["all"] = (*RETRIED["failed"], *RETRIED["not-started"], Code.ROLLED_BACK)
 ROLLED_BACK: Final = {
     "failed": (Code.FAILED, Code.TIMED_OUT),
     "wave": (Code.SUCCEEDED, Code.FAILED, Code.TIMED_OUT),
-    "all": (Code.SUCCEEDED,),
+    "all": (Code.SUCCEEDED, Code.FAILED, Code.TIMED_OUT),
 }
 """Which targets `rollback` takes back."""
+
+
+def rolled_back(state: CampaignState, which: str) -> tuple[Code, ...]:
+    """Which targets `rollback` takes back in a campaign that goes on."""
+    return (Code.SUCCEEDED,) if which == "all" and state.edition < 1 else ROLLED_BACK[which]
+
 
 _TURNED = frozenset({Stage.DRAINING, Stage.ROLLING_BACK})
 
@@ -108,6 +116,68 @@ def chosen(state: CampaignState, verb: Retry | Rollback) -> list[int]:
         first = state.starts[state.wave]
         last = first + state.rules.waves[state.wave].size
     return [target for target in range(first, last) if status[target] in codes]
+
+
+def effect(state: CampaignState, verb: AnyVerb) -> tuple[str, ...]:  # noqa: PLR0911 - a case for each verb
+    """What a verb does and does not touch, a sentence each; empty where it is refused or was done before.
+
+    Args:
+        state: The campaign before the verb.
+        verb: What is asked.
+    """
+    if verb.request_id in state.seen_requests or refusal(state, verb) is not None:
+        return ()
+    waiting, running = state.counts.get(Code.WAITING, 0), len(state.flights)
+    match verb:
+        case Pause():
+            return (f"{words.targets(waiting)} not started will wait; {running} running go on",)
+        case Resume() if state.broken:
+            return (f"{words.targets(state.failures)} that failed are accepted and stay as they are",)
+        case Resume():
+            return ()
+        case Abort() | Supersede():
+            ends = "are cancelled" if isinstance(verb, Abort) and verb.running == "cancel" else "finish"
+            done = state.rules.size - waiting - running
+            return (
+                f"{words.targets(waiting)} not started will not be attempted; {running} running {ends}",
+                f"{done} that ended before stay as they are",
+            )
+        case SetConcurrency() if verb.max_concurrent < running:
+            return (f"{running} run now; none of them is stopped",)
+        case NextWave():
+            return ("the targets of the wave are still probed before the next wave begins",)
+        case Retry() | Rollback():
+            return _chosen_and_left(state, verb)
+        case _:
+            return ()
+
+
+def _chosen_and_left(state: CampaignState, verb: Retry | Rollback) -> tuple[str, ...]:
+    """How many targets a retry or rollback takes up, and how many of which kind it leaves alone."""
+    codes = RETRIED[verb.which] if isinstance(verb, Retry) else rolled_back(state, verb.which)
+    counts: Mapping[Code, int] = state.counts
+    if isinstance(verb, Rollback) and verb.which == "wave":
+        counts = state.waves[state.wave].counts
+    does = "takes up again" if isinstance(verb, Retry) else "takes back"
+    sentences = [f"{does} {_by_outcome(counts, codes) or 'no target that has ended'}"]
+    running = sum(counts.get(code, 0) for code in IN_FLIGHT)
+    if running and isinstance(verb, Rollback):
+        sentences.append(f"{running} running finish first, and go back too where they end like these")
+    left = [code for code in Code if code.outcome is not None and code not in codes]
+    if untouched := _by_outcome(counts, left):
+        sentences.append(f"does not touch {untouched}")
+    if isinstance(verb, Rollback) and (waiting := counts.get(Code.WAITING, 0)):
+        sentences.append(f"does not touch {waiting} not started")
+    return tuple(sentences)
+
+
+def _by_outcome(counts: Mapping[Code, int], codes: Iterable[Code]) -> str:
+    """`3 succeeded, 1 timed-out`."""
+    found: dict[str, int] = {}
+    for code in codes:
+        if count := counts.get(code, 0):
+            found[str(code.outcome)] = found.get(str(code.outcome), 0) + count
+    return ", ".join(f"{count} {outcome}" for outcome, count in found.items())
 
 
 # What is refused -----------------------------------------------------------------------------------------
@@ -176,7 +246,7 @@ def _skip_problem(state: CampaignState, verb: Skip) -> BondError | None:
 def _to_roll_back(state: CampaignState, verb: Rollback) -> bool:
     """Whether there is any target to take back, or one running that may come to be one."""
     counts = state.waves[state.wave].counts if verb.which == "wave" else state.counts
-    return any(counts.get(code) for code in (*ROLLED_BACK[verb.which], Code.RUNNING))
+    return any(counts.get(code) for code in (*rolled_back(state, verb.which), Code.RUNNING))
 
 
 # What is done --------------------------------------------------------------------------------------------
@@ -219,7 +289,7 @@ def _order(turn: Turn, verb: Rollback) -> RollbackOrder:
     if verb.which == "wave":
         return interruptions.wave_order(turn, by=verb.by, reason=verb.reason)
     return RollbackOrder(
-        codes=ROLLED_BACK[verb.which],
+        codes=rolled_back(turn.state, verb.which),
         first=0,
         last=turn.state.rules.size,
         then="end" if verb.which == "all" else "pause",

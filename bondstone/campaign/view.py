@@ -81,9 +81,12 @@ def describe(
         ending=f"{state.ending.status}: {state.ending.reason}" if state.ending else "",
         waiting_for=gate if at_gate else None,
         running=len(state.flights),
+        awaiting=sum(flight.awaiting for flight in state.flights.values()),
         flights=tuple(
             _flight(target, state.flights[target], service_of(target))
-            for target in nsmallest(most_flights, state.flights)
+            for target in nsmallest(
+                most_flights, state.flights, lambda each: (not state.flights[each].awaiting, each)
+            )
         ),
         calendar=state.calendar,
         started_at=state.started_at,
@@ -151,6 +154,7 @@ def _flight(target: int, flight: Flight, service: str) -> FlightView:
         tries=flight.tries,
         phase=flight.phase,
         stalled=flight.stalled,
+        awaiting=flight.awaiting,
         operation=f"{service}/op/{flight.operation}" if service and flight.operation else "",
         started_at=flight.started_at,
         error=flight.error,

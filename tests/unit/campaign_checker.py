@@ -18,7 +18,7 @@ from bondstone.model.campaign.state import CampaignState, Rules, Stage
 FAILED = {"failed", "timed-out", "unreachable"}
 ROLLED_BACK = {
     "failed": {"failed", "timed-out"},
-    "all": {"succeeded"},
+    "all": {"failed", "timed-out", "succeeded"},
     "wave": {"failed", "timed-out", "succeeded"},
 }
 
@@ -71,6 +71,7 @@ class Checker:
         self.running: set[tuple[int, int]] = set()
         self.succeeded_jobs: set[tuple[int, int]] = set()
         self.cancelled: set[tuple[int, int]] = set()
+        self.declined: set[tuple[int, int]] = set()
         self.began: dict[int, float] = {}
         self.asked_gate: dict[int, float] = {}
         self.must_cancel = False
@@ -208,6 +209,8 @@ class Checker:
         else:
             failed = outcome in FAILED or outcome == "rolled-back"
         new = failed and target not in self.failing
+        if outcome in {"refused", "skipped"} and record.attempt and not record.reason.startswith("unreachable"):
+            self.declined.add((target, record.attempt))
         self.outcome[target] = outcome
         (self.failing.add if failed else self.failing.discard)(target)
         if new:
@@ -363,6 +366,7 @@ class Checker:
 
     def effect(self, key: tuple[int, int]) -> None:
         assert key not in self.running
+        assert key not in self.declined, "what is booked as refused or skipped is not carried out"
         assert key not in self.succeeded_jobs
         self.running.add(key)
         ours = [one for one in self.running if one[0] in self.holding and self.attempt[one[0]] == one[1]]

@@ -153,16 +153,15 @@ class World:
         elif wake is not None and isinstance(event, moves.Tick):
             self.push(1, "wake", wake)
 
-    def carry_out(self, command: moves.Command) -> None:  # noqa: C901 - one case for each command
+    def carry_out(self, command: moves.Command) -> None:
         match command:
             case moves.LoadPage():
                 size = self.rules.page_size
                 targets = tuple(self.keys[command.page * size : (command.page + 1) * size])
                 self.send(moves.PageLoaded(page=command.page, targets=targets))
             case moves.Submit():
-                if not self.chance(self.chaos.lost):
-                    for _ in range(2 if self.chance(self.chaos.doubled) else 1):
-                        self.push(self.delay(), "arrive", command)
+                if not self.chance(self.chaos.lost):  # Temporal delivers a signal once to a workflow's run
+                    self.push(self.delay(), "arrive", command)
             case moves.Cancel():
                 if not self.chance(self.chaos.lost):
                     self.push(self.delay(), "cancel", command)
@@ -223,8 +222,7 @@ class World:
                 self.gone.add(submit.target)
                 self.send(moves.Declined(**reply, why="unreachable"))
                 return
-            if odd != "busy":
-                self.jobs[key] = Job(ended=True, status=Status.REJECTED)
+            # Nothing is remembered of what was declined: sent again, it may be accepted.
             self.send(moves.Declined(**reply, why=odd, reason=odd))
             return
         hang = self.chance(self.chaos.hang)
@@ -235,6 +233,8 @@ class World:
         job = self.jobs[key] = Job(ends_at=self.time + duration, status=result, number=next(self.numbers))
         self.running.add(key)
         self.trace.append((self.time, "effect", key))
+        if self.chance(self.chaos.doubled):
+            self.push(self.delay(), "arrive", submit)
         self.send(moves.Accepted(**reply, operation=job.number))
         if not hang:
             self.push(duration, "end", key)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from bondstone.base.errors import InvalidInput, NotFound, Refused
-from bondstone.campaign.decider import chosen, decide, new_campaign, refusal, status
+from bondstone.campaign.decider import chosen, decide, effect, new_campaign, refusal, status
 from bondstone.model.campaign import events as moves
 from bondstone.model.campaign.state import Calendar, CampaignState, CampaignStatus, Code, Outcome, Rules, WaveRules
 from bondstone.model.service import Need, OperationStatus
@@ -164,7 +164,7 @@ def test_failures_in_a_row_break_the_budget_and_a_success_between_does_not_count
     story.finish(2, status="failed")
     assert story.status is CampaignStatus.RUNNING
     story.finish(3, status="failed")
-    assert story.state.broken == "2 targets have failed in a row"
+    assert story.state.broken == "2 targets have failed in a row, which is the limit (budget.consecutive)"
 
 
 def test_an_attempt_that_failed_is_tried_again_and_late_words_of_it_are_ignored() -> None:
@@ -213,6 +213,136 @@ def test_a_lost_reply_does_not_leak_the_slot() -> None:
     story.wait()
     ended = moves.Found(target=0, attempt=1, what="ended", status=OperationStatus.SUCCEEDED)
     assert started(story.send(moves.Described(found=(ended,)))) == [1]
+
+
+def test_a_refusal_that_crosses_the_same_submission_sent_again_counts_only_once_it_is_withdrawn() -> None:
+    story = Story(wave(1), max_concurrent=1)
+    story.begin()
+    unknown = moves.Described(found=(moves.Found(target=0, attempt=1, what="unknown"),))
+    assert started(story.send(unknown)) == [0], "sent a second time"
+    late = moves.Declined(target=0, attempt=1, reason="no such version")
+    assert [(each.target, each.attempt) for each in of(moves.Cancel, story.send(late))] == [(0, 1)]
+    assert story.codes == "r", "the second may be carried out yet"
+    made = story.send(late, *withdrawn(0))
+    assert [(each.outcome, each.reason) for each in of(moves.Record, made)] == [("refused", "no such version")]
+
+
+def test_what_was_accepted_after_a_crossing_refusal_is_booked_as_what_it_came_to() -> None:
+    for crossing in (True, False):  # the acceptance of the second comes before or after the refusal of the first
+        story = Story(wave(1), max_concurrent=1)
+        story.begin()
+        story.send(moves.Described(found=(moves.Found(target=0, attempt=1, what="unknown"),)))
+        words = [moves.Declined(target=0, attempt=1), moves.Accepted(target=0, attempt=1, operation=7)]
+        story.send(*(reversed(words) if crossing else words))
+        assert story.codes == "r"
+        assert of(moves.Record, story.finish(0))[0].outcome == "succeeded"
+
+
+def test_a_campaign_of_the_first_edition_goes_on_as_it_began() -> None:
+    story = Story(wave(1), max_concurrent=1)
+    story.state = new_campaign(story.rules, edition=0)
+    story.begin()
+    story.send(moves.Described(found=(moves.Found(target=0, attempt=1, what="unknown"),)))
+    assert of(moves.Record, story.send(moves.Declined(target=0, attempt=1)))[0].outcome == "refused"
+
+
+def withdrawn(target: int) -> list[Any]:
+    """What a service says of a submission that it was told not to begin."""
+    return [moves.Finished(target=target, attempt=1, status=OperationStatus.CANCELLED)]
+
+
+def test_a_target_that_waits_for_an_approval_is_what_the_campaign_waits_for_once_nothing_else_moves() -> None:
+    story = Story(wave(3), max_concurrent=2)
+    story.begin()
+    story.send(moves.Accepted(target=0, attempt=1, operation=1, awaiting=True))
+    assert story.status is CampaignStatus.RUNNING, "another target runs"
+    story.finish(1)
+    assert story.status is CampaignStatus.RUNNING
+    story.finish(2)
+    assert story.status is CampaignStatus.AWAITING_APPROVAL
+    story.send(moves.Accepted(target=0, attempt=1, operation=1))
+    assert story.status is CampaignStatus.RUNNING, "it was approved"
+    story.finish(0)
+    assert story.status is CampaignStatus.COMPLETED
+
+
+def test_a_slot_that_an_approval_holds_is_the_campaigns_wait_too_and_a_lost_word_of_it_is_seen() -> None:
+    story = Story(wave(2), max_concurrent=1)
+    story.begin()
+    alive = moves.Found(target=0, attempt=1, what="alive", operation=1, awaiting=True)
+    story.send(moves.Described(found=(alive,)))
+    assert story.status is CampaignStatus.AWAITING_APPROVAL
+    story.say(moves.SetConcurrency, max_concurrent=2)
+    assert story.status is CampaignStatus.RUNNING
+
+
+def test_while_the_start_rate_lets_more_come_the_campaign_does_not_wait_for_an_approval() -> None:
+    story = Story(wave(2), max_concurrent=2, start_count=1, start_period_seconds=60)
+    story.begin()
+    story.send(moves.Accepted(target=0, attempt=1, operation=1, awaiting=True))
+    assert story.status is CampaignStatus.RUNNING
+
+
+def test_a_target_that_took_too_long_says_which_timeout_and_what_it_was_waiting_for() -> None:
+    story = Story(wave(1), timeout_seconds=5400, cancel_grace_seconds=900)
+    story.begin()
+    story.send(moves.Accepted(target=0, attempt=1, operation=1, awaiting=True))
+    story.wait(5400)
+    [record] = of(moves.Record, story.wait(900))
+    assert record.outcome is Outcome.TIMED_OUT
+    assert record.reason == (
+        "not finished within the target.timeout of 1h30m: it was waiting for an approval, "
+        "and it did not stop within 15m of being told to"
+    )
+
+
+def test_a_broken_budget_counts_each_target_once_and_in_the_words_of_the_table() -> None:
+    story = Story(wave(5), max_concurrent=5, max_failures=1, timeout_seconds=60, cancel_grace_seconds=60)
+    story.begin()
+    story.finish(0, status="failed")
+    story.finish(1, status="rolled-back")
+    said = "2 targets count as failed (1 failed, 1 rolled back after failing); the budget allows 1"
+    assert story.state.broken == said
+    story.say(moves.Resume)
+    story.finish(2, status="failed")
+    story.finish(3, status="failed")
+    assert story.state.broken == (
+        "4 targets count as failed (3 failed, 1 rolled back after failing), 2 of them accepted by a resume; "
+        "the budget allows 1 more"
+    )
+    assert story.state.failures == 4
+
+
+def test_a_rollback_of_all_takes_back_what_failed_and_timed_out_and_says_what_it_does_not_touch() -> None:
+    story = Story(wave(6), max_concurrent=6)
+    story.begin()
+    story.finish(0)
+    story.finish(1, status="failed")
+    story.send(moves.Declined(target=2, attempt=1, why="refused"))
+    story.send(moves.Declined(target=3, attempt=1, why="unreachable"))
+    story.finish(4)
+    verb = story.verb(moves.Rollback, which="all")
+    assert effect(story.state, verb) == (
+        "takes back 2 succeeded, 1 failed",
+        "1 running finish first, and go back too where they end like these",
+        "does not touch 1 unreachable, 1 refused",
+    )
+    story.send(verb)
+    assert [each.target for each in of(moves.Submit, story.finish(5)) if each.rollback] == [0, 1, 4, 5]
+
+
+def test_a_verb_says_what_it_touches_and_a_verb_without_effect_says_nothing() -> None:
+    story = Story(wave(4), max_concurrent=2)
+    story.begin()
+    story.finish(0)
+    abort = story.verb(moves.Abort, running="cancel")
+    assert effect(story.state, abort) == (
+        "1 target not started will not be attempted; 2 running are cancelled",
+        "1 that ended before stay as they are",
+    )
+    assert effect(story.state, story.verb(moves.Resume)) == (), "it is refused"
+    story.send(abort)
+    assert effect(story.state, abort) == (), "it is done"
 
 
 def test_a_service_that_is_gone_is_unreachable_and_can_be_skipped() -> None:
@@ -507,7 +637,7 @@ def test_after_the_end_retry_and_rollback_start_a_linked_campaign() -> None:
     assert of(moves.StartLinked, story.send(verb)) == [moves.StartLinked(verb=verb)]
     assert of(moves.StartLinked, story.send(verb)) == [], "once"
     assert chosen(story.state, verb) == [1]
-    assert chosen(story.state, story.verb(moves.Rollback, which="all")) == [0]
+    assert chosen(story.state, story.verb(moves.Rollback, which="all")) == [0, 1]
     assert isinstance(refusal(story.state, story.verb(moves.Pause)), Refused)
 
 

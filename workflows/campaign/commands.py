@@ -148,19 +148,16 @@ class CommandRunner:
         sightings = await self._sightings(asked)
         declined = Declined(target=command.target, attempt=command.attempt, why="unreachable")
         if command.target in sightings.left:
-            gone = {"why": "skipped", "reason": "decommissioned meanwhile"}
-            self._answered(declined.changed(**gone))
+            self._answered(declined.changed(why="skipped", reason="decommissioned meanwhile", gone=True))
         else:
-            self._answered(declined.changed(reason="there is no such service"))
+            self._answered(declined.changed(reason="there is no such service", gone=True))
 
     async def _look(self, command: Describe) -> None:
         sightings = await self._sightings(command)
         attempts = {asked.target: asked.attempt for asked in command.targets}
         for target in sightings.left:
-            gone = Declined(
-                target=target, attempt=attempts[target], why="skipped", reason="decommissioned meanwhile"
-            )
-            self._answered(gone)
+            declined = Declined(target=target, attempt=attempts[target], why="skipped", gone=True)
+            self._answered(declined.changed(reason="decommissioned meanwhile"))
         self._answered(Described(found=sightings.found))
 
     async def _sightings(self, command: Describe) -> Sightings:

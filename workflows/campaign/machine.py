@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo, Refused, from_info
 from bondstone.campaign import messages, view
-from bondstone.campaign.decider import decide, new_campaign, refusal
+from bondstone.campaign.decider import decide, effect, new_campaign, refusal
 from bondstone.model.campaign.events import (
     AnyVerb,
     AskCalendar,
@@ -32,7 +32,7 @@ from bondstone.model.campaign.run import (
     FreezeCall,
     Frozen,
 )
-from bondstone.model.campaign.state import CampaignState
+from bondstone.model.campaign.state import EDITION, CampaignState
 from bondstone.temporal.failures import bounded, info_of, to_failure
 from bondstone.workflows import activity_calls, builds, details, search_attributes
 from bondstone.workflows.campaign.commands import CommandRunner
@@ -105,8 +105,9 @@ class CampaignMachine:
         if self._refused is not None:
             raise to_failure(from_info(self._refused))
         self.check(verb)
+        touched = effect(self._decided, verb)
         self._take(verb)
-        return self.description(whole=False)
+        return self.description(whole=False).changed(effect=touched)
 
     async def live(self) -> CampaignDescription:
         """Choose the targets, then drive the campaign to its end, or to the end of this run."""
@@ -164,7 +165,8 @@ class CampaignMachine:
             await workflow.wait_condition(workflow.all_handlers_finished)
             raise to_failure(from_info(self._refused)) from None
         self._runner = self._runner_for(frozen)
-        self._state = new_campaign(frozen.rules)
+        # What began before editions were told apart continues as it began.
+        self._state = new_campaign(frozen.rules, EDITION if workflow.patched("campaign-editions") else 0)
 
     def _runner_for(self, frozen: Frozen) -> CommandRunner:
         return CommandRunner(self._name, self._start.requested_by, frozen, self._ledger, self._events.append)

@@ -50,6 +50,8 @@ class Accepted(Wire):
     target: int
     attempt: int
     operation: int = 0
+    awaiting: bool = False
+    """The operation waits for an approval; said again, without, when it goes on."""
 
 
 class Declined(Wire):
@@ -62,6 +64,8 @@ class Declined(Wire):
     """`skipped`: there is nothing to do (compliant, decommissioned)."""
     reason: str = ""
     error: ErrorInfo | None = None
+    gone: bool = False
+    """There is no such service any more, so that nothing that it had accepted goes on."""
 
 
 class Finished(Wire):
@@ -92,6 +96,8 @@ class Found(Wire):
     """When it has ended."""
     stalled: str = ""
     """When it is alive: what it cannot go on for want of."""
+    awaiting: bool = False
+    """When it is alive: its operation waits for an approval."""
     error: ErrorInfo | None = None
     evidence: dict[str, Any] = {}
 
@@ -180,7 +186,7 @@ class Retry(Verb):
 
 
 class Rollback(Verb):
-    """Take targets back: those that failed, the current wave, or all that succeeded, and end."""
+    """Take targets back: those that failed, the current wave, or all that were tried, and end."""
 
     kind: Literal["rollback"] = "rollback"
     which: Literal["failed", "wave", "all"]

@@ -224,6 +224,8 @@ class FlightView(Wire):
     phase: str
     stalled: str = ""
     """What it cannot go on for want of, as last seen."""
+    awaiting: bool = False
+    """Its operation waits for an approval."""
     operation: str = ""
     """`TEAM/NAME/op/N`, once the service has accepted."""
     started_at: datetime
@@ -285,6 +287,8 @@ class CampaignDescription(Wire):
     waiting_for: Approval | None = None
     """The gate it stands at."""
     running: int = 0
+    awaiting: int = 0
+    """How many of those that run wait for an approval of their plan."""
     flights: tuple[FlightView, ...] = ()
     """The first of those that run, at most `MAX_FLIGHTS_SHOWN`."""
     calendar: Calendar | None = None
@@ -295,6 +299,8 @@ class CampaignDescription(Wire):
     """Batches of its ledger that are in the object store."""
     recent: tuple[TargetRecord, ...] = ()
     """What is not yet there."""
+    effect: tuple[str, ...] = ()
+    """In the answer to a verb: what it did and did not touch, a sentence each."""
 
 
 # Activities ----------------------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Wire
 from bondstone.model.service import Approval, Need
 
+EDITION: Final = 1
+"""How campaigns that begin now behave; see `CampaignState.edition`."""
+
 PAGE_SIZE: Final = 1000
 """Targets on a page, of the list in the object store and of the status string, unless the rules say otherwise."""
 
@@ -227,10 +230,17 @@ class Flight(Wire):
     busy_since: datetime | None = None
     lost: int = 0
     """Submissions of this attempt that the service knows nothing of."""
+    sent: int = 0
+    """Submissions of this attempt."""
     stalled: str = ""
     """What it cannot go on for want of, as last seen: `pool prod-eu has no worker`."""
-    due: Literal["", "timed-out", "unreachable", "window", "aborted"] = ""
-    """Why it is being cancelled."""
+    awaiting: bool = False
+    """Its operation waits for an approval."""
+    due: Literal["", "timed-out", "unreachable", "window", "aborted", "declined"] = ""
+    """Why it is being cancelled. `declined`: it was sent more than once, and one of these was declined."""
+    declined: Outcome | None = None
+    """What it is booked as if nothing of it is carried out; set with `due: declined`."""
+    declined_why: str = ""
     cancel_by: datetime | None = None
     error: ErrorInfo | None = None
     """Of the last attempt that failed."""
@@ -244,6 +254,16 @@ class Lane(Wire):
     targets: tuple[int, ...] = ()
 
 
+class FreezeOn(Wire):
+    """A freeze that holds something up now."""
+
+    name: str
+    team: str = ""
+    """Empty: the whole platform."""
+    ends_at: datetime | None = None
+    """None until somebody ends it."""
+
+
 class Calendar(Wire):
     """What windows and freezes say from now until `until`; an event, and kept until the next."""
 
@@ -255,6 +275,12 @@ class Calendar(Wire):
     """When those still running are cancelled, where the rules say so: the window's end, after its cutoff."""
     frozen_teams: tuple[str, ...] = ()
     """Nothing of these starts, though it is open for others."""
+    why: str = ""
+    """Why it is closed, for people."""
+    opens_at: datetime | None = None
+    """When it opens, if it is closed and that is known; `until` may be earlier, to look again."""
+    freezes: tuple[FreezeOn, ...] = ()
+    """The freezes that are on."""
 
 
 class Paused(Wire):
@@ -301,6 +327,12 @@ class CampaignState(Wire):
     """All a campaign carries over continue-as-new: argument of `Campaign`, answer of its query `describe`."""
 
     rules: Rules
+    edition: int = 0
+    """How it behaves, from its beginning to its end: a recorded campaign must replay as it ran.
+
+    1: a submission that was sent twice is withdrawn before a refusal of it counts, and `rollback --all` takes back
+    what failed and timed out too.
+    """
     starts: tuple[int, ...]
     """First target of each wave."""
     pages: tuple[str, ...]
