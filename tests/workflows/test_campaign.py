@@ -34,12 +34,32 @@ from bondstone.model.campaign.events import (
 from bondstone.model.campaign.run import CampaignInput
 from bondstone.model.campaign.schedule import ScheduledRun, ScheduleEntry
 from bondstone.model.campaign.state import Calendar, CampaignStatus, Outcome, WaveRules
-from bondstone.model.service import Need, OperationKind
+from bondstone.model.plan import ChangeCounts
+from bondstone.model.service import Need, OperationKind, OperationRecord, VoteCall
 from bondstone.temporal.failures import info_of
 
 
 def wave(number: int, size: int, **fields: Any) -> WaveRules:
     return WaveRules(name=f"wave-{number}", size=size, **fields)
+
+
+async def test_a_target_that_waits_for_an_approval_is_what_the_campaign_waits_for(temporal: Client) -> None:
+    platform = CampaignPlatform()
+    platform.counts["main"] = ChangeCounts(replace=1)
+    fleet = await Fleet.of(temporal, platform, [2], max_failures=0)
+    async with serving(temporal, platform):
+        await fleet.start()
+        seen = await fleet.until(lambda seen: seen.awaiting == 2)
+        assert seen.status is CampaignStatus.AWAITING_APPROVAL
+        assert all(flight.awaiting and flight.operation for flight in seen.flights)
+        for service in fleet.services:
+            handle = temporal.get_workflow_handle(f"service/{service}/op/1")
+            record = await handle.query(names.QUERY_DESCRIBE, result_type=OperationRecord)
+            vote = VoteCall(step="main", digest=record.approvals[-1].digest, by="eve")
+            await handle.execute_update(names.UPDATE_APPROVE, vote)
+        result = await fleet.result()
+    assert result.counts == {"succeeded": 2}
+    assert result.awaiting == 0
 
 
 async def test_a_fleet_is_patched_wave_after_wave(temporal: Client) -> None:
