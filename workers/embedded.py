@@ -133,8 +133,11 @@ def worker_commands(settings: Settings, *, new: bool) -> list[Command]:
     """
     services = settings.data / SERVICES_DIR
     tools = tuple(dict.fromkeys((*settings.tool_environment, SERVICES_VARIABLE)))
-    own = {"tool_environment": tools, "build_id": ""}  # one build at a time: it stops before another starts
-    given = settings.changed(**own).as_environment()
+    given = settings.changed(
+        tool_environment=tools,
+        tool_writable_paths=(*settings.tool_writable_paths, services.absolute()),
+        build_id="",  # one build at a time: it stops before another starts
+    ).as_environment()
     environment = {**_clean_environment(), **given, SERVICES_VARIABLE: str(services)}
     if new:
         environment[CREATE_KEYS] = "1"

@@ -15,8 +15,10 @@ from temporalio.worker import Worker
 
 from bondstone.activities.executors import executor_activities
 from bondstone.activities.temporal_watch import Contact
+from bondstone.activities.tooling.sandbox import check, describe
 from bondstone.base.errors import BondError
 from bondstone.base.names import pool_queue
+from bondstone.base.platform_file import SANDBOX
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.executors.protocol import Executor
@@ -31,6 +33,8 @@ an activity that waits for its turn is cheap and heartbeats."""
 
 async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
     """One worker for each pool that this process serves."""
+    check(settings)
+    runtime.log.info("tools run", sandbox=describe(settings))
     executors = load_executors()
     activities = executor_activities(store, settings, executors, Contact.of(client))
     workers = [
@@ -53,9 +57,10 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
 
 
 async def _versions(executors: Mapping[str, Executor], settings: Settings) -> dict[str, str]:
-    """The versions of the tools by executor, for `bond status`."""
+    """The versions of the tools by executor and what they run in, for `bond status`."""
     versions = await asyncio.gather(*(_version(executor, settings) for executor in executors.values()))
-    return {kind: version for kind, version in zip(executors, versions, strict=True) if version}
+    found = {kind: version for kind, version in zip(executors, versions, strict=True) if version}
+    return {**found, SANDBOX: describe(settings)}
 
 
 async def _version(executor: Executor, settings: Settings) -> str:

@@ -8,6 +8,7 @@ notices by the missing heartbeat, and every activity is built for it.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -47,6 +48,8 @@ CONNECT_SECONDS: Final = 60
 FORCED_EXIT: Final = 75
 """Exit status of a worker that left activities behind (EX_TEMPFAIL)."""
 
+_PR_SET_DUMPABLE: Final = 4  # prctl(2)
+
 log = structlog.get_logger(__name__)
 
 
@@ -74,6 +77,7 @@ def main(name: str, build: Build) -> int:
         build: Makes the workers, given the connections.
     """
     try:
+        hide_from_tools()
         settings = Settings.load()
         logs.configure(settings, process=name)
         telemetry.start(name, settings.metrics_bind)
@@ -87,6 +91,15 @@ def main(name: str, build: Build) -> int:
 
         print_error(error.info(), OutputFormat.TABLE)
         return error.exit_code
+
+
+def hide_from_tools() -> None:
+    """Keep this process's memory and environment from other processes of its user, debuggers included (Linux).
+
+    It leaves no core dump either. Root reads it all the same: workers should not run as root.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def identity(name: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,11 @@ from bondstone.base.settings import Settings
 
 CONNECTIONS_DIR: Final = "clusters"
 """Below the work directory: kubeconfigs made from settings. They name credentials, and hold none."""
+
+_NAMED_FILE: Final = re.compile(
+    r"""["']?(certificate-authority|client-certificate|client-key|tokenFile)["']?\s*:\s*("[^"\n]+"|[^\s,}]+)"""
+)
+_COMMAND: Final = re.compile(r"""["']?command["']?\s*:\s*("[^"\n]+"|[^\s,}]+)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,24 @@ class Connection:
         """What `helm` is told."""
         context = ["--kube-context", self.context] if self.context else []
         return ["--kubeconfig", str(self.kubeconfig), *context]
+
+    def files(self) -> tuple[Path, ...]:
+        """What a process with this connection has to read: the kubeconfig, and the files that it names.
+
+        A file beside which others are named (`tokenFile` of a pod) comes with its directory: it is a link there
+        that changes when the token does.
+        """
+        try:
+            text = self.kubeconfig.read_text(encoding="utf-8")
+        except OSError:
+            return (self.kubeconfig,)
+        named = {path: word for word, path in _NAMED_FILE.findall(text)}
+        files = [self.kubeconfig.parent / path.strip("\"'") for path in named]
+        tokens = [
+            self.kubeconfig.parent / path.strip("\"'") for path, word in named.items() if word == "tokenFile"
+        ]
+        programs = [Path(found) for name in _COMMAND.findall(text) if (found := shutil.which(name.strip("\"'")))]
+        return (self.kubeconfig, *files, *(path.parent for path in (*tokens, *programs)))
 
     def check_namespace(self, namespace: str, *, create: bool = False) -> None:
         """Refuse a namespace that the pool's settings do not allow.

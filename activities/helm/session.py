@@ -26,6 +26,7 @@ from bondstone.activities.helm.workspace import Workspace, locked, write_private
 from bondstone.activities.tooling.environment import allowed_environment
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture, shimmed, tied
+from bondstone.activities.tooling.sandbox import Sandbox, sandbox
 from bondstone.base.errors import BondError, ToolFailed, ToolUnavailable
 from bondstone.base.redact import Redactor
 from bondstone.executors.protocol import StepContext
@@ -194,7 +195,14 @@ class Session:
         """
         command = tied([self.helm, *arguments, *(connection.arguments() if connection else [])])
         code, out, err = await self.stop.unless(
-            capture(command, self.run, self.environment(), tool="Helm", verb=verb)
+            capture(
+                command,
+                self.run,
+                self.environment(),
+                tool="Helm",
+                verb=verb,
+                sandbox=self.sandbox(connection),
+            )
         )
         if code != 0:
             raise self.error(verb, Exit(code, interrupted=False, complaint=err))
@@ -217,6 +225,7 @@ class Session:
             tool="Helm",
             verb=verb,
             passed=(self.lock,),
+            sandbox=self.sandbox(connection),
         ).to_end()
 
     def environment(self) -> dict[str, str]:
@@ -225,7 +234,17 @@ class Session:
         homes = {
             f"HELM_{name}_HOME": str(self.run / "helm" / name.lower()) for name in ("CACHE", "CONFIG", "DATA")
         }
-        return {**allowed, **homes, "HELM_DRIVER": "secret"}
+        return {**allowed, **homes, "HELM_DRIVER": "secret", "TMPDIR": str(self.run)}
+
+    def sandbox(self, connection: Connection | None) -> Sandbox | None:
+        """What of the file system a Helm may touch; without a connection it only fetches a chart."""
+        return sandbox(
+            self.context.settings,
+            self.environment(),
+            readable=connection.files() if connection is not None else (),
+            writable=(self.run,),
+            program=self.helm,
+        )
 
     def error(self, verb: str, ended: Exit, reasons: Sequence[str] = ()) -> BondError:
         """The typed error for a run that failed, known secrets masked."""

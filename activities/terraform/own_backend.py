@@ -117,7 +117,7 @@ def _refuse_lost(session: Session) -> None:
 async def _pull(session: Session) -> State | None:
     arguments = session.tool.reading(command.state_pull())
     code, out, complaint = await session.stop.unless(
-        capture(arguments, session.run.module, session.environment(), verb="state pull")
+        capture(arguments, session.run.module, session.environment(), verb="state pull", sandbox=session.sandbox())
     )
     if code != 0:
         raise session.error("state pull", None, Exit(code, interrupted=False, complaint=complaint))

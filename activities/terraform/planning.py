@@ -13,7 +13,9 @@ from bondstone.activities.terraform.masking import document_secrets, state_secre
 from bondstone.activities.terraform.recovery import dead_attempts, recover
 from bondstone.activities.terraform.session import Session
 from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.workspace import read_inside
 from bondstone.activities.tooling.claims import claimed
+from bondstone.base.errors import ToolFailed
 from bondstone.executors.protocol import Drifted, Planned
 
 _EMPTY_DOCUMENT = {"format_version": "1.2", "resource_changes": [], "output_changes": {}, "errored": False}
@@ -54,7 +56,9 @@ async def _planned(session: Session, position: int, state: State | None, *, mode
     secrets = document_secrets(document)
     session.redact.add(secrets)
     empty = is_empty(document)
-    saved = await asyncio.to_thread(session.run.plan_file.read_bytes)
+    saved = await asyncio.to_thread(read_inside, session.run.path, session.run.plan_file)
+    if saved is None:
+        raise ToolFailed("terraform plan left no plan", where=session.where, hint="see the log of the step")
     return Planned(
         artefact=pack(Header(empty, mode == "destroy", tuple(sorted(secrets))), saved),
         document=document,

@@ -25,6 +25,7 @@ from bondstone.activities.terraform.stream import Transcript, diagnostics_in, er
 from bondstone.activities.terraform.workspace import DATA_DIRECTORY, RunDirectory
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture
+from bondstone.activities.tooling.sandbox import Sandbox, is_free, sandbox
 from bondstone.base.errors import BondError
 from bondstone.base.redact import Redactor
 from bondstone.executors.protocol import Outcome, StepContext
@@ -122,7 +123,7 @@ class Session:
         """The saved plan as Terraform's JSON document."""
         arguments = self.tool.reading(command.show(self.run.plan_file))
         code, out, err = await self.stop.unless(
-            capture(arguments, self.run.module, self.environment(), verb="show")
+            capture(arguments, self.run.module, self.environment(), verb="show", sandbox=self.sandbox())
         )
         if code != 0:
             raise self.error("show", None, Exit(code, interrupted=False, complaint=err))
@@ -161,7 +162,38 @@ class Session:
             plugins=plugins,
             directory=None if initial else self.run.named,
         )
-        return {**found, RUN_MARK: str(self.run.path)}
+        return {**found, RUN_MARK: str(self.run.path), "TMPDIR": str(self.run.temporary)}
+
+    def sandbox(self, *, installing: Path | None = None) -> Sandbox | None:
+        """What of the file system the processes may touch.
+
+        Args:
+            installing: For `init` alone: the `TF_DATA_DIR` that it fills, together with the provider cache.
+        """
+        caches = (self.data, self.work / "plugins")
+        return sandbox(
+            self.context.settings,
+            self.environment(),
+            readable=(self.context.bundle, self.run.path, *(caches if installing is None else ())),
+            writable=(
+                *self.run.writable,
+                *((installing, self.work / "plugins") if installing is not None else ()),
+                *self.state_directories(),
+            ),
+            program=self.tool.path,
+            fetching=installing is not None,
+        )
+
+    def state_directories(self) -> tuple[Path, ...]:
+        """Where the promise has a backend of type `local` keep the state."""
+        path = self.section.backend_config.get("path") if self.own else None
+        if not isinstance(path, str) or not path.startswith("/"):
+            return ()
+        directory = Path(path).parent
+        if not is_free(self.context.settings, directory):
+            return ()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return (directory,)
 
     def keep_as_orphan(self) -> Path:
         """Keep the run directory for a person: another attempt holds the state now."""
@@ -199,16 +231,19 @@ class Session:
     async def _init(self, data: Path, plugins: Path, readonly_lock: bool) -> None:  # noqa: FBT001 - a callback
         self.run.link_data(data)
         arguments = command.init(readonly_lock=readonly_lock, own=self.own)
-        await self._run_init("preparing the module", arguments, self.environment(plugins=plugins, initial=True))
+        environment = self.environment(plugins=plugins, initial=True)
+        await self._run_init("preparing the module", arguments, environment, installing=data)
 
     async def connect(self, arguments: list[str]) -> None:
         """Run the `init` that connects the run to the module's own backend."""
         await self._run_init("connecting to the module's backend", arguments, self.environment(initial=True))
 
-    async def _run_init(self, doing: str, arguments: list[str], environment: dict[str, str]) -> None:
+    async def _run_init(
+        self, doing: str, arguments: list[str], environment: dict[str, str], *, installing: Path | None = None
+    ) -> None:
         self.pulse.note(f"{doing}: terraform init")
         async with self.slots.reading(self.pulse, self.stop):
-            ended = await self._process("init", arguments, environment, on_line=self.log)
+            ended = await self._process("init", arguments, environment, on_line=self.log, installing=installing)
         self.check_stop()
         if ended.code != 0:
             raise self.error("init", None, ended)
@@ -223,6 +258,7 @@ class Session:
         on_line: Callable[[str], None],
         on_tick: Callable[[], None] = lambda: None,
         stop: Callable[[], Graces | None] | None = None,
+        installing: Path | None = None,
     ) -> Exit:
         self.run.note(pid=0)
         started = asyncio.get_running_loop().time()
@@ -236,6 +272,7 @@ class Session:
             stop=stop or self.until_stopped,
             on_start=lambda pid: self.run.note(pid=pid),
             verb=verb,
+            sandbox=self.sandbox(installing=installing),
         ).to_end()
         _log.debug(
             "terraform.ran",

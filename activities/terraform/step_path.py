@@ -3,9 +3,10 @@
 Terraform insists that apply sees the values that plan saw, and a directory that is new for each attempt would
 change them each time. So every attempt reaches its own directory by a link whose name depends on the platform and
 the step alone, and Terraform is told that name in `PWD`: it takes it for its working directory as long as it leads
-there (`os.Getwd` of Go). Where the link cannot be made, Terraform sees the attempt's own directory.
+there (`os.Getwd` of Go). Where the link cannot be made, Terraform sees the attempt's own directory. The links are
+not in `/tmp` if that can be helped: modules may change what is there.
 
-    /tmp/bondstone-UID/DIGEST -> work/runs/TEAM/SERVICE/STEP/ATTEMPT
+    /var/tmp/bondstone-UID/DIGEST -> work/runs/TEAM/SERVICE/STEP/ATTEMPT
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Final
 from bondstone.base.settings import Settings
 from bondstone.model.service import ServiceId
 
-_ROOT: Final = Path("/tmp")  # noqa: S108 - below it, a directory that only this user may write to
+_ROOT: Final = Path("/var/tmp" if os.access("/var/tmp", os.W_OK) else "/tmp")  # noqa: S108
+"""Below it, a directory that only this user may write to."""
 
 
 def step_path(settings: Settings, service: ServiceId, step: str) -> Path:

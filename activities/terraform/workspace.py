@@ -5,7 +5,8 @@
         attempt.json                         what the next attempt must know if this one dies
         tree/terraform/database/             the module as links into the unpacked revision; Terraform runs here
         tree/modules/ -> …                   what lies beside and above the module, as links
-        tfplan, variables.tfvars.json, …
+        plan/tfplan, variables.tfvars.json, …
+    work/tmp/DIGEST/                         temporary files of one attempt
     work/orphans/                            states that may not be written any more, for a person to look at
 
 An attempt is dead exactly if its lock can be taken: the kernel lets go of it when the process ends, and neither
@@ -20,6 +21,8 @@ import json
 import os
 import re
 import shutil
+import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +41,8 @@ DATA_DIRECTORY = ".terraform"
 
 _NOT_LINKED = frozenset({"terraform.tfstate", "errored.tfstate", DATA_DIRECTORY})
 _TEST = re.compile(r"\.(?:tftest|tofutest)\.(?:hcl|json)$")
+_MAX_SOCKET_DIRECTORY = 64
+"""The path of a socket may have 107 characters (unix(7)); providers add about thirty to their directory's."""
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -90,6 +95,8 @@ class RunDirectory:
         run = cls(path, lock, AttemptRecord(attempt, verb), module)
         try:
             run.note()
+            run.plan_file.parent.mkdir(mode=0o700)
+            run.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
             link_module(bundle, module, path / "tree")
             if not own:
                 (run.module / _BACKEND_OVERRIDE).write_text('terraform {\n  backend "local" {}\n}\n')
@@ -106,7 +113,17 @@ class RunDirectory:
     @property
     def plan_file(self) -> Path:
         """The saved plan."""
-        return self.path / "tfplan"
+        return self.path / "plan" / "tfplan"
+
+    @property
+    def temporary(self) -> Path:
+        """The attempt's own directory for temporary files: of a short name, because sockets go there."""
+        return _temporary(self.path)
+
+    @property
+    def writable(self) -> tuple[Path, ...]:
+        """What Terraform and the module may change. The rest of the directory is the worker's, which trusts it."""
+        return self.path / "tree", self.plan_file.parent, self.path / "data", self.temporary
 
     @property
     def state_file(self) -> Path:
@@ -161,13 +178,14 @@ class RunDirectory:
         states = [
             state
             for name in ("terraform.tfstate", "errored.tfstate")
-            if (state := parse_state(_read(self.module / name))) is not None
+            if (state := parse_state(read_inside(self.path, self.module / name))) is not None
         ]
         return max(states, key=lambda state: state.serial, default=None)
 
     def close(self) -> None:
         """Remove the directory and let go of it."""
         self._unlink()
+        shutil.rmtree(self.temporary, ignore_errors=True)
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
@@ -175,6 +193,7 @@ class RunDirectory:
         """Leave the directory as it is: the next attempt on this host will find it."""
         self._unlink()
         self.drop_variables()
+        shutil.rmtree(self.temporary, ignore_errors=True)
         os.close(self._lock)
 
     def keep(self) -> None:
@@ -189,6 +208,7 @@ class RunDirectory:
         target = orphans / f"{service_step}_{self.path.name}"
         self._unlink()
         self.drop_variables()
+        shutil.rmtree(self.temporary, ignore_errors=True)
         self.path.rename(target)
         os.close(self._lock)
         return target
@@ -271,7 +291,8 @@ def is_test_file(name: str) -> bool:
 def write_private(file: Path, data: bytes) -> None:
     """Write a file that only this user can read, whole or not at all."""
     temporary = file.with_name(f".{file.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as writer:
         writer.write(data)
     temporary.replace(file)
@@ -313,11 +334,33 @@ def _take_over(path: Path) -> RunDirectory | None:
     return RunDirectory(path, lock, record, module)
 
 
-def _read(file: Path) -> bytes | None:
+def read_inside(directory: Path, file: Path) -> bytes | None:
+    """The content of a regular file that a tool may have put anything in place of; None where it leads elsewhere.
+
+    Args:
+        directory: What it must lie in, links followed.
+        file: Its path.
+    """
     try:
-        return file.read_bytes()
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return None
+    with os.fdopen(descriptor, "rb") as reader:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        opened = Path(f"/proc/self/fd/{descriptor}")
+        # what was opened, not what stands there now: a directory on the way may be a link, and another by now
+        real = opened.readlink() if opened.exists() else file.resolve()
+        return reader.read() if real.is_relative_to(directory.resolve()) else None
+
+
+def _temporary(path: Path) -> Path:
+    name = hashlib.sha256(str(path).encode()).hexdigest()[:10]
+    place = path.parents[4] / "tmp"  # the work directory's
+    if len(str(place)) > _MAX_SOCKET_DIRECTORY:
+        place = Path(tempfile.gettempdir())
+        name = f"bondstone-{name}"
+    return place / name
 
 
 def _plain(attempt: str) -> str:

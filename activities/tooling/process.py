@@ -23,6 +23,8 @@ from typing import BinaryIO
 import psutil
 import structlog
 
+from bondstone.activities.tooling.launch import Launched, launch
+from bondstone.activities.tooling.sandbox import Sandbox
 from bondstone.base.errors import ToolUnavailable
 from bondstone.base.tracing import spans
 
@@ -77,6 +79,7 @@ class Run:
         tool: What people call it.
         verb: What it is asked to do, for traces.
         passed: File descriptors that it and all it starts keep open: a lock that tells whether any still runs.
+        sandbox: What of the file system it may touch; None for all that the worker may.
     """
 
     command: Sequence[str]
@@ -90,6 +93,7 @@ class Run:
     tool: str = "Terraform"
     verb: str = ""
     passed: Sequence[int] = ()
+    sandbox: Sandbox | None = None
     _signals: int = field(default=0, init=False)
     _signalled_at: float = field(default=0, init=False)
 
@@ -110,22 +114,22 @@ class Run:
     async def _to_end(self, stdin: int, complaint: Path) -> Exit:
         with self.output.open("wb") as out, complaint.open("wb") as err:
             try:
-                process = await asyncio.create_subprocess_exec(
-                    *self.command,
-                    cwd=self.directory,
-                    env={**self.environment, **spans.environment()},
+                process = await launch(
+                    self.command,
+                    directory=self.directory,
+                    environment={**self.environment, **spans.environment()},
                     stdin=stdin,
                     stdout=out,
                     stderr=err,
-                    start_new_session=True,
-                    pass_fds=tuple(self.passed),
+                    passed=self.passed,
+                    sandbox=self.sandbox,
                 )
             except OSError as error:
                 raise ToolUnavailable(
                     f"{self.tool} does not start: {error.strerror or error}", where=self.command[0]
                 ) from error
         self.on_start(process.pid)
-        ended = asyncio.ensure_future(process.wait())
+        ended = process.ended
         with self.output.open("rb") as reader:
             tail = Tail(reader, self.on_line)
             while not ended.done():
@@ -136,7 +140,7 @@ class Run:
                     self._maybe_stop(process)
             self.on_tick()
             tail.read(last=True)
-        code = ended.result()
+        code, _, _ = ended.result()
         if code < 0:
             await self._outlived(process.pid)
         if code != 0:
@@ -156,7 +160,7 @@ class Run:
             self.on_tick()
         self.on_tick()
 
-    def _maybe_stop(self, process: asyncio.subprocess.Process) -> None:
+    def _maybe_stop(self, process: Launched) -> None:
         graces = self.stop()
         if graces is None:
             return
@@ -167,13 +171,12 @@ class Run:
             return
         self._signals += 1
         self._signalled_at = now
-        with suppress(ProcessLookupError):
-            # the process alone: Terraform stops its providers and provisioners itself, in order
-            if self._signals <= 2:  # noqa: PLR2004 - a gentle and a hard request, then force
-                process.send_signal(signal.SIGINT)
-            else:
-                kill_group(process.pid)
-                process.kill()
+        # the process alone: Terraform stops its providers and provisioners itself, in order
+        if self._signals <= 2:  # noqa: PLR2004 - a gentle and a hard request, then force
+            process.send_signal(signal.SIGINT)
+        else:
+            kill_group(process.pid)
+            process.send_signal(signal.SIGKILL)
         _log.info("tool.stopping", tool=self.tool, pid=process.pid, request=self._signals)
 
 
@@ -209,6 +212,7 @@ async def capture(
     *,
     tool: str = "Terraform",
     verb: str = "",
+    sandbox: Sandbox | None = None,
 ) -> tuple[int, bytes, str]:
     """Run a command that only reads, and keep its output off the disk.
 
@@ -218,6 +222,7 @@ async def capture(
         environment: All that it may see.
         tool: What people call it.
         verb: What it is asked to do, for traces.
+        sandbox: What of the file system it may touch; None for all that the worker may.
 
     Returns:
         Exit code, standard output, standard error.
@@ -227,25 +232,25 @@ async def capture(
     """
     with _lifeline() as stdin, _traced(tool, verb) as span:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                cwd=directory,
-                env={**environment, **spans.environment()},
+            process = await launch(
+                command,
+                directory=directory,
+                environment={**environment, **spans.environment()},
                 stdin=stdin,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                sandbox=sandbox,
             )
         except OSError as error:
             raise ToolUnavailable(f"{tool} does not start: {error.strerror or error}", where=command[0]) from error
         try:
-            out, err = await process.communicate()
+            code, out, err = await asyncio.shield(process.ended)
         except asyncio.CancelledError:
             kill_group(process.pid)
-            await process.wait()
+            await process.ended
             raise
-        _say(span, process.returncode or 0)
-    return process.returncode or 0, out, err.decode("utf-8", "replace")
+        _say(span, code)
+    return code, out, err.decode("utf-8", "replace")
 
 
 def _traced(tool: str, verb: str) -> AbstractContextManager[spans.Span]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self, TextIO
+from typing import Any, Final, Literal, Self, TextIO
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,6 +50,10 @@ class Process(Changeable, BaseModel):
     def alive(self) -> bool:
         """Whether this very process still runs."""
         return is_alive(self.pid, self.born)
+
+
+SANDBOX: Final = "sandbox"
+"""Among the versions that a worker tells: what keeps tools from the platform's files."""
 
 
 class Platform(Changeable, BaseModel):

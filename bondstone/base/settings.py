@@ -105,6 +105,15 @@ class Settings(Changeable, BaseSettings):
     """Administrators that no access document can take away: `user:SUBJECT` or `group:NAME` each."""
     tool_environment: tuple[str, ...] = ()
     """Names of environment variables that tools may see beside the built-in allow-list, as in `AWS_PROFILE`."""
+    tool_sandbox: Literal["auto", "required", "off"] = "auto"
+    """Keep tools from the platform's files by Landlock: `auto` where the kernel has it, `required` to refuse to
+    work where it has not, `off` for never. `bond status` says which holds."""
+    tool_readable_paths: tuple[Path, ...] = ()
+    """Files and directories that tools in the sandbox may read beside the system, their own settings in the home
+    directory, and what a variable of `tool_environment` names."""
+    tool_writable_paths: tuple[Path, ...] = ()
+    """Directories that tools in the sandbox may change beside their own run and the machine's temporary directory;
+    made when missing. `bond up` adds the place where the shipped promises keep their services."""
     drain_seconds: int = Field(default=20, ge=0, le=3600)
     """Longest time a stopping worker waits for its activities before it interrupts them."""
     deployment: str = Field(default="bondstone", pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")
@@ -183,6 +192,9 @@ class Settings(Changeable, BaseSettings):
             "BOND_WORK": str(self.work_dir.absolute()),
             "BOND_POOLS": json.dumps(self.pools),
             "BOND_TOOL_ENVIRONMENT": json.dumps(self.tool_environment),
+            "BOND_TOOL_SANDBOX": self.tool_sandbox,
+            "BOND_TOOL_READABLE_PATHS": json.dumps([str(path) for path in self.tool_readable_paths]),
+            "BOND_TOOL_WRITABLE_PATHS": json.dumps([str(path) for path in self.tool_writable_paths]),
             "BOND_TERRAFORM_SLOTS": str(self.terraform_slots),
             "BOND_DRAIN_SECONDS": str(self.drain_seconds),
             "BOND_ATTESTATION": self.attestation,

@@ -184,7 +184,10 @@ def _read_platform() -> tuple[Platform | None, Path]:
 def _status_view() -> dict[str, Any]:
     settings = context.settings()
     platform, data = _read_platform()
+    from bondstone.base.platform_file import SANDBOX  # noqa: PLC0415 - see bondstone.cli.app
+
     running = platform is not None and platform.alive
+    versions = platform.versions if platform else {}
     view: dict[str, Any] = {
         "healthy": False,
         "embedded": platform is not None,
@@ -192,7 +195,8 @@ def _status_view() -> dict[str, Any]:
         "data": str(data),
         "since": platform.started_at if platform and running else None,
         "pid": platform.pid if platform and running else None,
-        "versions": platform.versions if platform else {},
+        "versions": {name: said for name, said in versions.items() if name != SANDBOX},
+        "sandbox": versions.get(SANDBOX),
         "temporal": settings.temporal_address or None,
         "ui": settings.temporal_ui or None,
         "api": settings.api or None,
@@ -283,6 +287,7 @@ def _print_status(view: dict[str, Any]) -> None:
             "HTTP API": view["api"],
             "data": view["data"],
             "store": view["store"],
+            "sandbox of tools": view["sandbox"],
             **{f"{name} version": version for name, version in view["versions"].items()},
         }
     )

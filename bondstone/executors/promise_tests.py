@@ -123,6 +123,7 @@ async def open_trial(
             store=(root / "objects").as_uri(),
             keys=root / "keys.json",
             work=root / "work",
+            tool_writable_paths=(*settings.tool_writable_paths, root / "services"),
             tool_environment=(*settings.tool_environment, SERVICES_VARIABLE),
         )
         store = await Store.open(own, create_keys=True)

@@ -12,7 +12,8 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ from bondstone.base.errors import ObjectCorrupt, Problem, PromiseInvalid, StoreU
 MAX_FILES: Final = 2000
 MAX_BUNDLE_BYTES: Final = 32 * 1024 * 1024
 MAX_PATH: Final = 300
+_SETTLED_NS: Final = 2_000_000_000
 IGNORED: Final = (
     ".git", ".hg", ".svn", ".terraform", "__pycache__", ".DS_Store", "*.tfstate", "*.tfstate.*",
     ".terraform.tfstate*", "crash.log", "*.pyc", "*.swp", "*~",
@@ -81,6 +83,68 @@ def read_member(data: bytes, name: str) -> bytes:
         if member == name:
             return content
     raise ObjectCorrupt(f"the bundle holds no {name}")
+
+
+def tree_digest(data: bytes) -> str:
+    """What `folder_digest` gives of the folder that a bundle is unpacked to.
+
+    Raises:
+        ObjectCorrupt: when the bundle is not one.
+    """
+    return _tree_digest((name, hashlib.sha256(content).digest()) for name, content in _members(data))
+
+
+def folder_digest(folder: Path) -> str:
+    """A digest of every name and content in a folder; empty when anything but readable files is in it."""
+    try:
+        return _tree_digest(_files_of(folder))
+    except (OSError, ValueError):
+        return ""
+
+
+def folder_stamp(folder: Path) -> str | None:
+    """What changes when anything in a folder does, by what the kernel says of each file, without reading any.
+
+    Returns:
+        None when something changed in these last seconds: a change in the same tick of the clock would not show,
+        so then only `folder_digest` tells. The time of change (ctime) cannot be set by a program.
+    """
+    whole, newest = hashlib.sha256(), 0
+    try:
+        for parent, directories, names in os.walk(folder):
+            for name in (".", *sorted(directories), *sorted(names)):
+                found = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - thousands of them before each run
+                whole.update(
+                    f"{name}\0{found.st_ino} {found.st_mode} {found.st_size} {found.st_ctime_ns}\n".encode()
+                )
+                newest = max(newest, found.st_ctime_ns)
+    except OSError:
+        return None
+    return whole.hexdigest() if time.time_ns() - newest > _SETTLED_NS else None
+
+
+def _files_of(folder: Path) -> Iterator[tuple[str, bytes]]:
+    count, waiting = 0, [(str(folder), "")]
+    while waiting:
+        here, prefix = waiting.pop()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                name = f"{prefix}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, f"{name}/"))
+                    continue
+                count += 1
+                if not entry.is_file(follow_symlinks=False) or count > MAX_FILES:
+                    raise ValueError(name)
+                with open(entry.path, "rb") as file:  # noqa: PTH123 - thousands of them before each run
+                    yield name, hashlib.file_digest(file, "sha256").digest()
+
+
+def _tree_digest(files: Iterable[tuple[str, bytes]]) -> str:
+    whole = hashlib.sha256()
+    for name, digest in sorted(files):
+        whole.update(name.encode() + b"\0" + digest)
+    return whole.hexdigest()
 
 
 def unpack(data: bytes, into: Path) -> None:

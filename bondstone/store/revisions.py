@@ -9,22 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
+import structlog
 from pydantic import ValidationError
 from semver import Version
 
-from bondstone.base.errors import InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused, RevisionConflict
+from bondstone.base.errors import (
+    InvalidInput,
+    NotFound,
+    ObjectCorrupt,
+    ObjectMissing,
+    Refused,
+    RevisionConflict,
+    StoreUnavailable,
+)
 from bondstone.base.models import Wire
 from bondstone.base.names import check_name
 from bondstone.documents.yaml_places import did_you_mean
 from bondstone.model.promise import Promise
 from bondstone.model.service import RevisionRef
-from bondstone.promise.bundle import Bundle, read_member, unpack
+from bondstone.promise.bundle import Bundle, folder_digest, folder_stamp, read_member, remove, tree_digest, unpack
 from bondstone.promise.load import MANIFEST, parse_promise
 from bondstone.store.objects import Objects
 
@@ -32,6 +42,8 @@ CACHED: Final = 200
 """Most manifests kept in memory."""
 
 Status = Literal["active", "deprecated", "yanked"]
+
+_log = structlog.get_logger()
 
 
 class RevisionInfo(Wire):
@@ -79,6 +91,9 @@ class Revisions:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._promises: OrderedDict[str, Promise] = OrderedDict()
+        self._trees: dict[str, str] = {}
+        self._verified: dict[Path, str] = {}
+        self._restoring = asyncio.Lock()
 
     async def publish(self, bundle: Bundle, promise: Promise, *, by: str = "unknown") -> RevisionRef:
         """Make a revision public; the same content again is fine.
@@ -192,13 +207,41 @@ class Revisions:
     async def materialise(self, ref: RevisionRef, cache: Path) -> Path:
         """The folder of a revision, unpacked once per digest into `cache/<digest>`, read-only.
 
-        Safe with many processes at once: the folder appears whole, by a rename.
+        Safe with many processes at once: the folder appears whole, by a rename. Each time it is compared with the
+        bundle, byte by byte or by what the kernel says of each file's last change: tools run as the user who may
+        change it. A folder that was changed is put aside, and the bundle unpacked anew.
         """
         folder = cache / _digest(ref.digest)
-        if not folder.is_dir():
+        expected = self._trees.get(ref.digest)
+        if expected is None or not folder.is_dir():
             data = await self._bundle(ref)
-            await asyncio.to_thread(unpack, data, folder)
+            expected = await asyncio.to_thread(tree_digest, data)
+            self._trees[ref.digest] = expected
+            if not folder.is_dir():
+                await asyncio.to_thread(unpack, data, folder)
+        now = await asyncio.to_thread(folder_stamp, folder)
+        if now is not None and self._verified.get(folder) == now:
+            return folder
+        if await asyncio.to_thread(folder_digest, folder) != expected:
+            await self._restore(ref, folder, expected)
+        elif now is not None:
+            self._verified[folder] = now
         return folder
+
+    async def _restore(self, ref: RevisionRef, folder: Path, expected: str) -> None:
+        async with self._restoring:
+            if await asyncio.to_thread(folder_digest, folder) == expected:
+                return  # restored meanwhile
+            _log.warning("revision changed on disk", revision=str(ref), folder=str(folder))
+            data = await self._bundle(ref)
+            await asyncio.to_thread(_put_aside, folder)
+            await asyncio.to_thread(unpack, data, folder)
+            if await asyncio.to_thread(folder_digest, folder) != expected:
+                raise ObjectCorrupt(
+                    f"what {ref} was unpacked to is changed as soon as it is there",
+                    where=str(folder),
+                    hint="see what else runs on this worker as its user, and run tools in a sandbox",
+                )
 
     async def _bundle(self, ref: RevisionRef) -> bytes:
         try:
@@ -258,6 +301,20 @@ class Revisions:
             f"there is no promise {promise!r}",
             hint=did_you_mean(promise, await self.names()) or "bond promise publish DIR makes one",
         )
+
+
+def _put_aside(folder: Path) -> None:
+    """Move a folder out of the way and remove it; what still runs in it has its files open."""
+    aside = folder.with_name(f".changed-{folder.name[:16]}-{secrets.token_hex(4)}")
+    try:
+        folder.rename(aside)
+        remove(aside)
+    except FileNotFoundError:
+        return  # another process did it
+    except OSError as error:
+        raise StoreUnavailable(
+            f"a changed revision cannot be removed: {error.strerror}", where=str(folder), hint="remove it by hand"
+        ) from error
 
 
 def chosen(infos: Sequence[RevisionInfo]) -> RevisionInfo | None:

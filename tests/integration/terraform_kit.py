@@ -60,7 +60,9 @@ class Bench:
 
     @classmethod
     async def open(cls, root: Path, binary: str, **settings: object) -> Bench:
-        made = Settings(data=root / "data", terraform=binary, **settings)
+        # the platform is elsewhere, so that modules may write where a test looks
+        data = root.parent / f"{root.name}-platform"
+        made = Settings(data=data, terraform=binary, **{"tool_writable_paths": (root,), **settings})
         return cls(root, await Store.open(made, create_keys=True), made)
 
     @property

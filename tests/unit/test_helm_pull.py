@@ -34,7 +34,7 @@ async def fetch(tmp_path: Path):
     helm = tmp_path / "helm-stand-in"
     helm.write_text(HELM.format(calls=tmp_path / "calls"))
     helm.chmod(0o700)
-    settings = Settings(data=tmp_path / "data", helm=str(helm))
+    settings = Settings(data=tmp_path / "data", helm=str(helm), tool_sandbox="off")
     store = await Store.open(settings, create_keys=True)
     workspace = Workspace(tmp_path / "work")
 

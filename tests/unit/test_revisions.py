@@ -147,6 +147,36 @@ async def test_a_revision_is_unpacked_once_per_digest(
     assert await revisions.materialise(ref, tmp_path / "cache") == folders[0]
 
 
+@pytest.mark.parametrize("deed", ["edit", "add", "remove", "link", "swap"])
+async def test_a_revision_that_was_changed_on_disk_is_unpacked_anew(
+    revisions: Revisions, tmp_path: Path, deed: str
+) -> None:
+    ref = await _publish(revisions, tmp_path / "p")
+    folder = await revisions.materialise(ref, tmp_path / "cache")
+    file = folder / "promise.yaml"
+    good = file.read_bytes()
+    for path in (folder, file):
+        path.chmod(0o700)
+    if deed == "edit":
+        file.write_bytes(good.replace(b"small", b"large"))
+    elif deed == "add":
+        (folder / "evil_override.tf").write_text("")
+    elif deed == "remove":
+        file.unlink()
+    elif deed == "link":
+        file.unlink()
+        file.symlink_to(tmp_path / "p" / "promise.yaml")
+    else:
+        folder.rename(tmp_path / "elsewhere")
+        folder.mkdir()
+    for again in (revisions, Revisions(revisions._objects)):
+        found = await asyncio.gather(*(again.materialise(ref, tmp_path / "cache") for _ in range(3)))
+        assert set(found) == {folder}
+        assert not file.is_symlink()
+        assert file.read_bytes() == good
+        assert not (folder / "evil_override.tf").exists()
+
+
 async def test_a_publish_that_died_half_way_can_be_done_again(
     revisions: Revisions, objects: Objects, tmp_path: Path
 ) -> None:
