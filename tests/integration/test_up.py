@@ -20,6 +20,7 @@ import psutil
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from bondstone.activities.tooling import landlock
 from bondstone.base.platform_file import Platform, lock_holder
 
 pytestmark = pytest.mark.integration
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.integration
 PATIENCE_SECONDS = 60
 STATUS_FIELDS = {
     "healthy", "embedded", "status", "data", "since", "pid", "versions", "temporal", "ui", "api", "store",
-    "processes", "queues", "problem",
+    "processes", "queues", "problem", "sandbox",
 }  # fmt: skip
 
 
@@ -121,6 +122,7 @@ def test_up_status_down_and_up_again_on_the_same_data(data):
     view = status(data)
     assert view.keys() == STATUS_FIELDS
     assert view["healthy"] is True
+    assert view["sandbox"].startswith("Landlock " if landlock.abi() else "none (this kernel")
     assert [row["name"] for row in view["processes"]][:2] == ["supervisor", "temporal"]
     assert {row["status"] for row in view["processes"]} == {"running"}
     assert {row["queue"]: row["workers"] > 0 for row in view["queues"]} == {
