@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from bondstone.base import names
-from bondstone.base.errors import AlreadyExists, InvalidInput, NotFound, Refused
+from bondstone.base.errors import AlreadyExists, InvalidInput, KeyReused, NotFound, Refused
 from bondstone.model.service import (
     CancelCall,
     LabelsCall,
@@ -19,6 +19,7 @@ from bondstone.model.service import (
     ServiceState,
     StepRecord,
     StepStatus,
+    request_digest,
 )
 from bondstone.workflows.commit import rollback_target
 
@@ -35,6 +36,7 @@ def check_request(state: ServiceState, request: Request) -> None:
     """Refuse a request that the service cannot take as it stands."""
     where = str(state.service)
     if request.request_id in state.seen_requests:
+        _check_same(state, request)
         return
     if len(request.model_dump_json()) > MAX_INPUT_CHARS:
         raise InvalidInput(f"the request is larger than {MAX_INPUT_CHARS // 1024} KiB", where=where)
@@ -58,6 +60,17 @@ def check_request(state: ServiceState, request: Request) -> None:
         _check_retry(state, request)
     elif request.kind is not OperationKind.DECOMMISSION:
         _check_change(state, request)
+
+
+def _check_same(state: ServiceState, request: Request) -> None:
+    """Refuse a request id that stands for another request."""
+    known = state.request_digests.get(request.request_id)
+    if known is not None and known != request_digest(request):
+        raise KeyReused(
+            f"the request id {request.request_id!r} stands for another request",
+            where=f"{state.service}/op/{state.seen_requests[request.request_id]}",
+            hint="send the same request again, or choose another id (`--request-id`, `Idempotency-Key`)",
+        )
 
 
 def check_cancel(state: ServiceState, call: CancelCall) -> None:

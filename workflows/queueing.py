@@ -11,6 +11,7 @@ from bondstone.model.service import (
     Request,
     Resolution,
     ServiceState,
+    request_digest,
 )
 from bondstone.workflows.commit import remember_request
 
@@ -65,10 +66,13 @@ def joined(
         request=None if retried else request,
         after=ahead.record.number if ahead else 0,
     )
+    seen = remember_request(state.seen_requests, request.request_id, number)
+    digests = {**state.request_digests, request.request_id: request_digest(request)}
     changes = {
         "queue": (*state.queue, pending),
         "labels": state.labels | request.labels,
-        "seen_requests": remember_request(state.seen_requests, request.request_id, number),
+        "seen_requests": seen,
+        "request_digests": {known: value for known, value in digests.items() if known in seen},
         "next_number": number + 1,
         "ledger_digest": state.ledger_digest or resolution.ledger_digest,
         "created_at": state.created_at or now,

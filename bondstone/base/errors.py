@@ -9,6 +9,7 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   ├── PolicyInvalid              POLICY_INVALID         2  422
     │   ├── ExpressionInvalid          EXPRESSION_INVALID     2  422
     │   ├── InputsInvalid              INPUTS_INVALID         2  422
+    │   ├── KeyReused                  KEY_REUSED             2  422   a request id that another request has
     │   ├── AccessInvalid              ACCESS_INVALID         2  422
     │   ├── SettingsInvalid            SETTINGS_INVALID       2  422
     │   └── RequestInvalid             REQUEST_INVALID        2  400   an HTTP request that cannot be read
@@ -192,6 +193,12 @@ class InputsInvalid(InvalidInput):
     """Inputs of a request that the promise's schema refuses; `problems` names each field."""
 
     code = "INPUTS_INVALID"
+
+
+class KeyReused(InvalidInput):
+    """A request id (`Idempotency-Key`) was used for another request before."""
+
+    code = "KEY_REUSED"
 
 
 class AccessInvalid(InvalidInput):

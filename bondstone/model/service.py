@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Wire
 from bondstone.base.names import NAME_PATTERN, REQUEST_ID_PATTERN, operation_workflow_id
 from bondstone.model.plan import ChangeCounts, Decision, Pins, PlanRef
+from bondstone.model.secret import REF_KEY, replace_refs
 
 
 class Phase(StrEnum):
@@ -228,6 +230,25 @@ class Request(Wire):
     """Where in a trace it is asked, a W3C `traceparent`; empty when nobody traces."""
     pins: Pins | None = None
     """Every plan that goes beyond these waits for somebody else's approval."""
+
+
+def request_digest(request: Request) -> str:
+    """Tells a request from another under the same id.
+
+    Values of secrets do not count, nor who asks; nor the version of a provision or an upgrade, which clients
+    choose where nobody named one: the same request may find a newer one.
+    """
+    content = request.model_dump(mode="json", include=_OF_A_REQUEST)
+    content["inputs"] = replace_refs(content["inputs"], lambda _: REF_KEY)
+    content["adopt"] = sorted(request.adopt)
+    if request.kind in {OperationKind.PROVISION, OperationKind.UPGRADE}:
+        content["version"] = ""
+    return digest(canonical(content))
+
+
+_OF_A_REQUEST: Final = {
+    "kind", "promise", "version", "inputs", "labels", "retry", "dry_run", "repair", "ask", "on_failure", "reason",
+}  # fmt: skip
 
 
 class Resolved(Wire):
@@ -466,6 +487,8 @@ class ServiceState(Wire):
     """The last ended operations, oldest first, bounded."""
     seen_requests: dict[str, int] = {}
     """Request id to operation number, bounded, oldest first."""
+    request_digests: dict[str, str] = {}
+    """Request id to digest of what was requested under it, for those of `seen_requests` that have one."""
     submissions: tuple[Submission, ...] = ()
     """What campaigns have asked for: all that has not ended, and the last that has."""
     next_number: int = 1

@@ -16,6 +16,7 @@ from bondstone.base.errors import (
     AlreadyExists,
     InputsInvalid,
     InvalidInput,
+    KeyReused,
     NotFound,
     PlanStale,
     PolicyDenied,
@@ -225,6 +226,22 @@ async def test_the_same_request_id_is_the_same_operation_also_after_continue_as_
     assert {first.number, second.number, third.number} == {1}
     assert third.repeated
     assert platform.done("apply") == ["main"]
+
+
+async def test_a_request_id_of_another_request_is_refused_and_changes_nothing(
+    temporal: Client,
+) -> None:
+    async with serving(temporal, FakePlatform()):
+        caller = Caller(temporal)
+        await caller.request(request_id="r-1", labels={"tier": "prod"})
+        with pytest.raises(KeyReused, match="r-1"):
+            await caller.request(request_id="r-1", labels={"tier": "test"})
+        await caller.ended(1)
+        with pytest.raises(KeyReused, match="r-1"):
+            await caller.request(request_id="r-1", labels={"tier": "test"})
+        state = await caller.state()
+    assert state.labels == {"tier": "prod"}
+    assert state.next_number == 2
 
 
 async def test_two_people_asking_for_one_name_at_once_get_one_service_and_one_refusal(temporal: Client) -> None:
