@@ -17,6 +17,8 @@ import uvicorn
 from fastapi import APIRouter
 
 from bondstone.api.app import create_app
+from bondstone.api.events.logs import LogChunks
+from bondstone.api.events.watchers import Watchers
 from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
 from bondstone.api.state import ApiState
@@ -77,6 +79,8 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
             store=store,
             authenticator=authenticator,
             services=services,
+            watchers=Watchers(),
+            chunks=LogChunks(store.logs),
             rates=Rates(REQUESTS_PER_SECOND, BURST),
         )
     finally:
@@ -86,7 +90,16 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
 
 
 class _Server(uvicorn.Server):
-    """Says when it serves."""
+    """Says when it serves, and ends its event streams when it is to stop.
+
+    Args:
+        config: Of the server.
+        watchers: Of its streams.
+    """
+
+    def __init__(self, config: uvicorn.Config, watchers: Watchers) -> None:
+        super().__init__(config)
+        self._watchers = watchers
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override] # passed on
         await super().startup(sockets)  # type: ignore[arg-type] # passed on
@@ -99,6 +112,7 @@ class _Server(uvicorn.Server):
         """Begin to drain."""
         log.info("stopping", signal=sig)
         self.should_exit = True
+        asyncio.get_running_loop().call_soon_threadsafe(self._watchers.closing.set)
         del frame
 
 
@@ -120,7 +134,8 @@ async def _serve(settings: Settings) -> int:
                 lifespan="on",
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=settings.drain_seconds,
-            )
+            ),
+            state.watchers,
         )
         try:
             await server.serve()

@@ -9,6 +9,8 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 from temporalio.client import Client
 
+from bondstone.api.events.logs import LogChunks
+from bondstone.api.events.watchers import Watchers
 from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
 from bondstone.base.settings import Settings
@@ -35,6 +37,8 @@ class ApiState:
         store: The platform's stores.
         authenticator: Says who sent a request, and who may do what.
         services: Every service, for lists and counts.
+        watchers: What is followed by streams of events.
+        chunks: Parts of logs, for streams.
         rates: How many requests each caller may send.
     """
 
@@ -43,6 +47,8 @@ class ApiState:
     store: Store
     authenticator: Authenticator
     services: ServiceIndex
+    watchers: Watchers
+    chunks: LogChunks
     rates: Rates
 
 

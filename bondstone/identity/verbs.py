@@ -63,6 +63,7 @@ def _catalogue() -> Iterator[Verb]:
 def _services() -> Iterator[Verb]:
     yield _read("service.read", "list services, show one, follow its events")
     yield _read("service.history", "read the records of a service")
+    yield _read("service.reveal", "read secret outputs in plain", _OWNERS)
     yield Verb("service.request", "request a service", (DEVELOPER,))
     yield Verb("service.adopt", "request a service around a Terraform state that exists", (DEVELOPER,))
     yield Verb("service.update", "change the inputs", (DEVELOPER,))

@@ -1,7 +1,15 @@
-"""The endpoints of `/api/v1`, one module for each noun."""
+"""The endpoints of `/api/v1`, one module for each noun or for those that go together."""
 
 from __future__ import annotations
 
-from bondstone.api.routes import services
+from bondstone.api.routes import campaigns, operations, platform, policies, promises, schedules, services
 
-ROUTERS = (services.router,)
+ROUTERS = (
+    services.router,
+    operations.router,
+    promises.router,
+    policies.router,
+    campaigns.router,
+    schedules.router,
+    platform.router,
+)

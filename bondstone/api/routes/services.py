@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import binascii
+from collections.abc import Awaitable, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query, status
+from pydantic import Field
+from starlette.responses import Response
 
-from bondstone.api.events.fleet import FleetDocument, counted
+from bondstone.api.events.fleet import FleetDocument, changes, counted, moment_of
+from bondstone.api.events.streams import answer, states
+from bondstone.api.events.watchers import Seen
 from bondstone.api.index.services import SORTS, Entry, Place
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
-from bondstone.api.state import Allowed, Bond, State
+from bondstone.api.parameters import (
+    SERVICE_PATTERN,
+    Asked,
+    Because,
+    Inputs,
+    Labels,
+    Name,
+    Reason,
+    TargetVersion,
+    Team,
+    Why,
+)
+from bondstone.api.routes.accepted import AcceptedDocument, accepted
+from bondstone.api.session import (
+    Asking,
+    IdempotencyKey,
+    IfMatch,
+    IfNoneMatch,
+    LastEventId,
+    Session,
+    WaitSeconds,
+    body_of,
+    tag,
+    tagged,
+    target_of,
+)
 from bondstone.base.errors import CursorInvalid, InvalidInput
-from bondstone.base.models import Document
+from bondstone.base.models import Document, Manifest
 from bondstone.base.names import NAME_PATTERN
-from bondstone.client.documents.service import ServiceDocument
+from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
 from bondstone.client.row_filter import values_filter
 from bondstone.model.identity import Target
 from bondstone.model.rows import ServiceRow
@@ -22,10 +53,9 @@ from bondstone.model.service import Phase
 
 router = APIRouter(tags=["services"])
 
-Team = Annotated[str, Path(pattern=NAME_PATTERN, description="Team that owns the service")]
-Name = Annotated[str, Path(pattern=NAME_PATTERN, description="Name of the service in its team")]
 Sort = Literal["id", "-id", "phase", "-phase", "promise", "-promise", "changed_at", "-changed_at"]
 MAX_WHERE_CHARS = 2000
+MAX_STATE_CHARS = 900_000
 
 
 class ServicePage(Document):
@@ -36,10 +66,70 @@ class ServicePage(Document):
     """Cursor of the next page; null on the last"""
 
 
+class RequestBody(Asked):
+    """A service that is requested."""
+
+    promise: str = Field(pattern=NAME_PATTERN)
+    service: str = Field(pattern=SERVICE_PATTERN)
+    """TEAM/NAME, which must be free"""
+    inputs: Inputs = {}
+    """As the promise's schema says; secrets in plain, they are stored before anything else happens"""
+    version: TargetVersion = ""
+    labels: Labels = {}
+    on_failure: Literal["keep", "destroy"] = "keep"
+
+
+class AdoptBody(Manifest):
+    """A service that begins with Terraform states that exist."""
+
+    promise: str = Field(pattern=NAME_PATTERN)
+    service: str = Field(pattern=SERVICE_PATTERN)
+    states: dict[str, Annotated[str, Field(max_length=MAX_STATE_CHARS)]] = Field(min_length=1, max_length=50)
+    """Step to its state file in base64; under the empty name that of the only Terraform step"""
+    inputs: Inputs = {}
+    version: TargetVersion = ""
+    labels: Labels = {}
+    reason: Reason = ""
+
+
+class UpdateBody(Asked):
+    """Inputs that change."""
+
+    inputs: Inputs
+    """Objects are merged, null goes back to the default"""
+
+
+class PatchBody(Asked):
+    """A newer patch."""
+
+    to: TargetVersion = ""
+
+
+class UpgradeBody(Asked):
+    """Another minor or major version."""
+
+    to: TargetVersion = ""
+    inputs: Inputs = {}
+    """Instead of what the promise's transformation gives"""
+
+
+class ReconcileBody(Asked):
+    """A look for drift."""
+
+    repair: bool = False
+    """Undo what has drifted"""
+
+
+class LabelsBody(Manifest):
+    """Labels that change."""
+
+    set: Labels = {}
+    remove: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=32)] = ()
+
+
 @router.get("/services")
 async def list_services(
-    state: State,
-    allowed: Allowed,
+    asking: Asking,
     *,
     team: Annotated[str, Query(max_length=48)] = "",
     promise: Annotated[str, Query(max_length=48)] = "",
@@ -54,20 +144,13 @@ async def list_services(
     """List services: those the caller may see, a page at a time."""
     labels = _labels(label)
     expression = values_filter(where)
-    cursors = Cursors(
-        list="services",
-        team=team,
-        promise=promise,
-        phase=phase,
-        labels=labels,
-        where=where,
-        ended=ended,
-        sort=sort,
-    )
+    chosen = {"team": team, "promise": promise, "phase": phase, "labels": labels, "where": where, "ended": ended}
+    cursors = Cursors(list="services", sort=sort, **chosen)
     by, descending = sort.removeprefix("-"), sort.startswith("-")
     after = _place(cursors.decode(cursor), by)
-    permitted = allowed.filter("service.read")
-    await state.services.ready()
+    permitted = asking.allowed.filter("service.read")
+    index = asking.state.services
+    await index.ready()
 
     def shown(entry: Entry) -> bool:
         row = entry.row
@@ -81,30 +164,291 @@ async def list_services(
             and (not where or expression(entry.values))
         )
 
-    placed = state.services.sorted_by(by, descending=descending, after=after)
+    placed = index.sorted_by(by, descending=descending, after=after)
     page, following = cut((item for item in placed if shown(item[1])), limit, cursors, lambda item: item[0])
     return ServicePage(items=tuple(entry.row for _, entry in page), next=following)
 
 
-@router.get("/fleet")
-async def show_fleet(state: State, allowed: Allowed) -> FleetDocument:
+@router.get("/fleet", tags=["fleet"])
+async def show_fleet(asking: Asking) -> FleetDocument:
     """Count the services that the caller may see, by phase, team, promise and health."""
-    await state.services.ready()
-    everywhere = allowed.decide("service.read").allowed
-    return counted(state.services, None if everywhere else allowed.filter("service.read"))
+    await asking.state.services.ready()
+    everywhere = asking.allowed.decide("service.read").allowed
+    return counted(asking.state.services, None if everywhere else asking.allowed.filter("service.read"))
 
 
-@router.get("/services/{team}/{name}")
-async def show_service(bond: Bond, allowed: Allowed, team: Team, name: Name) -> ServiceDocument:
+@router.get("/fleet/events", tags=["fleet"], response_class=Response)
+async def follow_fleet(asking: Asking, last_event_id: LastEventId = "") -> Response:
+    """Follow the fleet: `fleet` with the counts, `service` for each that changes."""
+    since = moment_of(last_event_id)
+    index = asking.state.services
+    await index.ready()
+    permitted, everywhere = asking.allowed.filter("service.read"), asking.allowed.decide("service.read").allowed
+    events = changes(index, permitted, everywhere=everywhere, since=since)
+    return answer(asking.state.watchers, events, last_event_id)
+
+
+@router.post("/services", status_code=status.HTTP_202_ACCEPTED)
+async def request_service(
+    asking: Asking, body: RequestBody, response: Response, key: IdempotencyKey = "", wait: WaitSeconds = 0
+) -> AcceptedDocument:
+    """Request a service; the answer is the operation that provisions it."""
+    target = Target(
+        team=body.service.partition("/")[0], promise=body.promise, labels=body.labels, name=body.service
+    )
+    asking.require("service.request", target)
+    operation = await asking.bond.services.request(
+        body.promise,
+        body.service,
+        body.inputs,
+        version=body.version,
+        labels=body.labels,
+        on_failure=body.on_failure,
+        **_options(body, key),
+    )
+    return await accepted(asking, operation, response, wait)
+
+
+@router.post("/services/adopt", status_code=status.HTTP_202_ACCEPTED)
+async def adopt_service(
+    asking: Asking, body: AdoptBody, response: Response, key: IdempotencyKey = "", wait: WaitSeconds = 0
+) -> AcceptedDocument:
+    """Request a service around Terraform states that exist; a first plan that is not empty waits for approval."""
+    target = Target(
+        team=body.service.partition("/")[0], promise=body.promise, labels=body.labels, name=body.service
+    )
+    asking.require("service.adopt", target)
+    operation = await asking.bond.services.adopt(
+        body.promise,
+        body.service,
+        {step: _decoded(step, text) for step, text in body.states.items()},
+        body.inputs,
+        version=body.version,
+        labels=body.labels,
+        request_id=key or None,
+        reason=body.reason,
+    )
+    return await accepted(asking, operation, response, wait)
+
+
+@router.get("/services/{team}/{name}", response_model=ServiceDocument)
+async def show_service(asking: Asking, team: Team, name: Name, if_none_match: IfNoneMatch = "") -> Response:
     """Show one service."""
-    document = await bond.services.get(f"{team}/{name}")
-    allowed.decide("service.read", target_of(document)).require()
+    return tagged(await _readable(asking, f"{team}/{name}"), if_none_match)
+
+
+@router.get("/services/{team}/{name}/events", response_class=Response)
+async def follow_service(asking: Asking, team: Team, name: Name, last_event_id: LastEventId = "") -> Response:
+    """Follow one service: an event `service` for each state of it, `end` when it is gone."""
+    service = f"{team}/{name}"
+    await _readable(asking, service)
+
+    async def read() -> Seen:
+        document = await asking.bond.services.get(service)
+        body = body_of(document)
+        gone = document.phase in {Phase.DECOMMISSIONED, Phase.ABANDONED}
+        return Seen(tag(body).strip('"'), "service", body.decode(), final=gone)
+
+    watchers = asking.state.watchers
+    return answer(watchers, states(watchers, f"service/{service}", read, last_event_id), last_event_id)
+
+
+@router.get("/services/{team}/{name}/outputs")
+async def show_outputs(asking: Asking, team: Team, name: Name, *, reveal: bool = False) -> dict[str, Any]:
+    """Show what a service gives; secret outputs are masked unless they are to be revealed."""
+    service = f"{team}/{name}"
+    await asking.require_service("service.reveal" if reveal else "service.read", service)
+    return await asking.bond.services.outputs(service, reveal=reveal)
+
+
+@router.get("/services/{team}/{name}/history")
+async def show_history(asking: Asking, team: Team, name: Name) -> list[RecordDocument]:
+    """Show the ledger of a service, oldest first, also when it is long gone."""
+    asking.require("service.history", _name_target(asking, f"{team}/{name}"))
+    return await asking.bond.services.history(f"{team}/{name}")
+
+
+@router.get("/services/{team}/{name}/archive")
+async def list_archive(asking: Asking, team: Team, name: Name) -> list[ArchivedDocument]:
+    """List what was put away when services of this name ended."""
+    asking.require("state.log", _name_target(asking, f"{team}/{name}"))
+    return await asking.bond.services.list_archive(f"{team}/{name}")
+
+
+@router.get("/services/{team}/{name}/archive/{item:path}", response_class=Response)
+async def read_archive(asking: Asking, team: Team, name: Name, item: str) -> Response:
+    """Read one thing that was put away, in plain."""
+    asking.require("state.pull", _name_target(asking, f"{team}/{name}"))
+    content = await asking.bond.services.read_archive(f"{team}/{name}", item)
+    return Response(content, media_type="application/octet-stream")
+
+
+@router.post("/services/{team}/{name}/update", status_code=status.HTTP_202_ACCEPTED)
+async def update_service(
+    asking: Asking, team: Team, name: Name, body: UpdateBody, response: Response, *,
+    key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
+) -> AcceptedDocument:  # fmt: skip
+    """Change inputs at the same revision."""
+    service = await _changeable(asking, "service.update", f"{team}/{name}", if_match)
+    asked = asking.bond.services.update(service, body.inputs, **_options(body, key))
+    return await accepted(asking, await asked, response, wait)
+
+
+@router.post("/services/{team}/{name}/patch", status_code=status.HTTP_202_ACCEPTED)
+async def patch_service(
+    asking: Asking, team: Team, name: Name, body: PatchBody, response: Response, *,
+    key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
+) -> AcceptedDocument:  # fmt: skip
+    """Move to a newer revision of the same major and minor version."""
+    service = await _changeable(asking, "service.patch", f"{team}/{name}", if_match)
+    asked = asking.bond.services.patch(service, to=body.to, **_options(body, key))
+    return await accepted(asking, await asked, response, wait)
+
+
+@router.post("/services/{team}/{name}/upgrade", status_code=status.HTTP_202_ACCEPTED)
+async def upgrade_service(
+    asking: Asking, team: Team, name: Name, body: UpgradeBody, response: Response, *,
+    key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
+) -> AcceptedDocument:  # fmt: skip
+    """Move to a newer minor or major version."""
+    service = await _changeable(asking, "service.upgrade", f"{team}/{name}", if_match)
+    asked = asking.bond.services.upgrade(service, to=body.to, inputs=body.inputs or None, **_options(body, key))
+    return await accepted(asking, await asked, response, wait)
+
+
+@router.post("/services/{team}/{name}/rollback", status_code=status.HTTP_202_ACCEPTED)
+async def rollback_service(
+    asking: Asking, team: Team, name: Name, body: Asked, response: Response, *,
+    key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
+) -> AcceptedDocument:  # fmt: skip
+    """Go back to the last revision and inputs that were healthy."""
+    service = await _changeable(asking, "service.rollback", f"{team}/{name}", if_match)
+    return await accepted(
+        asking, await asking.bond.services.rollback(service, **_options(body, key)), response, wait
+    )
+
+
+@router.post("/services/{team}/{name}/reconcile", status_code=status.HTTP_202_ACCEPTED)
+async def reconcile_service(
+    asking: Asking, team: Team, name: Name, body: ReconcileBody, response: Response, *,
+    key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
+) -> AcceptedDocument:  # fmt: skip
+    """Look for drift; with `repair` undo it."""
+    service = await _changeable(asking, "service.reconcile", f"{team}/{name}", if_match)
+    asked = asking.bond.services.reconcile(service, repair=body.repair, **_options(body, key))
+    return await accepted(asking, await asked, response, wait)
+
+
+@router.post("/services/{team}/{name}/decommission", status_code=status.HTTP_202_ACCEPTED)
+async def decommission_service(
+    asking: Asking, team: Team, name: Name, body: Asked, response: Response, *,
+    key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
+) -> AcceptedDocument:  # fmt: skip
+    """Destroy what a service is made of."""
+    service = await _changeable(asking, "service.decommission", f"{team}/{name}", if_match)
+    asked = asking.bond.services.decommission(service, **_options(body, key))
+    return await accepted(asking, await asked, response, wait)
+
+
+@router.post("/services/{team}/{name}/retry", status_code=status.HTTP_202_ACCEPTED)
+async def retry_service(
+    asking: Asking, team: Team, name: Name, body: Why, response: Response, *,
+    key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
+) -> AcceptedDocument:  # fmt: skip
+    """Run the last failed operation again, from the step that failed."""
+    service = await _changeable(asking, "service.retry", f"{team}/{name}", if_match)
+    asked = asking.bond.services.retry(service, reason=body.reason, request_id=key or None)
+    return await accepted(asking, await asked, response, wait)
+
+
+@router.post("/services/{team}/{name}/cancel", status_code=status.HTTP_202_ACCEPTED)
+async def cancel_service(
+    asking: Asking, team: Team, name: Name, body: Why, response: Response, *,
+    if_match: IfMatch = "", wait: WaitSeconds = 0,
+) -> AcceptedDocument:  # fmt: skip
+    """Cancel the operation that runs, else the next that waits."""
+    service = await _changeable(asking, "service.cancel", f"{team}/{name}", if_match)
+    return await accepted(asking, await asking.bond.services.cancel(service, reason=body.reason), response, wait)
+
+
+@router.post("/services/{team}/{name}/pause")
+async def pause_service(
+    asking: Asking, team: Team, name: Name, body: Why, if_match: IfMatch = ""
+) -> ServiceDocument:
+    """Let a service start nothing by itself."""
+    service = await _changeable(asking, "service.pause", f"{team}/{name}", if_match)
+    return await asking.bond.services.pause(service, reason=body.reason)
+
+
+@router.post("/services/{team}/{name}/resume")
+async def resume_service(
+    asking: Asking, team: Team, name: Name, body: Why, if_match: IfMatch = ""
+) -> ServiceDocument:
+    """Let a service work by itself again."""
+    service = await _changeable(asking, "service.resume", f"{team}/{name}", if_match)
+    return await asking.bond.services.resume(service, reason=body.reason)
+
+
+@router.post("/services/{team}/{name}/abandon")
+async def abandon_service(
+    asking: Asking, team: Team, name: Name, body: Because, if_match: IfMatch = ""
+) -> ServiceDocument:
+    """Forget a service and destroy nothing."""
+    service = await _changeable(asking, "service.abandon", f"{team}/{name}", if_match)
+    return await asking.bond.services.abandon(service, reason=body.reason)
+
+
+@router.post("/services/{team}/{name}/labels")
+async def label_service(
+    asking: Asking, team: Team, name: Name, body: LabelsBody, if_match: IfMatch = ""
+) -> dict[str, str]:
+    """Set and remove labels; the answer is all that the service has then."""
+    service = await _changeable(asking, "service.label", f"{team}/{name}", if_match)
+    after = asking.allowed.decide("service.label", _labelled(await asking.target(service), body))
+    after.require()  # nobody labels a service out of or into a scope that is not theirs
+    return await asking.bond.services.set_labels(service, body.set, remove=body.remove)
+
+
+# Helpers ----------------------------------------------------------------------------------------------------
+
+
+async def _readable(asking: Session, service: str) -> ServiceDocument:
+    document = await asking.bond.services.get(service)
+    asking.require("service.read", target_of(document))
     return document
 
 
-def target_of(service: ServiceRow | ServiceDocument) -> Target:
-    """A service as access documents see it."""
-    return Target(team=service.team, promise=service.promise, labels=service.labels, name=service.id)
+async def _changeable(asking: Session, verb: str, service: str, if_match: str) -> str:
+    """The service, once the caller may do that to it and it is what the caller has read."""
+    await asking.require_service(verb, service)
+
+    def read() -> Awaitable[ServiceDocument]:
+        return asking.bond.services.get(service)
+
+    await asking.check_unchanged(if_match, read)
+    return service
+
+
+def _name_target(asking: Session, service: str) -> Target:
+    """What access documents see of a name that may be nobody's any more: its team, and what is known besides."""
+    entry = asking.state.services.get(service)
+    return entry.target if entry is not None else Target(team=service.partition("/")[0], name=service)
+
+
+def _labelled(target: Target, body: LabelsBody) -> Target:
+    labels = {key: value for key, value in (target.labels | body.set).items() if key not in body.remove}
+    return target.model_copy(update={"labels": labels})
+
+
+def _options(body: Asked, key: str) -> Any:
+    return {"reason": body.reason, "dry_run": body.dry_run, "ask": body.ask, "request_id": key or None}
+
+
+def _decoded(step: str, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise InvalidInput(f"the state of step {step!r} is not base64", where=f"states.{step}") from None
 
 
 def _labels(texts: Sequence[str]) -> dict[str, str]:

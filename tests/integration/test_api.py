@@ -1,0 +1,275 @@
+"""The HTTP API as programs use it: a whole platform, its real API process, plain HTTP."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+import time
+from collections.abc import Iterator
+
+import httpx2 as httpx
+import pytest
+from platforms import PROMISES, LocalPlatform
+
+pytestmark = pytest.mark.integration
+
+PATIENCE = 60
+
+
+def headers(platform: LocalPlatform, **more: str) -> dict[str, str]:
+    token = (platform.data / "local-token").read_text().strip()
+    return {"Authorization": f"Bearer {token}", **more}
+
+
+@pytest.fixture
+def api(platform: LocalPlatform) -> Iterator[httpx.Client]:
+    """A client with the token of the data directory: an administrator."""
+    with httpx.Client(
+        base_url=f"{platform.settings.api}/api/v1", headers=headers(platform), timeout=PATIENCE
+    ) as client:
+        yield client
+
+
+def token(api: httpx.Client, name: str, *roles: str, scope: object = "everything") -> dict[str, str]:
+    """The header of a new API token with these roles."""
+    made = api.post("/tokens", json={"name": name, "grants": [{"roles": roles, "scope": scope}]})
+    assert made.status_code == 201, made.text
+    return {"Authorization": f"Bearer {made.json()['token']}"}
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> dict:
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), (
+        answer.text
+    )
+    problem = answer.json()
+    assert problem["code"] == code
+    assert problem["status"] == status
+    assert problem["detail"]
+    return problem
+
+
+def until(check, *, seconds: float = 10):
+    deadline = time.monotonic() + seconds
+    while not (answer := check()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return answer
+
+
+def requested(api: httpx.Client, service: str, **inputs: object) -> dict:
+    body = {"promise": "patient", "service": service, "inputs": {"seconds": 0, **inputs}}
+    answer = api.post("/services", json=body, params={"wait": 30})
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def test_a_service_from_request_to_decommission(api):
+    operation = requested(api, "api/whole", size="medium")
+    assert operation["status"] == "succeeded"
+    assert operation["id"] == "api/whole/op/1"
+
+    shown = api.get("/services/api/whole")
+    assert shown.json()["phase"] == "ready"
+    assert api.get("/services/api/whole", headers={"If-None-Match": shown.headers["etag"]}).status_code == 304
+    assert api.get("/services/api/whole/outputs").json()["size"] == "medium"
+
+    row = until(lambda: [row for row in api.get("/services", params={"team": "api"}).json()["items"]
+                         if row["id"] == "api/whole" and row["phase"] == "ready"])  # fmt: skip
+    assert row[0]["promise"] == "patient"
+    assert api.get("/fleet").json()["teams"]["api"] >= 1
+
+    changed = api.post("/services/api/whole/update", json={"inputs": {"size": "small"}}, params={"wait": 30})
+    assert changed.json()["status"] == "succeeded", changed.text
+    assert [record["operation_kind"] for record in api.get("/services/api/whole/history").json()][:2] == [
+        "provision",
+        "update",
+    ]
+    plans = api.get("/operations/api/whole/op/2/plans").json()
+    assert plans[0]["operation"] == "api/whole/op/2"
+
+    gone = api.post("/services/api/whole/decommission", json={"reason": "done"}, params={"wait": 30})
+    assert gone.json()["status"] == "succeeded", gone.text
+    until(lambda: "api/whole" not in [row["id"] for row in api.get("/services").json()["items"]])
+
+
+def test_the_same_key_is_the_same_operation_and_with_another_body_is_refused_by_name(api):
+    body = {"promise": "patient", "service": "api/once", "inputs": {"seconds": 0}}
+    key = {"Idempotency-Key": "deploy-17"}
+    first = api.post("/services", json=body, headers=key, params={"wait": 30})
+    again = api.post("/services", json=body, headers=key)
+    assert again.json()["id"] == first.json()["id"] == "api/once/op/1"
+    other = api.post("/services", json={**body, "labels": {"tier": "prod"}}, headers=key)
+    assert "deploy-17" in refused(other, 422, "KEY_REUSED")["detail"]
+    assert len(api.get("/services/api/once").json()["operations"]) == 1
+
+
+def test_a_change_of_what_has_changed_since_it_was_read_is_refused(api):
+    requested(api, "api/moving")
+    read = api.get("/services/api/moving").headers["etag"]
+    first = api.post("/services/api/moving/labels", json={"set": {"tier": "prod"}}, headers={"If-Match": read})
+    assert first.status_code == 200, first.text
+    second = api.post("/services/api/moving/labels", json={"set": {"tier": "test"}}, headers={"If-Match": read})
+    refused(second, 412, "CHANGED")
+    assert api.get("/services/api/moving").json()["labels"] == {"tier": "prod"}
+
+
+def test_pages_put_together_are_the_list_and_a_cursor_belongs_to_its_list(api):
+    for number in range(3):
+        requested(api, f"pages/s{number}")
+    until(lambda: len(api.get("/services", params={"team": "pages"}).json()["items"]) == 3)
+    names, cursor = [], ""
+    while True:
+        page = api.get("/services", params={"team": "pages", "sort": "-id", "limit": 1, "cursor": cursor}).json()
+        names += [row["name"] for row in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+        assert len(names) <= 3
+        last = cursor
+    assert names == ["s2", "s1", "s0"]
+    refused(api.get("/services", params={"team": "pages", "cursor": last}), 400, "CURSOR_INVALID")
+    chosen = api.get("/services", params={"where": "team == 'pages' && name == 's1'"}).json()["items"]
+    assert [row["id"] for row in chosen] == ["pages/s1"]
+
+
+BAD = [
+    ("malformed JSON", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400, "REQUEST_INVALID"),
+    ("no body", {}, 422, "INVALID_INPUT"),
+    ("a wrong type", {"json": {"promise": "patient", "service": "api/bad", "inputs": []}}, 422, "INVALID_INPUT"),
+    ("an unknown field", {"json": {"promise": "patient", "service": "api/bad", "sizze": 1}}, 422, "INVALID_INPUT"),
+    ("no service's name", {"json": {"promise": "patient", "service": "api"}}, 422, "INVALID_INPUT"),
+    ("a wrong input", {"json": {"promise": "patient", "service": "api/bad", "inputs": {"seconds": "x"}}}, 422,
+     "INPUTS_INVALID"),
+    ("no such promise", {"json": {"promise": "nothing", "service": "api/bad"}}, 404, "NOT_FOUND"),
+    ("too large a body", {"content": b'"' + b"x" * 2**20 + b'"'}, 413, "BODY_TOO_LARGE"),
+    ("ten megabytes", {"content": b"x" * 10_000_000, "headers": {"Content-Type": "application/gzip"}}, 413,
+     "BODY_TOO_LARGE"),
+    ("a wrong key", {"json": {"promise": "patient", "service": "api/bad"}, "headers": {"Idempotency-Key": "a b"}},
+     422, "INVALID_INPUT"),
+    ("an unknown parameter", {"json": {"promise": "patient", "service": "api/bad"}, "params": {"dry": "1"}}, 422,
+     "INVALID_INPUT"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_", "status", "code"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+def test_bad_input_is_refused_in_words_and_changes_nothing(api, request_, status, code):
+    refused(api.post("/services", **request_), status, code)
+    refused(api.get("/services/api/bad"), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("authorization", "code"),
+    [
+        ("", "UNAUTHENTICATED"),
+        ("Basic YTpi", "UNAUTHENTICATED"),
+        ("Bearer bond_000000000000_" + "x" * 43, "TOKEN_INVALID"),
+        ("Bearer nonsense", "TOKEN_INVALID"),
+        # {"alg":"none"} . {"sub":"ada"}
+        ("Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.", "TOKEN_UNSIGNED"),
+    ],
+)
+def test_nobody_is_let_in_without_a_credential_that_is_accepted(api, authorization, code):
+    answer = api.get("/services", headers={"Authorization": authorization})
+    refused(answer, 401, code)
+    assert "bond_0" not in answer.text
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_every_address_needs_a_credential(api):
+    paths = api.get("/openapi.json").json()["paths"]
+    assert len(paths) > 70
+    with httpx.Client(base_url=str(api.base_url).removesuffix("/api/v1/")) as nobody:
+        for path, item in paths.items():
+            address = path.replace("{number}", "1").replace("{version}", "1.0.0").replace("{", "").replace("}", "")
+            for method in item:
+                answer = nobody.request(method.upper(), address, json={})
+                assert answer.status_code in {401, 422}, f"{method} {path}: {answer.status_code}"
+                if answer.status_code == 422:  # the body is looked at first; with one that fits it is 401
+                    assert method in {"post", "put"}
+
+
+def test_a_role_reaches_what_it_is_for_and_nothing_else(api):
+    requested(api, "api/roles")
+    viewer = token(api, "viewer", "viewer", scope={"teams": ["api"]})
+    until(lambda: api.get("/services/api/roles", headers=viewer).status_code == 200)
+    problem = refused(api.post("/services/api/roles/pause", json={}, headers=viewer), 403, "FORBIDDEN")
+    assert "operator" in problem["detail"]
+    refused(
+        api.post("/services", headers=viewer, json={"promise": "patient", "service": "api/x"}), 403, "FORBIDDEN"
+    )
+    refused(api.get("/services/api/roles/outputs?reveal=true", headers=viewer), 403, "FORBIDDEN")
+    other = token(api, "stranger", "developer", scope={"teams": ["elsewhere"]})
+    refused(api.get("/services/api/roles", headers=other), 403, "FORBIDDEN")
+    assert api.get("/services", headers=other).json()["items"] == []
+    assert api.get("/fleet", headers=other).json()["total"] == 0
+    elevated = {"name": "elevated", "grants": [{"roles": ["admin"], "scope": "everything"}]}
+    refused(api.post("/tokens", headers=viewer, json=elevated), 403, "FORBIDDEN")
+    api.delete("/tokens/viewer")
+    refused(api.get("/services/api/roles", headers=viewer), 401, "TOKEN_REVOKED")
+
+
+def test_a_promise_is_published_by_upload_once_and_never_with_other_content(api, tmp_path):
+    source = (PROMISES / "patient" / "promise.yaml").read_text().replace("name: patient", "name: uploaded")
+
+    def archive(text: str) -> bytes:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for path in sorted((PROMISES / "patient").rglob("*")):
+                if path.is_file() and path.name != "promise.yaml":
+                    tar.add(path, f"./{path.relative_to(PROMISES / 'patient')}")
+            entry = tarfile.TarInfo("./promise.yaml")
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+        return gzip.compress(out.getvalue())
+
+    kind = {"Content-Type": "application/gzip"}
+    first = api.post("/promises", content=archive(source), headers=kind)
+    assert (first.status_code, first.json()["published"]) == (201, True), first.text
+    assert api.post("/promises", content=archive(source), headers=kind).json()["published"] is False
+    other = source.replace("title: Patience", "title: Other")
+    broken = api.post("/promises", content=archive(other), headers=kind)
+    refused(broken, 409, "REVISION_CONFLICT")
+    assert str(tmp_path.parent) not in broken.text
+    assert "bond-upload" not in broken.text
+    refused(api.post("/promises", content=b"nonsense", headers=kind), 422, "INVALID_INPUT")
+    refused(api.post("/promises", content=b"", headers=kind), 422, "INVALID_INPUT")
+    assert api.get("/promises/uploaded").json()["versions"]
+
+
+def test_an_operation_and_its_logs_are_followed_to_their_end_and_resumed(api):
+    body = {"promise": "patient", "service": "api/followed", "inputs": {"seconds": 1}}
+    assert api.post("/services", json=body).status_code == 202
+    seen = list(events(api, "/operations/api/followed/op/1/events"))
+    assert [event["event"] for event in seen[-2:]] == ["operation", "end"]
+    assert json.loads(seen[-2]["data"])["status"] == "succeeded"
+    assert len(seen) >= 3, "states on the way were told too"
+    assert len({event["id"] for event in seen}) == len(seen)
+
+    last = {"Last-Event-ID": seen[-1]["id"]}
+    assert api.get("/operations/api/followed/op/1/events", headers=last).status_code == 204
+    resumed = list(events(api, "/operations/api/followed/op/1/events", **{"Last-Event-ID": seen[-2]["id"]}))
+    assert [event["event"] for event in resumed] == ["end"]
+
+    whole = list(events(api, "/operations/api/followed/op/1/logs/events"))
+    lines = [line for event in whole[:-1] for line in json.loads(event["data"])["lines"]]
+    assert any("Apply complete" in line for line in lines)
+    again = list(events(api, "/operations/api/followed/op/1/logs/events", **{"Last-Event-ID": whole[0]["id"]}))
+    assert again == whole[1:]
+
+
+def events(api: httpx.Client, path: str, **more: str) -> Iterator[dict[str, str]]:
+    """The events of a stream until it ends."""
+    with api.stream("GET", path, headers=more) as stream:
+        assert stream.status_code == 200
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        event: dict[str, str] = {}
+        for line in stream.iter_lines():
+            if not line and "event" in event:
+                yield event
+            if not line:
+                event = {}
+            elif not line.startswith(":"):
+                name, _, value = line.partition(": ")
+                event[name] = value
