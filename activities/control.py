@@ -9,12 +9,15 @@ from temporalio.client import Client
 
 from bondstone.activities.archive import ArchiveActivities
 from bondstone.activities.campaign.activities import CampaignActivities
+from bondstone.activities.executors import executor_activities
 from bondstone.activities.health import HealthActivities
 from bondstone.activities.ledger import RecordActivities
 from bondstone.activities.plans import PlanActivities
 from bondstone.activities.policy import PolicyActivities
 from bondstone.activities.promise import PromiseActivities
 from bondstone.activities.schedules import ScheduleActivities
+from bondstone.activities.service import ServiceExecutor
+from bondstone.base.names import SERVICE_EXECUTOR
 from bondstone.base.settings import Settings
 from bondstone.executors.registry import load_executors
 from bondstone.store import Store
@@ -30,7 +33,9 @@ def control_activities(client: Client, store: Store, settings: Settings) -> list
     archive = ArchiveActivities(store, load_executors())
     schedules = ScheduleActivities(store, client)
     campaigns = CampaignActivities(store, client, health)
+    parts = executor_activities(store, settings, {SERVICE_EXECUTOR: ServiceExecutor(client, store)})
     return [
+        *parts,
         promise.resolve,
         promise.outputs,
         policy.check,

@@ -247,6 +247,8 @@ class _Adapter:
             heartbeat=beat,
             log=lambda line: log(redact(line)),
             variables=rendering.variables,
+            requested_by=call.requested_by,
+            dry_run=call.dry_run,
             secrets=frozenset(known_secrets(rendering.secrets)),
             redact=redact,
         )

@@ -10,7 +10,7 @@ from temporalio import activity
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.base import names
-from bondstone.base.errors import ExpressionInvalid, NotFound, RevisionYanked
+from bondstone.base.errors import ExpressionInvalid, NotFound, Refused, RevisionYanked
 from bondstone.base.redact import Redactor, known_secrets
 from bondstone.cel import templates
 from bondstone.model.secret import has_reference
@@ -18,7 +18,7 @@ from bondstone.model.service import OperationKind, Resolution, ResolveCall, Revi
 from bondstone.model.step import OutputsCall, ServiceOutputs
 from bondstone.promise.resolve import resolve
 from bondstone.promise.variables import variables_for
-from bondstone.promise.versions import target
+from bondstone.promise.versions import in_range, target
 from bondstone.store import Store
 from bondstone.store.ledger import record_digest
 from bondstone.store.revisions import RevisionInfo, chosen
@@ -48,6 +48,7 @@ class PromiseActivities:
                 f"{found.ref} was yanked: {found.reason or 'no reason was given'}",
                 hint=await self._instead(call, found.ref),
             )
+        _insist_versions(call, found.ref.version)
         promise = await revisions.promise(found.ref)
         revealed = await reveal_all(self._store, call.service, [request.inputs, call.current_inputs])
         resolved = resolve(promise, found.ref, call, lambda ref: revealed[ref.key])
@@ -125,6 +126,21 @@ class PromiseActivities:
                 _insist_plain(name, value, redact)
                 values[name] = value
         return ServiceOutputs(outputs=values)
+
+
+def _insist_versions(call: ResolveCall, version: str) -> None:
+    """Keep a part within the versions that its parents accept; the parent that asks moves it as it needs."""
+    if call.current is None or version == call.current.version:
+        return
+    asker = call.request.parent.service if call.request.parent is not None else None
+    refusing = [each for each in call.dependants if each.service != asker and not in_range(version, each.versions)]
+    if refusing:
+        parents = ", ".join(f"{each.service} (accepts {each.versions})" for each in refusing)
+        raise Refused(
+            f"{version} is outside of what its parents accept: {parents}",
+            where=str(call.service),
+            hint="move the parents first: publish a revision of theirs that accepts it, and upgrade them",
+        )
 
 
 def _insist_plain(name: str, value: Any, redact: Redactor) -> None:

@@ -17,7 +17,7 @@ from bondstone.activities.executors import executor_activities
 from bondstone.activities.temporal_watch import Contact
 from bondstone.activities.tooling.sandbox import check, describe
 from bondstone.base.errors import BondError
-from bondstone.base.names import pool_queue
+from bondstone.base.names import SERVICE_EXECUTOR, pool_queue
 from bondstone.base.platform_file import SANDBOX
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
@@ -35,7 +35,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
     """One worker for each pool that this process serves."""
     check(settings)
     runtime.log.info("tools run", sandbox=describe(settings))
-    executors = load_executors()
+    executors = {kind: each for kind, each in load_executors().items() if kind != SERVICE_EXECUTOR}
     activities = executor_activities(store, settings, executors, Contact.of(client))
     workers = [
         Worker(

@@ -81,14 +81,15 @@ async def apart(
 
 async def tool(spec: StepSpec, verb: str, call: Any, result: type[_T], *, summary: str) -> _T:
     """Run an executor's activity in the step's pool; a cancel waits until the tool has stopped and saved."""
+    is_part = spec.executor == names.SERVICE_EXECUTOR
     answer: _T = await workflow.execute_activity(
         names.executor_activity(spec.executor, verb),
         call,
         result_type=result,
-        task_queue=names.pool_queue(spec.pool),
+        task_queue=names.CONTROL_QUEUE if is_part else names.pool_queue(spec.pool),
         start_to_close_timeout=timedelta(seconds=spec.timeout_seconds),
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
-        retry_policy=TOOL_RETRIES,
+        retry_policy=CONTROL_RETRIES if is_part else TOOL_RETRIES,  # a part may wait for people for days
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary,
     )

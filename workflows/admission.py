@@ -22,6 +22,7 @@ from bondstone.model.service import (
     request_digest,
 )
 from bondstone.workflows.commit import rollback_target
+from bondstone.workflows.dependants import check_may_go
 
 MAX_QUEUE: Final = 100
 MAX_LABELS: Final = 32
@@ -48,6 +49,7 @@ def check_request(state: ServiceState, request: Request) -> None:
             where=where,
             hint="watch it with `bond service show`; once it is gone its name is free",
         )
+    check_may_go(state, request)
     check_labels(state, LabelsCall(set=request.labels))
     if request.adopt and (request.kind is not OperationKind.PROVISION or request.retry):
         raise InvalidInput("only the first request of a service adopts a state", where=where)

@@ -112,6 +112,7 @@ class Entity:
             current=current.revision if current else None,
             current_inputs=current.inputs if current else {},
             first=current is None and state.next_number == 1,
+            dependants=state.dependants,
         )
         ask = activity_calls.apart if updating else activity_calls.control
         summary = f"resolve {request.kind}"

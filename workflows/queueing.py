@@ -14,6 +14,7 @@ from bondstone.model.service import (
     request_digest,
 )
 from bondstone.workflows.commit import remember_request
+from bondstone.workflows.dependants import with_dependant
 
 
 def joined(
@@ -49,6 +50,7 @@ def joined(
         reason=request.reason,
         campaign=request.campaign,
         trace=request.trace,
+        cause=request.cause,
         dry_run=request.dry_run,
         retry_of=retried.record.number if retried else None,
     )
@@ -76,6 +78,7 @@ def joined(
         "next_number": number + 1,
         "ledger_digest": state.ledger_digest or resolution.ledger_digest,
         "created_at": state.created_at or now,
+        "dependants": state.dependants if request.dry_run else with_dependant(state.dependants, request.parent),
         "created_by": state.created_by or request.requested_by,
     }
     return state.changed(**changes), record

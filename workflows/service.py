@@ -12,7 +12,14 @@ from datetime import timedelta
 from typing import Final
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    FailureError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo, Refused, from_info
@@ -21,12 +28,14 @@ from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import (
     AbandonCall,
     Accepted,
+    BindCall,
     CancelCall,
     LabelsCall,
     OperationInput,
     OperationRecord,
     OperationResult,
     OperationStatus,
+    PartChanged,
     PauseCall,
     PendingOperation,
     Phase,
@@ -46,6 +55,13 @@ from bondstone.workflows import (
     search_attributes,
 )
 from bondstone.workflows.commit import commit, next_due
+from bondstone.workflows.dependants import (
+    check_bind,
+    to_tell,
+    with_dependant,
+    with_own_update,
+    without_dependant,
+)
 from bondstone.workflows.entity import in_words
 from bondstone.workflows.queueing import with_own_reconcile
 from bondstone.workflows.submissions import Submissions
@@ -198,6 +214,42 @@ class Service:
         del call
         in_words(lambda: admission.check_abandon(self._state))
 
+    # What the services say that it is a part of, or that are parts of it -------------------------------------
+
+    @workflow.update(name=names.UPDATE_BIND)
+    async def bind(self, call: BindCall) -> None:
+        """A parent uses this service from now on: it is not taken down, nor moved past the parent's versions."""
+        self._entity.state = self._state.changed(dependants=with_dependant(self._state.dependants, call.parent))
+        self._entity.show()
+
+    @bind.validator
+    def _validate_bind(self, call: BindCall) -> None:
+        in_words(lambda: check_bind(self._state, call))
+
+    @workflow.update(name=names.UPDATE_RELEASE)
+    async def release(self, call: BindCall) -> None:
+        """A parent no longer uses this service."""
+        self._entity.state = self._state.changed(dependants=without_dependant(self._state.dependants, call.parent))
+        self._entity.show()
+
+    @workflow.signal(name=names.SIGNAL_PART_CHANGED)
+    def part_changed(self, call: PartChanged) -> None:
+        """A part gives something else: plan every step again with it, through policies and gate."""
+        if not self._entity.abandoned:
+            self._entity.state = with_own_update(self._state, call, workflow.now())
+
+    async def _tell_parents(self, before: ServiceState, pending: PendingOperation, ended: OperationRecord) -> None:
+        asker = pending.request.parent if pending.request is not None else None
+        call = PartChanged(part=self._state.service, operation=ended.id)
+        for parent in to_tell(before, self._state, ended, asker):
+            target = names.service_workflow_id(parent.service.team, parent.service.name)
+            try:
+                await workflow.get_external_workflow_handle(target).signal(names.SIGNAL_PART_CHANGED, call)
+            except FailureError as error:
+                if is_cancelled_exception(error):
+                    raise
+                workflow.logger.warning("the parent is gone", extra={"parent": str(parent.service)})
+
     @workflow.query(name=names.QUERY_DESCRIBE)
     def describe(self) -> ServiceState:
         """The whole state. Lists use search attributes instead: a query wakes a worker."""
@@ -317,9 +369,11 @@ class Service:
             finished_at=workflow.now(),
         )
         await self._entity.record(ledger_records.of_operation(self._state, ended, pending, workflow.now()))
+        earlier = self._state
         self._entity.state = commit(self._state, pending, ended, result)
         self._entity.state = self._state.changed(next_due=next_due(self._state, workflow.now()))
         self._entity.show()
+        await self._tell_parents(earlier, pending, ended)
         await self._submissions.ended(record.number)
 
     async def _resolved_again(self, pending: PendingOperation) -> PendingOperation:

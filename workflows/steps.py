@@ -390,6 +390,7 @@ class Steps:
             step=spec.id,
             inputs=self._operation.resolved.inputs,
             outputs=self.outputs,
+            dry_run=record.dry_run,
         )
 
     def _set(self, spec: StepSpec, status: StepStatus, **fields: Any) -> None:

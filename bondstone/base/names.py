@@ -136,6 +136,8 @@ UPDATE_SET_LABELS: Final = "set_labels"
 UPDATE_PAUSE: Final = "pause"
 UPDATE_RESUME: Final = "resume"
 UPDATE_ABANDON: Final = "abandon"
+UPDATE_BIND: Final = "bind"
+UPDATE_RELEASE: Final = "release"
 UPDATE_APPROVE: Final = "approve"
 UPDATE_REJECT: Final = "reject"
 UPDATE_ABORT: Final = "abort"
@@ -160,6 +162,9 @@ CAMPAIGN_VERBS: Final = {
     "reject": UPDATE_REJECT,
 }
 """Update of a campaign by the kind of its verb in `bondstone.model.campaign.events`, which is the argument."""
+
+SIGNAL_PART_CHANGED: Final = "part_changed"
+"""To a service: a part of it stands on something else, or gives something else."""
 
 SIGNAL_WAITING: Final = "operation_waiting"
 SIGNAL_RECORD: Final = "record"
@@ -251,6 +256,9 @@ SEARCH_ATTRIBUTES: Final = {
 """Name and type of each, within the budget of SQL visibility (10 Keyword, 3 of each other type)."""
 
 # Entry points ------------------------------------------------------------------------------------------
+
+SERVICE_EXECUTOR: Final = "service"
+"""The executor of parts: services that another service is made of. It runs on control workers."""
 
 EXECUTORS_GROUP: Final = "bondstone.executors"
 """Third parties register an executor under this entry-point group."""

@@ -279,6 +279,7 @@ class _Run:
             state=trial.store.state(self._service, spec.id),
             settings=trial.settings,
             attempt=f"case-{self._number}-{self._attempts}",
+            given_outputs=self._case.given.parts.get(spec.id, {}),
             heartbeat=lambda _progress: None,
             log=trial.log,
             trial=True,

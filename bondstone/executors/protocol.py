@@ -63,6 +63,12 @@ class StepContext:
     """A test of the promise: nothing that outlives it may be touched but what the test makes."""
     variables: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What the section's expressions saw, secrets revealed: for the files named in `SectionReport.templates`."""
+    given_outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """In a test of the promise: what the case says that this step's part gives."""
+    requested_by: str = field(default="unknown")
+    """Who asked for the operation."""
+    dry_run: bool = field(default=False)
+    """Nothing will be applied."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Texts of the secrets in the section."""
     redact: Redactor = field(default_factory=Redactor, repr=False)

@@ -93,14 +93,22 @@ class OutputSpec(Manifest):
 
 
 class Requirement(Manifest):
-    """Another promise that this one stands on."""
+    """A part: a service of another promise that a service of this one is made of, or shares."""
 
     promise: Name
     """Its name."""
     version: VersionRange = ">=0"
     """Versions that will do."""
     alias: Name | None = Field(default=None, alias="as")
-    """What expressions call it."""
+    """What expressions call it: `requires.<as>.outputs.<name>`. Default: the promise's name."""
+    inputs: dict[str, Any] = {}
+    """Inputs of the part that is made; strings may hold `${…}`."""
+    bind: str = Field(default="", max_length=200)
+    """`TEAM/NAME` of a service that exists, to share it; a template. Without it a part is made."""
+    service: str = Field(default="", max_length=200)
+    """`TEAM/NAME` of the part that is made; a template. Default: `<team>/<name>-<as>` of the service."""
+    timeout: Duration = "24h"
+    """Longest time for one attempt to wait for the part's operation."""
 
 
 STEP_KEYS: Final = ("id", "needs", "when", "pool", "timeout", "description")
@@ -244,10 +252,10 @@ class PromiseSpec(Manifest):
     """JSON Schema 2020-12."""
     outputs: dict[str, OutputSpec] = {}
     """What a service gives, by name."""
-    requires: tuple[Requirement, ...] = ()
-    """Other promises it stands on."""
-    steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
-    """What fulfils it, in the order of `needs`."""
+    requires: tuple[Requirement, ...] = Field(default=(), max_length=100)
+    """Its parts: services of other promises that it is made of, or shares."""
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=200)
+    """What fulfils it, in the order of `needs`. Behind those that are written comes one for each part."""
     policies: tuple[str, ...] = ()
     """Rego files, or folders of them; the organisation's own always apply besides."""
     approval: tuple[ApprovalRule, ...] = ()

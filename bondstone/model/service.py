@@ -132,6 +132,8 @@ class StepSpec(Wire):
     timeout_seconds: int = 3600
     """Longest time for one attempt of one activity of the step."""
     summary: str = ""
+    part: str = ""
+    """`TEAM/NAME` of the service that the step stands for, where it stands for one."""
 
 
 class DayTwo(Wire):
@@ -192,6 +194,33 @@ class StepRecord(Wire):
     finished_at: datetime | None = None
 
 
+class Dependant(Wire):
+    """A service that another one is a part of: what the part knows of its parent."""
+
+    service: ServiceId
+    alias: str
+    """What the parent's promise calls the part."""
+    versions: str = ">=0"
+    """Versions of the part's promise that the parent accepts."""
+    owns: bool = False
+    """The part was made for this parent and is taken down with it."""
+
+
+class BindCall(Wire):
+    """Argument of the updates `bind` and `release`: a parent that begins or ends to use this service."""
+
+    parent: Dependant
+    requested_by: str = "unknown"
+
+
+class PartChanged(Wire):
+    """Argument of the signal `part_changed`: a part stands on something else now, or gives something else."""
+
+    part: ServiceId
+    operation: str
+    """Id of the operation that changed it."""
+
+
 class Request(Wire):
     """What somebody asks of a service: the argument of the update `request_operation`.
 
@@ -230,6 +259,10 @@ class Request(Wire):
     """Where in a trace it is asked, a W3C `traceparent`; empty when nobody traces."""
     pins: Pins | None = None
     """Every plan that goes beyond these waits for somebody else's approval."""
+    parent: Dependant | None = None
+    """The service that asks for this one as its part."""
+    cause: str = Field("", max_length=200)
+    """Id of the operation that led to this request; empty when a person or a program asked by itself."""
 
 
 def request_digest(request: Request) -> str:
@@ -279,6 +312,8 @@ class ResolveCall(Wire):
     current_inputs: dict[str, Any] = {}
     first: bool = False
     """Nobody lives at this name: continue the numbers and the ledger chain of whoever did."""
+    dependants: tuple[Dependant, ...] = ()
+    """Services that it is a part of: it moves within the versions that they accept."""
 
 
 class Resolution(Wire):
@@ -361,6 +396,8 @@ class OperationRecord(Wire):
     trace: str = ""
     """That of its request, see `bondstone.model.operation_trace.of_operation`."""
     dry_run: bool = False
+    cause: str = ""
+    """Id of the operation that led to it."""
     retry_of: int | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -496,6 +533,8 @@ class ServiceState(Wire):
     created_at: datetime | None = None
     created_by: str = ""
     next_due: datetime | None = None
+    dependants: tuple[Dependant, ...] = ()
+    """Services that this one is a part of."""
 
     @property
     def condition(self) -> Health:

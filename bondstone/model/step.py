@@ -29,6 +29,8 @@ class StepCall(Wire):
     """The service's inputs, secrets by reference."""
     outputs: dict[str, StepOutputs] = {}
     """Outputs of the steps that are done, by step id."""
+    dry_run: bool = False
+    """Nothing will be applied: a part is asked for a dry run of its own."""
 
 
 class ApplyCall(StepCall):

@@ -45,6 +45,8 @@ class Given(Manifest):
     """As in a request; secrets in plain."""
     labels: dict[str, str] = {}
     """Of the service, for policies."""
+    parts: dict[str, dict[str, Any]] = {}
+    """Outputs of each part by its name in `requires`: a test makes no parts."""
     previous: Before | None = None
     """Provision with these inputs first; the case is then an update."""
     operation: Literal["provision", "update", "decommission"] | None = None

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from bondstone.base.errors import Problem
 from bondstone.documents.yaml_places import Document, Path_, model_problems, ordered, read, read_file, refuse
 from bondstone.model.promise import STEP_KEYS, Promise
+from bondstone.promise.parts import with_parts
 
 MANIFEST: Final = "promise.yaml"
 
@@ -59,6 +60,8 @@ def split_steps(document: Document) -> tuple[list[Problem], Any]:
     """Bring each step's executor section under `executor` and `section`, saying which have none or several."""
     spec = document.data.get("spec")
     steps = spec.get("steps") if isinstance(spec, dict) else None
+    if steps is None and isinstance(spec, dict) and spec.get("requires"):
+        steps = []
     if not isinstance(steps, list):
         return [], document.data
     problems: list[Problem] = []
@@ -80,7 +83,7 @@ def split_steps(document: Document) -> tuple[list[Problem], Any]:
         kind = next((key for key in kinds if key not in _misspelt(kinds)), "none")
         rest = {key: value for key, value in step.items() if key in STEP_KEYS}
         split.append({**rest, "executor": kind, "section": step.get(kind)})
-    return problems, {**document.data, "spec": {**spec, "steps": split}}
+    return problems, {**document.data, "spec": {**spec, "steps": with_parts(spec, split)}}
 
 
 def _too_many(document: Document, path: Path_, kinds: list[str]) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bondstone.base.errors import BondError, InvalidInput, Refused
-from bondstone.base.names import check_name
+from bondstone.base.names import SERVICE_EXECUTOR, check_name, parse_service
 from bondstone.cel.templates import Expr, Variables, evaluate, parts, references_in, render
 from bondstone.model.promise import DecommissionSpec, PatchSpec, Probe, Promise, Step, UpgradeSpec, seconds
 from bondstone.model.secret import SecretRef, as_ref
@@ -176,10 +176,23 @@ def _spec(step: Step, variables: Variables) -> StepSpec:
         needs=step.needs,
         pool=pool,
         skip=skip,
-        uses=tuple(sorted({path.split(".")[1] for path in references if path.startswith("steps.")})),
+        uses=tuple(
+            sorted({path.split(".")[1] for path in references if path.startswith(("steps.", "requires."))})
+        ),
+        part=_part(step, variables),
         timeout_seconds=step.timeout_seconds,
         summary=step.description,
     )
+
+
+def _part(step: Step, variables: Variables) -> str:
+    """`TEAM/NAME` of the part that a step stands for; empty for other steps."""
+    if step.executor != SERVICE_EXECUTOR:
+        return ""
+    name = render(step.section["service"], variables)
+    if not isinstance(name, str):
+        raise InvalidInput(f"the name of a part is {type(name).__name__}, not text", where=f"requires.{step.id}")
+    return str(ServiceId(**dict(zip(("team", "name"), parse_service(name), strict=True))))
 
 
 def _day_two(promise: Promise, hooks: Sequence[StepSpec]) -> DayTwo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bondstone.base.names import SERVICE_EXECUTOR
 from bondstone.cel import Variables
 from bondstone.model.promise import Promise
 from bondstone.model.secret import as_ref
@@ -38,9 +39,12 @@ def variables_for(
     found["service.team"] = service.team
     found["service.labels"] = dict(labels)
     found["context.operation"] = str(kind)
+    parts = {step.id for step in promise.spec.steps if step.executor == SERVICE_EXECUTOR}
     for step, step_outputs in outputs.items():
         for name, value in step_outputs.values.items():
             found[f"steps.{step}.outputs.{name}"] = value
+            if step in parts:
+                found[f"requires.{step}.outputs.{name}"] = value
     for name, value in (service_outputs or {}).items():
         found[f"outputs.{name}"] = value
     return found

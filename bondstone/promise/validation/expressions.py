@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from bondstone.base.errors import ExpressionInvalid, Problem
-from bondstone.base.names import POOL_PATTERN
+from bondstone.base.names import POOL_PATTERN, SERVICE_EXECUTOR
 from bondstone.cel.templates import MAX_EXPRESSIONS, Expr, Scope, Use, check, offset_of, parts, strings_in
 from bondstone.documents.yaml_places import Document, Path_
 from bondstone.model.promise import OutputSpec, Probe, Promise, Step
+from bondstone.promise.parts import section_place, step_place
 from bondstone.promise.resolve import Condition
 from bondstone.promise.schema import secret_paths, types
-from bondstone.promise.validation.steps import StepReport, hooks, needed_by
+from bondstone.promise.validation.steps import StepReport, hooks, needed_by, own_steps
 
 _SERVICE: Final = {"service.name": "string", "service.team": "string"}
 _BASE: Final = {**_SERVICE, "service.labels": "map<string, string>", "context.operation": "string"}
@@ -74,7 +75,8 @@ class _Checker:
             yield from self._tree(("spec", "upgrade", "inputs"), self.spec.upgrade.inputs, old)[0]
 
     def _step(self, index: int, step: Step) -> Iterator[Problem]:
-        path: Path_ = ("spec", "steps", index)
+        own = own_steps(self.document)
+        path = step_place(own, index)
         fixed = Scope({**self.inputs, **_SERVICE}, _FIXED)
         secrets = self.secret_inputs
         reason = "a secret must not decide which steps run, nor where"
@@ -92,13 +94,17 @@ class _Checker:
         if not self._sound_needs(index, step):
             needs = {other.id for other in self.spec.steps} - {step.id}  # what is wrong is said already, once
         others = {
+            f"requires.{other.id}": f"{other.id} needs step {step.id}, so it cannot be used there"
+            for other in self.spec.steps
+            if other.executor == SERVICE_EXECUTOR and other.id not in needs
+        } | {
             f"steps.{other.id}": f"add {other.id} to the `needs` of step {step.id}"
             for other in self.spec.steps
             if other.id not in needs and other.id != step.id
         }
         others[f"steps.{step.id}"] = "a step cannot use its own outputs"
         scope = Scope({**self.inputs, **_BASE, **self._steps(needs)}, others)
-        yield from self._tree((*path, step.executor), step.section, scope)[0]
+        yield from self._tree(section_place(own, index, step.executor), step.section, scope)[0]
         report = self.reports.get(step.id)
         for document in report.templates if report is not None else ():
             yield from self._template(document, scope)
@@ -115,10 +121,16 @@ class _Checker:
 
     def _sound_needs(self, index: int, step: Step) -> bool:
         """Whether `needs` says what its author meant, as far as can be told."""
+        if index >= own_steps(self.document):
+            return True  # a part: what it needs follows from its expressions
         written = self.document.data["spec"]["steps"][index]
         ids = {other.id for other in self.spec.steps} - {step.id}
         misspelt = any(difflib.get_close_matches(key, ("needs",)) for key in written if key != "needs")
-        return not misspelt and list(step.needs) == (written.get("needs") or []) and ids.issuperset(step.needs)
+        return (
+            not misspelt
+            and list(step.needs)[: len(written.get("needs") or [])] == (written.get("needs") or [])
+            and ids.issuperset(step.needs)
+        )
 
     def _outputs(self, steps: Mapping[str, str]) -> Iterator[Problem]:
         scope = Scope({**self.inputs, **_BASE, **steps})
@@ -170,7 +182,11 @@ class _Checker:
         conditional = {step.id for step in self.spec.steps if step.when is not True} | set(
             hooks(self.promise).values()
         )
+        parts = {step.id for step in self.spec.steps if step.executor == SERVICE_EXECUTOR}
         for step in ids:
+            if step in parts:
+                found[f"requires.{step}.outputs"] = "dyn"  # the part's promise is looked at where it is published
+                continue
             report = self.reports.get(step)
             if report is None or report.outputs is None:
                 found[f"steps.{step}.outputs"] = "dyn"  # what it gives is not known, which is said elsewhere

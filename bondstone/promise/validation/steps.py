@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from bondstone.base.errors import BondError, Problem
 from bondstone.documents.yaml_places import Document, Path_, did_you_mean, model_problems, read_stream
 from bondstone.model.promise import Promise, Step
+from bondstone.promise.parts import section_place, step_place
 from bondstone.promise.sections import SectionChecker
 
 _log = structlog.get_logger()
@@ -35,10 +36,11 @@ def check_steps(
 ) -> dict[str, StepReport]:
     """Check every step; the result is by step id."""
     reports: dict[str, StepReport] = {}
+    own = own_steps(document)
     for index, step in enumerate(promise.spec.steps):
-        path = ("spec", "steps", index)
+        path = step_place(own, index)
         if step.id in reports:
-            first = document.place(("spec", "steps", reports[step.id].index, "id"))
+            first = document.place((*step_place(own, reports[step.id].index), "id"))
             reports[step.id].problems.append(
                 document.problem(
                     (*path, "id"), f"two steps are called {step.id!r}", hint=f"the first is in line {first.line}"
@@ -52,6 +54,13 @@ def check_steps(
     for problem_step, problem in [*_check_needs(document, promise), *_check_hooks(document, promise)]:
         reports[problem_step].problems.append(problem)
     return reports
+
+
+def own_steps(document: Document) -> int:
+    """How many steps are written under `steps`; those behind them are parts."""
+    spec = document.data.get("spec")
+    steps = spec.get("steps") if isinstance(spec, dict) else None
+    return len(steps) if isinstance(steps, list) else 0
 
 
 def hooks(promise: Promise) -> dict[Path_, str]:
@@ -85,7 +94,7 @@ def needed_by(promise: Promise, step: Step) -> set[str]:
 def _check_section(
     document: Document, step: Step, executors: Mapping[str, SectionChecker], directory: Path, report: StepReport
 ) -> None:
-    at: Path_ = ("spec", "steps", report.index, step.executor)
+    at = section_place(own_steps(document), report.index, step.executor)
     executor = executors.get(step.executor)
     if executor is None:
         hint = did_you_mean(step.executor, executors) if executors else "no executor is installed"
@@ -147,9 +156,10 @@ def _check_hooks(document: Document, promise: Promise) -> Iterator[tuple[str, Pr
 
 def _check_needs(document: Document, promise: Promise) -> Iterator[tuple[str, Problem]]:
     ids = [step.id for step in promise.spec.steps]
+    own = own_steps(document)
     for index, step in enumerate(promise.spec.steps):
         for position, need in enumerate(step.needs):
-            path: Path_ = ("spec", "steps", index, "needs", position)
+            path: Path_ = (*step_place(own, index), "needs", position)
             if need == step.id:
                 yield step.id, document.problem(path, f"the step {step.id!r} needs itself")
             elif need not in ids:
@@ -161,7 +171,7 @@ def _check_needs(document: Document, promise: Promise) -> Iterator[tuple[str, Pr
     for cycle in _cycles(promise):
         step_index = ids.index(cycle[0])
         steps = " -> ".join([*cycle, cycle[0]])
-        path = ("spec", "steps", step_index, "needs")
+        path = (*step_place(own, step_index), "needs")
         yield cycle[0], document.problem(path, f"the steps need each other in a circle: {steps}", key=True)
 
 

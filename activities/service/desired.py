@@ -1,0 +1,155 @@
+"""What has to be done to a part, from how it stands and how its parent wants it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bondstone.activities.service.section import ServiceSection
+from bondstone.base.errors import AlreadyExists, NotFound, Refused
+from bondstone.base.models import Wire
+from bondstone.model.service import Dependant, OperationKind, Phase, ServiceState
+from bondstone.promise.versions import in_range
+
+Verb = Literal["nothing", "provision", "retry", "update", "move", "bind", "refresh", "decommission", "release"]
+
+
+class PartPlan(Wire):
+    """The plan of a part: the artefact that is approved and applied."""
+
+    verb: Verb
+    part: str
+    """`TEAM/NAME`."""
+    promise: str
+    version: str = ""
+    """The version that it is made at, or moves to."""
+    kind: OperationKind | None = None
+    """Which operation moves it."""
+    inputs: dict[str, Any] = {}
+    """Inputs to set; null takes one back to its default. The artefact is sealed, so secrets are in plain."""
+    parent: Dependant | None = None
+    hidden: tuple[str, ...] = ()
+    """Inputs that hold secrets, by their first name: change sets do not show them."""
+    stands: str = Field(default="")
+    """The revision it stood on when the plan was made; applying a plan for another one is refused as stale."""
+
+
+def plan_for(
+    section: ServiceSection,
+    parent: Dependant,
+    state: ServiceState | None,
+    *,
+    newest: str,
+    inputs: Mapping[str, Any],
+) -> PartPlan:
+    """What makes the part as its parent wants it.
+
+    Args:
+        section: What the parent's promise says of it.
+        parent: The parent, as the part shall know it.
+        state: How the part stands; None when it does not exist.
+        newest: The newest version that the parent accepts; empty when there is none.
+        inputs: The inputs that differ from the part's, each with the value that it shall have.
+
+    Raises:
+        AlreadyExists: another service of that name exists, and is no part of this parent.
+        NotFound: nothing to bind to, or no version to make.
+        Refused: what it is bound to is of another promise, or outside the versions.
+    """
+    base = PartPlan(verb="nothing", part=section.service, promise=section.promise, parent=parent)
+    if state is None or state.current is None or state.phase in {Phase.DECOMMISSIONED, Phase.ABANDONED}:
+        if section.bind:
+            raise NotFound(
+                f"there is no service {section.service} to bind to",
+                where=f"requires.{parent.alias}",
+                hint=f"request it first: bond service request {section.promise} {section.service}",
+            )
+        if not newest:
+            raise NotFound(
+                f"no version of {section.promise} is in {section.version}",
+                where=f"requires.{parent.alias}",
+                hint=f"publish one: `bond promise list --all` shows those of {section.promise}",
+            )
+        return base.changed(verb="provision", version=newest, inputs=dict(inputs), kind=OperationKind.PROVISION)
+    stands = state.resolved.revision if state.resolved else state.current.revision
+    base = base.changed(stands=str(stands))
+    if stands.promise != section.promise:
+        raise Refused(
+            f"{section.service} is a {stands.promise}, not a {section.promise}", where=f"requires.{parent.alias}"
+        )
+    known = next((each for each in state.dependants if each.service == parent.service), None)
+    if section.bind:
+        return _bound(section, base, parent, known, stands.version)
+    if known is None or not known.owns:
+        raise AlreadyExists(
+            f"{section.service} exists, and is no part of {parent.service}",
+            where=f"requires.{parent.alias}",
+            hint=f"share it with `bind: {section.service}`, or give the part another name with `service`",
+        )
+    return _owned(section, base, state, newest=newest, inputs=inputs, at=stands.version)
+
+
+def plan_to_let_go(section: ServiceSection, parent: Dependant, state: ServiceState | None) -> PartPlan:
+    """What ends the part's being one: taken down when it was made for the parent, else only released.
+
+    Raises:
+        Refused: others depend on a part that would be taken down.
+    """
+    base = PartPlan(verb="nothing", part=section.service, promise=section.promise, parent=parent)
+    if state is None or state.current is None or state.phase in {Phase.DECOMMISSIONED, Phase.ABANDONED}:
+        return base
+    known = next((each for each in state.dependants if each.service == parent.service), None)
+    if known is None:
+        return base
+    if not known.owns:
+        return base.changed(verb="release", stands=str(state.current.revision))
+    others = [str(each.service) for each in state.dependants if each.service != parent.service]
+    if others:
+        raise Refused(
+            f"{section.service} is a part of {', '.join(others)} too, so it is not taken down",
+            where=f"requires.{parent.alias}",
+            hint="decommission those first, or let them use another service",
+        )
+    return base.changed(verb="decommission", kind=OperationKind.DECOMMISSION, stands=str(state.current.revision))
+
+
+def _bound(
+    section: ServiceSection, base: PartPlan, parent: Dependant, known: Dependant | None, at: str
+) -> PartPlan:
+    if not in_range(at, section.version):
+        raise Refused(
+            f"{section.service} is at {at}, and {parent.service} accepts {section.version}",
+            where=f"requires.{parent.alias}",
+            hint=f"upgrade it first: bond service upgrade {section.service}",
+        )
+    return base if known is not None and known.versions == parent.versions else base.changed(verb="bind")
+
+
+def _owned(
+    section: ServiceSection,
+    base: PartPlan,
+    state: ServiceState,
+    *,
+    newest: str,
+    inputs: Mapping[str, Any],
+    at: str,
+) -> PartPlan:
+    if not state.healthy and state.retryable is not None and not inputs:
+        return base.changed(verb="retry", kind=OperationKind.PROVISION)
+    if not state.healthy:
+        return base.changed(
+            verb="provision", version=newest or at, inputs=dict(inputs), kind=OperationKind.PROVISION
+        )
+    if not in_range(at, section.version):
+        if not newest:
+            raise NotFound(f"no version of {section.promise} is in {section.version}", where=section.service)
+        within = at.split(".")[:2] == newest.split(".")[:2]
+        kind = OperationKind.PATCH if within else OperationKind.UPGRADE
+        return base.changed(verb="move", version=newest, kind=kind, inputs=dict(inputs))
+    if inputs:
+        return base.changed(verb="update", kind=OperationKind.UPDATE, inputs=dict(inputs))
+    if state.resting in {Phase.FAILED, Phase.DEGRADED} and state.retryable is not None:
+        return base.changed(verb="retry", kind=state.retryable.record.kind)
+    return base

@@ -1,0 +1,25 @@
+"""What a step that stands for a part is told; made from an entry of `requires`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from bondstone.base.models import Manifest
+from bondstone.model.promise import Name, VersionRange
+
+
+class ServiceSection(Manifest):
+    """One part: which promise, which versions, which service, and its inputs."""
+
+    promise: Name
+    """The promise of the part."""
+    version: VersionRange = ">=0"
+    """Versions that will do. A part that is made gets the newest of them."""
+    service: str = Field(min_length=3, max_length=200)
+    """`TEAM/NAME` of the part."""
+    bind: bool = False
+    """The part exists already and is shared: it is neither made nor changed nor taken down."""
+    inputs: dict[str, Any] = {}
+    """Inputs of a part that is made."""

@@ -1,0 +1,116 @@
+"""What a service knows of the services that it is a part of, as functions on frozen state."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bondstone.base.errors import NotFound, Refused
+from bondstone.model.service import (
+    BindCall,
+    Dependant,
+    OperationKind,
+    OperationRecord,
+    OperationStatus,
+    PartChanged,
+    PendingOperation,
+    Phase,
+    Request,
+    ServiceState,
+)
+
+MAX_DEPENDANTS = 100
+
+
+def with_dependant(dependants: tuple[Dependant, ...], parent: Dependant | None) -> tuple[Dependant, ...]:
+    """The dependants with a parent among them, each once."""
+    if parent is None:
+        return dependants
+    return (*(each for each in dependants if each.service != parent.service), parent)
+
+
+def without_dependant(dependants: tuple[Dependant, ...], parent: Dependant) -> tuple[Dependant, ...]:
+    """The dependants without a parent."""
+    return tuple(each for each in dependants if each.service != parent.service)
+
+
+def check_bind(state: ServiceState, call: BindCall) -> None:
+    """Refuse a parent when the service is not ready, or has too many.
+
+    Raises:
+        NotFound: the service never was.
+        Refused: it is being taken down, or not healthy.
+    """
+    where = str(state.service)
+    if state.current is None:
+        raise NotFound(f"there is no service {where}", hint="`bond service list` shows those that are")
+    if any(pending.record.kind is OperationKind.DECOMMISSION for pending in state.queue):
+        raise Refused(f"{where} is being decommissioned", where=where)
+    if not state.healthy or state.resting is not Phase.READY:
+        raise Refused(
+            f"{where} is {state.phase}, so nothing is bound to it",
+            where=where,
+            hint="`bond service show` says why",
+        )
+    if len(with_dependant(state.dependants, call.parent)) > MAX_DEPENDANTS:
+        raise Refused(f"{where} is a part of {MAX_DEPENDANTS} services already", where=where)
+
+
+def check_may_go(state: ServiceState, request: Request) -> None:
+    """Refuse to take down what others depend on.
+
+    Raises:
+        Refused: naming them.
+    """
+    if request.kind is not OperationKind.DECOMMISSION or request.dry_run:
+        return
+    asker = request.parent.service if request.parent is not None else None
+    parents = [str(each.service) for each in state.dependants if each.service != asker]
+    if parents:
+        raise Refused(
+            f"{state.service} is a part of {', '.join(parents)}",
+            where=str(state.service),
+            hint="decommission those first; a part that was made for one goes with it",
+        )
+
+
+def to_tell(
+    before: ServiceState, after: ServiceState, ended: OperationRecord, asker: Dependant | None
+) -> list[Dependant]:
+    """The parents that must hear of an operation: the service gives something else now, and they did not ask."""
+    if ended.dry_run or ended.kind is OperationKind.DECOMMISSION or not before.healthy:
+        return []
+    if ended.status not in {OperationStatus.SUCCEEDED, OperationStatus.ROLLED_BACK}:
+        return []
+    if before.outputs == after.outputs:
+        return []
+    return [each for each in after.dependants if asker is None or each.service != asker.service]
+
+
+def with_own_update(state: ServiceState, call: PartChanged, now: datetime) -> ServiceState:
+    """The state with an update of the service's own in its queue, because a part gives something else.
+
+    Several changes that come while one such update waits are one update.
+    """
+    if state.resolved is None or not state.healthy:
+        return state
+    leaving = any(pending.record.kind is OperationKind.DECOMMISSION for pending in state.queue)
+    waiting = any(
+        pending.record.cause and pending.record.status is OperationStatus.QUEUED for pending in state.queue[1:]
+    )
+    if leaving or waiting:
+        return state
+    number = state.next_number
+    record = OperationRecord(
+        service=state.service,
+        number=number,
+        kind=OperationKind.UPDATE,
+        revision=state.resolved.revision,
+        before=state.resolved.revision,
+        request_id=f"part-changed-{number}",
+        requested_by="bondstone",
+        requested_at=now,
+        reason=f"its part {call.part} changed",
+        cause=call.operation,
+    )
+    pending = PendingOperation(record=record, resolved=state.resolved)
+    return state.changed(queue=(*state.queue, pending), next_number=number + 1)
