@@ -49,7 +49,7 @@ def check_steps(
             continue
         report = StepReport(index)
         reports[step.id] = report
-        if step.executor != "none":  # stands for a section that is missing, which is said already
+        if step.executor != "none" and index < own:  # "none" stands for a missing section, which is said already
             _check_section(document, step, executors, directory, report)
     for problem_step, problem in [*_check_needs(document, promise), *_check_hooks(document, promise)]:
         reports[problem_step].problems.append(problem)

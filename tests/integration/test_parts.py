@@ -1,0 +1,221 @@
+"""Services made of services, on a real platform with a real Terraform: a parent and its parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from platforms import LocalPlatform, read_json, refused, running, until
+
+pytestmark = pytest.mark.integration
+
+MODULE = """
+variable "text" { type = string }
+variable "fail" { default = false }
+resource "terraform_data" "it" {
+  input = var.text
+  lifecycle {
+    precondition {
+      condition     = !var.fail
+      error_message = "the author says no"
+    }
+  }
+}
+output "text" { value = "${var.suffix}${terraform_data.it.output}" }
+variable "suffix" { default = "" }
+"""
+
+
+def write(folder: Path, name: str, version: str, spec: dict[str, Any], suffix: str = "") -> Path:
+    promise = {
+        "apiVersion": "bondstone.dev/v1",
+        "kind": "Promise",
+        "metadata": {"name": name, "version": version},
+        "spec": spec,
+    }
+    target = folder / f"{name}-{version}"
+    (target / "terraform" / "main").mkdir(parents=True)
+    (target / "promise.yaml").write_text(json.dumps(promise))
+    module = MODULE.replace('variable "suffix" { default = "" }', f'variable "suffix" {{ default = "{suffix}" }}')
+    (target / "terraform" / "main" / "main.tf").write_text(module)
+    return target
+
+
+INPUTS = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "text": {"type": "string", "default": "plain"},
+        "fail": {"type": "boolean", "default": False},
+        "ask": {"type": "boolean", "default": False},
+    },
+}
+
+
+def leaf(folder: Path, version: str, suffix: str = "") -> Path:
+    section = {"module": "terraform/main", "variables": {"text": "${inputs.text}", "fail": "${inputs.fail}"}}
+    spec = {
+        "inputs": INPUTS,
+        "outputs": {"text": {"value": "${steps.it.outputs.text}"}},
+        "approval": [{"when": "inputs.ask", "roles": ["dba"]}],
+        "steps": [{"id": "it", "terraform": section}],
+    }
+    return write(folder, "leaf", version, spec, suffix)
+
+
+def tree(
+    folder: Path, version: str = "1.0.0", name: str = "tree", bind: str = "", accepts: str = ">=1.0 <2"
+) -> Path:
+    part: dict[str, Any] = {"as": "part", "promise": "leaf", "version": accepts}
+    part |= (
+        {"bind": bind} if bind else {"inputs": {name: f"${{inputs.{name}}}" for name in ("text", "fail", "ask")}}
+    )
+    section = {"module": "terraform/main", "variables": {"text": "${requires.part.outputs.text}!"}}
+    spec = {
+        "inputs": INPUTS,
+        "outputs": {"text": {"value": "${steps.top.outputs.text}"}},
+        "requires": [part],
+        "steps": [{"id": "top", "terraform": section}],
+    }
+    return write(folder, name, version, spec)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    folder = tmp_path_factory.mktemp("promises")
+    with running(tmp_path_factory.mktemp("parts") / "data") as local:
+        for each in (leaf(folder, "1.0.0"), leaf(folder, "1.0.1", "patched "), leaf(folder, "2.0.0"), tree(folder),
+                     tree(folder, name="sharer", bind="shop/shared")):  # fmt: skip
+            local.bond("promise", "publish", str(each))
+        yield local
+
+
+def show(platform: LocalPlatform, service: str) -> dict[str, Any]:
+    return read_json(platform, "service-show", "service", "show", service)
+
+
+def made(platform: LocalPlatform, service: str, *arguments: str, promise: str = "tree") -> dict[str, Any]:
+    platform.bond("service", "request", promise, service, *arguments, "--wait")
+    return show(platform, service)
+
+
+def test_a_parent_makes_its_part_first_and_uses_what_it_gives(platform: LocalPlatform) -> None:
+    parent = made(platform, "shop/first", "--set", "text=a")
+    part = show(platform, "shop/first-part")
+    assert part["phase"] == "ready"
+    assert parent["outputs"]["text"] == f"{part['outputs']['text']}!"
+    operation = part["operations"][-1]
+    assert operation["reason"] == "part `part` of shop/first"
+    assert operation["requested_by"] == parent["operations"][-1]["requested_by"]
+
+
+def test_an_update_changes_the_parts_whose_inputs_change_and_a_rollback_takes_them_back(
+    platform: LocalPlatform,
+) -> None:
+    made(platform, "shop/changed", "--set", "text=a")
+    platform.bond("service", "update", "shop/changed", "--set", "text=b", "--wait")
+    assert show(platform, "shop/changed-part")["inputs"]["text"] == "b"
+    platform.bond("service", "rollback", "shop/changed", "--wait")
+    assert show(platform, "shop/changed-part")["inputs"]["text"] == "a"
+    assert show(platform, "shop/changed")["outputs"]["text"].endswith("a!")
+
+
+async def test_a_patch_of_a_part_reaches_its_parent_by_itself(platform: LocalPlatform) -> None:
+    platform.bond("service", "request", "leaf", "shop/shared", "--version", "1.0.0", "--wait")
+    parent = made(platform, "shop/sharing", promise="sharer")
+    other = made(platform, "shop/sharing-too", promise="sharer")
+    assert parent["outputs"]["text"] == other["outputs"]["text"] == "plain!"
+    platform.bond("service", "patch", "shop/shared", "--to", "1.0.1", "--wait")
+    for name in ("shop/sharing", "shop/sharing-too"):
+        await until(lambda name=name: show(platform, name)["outputs"]["text"] == "patched plain!", seconds=60)
+        operation = show(platform, name)["operations"][-1]
+        assert (operation["kind"], operation["requested_by"]) == ("update", "bondstone")
+        assert "its part shop/shared changed" in operation["reason"]
+    error = refused(
+        platform.bond("service", "upgrade", "shop/shared", "--to", "2.0.0", "-o", "json", status=4), "REFUSED"
+    )
+    assert "shop/sharing (accepts >=1.0 <2)" in error["message"]
+    error = refused(
+        platform.bond("service", "decommission", "shop/shared", "--yes", "-o", "json", status=4), "REFUSED"
+    )
+    assert "shop/sharing, shop/sharing-too" in error["message"]
+    platform.bond("service", "decommission", "shop/sharing", "--yes", "--wait")
+    platform.bond("service", "decommission", "shop/sharing-too", "--yes", "--wait")
+    assert show(platform, "shop/shared")["phase"] == "ready", "a shared part is let go of, not taken down"
+    platform.bond("service", "decommission", "shop/shared", "--yes", "--wait")
+
+
+def test_a_parts_failure_is_the_parents_in_the_parts_words_and_a_retry_goes_on_inside_it(
+    platform: LocalPlatform,
+) -> None:
+    ran = platform.bond("service", "request", "tree", "shop/failing", "--set", "fail=true", "--wait", status=1)
+    assert "the author says no" in ran.stderr
+    assert show(platform, "shop/failing")["phase"] == "failed"
+    assert show(platform, "shop/failing-part")["phase"] == "failed"
+    platform.bond("service", "request", "tree", "shop/failing", "--set", "fail=false", "--wait")
+    assert show(platform, "shop/failing")["phase"] == "ready"
+    assert show(platform, "shop/failing-part")["phase"] == "ready"
+
+
+async def test_a_part_that_waits_for_people_holds_its_parent_and_its_approval_lets_both_go_on(
+    platform: LocalPlatform,
+) -> None:
+    platform.bond("--as", "ada", "service", "request", "tree", "shop/asking", "--set", "ask=true")
+    await until(lambda: _waiting(platform, "shop/asking-part"), seconds=60)
+    assert show(platform, "shop/asking")["phase"] == "provisioning"
+    approval = _waiting(platform, "shop/asking-part")[0]
+    platform.bond(
+        "--as",
+        "eve",
+        "approval",
+        "approve",
+        approval["operation"],
+        "--role",
+        "dba",
+        "--digest",
+        approval["digest"],
+    )
+    await until(lambda: show(platform, "shop/asking")["phase"] == "ready", seconds=60)
+
+
+async def test_cancelling_a_parent_cancels_the_part_it_waits_for(platform: LocalPlatform) -> None:
+    platform.bond("--as", "ada", "service", "request", "tree", "shop/stopped", "--set", "ask=true")
+    await until(lambda: _waiting(platform, "shop/stopped-part"), seconds=60)
+    platform.bond("service", "cancel", "shop/stopped", "--wait", status=1)
+    await until(lambda: show(platform, "shop/stopped-part")["operations"][-1]["status"] == "cancelled", seconds=60)
+    assert show(platform, "shop/stopped")["operations"][-1]["status"] == "cancelled"
+
+
+def test_a_dry_run_goes_all_the_way_down_and_makes_nothing(platform: LocalPlatform) -> None:
+    platform.bond("service", "request", "tree", "shop/tried", "--dry-run", "--wait")
+    plan = read_json(platform, "operation-plan", "operation", "plan", "shop/tried/op/1", "--step", "part")
+    addresses = [change["address"] for change in plan["changes"]]
+    assert addresses == ["service/shop/tried-part", "shop/tried-part: terraform_data.it"]
+    assert [row["id"] for row in read_json(platform, "service-list", "service", "list")
+            if row["id"].startswith("shop/tried") and row["phase"] == "ready"] == []  # fmt: skip
+
+
+def test_a_service_of_that_name_which_is_no_part_is_never_touched(platform: LocalPlatform) -> None:
+    platform.bond("service", "request", "leaf", "shop/taken-part", "--wait")
+    ran = platform.bond("service", "request", "tree", "shop/taken", "--wait", status=1)
+    assert "shop/taken-part exists, and is no part of shop/taken" in ran.stderr
+    assert len(show(platform, "shop/taken-part")["operations"]) == 1
+
+
+def test_decommissioning_takes_the_parent_down_before_its_part(platform: LocalPlatform) -> None:
+    made(platform, "shop/leaving")
+    error = refused(
+        platform.bond("service", "decommission", "shop/leaving-part", "--yes", "-o", "json", status=4), "REFUSED"
+    )
+    assert "a part of shop/leaving" in error["message"]
+    platform.bond("service", "decommission", "shop/leaving", "--yes", "--wait")
+    rows = [row["id"] for row in read_json(platform, "service-list", "service", "list")]
+    assert not [name for name in rows if name.startswith("shop/leaving")]
+
+
+def _waiting(platform: LocalPlatform, service: str) -> list[dict[str, Any]]:
+    rows = read_json(platform, "approval-list", "approval", "list")
+    return [row for row in rows if row["operation"].startswith(f"{service}/op/")]
