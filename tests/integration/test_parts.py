@@ -107,9 +107,9 @@ def test_a_parent_makes_its_part_first_and_uses_what_it_gives(platform: LocalPla
     part = show(platform, "shop/first-part")
     assert part["phase"] == "ready"
     assert parent["outputs"]["text"] == f"{part['outputs']['text']}!"
-    operation = part["operations"][-1]
+    operation = part["operations"][0]
     assert operation["reason"] == "part `part` of shop/first"
-    assert operation["requested_by"] == parent["operations"][-1]["requested_by"]
+    assert operation["requested_by"] == parent["operations"][0]["requested_by"]
 
 
 def test_an_update_changes_the_parts_whose_inputs_change_and_a_rollback_takes_them_back(
@@ -131,7 +131,7 @@ async def test_a_patch_of_a_part_reaches_its_parent_by_itself(platform: LocalPla
     platform.bond("service", "patch", "shop/shared", "--to", "1.0.1", "--wait")
     for name in ("shop/sharing", "shop/sharing-too"):
         await until(lambda name=name: show(platform, name)["outputs"]["text"] == "patched plain!", seconds=60)
-        operation = show(platform, name)["operations"][-1]
+        operation = show(platform, name)["operations"][0]
         assert (operation["kind"], operation["requested_by"]) == ("update", "bondstone")
         assert "its part shop/shared changed" in operation["reason"]
     error = refused(
@@ -185,8 +185,8 @@ async def test_cancelling_a_parent_cancels_the_part_it_waits_for(platform: Local
     platform.bond("--as", "ada", "service", "request", "tree", "shop/stopped", "--set", "ask=true")
     await until(lambda: _waiting(platform, "shop/stopped-part"), seconds=60)
     platform.bond("service", "cancel", "shop/stopped", "--wait", status=1)
-    await until(lambda: show(platform, "shop/stopped-part")["operations"][-1]["status"] == "cancelled", seconds=60)
-    assert show(platform, "shop/stopped")["operations"][-1]["status"] == "cancelled"
+    await until(lambda: show(platform, "shop/stopped-part")["operations"][0]["status"] == "cancelled", seconds=60)
+    assert show(platform, "shop/stopped")["operations"][0]["status"] == "cancelled"
 
 
 def test_a_dry_run_goes_all_the_way_down_and_makes_nothing(platform: LocalPlatform) -> None:
@@ -214,6 +214,26 @@ def test_decommissioning_takes_the_parent_down_before_its_part(platform: LocalPl
     platform.bond("service", "decommission", "shop/leaving", "--yes", "--wait")
     rows = [row["id"] for row in read_json(platform, "service-list", "service", "list")]
     assert not [name for name in rows if name.startswith("shop/leaving")]
+
+
+def test_the_tree_shows_parts_and_parents(platform: LocalPlatform) -> None:
+    made(platform, "shop/shown")
+    lines = platform.bond("service", "tree", "shop/shown").stdout.splitlines()
+    assert lines[0].startswith("shop/shown  tree@1.0.0  ready")
+    assert lines[1].startswith("└─ part: shop/shown-part  leaf@1.0.")
+    assert show(platform, "shop/shown-part")["parents"] == ["shop/shown"]
+
+
+def test_a_promise_that_requires_what_is_not_published_is_refused(platform: LocalPlatform, tmp_path: Path) -> None:
+    folder = tree(tmp_path, name="lonely", accepts=">=9")
+    ran = platform.bond("promise", "publish", str(folder), status=2)
+    assert "no published version of leaf is in >=9" in ran.stderr
+    folder = tree(tmp_path, name="misspelt")
+    file = folder / "promise.yaml"
+    file.write_text(file.read_text().replace("requires.part.outputs.text", "requires.part.outputs.txet"))
+    ran = platform.bond("promise", "publish", str(folder), status=2)
+    assert "has no output 'txet'" in ran.stderr
+    assert "did you mean 'text'?" in ran.stderr
 
 
 def _waiting(platform: LocalPlatform, service: str) -> list[dict[str, Any]]:

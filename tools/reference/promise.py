@@ -104,7 +104,11 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("spec.upgrade", promise.UpgradeSpec, "As `patch`, and:"),
     ("spec.decommission", promise.DecommissionSpec, ""),
     ("spec.reconcile", promise.ReconcileSpec, ""),
-    ("spec.requires[]", promise.Requirement, "For compound promises, which this release does not run yet."),
+    (
+        "spec.requires[]",
+        promise.Requirement,
+        "[Make a service of services](../how-to/write-a-promise.md#make-a-service-of-services).",
+    ),
 ]
 
 CASES: list[tuple[str, type[BaseModel], str]] = [

@@ -11,6 +11,7 @@ import typer
 from bondstone.cli import inputs as cli_inputs
 from bondstone.cli.operation_options import Ask, DryRun, Files, FromFiles, Secrets, Strings, Values, accepted
 from bondstone.cli.service import archive, day_two
+from bondstone.cli.service.tree import tree
 from bondstone.cli.session import Reason, RequestId, ServiceArgument, Wait, with_platform
 from bondstone.cli.state import read_file
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, table
@@ -360,3 +361,6 @@ async def _warn_of_visible_secrets(bond: Bondstone, promise: str, version: str, 
     secrets = {item.name for item in (await bond.promises.get(promise, version)).inputs if item.secret}
     for path in sorted(secrets & paths):
         note(f"warning: {path} is a secret and stood on the command line; use --secret {path} or --set-file")
+
+
+app.command("tree", epilog=examples("bond service tree risk/fraud", "bond service tree risk/fraud -o json"))(tree)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bondstone.model.promise import Promise
     from bondstone.policy import Module
     from bondstone.promise.bundle import Bundle
+    from bondstone.store.revisions import Revisions
 
 
 class DirectPromises(Promises):
@@ -106,6 +107,8 @@ class DirectPromises(Promises):
     async def publish(self, directory: Path) -> PublishedPromise:
         promise, bundle, warnings = await asyncio.to_thread(_checked, directory)
         revisions = await self._bond.connection.revisions()
+        if promise.spec.requires:
+            await _insist_requirements(promise, revisions)
         ref, new = await revisions.publish_once(bundle, promise, by=self._bond.by)
         return PublishedPromise(
             promise=ref.promise,
@@ -204,3 +207,19 @@ def _inputs(promise: Promise) -> Iterator[InputDocument]:
             title=item.schema.get("title", ""),
             description=item.schema.get("description", ""),
         )
+
+
+async def _insist_requirements(promise: Promise, revisions: Revisions) -> None:
+    """Refuse what a promise requires and no published promise gives."""
+    from bondstone.documents.yaml_places import refuse  # noqa: PLC0415 - only compound promises
+    from bondstone.promise.requirements import check_requirements  # noqa: PLC0415
+    from bondstone.promise.versions import in_range  # noqa: PLC0415
+    from bondstone.store.revisions import chosen  # noqa: PLC0415
+
+    async def newest(name: str, versions: str) -> Promise | None:
+        fitting = [info for info in await revisions.list(name) if in_range(info.ref.version, versions)]
+        info = chosen(fitting)
+        return await revisions.promise(info.ref) if info is not None else None
+
+    if problems := await check_requirements(promise, newest):
+        raise refuse(problems, promise.name)

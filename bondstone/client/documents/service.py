@@ -180,6 +180,10 @@ class ServiceDocument(Document):
     """When it looks for drift by itself"""
     ways_back: tuple[StandingDocument, ...] = ()
     """What it was healthy with before, newest first: a rollback leads to the first"""
+    parts: dict[str, str] = {}
+    """TEAM/NAME of each service that it is made of, or shares, by its name in the promise"""
+    parents: tuple[str, ...] = ()
+    """TEAM/NAME of each service that this one is a part of"""
     links: dict[str, str]
     """Name to URL; `temporal` is the service's workflow in the Temporal UI"""
 
@@ -219,6 +223,8 @@ class ServiceDocument(Document):
             drift=state.drift,
             next_due=state.next_due,
             ways_back=tuple(StandingDocument.of(past) for past in state.ways_back),
+            parts={spec.id: spec.part for spec in (state.current.steps if state.current else ()) if spec.part},
+            parents=tuple(str(each.service) for each in state.dependants),
             links=links(settings, service_workflow_id(state.service.team, state.service.name)),
         )
 
