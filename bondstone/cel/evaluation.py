@@ -72,7 +72,7 @@ def _bindings(chains: Iterable[Chain], variables: Variables, expression: str) ->
                     hint=f"write `{bound} != null`",
                 )
             bindings[bound] = variables[bound]
-        elif chain.names[:1] == ("steps",) and len(chain.names) > 3:  # noqa: PLR2004 - steps.ID.outputs.NAME
+        elif chain.names[:1] in {("steps",), ("requires",)} and len(chain.names) > 3:  # noqa: PLR2004 - steps.ID.outputs.NAME
             bindings[".".join(chain.names[:4])] = None
         elif chain.names and chain.names[0] in ROOTS:
             raise ExpressionInvalid(f"there is no `{chain.path}`", where=short(expression))

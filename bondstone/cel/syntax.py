@@ -18,7 +18,7 @@ MAX_GROWTH: Final = 100
 """How many times over nested and chained `map` may copy a value."""
 
 
-ROOTS: Final = ("inputs", "steps", "service", "context", "outputs", "plan")
+ROOTS: Final = ("inputs", "steps", "requires", "service", "context", "outputs", "plan")
 """What every path of ours begins with."""
 
 
@@ -156,7 +156,7 @@ def _chain(expression: str, start: int, *, inside_has: bool) -> tuple[Chain, lis
         if match is None:
             break
         word = match.group()
-        if names == ["steps"] and (step := _STEP_ID.match(expression, position)):
+        if names in (["steps"], ["requires"]) and (step := _STEP_ID.match(expression, position)):
             word = step.group()
         quoted = word.startswith("`")
         if not quoted and match.lastgroup != "name":
