@@ -25,7 +25,7 @@ from bondstone.base import names
 from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import BondError, NotFound, OperationCancelled, OperationFailed, PlanStale, Unreachable
 from bondstone.base.models import Manifest
-from bondstone.executors.protocol import Drifted, Outcome, Output, Planned, SectionReport, StepContext
+from bondstone.executors.protocol import Drifted, Executor, Outcome, Output, Planned, SectionReport, StepContext
 from bondstone.model.plan import Action, Change
 from bondstone.model.promise import Promise
 from bondstone.model.secret import as_ref, refs_in, replace_refs
@@ -60,7 +60,7 @@ _ACTIONS: Final[Mapping[str, Action]] = {
 }  # fmt: skip
 
 
-class ServiceExecutor:
+class ServiceExecutor(Executor):
     """Parts of a service.
 
     Args:

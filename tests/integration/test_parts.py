@@ -192,7 +192,7 @@ async def test_cancelling_a_parent_cancels_the_part_it_waits_for(platform: Local
 def test_a_dry_run_goes_all_the_way_down_and_makes_nothing(platform: LocalPlatform) -> None:
     platform.bond("service", "request", "tree", "shop/tried", "--dry-run", "--wait")
     plan = read_json(platform, "operation-plan", "operation", "plan", "shop/tried/op/1", "--step", "part")
-    addresses = [change["address"] for change in plan["changes"]]
+    addresses = [change["address"] for change in plan[0]["changes"]]
     assert addresses == ["service/shop/tried-part", "shop/tried-part: terraform_data.it"]
     assert [row["id"] for row in read_json(platform, "service-list", "service", "list")
             if row["id"].startswith("shop/tried") and row["phase"] == "ready"] == []  # fmt: skip
