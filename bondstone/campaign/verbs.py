@@ -57,7 +57,8 @@ ROLLED_BACK: Final = {
 
 def rolled_back(state: CampaignState, which: str) -> tuple[Code, ...]:
     """Which targets `rollback` takes back in a campaign that goes on."""
-    return (Code.SUCCEEDED,) if which == "all" and state.edition < 1 else ROLLED_BACK[which]
+    old = state.edition < 1 and state.result is None  # after the end, a campaign of today does it
+    return (Code.SUCCEEDED,) if which == "all" and old else ROLLED_BACK[which]
 
 
 _TURNED = frozenset({Stage.DRAINING, Stage.ROLLING_BACK})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -30,14 +30,28 @@ Digest = Annotated[
         show_default=False,
     ),
 ]
+Campaign = Annotated[
+    str, typer.Option("--campaign", metavar="NAME", help="the plans of this campaign's targets, instead of one")
+]
 Role = Annotated[
     list[str], typer.Option("--role", metavar="R", help="a role you act in, for the record; may be repeated")
 ]
 
 
-@app.command("list", epilog=examples("bond approval list", "bond approval list -o json"))
-def list_(*, output: Output = OutputFormat.TABLE) -> None:
-    """List the plans that wait for people, the one that waits longest first."""
+@app.command(
+    "list",
+    epilog=examples(
+        "bond approval list", "bond approval list --campaign cve-2026-1234", "bond approval list -o json"
+    ),
+)
+def list_(*, campaign: Campaign = "", output: Output = OutputFormat.TABLE) -> None:
+    """List the plans that wait for people, the one that waits longest first.
+
+    With --campaign only those of its targets, grouped by what they would change.
+    """
+    if campaign:
+        _list_of_campaign(campaign, output)
+        return
     documents = with_platform(lambda bond: bond.approvals.list())
 
     def people() -> None:
@@ -69,18 +83,47 @@ def list_(*, output: Output = OutputFormat.TABLE) -> None:
     epilog=examples(
         "bond approval approve payments/orders/op/4 --step database --digest 3f2a91c07d5e --role dba",
         "bond --as eve approval approve payments/orders/op/4 --digest 3f2a91c07d5e --comment 'seen with bob'",
+        "bond approval approve --campaign cve-2026-1234 --role sre",
     )
 )
 def approve(
-    operation: OperationArgument,
+    operation: Annotated[
+        str,
+        typer.Argument(metavar="[ID]", help="the operation, as in payments/orders-db/op/7", show_default=False),
+    ] = "",
     *,
-    digest: Digest,
+    digest: Annotated[
+        str,
+        typer.Option(
+            "--digest", metavar="D", help=f"the plan, by at least {SHORTEST_DIGEST} characters of its digest"
+        ),
+    ] = "",
+    campaign: Campaign = "",
+    changes: Annotated[
+        str, typer.Option("--changes", metavar="ID", help="with --campaign: the change set, if several wait")
+    ] = "",
     step: Step = "",
     role: Role = [],  # noqa: B006 - typer copies it
     comment: Annotated[str, typer.Option("--comment", metavar="TEXT", help="for the record")] = "",
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Give your word for one exact plan. With enough of them exactly that plan is applied."""
+    """Approve one exact plan. With enough approvals exactly that plan is applied.
+
+    With --campaign, approve every waiting plan of its targets that has the same change set, each by its own
+    digest, which is listed.
+    """
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+
+    if campaign:
+        if operation or digest or step:
+            raise InvalidInput("--campaign stands instead of an operation, a step and a digest")
+        _approve_campaign(campaign, changes, role, comment, output)
+        return
+    if not operation or not digest:
+        raise InvalidInput(
+            "an approval names an operation and the digest of its plan",
+            hint="`bond approval list` shows both; or approve the plans of a campaign with --campaign",
+        )
     _vote(lambda bond: bond.approvals.approve(operation, digest, step=step, roles=role, comment=comment), output)
 
 
@@ -105,6 +148,75 @@ def reject(
 
 
 # Helpers ----------------------------------------------------------------------------------------------------
+
+MOST_CHANGES: Final = 5
+"""How many changes of a plan a table names."""
+
+
+def _list_of_campaign(campaign: str, output: OutputFormat) -> None:
+    from bondstone.client.campaign_approvals import change_sets  # noqa: PLC0415 - see bondstone.cli.session
+
+    groups = with_platform(lambda bond: change_sets(bond, campaign))
+
+    def people() -> None:
+        if not groups:
+            say(f"no plan of campaign {campaign} waits for an approval")
+        for group in groups:
+            say(f"change set {group.id}: step {group.step}, {group.counts}")
+            for change in group.changes[:MOST_CHANGES]:
+                say(f"  {change}")
+            if len(group.changes) > MOST_CHANGES:
+                say(f"  and {len(group.changes) - MOST_CHANGES} more")
+            table(
+                ["operation", "plan", "missing", "why"],
+                [
+                    [
+                        gate.operation,
+                        gate.digest[:SHORTEST_DIGEST],
+                        gate.missing,
+                        "; ".join(need.reason for need in gate.needs if need.reason),
+                    ]
+                    for gate in group.approvals
+                ],
+            )
+            say()
+        if groups:
+            several = f" --changes {groups[0].id}" if len(groups) > 1 else ""
+            note(f"approve them with `bond approval approve --campaign {campaign}{several}`")
+
+    emit(groups, output, people)
+
+
+def _approve_campaign(campaign: str, changes: str, roles: list[str], comment: str, output: OutputFormat) -> None:
+    """Vote on every plan of a change set; exit code 1 when a vote did not count."""
+    from bondstone.client import campaign_approvals  # noqa: PLC0415 - see bondstone.cli.session
+
+    group, votes = with_platform(
+        lambda bond: campaign_approvals.approve(bond, campaign, changes=changes, roles=roles, comment=comment)
+    )
+
+    def people() -> None:
+        say(f"change set {group.id}: {', '.join(group.changes[:MOST_CHANGES])}")
+        table(
+            ["operation", "step", "plan", "vote"],
+            [
+                [
+                    vote.operation,
+                    vote.step,
+                    vote.digest[:SHORTEST_DIGEST],
+                    vote.error.message
+                    if vote.error
+                    else vote.approval and " needs ".join([vote.approval.status, *vote.approval.missing]),
+                ]
+                for vote in votes
+            ],
+        )
+        counted = sum(vote.error is None for vote in votes)
+        say(f"approved {counted} of {len(votes)} plans")
+
+    emit(votes, output, people)
+    if any(vote.error for vote in votes):
+        raise typer.Exit(1)
 
 
 def _vote(vote: Callable[[Bondstone], Awaitable[ApprovalDocument]], output: OutputFormat) -> None:

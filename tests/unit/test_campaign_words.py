@@ -13,10 +13,11 @@ from rich.console import Console
 
 from bondstone.base.errors import ErrorInfo
 from bondstone.campaign import view
+from bondstone.campaign.awaited import awaits
 from bondstone.campaign.decider import new_campaign
 from bondstone.campaign.report.content import Kept, build
 from bondstone.cli.campaign import watching
-from bondstone.client.documents.campaign import CampaignDocument, awaits, failures
+from bondstone.client.documents.campaign import CampaignDocument, failures
 from bondstone.model.approval import missing
 from bondstone.model.campaign.events import Note
 from bondstone.model.campaign.run import (
@@ -35,6 +36,7 @@ from bondstone.model.campaign.state import (
     CampaignState,
     CampaignStatus,
     Code,
+    FreezeOn,
     Outcome,
     Paused,
     Rules,
@@ -249,8 +251,37 @@ def test_whom_and_what_it_waits_for_is_said() -> None:
         "a window: nothing may start until 2026-11-24 22:00:00 UTC",
         "2 targets at work",
     ]
+    assert awaits(described(running=3, awaiting=1)) == [
+        "an approval of its plan: 1 target",
+        "2 targets at work",
+    ]
     assert awaits(CampaignDescription(name="cve")) == ["its targets to be chosen"]
     assert awaits(described(status=CampaignStatus.COMPLETED, running=2)) == []
+
+
+def test_a_freeze_is_named_with_its_real_end_and_not_with_the_time_of_the_next_look() -> None:
+    soon, later = NOW + timedelta(minutes=5), NOW + timedelta(days=3)
+    platform = FreezeOn(name="year-end", ends_at=later)
+    team = FreezeOn(name="audit", team="payments")
+    why = "the freeze 'year-end' is on"
+    closed = Calendar(open=False, until=soon, why=why, opens_at=later, freezes=(platform,))
+    assert awaits(described(calendar=closed)) == [
+        "the end of the freeze year-end, until 2026-11-27 22:00:00 UTC",
+    ]
+    for_one = Calendar(until=soon, frozen_teams=("payments",), freezes=(team,))
+    assert awaits(described(calendar=for_one)) == [
+        "the end of the freeze audit of team payments, until somebody ends it",
+    ]
+    window = Calendar(open=False, until=soon, why="no window of windows.allow is on", opens_at=later)
+    assert awaits(described(calendar=window)) == [
+        "a window: no window of windows.allow is on until 2026-11-27 22:00:00 UTC",
+    ]
+
+
+def test_a_gate_that_expired_is_what_show_says_of_the_end() -> None:
+    ending = "aborted: nobody decided the gate of wave rest in time"
+    document = CampaignDocument.of(described(status=CampaignStatus.ABORTED, ending=ending))
+    assert document.ending == ending
 
 
 @pytest.mark.parametrize(

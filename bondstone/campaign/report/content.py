@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from bondstone.campaign.awaited import awaits
 from bondstone.campaign.waves import COMPLIANT
 from bondstone.model.campaign.events import Note
 from bondstone.model.campaign.report import (
@@ -96,6 +97,8 @@ def build(kept: Kept, *, as_of: datetime) -> CampaignReport:
         failures=sum(target.failed for target in targets),
         max_failures=description.rules.max_failures if description.rules else None,
         budget=description.broken,
+        awaits=tuple(awaits(description)),
+        ending=description.ending,
         rules=spec,
         waves=tuple(_wave(wave, targets) for wave in description.waves),
         events=tuple(_events(kept)),

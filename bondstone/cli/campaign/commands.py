@@ -85,6 +85,8 @@ def run(
             return
         targets, waves = document.targets, len(document.waves)
         say(f"campaign {document.name} started: {_counted(targets, 'target')} in {_counted(waves, 'wave')}")
+        for sentence in document.effect:
+            say(f"  {sentence}")
         note(f"watch it with `bond campaign show {document.name} --watch`")
 
     emit(document, output, people)

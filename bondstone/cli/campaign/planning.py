@@ -49,9 +49,10 @@ def show(plans: PlansDocument, *, file: str, every: bool) -> None:
         note(f"and {len(worst) - len(shown)} more; --all names them")
     say()
     say(
-        f"{len(plans.targets)} planned: {plans.changes}, {plans.destroys} destroyed, {plans.asks} would ask, "
-        f"{plans.denied} denied, {plans.failed} without a plan"
+        f"{len(plans.targets)} planned: {plans.changes}, {plans.destroys} destroyed, {plans.denied} denied, "
+        f"{plans.failed} without a plan"
     )
+    say(f"{plans.asks} target{'' if plans.asks == 1 else 's'} will ask for an approval")
     say(f"preview sha256:{plans.digest}")
     note(f"keep to it with `bond campaign run -f {file} --pinned {plans.digest[:12]}`")
 

@@ -242,6 +242,8 @@ def _told(tell: Tell, said: str, output: OutputFormat, *, name: str = "") -> Non
             say(f"campaign {name} has ended; campaign {document.name} {said}")
         else:
             say(f"campaign {document.name} {said}: {document.status}")
+        for sentence in document.effect:
+            say(f"  {sentence}")
         for awaited in document.awaits:
             note(f"waits for {awaited}")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bondstone.client.documents.campaign import (
         CampaignDocument,
         CampaignRow,
+        FlightDocument,
         FreezeDocument,
         PreviewDocument,
         ZonedTime,
@@ -67,6 +68,7 @@ def campaign(found: CampaignDocument) -> None:
             "at once": found.max_concurrent or "",
             "failed": failed_of(found.failed, found.max_failures),
             "budget": found.budget,
+            "ends": found.ending,
             "takes up": found.linked_from,
         }
     )
@@ -76,7 +78,7 @@ def campaign(found: CampaignDocument) -> None:
         table(
             ["runs", "attempt", "phase", "operation", "since", "before that"],
             [
-                [it.service, it.attempt, it.stalled or it.phase, it.operation, it.started_at, _message(it.error)]
+                [it.service, it.attempt, _phase(it), it.operation, it.started_at, _message(it.error)]
                 for it in found.flights[:SHOWN]
             ],
         )
@@ -90,6 +92,8 @@ def outcome(found: CampaignDocument) -> None:
     """What is left of a campaign that was watched."""
     took = f" in {duration(found.ended_at - found.started_at)}" if found.ended_at and found.started_at else ""
     say(f"campaign {found.name} {found.status}{took}: {counts(found.counts)}")
+    if found.ending:
+        say(f"it ended early: {found.ending}" if found.status.ended else f"it is ending: {found.ending}")
     for awaited in found.awaits:
         say(f"waits for {awaited}")
     _failures(found)
@@ -135,6 +139,9 @@ def preview(found: PreviewDocument, *, every: bool) -> None:
             "targets": found.targets,
             "may fail": "each wave has its own budget" if found.max_failures is None else str(found.max_failures),
             "one takes": f"{duration(timedelta(seconds=found.seconds_each))}, {found.based_on}",
+            "asks": "; ".join(found.asks),
+            "held up by": "; ".join(found.freezes),
+            "overlaps": "; ".join(found.overlaps),
         }
     )
     say()
@@ -192,6 +199,8 @@ def report(found: CampaignReport) -> None:
             "outcomes": counts(found.counts),
             "failed": failed_of(found.failures, found.max_failures),
             "budget": found.budget,
+            "waits for": "; ".join(found.awaits),
+            "ended early": found.ending,
             "compliant": _compliant(found.compliance),
             "takes up": found.linked_from,
         }
@@ -302,8 +311,15 @@ def _next(found: CampaignDocument) -> None:
     for wave in found.waves:
         if wave.missing:
             note(f"approve it with `bond campaign approve {found.name} {wave.name} --role ROLE`")
+    if found.awaiting:
+        note(f"see the plans with `bond approval list --campaign {found.name}`")
+        note(f"approve those with the same changes with `bond approval approve --campaign {found.name}`")
     if found.status == "paused":
         note(f"let it go on with `bond campaign resume {found.name}`, or `bond campaign abort {found.name}`")
+
+
+def _phase(flight: FlightDocument) -> str:
+    return "waits for an approval" if flight.awaiting else flight.stalled or flight.phase
 
 
 def _more(number: int, what: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final, Literal
 
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Document
-from bondstone.client.documents.campaign_plan import PlansDocument
+from bondstone.campaign.awaited import awaits
+from bondstone.client.documents.campaign_plan import CampaignVote, ChangeSetDocument, PlansDocument
 from bondstone.model.approval import missing
 from bondstone.model.campaign.report import CampaignReport
 from bondstone.model.campaign.run import (
@@ -102,6 +103,8 @@ class FlightDocument(Document):
     """submitted, accepted, between (two attempts) or cancelling"""
     stalled: str = ""
     """What it cannot go on for want of: that no worker serves its pool"""
+    awaiting: bool = False
+    """Its operation waits for an approval: `bond approval list --campaign NAME`"""
     operation: str | None = None
     """TEAM/NAME/op/N, once its service has accepted"""
     started_at: datetime
@@ -116,6 +119,7 @@ class FlightDocument(Document):
             attempt=flight.tries,
             phase=flight.phase,
             stalled=flight.stalled,
+            awaiting=flight.awaiting,
             operation=flight.operation or None,
             started_at=flight.started_at,
             error=flight.error,
@@ -159,8 +163,10 @@ class CampaignDocument(Document):
     """Targets by outcome, and waiting and running; no zeros"""
     waves: tuple[WaveDocument, ...]
     running: int
+    awaiting: int = 0
+    """How many of those that run wait for an approval of their plan"""
     flights: tuple[FlightDocument, ...]
-    """The first of those that run"""
+    """The first of those that run, those that wait for an approval before all others"""
     failures: tuple[FailureDocument, ...]
     """The first hundred targets that failed, by service"""
     failed: int
@@ -170,6 +176,10 @@ class CampaignDocument(Document):
     """How the budget was broken, in words; empty while it is not"""
     awaits: tuple[str, ...]
     """Whom or what it waits for, in words"""
+    ending: str = ""
+    """Why it ends, or ended, before all its targets were tried: an abort, a gate that expired"""
+    effect: tuple[str, ...] = ()
+    """In the answer to a verb: what it did and did not touch, a sentence each"""
     skipped: dict[str, int]
     """Services that were selected and are no targets, by why"""
     linked_from: str = ""
@@ -198,12 +208,15 @@ class CampaignDocument(Document):
             counts=found.counts,
             waves=tuple(WaveDocument.of(wave, found.requested_by) for wave in found.waves),
             running=found.running,
+            awaiting=found.awaiting,
             flights=tuple(map(FlightDocument.of, found.flights)),
             failures=tuple(failures),
             failed=found.failures,
             max_failures=rules.max_failures if rules else None,
             budget=found.broken,
             awaits=tuple(awaits(found)),
+            ending=found.ending,
+            effect=found.effect,
             skipped=found.left_out,
             linked_from=found.linked.campaign if found.linked else "",
         )
@@ -272,6 +285,12 @@ class PreviewDocument(Document):
     """How long one target is taken to last, as others of its promise did"""
     based_on: str
     """Where that comes from, in words"""
+    asks: tuple[str, ...] = ()
+    """When a target waits for an approval of its plan, by rules that are known before there is one"""
+    freezes: tuple[str, ...] = ()
+    """The freezes that would hold up some of it, each with its end"""
+    overlaps: tuple[str, ...] = ()
+    """Campaigns that run and have targets of this one too"""
     as_of: datetime
     plans: PlansDocument | None = None
     """With --plan: what each target's dry run came to"""
@@ -303,36 +322,6 @@ def waits_for_people(campaign: CampaignDocument) -> bool:
     return at_gate or (campaign.status == "paused" and bool(campaign.budget) and not campaign.running)
 
 
-def awaits(found: CampaignDescription) -> list[str]:
-    """Whom or what a campaign waits for, in words."""
-    if found.status.ended:
-        return []
-    if not found.frozen:
-        return ["its targets to be chosen"]
-    words: list[str] = []
-    if found.paused is not None:
-        who = f" by {found.paused.by}" if found.paused.by else ""
-        why = found.paused.reason or found.broken
-        words.append(f"somebody to resume it: paused{who}{f', {why}' if why else ''}")
-    if found.waiting_for is not None:
-        lacks = " and ".join(missing(found.waiting_for, requested_by=found.requested_by))
-        expires_at = found.waiting_for.expires_at
-        until = f", until {_utc(expires_at)}" if expires_at else ""
-        words.append(f"an approval of wave {found.wave}: {lacks}{until}")
-    soaks = next((wave.soak_until for wave in found.waves if wave.status == "soaking"), None)
-    if soaks is not None:
-        words.append(f"the soak of wave {found.wave} until {_utc(soaks)}")
-    calendar = found.calendar
-    if calendar is not None and not calendar.open:
-        until = f" until {_utc(calendar.until)}" if calendar.until else " for good, as far as can be seen"
-        words.append(f"a window: nothing may start{until}")
-    elif calendar is not None and calendar.frozen_teams:
-        words.append(f"the end of a freeze of {', '.join(calendar.frozen_teams)}")
-    if found.running:
-        words.append(f"{found.running} target{'' if found.running == 1 else 's'} at work")
-    return words
-
-
 def failures(found: CampaignDescription, batches: Iterable[LedgerBatch]) -> list[FailureDocument]:
     """The targets that failed, of what is kept and of what is not kept yet, by service."""
     last: dict[int, TargetRecord] = {record.target: record for batch in batches for record in batch.records}
@@ -356,16 +345,14 @@ def _failed(record: TargetRecord) -> bool:
     return record.outcome in _FAILURES or (record.outcome is Outcome.ROLLED_BACK and record.error is not None)
 
 
-def _utc(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
 DOCUMENTS: Final[dict[str, Any]] = {
     "campaign-validate": CampaignCheck,
     "campaign-list": list[CampaignRow],
     "campaign-show": CampaignDocument,
     "campaign-preview": PreviewDocument,
     "campaign-report": CampaignReport,
+    "campaign-approvals": list[ChangeSetDocument],
+    "campaign-votes": list[CampaignVote],
     "freeze-list": list[FreezeDocument],
 }
 """Command to the type of its `-o json`. `campaign run` and the verbs answer as `campaign-show`; those of

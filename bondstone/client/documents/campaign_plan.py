@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Document
+from bondstone.client.documents.step import ApprovalDocument, ChangesDocument
 from bondstone.model.campaign.preview import PinnedPreview, PreviewedTarget
 from bondstone.model.plan import ChangeCounts
 
@@ -98,6 +99,33 @@ class PlansDocument(Document):
             asks=sum(target.asks for target in targets),
             targets=targets,
         )
+
+
+class ChangeSetDocument(Document):
+    """Plans that wait for an approval and do the same to different services."""
+
+    id: str
+    """Of the change set: step, addresses, types, actions and attributes that change, whatever their values are"""
+    step: str
+    changes: tuple[str, ...]
+    """What every one of the plans does, as in `replace terraform_data.server`"""
+    counts: ChangesDocument
+    approvals: tuple[ApprovalDocument, ...]
+    """The gate of each plan, with the digest of the plan"""
+
+
+class CampaignVote(Document):
+    """What became of a vote on one plan: an element of `bond approval approve --campaign -o json`."""
+
+    operation: str
+    """TEAM/NAME/op/N"""
+    step: str
+    digest: str
+    """sha256 of the plan that was voted on"""
+    approval: ApprovalDocument | None = None
+    """The gate after the vote; null when the vote did not count"""
+    error: ErrorInfo | None = None
+    """Why it did not"""
 
 
 def total(counts: Iterable[ChangeCounts]) -> ChangeCounts:

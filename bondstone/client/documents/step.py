@@ -142,6 +142,8 @@ class ApprovalDocument(Document):
     """Who asked for the operation"""
     reason: str = ""
     """Why they asked"""
+    campaign: str = ""
+    """The campaign that asked for the operation, where one did"""
     asked_at: datetime
     """Since when it waits"""
     expires_at: datetime | None = None
@@ -163,6 +165,7 @@ class ApprovalDocument(Document):
             revision=str(record.revision),
             requested_by=record.requested_by,
             reason=record.reason,
+            campaign=record.campaign,
             asked_at=approval.asked_at,
             expires_at=approval.expires_at,
             needs=tuple(NeedDocument(**need.model_dump()) for need in approval.needs),

@@ -163,6 +163,10 @@ class CampaignReport(Document):
     """The campaign's budget; null when nothing limits it, or each wave has its own"""
     budget: str = ""
     """How it was broken, in words; empty when it was not"""
+    awaits: tuple[str, ...] = ()
+    """Whom or what it waits for, in words"""
+    ending: str = ""
+    """Why it ended before all its targets were tried"""
     rules: dict[str, Any]
     """`spec` of the campaign's file"""
     waves: tuple[WaveReport, ...]

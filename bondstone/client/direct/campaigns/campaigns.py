@@ -124,7 +124,13 @@ class DirectCampaigns(Campaigns):
         ready = await (await self._files()).ready(data, file, name=name)
         started = ready.campaign.metadata.name
         if supersedes:
-            await self.describe(supersedes)
+            ended = (await self.describe(supersedes)).status
+            if ended.ended:
+                raise Refused(
+                    f"campaign {supersedes} has ended ({ended}), so there is nothing to take over from",
+                    where=f"campaign {started}",
+                    hint="leave --supersedes out; nothing was started",
+                )
         start = CampaignInput(
             source=data.decode(),
             file=file,
@@ -134,10 +140,11 @@ class DirectCampaigns(Campaigns):
             pinned=await self._starter.pinned(pinned, ready) if pinned else "",
         )
         await self._starter.start(started, start)
+        effect = [f"shares {words}" for other, words in ready.overlaps.items() if other != supersedes]
         begun = await self._starter.begun(started)
         if supersedes:
-            await self._tell(supersedes, Supersede(**self._who(f"superseded by {started}"), campaign=started))
-        return await self._document(begun)
+            effect += [f"campaign {supersedes}: {each}" for each in await self._supersede(supersedes, started)]
+        return await self._document(begun.changed(effect=tuple(effect)))
 
     # Reading -----------------------------------------------------------------------------------------------------
 
@@ -344,9 +351,20 @@ class DirectCampaigns(Campaigns):
                 hint="`bond campaign retry` and `bond campaign rollback` start one that is linked to it",
             ) from None
 
+    async def _supersede(self, name: str, by: str) -> tuple[str, ...]:
+        """Have a campaign end because another has started; what that did and did not touch."""
+        try:
+            verb = Supersede(**self._who(f"superseded by {by}"), campaign=by)
+            return (await self._tell(name, verb)).effect
+        except Refused:
+            ended = (await self.describe(name)).status
+            if not ended.ended:
+                raise
+            return (f"it ended ({ended}) while this one started",)
+
     async def _tell_or_link(self, name: str, verb: _Verb, new_name: str) -> CampaignDocument:
         """Tell a campaign that runs; after one that has ended, start one that is linked to it."""
-        from bondstone.campaign.decider import chosen  # noqa: PLC0415 - only these verbs
+        from bondstone.campaign.decider import chosen, effect  # noqa: PLC0415 - only these verbs
 
         description = await self.describe(name)
         if not description.status.ended:
@@ -362,6 +380,7 @@ class DirectCampaigns(Campaigns):
             return await self._document(description)  # done before the end; what was lost was the answer
         if state is not None and not chosen(state, verb):
             raise Refused(f"there is no target to {verb.kind}: {verb.which}", where=name)
+        touched = effect(state, verb) if state is not None else ()
         header = await kept.header(name)
         start = CampaignInput(
             document=header.start.document,
@@ -372,7 +391,8 @@ class DirectCampaigns(Campaigns):
             linked=Linked(campaign=name, verb=verb.kind, which=verb.which, request_id=verb.request_id),
             pinned={"retry": header.start.pinned}.get(verb.kind, ""),
         )
-        return await self._document(await self._starter.link(start, new_name, f"{name}-{verb.kind}"))
+        linked = await self._starter.link(start, new_name, f"{name}-{verb.kind}")
+        return await self._document(linked.changed(effect=touched))
 
     async def _digest(self, name: str, beginning: str) -> str:
         """The whole digest of the targets; Refused when it does not begin like that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -12,10 +13,12 @@ from temporalio.client import Client
 
 from bondstone.base.errors import AlreadyExists
 from bondstone.base.names import check_name
+from bondstone.campaign import words as phrases
 from bondstone.campaign.document import Flaw, read_campaign
 from bondstone.campaign.forecast import FALLBACK_SECONDS, forecast
 from bondstone.campaign.waves import Partition, Status, Target, partition
 from bondstone.campaign.windows import Freeze, zone
+from bondstone.client.direct.campaigns.listing import campaigns
 from bondstone.client.documents.campaign import (
     PreviewDocument,
     PreviewLeft,
@@ -28,6 +31,9 @@ from bondstone.model.service import OperationKind
 from bondstone.promise.schema import secret_paths
 from bondstone.store import Store
 from bondstone.temporal.fleet import fleet, past_seconds
+
+MAX_OVERLAPS: Final = 20
+"""Running campaigns whose targets are compared."""
 
 MAX_VERSIONS_CHECKED: Final = 50
 """Versions whose schemas are asked whether an input of an update is a secret."""
@@ -45,6 +51,8 @@ class Ready:
     freezes: Mapping[str, Sequence[Freeze]]
     """By team, those that bind it; under the empty name those of the whole platform."""
     now: datetime
+    overlaps: Mapping[str, str]
+    """The campaigns that run and have targets of this one too, and how many, in words."""
 
 
 class CampaignFiles:
@@ -92,7 +100,8 @@ class CampaignFiles:
         for freeze in kept:
             if freeze.binds(campaign.metadata.change):
                 freezes.setdefault(freeze.team, []).append(Freeze(freeze.name, freeze.begins_at, freeze.ends_at))
-        return Ready(campaign=campaign, plan=plan, freezes=freezes, now=now)
+        overlaps = await self._overlaps(campaign.metadata.name, {target.service for target in plan.targets})
+        return Ready(campaign=campaign, plan=plan, freezes=freezes, now=now, overlaps=overlaps)
 
     async def preview(self, ready: Ready, *, local_zone: str = "") -> PreviewDocument:
         """What a campaign would do, and when.
@@ -148,8 +157,22 @@ class CampaignFiles:
             left=tuple(PreviewLeft(service=it.service, kind=it.kind, reason=it.reason) for it in plan.left),
             seconds_each=each,
             based_on=f"the median of {number} {kind} operations" if number else "a guess: nothing was ever run",
+            asks=_asks(spec.operation, plan),
+            freezes=_holding(ready),
+            overlaps=tuple(ready.overlaps.values()),
             as_of=ready.now,
         )
+
+    async def _overlaps(self, name: str, services: AbstractSet[str]) -> dict[str, str]:
+        """Which campaigns that run have some of these services as targets too."""
+        others = [row.name for row in await campaigns(self._temporal, running=True) if row.name != name]
+        words = {}
+        for other in others[:MAX_OVERLAPS]:
+            both = services & {target.service for target in await self._store.campaigns.targets(other)}
+            if both:
+                examples = phrases.listed(sorted(both))
+                words[other] = f"{phrases.targets(len(both))} ({examples}) with campaign {other}; they take turns"
+        return words
 
     async def _published(self, promise: str | None) -> dict[str, Status]:
         if promise is None:
@@ -175,6 +198,34 @@ class CampaignFiles:
             )
             for path in found
         ]
+
+
+def _asks(operation: str, plan: Partition) -> tuple[str, ...]:
+    """The built-in rules by which targets wait for an approval; policies and promises may ask for more."""
+    if operation == "patch":
+        return ("each target whose plan would delete or replace something waits for an approval",)
+    majors = sum(_major(target.version) != _major(target.to) for target in plan.targets if target.to)
+    if operation == "upgrade" and majors:
+        whose = f"{phrases.targets(majors)} would cross a major version"
+        return (
+            f"{whose}, and wait{'s' if majors == 1 else ''} for an approval unless the promise says otherwise",
+        )
+    return ()
+
+
+def _major(version: str) -> str:
+    return version.partition(".")[0]
+
+
+def _holding(ready: Ready) -> tuple[str, ...]:
+    """The freezes that hold up the campaign, or targets of a team."""
+    teams = {"", *(target.service.partition("/")[0] for target in ready.plan.targets)}
+    return tuple(
+        phrases.freeze(freeze.name, team, freeze.ends_at)
+        for team, freezes in sorted(ready.freezes.items())
+        for freeze in freezes
+        if team in teams
+    )
 
 
 def taken(name: str) -> AlreadyExists:

@@ -20,13 +20,18 @@ FAILED: Final = {
 """What lists say of a campaign whose workflow did not end by itself."""
 
 
-async def campaigns(client: Client) -> list[CampaignRow]:
+async def campaigns(client: Client, *, running: bool = False) -> list[CampaignRow]:
     """Every campaign within Temporal's retention, newest first.
+
+    Args:
+        client: The connection to Temporal.
+        running: Only those that have not ended.
 
     Raises:
         Unreachable: Temporal does not answer.
     """
-    query = f"WorkflowType = '{names.CAMPAIGN_WORKFLOW}' AND ExecutionStatus != 'ContinuedAsNew'"
+    status = "= 'Running'" if running else "!= 'ContinuedAsNew'"
+    query = f"WorkflowType = '{names.CAMPAIGN_WORKFLOW}' AND ExecutionStatus {status}"
     try:
         rows = [_row(found) async for found in client.list_workflows(query)]
     except RPCError as error:
