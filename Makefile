@@ -61,7 +61,7 @@ format: $(STAMP) ## format and mend what ruff can mend
 lock: $(STAMP) ## refresh the pinned requirements (no download addresses are written)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --extra dev pyproject.toml -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraint requirements/dev.txt --extra server --extra tracing pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraint requirements/dev.txt --extra server --extra tracing --extra worker pyproject.toml -o requirements/runtime.txt
 
 tools: $(STAMP) ## build what tests of real servers need and PATH lacks, into .tools/bin (Go; once)
 	@$(BIN)/python -m tools.build

@@ -11,7 +11,6 @@ from typing import Final
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from bondstone import workflows
 from bondstone.activities.control import control_activities
@@ -19,6 +18,7 @@ from bondstone.base.names import CONTROL_QUEUE
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.store import Store
+from bondstone.temporal.sandbox import sandboxed
 from bondstone.workers import runtime
 from bondstone.workers.build_drain import keep_moving
 
@@ -28,16 +28,10 @@ MAX_WORKFLOW_TASKS: Final = 8
 MAX_ACTIVITIES: Final = 64
 """Control activities at once: small reads and writes of the store, and health probes that mostly wait."""
 
-PASSTHROUGH_MODULES: Final = ("bondstone", "pydantic", "pydantic_core", "annotated_types")
-"""Loaded once instead of in every sandbox: our own pure packages, and pydantic that their models stand on."""
-
 
 def workflow_runner(settings: Settings) -> WorkflowRunner:
     """Unsandboxed in production: the sandbox costs, and the tests run every workflow inside it."""
-    if not settings.workflow_sandbox:
-        return UnsandboxedWorkflowRunner()
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH_MODULES)
-    return SandboxedWorkflowRunner(restrictions=restrictions)
+    return sandboxed() if settings.workflow_sandbox else UnsandboxedWorkflowRunner()
 
 
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:

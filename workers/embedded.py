@@ -25,7 +25,7 @@ import psutil
 import structlog
 
 from bondstone import __version__
-from bondstone.base import logs
+from bondstone.base import extras, logs
 from bondstone.base.errors import StoreUnavailable, Unreachable
 from bondstone.base.names import SEARCH_ATTRIBUTES
 from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
@@ -191,6 +191,7 @@ class Supervisor:
         Raises:
             BondError: in words, what kept it from starting.
         """
+        extras.require("worker")
         preflight.check_directory(self._data)
         lock = PlatformLock.acquire(self._data)
         try:

@@ -25,7 +25,7 @@ import structlog
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 
-from bondstone.base import logs
+from bondstone.base import extras, logs
 from bondstone.base.errors import BondError, Unreachable
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
 from bondstone.base.settings import Settings
@@ -77,6 +77,7 @@ def main(name: str, build: Build) -> int:
         build: Makes the workers, given the connections.
     """
     try:
+        extras.require("worker")
         hide_from_tools()
         settings = Settings.load()
         logs.configure(settings, process=name)

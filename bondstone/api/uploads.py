@@ -22,8 +22,7 @@ def named_as(directory: Path, name: str) -> Iterator[None]:
     except BondError as error:
         info = error.info()
         problems = tuple(
-            problem.model_copy(update={"file": problem.file.removeprefix(f"{directory}/")})
-            for problem in info.problems
+            problem.changed(file=problem.file.removeprefix(f"{directory}/")) for problem in info.problems
         )
         where = info.where.replace(f"{directory}/", "").replace(str(directory), name)
-        raise from_info(info.model_copy(update={"problems": problems, "where": where})) from error
+        raise from_info(info.changed(problems=problems, where=where)) from error

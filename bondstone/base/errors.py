@@ -46,6 +46,7 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     ├── OperationFailed                OPERATION_FAILED       1  500   the work was tried and failed
     │   ├── ToolFailed                 TOOL_FAILED            1  500   the tool said no
     │   ├── ToolUnavailable            TOOL_UNAVAILABLE       1  503   the tool is not there or cannot start
+    │   ├── ExtraMissing               EXTRA_MISSING          1  501   an optional part is not installed
     │   ├── StepTimedOut               STEP_TIMED_OUT         1  504
     │   ├── OperationCancelled         OPERATION_CANCELLED    1  409
     │   ├── PlanStale                  PLAN_STALE             1  409   reality moved since the plan
@@ -67,12 +68,12 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
-from bondstone.base.models import Changeable
+from bondstone.base.models import Model
 
 
-class Problem(Changeable, BaseModel):
+class Problem(Model):
     """One finding, at one place: what a validator reports many of."""
 
     model_config = ConfigDict(frozen=True)
@@ -89,7 +90,7 @@ class Problem(Changeable, BaseModel):
         return f"{text} ({self.hint})" if self.hint else text
 
 
-class ErrorInfo(Changeable, BaseModel):
+class ErrorInfo(Model):
     """An error as data: what crosses Temporal, the ledger and `-o json`."""
 
     model_config = ConfigDict(frozen=True)
@@ -441,6 +442,13 @@ class ToolUnavailable(OperationFailed):
     code = "TOOL_UNAVAILABLE"
     http_status = 503
     transient = True
+
+
+class ExtraMissing(OperationFailed):
+    """An optional part of the distribution is not installed: `bondstone[worker]`, `bondstone[server]`."""
+
+    code = "EXTRA_MISSING"
+    http_status = 501
 
 
 class StepTimedOut(OperationFailed):

@@ -4,40 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+M = TypeVar("M", bound=BaseModel)
 
-class Changeable:
-    """Makes changed copies of a pydantic model. Pydantic's own `model_copy` checks neither names nor values."""
+
+class Model(BaseModel):
+    """Base of every model: it is changed by `changed` alone."""
+
+    if TYPE_CHECKING:
+        model_copy: ClassVar[None]  # type: ignore[assignment] # taken away: it would let any name and any value through
 
     def changed(self, **fields: Any) -> Self:
-        """A copy with other values in some fields; all others are shared with the original.
-
-        Args:
-            fields: New values by field name. Each is checked as its field declares; validators of the whole model
-                do not run.
-
-        Returns:
-            The copy.
-
-        Raises:
-            TypeError: the model has no field of that name.
-            pydantic.ValidationError: a value does not fit its field.
-        """
-        model = cast("BaseModel", self)
-        adapters = _adapters(type(model))
-        values = {}
-        for name, value in fields.items():
-            adapter = adapters.get(name)
-            if adapter is None:
-                raise TypeError(f"{type(model).__name__} has no field {name!r}")
-            values[name] = adapter.validator.validate_python(value)
-        return cast("Self", model.model_copy(update=values))
+        """A copy with other values in some fields; see `changed_copy`."""
+        return changed_copy(self, fields)
 
 
-class Wire(Changeable, BaseModel):
+class Wire(Model):
     """What crosses a process: frozen, additive, and deaf to fields it does not know.
 
     A new field always has a default, so that histories recorded before it still replay. No default may be
@@ -47,18 +32,43 @@ class Wire(Changeable, BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class Manifest(Changeable, BaseModel):
+class Manifest(Model):
     """What people write: frozen, and an unknown key is a mistake worth telling them about."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Document(Changeable, BaseModel):
+class Document(Model):
     """What programs read (`-o json`): frozen, each field described for its schema."""
 
     model_config = ConfigDict(
         frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
     )
+
+
+def changed_copy(model: M, fields: Mapping[str, Any]) -> M:
+    """A copy of a model with other values in some fields; all others are shared with the original.
+
+    Args:
+        model: The original.
+        fields: New values by field name. Each is checked as its field declares; validators of the whole model do
+            not run.
+
+    Returns:
+        The copy.
+
+    Raises:
+        TypeError: the model has no field of that name.
+        pydantic.ValidationError: a value does not fit its field.
+    """
+    adapters = _adapters(type(model))
+    values = {}
+    for name, value in fields.items():
+        adapter = adapters.get(name)
+        if adapter is None:
+            raise TypeError(f"{type(model).__name__} has no field {name!r}")
+        values[name] = adapter.validator.validate_python(value)
+    return BaseModel.model_copy(model, update=values)
 
 
 @cache

@@ -18,10 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TextIO
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from bondstone.base.errors import PlatformBusy, StoreUnavailable
-from bondstone.base.models import Changeable
+from bondstone.base.models import Model
 from bondstone.base.platform_settings import home_of, is_home, localized, portable
 from bondstone.base.processes import READY_FD, birth, is_alive
 from bondstone.base.settings import PLATFORM_FILE
@@ -33,7 +33,7 @@ CREATE_KEYS = "BOND_CREATE_KEYS"
 """Environment variable: the started worker belongs to a new platform and makes its key ring if need be."""
 
 
-class Process(Changeable, BaseModel):
+class Process(Model):
     """One process of the platform."""
 
     model_config = ConfigDict(frozen=True)
@@ -56,7 +56,7 @@ SANDBOX: Final = "sandbox"
 """Among the versions that a worker tells: what keeps tools from the platform's files."""
 
 
-class Platform(Changeable, BaseModel):
+class Platform(Model):
     """The content of `platform.json`."""
 
     model_config = ConfigDict(frozen=True)

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import platformdirs
 from pydantic import AfterValidator, Field, ValidationError
@@ -26,7 +26,7 @@ from pydantic_settings import (
 from bondstone.base.cluster_settings import ClusterSettings
 from bondstone.base.errors import Problem, SettingsInvalid
 from bondstone.base.issuer_settings import IssuerSettings, check_issuers
-from bondstone.base.models import Changeable
+from bondstone.base.models import changed_copy
 from bondstone.base.platform_settings import localized
 
 PLATFORM_FILE = "platform.json"
@@ -47,7 +47,7 @@ class _PlatformFile(PydanticBaseSettingsSource):
         return localized(written, data) if isinstance(written, dict) else {}
 
 
-class Settings(Changeable, BaseSettings):
+class Settings(BaseSettings):
     """Effective settings of one process."""
 
     model_config = SettingsConfigDict(env_prefix="BOND_", frozen=True, extra="ignore")
@@ -182,6 +182,10 @@ class Settings(Changeable, BaseSettings):
     def work_dir(self) -> Path:
         """The executor worker's scratch directory, with the default filled in."""
         return self.work or self.data / "work"
+
+    def changed(self, **fields: Any) -> Self:
+        """A copy with other values in some settings; see `bondstone.base.models.changed_copy`."""
+        return changed_copy(self, fields)
 
     def as_environment(self) -> Mapping[str, str]:
         """The variables that give a child process these settings."""

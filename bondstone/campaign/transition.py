@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from bondstone.base.errors import ErrorInfo
 from bondstone.campaign import budget
@@ -59,7 +59,7 @@ class Turn:
         """The state after the turn, and what it asks for."""
         # These are all fields, dictionaries and all, at every event: checking them again would take a third of the
         # turn. The draft refuses unknown names when they are set, and mypy checks the values.
-        return self._before.model_copy(update=dict(self.state.__dict__)), tuple(self.commands)
+        return BaseModel.model_copy(self._before, update=dict(self.state.__dict__)), tuple(self.commands)
 
     def after(self, seconds: float) -> datetime:
         """The time so many seconds from now."""

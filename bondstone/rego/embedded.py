@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from bondstone.base.errors import Problem
+from bondstone.base.extras import require_package
 from bondstone.rego.engine import (
     EVALUATION_SECONDS,
     MAX_ANSWER_BYTES,
@@ -100,6 +101,7 @@ class Embedded:
 
 class _Child:
     def __init__(self) -> None:
+        require_package("regorus")
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
             [sys.executable, "-I", "-m", _CHILD],
             stdin=subprocess.PIPE,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bondstone import __version__
 from bondstone.base.errors import BondError, ErrorInfo
+from bondstone.base.extras import missing
 
 
 def explain(error: Exception, log_directory: Path) -> tuple[ErrorInfo, int]:
@@ -20,6 +21,8 @@ def explain(error: Exception, log_directory: Path) -> tuple[ErrorInfo, int]:
         error: What was raised.
         log_directory: Where that file belongs; if it cannot be written there, it is a temporary one.
     """
+    if isinstance(error, ModuleNotFoundError):
+        error = missing(error.name or "") or error
     if isinstance(error, BondError):
         return error.info(), error.exit_code
     details = _write_details(error, log_directory)

@@ -20,7 +20,7 @@ from bondstone.executors.registry import load_executors
 from bondstone.policy import check_syntax, load_modules
 from bondstone.promise.cases import Case, load_cases
 from bondstone.promise.validation.before_publish import validate
-from promises import ORGANISATION_POLICIES, catalogue
+from bondstone.promises import ORGANISATION_POLICIES, catalogue
 
 FOLDERS = {folder.name: folder for folder in catalogue()}
 

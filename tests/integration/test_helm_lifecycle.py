@@ -13,7 +13,7 @@ import pytest
 from helm_kit import helm
 from platforms import LocalPlatform, running
 
-from promises import catalogue
+from bondstone.promises import catalogue
 
 pytestmark = pytest.mark.integration
 

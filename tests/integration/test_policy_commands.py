@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from promises import CATALOGUE, ORGANISATION_POLICIES
+from bondstone.promises import CATALOGUE, ORGANISATION_POLICIES
 
 pytestmark = pytest.mark.integration
 

@@ -262,7 +262,7 @@ async def test_an_attempt_tells_why_those_before_it_ended(tmp_path: Path) -> Non
         getattr(function, "__temporal_activity_definition").name: function
         for function in executor_activities(world.store, settings, {"terraform": executor})
     }
-    call = world.call.model_copy(update={"step": "first", "kind": OperationKind.PROVISION})
+    call = world.call.changed(step="first", kind=OperationKind.PROVISION)
 
     async def attempt(number: int, call: StepCall, verb: str = "terraform.apply") -> Any:
         environment = ActivityEnvironment()

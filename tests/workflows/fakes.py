@@ -17,7 +17,6 @@ from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from bondstone import workflows
 from bondstone.activities.failures import speaks_failures
@@ -57,11 +56,9 @@ from bondstone.model.step import (
     StepCall,
 )
 from bondstone.temporal import calls
+from bondstone.temporal.sandbox import sandboxed
 
-PURE = ("bondstone.base", "bondstone.model", "bondstone.campaign", "bondstone.temporal")
-"""Loaded once instead of in every sandbox. The workflows themselves are not among them."""
-
-SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PURE))
+SANDBOX = sandboxed()
 
 Script = Callable[[], Awaitable[None] | None]
 

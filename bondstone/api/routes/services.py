@@ -437,7 +437,7 @@ def _name_target(asking: Session, service: str) -> Target:
 
 def _labelled(target: Target, body: LabelsBody) -> Target:
     labels = {key: value for key, value in (target.labels | body.set).items() if key not in body.remove}
-    return target.model_copy(update={"labels": labels})
+    return target.changed(labels=labels)
 
 
 def _options(body: Asked, key: str) -> Any:

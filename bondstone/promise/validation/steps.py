@@ -10,6 +10,7 @@ import structlog
 from pydantic import ValidationError
 
 from bondstone.base.errors import BondError, Problem
+from bondstone.base.extras import missing
 from bondstone.documents.yaml_places import Document, Path_, did_you_mean, model_problems, read_stream
 from bondstone.model.promise import Promise, Step
 from bondstone.promise.parts import section_place, step_place
@@ -111,7 +112,9 @@ def _check_section(
     except BondError as error:
         report.problems += error.problems or [document.problem(at, error.message, hint=error.hint, key=True)]
         return
-    except Exception as error:  # noqa: BLE001 - a third party's executor must not take the rest of the check with it
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (absent := missing(error.name or "")):
+            raise absent from error
         _log.warning("executor check failed", executor=step.executor, step=step.id, exc_info=error)
         message = f"the executor {step.executor!r} failed to check the step: {type(error).__name__}"
         report.problems.append(document.problem(at, message, hint="this is a fault of the executor", key=True))
