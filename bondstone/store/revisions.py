@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-import structlog
 from pydantic import ValidationError
 from semver import Version
 
@@ -42,8 +41,6 @@ CACHED: Final = 200
 """Most manifests kept in memory."""
 
 Status = Literal["active", "deprecated", "yanked"]
-
-_log = structlog.get_logger()
 
 
 class RevisionInfo(Wire):
@@ -232,7 +229,9 @@ class Revisions:
         async with self._restoring:
             if await asyncio.to_thread(folder_digest, folder) == expected:
                 return  # restored meanwhile
-            _log.warning("revision changed on disk", revision=str(ref), folder=str(folder))
+            import structlog  # noqa: PLC0415 - a request loads this module, and logs nothing
+
+            structlog.get_logger().warning("revision changed on disk", revision=str(ref), folder=str(folder))
             data = await self._bundle(ref)
             await asyncio.to_thread(_put_aside, folder)
             await asyncio.to_thread(unpack, data, folder)

@@ -16,6 +16,7 @@ ROOT = Path(bondstone.__file__).parents[1]
 UNCHECKED = {"model_copy", "model_construct"}
 ALLOWED = {
     "bondstone/base/models.py",  # what is checked, and what mypy is told
+    "tools/reference/openapi.py",  # settings that depend on no environment
     "bondstone/campaign/transition.py",  # the draft of a turn, which refuses unknown names itself
 }
 
