@@ -74,6 +74,7 @@ def changed_copy(model: M, fields: Mapping[str, Any]) -> M:
 @cache
 def _adapters(model: type[BaseModel]) -> Mapping[str, TypeAdapter[Any]]:
     """What checks the value of each field; made once for each model."""
+    model.model_rebuild()  # one that names later classes is whole only from its first validation on
     return {
         name: TypeAdapter[Any](
             cast("Any", Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
