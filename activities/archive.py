@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from temporalio import activity
 
+from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
 from bondstone.base import names
 from bondstone.base.errors import AlreadyExists, ObjectMissing, Refused
@@ -29,11 +30,13 @@ class ArchiveActivities:
     Args:
         store: Where they are.
         executors: Installed executors by kind: each can name the objects in its own states.
+        checks: Of permits; by default none are demanded.
     """
 
-    def __init__(self, store: Store, executors: Mapping[str, Executor]) -> None:
+    def __init__(self, store: Store, executors: Mapping[str, Executor], checks: Checks | None = None) -> None:
         self._store = store
         self._executors = executors
+        self._checks = checks or Checks(store)
 
     @activity.defn(name=names.STATE_ADOPT)
     @speaks_failures
@@ -44,6 +47,7 @@ class ArchiveActivities:
             AlreadyExists: when a step has another state.
             Refused: when a key is not one of this service's.
         """
+        await self._checks.adoption(call)
         for step, key in call.states.items():
             if not key.startswith(f"{names.adoption_prefix(call.service.team, call.service.name)}/"):
                 raise Refused("the state to adopt is not one that was brought for this service", where=key[:200])
@@ -67,6 +71,7 @@ class ArchiveActivities:
     async def put_away(self, call: PutAwayCall) -> PutAway:
         """Leave nothing where the next service of the same name would find it; what is kept, in words."""
         service = call.service
+        await self._checks.putting_away(call)
         for step in await self._store.stateful_steps(service):
             async with await self._claim(service, step, call.operation) as claim:
                 last = claim.snapshot.payload
@@ -79,6 +84,7 @@ class ArchiveActivities:
         else:
             await self._erase_plans(service)
         await self._store.secrets.erase(service)
+        await self._store.vouched.forget(service)
         return PutAway(retained=tuple(await self._retained(call)))
 
     async def _brought(self, key: str) -> bytes | None:

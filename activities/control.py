@@ -8,10 +8,12 @@ from typing import Any
 from temporalio.client import Client
 
 from bondstone.activities.archive import ArchiveActivities
+from bondstone.activities.attested import Checks
 from bondstone.activities.campaign.activities import CampaignActivities
 from bondstone.activities.executors import executor_activities
 from bondstone.activities.health import HealthActivities
 from bondstone.activities.ledger import RecordActivities
+from bondstone.activities.permits import PermitActivities
 from bondstone.activities.plans import PlanActivities
 from bondstone.activities.policy import PolicyActivities
 from bondstone.activities.promise import PromiseActivities
@@ -21,22 +23,38 @@ from bondstone.base.names import SERVICE_EXECUTOR
 from bondstone.base.settings import Settings
 from bondstone.executors.registry import load_executors
 from bondstone.store import Store
+from bondstone.store.signing import Signer
 
 
-def control_activities(client: Client, store: Store, settings: Settings) -> list[Callable[..., Any]]:
-    """The activities that a control worker registers beside its workflows."""
-    promise = PromiseActivities(store)
+def control_activities(
+    client: Client, store: Store, settings: Settings, signer: Signer | None = None
+) -> list[Callable[..., Any]]:
+    """The activities that a control worker registers beside its workflows.
+
+    Args:
+        client: The connection to Temporal.
+        store: Everything that is kept.
+        settings: Of the worker.
+        signer: Signs permits and ledger records; None where attestations are not demanded.
+    """
+    checks = Checks.of(store, settings)
+    promise = PromiseActivities(store, checks)
     records = RecordActivities(store)
-    policy = PolicyActivities(store, settings)
+    policy = PolicyActivities(store, settings, checks)
+    permits = PermitActivities(store, checks, signer, promise)
     plans = PlanActivities(store)
-    health = HealthActivities(store)
-    archive = ArchiveActivities(store, load_executors())
+    health = HealthActivities(store, checks)
+    archive = ArchiveActivities(store, load_executors(), checks)
     schedules = ScheduleActivities(store, client)
-    campaigns = CampaignActivities(store, client, health)
+    campaigns = CampaignActivities(store, client, health, checks)
     parts = executor_activities(store, settings, {SERVICE_EXECUTOR: ServiceExecutor(client, store)})
     return [
         *parts,
         promise.resolve,
+        permits.accept,
+        permits.labels,
+        permits.operation,
+        permits.apply,
         promise.outputs,
         policy.check,
         plans.covered,

@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import structlog
 from temporalio import activity
 
+from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.free_space import require_room
 from bondstone.activities.rendering import Rendering, render_step
@@ -73,6 +74,7 @@ class _Adapter:
         self._store = store
         self._settings = settings
         self._executor = executor
+        self._checks = Checks.of(store, settings)
 
     def activities(self) -> list[Callable[..., Any]]:
         """The bound activities, named `<kind>.<verb>`."""
@@ -92,18 +94,20 @@ class _Adapter:
         """Plan the step and store the plan."""
         async with self._step(call, names.VERB_PLAN) as (context, log):
             planned = await self._executor.plan(context)
-            return await self._store.plans.store(
+            plan = await self._store.plans.store(
                 call.service, call.operation, call.step, planned, destroy=False, log=log
             )
+            return await self._checks.keep_plan(call, plan)
 
     async def plan_destroy(self, call: StepCall) -> PlanRef:
         """Plan taking the step down; nothing to plan when it never held anything."""
         try:
             async with self._step(call, names.VERB_PLAN_DESTROY) as (context, log):
                 planned = await self._executor.plan_destroy(context)
-                return await self._store.plans.store(
+                plan = await self._store.plans.store(
                     call.service, call.operation, call.step, planned, destroy=True, log=log
                 )
+                return await self._checks.keep_plan(call, plan)
         except ExpressionInvalid:
             if await self._may_hold_objects(call):
                 raise
@@ -132,8 +136,10 @@ class _Adapter:
             changes = await self._store.plans.changes(call.plan)
             started = time.monotonic()
             outcome = await self._executor.apply(context, artefact, call.plan.position)
+            outputs = await self._keep_outputs(call, outcome, context.redact)
+            await self._checks.keep_outputs(call, outputs)
             return Applied(
-                outputs=await self._keep_outputs(call, outcome, context.redact),
+                outputs=outputs,
                 counts=ChangeCounts.of(changes),
                 duration_seconds=round(time.monotonic() - started, 3),
                 log=log,
@@ -193,6 +199,7 @@ class _Adapter:
             service=str(call.service), operation=call.operation, step=call.step, verb=verb, attempt=info.attempt
         ):
             require_room(self._settings.work_dir.absolute())
+            await (self._checks.apply(call) if isinstance(call, ApplyCall) else self._checks.step(call))
             async with _Heartbeat() as heartbeat:
                 rendering = await render_step(self._store, self._settings, self._executor, call)
                 logs = self._store.logs.writer(call.service, call.operation, call.step, verb, attempt, ())

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from temporalio import activity
 
 from bondstone import cel
+from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.base import names
@@ -32,13 +33,19 @@ ATTEMPT_SECONDS: Final = 5.0
 class HealthActivities:
     """What the control worker does to tell whether a service works."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, checks: Checks | None = None) -> None:
         self._store = store
+        self._checks = checks or Checks(store)
 
     @activity.defn(name=names.HEALTH_PROBE)
     @speaks_failures
     async def probe(self, call: HealthCall) -> HealthReport:
         """Try every probe of the revision until it passes or its `within` is over; all must pass."""
+        await self._checks.outputs(call)
+        return await self.look(call)
+
+    async def look(self, call: HealthCall) -> HealthReport:
+        """As `probe`, for who has checked the call."""
         promise = await self._store.revisions.promise(call.revision)
         trees = (call.inputs, call.service_outputs, [out.values for out in call.outputs.values()])
         revealed = await reveal_all(self._store, call.service, trees)

@@ -6,15 +6,17 @@ import asyncio
 
 from temporalio import activity
 
+from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.rendering import REVISIONS_DIR, reveal_all
 from bondstone.base import names
 from bondstone.base.redact import known_secrets
 from bondstone.base.settings import Settings
 from bondstone.base.tracing import spans
-from bondstone.model.plan import Decision
+from bondstone.model.attestation import basis_digest, json_digest
+from bondstone.model.plan import Decision, PlanRef
 from bondstone.model.service import RevisionRef
-from bondstone.model.step import PolicyCall
+from bondstone.model.step import PolicyCall, StepCall
 from bondstone.policy import Module, document, evaluate
 from bondstone.policy.plan_secrets import sensitive_values
 from bondstone.promise.approval_rules import approvals
@@ -28,10 +30,12 @@ class PolicyActivities:
     Args:
         store: Where revisions, plans and policy sets are.
         settings: Names the work directory that revisions are unpacked in.
+        checks: Of permits; by default none are demanded.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, checks: Checks | None = None) -> None:
         self._store = store
+        self._checks = checks or Checks(store)
         self._settings = settings
         self._modules: dict[str, list[Module]] = {}
 
@@ -39,6 +43,13 @@ class PolicyActivities:
     @speaks_failures
     async def check(self, call: PolicyCall) -> Decision:
         """Decide about one plan: the organisation's policies in force, the promise's own, its approval rules."""
+        call = await self._checks.policy(call)
+        decision = await self._decide(call)
+        if self._checks.demanded:
+            await self._store.vouched.decide(decision_key(call, call.plan), decision)
+        return decision
+
+    async def _decide(self, call: PolicyCall) -> Decision:
         promise, organisation, own, plan, changes = await asyncio.gather(
             self._store.revisions.promise(call.revision),
             self._store.policies.current(),
@@ -69,3 +80,8 @@ class PolicyActivities:
                 found = await asyncio.to_thread(policy_modules, promise, bundle)
             self._modules[revision.digest] = found
         return self._modules[revision.digest]
+
+
+def decision_key(call: StepCall, plan: PlanRef) -> str:
+    """What the decision about a plan is kept under: the plan, and what it was made from."""
+    return json_digest([plan.key, plan.position, basis_digest(call.revision.digest, call.inputs), call.labels])

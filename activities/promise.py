@@ -7,6 +7,7 @@ from typing import Any
 
 from temporalio import activity
 
+from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.base import names
@@ -27,8 +28,9 @@ from bondstone.store.revisions import RevisionInfo, chosen
 class PromiseActivities:
     """What the control worker does with promises."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, checks: Checks | None = None) -> None:
         self._store = store
+        self._checks = checks or Checks(store)
 
     @activity.defn(name=names.PROMISE_RESOLVE)
     @speaks_failures
@@ -104,6 +106,7 @@ class PromiseActivities:
     @speaks_failures
     async def outputs(self, call: OutputsCall) -> ServiceOutputs:
         """Evaluate the promise's outputs; what is secret goes to the secret store."""
+        await self._checks.outputs(call)
         promise = await self._store.revisions.promise(call.revision)
         trees = (call.inputs, [out.values for out in call.outputs.values()])
         revealed = await reveal_all(self._store, call.service, trees)

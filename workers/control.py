@@ -5,7 +5,7 @@ It holds no credentials of the tools. Run as many as there are cores to spare fo
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
 from typing import Final
 
 from temporalio.client import Client
@@ -19,7 +19,7 @@ from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.store import Store
 from bondstone.temporal.sandbox import sandboxed
-from bondstone.workers import runtime
+from bondstone.workers import attestation, runtime
 from bondstone.workers.build_drain import keep_moving
 
 MAX_WORKFLOW_TASKS: Final = 8
@@ -50,12 +50,18 @@ def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
 
 async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
     """The control worker on its queue."""
+    signer = await attestation.open_signer(store, settings)
+
+    async def beside() -> None:
+        moving = [keep_moving(client, settings)] if settings.build_id else []
+        await asyncio.gather(attestation.keep_demanding(store), *moving)
+
     worker = Worker(
         client,
         task_queue=CONTROL_QUEUE,
         identity=runtime.identity("control"),
         workflows=workflows.ALL,
-        activities=control_activities(client, store, settings),
+        activities=control_activities(client, store, settings, signer),
         workflow_runner=workflow_runner(settings),
         interceptors=runtime.interceptors(),
         deployment_config=deployment(settings),
@@ -66,7 +72,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
     return runtime.Serving(
         workers=[worker],
         queues={CONTROL_QUEUE: True},
-        beside=partial(keep_moving, client, settings) if settings.build_id else None,
+        beside=beside,
     )
 
 

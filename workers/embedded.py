@@ -227,6 +227,9 @@ class Supervisor:
         copied_from = preflight.take_over_copy(self._data, previous, settings.store_url)
         if has_api:
             ensure_local_token(self._data)
+        if settings.attestation == "required":
+            for ring in (settings.attestation_key_file, settings.permit_key_file):
+                KeyRing.load_or_create(ring)
         self._pools = settings.pools
         self._client_settings = {
             "temporal_address": settings.temporal_address,
@@ -234,6 +237,7 @@ class Supervisor:
             "temporal_ui": settings.temporal_ui,
             "store": settings.store_url,
             "keys": str(settings.key_file.absolute()),
+            "attestation": settings.attestation,
             "api": settings.api,
         }
         if settings.payload_keys:

@@ -125,6 +125,7 @@ class Change(OperationWorkflow):
             revision=operation.resolved.revision,
             inputs=operation.resolved.inputs,
             outputs=steps.outputs,
+            permit=self.permit,
         )
         found = await activity_calls.control(names.PROMISE_OUTPUTS, call, ServiceOutputs, summary="outputs")
         self.result = self.result.changed(outputs=found.outputs)

@@ -10,6 +10,7 @@ from temporalio import workflow
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
+from bondstone.model.permit_calls import AcceptCall
 from bondstone.model.service import (
     Accepted,
     CancelCall,
@@ -77,7 +78,7 @@ class Entity:
         retried = self.state.retryable if request.retry else None
         ahead = self.state.queue[-1] if self.state.queue else None
         if retried is not None:
-            resolution = Resolution(resolved=retried.resolved)
+            resolution = await self._accept_retry(request, retried)
         else:
             resolution = await self.resolve(request, ahead, updating=updating)
         admission.check_adopted_steps(request, resolution.resolved)
@@ -102,10 +103,13 @@ class Entity:
         """
         state = self.state
         current = ahead.resolved if ahead else state.resolved
+        standing = None
         if request.kind in _STANDS_STILL and current is not None:
-            return Resolution(resolved=current)
-        if request.kind is OperationKind.ROLLBACK and (target := rollback_target(state)) is not None:
-            return Resolution(resolved=target)
+            standing = current
+        elif request.kind is OperationKind.ROLLBACK and (target := rollback_target(state)) is not None:
+            standing = target
+        if standing is not None and request.attestation is None:
+            return Resolution(resolved=standing)
         call = ResolveCall(
             service=state.service,
             request=request,
@@ -115,9 +119,31 @@ class Entity:
             dependants=state.dependants,
         )
         ask = activity_calls.apart if updating else activity_calls.control
+        if request.attestation is not None:
+            accept = AcceptCall(call=call, standing=standing, labels=state.labels)
+            return await ask(
+                names.REQUEST_ACCEPT,
+                accept,
+                Resolution,
+                summary=f"accept {request.kind}",
+                retries=activity_calls.ADMISSION_RETRIES,
+            )
         summary = f"resolve {request.kind}"
         return await ask(
             names.PROMISE_RESOLVE, call, Resolution, summary=summary, retries=activity_calls.ADMISSION_RETRIES
+        )
+
+    async def _accept_retry(self, request: Request, retried: PendingOperation) -> Resolution:
+        """What a retry runs: what the operation that failed ran."""
+        if request.attestation is None:
+            return Resolution(resolved=retried.resolved)
+        call = ResolveCall(service=self.state.service, request=request)
+        return await activity_calls.apart(
+            names.REQUEST_ACCEPT,
+            AcceptCall(call=call, standing=retried.resolved, labels=self.state.labels, retried=retried.request),
+            Resolution,
+            summary="accept retry",
+            retries=activity_calls.ADMISSION_RETRIES,
         )
 
     # Cancelling --------------------------------------------------------------------------------------

@@ -6,38 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bondstone.base.errors import InvalidInput, Refused
+from bondstone.model import approval as approvals
 from bondstone.model.approval import may
 from bondstone.model.plan import Decision, PlanRef
-from bondstone.model.service import Approval, Need, OperationInput, OperationKind, VoteCall
+from bondstone.model.service import Approval, Need, OperationInput, VoteCall
 
 
 def needs(operation: OperationInput, plan: PlanRef, decision: Decision) -> tuple[Need, ...]:
-    """Whom to ask before this plan is applied; nobody when empty.
-
-    A decision may ask, a patch that would delete or replace something asks, an upgrade across a major version asks
-    unless the promise says otherwise, and a request may ask for every plan that changes something.
-    """
-    asked = [
-        Need(
-            roles=finding.roles,
-            count=finding.count,
-            allow_requester=finding.allow_requester,
-            reason=finding.message,
-        )
-        for finding in decision.findings
-        if finding.level == "approval"
-    ]
-    if plan.empty:
-        return ()
-    kind = operation.record.kind
-    if kind is OperationKind.PATCH and (plan.counts.delete or plan.counts.replace or plan.counts.forget):
-        verbs = "delete, replace or forget" if plan.counts.forget else "delete or replace"
-        asked.append(Need(reason=f"the patch would {verbs} something: {plan.counts}"))
-    if kind is OperationKind.UPGRADE and operation.resolved.day_two.upgrade_approval and _major(operation):
-        asked.append(Need(reason=f"the upgrade crosses a major version: {_from_to(operation)}"))
-    if operation.ask:
-        asked.append(Need(reason="the request asks for an approval"))
-    return tuple(asked)
+    """Whom to ask before this plan is applied; nobody when empty: see `bondstone.model.approval.needs`."""
+    return approvals.needs(operation.record.kind, plan, decision, approvals.asks(operation))
 
 
 def opened(step: str, plan: PlanRef, asked: Sequence[Need], decision: Decision, now: datetime) -> Approval:
@@ -87,17 +64,3 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
         raise Refused(f"{call.by} asked for this operation, so somebody else must approve it")
     if not approve and not call.comment:
         raise InvalidInput("a rejection needs a reason", hint="give it with --reason")
-
-
-def _major(operation: OperationInput) -> bool:
-    before = operation.before
-    return before is not None and _number(before.revision.version) != _number(operation.resolved.revision.version)
-
-
-def _number(version: str) -> str:
-    return version.partition(".")[0]
-
-
-def _from_to(operation: OperationInput) -> str:
-    before = operation.before.revision.version if operation.before else "nothing"
-    return f"{before} to {operation.resolved.revision.version}"

@@ -13,7 +13,9 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 from bondstone.base import names
 from bondstone.base.errors import ApprovalRejected, BondError, ErrorInfo
 from bondstone.model.approval import voted
+from bondstone.model.attestation import Permit
 from bondstone.model.ledger import LedgerRecord
+from bondstone.model.permit_calls import OperationPermitCall
 from bondstone.model.plan import Decision, PlanRef
 from bondstone.model.service import (
     Approval,
@@ -26,7 +28,7 @@ from bondstone.model.service import (
     VoteCall,
 )
 from bondstone.temporal.failures import info_of, to_failure
-from bondstone.workflows import details, gate, outcome, search_attributes
+from bondstone.workflows import activity_calls, attested, details, gate, outcome, search_attributes
 from bondstone.workflows.steps import Part, Steps
 
 Body = Callable[[], Awaitable[ErrorInfo | None]]
@@ -42,6 +44,8 @@ class OperationWorkflow:
         self.parts: list[Steps] = []
         self._approvals: dict[str, Approval] = {}
         self._past_approvals: list[Approval] = []
+        self.permit: Permit | None = None
+        """Of the control workers, where permits are demanded."""
 
     def steps(self, part: Part = "", **how: Any) -> Steps:
         """Some steps of this operation; their records show from now on."""
@@ -69,6 +73,7 @@ class OperationWorkflow:
         """
         error: ErrorInfo | None
         try:
+            await self._ask_permit()
             error = await body()
             await workflow.wait_condition(workflow.all_handlers_finished)
         except (FailureError, asyncio.CancelledError) as caught:
@@ -83,6 +88,12 @@ class OperationWorkflow:
             raise outcome.failure(self._ended(OperationStatus.ROLLED_BACK, error))
         rejected = error.code == ApprovalRejected.code
         raise outcome.failure(self._ended(OperationStatus.REJECTED if rejected else OperationStatus.FAILED, error))
+
+    async def _ask_permit(self) -> None:
+        """Have control workers permit the operation, where the service lives under attestation."""
+        if self.operation.attested:
+            call = OperationPermitCall(operation=self.operation)
+            self.permit = await activity_calls.control(names.PERMIT_OPERATION, call, Permit, summary="permit")
 
     # The gate ------------------------------------------------------------------------------------------------
 
@@ -105,6 +116,10 @@ class OperationWorkflow:
             _why(approval), where=f"step {step}", hint="change what was asked for, then ask again"
         )
 
+    def approval_of(self, step: str) -> Approval | None:
+        """The newest gate of a step."""
+        return self._approvals.get(step)
+
     def would_ask(self, step: str, plan: PlanRef, decision: Decision) -> None:
         """Show whom this plan of a dry run would wait for, and wait for nobody."""
         asked = gate.needs(self.operation, plan, decision)
@@ -119,6 +134,7 @@ class OperationWorkflow:
 
     @approve.validator
     def _validate_approve(self, call: VoteCall) -> None:
+        self._insist_attested(call, "approval.approve")
         self._check(call, approve=True)
 
     @workflow.update(name=names.UPDATE_REJECT)
@@ -128,7 +144,11 @@ class OperationWorkflow:
 
     @reject.validator
     def _validate_reject(self, call: VoteCall) -> None:
+        self._insist_attested(call, "approval.reject")
         self._check(call, approve=False)
+
+    def _insist_attested(self, call: VoteCall, verb: str) -> None:
+        attested.check(call, verb=verb, target=self.operation.record.id, by=call.by, roles=call.roles)
 
     def _check(self, call: VoteCall, *, approve: bool) -> None:
         try:
@@ -143,7 +163,14 @@ class OperationWorkflow:
 
     async def _vote(self, call: VoteCall, *, approve: bool) -> Approval:
         self._check(call, approve=approve)
-        vote = Vote(by=call.by, roles=call.roles, approve=approve, comment=call.comment, at=workflow.now())
+        vote = Vote(
+            by=call.by,
+            roles=call.roles,
+            approve=approve,
+            comment=call.comment,
+            at=workflow.now(),
+            attestation=call.attestation,
+        )
         requester = self.operation.record.requested_by
         approval = voted(self._approvals[call.step], vote, requested_by=requester)
         self._put(approval)

@@ -30,7 +30,9 @@ class Provision(Change):
     async def _provision(self, operation: OperationInput) -> ErrorInfo | None:
         if operation.adopt:
             record = operation.record
-            call = AdoptCall(service=record.service, operation=record.number, states=operation.adopt)
+            call = AdoptCall(
+                service=record.service, operation=record.number, states=operation.adopt, permit=self.permit
+            )
             await activity_calls.apart(
                 names.STATE_ADOPT, call, int, summary="adopt states", within=activity_calls.STATE_TIMEOUT
             )
@@ -151,6 +153,7 @@ class Decommission(OperationWorkflow):
                 sequence=f"op-{operation.record.number}",
                 state=day_two.state_after,
                 secrets=day_two.secrets_after,
+                permit=self.permit,
             ),
             PutAway,
             summary="put away state and secrets",

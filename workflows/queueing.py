@@ -65,8 +65,10 @@ def joined(
         ask=asked.ask,
         adopt=asked.adopt,
         pins=asked.pins,
-        request=None if retried else request,
+        request=retried.request if retried else request,
         after=ahead.record.number if ahead else 0,
+        attestation=request.attestation,
+        attested=request.attestation is not None,
     )
     seen = remember_request(state.seen_requests, request.request_id, number)
     digests = {**state.request_digests, request.request_id: request_digest(request)}
@@ -80,6 +82,7 @@ def joined(
         "created_at": state.created_at or now,
         "dependants": state.dependants if request.dry_run else with_dependant(state.dependants, request.parent),
         "created_by": state.created_by or request.requested_by,
+        "attested": state.attested or request.attestation is not None,
     }
     return state.changed(**changes), record
 
@@ -99,7 +102,10 @@ def with_own_reconcile(state: ServiceState, now: datetime) -> ServiceState:
         reason="scheduled by the promise",
     )
     pending = PendingOperation(
-        record=record, resolved=state.resolved, repair=state.resolved.day_two.reconcile_repair
+        record=record,
+        resolved=state.resolved,
+        repair=state.resolved.day_two.reconcile_repair,
+        attested=state.attested,
     )
     return state.changed(
         queue=(*state.queue, pending),

@@ -23,8 +23,10 @@ from temporalio.exceptions import (
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo, Refused, from_info
+from bondstone.model.attestation import Attestable
 from bondstone.model.campaign.run import SubmitCall, WithdrawCall
 from bondstone.model.ledger import LedgerRecord
+from bondstone.model.permit_calls import LabelsAcceptCall
 from bondstone.model.service import (
     AbandonCall,
     Accepted,
@@ -48,6 +50,7 @@ from bondstone.temporal.failures import bounded, info_of, to_failure
 from bondstone.workflows import (
     activity_calls,
     admission,
+    attested,
     builds,
     details,
     ledger_records,
@@ -134,6 +137,7 @@ class Service:
 
     @request_operation.validator
     def _validate_request(self, request: Request) -> None:
+        self._insist_attested(request, request.verb, request.requested_by)
         in_words(lambda: admission.check_request(self._state, request))
 
     @workflow.update(name=names.UPDATE_CANCEL_OPERATION)
@@ -147,11 +151,15 @@ class Service:
 
     @cancel_operation.validator
     def _validate_cancel(self, call: CancelCall) -> None:
+        target = f"{self._state.service}/op/{call.number}"
+        attested.check(call, verb="service.cancel", target=target, by=call.requested_by)
         in_words(lambda: admission.check_cancel(self._state, call))
 
     @workflow.update(name=names.UPDATE_SET_LABELS)
     async def set_labels(self, call: LabelsCall) -> dict[str, str]:
         """Set and remove labels; returns all that the service has now."""
+        if call.attestation is not None:
+            return await self._set_attested_labels(call)
         left = {key: value for key, value in self._state.labels.items() if key not in call.remove}
         self._entity.state = self._state.changed(labels=left | call.set)
         self._entity.show()
@@ -159,6 +167,7 @@ class Service:
 
     @set_labels.validator
     def _validate_labels(self, call: LabelsCall) -> None:
+        self._insist_attested(call, "service.label", call.requested_by)
         in_words(lambda: admission.check_labels(self._state, call))
 
     @workflow.update(name=names.UPDATE_PAUSE)
@@ -172,6 +181,7 @@ class Service:
 
     @pause.validator
     def _validate_pause(self, call: PauseCall) -> None:
+        self._insist_attested(call, "service.pause", call.requested_by)
         in_words(lambda: admission.check_pause(self._state, call, pause=True))
 
     @workflow.update(name=names.UPDATE_RESUME)
@@ -186,6 +196,7 @@ class Service:
 
     @resume.validator
     def _validate_resume(self, call: PauseCall) -> None:
+        self._insist_attested(call, "service.resume", call.requested_by)
         in_words(lambda: admission.check_pause(self._state, call, pause=False))
 
     @workflow.update(name=names.UPDATE_ABANDON)
@@ -200,6 +211,7 @@ class Service:
                 service=self._state.service,
                 sequence=f"abandon-{self._state.next_number}",
                 secrets="archive",
+                abandon=call if call.attestation else None,
             ),
             PutAway,
             summary="put away state and secrets",
@@ -211,7 +223,7 @@ class Service:
 
     @abandon.validator
     def _validate_abandon(self, call: AbandonCall) -> None:
-        del call
+        self._insist_attested(call, "service.abandon", call.requested_by)
         in_words(lambda: admission.check_abandon(self._state))
 
     # What the services say that it is a part of, or that are parts of it -------------------------------------
@@ -254,6 +266,23 @@ class Service:
     def describe(self) -> ServiceState:
         """The whole state. Lists use search attributes instead: a query wakes a worker."""
         return self._state
+
+    async def _set_attested_labels(self, call: LabelsCall) -> dict[str, str]:
+        """As `set_labels`, with a control worker vouching for what the labels are then."""
+        async with self._entity.admission:
+            accepted = await activity_calls.apart(
+                names.LABELS_ACCEPT,
+                LabelsAcceptCall(service=self._state.service, labels=self._state.labels, change=call),
+                dict[str, str],
+                summary="labels",
+                retries=activity_calls.ADMISSION_RETRIES,
+            )
+            self._entity.state = self._state.changed(labels=accepted)
+            self._entity.show()
+        return accepted
+
+    def _insist_attested(self, call: Attestable, verb: str, by: str) -> None:
+        attested.check(call, verb=verb, target=str(self._state.service), by=by)
 
     # What campaigns ask --------------------------------------------------------------------------------------
 
@@ -384,7 +413,9 @@ class Service:
         request = pending.request.changed(request_id=f"{pending.request.request_id[:100]}.again")
         admission.check_request(self._state.changed(queue=()), request)
         try:
-            resolution = await self._entity.resolve(request, None)
+            # Attested is what was asked, its id included.
+            attested_request = pending.request if request.attestation else request
+            resolution = await self._entity.resolve(attested_request, None)
         except ActivityError as error:
             raise from_info(info_of(error)) from None
         return pending.changed(resolved=resolution.resolved)
@@ -427,6 +458,8 @@ class Service:
                 ask=pending.ask,
                 adopt=pending.adopt,
                 pins=pending.pins,
+                attestation=pending.attestation,
+                attested=pending.attested,
             ),
             id=record.workflow_id,
             result_type=OperationResult,

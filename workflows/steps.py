@@ -11,8 +11,10 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo, PlanStale, PolicyDenied, Problem
+from bondstone.model.attestation import Permit
+from bondstone.model.permit_calls import ApplyPermitCall
 from bondstone.model.plan import ChangeCounts, Decision, Finding, PlanRef
-from bondstone.model.service import OperationInput, StepOutputs, StepRecord, StepSpec, StepStatus
+from bondstone.model.service import Approval, OperationInput, StepOutputs, StepRecord, StepSpec, StepStatus
 from bondstone.model.step import Applied, ApplyCall, Cover, CoverCall, Drift, PolicyCall, StepCall
 from bondstone.temporal.failures import info_of
 from bondstone.workflows import activity_calls
@@ -37,12 +39,18 @@ Run = Callable[[StepSpec], Awaitable[None]]
 class Gatekeeper(Protocol):
     """Who lets plans through: the operation workflow, which takes the votes."""
 
+    permit: Permit | None
+
     async def pass_gate(self, step: str, plan: PlanRef, decision: Decision) -> bool:
         """Wait for people's word where it is needed; whether it was. Raises when they say no."""
         ...
 
     def would_ask(self, step: str, plan: PlanRef, decision: Decision) -> None:
         """Show whom the plan of a dry run would wait for."""
+        ...
+
+    def approval_of(self, step: str) -> Approval | None:
+        """The newest gate of a step."""
         ...
 
     def changed(self) -> None:
@@ -348,14 +356,16 @@ class Steps:
     async def _apply_plan(self, spec: StepSpec, plan: PlanRef, verb: str) -> Applied:
         """Apply exactly this plan; when reality moved, plan and ask again."""
         carried_out = ChangeCounts()
+        approved = plan
         for _ in range(MAX_STALE_PLANS):
+            call = await self._permitted(ApplyCall(**_fields(self._call(spec)), plan=plan), approved)
             self.touched = True
             self._set(spec, StepStatus.APPLYING)
             try:
                 applied = await activity_calls.tool(
                     spec,
                     names.VERB_APPLY,
-                    ApplyCall(**_fields(self._call(spec)), plan=plan),
+                    call,
                     Applied,
                     summary=f"apply {spec.id}: {plan.counts}",
                 )
@@ -367,6 +377,8 @@ class Steps:
                 # Without an attempt before it, the state was moved by somebody else.
                 self._note_attempts(spec, info.earlier_attempts or (info.message,))
                 plan, done = await self._plan_again(spec, verb, plan)
+                gate = self._keeper.approval_of(spec.id)
+                approved = plan if gate is None or gate.digest == plan.digest else approved
                 if info.earlier_attempts:
                     carried_out += done
             else:
@@ -377,6 +389,22 @@ class Steps:
             where=f"step {spec.id}",
             hint="something else keeps changing it; find out what with `bond state log`",
         )
+
+    async def _permitted(self, call: ApplyCall, approved: PlanRef) -> ApplyCall:
+        """The call with the permit to apply its plan, where permits are demanded.
+
+        Args:
+            call: What will be applied.
+            approved: The plan that people approved; another one when this one does nothing beyond it.
+        """
+        if self._keeper.permit is None:
+            return call
+        covers = approved if approved.digest != call.plan.digest else None
+        wanted = ApplyPermitCall(call=call, approval=self._keeper.approval_of(call.step), covers=covers)
+        permit = await activity_calls.control(
+            names.PERMIT_APPLY, wanted, Permit, summary=f"permit to apply {call.step}"
+        )
+        return call.changed(apply_permit=permit)
 
     def _call(self, spec: StepSpec) -> StepCall:
         record = self._operation.record
@@ -391,6 +419,7 @@ class Steps:
             inputs=self._operation.resolved.inputs,
             outputs=self.outputs,
             dry_run=record.dry_run,
+            permit=self._keeper.permit,
         )
 
     def _set(self, spec: StepSpec, status: StepStatus, **fields: Any) -> None:

@@ -11,9 +11,9 @@ from typing import Final
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from bondstone.activities.attested import Checks
 from bondstone.activities.campaign.selection import freeze, read
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.health import HealthActivities
@@ -65,10 +65,14 @@ class CampaignActivities:
         store: Where campaigns, freezes and promises are.
         client: For lists, and to ask services.
         health: Probes.
+        checks: Of attestations; by default none are demanded.
     """
 
-    def __init__(self, store: Store, client: Client, health: HealthActivities) -> None:
+    def __init__(
+        self, store: Store, client: Client, health: HealthActivities, checks: Checks | None = None
+    ) -> None:
         self._store = store
+        self._checks = checks or Checks(store)
         self._client = client
         self._health = health
 
@@ -76,6 +80,8 @@ class CampaignActivities:
     @speaks_failures
     async def freeze(self, call: FreezeCall) -> Frozen:
         """Choose the targets, put them into waves, keep them; refuse in words what cannot be."""
+        if self._checks.demanded:
+            await self._checks.campaign(call)
         async with _beating():
             return await freeze(self._store, self._client, call)
 
@@ -188,13 +194,11 @@ class CampaignActivities:
                 return f"it stands on {state.resolved.revision} and not on {asked.to}"
             if not state.resolved.health_seconds:
                 return "" if state.health is not Health.UNHEALTHY else "its last probes failed"
-            report = await self._health.probe(_health_call(state))
+            call = _health_call(state)
+            await self._checks.standing(call)
+            report = await self._health.look(call)
         except BondError as error:
             if error.transient:
-                raise
-            return error.message
-        except ApplicationError as error:
-            if not error.non_retryable:
                 raise
             return error.message
         return "" if report.health is Health.HEALTHY else report.message or "it is not healthy"

@@ -196,6 +196,11 @@ def pool_queue(pool: str) -> str:
 # Activities --------------------------------------------------------------------------------------------
 
 PROMISE_RESOLVE: Final = "promise.resolve"
+REQUEST_ACCEPT: Final = "request.accept"
+"""As `promise.resolve`, of a request that is attested: checks the attestation first."""
+LABELS_ACCEPT: Final = "labels.accept"
+PERMIT_OPERATION: Final = "permit.operation"
+PERMIT_APPLY: Final = "permit.apply"
 PROMISE_OUTPUTS: Final = "promise.outputs"
 POLICY_CHECK: Final = "policy.check"
 PLAN_COVERED: Final = "plan.covered"

@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     attestation: Literal["required", "local"] = "local"
     """`required`: every change must carry a signed attestation of who asked for it, and workers check it. `local`:
     names and roles are taken as asserted, for a platform of one person on one machine."""
+    attestation_keys: Path | None = None
+    """Key ring file, mode 0600, that the API signs attestations with; default `<data>/attestation-keys.json`."""
+    permit_keys: Path | None = None
+    """Key ring file, mode 0600, that control workers sign permits with; default `<data>/permit-keys.json`."""
     issuers: Annotated[tuple[IssuerSettings, ...], AfterValidator(check_issuers)] = ()
     """Issuers of tokens that the API trusts, see `docs/how-to/sign-in.md`. In `bond.toml`: `[[issuers]]`."""
     admins: tuple[str, ...] = ()
@@ -179,6 +183,16 @@ class Settings(BaseSettings):
         return self.keys or self.data / "keys.json"
 
     @property
+    def attestation_key_file(self) -> Path:
+        """The ring of attestations, with the default filled in."""
+        return self.attestation_keys or self.data / "attestation-keys.json"
+
+    @property
+    def permit_key_file(self) -> Path:
+        """The ring of permits, with the default filled in."""
+        return self.permit_keys or self.data / "permit-keys.json"
+
+    @property
     def work_dir(self) -> Path:
         """The executor worker's scratch directory, with the default filled in."""
         return self.work or self.data / "work"
@@ -202,6 +216,8 @@ class Settings(BaseSettings):
             "BOND_TERRAFORM_SLOTS": str(self.terraform_slots),
             "BOND_DRAIN_SECONDS": str(self.drain_seconds),
             "BOND_ATTESTATION": self.attestation,
+            "BOND_ATTESTATION_KEYS": str(self.attestation_key_file.absolute()),
+            "BOND_PERMIT_KEYS": str(self.permit_key_file.absolute()),
             "BOND_ADMINS": json.dumps(self.admins),
             "BOND_DEPLOYMENT": self.deployment,
             "BOND_BUILD_ID": self.build_id,

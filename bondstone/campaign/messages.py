@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import Any
 
 from bondstone.base import names
+from bondstone.model.attestation import Attestation
 from bondstone.model.campaign.events import (
     AskCalendar,
     Asked,
@@ -28,7 +29,15 @@ from bondstone.model.campaign.state import CampaignState, Rules
 from bondstone.model.service import OperationKind, Request
 
 
-def submission(campaign: str, by: str, job: Job, command: Submit, entry: TargetEntry) -> SubmitCall:
+def submission(
+    campaign: str,
+    by: str,
+    job: Job,
+    command: Submit,
+    entry: TargetEntry,
+    *,
+    attestation: Attestation | None = None,
+) -> SubmitCall:
     """What is sent to a target's service.
 
     Args:
@@ -37,6 +46,7 @@ def submission(campaign: str, by: str, job: Job, command: Submit, entry: TargetE
         job: What is done.
         command: Which target and attempt; or that it is taken back.
         entry: The target.
+        attestation: Of whoever started it.
     """
     kind, undoes = job.operation, ""
     if command.rollback:
@@ -57,6 +67,7 @@ def submission(campaign: str, by: str, job: Job, command: Submit, entry: TargetE
         reason=f"campaign {campaign}: {job.reason}",
         campaign=campaign,
         pins=None if undoes else entry.pins,
+        attestation=attestation,
     )
     return SubmitCall(
         campaign=campaign,
@@ -68,7 +79,7 @@ def submission(campaign: str, by: str, job: Job, command: Submit, entry: TargetE
     )
 
 
-def withdrawal(campaign: str, by: str, command: Cancel) -> WithdrawCall:
+def withdrawal(campaign: str, by: str, command: Cancel, *, attestation: Attestation | None = None) -> WithdrawCall:
     """What is sent to a target's service to have an attempt stopped."""
     return WithdrawCall(
         request_id=names.campaign_request_id(campaign, command.target, command.attempt),
@@ -77,6 +88,7 @@ def withdrawal(campaign: str, by: str, command: Cancel) -> WithdrawCall:
         reply_to=names.campaign_workflow_id(campaign),
         by=by,
         reason=f"campaign {campaign}: {command.reason}",
+        attestation=attestation,
     )
 
 

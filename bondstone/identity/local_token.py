@@ -14,7 +14,7 @@ from typing import Final
 from bondstone.base.errors import SettingsInvalid
 from bondstone.model.identity import ADMIN, Principal, Roles
 
-FILE: Final = "local-token"
+FILE: Final = "api-token"
 PREFIX: Final = "bondlocal_"
 
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Wire
+from bondstone.model.attestation import Attestable
 from bondstone.model.service import Approval, OperationKind, OperationStatus, RevisionRef, ServiceId, StepRecord
 
 
-class LedgerRecord(Wire):
+class LedgerRecord(Attestable):
     """One immutable record; secrets appear by reference only."""
 
     kind: Literal[
@@ -51,6 +52,8 @@ class LedgerRecord(Wire):
     error: ErrorInfo | None = None
     requested_at: datetime | None = None
     started_at: datetime | None = None
+    call: dict[str, Any] = {}
+    """What the attestation is of, where the record does not say it otherwise."""
     previous: str = ""
     """Digest of the service's record before this one: a chain that shows a gap or a change."""
 

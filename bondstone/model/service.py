@@ -12,6 +12,7 @@ from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Wire
 from bondstone.base.names import NAME_PATTERN, REQUEST_ID_PATTERN, operation_workflow_id
+from bondstone.model.attestation import Attestable, Attestation
 from bondstone.model.plan import ChangeCounts, Decision, Pins, PlanRef
 from bondstone.model.secret import REF_KEY, replace_refs
 
@@ -221,7 +222,7 @@ class PartChanged(Wire):
     """Id of the operation that changed it."""
 
 
-class Request(Wire):
+class Request(Attestable):
     """What somebody asks of a service: the argument of the update `request_operation`.
 
     A writeOnly input must already be a reference (`{"$secret": …}`): the client stores the value first, so that
@@ -263,6 +264,15 @@ class Request(Wire):
     """The service that asks for this one as its part."""
     cause: str = Field("", max_length=200)
     """Id of the operation that led to this request; empty when a person or a program asked by itself."""
+
+    @property
+    def verb(self) -> str:
+        """What it needs, as access documents name it: `service.upgrade`."""
+        if self.retry:
+            return "service.retry"
+        if self.adopt:
+            return "service.adopt"
+        return f"service.{'request' if self.kind is OperationKind.PROVISION else self.kind}"
 
 
 def request_digest(request: Request) -> str:
@@ -352,6 +362,7 @@ class Vote(Wire):
     approve: bool
     comment: str = ""
     at: datetime
+    attestation: Attestation | None = None
 
 
 class Need(Wire):
@@ -438,6 +449,10 @@ class OperationInput(Wire):
     ask: bool = False
     adopt: dict[str, str] = {}
     pins: Pins | None = None
+    attestation: Attestation | None = None
+    """Of the request; None for a service's own look for drift."""
+    attested: bool = False
+    """The service lives under attestation: whatever its steps do needs a permit."""
 
 
 class OperationResult(Wire):
@@ -474,6 +489,8 @@ class PendingOperation(Wire):
     """What was asked, to resolve it anew when what it was based on did not come about."""
     after: int = 0
     """The operation in front of it when it was accepted: it was resolved on the assumption that it succeeds."""
+    attestation: Attestation | None = None
+    attested: bool = False
 
 
 class Submission(Wire):
@@ -535,6 +552,8 @@ class ServiceState(Wire):
     next_due: datetime | None = None
     dependants: tuple[Dependant, ...] = ()
     """Services that this one is a part of."""
+    attested: bool = False
+    """A request with an attestation was accepted: from then on every operation asks for permits."""
 
     @property
     def condition(self) -> Health:
@@ -554,7 +573,7 @@ class ServiceState(Wire):
         )
 
 
-class LabelsCall(Wire):
+class LabelsCall(Attestable):
     """Argument of the update `set_labels`: the labels to set, and the keys to remove."""
 
     set: dict[str, str] = {}
@@ -562,7 +581,7 @@ class LabelsCall(Wire):
     requested_by: str = "unknown"
 
 
-class VoteCall(Wire):
+class VoteCall(Attestable):
     """Argument of the updates `approve` and `reject` of an operation."""
 
     step: str
@@ -572,21 +591,21 @@ class VoteCall(Wire):
     comment: str = ""
 
 
-class PauseCall(Wire):
+class PauseCall(Attestable):
     """Argument of the updates `pause` and `resume`."""
 
     requested_by: str = "unknown"
     reason: str = ""
 
 
-class AbandonCall(Wire):
+class AbandonCall(Attestable):
     """Argument of the update `abandon`: forget the service, and destroy nothing."""
 
     requested_by: str = "unknown"
     reason: str = Field(min_length=1)
 
 
-class CancelCall(Wire):
+class CancelCall(Attestable):
     """Argument of the update `cancel_operation`."""
 
     number: int

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from bondstone.base.models import Wire
+from bondstone.model.attestation import Permit
 from bondstone.model.plan import ChangeCounts, PlanRef
 from bondstone.model.service import (
+    AbandonCall,
     Health,
     OperationKind,
     RevisionRef,
@@ -31,12 +33,16 @@ class StepCall(Wire):
     """Outputs of the steps that are done, by step id."""
     dry_run: bool = False
     """Nothing will be applied: a part is asked for a dry run of its own."""
+    permit: Permit | None = None
+    """Of the operation, where permits are demanded."""
 
 
 class ApplyCall(StepCall):
     """Input of `<executor>.apply`: the same, and the one plan that may be applied."""
 
     plan: PlanRef
+    apply_permit: Permit | None = None
+    """For this very plan, where permits are demanded."""
 
 
 class Applied(Wire):
@@ -113,6 +119,7 @@ class OutputsCall(Wire):
     revision: RevisionRef
     inputs: dict[str, Any] = {}
     outputs: dict[str, StepOutputs] = {}
+    permit: Permit | None = None
 
 
 class ServiceOutputs(Wire):
@@ -148,6 +155,7 @@ class AdoptCall(Wire):
     operation: int
     states: dict[str, str]
     """Step to the key of the sealed object that holds its state."""
+    permit: Permit | None = None
 
 
 class PutAwayCall(Wire):
@@ -161,6 +169,10 @@ class PutAwayCall(Wire):
     state: Literal["archive", "erase"] = "archive"
     """What to do with the last state of each step; one that still holds objects is archived anyway."""
     secrets: Literal["archive", "erase"] = "erase"
+    permit: Permit | None = None
+    """Of the decommission."""
+    abandon: AbandonCall | None = None
+    """What was asked, when the service is abandoned."""
 
 
 class PutAway(Wire):

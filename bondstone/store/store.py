@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from bondstone.store.revisions import Revisions
     from bondstone.store.secrets import Secrets
     from bondstone.store.sessions import Sessions
+    from bondstone.store.signing import PlatformKeys
     from bondstone.store.state.log import StateLog
     from bondstone.store.tokens import Tokens
+    from bondstone.store.vouched import Vouched
 
 _KEY_IDS: Final = "key-ids"
 """Below it an empty object for each key that ever was active: their names only."""
@@ -122,6 +124,20 @@ class Store:
         from bondstone.store.access import AccessDocuments  # noqa: PLC0415 - see the class
 
         return AccessDocuments(self.objects)
+
+    @cached_property
+    def platform_keys(self) -> PlatformKeys:
+        """Public keys that attestations and permits are checked by."""
+        from bondstone.store.signing import PlatformKeys  # noqa: PLC0415 - see the class
+
+        return PlatformKeys(self.objects)
+
+    @cached_property
+    def vouched(self) -> Vouched:
+        """What workers have checked."""
+        from bondstone.store.vouched import Vouched  # noqa: PLC0415 - see the class
+
+        return Vouched(self.objects)
 
     @cached_property
     def tokens(self) -> Tokens:

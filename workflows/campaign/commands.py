@@ -12,6 +12,7 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from bondstone.base import names
 from bondstone.campaign import messages
+from bondstone.model.attestation import Attestation
 from bondstone.model.campaign.events import (
     AskCalendar,
     Cancel,
@@ -55,6 +56,7 @@ class CommandRunner:
         frozen: What it was frozen to.
         ledger: Where records and notes go.
         answered: Takes each answer.
+        attestation: Of who started it.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class CommandRunner:
         frozen: Frozen,
         ledger: LedgerWriter,
         answered: Callable[[Event], None],
+        *,
+        attestation: Attestation | None = None,
     ) -> None:
         self._campaign = campaign
         self._by = by
@@ -71,6 +75,7 @@ class CommandRunner:
         self.pages = Pages(campaign, frozen.rules.page_size)
         self._ledger = ledger
         self._answered = answered
+        self._attestation = attestation
         self._tasks: set[asyncio.Task[None]] = set()
         """What has to be over before the workflow continues as new: signals, reads and writes of the store."""
         self._asking: set[asyncio.Task[None]] = set()
@@ -122,13 +127,15 @@ class CommandRunner:
 
     async def _submit(self, command: Submit) -> None:
         entry = await self.pages.entry(command.target)
-        call = messages.submission(self._campaign, self._by, self.frozen.job, command, entry)
+        call = messages.submission(
+            self._campaign, self._by, self.frozen.job, command, entry, attestation=self._attestation
+        )
         if not await self._signal(entry.service, names.SIGNAL_SUBMIT, call):
             self.go(self._missed(command), asking=True)
 
     async def _cancel(self, command: Cancel) -> None:
         entry = await self.pages.entry(command.target)
-        call = messages.withdrawal(self._campaign, self._by, command)
+        call = messages.withdrawal(self._campaign, self._by, command, attestation=self._attestation)
         await self._signal(entry.service, names.SIGNAL_WITHDRAW, call)  # one that is gone is found out of time
 
     async def _signal(self, service: str, name: str, call: Any) -> bool:

@@ -16,10 +16,12 @@ from bondstone.campaign import messages, view
 from bondstone.campaign.decider import decide, effect, new_campaign, refusal
 from bondstone.model.campaign.events import (
     AnyVerb,
+    Approve,
     AskCalendar,
     Command,
     Event,
     Record,
+    Reject,
     Retry,
     Rollback,
     Tick,
@@ -34,7 +36,7 @@ from bondstone.model.campaign.run import (
 )
 from bondstone.model.campaign.state import EDITION, CampaignState
 from bondstone.temporal.failures import bounded, info_of, to_failure
-from bondstone.workflows import activity_calls, builds, details, search_attributes
+from bondstone.workflows import activity_calls, attested, builds, details, search_attributes
 from bondstone.workflows.campaign.commands import CommandRunner
 from bondstone.workflows.campaign.ledger_writer import LedgerWriter
 
@@ -82,6 +84,17 @@ class CampaignMachine:
     def state(self) -> CampaignState | None:
         """The decider's state; None before the targets are fixed."""
         return self._state
+
+    def validate(self, verb: AnyVerb) -> None:
+        """Refuse a verb that nobody is attested to ask for, or that has no place now. Only for validators."""
+        attested.check(
+            verb,
+            verb=f"campaign.{verb.kind}",
+            target=names.campaign_workflow_id(self._name),
+            by=verb.by,
+            roles=verb.roles if isinstance(verb, Approve | Reject) else (),
+        )
+        self.check(verb)
 
     def check(self, verb: AnyVerb) -> None:
         """Refuse a verb that has no place now."""
@@ -169,7 +182,14 @@ class CampaignMachine:
         self._state = new_campaign(frozen.rules, EDITION if workflow.patched("campaign-editions") else 0)
 
     def _runner_for(self, frozen: Frozen) -> CommandRunner:
-        return CommandRunner(self._name, self._start.requested_by, frozen, self._ledger, self._events.append)
+        return CommandRunner(
+            self._name,
+            self._start.requested_by,
+            frozen,
+            self._ledger,
+            self._events.append,
+            attestation=self._start.attestation,
+        )
 
     def _take(self, event: Event) -> None:
         """One event: the only place that changes the state."""

@@ -92,7 +92,7 @@ class Campaign:
 
     @pause.validator
     def _validate_pause(self, verb: Pause) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_RESUME)
     async def resume(self, verb: Resume) -> CampaignDescription:
@@ -101,7 +101,7 @@ class Campaign:
 
     @resume.validator
     def _validate_resume(self, verb: Resume) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_ABORT)
     async def abort(self, verb: Abort) -> CampaignDescription:
@@ -110,7 +110,7 @@ class Campaign:
 
     @abort.validator
     def _validate_abort(self, verb: Abort) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_SUPERSEDE)
     async def supersede(self, verb: Supersede) -> CampaignDescription:
@@ -119,7 +119,7 @@ class Campaign:
 
     @supersede.validator
     def _validate_supersede(self, verb: Supersede) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_SKIP)
     async def skip(self, verb: Skip) -> CampaignDescription:
@@ -128,7 +128,7 @@ class Campaign:
 
     @skip.validator
     def _validate_skip(self, verb: Skip) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_SET_CONCURRENCY)
     async def set_concurrency(self, verb: SetConcurrency) -> CampaignDescription:
@@ -137,7 +137,7 @@ class Campaign:
 
     @set_concurrency.validator
     def _validate_set_concurrency(self, verb: SetConcurrency) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_NEXT_WAVE)
     async def next_wave(self, verb: NextWave) -> CampaignDescription:
@@ -146,7 +146,7 @@ class Campaign:
 
     @next_wave.validator
     def _validate_next_wave(self, verb: NextWave) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_RETRY)
     async def retry(self, verb: Retry) -> CampaignDescription:
@@ -155,7 +155,7 @@ class Campaign:
 
     @retry.validator
     def _validate_retry(self, verb: Retry) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_ROLLBACK)
     async def rollback(self, verb: Rollback) -> CampaignDescription:
@@ -164,7 +164,7 @@ class Campaign:
 
     @rollback.validator
     def _validate_rollback(self, verb: Rollback) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_APPROVE)
     async def approve(self, verb: Approve) -> CampaignDescription:
@@ -173,7 +173,7 @@ class Campaign:
 
     @approve.validator
     def _validate_approve(self, verb: Approve) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_REJECT)
     async def reject(self, verb: Reject) -> CampaignDescription:
@@ -182,4 +182,4 @@ class Campaign:
 
     @reject.validator
     def _validate_reject(self, verb: Reject) -> None:
-        self._machine.check(verb)
+        self._machine.validate(verb)

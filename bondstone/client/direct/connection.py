@@ -86,9 +86,10 @@ class Connection:
 
     async def _open_temporal(self) -> Client:
         if self._temporal is None:
-            from bondstone.temporal.connection import connect, silence_core  # noqa: PLC0415 - half a second
+            from bondstone.client.direct.attesting import own_attestations  # noqa: PLC0415 - half a second
+            from bondstone.temporal.connection import connect, silence_core  # noqa: PLC0415
 
             if self._quiet:
                 silence_core()
-            self._temporal = await connect(self.settings)
+            self._temporal = await own_attestations(await connect(self.settings), self.settings)
         return self._temporal

@@ -13,6 +13,7 @@ from pydantic import Field
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Wire
 from bondstone.base.names import REQUEST_ID_PATTERN
+from bondstone.model.attestation import Attestable
 from bondstone.model.campaign.state import Calendar, Outcome
 from bondstone.model.service import OperationStatus
 
@@ -121,7 +122,7 @@ class Probed(Wire):
 # Verbs -------------------------------------------------------------------------------------------------
 
 
-class Verb(Wire):
+class Verb(Attestable):
     """What a person asks of a campaign; the same request id again has no further effect."""
 
     request_id: str = Field(pattern=REQUEST_ID_PATTERN)

@@ -14,6 +14,7 @@ from pydantic import Field
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Wire
 from bondstone.base.names import REQUEST_ID_PATTERN
+from bondstone.model.attestation import Attestable
 from bondstone.model.campaign.events import (
     Accepted,
     Asked,
@@ -50,7 +51,7 @@ class Linked(Wire):
     """Of the verb: sent again, it starts no other."""
 
 
-class CampaignInput(Wire):
+class CampaignInput(Attestable):
     """Argument of `Campaign`. Its name is that of its workflow id, whatever the document says."""
 
     document: dict[str, Any] = {}
@@ -175,7 +176,7 @@ class SubmitCall(Wire):
     """Of a rollback: start of the request ids whose change it takes back. It is refused after any other."""
 
 
-class WithdrawCall(Wire):
+class WithdrawCall(Attestable):
     """Argument of the signal `withdraw` of a service: stop what was submitted, also when it comes first."""
 
     request_id: str = Field(pattern=REQUEST_ID_PATTERN)
