@@ -19,6 +19,9 @@ MAX_SIZE: Final = 1 << 20
 """Most characters that the values an expression uses, or its result, may hold."""
 
 
+MAX_PARTS: Final = 1000
+"""Most parts that a text may be split into."""
+
 _WRAPPERS: Final = {
     "string": "google.protobuf.StringValue",
     "int": "google.protobuf.Int64Value",
@@ -60,6 +63,9 @@ def _replace(text: str, old: str, new: str) -> str:
 
 
 def _split(text: str, separator: str) -> list[str]:
+    parts = text.count(separator) + 1 if separator else len(text)
+    if parts > MAX_PARTS:
+        raise ValueError(TOO_LARGE)
     return text.split(separator) if separator else list(text)
 
 

@@ -9,16 +9,25 @@ from functools import lru_cache
 from typing import Any, Final
 
 from bondstone.base.errors import ExpressionInvalid
-from bondstone.cel.environment import DYN, ERROR, MAX_SIZE, environment
-from bondstone.cel.syntax import ROOTS, Chain, bound_name, parse, short
+from bondstone.cel.environment import DYN, ERROR, MAX_PARTS, MAX_SIZE, environment
+from bondstone.cel.syntax import ROOTS, Chain, Parsed, bound_name, parse, short
 from bondstone.cel.words import compile_faults, eval_words
 
 MAX_NODES: Final = 100_000
 """Most single values that they may hold."""
 
 
-MAX_WORK: Final = 100_000_000
-"""Most of (values x characters x growth) that an expression with `map` may be given."""
+MAX_WORK: Final = 1_000_000_000
+"""Most characters that an expression may look at, each as often as it does: about a second."""
+
+MAX_MEMORY: Final = 256 * 1024**2
+"""Most bytes that an expression may make on its way to the result, where none is given back before the end."""
+
+MAX_ITERATIONS: Final = 10_000
+"""What the library itself allows in one evaluation."""
+
+_BYTES_OF_ITERATION: Final = 1024
+_BYTES_OF_ELEMENT: Final = 24
 
 
 INT64: Final = range(-(2**63), 2**63)
@@ -46,9 +55,7 @@ def evaluate(expression: str, variables: Variables) -> Any:
     if parsed.whole and parsed.whole in bindings:
         _measure(bindings, expression)
         return _plain(bindings[parsed.whole], expression)
-    nodes, size = _measure(bindings, expression)
-    if parsed.growth > 1 and (nodes + len(expression)) * (size + len(expression)) * parsed.growth > MAX_WORK:
-        raise ExpressionInvalid("the values are too large for an expression with map()", where=short(expression))
+    _within_budget(parsed, *_measure(bindings, expression), expression)
     program = _program(parsed.text, tuple(sorted(bindings)), short(expression))
     try:
         value = program.eval(data={name: _listed(value) for name, value in bindings.items()})
@@ -57,6 +64,29 @@ def evaluate(expression: str, variables: Variables) -> Any:
     if value.type() == ERROR:
         raise ExpressionInvalid(eval_words(str(value.value())), where=short(expression))
     return _plain(value.plain_value(), expression)
+
+
+def _within_budget(parsed: Parsed, nodes: int, size: int, expression: str) -> None:
+    """Refuse an expression that may take too much memory or time with these values, whatever is in them.
+
+    The library gives no memory back before the end, and builds the list of a `map` or `filter` anew with each
+    element: what is estimated is everything that is made, not what is there at once.
+    """
+    use = parsed.use
+    text = size + len(expression)
+    elements = (nodes + use.elements + (MAX_PARTS if use.splits else 0)) * (1 + use.sums)
+    iterations = min(MAX_ITERATIONS, elements**use.macros) if use.macros else 0
+    made = min(MAX_SIZE, text * text) if use.multiplies else text
+    texts = made * parsed.growth * use.makers * (use.makers + 1) // 2
+    each = _BYTES_OF_ITERATION + (_BYTES_OF_ELEMENT * min(elements, MAX_ITERATIONS) if use.copies else 0)
+    memory = max(iterations, 1) * texts + iterations * each
+    work = max(iterations, 1) * (use.calls + use.makers) * made
+    if memory > MAX_MEMORY or work > MAX_WORK:
+        raise ExpressionInvalid(
+            "the values are too large for what the expression does with them",
+            where=short(expression),
+            hint="use fewer nested macros (all, exists, filter, map) and smaller values, or let a module do it",
+        )
 
 
 def _bindings(chains: Iterable[Chain], variables: Variables, expression: str) -> dict[str, Any]:

@@ -56,8 +56,34 @@ _TOKEN = re.compile(
 _STEP_ID = re.compile(r"[a-z][a-z0-9-]*(?=\s*\.)")
 
 
+_COPYING: Final = frozenset({"filter", "map", "transformList", "transformMap", "transformMapEntry"})
+_MACROS: Final = _COPYING | {"all", "exists", "existsOne", "exists_one"}
+_MULTIPLYING: Final = frozenset({"join", "replace"})
+_MAKERS: Final = _MULTIPLYING | {"bytes", "lowerAscii", "split", "string", "trim", "upperAscii"}
+
 _ENDS_OPERAND = re.compile(r"[\w)\]}'\"`]$")
 _OPERATOR_NAMES: Final = frozenset({"in", "true", "false", "null"})
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an expression does that costs memory or time, counted in its text."""
+
+    macros: int = 0
+    """Calls that go through a list: nested ones multiply."""
+    copies: bool = False
+    """Some of them make a list."""
+    makers: int = 0
+    """Operators and calls that make a text or a list."""
+    sums: int = 0
+    """`+` of numbers, texts or lists: which, only the values tell."""
+    multiplies: bool = False
+    """Some of them make more than they are given."""
+    splits: bool = False
+    calls: int = 0
+    """All calls."""
+    elements: int = 0
+    """Elements of the lists and maps that are written out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +98,7 @@ class Parsed:
     whole: str = ""
     """The path, when the expression is nothing but one path."""
     growth: int = 1
+    use: Use = Use()
 
 
 def tokens(text: str, start: int = 0) -> Iterator[tuple[str, str, int]]:
@@ -99,7 +126,7 @@ def parse(expression: str) -> Parsed:
     growth = _growth(expression, parsed.chains)
     if growth > MAX_GROWTH:
         raise ExpressionInvalid("the expression copies values too many times", hint="use fewer nested map() calls")
-    return replace(parsed, whole=_whole(expression, parsed.chains), growth=growth)
+    return replace(parsed, whole=_whole(expression, parsed.chains), growth=growth, use=_use(expression))
 
 
 def _whole(expression: str, chains: tuple[Chain, ...]) -> str:
@@ -187,6 +214,26 @@ def _growth(expression: str, chains: Iterable[Chain]) -> int:
         uses = sum(1 for chain in chains if chain.names[:1] == (variable,)) - 1
         growth *= max(2, uses)
     return growth
+
+
+def _use(expression: str) -> Use:
+    words = [(kind, text) for kind, text, _ in tokens(expression) if kind != "space"]
+    called = [
+        text
+        for (kind, text), (_, after) in zip(words, [*words[1:], ("", "")], strict=True)
+        if kind == "name" and after == "("
+    ]
+    signs = [text for kind, text in words if kind == "other"]
+    return Use(
+        macros=sum(name in _MACROS for name in called),
+        copies=any(name in _COPYING for name in called),
+        makers=signs.count("+") + sum(name in _MAKERS for name in called),
+        sums=signs.count("+"),
+        multiplies=any(name in _MULTIPLYING for name in called),
+        splits="split" in called,
+        calls=len(called),
+        elements=signs.count(",") + 1,
+    )
 
 
 def bound_name(names: tuple[str, ...], declared: Mapping[str, Any]) -> str | None:

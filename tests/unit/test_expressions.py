@@ -146,7 +146,29 @@ def test_an_error_never_repeats_a_value(expression: str) -> None:
         ("inputs.m.size()", {"inputs.m": {"a\0b": 1}}, "characters that are not text"),
         ("inputs.s + ''", {"inputs.s": "a\0b"}, "characters that are not text"),
         ("inputs.s + ''", {"inputs.s": "\ud800"}, "characters that are not text"),
-        ("inputs.l.map(x, inputs.l.map(y, 1))", {"inputs.l": list(range(300))}, "too many iterations"),
+        ("inputs.l.all(x, inputs.l.all(y, true))", {"inputs.l": list(range(300))}, "too many iterations"),
+        ("inputs.l.map(x, inputs.l.map(y, 1))", {"inputs.l": list(range(3000))}, "too large for what"),
+        ("inputs.t.split('').all(x, x != 'b')", {"inputs.t": "a," * 50_000}, "too large"),
+        ("inputs.t.split('').exists(x, x == 'b')", {"inputs.t": "a" * 1001}, "too large"),
+        ("inputs.t.split(',').map(x, x + 'b')", {"inputs.t": "a," * 50_000}, "too large"),
+        ("inputs.l.map(x, x)", {"inputs.l": list(range(9000))}, "too large for what"),
+        ("inputs.l.filter(x, x > 0)", {"inputs.l": list(range(9000))}, "too large for what"),
+        (
+            "inputs.l.all(x, (inputs.t + inputs.t).size() > 0)",
+            {"inputs.l": [1] * 9000, "inputs.t": "a" * 100_000},
+            "too",
+        ),
+        (
+            "inputs.l.all(x, inputs.t.contains('b'))",
+            {"inputs.l": [1] * 9000, "inputs.t": "a" * 500_000},
+            "too large",
+        ),
+        (
+            "inputs.l.all(x, inputs.t.replace('a', inputs.t) == '')",
+            {"inputs.l": [1] * 900, "inputs.t": "a" * 900},
+            "too",
+        ),
+        ("+".join(["inputs.t"] * 200), {"inputs.t": "a" * 500_000}, "too large"),
     ],
 )
 def test_an_expression_is_bounded(expression: str, variables: dict[str, Any], words: str) -> None:
@@ -277,3 +299,24 @@ def test_what_a_scope_passes_can_be_evaluated(text: str) -> None:
     with contextlib.suppress(ExpressionInvalid):  # as when a number is divided by zero
         found = evaluate(text, values)
         assert compiled.type not in {"string", "bool"} or type(found).__name__ in {"str", "bool"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "variables", "value"),
+    [
+        ("inputs.l.map(x, x + 1).size()", {"inputs.l": list(range(1000))}, 1000),
+        ("inputs.l.filter(x, x > 10).size()", {"inputs.l": list(range(1000))}, 989),
+        ("inputs.l.all(x, x >= 0)", {"inputs.l": list(range(9000))}, True),
+        ("inputs.t.split('\\n').all(x, x.startsWith('a'))", {"inputs.t": "\n".join(["a" * 100] * 900)}, True),
+        ("inputs.t + inputs.t + inputs.t != ''", {"inputs.t": "a" * 200_000}, True),
+        (
+            "inputs.m.all(k, inputs.m[k].matches('^[a-z]+$'))",
+            {"inputs.m": {f"k{n}": "abc" for n in range(60)}},
+            True,
+        ),
+    ],
+)
+def test_an_expression_that_people_write_is_within_the_bounds(
+    expression: str, variables: dict[str, Any], value: Any
+) -> None:
+    assert evaluate(expression, variables) == value
