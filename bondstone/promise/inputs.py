@@ -9,6 +9,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import jsonschema_rs
@@ -26,11 +27,14 @@ from bondstone.promise.schema import (
     secret_paths,
     validator,
 )
+from bondstone.promise.schema_cost import check_evaluations, check_ways
 from bondstone.promise.schema_graph import Schema
 
 MAX_INPUT_BYTES: Final = 256 * 1024
 """Largest inputs of one request as JSON: they are part of histories, whose payloads are limited."""
 MAX_INPUT_DEPTH: Final = 32
+MAX_PROBLEMS: Final = 100
+"""Most problems of one request that are told."""
 
 __all__ = [
     "MAX_INPUT_BYTES",
@@ -62,6 +66,7 @@ def complete_inputs(
         InputsInvalid: naming every field that is wrong, with secret values left out.
     """
     _bounded(inputs)
+    check_ways(promise.spec.inputs)
     completed = fill_defaults(promise.spec.inputs, inputs)
     problems = check_inputs(promise, completed, reveal)
     if problems:
@@ -84,7 +89,8 @@ def check_inputs(
         return problems
     hidden = {path for path in secrets if as_ref(_get(inputs, path)) is not None} if reveal is None else set()
     value = inputs if reveal is None else replace_refs(dict(inputs), reveal)
-    for error in validator(promise.spec.inputs).iter_errors(value):
+    check_evaluations(promise.spec.inputs, value)
+    for error in islice(validator(promise.spec.inputs).iter_errors(value), MAX_PROBLEMS):
         path = ".".join(map(str, error.instance_path))
         if any(path == secret or path.startswith(f"{secret}.") for secret in hidden):
             continue

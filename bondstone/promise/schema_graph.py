@@ -61,6 +61,21 @@ class SchemaGraph:
                 waiting += self._beside(schema)
         return list(found.values())
 
+    def all(self) -> list[Schema]:
+        """Every schema that the document's keywords lead to."""
+        found: dict[int, Schema] = {}
+        waiting = [self.root]
+        while waiting:
+            schema = waiting.pop()
+            if id(schema) not in found:
+                found[id(schema)] = schema
+                waiting += self._next(schema)
+        return list(found.values())
+
+    def beside(self, schema: Schema) -> list[Schema]:
+        """The schemas that apply to the same value: what it refers to, combines, and depends on."""
+        return [part for part in self._beside(schema) if isinstance(part, Mapping)]
+
     def below(self, schema: Schema) -> list[Schema]:
         """The schemas of what has no declared name in a value: items, other properties, decoded content."""
         found = [schema.get(word) for word in _BELOW_ONE]

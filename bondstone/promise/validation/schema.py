@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import jsonschema_rs
 
-from bondstone.base.errors import Problem
+from bondstone.base.errors import BondError, Problem, PromiseInvalid
 from bondstone.documents.yaml_places import Document, Path_, did_you_mean
 from bondstone.model.promise import Promise
+from bondstone.promise.inputs import MAX_PROBLEMS
 from bondstone.promise.schema import (
     MAX_FIELDS,
     MAX_SCHEMA_DEPTH,
@@ -24,6 +26,7 @@ from bondstone.promise.schema import (
     validator,
     walk,
 )
+from bondstone.promise.schema_cost import check_evaluations, check_ways
 from bondstone.promise.schema_graph import SchemaGraph
 
 ROOT: Final[Path_] = ("spec", "inputs")
@@ -74,7 +77,11 @@ def check_schema(document: Document, promise: Promise) -> list[Problem]:
     if problems:
         return problems
     try:
+        check_ways(schema)
         validator(schema)
+    except PromiseInvalid as error:
+        place = tuple(int(part) if part.isdigit() else part for part in error.where.split("/") if part)
+        return [document.problem((*ROOT, *place), error.message, key=True)]
     except jsonschema_rs.ValidationError as error:
         return [document.problem((*ROOT, *error.instance_path), _compile_words(error))]
     return [*_check_defaults(document, promise), *_check_secrets(document, promise)]
@@ -159,7 +166,11 @@ def _check_defaults(document: Document, promise: Promise) -> Iterator[Problem]:
         at = (*ROOT, *path, "default")
         full = {"$defs": root.get("$defs", {}), **resolved(schema, root)}
         try:
-            errors = list(validator(full).iter_errors(schema["default"]))
+            check_evaluations(full, schema["default"])
+            errors = list(islice(validator(full).iter_errors(schema["default"]), MAX_PROBLEMS))
+        except BondError as refused:
+            yield document.problem(at, refused.message)
+            continue
         except jsonschema_rs.ValidationError:
             continue  # refers to a place that only the whole schema has
         for error in errors:
