@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -22,6 +23,9 @@ MAX_DEPTH: Final = 40
 MAX_DOCUMENTS: Final = 500
 MAX_NODES: Final = 20_000
 """Most values in one document, counted after aliases are expanded."""
+
+MAX_STREAM_NODES: Final = 60_000
+"""Most values in all documents of a file."""
 
 Path_ = tuple[str | int, ...]
 
@@ -70,8 +74,33 @@ class Document:
         return self.values.get((), Place(1, 1))
 
 
-def _yaml() -> YAML:
+class _TooLargeError(Exception):
+    pass
+
+
+class _BoundedComposer(Composer):
+    """Gives up early: the library reads some ten thousand values a second, and is given files of a megabyte."""
+
+    most = MAX_NODES
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.most -= 1
+        if self.most < 0:
+            raise _TooLargeError(f"the file holds more than {type(self).most} values, aliases expanded")
+        return super().compose_node(parent, index)
+
+
+class _BoundedStreamComposer(_BoundedComposer):
+    most = MAX_STREAM_NODES
+
+
+_UNREADABLE: Final = (UnicodeDecodeError, RecursionError, YAMLError, ValueError, _TooLargeError)
+
+
+def _yaml(composer: type[_BoundedComposer] = _BoundedComposer) -> YAML:
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = composer
+    yaml.max_depth = 2 * MAX_DEPTH  # a bound of what is read; what is built is bounded where it is built
     yaml.composer.warn_double_anchors = False  # YAML lets a name be given again
     return yaml
 
@@ -79,26 +108,18 @@ def _yaml() -> YAML:
 def read(data: bytes, file: str) -> Document:
     """Read one YAML document; what is wrong with it is in `problems`."""
     document = Document(file)
+    if len(data) > MAX_BYTES:
+        document.problems.append(Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file))
+        return document
     try:
-        if len(data) > MAX_BYTES:
-            document.problems.append(
-                Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file)
-            )
-            return document
         node = _yaml().compose(data.decode("utf-8"))
-    except UnicodeDecodeError:
-        document.problems.append(Problem(message="the file is not UTF-8 text", file=file))
-    except RecursionError:
-        document.problems.append(Problem(message=f"the file is nested deeper than {MAX_DEPTH}", file=file))
-    except MarkedYAMLError as error:
-        document.problems.append(_syntax(error, file, data.decode("utf-8", "replace")))
-    except (YAMLError, ValueError) as error:
-        document.problems.append(Problem(message=f"the file is not YAML: {error}".splitlines()[0], file=file))
+    except _UNREADABLE as error:
+        document.problems.append(_unreadable(error, file, data))
+        return document
+    if node is None:
+        document.problems.append(Problem(message="the file is empty", file=file, line=1, column=1))
     else:
-        if node is None:
-            document.problems.append(Problem(message="the file is empty", file=file, line=1, column=1))
-        else:
-            _Builder(document).start(node)
+        _Builder(document).start(node)
     return document
 
 
@@ -118,10 +139,14 @@ def read_stream(path: Path, file: str) -> list[Document]:
     found = [first]
     try:
         data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
-        if data is None:
-            first.problems.append(Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file))
-            return found
-        for index, node in enumerate(_yaml().compose_all(data.decode("utf-8"))):
+    except OSError as error:
+        first.problems.append(Problem(message=f"cannot be read: {error.strerror}", file=file))
+        return found
+    if data is None:
+        first.problems.append(Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file))
+        return found
+    try:
+        for index, node in enumerate(_yaml(_BoundedStreamComposer).compose_all(data.decode("utf-8"))):
             if index == MAX_DOCUMENTS:
                 first.problems.append(
                     Problem(message=f"the file holds more than {MAX_DOCUMENTS} documents", file=file)
@@ -131,17 +156,23 @@ def read_stream(path: Path, file: str) -> list[Document]:
             found.append(document)
             if node is not None:
                 _Builder(document).start(node)
-    except OSError as error:
-        first.problems.append(Problem(message=f"cannot be read: {error.strerror}", file=file))
-    except UnicodeDecodeError:
-        first.problems.append(Problem(message="the file is not UTF-8 text", file=file))
-    except RecursionError:
-        first.problems.append(Problem(message=f"the file is nested deeper than {MAX_DEPTH}", file=file))
-    except MarkedYAMLError as error:
-        first.problems.append(_syntax(error, file, path.read_text("utf-8", "replace")))
-    except (YAMLError, ValueError) as error:
-        first.problems.append(Problem(message=f"the file is not YAML: {error}".splitlines()[0], file=file))
+    except _UNREADABLE as error:
+        first.problems.append(_unreadable(error, file, data))
     return found
+
+
+def _unreadable(error: Exception, file: str, data: bytes) -> Problem:
+    """What is wrong with a file that cannot be read as YAML at all."""
+    match error:
+        case UnicodeDecodeError():
+            return Problem(message="the file is not UTF-8 text", file=file)
+        case RecursionError() | MaxDepthExceededError():
+            return Problem(message=f"the file is nested deeper than {MAX_DEPTH}", file=file)
+        case _TooLargeError():
+            return Problem(message=str(error), file=file, line=1, column=1)
+        case MarkedYAMLError():
+            return _syntax(error, file, data.decode("utf-8", "replace"))
+    return Problem(message=f"the file is not YAML: {error}".splitlines()[0], file=file)
 
 
 def did_you_mean(word: str, among: Iterable[str]) -> str:
@@ -294,10 +325,6 @@ _SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
     "timestamp": str,
     "value": str,
 }
-
-
-class _TooLargeError(Exception):
-    pass
 
 
 class _Builder:

@@ -113,7 +113,9 @@ def test_many_wrong_inputs_are_told_up_to_a_bound() -> None:
 
 def test_the_validator_itself_does_take_that_long() -> None:
     # If this ends, the library has got a bound of its own, and ours may go.
-    script = "import json, sys, jsonschema_rs as j; s, v = json.load(sys.stdin); print(len(list(j.Draft202012Validator(s).iter_errors(v))))"
+    script = (
+        "import json, sys, jsonschema_rs as j; s, v = json.load(sys.stdin); j.Draft202012Validator(s).evaluate(v)"
+    )
     given = json.dumps([itself("y", "z"), nested(28)])
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, "-c", script], input=given, text=True, timeout=3, check=False)
