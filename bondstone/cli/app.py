@@ -20,6 +20,8 @@ from typer.core import TyperGroup
 from bondstone import __version__
 from bondstone.base.shutdown import leave
 from bondstone.cli import context
+from bondstone.cli.arguments import prepare
+from bondstone.terminal.display import display
 from bondstone.terminal.output import OutputFormat, examples, print_error, requested_format
 
 if TYPE_CHECKING:
@@ -36,44 +38,52 @@ COMMANDS = {
     "demo": ("bondstone.cli.demo.tour", "the guided tour: real services by real Terraform, in a minute or two"),
     "promise": (
         "bondstone.cli.promise.commands",
-        "what the platform offers: validate, publish, list, show, deprecate, yank",
+        "what the platform offers: init, validate, test, publish, list, show, deprecate, yank",
     ),
     "policy": ("bondstone.cli.policy", "the organisation's rules: publish, list, show, check"),
     "service": (
         "bondstone.cli.service.commands",
-        "instances of promises: request, list, show, update, upgrade, ...",
+        """instances of promises: request, adopt, list, show, wait, outputs, logs, history, update, edit, patch,
+        upgrade, rollback, reconcile, retry, cancel, pause, resume, label, abandon, decommission, archive""",
     ),
+    "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
+    "approval": ("bondstone.cli.approval", "plans that wait for people: list, approve, reject"),
     "campaign": (
         "bondstone.cli.campaign.commands",
-        "one operation over a fleet: preview, run, list, show, pause, abort, retry, report, ...",
+        """one operation over a fleet: validate, preview, run, list, show, wait, report, pause, resume, abort,
+        skip, set-concurrency, next-wave, approve, reject, retry, rollback""",
+    ),
+    "schedule": (
+        "bondstone.cli.schedule",
+        "campaigns that start by themselves: create, update, list, show, pause, resume, trigger, backfill, delete",
     ),
     "freeze": ("bondstone.cli.freeze", "times in which campaigns start nothing: create, list, delete"),
-    "schedule": ("bondstone.cli.schedule", "campaigns that start by themselves: create, list, show, pause, ..."),
-    "approval": ("bondstone.cli.approval", "plans that wait for people: list, approve, reject"),
-    "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
+    "events": ("bondstone.cli.events", "what happened, and with -w what happens"),
+    "top": ("bondstone.cli.top", "the platform at a glance: what runs, waits, failed, and who works"),
     "state": ("bondstone.cli.state", "Terraform state of a step: pull, push, log"),
     "worker": ("bondstone.cli.worker", "builds of the control workers: list, promote, evict"),
+    "open": ("bondstone.cli.open_url", "show a service, operation or campaign in the browser"),
+    "whoami": ("bondstone.cli.whoami", "who asks, and on which platform"),
+    "context": ("bondstone.cli.context_commands", "platforms by name: list, use, add, remove, show"),
     "codec": ("bondstone.cli.codec", "encryption of what Temporal keeps: serve, add-key, activate"),
     "config": ("bondstone.cli.up", "the effective settings, and where each comes from"),
 }
 """Name: the module, and what `bond --help` says. A module whose `app` has a command of that very name gives that
 command; else its whole `app` is the command group."""
 
-GLOBAL_VALUES = ("--data", "--as")
-"""Global options that take a value; they may stand anywhere on the command line."""
-
 _EXTRA = "unexpected extra argument"
 
 app = typer.Typer(
     name="bond",
-    help="Everything as a service: ask for it, and the platform keeps it well from day one to its last.",
+    help="Request infrastructure services, and have them managed until they are decommissioned.",
     epilog=examples(
-        "bond up --detach                                        start a platform on this machine",
-        "bond demo                                               watch it work",
-        "bond promise list                                       what can be had",
+        "bond up --detach                 start a platform on this machine",
+        "bond demo                        watch it work",
+        "bond promise list                what can be requested",
         "bond service request queue payments/events --wait",
         "bond service list -o json",
     ),
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,  # plain help: importing rich's costs half a second
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -98,20 +108,27 @@ def _root(
     actor: Annotated[
         str, typer.Option("--as", metavar="NAME", help="who is asking, else BOND_AS, else the OS user")
     ] = "",
+    named: Annotated[
+        str,
+        typer.Option("--context", metavar="NAME", help="the platform, by its name in `bond context list`"),
+    ] = "",
+    utc: Annotated[bool, typer.Option("--utc", help="times in full and in UTC, instead of ages")] = False,
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="tables without titles")] = False,
     _version: Annotated[
         bool,
         typer.Option("--version", help="print the version and leave", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
-    context.options.data = data
     context.options.actor = actor
+    context.choose(data, named)
+    display.utc, display.headers = utc, not no_headers
 
 
 class _LazyCommand(TyperGroup):
     """Stands in for a command until it is called; only then its module is imported."""
 
     def __init__(self, name: str, module: str, summary: str) -> None:
-        super().__init__(name=name, short_help=summary)
+        super().__init__(name=name, short_help=" ".join(summary.split()))
         self._module = module
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
@@ -126,7 +143,14 @@ class _LazyCommand(TyperGroup):
         group = typer.main.get_group(found)
         command = group.commands.get(self.name or "", group)
         command.name = self.name
+        for each in getattr(command, "commands", {}).values():
+            each.short_help = _first_sentence(each.help or "")  # whole: lists of commands wrap it
         return command
+
+
+def _first_sentence(text: str) -> str:
+    paragraph = " ".join(text.strip().partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].rstrip(".") + "." if paragraph else ""
 
 
 def build() -> TyperGroup:
@@ -152,7 +176,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     output = requested_format(given)
     try:
-        result = build()(args=_globals_first(given), prog_name="bond", standalone_mode=False)
+        result = build()(args=prepare(given), prog_name="bond", standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -213,23 +237,6 @@ def _usage(error: typer.TyperException) -> tuple[ErrorInfo, int]:
         return ErrorInfo(code=InvalidInput.code, message=""), InvalidInput.exit_code
     hint = f"'{where} --help' says what it takes"
     return ErrorInfo(code=InvalidInput.code, message=message, where=where, hint=hint), InvalidInput.exit_code
-
-
-def _globals_first(arguments: list[str]) -> list[str]:
-    """Move global options to the front, where the root command reads them, so that they may stand anywhere."""
-    first: list[str] = []
-    rest: list[str] = []
-    remaining = iter(arguments)
-    for argument in remaining:
-        if argument == "--":
-            return [*first, *rest, argument, *remaining]
-        if argument in GLOBAL_VALUES:
-            first += [argument, *([value] if (value := next(remaining, None)) is not None else [])]
-        elif argument.startswith(tuple(f"{option}=" for option in GLOBAL_VALUES)):
-            first.append(argument)
-        else:
-            rest.append(argument)
-    return [*first, *rest]
 
 
 def run() -> NoReturn:

@@ -5,8 +5,9 @@ Kept free of heavy imports, so that `bond --help` stays fast; see `bondstone.cli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +25,10 @@ class GlobalOptions:
 
     data: Path | None = None
     actor: str = ""
+    context: str = ""
+    """Name of the context in use; empty for none."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Settings that the context gives."""
     command: typer.Context | None = None
     """The command that was called, or the group it is in."""
     ended: Callable[[int], None] | None = None
@@ -49,7 +54,37 @@ def settings(**overrides: Any) -> Settings:
     """
     from bondstone.base.settings import Settings  # noqa: PLC0415 - half a second of imports that --help must not pay
 
-    return Settings.load(**{"data": options.data, **overrides})
+    return Settings.load(**{**options.values, "data": options.data, **overrides})
+
+
+def choose(data: Path | None, named: str) -> None:
+    """Choose the platform: the named context, else `--data` or variables, else the context in use.
+
+    Args:
+        data: What `--data` says.
+        named: What `--context` says; default: `BOND_CONTEXT`.
+
+    Raises:
+        NotFound: there is no context of that name.
+    """
+    from bondstone.base.contexts import read_contexts  # noqa: PLC0415 - not for `--version`
+
+    named = named or os.environ.get("BOND_CONTEXT", "")
+    options.data, options.context, options.values = data, "", {}
+    if data is not None and not named:
+        return
+    contexts = read_contexts()
+    chosen = named or contexts.current
+    if not chosen or (not named and chosen not in contexts.known):
+        return
+    values = dict(contexts.get(chosen))
+    if not named:  # what the environment says wins over a context that was chosen some time
+        if any(name in os.environ for name in ("BOND_DATA", "BOND_TEMPORAL_ADDRESS", "TEMPORAL_ADDRESS")):
+            return
+        values = {key: value for key, value in values.items() if f"BOND_{key.upper()}" not in os.environ}
+    where = values.pop("data", "")
+    options.data = data or (Path(where) if where else None)
+    options.context, options.values = chosen, values
 
 
 def actor() -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bondstone.cli.session import Reason, with_platform
-from bondstone.terminal.output import Output, OutputFormat, duration, emit, examples, fields, note, say, table
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, say, table
+from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone

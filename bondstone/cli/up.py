@@ -15,19 +15,9 @@ import typer
 
 from bondstone.base.processes import READY_FD
 from bondstone.cli import context
-from bondstone.terminal.output import (
-    Output,
-    OutputFormat,
-    duration,
-    emit,
-    examples,
-    fields,
-    note,
-    progress,
-    say,
-    table,
-)
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, progress, say, table
 from bondstone.terminal.platform import print_summary
+from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
     from bondstone.base.platform_file import Platform

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from bondstone.base.change_counts import COUNTED, counts_text
-from bondstone.terminal.output import cell, duration, error_text, fields, is_terminal, note, say, table
+from bondstone.terminal.output import cell, error_text, fields, is_terminal, note, say, table
+from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
     from bondstone.client.documents.service import OperationDocument, RecordDocument, ServiceDocument

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
 
-from bondstone.terminal.output import OutputFormat, duration, is_terminal, note, print_error
+from bondstone.terminal.output import OutputFormat, is_terminal, note, print_error
+from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from temporalio.client import Client, RPCError
 
@@ -23,6 +24,8 @@ class Retrying:
     """Attempts in all; 0 for as many as it takes."""
     error: ErrorInfo
     """What the last one failed with."""
+    next_at: datetime | None = None
+    """When the next one is due; None while it runs."""
 
 
 async def retrying(client: Client, workflow_id: str) -> list[Retrying]:
@@ -48,6 +51,11 @@ async def retrying(client: Client, workflow_id: str) -> list[Retrying]:
             attempt=pending.attempt,
             at_most=pending.maximum_attempts,
             error=info_of(await client.data_converter.decode_failure(pending.last_failure)),
+            next_at=(
+                pending.next_attempt_schedule_time.ToDatetime(tzinfo=UTC)
+                if pending.HasField("next_attempt_schedule_time")
+                else None
+            ),
         )
         for pending in described.raw_description.pending_activities
         if pending.HasField("last_failure")

@@ -9,15 +9,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
 
 import typer
+
+from bondstone.terminal.display import display
+from bondstone.terminal.tables import GAP, layout
+from bondstone.terminal.times import age, duration, moment, moment_and_age, timestamp
 
 if TYPE_CHECKING:
     from bondstone.base.errors import ErrorInfo
@@ -26,16 +31,25 @@ JSON: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None
 
 
 class OutputFormat(StrEnum):
-    """What `-o` takes."""
+    """What `-o` takes; the command line has made `wide` a table, and `jsonpath=QUERY` a jsonpath, before."""
 
     TABLE = "table"
+    WIDE = "wide"
     JSON = "json"
     YAML = "yaml"
+    NAME = "name"
+    JSONPATH = "jsonpath"
 
 
 Output = Annotated[
     OutputFormat,
-    typer.Option("--output", "-o", help="table for people, json or yaml for programs", show_default=True),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT",
+        help="table or wide for people; json, yaml, name or jsonpath=QUERY for programs",
+        show_default=True,
+    ),
 ]
 """The type of every command's `output` parameter; its default is `OutputFormat.TABLE`."""
 
@@ -60,6 +74,12 @@ def emit(value: object, output: OutputFormat, people: Callable[[], None] | None 
         people()
     elif output is OutputFormat.JSON:
         _write(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    elif output is OutputFormat.NAME:
+        for name in names_of(value):
+            _write(name)
+    elif output is OutputFormat.JSONPATH:
+        for line in query(plain(value), display.jsonpath):
+            _write(line)
     else:
         _write(_yaml(plain(value)))
     sys.stdout.flush()
@@ -82,29 +102,47 @@ def note(text: str) -> None:
     typer.echo(_clean(text), err=True)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing to list") -> None:
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    empty: str = "nothing to list",
+    wide: Collection[str] = (),
+) -> None:
     """Print rows under headers.
 
-    On a terminal wide cells are folded to fit; otherwise every cell is printed whole, one row a line, columns
-    two spaces apart.
+    On a terminal the table fits its width: text is wrapped, identifiers are never broken. Otherwise every cell is
+    printed whole, one row a line, columns two spaces apart.
+
+    Args:
+        headers: Titles of the columns.
+        rows: A value for each column; a time is shown as its age.
+        empty: Said when there are no rows.
+        wide: Titles of columns that are shown with `-o wide` only.
     """
-    cells = [[cell(value) for value in row] for row in rows]
+    shown = [index for index, header in enumerate(headers) if display.wide or header not in wide]
+    cells = [[_table_cell(row[index]) for index in shown] for row in rows]
     if not cells:
         note(empty)
-    elif is_terminal(sys.stdout):
-        _rich_table(headers, cells)
-    else:
-        titles = [header.upper() for header in headers]
-        widths = [max(map(_width, column)) for column in zip(titles, *cells, strict=True)]
-        for row in [titles, *cells]:
-            padded = (text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True))
-            _write("  ".join(padded).rstrip())
+        return
+    terminal = is_terminal(sys.stdout)
+    width = shutil.get_terminal_size((80, 24)).columns if terminal else 0
+    titles = [headers[index].upper() for index in shown]
+    head, lines = layout(titles, cells, width)
+    if head is not None and display.headers:
+        _write(_styled_line(head, bold=terminal))
+    for line in lines:
+        _write(_styled_line(line, coloured=terminal))
     sys.stdout.flush()
 
 
 def fields(pairs: Mapping[str, object]) -> None:
     """Print one thing for people: a name and a value a line, values aligned, empty ones left out."""
-    shown = {name: cell(value) for name, value in pairs.items() if value not in (None, "", (), [], {})}
+    shown = {
+        name: moment_and_age(value) if isinstance(value, datetime) else cell(value)
+        for name, value in pairs.items()
+        if value not in (None, "", (), [], {})
+    }
     width = max(map(len, shown), default=0) + 1
     for name, text in shown.items():
         label = typer.style(f"{name}:", bold=True) if is_terminal(sys.stdout) else f"{name}:"
@@ -127,11 +165,6 @@ def plain(value: object) -> JSON:
     return _scalar(value)
 
 
-def timestamp(at: datetime) -> str:
-    """A time as programs read it: RFC 3339, UTC, milliseconds. A time without a zone is taken as UTC."""
-    return _utc(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def cell(value: object) -> str:
     """A value as one line for people; nothing is `-`."""
     text = str(_scalar(value))
@@ -141,7 +174,7 @@ def cell(value: object) -> str:
         case bool():
             text = "yes" if value else "no"
         case datetime():
-            text = f"{_utc(value).replace(tzinfo=None).isoformat(sep=' ', timespec='seconds')}Z"
+            text = moment(value)
         case timedelta():
             text = duration(value)
         case Mapping():
@@ -151,18 +184,58 @@ def cell(value: object) -> str:
     return " ".join(_clean(text).split("\n"))
 
 
-def duration(length: timedelta) -> str:
-    """A duration in its two largest units: `2.4s`, `3m10s`, `5h20m`, `2d4h`."""
-    minute, hour, day = 60, 3600, 86400
-    seconds = length.total_seconds()
-    if round(seconds, 1) < minute:
-        return f"{seconds:.1f}s"
-    whole = round(seconds)
-    if whole < hour:
-        return f"{whole // minute}m{whole % minute}s"
-    if whole < day:
-        return f"{whole // hour}h{whole % hour // minute}m"
-    return f"{whole // day}d{whole % day // hour}h"
+def names_of(value: object) -> Iterator[str]:
+    """What a result, or each element of it, is called: what another command takes.
+
+    Raises:
+        InvalidInput: it has no name.
+    """
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from names_of(each)
+        return
+    held = plain(value)
+    if not isinstance(held, dict):
+        held = {}
+    if {"promise", "version", "digest"} <= held.keys():
+        yield f"{held['promise']}@{held['version']}"
+        return
+    name = next((held[key] for key in _NAMED_BY if held.get(key) not in (None, "")), None)
+    if name is None:
+        from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - failures only
+
+        raise InvalidInput("this result has no name", hint="use -o json")
+    yield str(name)
+
+
+_NAMED_BY: Final = ("id", "name", "build", "campaign", "operation", "schedule", "sequence", "position", "version")
+
+
+def query(value: JSON, path: str) -> Iterator[str]:
+    """What a JSONPath (RFC 9535) finds in a result, a line each; text as it is, everything else as JSON.
+
+    Args:
+        value: The result, as `-o json` prints it.
+        path: `$[*].id`; the form of kubectl, `{[*].id}` or `{.id}`, is understood too.
+
+    Raises:
+        InvalidInput: it is not a JSONPath.
+    """
+    import jsonpath  # noqa: PLC0415 - only for -o jsonpath
+
+    text = path.strip().removeprefix("{").removesuffix("}").strip()
+    try:
+        found = jsonpath.findall(text if text.startswith("$") else f"${text}", value)
+    except jsonpath.JSONPathError as error:
+        from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - failures only
+
+        raise InvalidInput(
+            f"{path!r} is not a JSONPath: {str(error).splitlines()[0]}",
+            where="-o jsonpath",
+            hint="write it as in -o jsonpath='$[*].id'",
+        ) from error
+    for item in found:
+        yield item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
 
 
 # Progress ---------------------------------------------------------------------------------------------------
@@ -237,8 +310,20 @@ def _write(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+def _table_cell(value: object) -> str:
+    return age(value) if isinstance(value, datetime) else cell(value)
+
+
+def _styled_line(cells: Sequence[str], *, bold: bool = False, coloured: bool = False) -> str:
+    """A line of a table, without trailing spaces; on a terminal known states have their colour."""
+    last = len(cells) - 1
+    shown = []
+    for index, text in enumerate(cells):
+        trimmed = text.rstrip()
+        colour = _STYLES.get(trimmed) if coloured else None
+        styled = typer.style(trimmed, fg=colour, bold=bold or None) if (colour or bold) and trimmed else trimmed
+        shown.append(styled if index == last else styled + " " * (len(text) - len(trimmed)))
+    return (" " * GAP).join(shown).rstrip()
 
 
 def _scalar(value: object) -> str | int | float | bool | None:
@@ -264,13 +349,6 @@ def _clean(text: str) -> str:
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
-def _width(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    return len(text) + wide - sum(unicodedata.combining(char) > 0 for char in text)
-
-
 _STYLES = {
     "ready": "green", "succeeded": "green", "healthy": "green", "running": "green", "active": "green",
     "failed": "red", "unhealthy": "red", "stopped": "red", "yanked": "red", "rejected": "red",
@@ -278,19 +356,6 @@ _STYLES = {
     "rolled-back": "red", "abandoned": "red",
     "cancelled": "yellow", "starting": "yellow", "decommissioning": "yellow", "degraded": "yellow",
 }  # fmt: skip
-
-
-def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - a sixth of a second that pipes and --help must not pay
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in headers:
-        grid.add_column(header.upper(), overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
-    Console().print(grid)
 
 
 def _yaml(value: JSON) -> str:

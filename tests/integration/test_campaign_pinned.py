@@ -71,7 +71,7 @@ async def test_what_goes_beyond_the_preview_asks_and_the_rest_goes_on(
                     break
                 await asyncio.sleep(0.2)
             operation = bond.operation(asking[0].id)
-            [approval] = (await operation.record()).approvals
+            [approval] = (await operation.get()).approvals
             [need] = approval.needs
             assert need.reason.startswith(f"beyond the pinned preview {plans['digest'][:12]}: ")
             assert "other values than were approved" in need.reason

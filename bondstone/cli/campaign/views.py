@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from bondstone.terminal.output import cell, duration, error_text, fields, is_terminal, note, say, table
+from bondstone.terminal.output import cell, error_text, fields, is_terminal, note, say, table
+from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
     from bondstone.base.errors import ErrorInfo

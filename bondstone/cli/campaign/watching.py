@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
 
-from bondstone.terminal.output import OutputFormat, cell, duration, is_terminal, note
+from bondstone.terminal.output import OutputFormat, cell, is_terminal, note
+from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

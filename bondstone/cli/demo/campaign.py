@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from bondstone.cli import context
 from bondstone.cli.demo import stage
-from bondstone.terminal.output import OutputFormat, duration, note, progress, say
+from bondstone.terminal.output import OutputFormat, note, progress, say
+from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone, Operation

@@ -15,7 +15,8 @@ import typer
 from bondstone.cli import context
 from bondstone.cli.demo import stage
 from bondstone.cli.demo.services import DECOMMISSIONED, DENIED, FLEET, INVALID, Wanted
-from bondstone.terminal.output import duration, error_text, examples, fields, is_terminal, note, say
+from bondstone.terminal.output import error_text, examples, fields, is_terminal, note, say
+from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bondstone.client.documents.service import OperationDocument
     from bondstone.client.documents.step import PlanDocument
     from bondstone.model.rows import OperationRow
+    from bondstone.temporal.retries import Retrying
 
 STARTS_WITHIN_SECONDS: Final = (0.02, 0.05, 0.1)
 """Pauses in which the workflow of an operation that was accepted just now appears, where nothing else is busy."""
@@ -116,6 +117,18 @@ class DirectOperations(Operations):
         watched = _Watched(self._bond, operation)
         return await watched.wait(None, through_approvals=True, patience_seconds=PATIENCE_SECONDS)
 
+    async def retrying(self, record: OperationRecord) -> Sequence[Retrying]:
+        """What an operation tries again, and why; nothing unless it runs.
+
+        Args:
+            record: The operation.
+        """
+        if record.status is not OperationStatus.RUNNING:
+            return ()
+        from bondstone.temporal.retries import retrying  # noqa: PLC0415 - only for those who look
+
+        return await retrying(await self._connection.temporal(), record.workflow_id)
+
     @override
     async def list(self, service: str = "") -> list[OperationRow]:
         if service:
@@ -129,11 +142,7 @@ class DirectOperations(Operations):
         from bondstone.client.documents.service import OperationDocument  # noqa: PLC0415 - most verbs print none
 
         plans = await self._plans(record) if record.dry_run and record.status.ended else []
-        retrying = []
-        if retries and not record.status.ended and record.status is not OperationStatus.QUEUED:
-            from bondstone.temporal.retries import retrying as ask  # noqa: PLC0415 - only for those who look
-
-            retrying = await ask(await self._connection.temporal(), record.workflow_id)
+        retrying = await self.retrying(record) if retries else []
         return OperationDocument.of(record, self._bond.settings, plans, retrying)
 
     async def _plans(self, record: OperationRecord, step: str = "") -> Sequence[PlanDocument]:

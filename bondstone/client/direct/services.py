@@ -310,8 +310,10 @@ class DirectServices(Services):
         from bondstone.client.documents.service import ServiceDocument  # noqa: PLC0415 - as above
 
         running = [pending.record for pending in state.queue if pending.record.status != "queued"]
-        live = {record.number: await self._bond.operations.record(record.id) for record in running}
-        return ServiceDocument.of(state, self._bond.settings, live)
+        operations = self._bond.operations
+        live = {record.number: await operations.record(record.id) for record in running}
+        retrying = {number: await operations.retrying(record) for number, record in live.items()}
+        return ServiceDocument.of(state, self._bond.settings, live, retrying)
 
     async def _settled_revision(self, service: str) -> RevisionRef | None:
         """The revision that a service is on once all that it has accepted has succeeded."""

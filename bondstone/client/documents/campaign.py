@@ -138,6 +138,46 @@ class FailureDocument(Document):
     error: ErrorInfo | None = None
 
 
+class FreezeDocument(Document):
+    """A time in which campaigns start nothing: an element of `bond freeze list -o json`."""
+
+    name: str
+    team: str
+    """Empty: the whole platform"""
+    exempt: tuple[str, ...]
+    """Classes of changes that go on: EMG exempts a campaign whose change is EMG-17"""
+    by: str
+    reason: str
+    begins_at: datetime
+    ends_at: datetime | None
+    """null until somebody ends it"""
+
+    @classmethod
+    def of(cls, freeze: FreezeRecord) -> FreezeDocument:
+        """From what is kept of it."""
+        return cls(**freeze.model_dump())
+
+
+class PausedDocument(Document):
+    """Why a campaign starts nothing."""
+
+    cause: Literal["verb", "budget", "rollback"]
+    """verb: a person paused it; budget: too many targets failed; rollback: it rolls targets back"""
+    by: str = ""
+    reason: str = ""
+    at: datetime
+
+
+class HoldingFreeze(Document):
+    """A freeze that holds something of a campaign up now."""
+
+    name: str
+    team: str
+    """Empty: the whole platform"""
+    ends_at: datetime | None
+    """null until it is deleted"""
+
+
 class CampaignDocument(Document):
     """One campaign: `bond campaign show -o json`."""
 
@@ -184,11 +224,16 @@ class CampaignDocument(Document):
     """Services that were selected and are no targets, by why"""
     linked_from: str = ""
     """The campaign whose targets it took up again"""
+    paused: PausedDocument | None = None
+    freezes: tuple[HoldingFreeze, ...] = ()
+    """Freezes that hold something of it up now"""
+    opens_at: datetime | None = None
+    """While nothing may start: when that may change; null when it never does"""
 
     @classmethod
     def of(cls, found: CampaignDescription, failures: Iterable[FailureDocument] = ()) -> CampaignDocument:
         """From what the campaign answered, and what is known of its failures."""
-        job, rules = found.job, found.rules
+        job, rules, paused, calendar = found.job, found.rules, found.paused, found.calendar
         return cls(
             name=found.name,
             status=found.status,
@@ -219,6 +264,9 @@ class CampaignDocument(Document):
             effect=found.effect,
             skipped=found.left_out,
             linked_from=found.linked.campaign if found.linked else "",
+            paused=PausedDocument(**paused.model_dump()) if paused else None,
+            freezes=tuple(HoldingFreeze(**each.model_dump()) for each in calendar.freezes) if calendar else (),
+            opens_at=(calendar.opens_at or calendar.until) if calendar and not calendar.open else None,
         )
 
 
@@ -294,26 +342,6 @@ class PreviewDocument(Document):
     as_of: datetime
     plans: PlansDocument | None = None
     """With --plan: what each target's dry run came to"""
-
-
-class FreezeDocument(Document):
-    """A time in which campaigns start nothing: an element of `bond freeze list -o json`."""
-
-    name: str
-    team: str
-    """Empty: the whole platform"""
-    exempt: tuple[str, ...]
-    """Classes of changes that go on: EMG exempts a campaign whose change is EMG-17"""
-    by: str
-    reason: str
-    begins_at: datetime
-    ends_at: datetime | None
-    """null until somebody ends it"""
-
-    @classmethod
-    def of(cls, freeze: FreezeRecord) -> FreezeDocument:
-        """From what is kept of it."""
-        return cls(**freeze.model_dump())
 
 
 def waits_for_people(campaign: CampaignDocument) -> bool:

@@ -51,11 +51,19 @@ class RetryDocument(Document):
     """Attempts in all; 0 for as many as it takes"""
     error: ErrorInfo
     """What the last one failed with"""
+    next_at: datetime | None = None
+    """When the next attempt is due; null while it runs"""
 
     @classmethod
-    def of(cls, found: Retrying) -> RetryDocument:
+    def of(cls, retry: Retrying) -> RetryDocument:
         """From what Temporal keeps."""
-        return cls(activity=found.activity, attempt=found.attempt, at_most=found.at_most, error=found.error)
+        return cls(
+            activity=retry.activity,
+            attempt=retry.attempt,
+            at_most=retry.at_most,
+            error=retry.error,
+            next_at=retry.next_at,
+        )
 
 
 class OperationDocument(Document):
@@ -91,7 +99,7 @@ class OperationDocument(Document):
     """What a decommission has kept, in words"""
     error: ErrorInfo | None = None
     retrying: tuple[RetryDocument, ...] = ()
-    """What is tried again, and why; of `bond operation show` while it runs"""
+    """What is tried again, and why, while it runs"""
     trace_id: str = ""
     """Its OpenTelemetry trace, when whoever asked for it was traced"""
     links: dict[str, str] = Field(default_factory=dict)
@@ -189,7 +197,11 @@ class ServiceDocument(Document):
 
     @classmethod
     def of(
-        cls, state: ServiceState, settings: Settings, live: Mapping[int, OperationRecord] | None = None
+        cls,
+        state: ServiceState,
+        settings: Settings,
+        live: Mapping[int, OperationRecord] | None = None,
+        retrying: Mapping[int, Sequence[Retrying]] | None = None,
     ) -> ServiceDocument:
         """From a service's state.
 
@@ -197,6 +209,7 @@ class ServiceDocument(Document):
             state: As the service's workflow answered.
             settings: For the links.
             live: By number, operations that run, as their own workflows answered.
+            retrying: By number, what those operations try again.
         """
         known = [*state.operations, *(pending.record for pending in state.queue)]
         records = [(live or {}).get(record.number, record) for record in known]
@@ -214,7 +227,10 @@ class ServiceDocument(Document):
             labels=state.labels,
             inputs=masked(state.current.inputs) if state.current else {},
             outputs=masked(state.outputs),
-            operations=tuple(OperationDocument.of(record, settings) for record in newest_first),
+            operations=tuple(
+                OperationDocument.of(record, settings, retrying=(retrying or {}).get(record.number, ()))
+                for record in newest_first
+            ),
             created_at=state.created_at,
             created_by=state.created_by,
             paused_by=state.paused_by,
