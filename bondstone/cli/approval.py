@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from bondstone.cli import watch as watching
 from bondstone.cli.session import OperationArgument, with_platform
+from bondstone.cli.watch import Watch
 from bondstone.client.approvals import SHORTEST_DIGEST
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say, table
 
@@ -41,10 +44,10 @@ Role = Annotated[
 @app.command(
     "list",
     epilog=examples(
-        "bond approval list", "bond approval list --campaign cve-2026-1234", "bond approval list -o json"
+        "bond approval list", "bond approval list --campaign cve-2026-1234", "bond approval list -o wide"
     ),
 )
-def list_(*, campaign: Campaign = "", output: Output = OutputFormat.TABLE) -> None:
+def list_(*, campaign: Campaign = "", watch: Watch = False, output: Output = OutputFormat.TABLE) -> None:
     """List the plans that wait for people, the one that waits longest first.
 
     With --campaign only those of its targets, grouped by what they would change.
@@ -52,31 +55,31 @@ def list_(*, campaign: Campaign = "", output: Output = OutputFormat.TABLE) -> No
     if campaign:
         _list_of_campaign(campaign, output)
         return
-    documents = with_platform(lambda bond: bond.approvals.list())
 
-    def people() -> None:
+    def people(gates: Sequence[ApprovalDocument]) -> None:
         table(
-            ["operation", "kind", "step", "plan", "asked by", "since", "missing", "expires", "why"],
+            ["operation", "step", "plan", "since", "missing", "why", "kind", "asked by", "expires"],
             [
                 [
-                    item.operation,
-                    item.kind,
-                    item.step,
-                    item.digest[:SHORTEST_DIGEST],
-                    item.requested_by,
-                    item.asked_at,
-                    item.missing,
-                    item.expires_at or "never",
-                    "; ".join(need.reason for need in item.needs if need.reason),
+                    gate.operation,
+                    gate.step,
+                    gate.digest[:SHORTEST_DIGEST],
+                    gate.asked_at,
+                    "; ".join(gate.missing),
+                    "; ".join(need.reason for need in gate.needs if need.reason),
+                    gate.kind,
+                    gate.requested_by,
+                    gate.expires_at or "never",
                 ]
-                for item in documents
+                for gate in gates
             ],
             empty="nothing waits for an approval",
+            wide=("kind", "asked by", "expires"),
         )
-        if documents:
+        if gates:
             note("look at one with `bond operation plan ID`")
 
-    emit(documents, output, people)
+    watching.show_list(lambda bond: bond.approvals.list(), people, output, watch=watch)
 
 
 @app.command(

@@ -24,6 +24,9 @@ class GlobalOptions:
     """The options that stand before (or anywhere among) those of a command."""
 
     data: Path | None = None
+    """The platform's data directory, by `--data` or by a context."""
+    typed_data: Path | None = None
+    """What `--data` said."""
     actor: str = ""
     context: str = ""
     """Name of the context in use; empty for none."""
@@ -70,7 +73,7 @@ def choose(data: Path | None, named: str) -> None:
     from bondstone.base.contexts import read_contexts  # noqa: PLC0415 - not for `--version`
 
     named = named or os.environ.get("BOND_CONTEXT", "")
-    options.data, options.context, options.values = data, "", {}
+    options.data, options.typed_data, options.context, options.values = data, data, "", {}
     if data is not None and not named:
         return
     contexts = read_contexts()

@@ -81,7 +81,7 @@ def add(
         "store": store,
         "keys": str(keys.absolute()) if keys else "",
         "payload_keys": str(payload_keys.absolute()) if payload_keys else "",
-        "data": str(context.options.data.absolute()) if context.options.data else "",
+        "data": str(context.options.typed_data.absolute()) if context.options.typed_data else "",
     }
     values = {key: value for key, value in values.items() if value}
     if not values:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bondstone.cli import watch as watching
 from bondstone.cli.session import OperationArgument, with_platform
+from bondstone.cli.watch import Watch
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, say, table
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
     from bondstone.client.documents.service import OperationDocument
+    from bondstone.model.rows import OperationRow
 
 app = typer.Typer(help="Runs of work on services: what they plan, do and say.", no_args_is_help=True)
 
@@ -24,33 +28,43 @@ def list_(
         str, typer.Argument(metavar="[TEAM/NAME]", help="of this service only", show_default=False)
     ] = "",
     *,
+    watch: Watch = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List operations, newest first, for as long as Temporal remembers them."""
-    from bondstone.cli.views import took  # noqa: PLC0415 - see bondstone.cli.session
 
-    rows = with_platform(lambda bond: bond.operations.list(service))
-    emit(
-        rows,
-        output,
-        lambda: table(
-            ["operation", "kind", "status", "revision", "started", "took"],
+    def people(rows: Sequence[OperationRow]) -> None:
+        from bondstone.cli.views import took  # noqa: PLC0415 - see bondstone.cli.session
+
+        table(
+            ["operation", "kind", "status", "started", "took", "revision"],
             [
-                [row.id, row.kind, row.status, row.revision, row.started_at, took(row.started_at, row.finished_at)]
+                [row.id, row.kind, row.status, row.started_at, took(row.started_at, row.finished_at), row.revision]
                 for row in rows
             ],
             empty="no operations",
-        ),
+            wide=("revision",),
+        )
+
+    watching.show_list(lambda bond: bond.operations.list(service), people, output, watch=watch)
+
+
+@app.command(epilog=examples("bond operation show payments/orders/op/1", "bond operation show a/b/op/1 --watch"))
+def show(operation: OperationArgument, *, watch: Watch = False, output: Output = OutputFormat.TABLE) -> None:
+    """Show one operation: why it is where it is, its steps, what each changed, what went wrong."""
+
+    def people(document: OperationDocument) -> None:
+        from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
+
+        views.operation(document)
+
+    watching.show(
+        lambda bond: bond.operations.get(operation),
+        people,
+        output,
+        watch=watch,
+        over=lambda document: document.status.ended,
     )
-
-
-@app.command(epilog=examples("bond operation show payments/orders/op/1"))
-def show(operation: OperationArgument, *, output: Output = OutputFormat.TABLE) -> None:
-    """Show one operation: its steps, what each changed, what went wrong."""
-    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
-
-    document = with_platform(lambda bond: bond.operations.get(operation))
-    emit(document, output, lambda: views.operation(document))
 
 
 @app.command(

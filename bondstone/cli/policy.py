@@ -147,6 +147,7 @@ def check(
                 for item in shown
             ],
             empty="every service is allowed" if found.services else "there are no services",
+            wide=("promise",),
         )
         said = ", ".join(f"{count} {_WOULD_BE[outcome]}" for outcome, count in sorted(found.counts.items()))
         note(f"{len(found.services)} services: {said or 'none'}; nothing was changed")

@@ -161,6 +161,7 @@ def list_schedules(*, output: Output = OutputFormat.TABLE) -> None:
                 for row in rows
             ],
             empty="there is no schedule; `bond schedule create` makes one",
+            wide=("zone", "promise", "last"),
         ),
     )
 

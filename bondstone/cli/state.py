@@ -125,6 +125,7 @@ def log(service: ServiceArgument, *, step: Step = "", output: Output = OutputFor
                 for entry in entries
             ],
             empty="the log is empty",
+            wide=("host", "pid"),
         ),
     )
 

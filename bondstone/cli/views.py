@@ -6,12 +6,13 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 from bondstone.base.change_counts import COUNTED, counts_text
+from bondstone.terminal.display import display
 from bondstone.terminal.output import cell, error_text, fields, is_terminal, note, say, table
 from bondstone.terminal.times import duration
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         PlanDocument,
         StepDocument,
     )
+    from bondstone.client.explanation import Clock
 
 MAX_VALUE_CHARS: Final = 100
 """Of one attribute of a plan; `-o json` has all of it."""
@@ -42,7 +44,9 @@ _UNKNOWN: Final = "(known after apply)"
 
 
 def service(document: ServiceDocument) -> None:
-    """One service: what it is, what it gives, what happened to it."""
+    """One service: why it is where it is, what it gives, what happened to it."""
+    service_in_a_line(document)
+    say()
     fields(
         {
             "service": document.id,
@@ -78,6 +82,21 @@ def service(document: ServiceDocument) -> None:
         _error(document.operations[0])
 
 
+def service_in_a_line(document: ServiceDocument) -> None:
+    """Why a service is where it is."""
+    from bondstone.client.explanation import explain_service  # noqa: PLC0415 - see bondstone.cli.session
+
+    say(f"{document.id}: {explain_service(document, clock())}")
+
+
+def clock() -> Clock:
+    """The reader's clock, for sentences with times."""
+    from bondstone.client.explanation import Clock  # noqa: PLC0415 - see bondstone.cli.session
+
+    now = datetime.now(UTC).astimezone()
+    return Clock(now=now, zone=now.tzinfo if now.utcoffset() and not display.utc and now.tzinfo else UTC)
+
+
 def operations(documents: Iterable[OperationDocument]) -> None:
     """Operations as a table."""
     table(
@@ -95,11 +114,16 @@ def operations(documents: Iterable[OperationDocument]) -> None:
             for item in documents
         ],
         empty="no operations",
+        wide=("steps", "by"),
     )
 
 
 def operation(document: OperationDocument) -> None:
-    """One operation and its steps."""
+    """One operation and its steps, after a sentence on why it is where it is."""
+    from bondstone.client.explanation import explain_operation  # noqa: PLC0415 - see bondstone.cli.session
+
+    say(f"{document.id} {explain_operation(document, clock())}")
+    say()
     fields(
         {
             "operation": document.id,
@@ -133,6 +157,7 @@ def operation(document: OperationDocument) -> None:
                 ]
                 for step in document.steps
             ],
+            wide=("executor", "pool"),
         )
     _drifted(document)
     for step in document.steps:
@@ -146,7 +171,7 @@ def operation(document: OperationDocument) -> None:
     for retry in document.retrying:
         say()
         of = f" of {retry.at_most}" if retry.at_most else ""
-        say(f"{retry.activity} is tried again, attempt {retry.attempt}{of}; the last one failed:")
+        say(f"{retry.activity} is retried, attempt {retry.attempt}{of}; the last one failed:")
         say(f"  {retry.error.code}: {retry.error.message}")
         if retry.error.where:
             say(f"  where: {retry.error.where}")
@@ -157,8 +182,12 @@ def operation(document: OperationDocument) -> None:
 
 def outcome(document: OperationDocument) -> None:
     """In a line what became of an operation, and where the service is; for a reconcile what differs."""
-    moved = from_to(document) if document.status == "succeeded" else ""
-    say(f"{document.id} {_kind(document)} {document.status}{f': {moved}' if moved else ''}")
+    from bondstone.client.explanation import explain_operation  # noqa: PLC0415 - see bondstone.cli.session
+
+    moved = from_to(document)
+    ended = f"succeeded{f': {moved}' if moved else ''}"
+    words = ended if document.status == "succeeded" else explain_operation(document, clock())
+    say(f"{document.id} {_kind(document)} {words}")
     for kept in document.retained:
         say(f"  kept: {kept}")
     if document.kind == "reconcile" and document.status == "succeeded":

@@ -85,6 +85,7 @@ def _show(found: Sequence[BuildDocument]) -> None:
             for each in found
         ],
         empty="no control worker polls, and none ever had a build",
+        wide=("first seen",),
     )
     if found and not any(each.status == "current" for each in found):
         note("no build is current, so nothing new is begun: bond worker promote BUILD")

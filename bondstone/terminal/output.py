@@ -55,8 +55,22 @@ Output = Annotated[
 
 
 def examples(*lines: str) -> str:
-    """The epilog of a command: `@app.command(epilog=examples("bond up --detach"))`."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+    """The epilog of a command: `@app.command(epilog=examples("bond up --detach"))`.
+
+    What is too long for 80 columns goes on in the next line, as a shell takes it.
+    """
+    return "\b\nExamples:\n" + "\n".join(f"  {part}" for line in lines for part in _continued(line))
+
+
+def _continued(line: str) -> Iterator[str]:
+    limit = 76
+    while len(line) > limit:
+        at = max(line.rfind(" ", 0, limit - 1), line.find(" ")) if line[:limit].strip().count(" ") else -1
+        if at <= len(line) - len(line.lstrip()):
+            break
+        yield f"{line[:at].rstrip()} \\"
+        line = f"    {line[at:].lstrip()}"
+    yield line
 
 
 # Results ----------------------------------------------------------------------------------------------------
@@ -81,7 +95,7 @@ def emit(value: object, output: OutputFormat, people: Callable[[], None] | None 
         for line in query(plain(value), display.jsonpath):
             _write(line)
     else:
-        _write(_yaml(plain(value)))
+        _write(as_yaml(plain(value)))
     sys.stdout.flush()
 
 
@@ -286,7 +300,7 @@ def print_error(info: ErrorInfo, output: OutputFormat) -> None:
     else:
         error = {key: item for key, item in info.model_dump().items() if key != "problems" or item}
         document = plain({"error": error})
-        text = json.dumps(document, ensure_ascii=False) if output is OutputFormat.JSON else _yaml(document)
+        text = json.dumps(document, ensure_ascii=False) if output is OutputFormat.JSON else as_yaml(document)
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
@@ -358,7 +372,8 @@ _STYLES = {
 }  # fmt: skip
 
 
-def _yaml(value: JSON) -> str:
+def as_yaml(value: JSON) -> str:
+    """A value as YAML, its fields in their order."""
     import io  # noqa: PLC0415 - only for -o yaml
 
     from ruamel.yaml import YAML  # noqa: PLC0415

@@ -99,7 +99,7 @@ def _blocks(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     label = max((text_width(title) for title in titles[1:]), default=0) + GAP
     lines: list[list[str]] = []
     for row in rows:
-        lines.append([row[0]])
+        lines += [[line] for line in _wrap(row[0], width)]
         for title, cell in zip(titles[1:], row[1:], strict=True):
             if cell in {"", "-"}:
                 continue

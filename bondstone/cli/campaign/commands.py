@@ -12,6 +12,8 @@ import typer
 
 from bondstone.cli.campaign.verbs import app as verbs
 from bondstone.cli.session import Reason, Wait, with_platform
+from bondstone.cli.watch import Watch as ListWatch
+from bondstone.cli.watch import show_list
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, plain, say
 
 if TYPE_CHECKING:
@@ -152,13 +154,12 @@ def preview(
     emit(document, output, people)
 
 
-@app.command("list", epilog=examples("bond campaign list", "bond campaign list -o json"))
-def list_(*, output: Output = OutputFormat.TABLE) -> None:
+@app.command("list", epilog=examples("bond campaign list", "bond campaign list --watch"))
+def list_(*, watch: ListWatch = False, output: Output = OutputFormat.TABLE) -> None:
     """List campaigns, newest first, for as long as Temporal remembers them."""
     from bondstone.cli.campaign import views  # noqa: PLC0415 - see bondstone.cli.session
 
-    rows = with_platform(lambda bond: bond.campaigns.list())
-    emit(rows, output, lambda: views.rows(rows))
+    show_list(lambda bond: bond.campaigns.list(), views.rows, output, watch=watch)
 
 
 @app.command(epilog=examples("bond campaign show cve-2026-1234", "bond campaign show cve-2026-1234 --watch"))

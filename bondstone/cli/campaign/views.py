@@ -32,24 +32,30 @@ DIGEST_CHARACTERS: Final = 12
 def rows(found: Sequence[CampaignRow]) -> None:
     """`bond campaign list`."""
     table(
-        ["campaign", "status", "owner", "to", "started", "took"],
+        ["campaign", "status", "to", "started", "took", "owner"],
         [
             [
                 row.name,
                 row.status,
-                row.owner,
                 row.revision or row.promise,
                 row.started_at,
                 row.ended_at - row.started_at if row.ended_at else None,
+                row.owner,
             ]
             for row in found
         ],
         empty="no campaigns",
+        wide=("owner",),
     )
 
 
 def campaign(found: CampaignDocument) -> None:
     """`bond campaign show`."""
+    from bondstone.cli.views import clock  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.explanation import explain_campaign  # noqa: PLC0415
+
+    say(f"campaign {found.name} {explain_campaign(found, clock())}")
+    say()
     fields(
         {
             "campaign": found.name,
@@ -82,6 +88,7 @@ def campaign(found: CampaignDocument) -> None:
                 [it.service, it.attempt, _phase(it), it.operation, it.started_at, _message(it.error)]
                 for it in found.flights[:SHOWN]
             ],
+            wide=("operation",),
         )
         _more(found.running - min(len(found.flights), SHOWN), "run")
     _failures(found)
@@ -128,6 +135,7 @@ def waves(found: CampaignDocument) -> None:
             ]
             for wave in found.waves
         ],
+        wide=("others", "began", "ended"),
     )
 
 
@@ -246,6 +254,7 @@ def report(found: CampaignReport) -> None:
             for target in found.targets
         ],
         empty="no targets",
+        wide=("attempts", "before", "operation"),
     )
 
 
@@ -258,7 +267,7 @@ def freezes(found: Sequence[FreezeDocument]) -> None:
                 freeze.name,
                 freeze.team or "the whole platform",
                 freeze.begins_at,
-                freeze.ends_at or "it is ended",
+                freeze.ends_at or "it is deleted",
                 freeze.exempt,
                 freeze.by,
                 freeze.reason,
@@ -266,6 +275,7 @@ def freezes(found: Sequence[FreezeDocument]) -> None:
             for freeze in found
         ],
         empty="no freezes",
+        wide=("by",),
     )
 
 

@@ -10,15 +10,14 @@ import typer
 
 from bondstone.cli import inputs as cli_inputs
 from bondstone.cli.operation_options import Ask, DryRun, Files, FromFiles, Secrets, Strings, Values, accepted
-from bondstone.cli.service import archive, day_two
+from bondstone.cli.service import archive, day_two, edit, reading
 from bondstone.cli.service.tree import tree
 from bondstone.cli.session import Reason, RequestId, ServiceArgument, Wait, with_platform
 from bondstone.cli.state import read_file
-from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, table
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, note
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone, Operation
-    from bondstone.model.rows import ServiceRow
 
 app = typer.Typer(help="Instances of promises, from request to decommission.", no_args_is_help=True)
 
@@ -141,109 +140,6 @@ def adopt(
     accepted(send, wait=wait, output=output)
 
 
-@app.command(
-    "list",
-    epilog=examples(
-        "bond service list --team payments --phase failed",
-        "bond service list --where \"labels.tier == 'data' && health != 'healthy'\"",
-        "bond service list --all -o json",
-    ),
-)
-def list_(
-    *,
-    team: Annotated[str, typer.Option("--team", metavar="TEAM")] = "",
-    promise: Annotated[str, typer.Option("--promise", metavar="PROMISE")] = "",
-    phase: Annotated[str, typer.Option("--phase", metavar="PHASE", help="as in ready, provisioning, failed")] = "",
-    label: Label = [],  # noqa: B006
-    where: Annotated[
-        str, typer.Option("--where", metavar="CEL", help="an expression over a row's fields, see the examples")
-    ] = "",
-    everything: Annotated[
-        bool, typer.Option("--all", "-a", help="also decommissioned ones, while Temporal remembers them")
-    ] = False,
-    output: Output = OutputFormat.TABLE,
-) -> None:
-    """List services. A label that a service lacks makes --where false for it."""
-    from bondstone.client.row_filter import row_filter  # noqa: PLC0415 - see bondstone.cli.session
-
-    matches = row_filter(where)
-    labels = cli_inputs.labels(label)
-
-    async def find(bond: Bondstone) -> list[ServiceRow]:
-        return await bond.services.list(team=team, promise=promise, phase=phase, labels=labels, ended=everything)
-
-    rows = [row for row in with_platform(find) if matches(row)]
-    columns = ["id", "revision", "phase", "health", "labels", "changed_at"]
-    emit(
-        rows,
-        output,
-        lambda: table(
-            ["service", *columns[1:-1], "changed"],
-            [[getattr(row, column) for column in columns] for row in rows],
-            empty="no services" + (" match" if any([team, promise, phase, label, where]) else ""),
-        ),
-    )
-
-
-@app.command(epilog=examples("bond service show payments/orders", "bond service show payments/orders -o json"))
-def show(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> None:
-    """Show one service: revision, phase, inputs, outputs, its last operations, links. Secrets are masked."""
-    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
-
-    document = with_platform(lambda bond: bond.services.get(service))
-    emit(document, output, lambda: views.service(document))
-
-
-@app.command(
-    epilog=examples("bond service outputs payments/orders", "bond service outputs payments/orders --reveal")
-)
-def outputs(
-    service: ServiceArgument,
-    *,
-    reveal: Annotated[bool, typer.Option("--reveal", help="secret ones in plain, from the secret store")] = False,
-    output: Output = OutputFormat.TABLE,
-) -> None:
-    """Print what a service gives; secret outputs are masked without --reveal."""
-    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
-
-    values = with_platform(lambda bond: bond.services.outputs(service, reveal=reveal))
-    emit(values, output, lambda: views.tree(values, indent="") if values else note("no outputs"))
-
-
-@app.command(
-    epilog=examples("bond service logs payments/orders -f", "bond service logs payments/orders --step database")
-)
-def logs(
-    service: ServiceArgument,
-    *,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="print what comes until the operation ends")
-    ] = False,
-    step: Annotated[str, typer.Option("--step", metavar="S", help="of this step only")] = "",
-) -> None:
-    """Print the logs of a service's last operation."""
-    from bondstone.cli.logs import show_logs  # noqa: PLC0415 - see bondstone.cli.session
-
-    async def read(bond: Bondstone) -> None:
-        await show_logs(bond, await _last_operation(bond, service), step=step, follow=follow)
-
-    with_platform(read)
-
-
-@app.command(epilog=examples("bond service history payments/orders"))
-def history(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> None:
-    """Print the ledger of a service, oldest first, also when it is long gone."""
-    from bondstone.base.errors import NotFound  # noqa: PLC0415
-    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
-
-    records = with_platform(lambda bond: bond.services.history(service))
-    if not records:
-        raise NotFound(
-            f"the ledger has nothing of {service}", hint="records are written when an operation has ended"
-        )
-    emit(records, output, lambda: views.history(records))
-
-
 @app.command(epilog=examples("bond service retry payments/orders --wait"))
 def retry(
     service: ServiceArgument,
@@ -335,22 +231,13 @@ def label(
     emit(labels, output, lambda: views.tree(labels, indent="") if labels else note("no labels"))
 
 
+app.add_typer(reading.app)
+app.add_typer(edit.app)
 app.add_typer(day_two.app)
 app.add_typer(archive.app)
 
 
 # Helpers ----------------------------------------------------------------------------------------------------
-
-
-async def _last_operation(bond: Bondstone, service: str) -> Operation:
-    """The operation that runs, else the last that ended."""
-    from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
-
-    operations = (await bond.services.get(service)).operations
-    if not operations:
-        raise NotFound(f"{service} has no operation")
-    begun = next((each for each in operations if each.status != "queued"), operations[0])
-    return bond.operation(begun.id)
 
 
 async def _warn_of_visible_secrets(bond: Bondstone, promise: str, version: str, given: list[str]) -> None:

@@ -229,6 +229,8 @@ class CampaignDocument(Document):
     """Freezes that hold something of it up now"""
     opens_at: datetime | None = None
     """While nothing may start: when that may change; null when it never does"""
+    links: dict[str, str] = {}
+    """Name to URL; `temporal` is the campaign's workflow in the Temporal UI"""
 
     @classmethod
     def of(cls, found: CampaignDescription, failures: Iterable[FailureDocument] = ()) -> CampaignDocument:

@@ -27,6 +27,7 @@ from bondstone.client.documents.campaign import (
     waits_for_people,
 )
 from bondstone.client.documents.campaign_plan import PlannedTarget, PlansDocument
+from bondstone.client.documents.service import links
 from bondstone.model.campaign.events import (
     Abort,
     AnyVerb,
@@ -200,7 +201,8 @@ class DirectCampaigns(Campaigns):
                     document = await self._document(description)
                 else:
                     held = await self._freezes(description)
-                    document = CampaignDocument.of(description, document.failures, held)
+                    fresh = CampaignDocument.of(description, document.failures, held)
+                    document = fresh.changed(links=document.links)
             except Unreachable:
                 if time.monotonic() - answered >= PATIENCE_SECONDS:
                     raise
@@ -330,7 +332,10 @@ class DirectCampaigns(Campaigns):
         ledger = []
         if description.failures and description.batches:
             ledger = await (await self._store()).ledger(description.name)
-        return CampaignDocument.of(description, failures(description, ledger), await self._freezes(description))
+        document = CampaignDocument.of(
+            description, failures(description, ledger), await self._freezes(description)
+        )
+        return document.changed(links=links(self._bond.settings, names.campaign_workflow_id(description.name)))
 
     async def _freezes(self, description: CampaignDescription) -> tuple[FreezeDocument, ...]:
         """The freezes that hold a campaign up now."""
