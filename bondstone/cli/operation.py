@@ -74,7 +74,7 @@ def show(operation: OperationArgument, *, watch: Watch = False, output: Output =
 )
 def plan(operation: OperationArgument, *, step: Step = "", output: Output = OutputFormat.TABLE) -> None:
     """Show what an operation plans: every change, what the policies said, who must approve. Secrets are masked."""
-    from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.cli import plan_views  # noqa: PLC0415 - see bondstone.cli.session
 
     documents = with_platform(lambda bond: bond.operations.plans(operation, step=step))
 
@@ -82,7 +82,7 @@ def plan(operation: OperationArgument, *, step: Step = "", output: Output = Outp
         for index, document in enumerate(documents):
             if index:
                 say()
-            views.plan(document)
+            plan_views.plan(document)
 
     emit(documents, output, people)
 

@@ -50,7 +50,7 @@ def accepted(
     must_succeed: bool = True,
 ) -> None:
     """Ask, say what was accepted, and with `wait` watch it and leave with its exit code; a dry run is watched."""
-    from bondstone.cli import views, waiting  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.cli import plan_views, views, waiting  # noqa: PLC0415 - see bondstone.cli.session
 
     watched = wait or dry_run
 
@@ -64,7 +64,7 @@ def accepted(
 
     def people() -> None:
         if dry_run:
-            views.dry_run(document)
+            plan_views.dry_run(document)
         elif watched:
             views.outcome(document)
         else:

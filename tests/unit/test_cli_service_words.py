@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bondstone.base.errors import ErrorInfo, ExpressionInvalid
-from bondstone.cli import views, waiting
+from bondstone.cli import plan_views, views, waiting
 from bondstone.client.documents.step import ChangeDocument, ChangesDocument, PlanDocument
 from bondstone.client.documents.worker import QueueDocument
 from bondstone.client.row_filter import ROW_TYPES, row_filter
@@ -92,7 +92,7 @@ def test_the_exit_code_says_how_an_operation_ended(status, code, exit_code):
 
 
 def test_a_plan_is_read_by_action_and_address_with_only_what_changes(capsys):
-    views.plan(
+    plan_views.plan(
         PlanDocument(
             operation="a/b/op/1",
             step="database",
@@ -136,7 +136,7 @@ def test_a_plan_shows_what_is_let_go_moved_and_imported_and_what_fails(capsys):
     counts = ChangesDocument(forget=1, move=1, imports=1)
     words = ("check.c: the endpoint is down",)
     made = {"operation": "a/b/op/1", "step": "database", "digest": "d" * 64, "counts": counts}
-    views.plan(PlanDocument(**made, changes=changes, failed_checks=words))
+    plan_views.plan(PlanDocument(**made, changes=changes, failed_checks=words))
     said = capsys.readouterr().out.splitlines()
     assert "1 to forget, 1 to move, 1 to import" in said[0]
     assert "  ! a.gone  (stays, and is managed no more)" in said
