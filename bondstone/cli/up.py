@@ -47,6 +47,7 @@ def up(
         typer.Option(
             "--port",
             metavar="N",
+            envvar="BOND_UP_PORT",
             help="Temporal's port; its UI takes N+1000, the HTTP API 8080 or N+2000; 0: any that are free",
         ),
     ] = 7233,

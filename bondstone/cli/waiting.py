@@ -202,7 +202,8 @@ def _say_what_it_waits_for(record: OperationDocument) -> None:
 
     for gate in (each for each in record.approvals if each.status == "waiting"):
         why = "; ".join(need.reason for need in gate.needs if need.reason)
-        note(f"{record.id} waits for an approval of step {gate.step}, {' and '.join(gate.missing)}: {why}")
+        if why:
+            note(f"  because:     {why}")
         note(f"  look at it:  bond operation plan {record.id} --step {gate.step}")
         note(f"  approve it:  {approve_command(gate)}")
     note(f"  then watch:  bond operation wait {record.id}")

@@ -136,7 +136,7 @@ def retry_words(retry: RetryDocument, clock: Clock) -> str:
 
 def _waits(gate: ApprovalDocument, clock: Clock) -> str:
     until = f", until {clock.words(gate.expires_at)}" if gate.expires_at else ""
-    by = " and ".join(gate.missing) or "nobody"
+    by = " and ".join(gate.missing).replace("1 of anybody", "anybody") or "nobody"
     return f"waits for approval of step {gate.step} by {by}, since {clock.words(gate.asked_at)}{until}"
 
 
