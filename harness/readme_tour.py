@@ -60,7 +60,11 @@ def run(steps: list[Step], home: Path) -> list[Step]:
     """
     script = "".join(f"{step.command}\nprintf '\\n@@ %s\\n' {number}\n" for number, step in enumerate(steps))
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("BOND_", "XDG_", "TEMPORAL_"))},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("BOND_", "XDG_", "TEMPORAL_"))
+        },
         "HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "BOND_UP_PORT": "0",

@@ -44,7 +44,7 @@ COMMANDS = {
     "service": (
         "bondstone.cli.service.commands",
         """instances of promises: request, adopt, list, show, wait, outputs, logs, history, update, edit, patch,
-        upgrade, rollback, reconcile, retry, cancel, pause, resume, label, abandon, decommission, archive""",
+        upgrade, rollback, reconcile, retry, cancel, pause, resume, label, abandon, decommission, tree, archive""",
     ),
     "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
     "approval": ("bondstone.cli.approval", "plans that wait for people: list, approve, reject"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from bondstone.base.errors import ErrorInfo
-    from bondstone.client.documents.campaign import CampaignDocument, FreezeDocument
+    from bondstone.client.documents.campaign import CampaignDocument, HoldingFreeze
     from bondstone.client.documents.service import OperationDocument, RetryDocument, ServiceDocument
     from bondstone.client.documents.step import ApprovalDocument
 
@@ -118,7 +118,8 @@ def explain_campaign(campaign: CampaignDocument, clock: Clock) -> str:
         return "chooses its targets"
     stalled = next((flight.stalled for flight in campaign.flights if flight.stalled), "")
     targets = f"{campaign.running} target{'' if campaign.running == 1 else 's'}"
-    runs = f"runs {targets} of wave {campaign.wave}{f'; {stalled}' if stalled else ''}"
+    asks = f", {campaign.awaiting} of which wait for approval of their plans" if campaign.awaiting else ""
+    runs = f"runs {targets} of wave {campaign.wave}{asks}{f'; {stalled}' if stalled else ''}"
     return next(_holds_up(campaign, clock), runs)
 
 
@@ -187,7 +188,7 @@ def _holds_up(campaign: CampaignDocument, clock: Clock) -> Iterator[str]:
             yield f"soaks wave {wave.name} until {clock.words(wave.soak_until)}"
 
 
-def _freeze(freeze: FreezeDocument, clock: Clock) -> str:
+def _freeze(freeze: HoldingFreeze, clock: Clock) -> str:
     whose = f" of team {freeze.team}" if freeze.team else ""
     until = f"until {clock.words(freeze.ends_at)}" if freeze.ends_at else "until it is deleted"
     return f"freeze `{freeze.name}`{whose} {until}"

@@ -298,7 +298,8 @@ def print_error(info: ErrorInfo, output: OutputFormat) -> None:
     if output is OutputFormat.TABLE:
         text = error_text(info, color=is_terminal(sys.stderr))
     else:
-        error = {key: item for key, item in info.model_dump().items() if key != "problems" or item}
+        always = {"code", "message", "where", "hint"}
+        error = {key: item for key, item in info.model_dump().items() if item or key in always}
         document = plain({"error": error})
         text = json.dumps(document, ensure_ascii=False) if output is OutputFormat.JSON else as_yaml(document)
     sys.stderr.write(text + "\n")

@@ -156,7 +156,7 @@ def test_a_failed_step_is_said_and_retry_takes_up_there(platform, tmp_path):
     ran = platform.bond("service", "request", "patient", service, "--set", f"needs={needed}", "--wait", status=1)
     assert "error[TOOL_FAILED]" in ran.stderr
     assert f"where: {service}" in ran.stderr or "where: step second" in ran.stderr
-    assert "second:failed" in platform.bond("service", "show", service).stdout
+    assert "second:failed" in platform.bond("service", "show", service, "-o", "wide").stdout
     needed.touch()
     retried = read_json(platform, "operation-show", "service", "retry", service, "--wait")
     assert [(step["id"], step["status"]) for step in retried["steps"]] == [

@@ -22,7 +22,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory):
 
 def test_the_tour_is_a_tour():
     assert len(STEPS) > 10
-    assert {word for step in STEPS for word in step.command.split()} >= {"up", "publish", "request", "approve", "down"}
+    assert {word for step in STEPS for word in step.command.split()} >= {
+        "up",
+        "publish",
+        "request",
+        "approve",
+        "down",
+    }
 
 
 @pytest.mark.parametrize("number", range(len(STEPS)), ids=lambda number: STEPS[number].command[:60])

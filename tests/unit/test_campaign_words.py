@@ -246,7 +246,7 @@ def test_whom_and_what_it_waits_for_is_said() -> None:
         running=2,
     )
     assert awaits(found) == [
-        "a resume: paused by eve, lunch",
+        "somebody to resume it: paused by eve, lunch",
         f"an approval of wave rest: {' and '.join(missing(gate, requested_by='dana'))}",
         "a window: nothing may start until 2026-11-24 22:00:00 UTC",
         "2 targets at work",

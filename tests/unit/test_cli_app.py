@@ -40,7 +40,13 @@ def failing(monkeypatch, tmp_path):
 
     fail.__globals__.update(Output=Output, OutputFormat=OutputFormat)
     monkeypatch.setitem(sys.modules, "failing_command", module)
-    monkeypatch.setattr(root.importlib.util, "find_spec", lambda name: name == "failing_command" or None)
+    known = {"failing_command": True, "not.there": None}
+    find_spec = root.importlib.util.find_spec
+    monkeypatch.setattr(
+        root.importlib.util,
+        "find_spec",
+        lambda name, *rest: known[name] if name in known else find_spec(name, *rest),
+    )
     monkeypatch.setattr(root, "COMMANDS", {"fail": ("failing_command", "fails"), "gone": ("not.there", "is not")})
     monkeypatch.setattr(context, "options", context.GlobalOptions())
     monkeypatch.setenv("BOND_DATA", str(tmp_path))

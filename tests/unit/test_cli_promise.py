@@ -47,8 +47,8 @@ def bond(capsys: pytest.CaptureFixture[str]) -> Bond:
 
 
 def test_publish_says_published_once_and_unchanged_again(bond: Bond, folder: Path) -> None:
-    code, out, _ = bond("publish", str(folder))
-    assert code == 0
+    code, out, err = bond("publish", str(folder))
+    assert code == 0, err
     assert out.startswith("published postgres@1.4.0 sha256:")
     _, again, _ = bond("publish", str(folder))
     assert again == out.replace("published", "unchanged")

@@ -8,7 +8,7 @@ import pytest
 from bondstone.base.errors import ErrorInfo
 from bondstone.client.documents.campaign import (
     CampaignDocument,
-    FreezeDocument,
+    HoldingFreeze,
     PausedDocument,
     WaveDocument,
 )
@@ -19,6 +19,7 @@ from bondstone.model.campaign.state import CampaignStatus
 from bondstone.model.service import Health, OperationKind, OperationStatus, Phase, StepStatus
 
 AT = datetime(2026, 11, 29, 14, 2, tzinfo=UTC)
+LATE = datetime(2026, 11, 29, 23, 40, tzinfo=UTC)
 CLOCK = Clock(now=AT + timedelta(minutes=1))
 FAILED = ErrorInfo(code="TOOL_FAILED", message="the backend answered 503\nand a stack")
 
@@ -173,9 +174,9 @@ def test_a_service_at_rest_says_since_when_who_paused_it_and_what_differs():
     [
         ({}, "runs 2 targets of wave rest"),
         ({"waves": ()}, "chooses its targets"),
+        ({"awaiting": 1}, "runs 2 targets of wave rest, 1 of which wait for approval of their plans"),
         (
-            {"freezes": (FreezeDocument(name="audit", team="", exempt=(), by="eve", reason="x", begins_at=AT,
-                                        ends_at=datetime(2026, 11, 29, 23, 40, tzinfo=UTC)),)},
+            {"freezes": (HoldingFreeze(name="audit", team="", ends_at=LATE),)},
             "waits: freeze `audit` until 23:40 UTC",
         ),
         (
@@ -203,7 +204,7 @@ def test_a_campaign_in_each_state(fields, words):
 def test_what_only_people_can_change_is_said_before_what_time_changes():
     held = campaign(
         paused=PausedDocument(cause="verb", by="eve", at=AT),
-        freezes=(FreezeDocument(name="f", team="", exempt=(), by="eve", reason="x", begins_at=AT, ends_at=None),),
+        freezes=(HoldingFreeze(name="f", team="", ends_at=None),),
     )
     assert explain_campaign(held, CLOCK).startswith("is paused by eve")
 

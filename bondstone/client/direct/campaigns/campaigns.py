@@ -21,7 +21,6 @@ from bondstone.client.documents.campaign import (
     CampaignCheck,
     CampaignDocument,
     CampaignRow,
-    FreezeDocument,
     PreviewDocument,
     failures,
     waits_for_people,
@@ -200,8 +199,7 @@ class DirectCampaigns(Campaigns):
                 if document is None or previous is None or description.failures != previous.failures:
                     document = await self._document(description)
                 else:
-                    held = await self._freezes(description)
-                    fresh = CampaignDocument.of(description, document.failures, held)
+                    fresh = CampaignDocument.of(description, document.failures)
                     document = fresh.changed(links=document.links)
             except Unreachable:
                 if time.monotonic() - answered >= PATIENCE_SECONDS:
@@ -332,25 +330,8 @@ class DirectCampaigns(Campaigns):
         ledger = []
         if description.failures and description.batches:
             ledger = await (await self._store()).ledger(description.name)
-        document = CampaignDocument.of(
-            description, failures(description, ledger), await self._freezes(description)
-        )
+        document = CampaignDocument.of(description, failures(description, ledger))
         return document.changed(links=links(self._bond.settings, names.campaign_workflow_id(description.name)))
-
-    async def _freezes(self, description: CampaignDescription) -> tuple[FreezeDocument, ...]:
-        """The freezes that hold a campaign up now."""
-        calendar = description.calendar
-        if calendar is None or description.status.ended or (calendar.open and not calendar.frozen_teams):
-            return ()
-        now = datetime.now(UTC)
-        change = description.job.change if description.job else ""
-        return tuple(
-            FreezeDocument.of(freeze)
-            for freeze in await (await self._store()).freezes(at=now)
-            if freeze.begins_at <= now
-            and freeze.binds(change)
-            and (not freeze.team or freeze.team in calendar.frozen_teams)
-        )
 
     def _who(self, reason: str, request_id: str = "") -> dict[str, Any]:
         return {"by": self._bond.by, "reason": reason, "request_id": request_id or f"req-{uuid.uuid4()}"}
