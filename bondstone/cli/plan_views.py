@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from bondstone.cli.views import failed_checks, from_to, step_name
+from bondstone.cli.views import failed_checks, from_to, gate, step_name
 from bondstone.terminal.output import cell, is_terminal, say
 
 if TYPE_CHECKING:
     from bondstone.client.documents.service import OperationDocument
-    from bondstone.client.documents.step import ApprovalDocument, ChangeDocument, PlanDocument
+    from bondstone.client.documents.step import ChangeDocument, PlanDocument
 
 MAX_VALUE_CHARS: Final = 100
 """Of one attribute of a plan; `-o json` has all of it."""
@@ -64,33 +64,6 @@ def plan(document: PlanDocument) -> None:
     if document.approval is not None:
         say()
         gate(document.approval)
-
-
-def gate(document: ApprovalDocument) -> None:
-    """Whom a plan waits for, why, what was said so far, and how to say it."""
-    left = f", needs {' and '.join(document.missing)}" if document.missing else ""
-    status = "would ask" if document.status == "would-ask" else document.status
-    say(f"approval of step {document.step}, plan {document.digest[:12]}: {status}{left}")
-    for need in document.needs:
-        who = f"{need.count} of {' or '.join(need.roles)}" if need.roles else f"{need.count}"
-        say(f"  asked: {who}{f': {need.reason}' if need.reason else ''}")
-    for vote in document.votes:
-        roles = f" ({', '.join(vote.roles)})" if vote.roles else ""
-        said = f": {vote.comment}" if vote.comment else ""
-        say(f"  {vote.by}{roles} {'approved' if vote.approve else 'rejected'} at {cell(vote.at)}{said}")
-    if document.expires_at is not None and document.status == "waiting":
-        say(f"  without it the operation is rejected at {cell(document.expires_at)}")
-    if document.status == "waiting":
-        say(f"  {approve_command(document)}")
-
-
-def approve_command(document: ApprovalDocument) -> str:
-    """The command that approves a plan, complete but for who calls it."""
-    roles = next((need.roles for need in document.needs if need.roles), ())
-    role = f" --role {roles[0]}" if roles else ""
-    return (
-        f"bond approval approve {document.operation} --step {document.step} --digest {document.digest[:12]}{role}"
-    )
 
 
 # Helpers ----------------------------------------------------------------------------------------------------

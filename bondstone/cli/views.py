@@ -19,6 +19,7 @@ from bondstone.terminal.times import duration
 if TYPE_CHECKING:
     from bondstone.client.documents.service import OperationDocument, RecordDocument, ServiceDocument
     from bondstone.client.documents.step import (
+        ApprovalDocument,
         ChangesDocument,
         DecisionDocument,
         StepDocument,
@@ -150,8 +151,6 @@ def operation(document: OperationDocument) -> None:
         say(f"kept: {kept}")
     for approval in document.approvals:
         say()
-        from bondstone.cli.plan_views import gate  # noqa: PLC0415 - it stands on this module
-
         gate(approval)
     for retry in document.retrying:
         say()
@@ -187,6 +186,33 @@ def from_to(document: OperationDocument) -> str:
     """From which revision to which; empty when the operation changes none."""
     before, after = document.revision_before, document.revision
     return f"{before} -> {after.rpartition('@')[2]}" if before and before != after else ""
+
+
+def gate(document: ApprovalDocument) -> None:
+    """Whom a plan waits for, why, what was said so far, and how to say it."""
+    left = f", needs {' and '.join(document.missing)}" if document.missing else ""
+    status = "would ask" if document.status == "would-ask" else document.status
+    say(f"approval of step {document.step}, plan {document.digest[:12]}: {status}{left}")
+    for need in document.needs:
+        who = f"{need.count} of {' or '.join(need.roles)}" if need.roles else f"{need.count}"
+        say(f"  asked: {who}{f': {need.reason}' if need.reason else ''}")
+    for vote in document.votes:
+        roles = f" ({', '.join(vote.roles)})" if vote.roles else ""
+        said = f": {vote.comment}" if vote.comment else ""
+        say(f"  {vote.by}{roles} {'approved' if vote.approve else 'rejected'} at {cell(vote.at)}{said}")
+    if document.expires_at is not None and document.status == "waiting":
+        say(f"  without it the operation is rejected at {cell(document.expires_at)}")
+    if document.status == "waiting":
+        say(f"  {approve_command(document)}")
+
+
+def approve_command(document: ApprovalDocument) -> str:
+    """The command that approves a plan, complete but for who calls it."""
+    roles = next((need.roles for need in document.needs if need.roles), ())
+    role = f" --role {roles[0]}" if roles else ""
+    return (
+        f"bond approval approve {document.operation} --step {document.step} --digest {document.digest[:12]}{role}"
+    )
 
 
 def history(documents: Sequence[RecordDocument]) -> None:
