@@ -19,6 +19,8 @@ import urllib3
 
 from bondstone.activities.clusters.connection import Connection
 from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.clusters.merge_rules import is_built_in
+from bondstone.activities.clusters.merging import merge_patch, strategic_patch
 from bondstone.base.errors import BondError, Problem, ToolFailed, ToolUnavailable
 
 T = TypeVar("T")
@@ -30,7 +32,6 @@ _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8
 _MAX_CAUSES: Final = 50
 _NOT_FOUND: Final = 404
 _BAD: Final = 400
-_UNSUPPORTED: Final = 415
 _INVALID: Final = 422
 _STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
 _MERGE: Final = "application/merge-patch+json"
@@ -216,12 +217,24 @@ class Cluster:
         found: list[dict[str, Any]] = answer.get("items") or []
         return found
 
-    def would_be(self, ref: Ref, manifest: Mapping[str, Any], *, strict: bool = False) -> dict[str, Any] | None:
-        """What an object would be once a manifest is merged into it, as the API server says without doing it.
+    def would_be(
+        self,
+        ref: Ref,
+        new: Mapping[str, Any],
+        *,
+        old: Mapping[str, Any],
+        live: Mapping[str, Any],
+        strict: bool = False,
+    ) -> dict[str, Any] | None:
+        """What an object would be once it follows its new manifest, as the API server says without doing it.
+
+        What would be sent is what Helm and `kubectl apply` send, so the answer is what they would bring about.
 
         Args:
             ref: The object.
-            manifest: As Helm would merge it.
+            new: The manifest to come.
+            old: The one that was applied last.
+            live: The object as it is.
             strict: Refuse fields that its kind does not have.
 
         Returns:
@@ -230,40 +243,43 @@ class Cluster:
         Raises:
             Answer: when it would be refused; 422 for a field that cannot change.
         """
-        resource = self.resource(ref.api_version, ref.kind)
-        if resource is None:
-            return None
-        path, query = resource.path(ref.namespace, ref.name), self._trial(strict=strict)
-        body = {key: value for key, value in manifest.items() if key != "status"}
-        # custom resources know no strategic merge, and say so by 415
-        for content in (_STRATEGIC_MERGE, _MERGE):
-            try:
-                found: dict[str, Any] = self.request("PATCH", path, query=query, body=body, content=content)
-            except Answer as error:
-                if error.status == _NOT_FOUND or _NO_DRY_RUN in error.message:
-                    return None
-                if error.status == _UNSUPPORTED and content == _STRATEGIC_MERGE:
-                    continue
-                raise
-            return found
-        raise AssertionError
+        try:
+            return self._patch(ref, new, old, live, self._trial(strict=strict))
+        except Answer as error:
+            if error.status == _NOT_FOUND or _NO_DRY_RUN in error.message:
+                return None
+            raise
 
-    def merge_custom(self, ref: Ref, manifest: Mapping[str, Any]) -> None:
-        """Merge a manifest into a custom resource; what knows a strategic merge is left as it is.
+    def restore_custom(self, ref: Ref, manifest: Mapping[str, Any], live: Mapping[str, Any]) -> None:
+        """Let a custom resource be again as its manifest says; what knows a strategic merge is left as it is.
 
         Raises:
             Answer: when it is refused.
         """
+        if not is_built_in(ref.api_version):
+            self._patch(ref, manifest, manifest, live, {"fieldManager": self.manager})
+
+    def _patch(
+        self,
+        ref: Ref,
+        new: Mapping[str, Any],
+        old: Mapping[str, Any],
+        live: Mapping[str, Any],
+        query: Mapping[str, str],
+    ) -> dict[str, Any] | None:
+        """Send what leads from the live object to its manifest; what needs nothing is as it is."""
         resource = self.resource(ref.api_version, ref.kind)
         if resource is None:
-            return
+            return None
+        built_in = is_built_in(ref.api_version)
+        before, after = ({key: value for key, value in each.items() if key != "status"} for each in (old, new))
+        body = (strategic_patch if built_in else merge_patch)(before, after, live)
+        if not body:
+            return dict(live)
+        content = _STRATEGIC_MERGE if built_in else _MERGE
         path = resource.path(ref.namespace, ref.name)
-        try:
-            self.request("PATCH", path, query=self._trial(strict=False), body={}, content=_STRATEGIC_MERGE)
-        except Answer as error:
-            if error.status != _UNSUPPORTED:
-                raise
-            self.request("PATCH", path, query={"fieldManager": self.manager}, body=manifest, content=_MERGE)
+        found: dict[str, Any] = self.request("PATCH", path, query=query, body=body, content=content)
+        return found
 
     def may_be(self, ref: Ref, manifest: Mapping[str, Any]) -> bool:
         """Whether the API server would take a new object, fields that its kind does not have refused.

@@ -99,11 +99,12 @@ def _wanted(
     if live is None:
         return "create", None, new
     clean = left is None or left.cleaned(live) == live
-    if old == new and clean:
-        merged, before = project(reality.merged.get(ref, new), new), project(live, new)
-        return ("update", before, merged) if before != merged else None
     shape = merged_shape(new, old, *(left.failed if left is not None and not clean else ()))
-    return "update", project(live, shape), new
+    merged = reality.merged.get(ref)
+    if not clean or (merged is None and old != new):
+        return "update", project(live, shape), new
+    before, after = project(live, shape), project(merged if merged is not None else new, shape)
+    return ("update", before, after) if before != after else None
 
 
 def _change(

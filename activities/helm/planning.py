@@ -64,7 +64,8 @@ async def plan(session: Session) -> Planned:
         found = await history(session, cluster, where, current)
         old = await session.objects(cluster, found.base.manifest, where.namespace) if found.base else {}
         left = await left_by(session, cluster, found, where, new)
-        reality = await session.reality(cluster, new, [*old, *(item.ref for item in left)], strict=True)
+        also = [*old, *(item.ref for item in left)]
+        reality = await session.reality(cluster, where, new, also, old=old, strict=True)
         left = [item for item in left if is_of(reality.live.get(item.ref, {}), where.release, where.namespace)]
         changes = planned_changes({}, kinds, Reality(), session.redact)
         changes += planned_changes(old, new, reality, session.redact, left)
@@ -115,7 +116,7 @@ async def plan_destroy(session: Session) -> Planned:
         }
         if current is not None:
             every |= await session.objects(cluster, current.manifest, where.namespace)
-        reality = await session.reality(cluster, {}, [*older, *every])
+        reality = await session.reality(cluster, where, {}, [*older, *every])
         for ref, manifest in older.items():
             if is_of(reality.live.get(ref, {}), where.release, where.namespace):
                 every.setdefault(ref, manifest)
@@ -154,7 +155,7 @@ async def detect_drift(session: Session) -> Drifted:
         changes = _moved(where, record, current)
         if applied is not None:
             objects = await session.objects(cluster, applied.manifest, where.namespace)
-            changes += drifted_changes(objects, await session.reality(cluster, objects), session.redact)
+            changes += drifted_changes(objects, await session.reality(cluster, where, objects), session.redact)
         if current is not None and current.status == DEPLOYED:
             changes += await _left_behind(session, cluster, where, current)
     return Drifted(changes)
@@ -167,7 +168,7 @@ async def _left_behind(session: Session, cluster: Cluster, where: Location, curr
         return []
     held = await session.objects(cluster, current.manifest, where.namespace)
     left = await left_by(session, cluster, found, where, held)
-    reality = await session.reality(cluster, {}, [item.ref for item in left])
+    reality = await session.reality(cluster, where, {}, [item.ref for item in left])
     ours = {ref: item for ref, item in reality.live.items() if is_of(item, where.release, where.namespace)}
     return left_changes(left, ours, session.redact)
 

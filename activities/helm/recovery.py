@@ -16,7 +16,7 @@ from bondstone.activities.clusters.manifests import Ref, project
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.history import History, mark_superseded
 from bondstone.activities.helm.leftovers import Remains, remains
-from bondstone.activities.helm.release import is_of
+from bondstone.activities.helm.release import as_sent, is_of
 from bondstone.activities.helm.session import Objects, Session
 from bondstone.base.errors import ToolFailed, ToolUnavailable
 
@@ -92,7 +92,7 @@ def _take_back(session: Session, cluster: Cluster, where: Location, item: Remain
         delete(cluster, item.ref, live)
     elif item.cleaned(live) != live:
         session.log(f"putting back {item.ref.address}: a revision that failed had changed it")
-        _put_back(session, cluster, item, live)
+        _put_back(session, cluster, where, item, live)
 
 
 def _undo_drift(session: Session, cluster: Cluster, where: Location, ref: Ref, manifest: dict[str, Any]) -> None:
@@ -100,29 +100,33 @@ def _undo_drift(session: Session, cluster: Cluster, where: Location, ref: Ref, m
     if live is None or not is_of(live, where.release, where.namespace):
         return
     try:
-        whole = cluster.would_be(ref, manifest)
+        manifest = as_sent(manifest, where.release, where.namespace)
+        whole = cluster.would_be(ref, manifest, old=manifest, live=live)
         if whole is not None and project(whole, manifest) != project(live, manifest):
             session.log(f"putting back {ref.address}: somebody had changed it")
-            cluster.merge_custom(ref, manifest)
+            cluster.restore_custom(ref, manifest, live)
     except Answer as error:
         if error.status != _UNPROCESSABLE:  # its kind has changed: the manifest to come is what counts
             raise
 
 
-def _put_back(session: Session, cluster: Cluster, item: Remains, live: dict[str, Any]) -> None:
+def _put_back(session: Session, cluster: Cluster, where: Location, item: Remains, live: dict[str, Any]) -> None:
     resource = cluster.resource(item.ref.api_version, item.ref.kind)
     if resource is None:
         raise AssertionError
     try:
         # As it was, where it was: its pods are those of a revision that worked until Helm brings the next.
-        whole = cluster.would_be(item.ref, item.base) if item.base is not None else live
-        wanted = item.cleaned(whole or live)
-        metadata = {key: value for key, value in wanted["metadata"].items() if key != "managedFields"}
+        whole = live
+        if item.base is not None:
+            base = as_sent(item.base, where.release, where.namespace)
+            whole = cluster.would_be(item.ref, base, old=base, live=live) or live
+        clean = item.cleaned(whole)
+        metadata = {key: value for key, value in clean["metadata"].items() if key != "managedFields"}
         cluster.request(
             "PUT",
             resource.path(item.ref.namespace, item.ref.name),
             query={"fieldManager": cluster.manager},
-            body={**wanted, "metadata": metadata},
+            body={**clean, "metadata": metadata},
         )
     except Answer as error:
         if error.status == _CONFLICT:

@@ -30,6 +30,7 @@ FAILED: Final = "failed"
 RELEASE_NAME: Final = "meta.helm.sh/release-name"
 RELEASE_NAMESPACE: Final = "meta.helm.sh/release-namespace"
 """Annotations that Helm puts on every object of a release."""
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MAX_NAME: Final = 53
 """Helm's own limit: names of what charts make are longer, and a DNS label has 63."""
 DEAD_AFTER: Final = timedelta(hours=2)
@@ -109,6 +110,16 @@ def marked(secret: Mapping[str, Any], status: str, why: str) -> dict[str, Any]:
         "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), "status": status}},
         "data": {**secret["data"], "release": base64.b64encode(base64.b64encode(packed)).decode()},
     }
+
+
+def as_sent(manifest: Mapping[str, Any], release: str, namespace: str) -> dict[str, Any]:
+    """A manifest as Helm sends it: marked as of the release, whether it has labels and annotations or none."""
+    metadata = manifest.get("metadata") or {}
+    annotations = {
+        **(metadata.get("annotations") or {}), RELEASE_NAME: release, RELEASE_NAMESPACE: namespace,
+    }  # fmt: skip
+    labels = {**(metadata.get("labels") or {}), MANAGED_BY: "Helm"}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations, "labels": labels}}
 
 
 def owner_of(service: ServiceId, step: str) -> str:

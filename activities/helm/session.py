@@ -20,7 +20,7 @@ from bondstone.activities.helm import chart
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.changes import Reality
 from bondstone.activities.helm.diagnostics import to_error
-from bondstone.activities.helm.release import release_name
+from bondstone.activities.helm.release import as_sent, release_name
 from bondstone.activities.helm.section import OCI, HelmSection
 from bondstone.activities.helm.workspace import Workspace, locked, write_private
 from bondstone.activities.tooling.environment import allowed_environment
@@ -102,35 +102,52 @@ class Session:
         return found
 
     async def reality(
-        self, cluster: Cluster, wanted: Objects, also: Iterable[Ref] = (), *, strict: bool = False
+        self,
+        cluster: Cluster,
+        where: Location,
+        new: Objects,
+        also: Iterable[Ref] = (),
+        *,
+        old: Objects | None = None,
+        strict: bool = False,
     ) -> Reality:
         """What the cluster holds, and what it would hold.
 
         Args:
             cluster: To ask.
-            wanted: Objects that are to be as they are here.
+            where: The release is.
+            new: Objects that are to be as they are here.
             also: Objects whose presence is asked for only.
+            old: What Helm starts from; `new` itself without it.
             strict: Try new objects, too, and refuse fields that a kind does not have.
 
         Raises:
             ToolFailed: when it would not take one of them.
         """
-        every = dict.fromkeys([*wanted, *also])
+        every = dict.fromkeys([*new, *also])
+        before = {ref.key: item for ref, item in (new if old is None else old).items()}
         live = await asyncio.to_thread(cluster.each, cluster.get, every)
         standing = {ref: item for ref, item in zip(every, live, strict=True) if item is not None}
         self.note_secrets([*standing.values()])
-        there = [ref for ref in wanted if ref in standing]
+        there = [ref for ref in new if ref in standing]
 
         def would_be(ref: Ref) -> dict[str, Any] | None:
             with self._refusals(ref):
-                return cluster.would_be(ref, wanted[ref], strict=strict)
+                last = before.get(ref.key)
+                return cluster.would_be(
+                    ref,
+                    as_sent(new[ref], where.release, where.namespace),
+                    old=as_sent(last, where.release, where.namespace) if last is not None else {},
+                    live=standing[ref],
+                    strict=strict,
+                )
 
         def may_be(ref: Ref) -> bool:
             with self._refusals(ref):
-                return cluster.may_be(ref, wanted[ref])
+                return cluster.may_be(ref, new[ref])
 
         merged = await asyncio.to_thread(cluster.each, would_be, there)
-        absent = [ref for ref in wanted if ref not in standing] if strict else []
+        absent = [ref for ref in new if ref not in standing] if strict else []
         tried = await asyncio.to_thread(cluster.each, may_be, absent)
         return Reality(
             standing,

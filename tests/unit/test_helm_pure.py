@@ -239,7 +239,7 @@ def test_a_change_set_tells_created_updated_deleted_kept_and_untouched_apart():
     live = {refs[name]: config(a="1") for name in ("same", "other", "gone", "kept")} | {
         refs["drifted"]: config(a="9")
     }
-    merged = {refs["same"]: config(a="1"), refs["other"]: config(a="1", b="2"), refs["drifted"]: config(a="1")}
+    merged = {refs["same"]: config(a="1"), refs["other"]: config(b="2"), refs["drifted"]: config(a="1")}
     found = {
         change.address.rpartition("/")[2]: change
         for change in planned_changes(old, new, Reality(live, merged), Redactor())
