@@ -22,6 +22,7 @@ from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.merge_rules import is_built_in
 from bondstone.activities.clusters.merging import merge_patch, strategic_patch
 from bondstone.base.errors import BondError, Problem, ToolFailed, ToolUnavailable
+from bondstone.base.shorten import shorten
 
 T = TypeVar("T")
 
@@ -371,5 +372,5 @@ def _cause(item: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _short(text: str, most: int = 600) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[:most]}… (cut)"
+    """A message on one line; the API server says what is wrong last, behind the object that it repeats."""
+    return shorten(" ".join(text.split()), most)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bondstone.base.errors import BondError, PlanStale, Problem, ToolFailed, ToolUnavailable
+from bondstone.base.shorten import shorten
 
 _LIMIT: Final = 1500
 _FLAGS: Final = re.IGNORECASE | re.VERBOSE
@@ -20,6 +21,10 @@ _TRANSIENT: Final = re.compile(
     """,
     _FLAGS,
 )
+_CHARTS_OWN: Final = re.compile(
+    r"execution error at|denied the request|don't meet the specifications", re.IGNORECASE
+)
+"""What a chart or an admission webhook says of itself is no weather, whatever its words."""
 _BUSY: Final = re.compile(r"another operation \(install/upgrade/rollback\) is in progress", re.IGNORECASE)
 _TIMED_OUT: Final = re.compile(
     r"timed out waiting|context deadline exceeded|client rate limiter wait returned an error", re.IGNORECASE
@@ -82,7 +87,7 @@ def to_error(
     message = f"helm {verb} failed: {said}"
     if _BUSY.search(complaint):
         return PlanStale("somebody else is at work on the release", where=where, hint="plan again")
-    if _TRANSIENT.search(complaint) and not reasons:
+    if _TRANSIENT.search(complaint) and not reasons and not _CHARTS_OWN.search(complaint):
         return ToolUnavailable(message, where=where, hint="it looks temporary, and will be tried again")
     problems = [Problem(message=reason) for reason in reasons]
     if _TIMED_OUT.search(complaint):
@@ -106,4 +111,4 @@ def _essence(complaint: str) -> str:
         line for line in complaint.splitlines() if line.strip() and not line.startswith(("WARNING", "W", "I0"))
     ]
     text = " ".join(" ".join(lines or complaint.splitlines()).split()).removeprefix("Error: ")
-    return (text if len(text) <= _LIMIT else f"{text[:_LIMIT]}… (cut)") or "it said nothing"
+    return shorten(text, _LIMIT, pointer="the step's log has them") or "it said nothing"

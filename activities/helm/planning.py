@@ -23,6 +23,7 @@ from bondstone.activities.helm.history import history, newest, of_revision
 from bondstone.activities.helm.recovery import left_by
 from bondstone.activities.helm.release import DEPLOYED, MANAGER, Release, is_kept, is_of
 from bondstone.activities.helm.rendering import (
+    check_version,
     definitions,
     document,
     hooks_of,
@@ -42,6 +43,7 @@ async def plan(session: Session) -> Planned:
     position, record = await recorded(session)
     where = session.location
     check_place(session, record, where)
+    await check_version(session.helm)
     async with opened(session, where, create=session.section.create_namespace) as cluster:
         archive = await session.archive()
         current = await _settled(session, cluster, where)

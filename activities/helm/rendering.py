@@ -114,6 +114,21 @@ async def tool_label(helm: str) -> str:
     return await asyncio.to_thread(_label, helm)
 
 
+async def check_version(helm: str) -> None:
+    """Refuse a Helm that could not apply what is planned, before anybody approves it.
+
+    Raises:
+        ToolFailed: when it is Helm 4, whose `--post-renderer` takes no program.
+    """
+    label = await tool_label(helm)
+    if label.startswith("helm 4."):
+        raise ToolFailed(
+            f"{label} is not supported: its --post-renderer takes plugins only, which no approved plan is",
+            where=helm,
+            hint="install a Helm 3, 3.13 or newer, on the workers of the pool, or set BOND_HELM to its path",
+        )
+
+
 @lru_cache(maxsize=4)
 def _label(helm: str) -> str:
     asked = subprocess.run(  # noqa: S603 - a fixed command

@@ -90,15 +90,22 @@ def _change(change: ChangeDocument) -> None:
     names = sorted({*before, *after, *change.unknown})
     width = max(map(len, names), default=0)
     for name in names:
-        old = _short(before[name]) if name in before else None
-        new = _UNKNOWN if name in change.unknown else _short(after[name]) if name in after else None
+        unknown = name in change.unknown
+        if (
+            change.action in {"update", "replace"}
+            and not unknown
+            and (name in before) == (name in after)
+            and before.get(name) == after.get(name)
+        ):
+            continue
+        left, right = differing(before.get(name), after.get(name)) if change.action == "update" else (None, None)
+        old = _short(before[name] if left is None else left) if name in before else None
+        new = _UNKNOWN if unknown else _short(after[name] if right is None else right) if name in after else None
         match change.action:
             case "create":
                 shown = new
             case "delete" | "forget":
                 shown = old
-            case _ if old == new:
-                continue
             case _:
                 shown = f"{old or '(none)'} -> {new or '(none)'}"
         if shown is not None and shown != "null":
@@ -113,6 +120,24 @@ def _besides(change: ChangeDocument) -> str:
         "stays, and is managed no more" if change.action == "forget" else "",
     ]
     return "".join(f"  ({word})" for word in words if word)
+
+
+def differing(old: Any, new: Any) -> tuple[Any, Any]:
+    """The parts in which two values differ: what is the same in both is left out before anything is cut."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [name for name in {**old, **new} if old.get(name, _UNKNOWN) != new.get(name, _UNKNOWN)]
+        parts = {name: differing(old.get(name), new.get(name)) for name in names}
+        left = {name: parts[name][0] for name in names if name in old}
+        return left, {name: parts[name][1] for name in names if name in new}
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [differing(one, other) for one, other in zip(old, new, strict=True) if one != other]
+        return [left for left, _ in pairs], [right for _, right in pairs]
+    if isinstance(old, str) and isinstance(new, str) and len(old) + len(new) > MAX_VALUE_CHARS:
+        start = next((at for at, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), 0)
+        from_ = max(0, start - 20)
+        mark = "…" if from_ else ""
+        return mark + old[from_:], mark + new[from_:]
+    return old, new
 
 
 def _short(value: Any) -> str:

@@ -146,6 +146,32 @@ def test_a_plan_shows_what_is_let_go_moved_and_imported_and_what_fails(capsys):
     assert views.counts(counts) == "+0 ~0 ±0 -0, 1 to forget, 1 to move, 1 to import"
 
 
+def test_a_difference_past_the_cut_is_shown(capsys):
+    def spec(image: str, text: str) -> dict:
+        return {
+            "spec": {
+                "args": ["x" * 500],
+                "containers": [{"name": "main", "image": image}],
+                "text": "y" * 900 + text,
+            }
+        }
+
+    change = ChangeDocument(address="a.b", action="update", before=spec("one", "old"), after=spec("two", "new"))
+    made = {"operation": "a/b/op/1", "step": "s", "digest": "d" * 64, "counts": ChangesDocument(update=1)}
+    plan_views.plan(PlanDocument(**made, changes=(change,)))
+    said = capsys.readouterr().out
+    assert '"image": "one"' in said
+    assert '"image": "two"' in said
+    assert "xxx" not in said
+    only = ChangeDocument(
+        address="a.b", action="update", before={"t": "y" * 900 + "old"}, after={"t": "y" * 900 + "new"}
+    )
+    plan_views.plan(PlanDocument(**made, changes=(only,)))
+    said = capsys.readouterr().out
+    assert "old" in said
+    assert "new" in said
+
+
 async def test_a_pool_is_asked_about_only_when_a_step_stands_still(monkeypatch):
     looked: list[str] = []
 

@@ -26,6 +26,7 @@ from bondstone.activities.helm.release import (
     read_release,
     release_name,
 )
+from bondstone.activities.helm.rendering import check_version
 from bondstone.activities.helm.section import HelmSection
 from bondstone.base.cluster_settings import ClusterSettings, cluster_settings
 from bondstone.base.errors import ObjectCorrupt, PlanStale, Refused, SettingsInvalid, ToolFailed, ToolUnavailable
@@ -356,3 +357,23 @@ def test_clusters_are_named_and_unknown_ones_refused():
 def test_a_cluster_is_reached_in_exactly_one_way(settings):
     with pytest.raises(ValidationError):
         ClusterSettings.model_validate(settings)
+
+
+async def test_a_helm_that_could_not_apply_is_refused_before_the_plan(tmp_path):
+    helm = tmp_path / "helm"
+    helm.write_text("#!/bin/sh\necho v4.3.2\n")
+    helm.chmod(0o755)
+    with pytest.raises(ToolFailed, match=r"helm 4\.3\.2 is not supported"):
+        await check_version(str(helm))
+
+
+def test_what_a_chart_says_of_itself_is_not_tried_again():
+    said = "Error: execution error at (c/templates/x.yaml:1:4): too many requests a second"
+    assert not to_error(said, verb="upgrade", code=1).transient
+    assert to_error("Error: too many requests", verb="upgrade", code=1).transient
+
+
+def test_the_reason_at_the_end_of_a_long_complaint_is_kept():
+    error = to_error(f"Error: Deployment is invalid: {'body ' * 900}: field is immutable", verb="upgrade", code=1)
+    assert error.message.endswith("field is immutable")
+    assert len(error.message) < 1_700
