@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, Final
 
 import regorus
 
-from bondstone.rego.functions import FUNCTIONS
-from bondstone.rego.numbers import Fractions, exact
+from bondstone.rego.functions import COUNT, FUNCTIONS
+from bondstone.rego.numbers import EXACT_BOUND, Fractions, exact
 from bondstone.rego.restrictions import Place, examine
 
 MEMORY_BYTES: Final = 2 * 1024**3
@@ -29,6 +29,8 @@ LENGTH_BYTES: Final = 8
 """Each message is preceded by its length."""
 MAX_COLUMNS: Final = 256 * 1024
 
+_WIDE: Final = re.compile("[\U00010000-\U0010ffff]|\\\\u[dD][89a-fA-F]")
+"""Characters beyond 16 bits, plain or as JSON escapes them."""
 _REPORT: Final = re.compile(r"--> (?P<file>.*):(?P<line>\d+):(?P<column>\d+)\n")
 _CALLED: Final = re.compile(r"extension '(?P<name>[^']+)' raises Python error: \w+: (?P<reason>.*)", re.DOTALL)
 _OPENER: Final = re.compile(r"[\w.]+(?=\()")
@@ -76,7 +78,10 @@ def _receive(stream: BinaryIO) -> dict[str, Any] | None:
 
 
 def _answer(question: dict[str, Any]) -> dict[str, Any]:
-    loaded = _loaded(question["modules"], question["data"])
+    wide = any(
+        map(_WIDE.search, (question.get("document", ""), *question["data"], *dict(question["modules"]).values()))
+    )
+    loaded = _loaded(question["modules"], question["data"], wide=wide)
     if loaded.problems or "document" not in question:
         return {"problems": loaded.problems}
     Fractions.allowed = loaded.inexact is None
@@ -90,19 +95,21 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
     return {"answers": [_ask(loaded, query) for query in question["queries"]]}
 
 
-def _loaded(modules: list[list[str]], data: list[str]) -> _Loaded:
-    key = hashlib.sha256(json.dumps([modules, data]).encode()).hexdigest()
+def _loaded(modules: list[list[str]], data: list[str], *, wide: bool) -> _Loaded:
+    key = hashlib.sha256(json.dumps([modules, data, wide]).encode()).hexdigest()
     kept = _kept.pop(key, None)
     if kept is None:
-        kept = _load(modules, data)
+        kept = _load(modules, data, wide=wide)
         while len(_kept) >= KEPT_ENGINES:
             del _kept[next(iter(_kept))]
     _kept[key] = kept
     return kept
 
 
-def _load(modules: list[list[str]], data: list[str]) -> _Loaded:
+def _load(modules: list[list[str]], data: list[str], *, wide: bool) -> _Loaded:
     engine = _engine()
+    if wide:
+        engine.add_extension(*COUNT)
     loaded = _Loaded(engine, dict(modules))
     for name, source in modules:
         try:
@@ -146,9 +153,12 @@ def _unfit(texts: list[str], inexact: Place | None) -> dict[str, Any] | None:
     """Why numbers of the document or the data could be decided otherwise than by OPA."""
     fractions: list[str] = []
     large: list[str] = []
+    every: list[str] = []
+    wide: list[str] = []
 
     def fraction(text: str) -> float:
         number = float(text)
+        every.append(text)
         if not exact(number):
             fractions.append(text)
         return number
@@ -157,6 +167,8 @@ def _unfit(texts: list[str], inexact: Place | None) -> dict[str, Any] | None:
         number = int(text)
         if not exact(number):
             large.append(text)
+        elif abs(number) >= EXACT_BOUND:
+            wide.append(text)
         return number
 
     for text in texts:
@@ -165,6 +177,8 @@ def _unfit(texts: list[str], inexact: Place | None) -> dict[str, Any] | None:
         return {
             "message": f"the number {large[0][:40]} is beyond 64 bits, which the embedded engine does not hold"
         }
+    if every and wide:
+        fractions += wide  # one added to the other needs more digits than a double has
     if fractions and inexact is not None:
         return {
             "file": inexact.file, "line": inexact.line, "column": inexact.column,

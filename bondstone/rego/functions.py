@@ -7,13 +7,14 @@ worse than none. (Source: OPA 1.22, `v1/topdown`: strings.go, semver.go, subset.
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import ipaddress
 import json
 import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from bondstone.rego.networks import cidr_contains, cidr_expand, cidr_intersects, cidr_is_valid
 from bondstone.rego.numbers import exact_number, parse_bytes, parse_units, to_number
 from bondstone.rego.operands import require_strings
 from bondstone.rego.regular_expressions import (
@@ -25,10 +26,13 @@ from bondstone.rego.regular_expressions import (
     regex_split,
     regex_template_match,
 )
-from bondstone.rego.sprintf import sprintf
+from bondstone.rego.sprintf import ordering, rego_text, sprintf
+from bondstone.rego.times import parse_duration_ns, parse_rfc3339_ns
 
+_ESCAPED_IN_JSON: Final = re.compile("[<>&\u2028\u2029\x7f]")
+_MAX_INT64: Final = 2**63 - 1
 _SEMVER: Final = re.compile(
-    r"(?P<core>(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*))"
+    r"v?(?P<core>(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*))"
     r"(?:-(?P<before>(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*))?"
     r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?",
     re.ASCII,
@@ -71,6 +75,20 @@ def unmarshal(text: str) -> Any:
     return json.loads(text, parse_float=exact_number, parse_int=exact_number, parse_constant=_no_constant)
 
 
+def replace(text: str, old: str, new: str) -> str:
+    """`replace`."""
+    require_strings(text, old, new)
+    if not old:
+        raise ValueError("an empty text to replace is not supported")
+    return text.replace(old, new)
+
+
+def marshal(value: Any) -> str:
+    """`json.marshal`: members in order, and `<`, `>` and `&` escaped, as Go does."""
+    text = json.dumps(_json_value(value), separators=(",", ":"), ensure_ascii=False)
+    return _ESCAPED_IN_JSON.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
 def json_is_valid(text: Any) -> bool:
     """`json.is_valid`."""
     try:
@@ -82,7 +100,14 @@ def json_is_valid(text: Any) -> bool:
 
 def semver_is_valid(version: Any) -> bool:
     """`semver.is_valid`."""
-    return isinstance(version, str) and _SEMVER.fullmatch(version) is not None
+    return isinstance(version, str) and _semver(version) is not None
+
+
+def _semver(version: str) -> re.Match[str] | None:
+    match = _SEMVER.fullmatch(version)
+    if match and any(int(part) > _MAX_INT64 for part in match["core"].split(".")):
+        return None
+    return match
 
 
 def semver_compare(one: str, other: str) -> int:
@@ -90,7 +115,7 @@ def semver_compare(one: str, other: str) -> int:
     keys = []
     for version in (one, other):
         require_strings(version)
-        match = _SEMVER.fullmatch(version)
+        match = _semver(version)
         if match is None:
             raise ValueError(f"{version!r} is not a valid SemVer")
         before = match["before"]
@@ -114,13 +139,21 @@ def subset(whole: Any, part: Any) -> bool:
     raise TypeError("both operands must be of the same type or array and set")
 
 
-def cidr_intersects(one: str, other: str) -> bool:
-    """`net.cidr_intersects`."""
-    require_strings(one, other)
-    networks = [ipaddress.ip_network(text, strict=False) for text in (one, other) if "/" in text]
-    if len(networks) < 2:  # noqa: PLR2004 - both
-        raise ValueError("not a valid CIDR")
-    return networks[0].version == networks[1].version and networks[0].overlaps(networks[1])
+def indexof_n(text: str, part: str) -> list[int]:
+    """`indexof_n`: every place, those that overlap too."""
+    require_strings(text, part)
+    if not part:
+        raise ValueError("empty search character")
+    return [at for at in range(len(text)) if text.startswith(part, at)]
+
+
+def base64_is_valid(text: Any) -> bool:
+    """`base64.is_valid`: line breaks do not count, as in Go."""
+    try:
+        base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+    except (AttributeError, ValueError):
+        return False
+    return True
 
 
 def _hashed(name: str) -> Callable[[str], str]:
@@ -132,13 +165,19 @@ def _hashed(name: str) -> Callable[[str], str]:
 
 
 FUNCTIONS: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
+    "base64.is_valid": (1, base64_is_valid),
     "crypto.md5": (1, _hashed("md5")),
     "crypto.sha1": (1, _hashed("sha1")),
     "crypto.sha256": (1, _hashed("sha256")),
+    "indexof_n": (2, indexof_n),
     "json.is_valid": (1, json_is_valid),
+    "json.marshal": (1, marshal),
     "json.unmarshal": (1, unmarshal),
     "lower": (1, lower),
+    "net.cidr_contains": (2, cidr_contains),
+    "net.cidr_expand": (1, cidr_expand),
     "net.cidr_intersects": (2, cidr_intersects),
+    "net.cidr_is_valid": (1, cidr_is_valid),
     "object.subset": (2, subset),
     "regex.find_all_string_submatch_n": (3, regex_find_all_string_submatch_n),
     "regex.find_n": (3, regex_find_n),
@@ -147,19 +186,38 @@ FUNCTIONS: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
     "regex.replace": (3, regex_replace),
     "regex.split": (2, regex_split),
     "regex.template_match": (4, regex_template_match),
+    "replace": (3, replace),
     "semver.compare": (2, semver_compare),
     "semver.is_valid": (1, semver_is_valid),
     "sprintf": (2, sprintf),
     "strings.count": (2, count),
     "strings.replace_n": (2, replace_n),
+    "time.parse_duration_ns": (1, parse_duration_ns),
+    "time.parse_rfc3339_ns": (1, parse_rfc3339_ns),
     "to_number": (1, to_number),
     "units.parse": (1, parse_units),
     "units.parse_bytes": (1, parse_bytes),
     "upper": (1, upper),
 }
 """Name to number of operands and function."""
+COUNT: Final = ("count", 1, len)
+"""Taken where a text has characters beyond 16 bits, which regorus counts twice; it takes no set of objects."""
 ADDED: Final = frozenset({"crypto.md5", "crypto.sha1", "crypto.sha256", "net.cidr_intersects"})
 """Those that regorus does not know by itself."""
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("an object with members that are no texts is not supported")
+        return {key: _json_value(value[key]) for key in sorted(value)}
+    if _is_set(value):
+        return [_json_value(item) for item in sorted(value, key=ordering)]
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
+    if isinstance(value, float):
+        rego_text(value)  # raises where it may have been written otherwise
+    return value
 
 
 def _is_set(value: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from bondstone.rego.definitions import cycles, paths, rules
 from bondstone.rego.functions import ADDED, FUNCTIONS
-from bondstone.rego.numbers import SIGNIFICANT_DIGITS, exact
+from bondstone.rego.numbers import EXACT_BOUND, SIGNIFICANT_DIGITS, exact
 
 INSTEAD: Final = {
     "array.flatten": "write `[x | some xs in lists; some x in xs]`",
@@ -30,6 +30,10 @@ INSTEAD: Final = {
     "yaml.unmarshal": "keep the document as JSON and use json.unmarshal",
     "yaml.marshal": "use json.marshal",
     "yaml.is_valid": "keep the document as JSON and use json.is_valid",
+    "glob.quote_meta": "use regex.match",
+    "json.remove": "use object.remove",
+    "time.add_date": 'add nanoseconds: `t + time.parse_duration_ns("24h")`',
+    "time.format": "use time.date and time.clock",
     "glob.match": "use regex.match, or startswith and endswith",
     "walk": "write `walk(x, [path, value])`, with two operands",
 }
@@ -42,6 +46,7 @@ _WHOLE: Final = frozenset(
     {"count", "indexof", "strings.count", "time.now_ns", "time.parse_rfc3339_ns", "time.parse_duration_ns"}
 )
 """Functions whose result is always an integer."""
+_SURROGATES: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")
 
 
@@ -61,6 +66,8 @@ class Findings:
     problems: list[dict[str, Any]] = field(default_factory=list)
     inexact: Place | None = None
     """The first arithmetic whose operands may be any numbers: wrong for some fractions."""
+    fraction: tuple[Place, str] | None = None
+    """The first such fraction that a module itself has."""
 
     def add(self, place: Place, message: str, hint: str = "") -> None:
         """Note a problem, in the form of `bondstone.base.errors.Problem`."""
@@ -100,6 +107,11 @@ def examine(trees: Iterable[Mapping[str, Any]]) -> Findings:
                 findings.add(
                     module.place(span), f"var {name} is unsafe", "nothing gives it a value; is it misspelt?"
                 )
+    if findings.inexact and findings.fraction:
+        place, text = findings.fraction
+        line = f"{findings.inexact.file}:{findings.inexact.line}"
+        message = f"the arithmetic at {line} may meet {text}, and is then not done as OPA does it"
+        findings.add(place, message, f"count in whole numbers (cents, millicores), or {USE_OPA}")
     for rule, way in cycles(every):
         names = " -> ".join(".".join(path) for path in way)
         place = Place(rule.file, rule.span["line"], rule.span["col"])
@@ -249,6 +261,8 @@ class _Module:
                 f"the number {text} is not held exactly by the embedded engine",
                 f"write it shorter, without an exponent and without zeros at its end, or {USE_OPA}",
             )
+        elif not exact(_value(text)) and self._findings.fraction is None:
+            self._findings.fraction = (self.place(number["span"]), text)
 
     def _arithmetic(self, expression: Mapping[str, Any]) -> None:
         operands = [expression["lhs"], expression["rhs"]]
@@ -271,6 +285,13 @@ class _Module:
                     f"count in whole numbers (cents, millicores), or {USE_OPA}",
                 )
                 return
+        numbers = [_value(self._text(operand["Number"]["span"])) for operand in operands if "Number" in operand]
+        if any(isinstance(number, float) for number in numbers) and any(abs(n) >= EXACT_BOUND for n in numbers):
+            self._findings.add(
+                place,
+                "a fraction and a large number are not added as OPA does",
+                f"count in whole numbers, or {USE_OPA}",
+            )
         if not all(map(self._is_whole, operands)):
             self._may_be_inexact(place)
 
@@ -316,6 +337,23 @@ class _Module:
                 if name not in {"span", "field"}:
                     yield from self._set_names(inner)
 
+    def _string(self, text: Mapping[str, Any]) -> None:
+        if _SURROGATES.search(self._text(text["span"])):
+            self._findings.add(
+                self.place(text["span"]),
+                "a character written as two `\\u` escapes is counted as two by the embedded engine",
+                f"write the character itself, or {USE_OPA}",
+            )
+
+    def _comparison(self, expression: Mapping[str, Any]) -> None:
+        operands = (expression["lhs"], expression["rhs"])
+        if expression["op"] not in {"Eq", "Ne"} and any(map(self._is_set, operands)):
+            self._findings.add(
+                self.place(expression["span"]),
+                "the order of sets is not OPA's",
+                f"compare their sizes with count, or subtract one from the other, or {USE_OPA}",
+            )
+
     def _negation(self, literal: Mapping[str, Any]) -> None:
         if "Set" in literal["expr"]:
             self._findings.add(
@@ -337,6 +375,8 @@ _CHECKS: Final = {
     "Call": _Module._call,  # noqa: SLF001 - a table of its own methods
     "Number": _Module._number,  # noqa: SLF001
     "ArithExpr": _Module._arithmetic,  # noqa: SLF001
+    "String": _Module._string,  # noqa: SLF001
+    "BoolExpr": _Module._comparison,  # noqa: SLF001
     "NotExpr": _Module._negation,  # noqa: SLF001
     "Membership": _Module._membership,  # noqa: SLF001
 }

@@ -20,7 +20,7 @@ _ESCAPES: Final = {
     "\\": "\\\\", '"': '\\"',
 }  # fmt: skip
 _INTEGERS: Final = {"d": "d", "v": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
-_SHORTEST_EXPONENTS: Final = range(-4, 21)
+_SHORTEST_EXPONENTS: Final = range(-4, 6)
 _MAX_WIDTH: Final = 10_000
 
 
@@ -144,7 +144,10 @@ def _plain(value: Any) -> str:
 
 def _number(value: float) -> str:
     """As JSON has it: what OPA keeps is the text of a number."""
-    return str(value) if isinstance(value, int) else repr(value).removesuffix(".0")
+    text = str(value) if isinstance(value, int) else repr(value).removesuffix(".0")
+    if "e" in text:
+        raise ValueError(f"{text} may have been written otherwise")
+    return text
 
 
 def _written(match: re.Match[str], value: Any) -> str:
@@ -153,7 +156,11 @@ def _written(match: re.Match[str], value: Any) -> str:
     precision = None if match["precision"] is None else int(match["precision"][1:] or 0)
     if max(width, precision or 0) > _MAX_WIDTH:
         raise ValueError(f"the verb {match.group()} is not supported")
+    if verb == "v" and set(flags) & set("+#"):
+        raise ValueError(f"the verb {match.group()} is not supported")
     if verb == "T":
+        if precision is not None or "+" in flags or "#" in flags or "0" in flags:
+            raise ValueError(f"the verb {match.group()} is not supported")
         return _padded(_type(value), flags.replace("0", ""), width)
     if isinstance(value, str):
         text = _text(value, verb, flags, precision)
@@ -162,7 +169,9 @@ def _written(match: re.Match[str], value: Any) -> str:
     else:
         text = _float(value, verb, flags, precision)
     if text is None:
-        return f"%!{verb}({_type(value)}={_plain(value)})"
+        if flags or width or precision is not None:  # they would apply to the value inside
+            raise ValueError(f"the verb {match.group()} does not fit {kind_of(value)}")
+        return f"%!{verb}({_type(value).removeprefix('*')}={_plain(value)})"
     zeros = "0" in flags and "-" not in flags and not isinstance(value, int)
     return _padded(text, flags if zeros else flags.replace("0", ""), width)
 
@@ -222,6 +231,8 @@ def _integer(value: int, verb: str, flags: str, width: int, precision: int | Non
 
 
 def _float(value: float, verb: str, flags: str, precision: int | None) -> str | None:
+    if verb in "xXb":
+        raise ValueError(f"the verb %{verb} is not supported for a fraction")
     if verb not in "vgGeEfF":
         return None
     if "#" in flags:
@@ -236,7 +247,7 @@ def _float(value: float, verb: str, flags: str, precision: int | None) -> str | 
 
 
 def _shortest(value: float, verb: str) -> str:
-    """The fewest digits that say which number it is, with an exponent from 21 on."""
+    """The fewest digits that say which number it is, with an exponent from a million on."""
     sign, digits, exponent = _digits(value)
     scale = len(digits) + exponent - 1
     if scale in _SHORTEST_EXPONENTS:

@@ -1,10 +1,12 @@
-// Command opa-cases prints OPA's own test cases, one JSON object a line, each with what OPA answers when built-in
-// functions that fail are errors, which is how Bondstone asks, and with the built-in functions that it calls.
+// Command opa-cases prints OPA's own test cases and the expressions of expressions.txt, one JSON object a line, each
+// with what OPA answers when built-in functions that fail are errors, which is how Bondstone asks, and with the
+// built-in functions that it calls.
 package main
 
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +42,9 @@ type Case struct {
 	Error  string           `json:"error,omitempty"`
 }
 
+//go:embed expressions.txt
+var expressions string
+
 func main() {
 	if len(os.Args) > 1 {
 		fmt.Fprintln(os.Stderr, "opa-cases takes no arguments; it prints OPA's test cases as lines of JSON")
@@ -66,6 +71,14 @@ func main() {
 		}
 		return nil
 	})
+	for _, line := range strings.Split(expressions, "\n") {
+		if err == nil && line != "" && !strings.HasPrefix(line, "#") {
+			module := "package test\n\np := " + line + "\n"
+			err = out.Encode(ask("expressions", cases.TestCase{
+				Note: "expressions/" + line, Query: "data.test.p = x", Modules: []string{module},
+			}))
+		}
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
