@@ -157,6 +157,36 @@ def check(
         raise typer.Exit(EXIT_DENIED)
 
 
+@app.command("test", epilog=examples("bond policy test policies/", "bond policy test policies/ -o json"))
+def run_tests(
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="the folder with *.rego and *_test.rego files", show_default=False),
+    ],
+    *,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Run the `test_` rules of policies; nothing of a platform is needed or touched.
+
+    Exit code 1 when any fails, else 0.
+    """
+    from bondstone.policy import testing  # noqa: PLC0415 - see bondstone.cli.session
+
+    report = testing.run_tests(directory)
+
+    def people() -> None:
+        for item in report.tests:
+            say(f"{_TESTED[item.outcome]} {item.name}")
+            if item.problem:
+                say(f"       {item.file}: {item.problem}")
+        note(f"{report.passed} passed, {report.failed} failed, by {report.engine}")
+
+    emit(report, output, people)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+_TESTED: Final = {"passed": "ok  ", "failed": "FAIL", "error": "FAIL", "skipped": "skip"}
 _WOULD_BE: Final = {
     "allow": "allowed",
     "warn": "warned",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -59,7 +60,7 @@ class Opa:
     """
 
     def __init__(self, program: str) -> None:
-        self._program = program
+        self._program = program = str(Path(shutil.which(program) or program).absolute())
         self._room = threading.BoundedSemaphore(PROCESSES)
         try:
             ran = subprocess.run(  # noqa: S603 - the program that the operator chose
