@@ -8,7 +8,7 @@ from temporalio.service import RPCError
 
 from bondstone.activities.failures import speaks_failures
 from bondstone.base import names
-from bondstone.campaign.recurrence import misses
+from bondstone.campaign.recurrence import misses, pauses
 from bondstone.model.campaign.schedule import RunCall, ScheduleEntry
 from bondstone.store import Store
 from bondstone.store.schedules import Schedules
@@ -46,6 +46,7 @@ class ScheduleActivities:
             after=max([begin, *planned]),
             before=call.planned_at,
             ran=planned,
+            pauses=pauses(entries),
             overlaps=overlaps - (before.overlaps if before else 0),
             late=late - (before.late if before else 0),
         )

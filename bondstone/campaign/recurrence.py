@@ -6,19 +6,21 @@ Temporal matches a cron line against local time and has rules of its own, seen w
 - Of a time that comes twice the second is meant.
 - Day of the month *and* day of the week must both match where cron lines mean *either*: `lines` makes
   two lines of it.
+- Its own zone data may differ from ours by an hour, so each schedule carries ours (`zone_data`).
 - What follows `#` is a comment, so that `MON#2` is every Monday; and `L` is not known. `check` refuses both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cronsim import CronSim
 
-from bondstone.campaign.windows import CronError, check_cron, next_start, zone
-from bondstone.model.campaign.schedule import MAX_MISSES, Miss, Why
+from bondstone.campaign.windows import CronError, check_cron, next_start, spelled_out, zone
+from bondstone.model.campaign.schedule import MAX_MISSES, Miss, ScheduleEntry, Why
 
 GAP_YEARS: Final = 10
 """For so long the times that the clocks skip are known to a schedule; `bond schedule update` takes up new ones."""
@@ -31,6 +33,9 @@ _DAYS_OF_WEEK: Final = 4
 
 def check(cron: str) -> None:
     """Raise `CronError` unless a line is one that Temporal reads as it is meant."""
+    if cron.strip().startswith("@"):
+        check_cron(cron)
+        return
     for char in "#L":
         if (offset := cron.upper().replace("JUL", "...").find(char)) >= 0:
             raise CronError(f"{char!r} is not known to schedules", "write the days out, as in 1-7 or MON", offset)
@@ -39,7 +44,7 @@ def check(cron: str) -> None:
 
 def lines(cron: str) -> tuple[str, ...]:
     """The lines for Temporal that together mean what one cron line means."""
-    words = cron.split()
+    words = spelled_out(cron).split()
     month_days, week_days = words[_DAYS_OF_MONTH], words[_DAYS_OF_WEEK]
     if month_days.startswith("*") or week_days.startswith("*"):
         return (" ".join(words),)
@@ -58,7 +63,7 @@ def due(cron: str, time_zone: str, after: datetime, before: datetime) -> Iterato
 
 def gap_ends(cron: str, time_zone: str, after: datetime, *, years: int = GAP_YEARS) -> list[datetime]:
     """The ends of the gaps, in the next years, in which a cron line has a time that never comes."""
-    where = zone(time_zone)
+    where, cron = zone(time_zone), spelled_out(cron)
     found = []
     day = after.astimezone(UTC)
     for _ in range(years * 366):
@@ -80,6 +85,7 @@ def misses(
     after: datetime,
     before: datetime,
     ran: Sequence[datetime] = (),
+    pauses: Sequence[Pause] = (),
     overlaps: int = 0,
     late: int = 0,
 ) -> tuple[tuple[Miss, ...], int]:
@@ -90,21 +96,72 @@ def misses(
         time_zone: Its IANA zone.
         after: When the last run before them was due.
         before: When the next one was due, or now.
-        ran: When other runs were due.
+        ran: When other runs were due, or are waiting.
+        pauses: When somebody had paused the schedule.
         overlaps: How many of them Temporal says it left out because another run went on.
         late: How many because it could not start them in time.
     """
     where = zone(time_zone)
     # By the clock on the wall: of a time that comes twice, Temporal and windows mean different ones.
     walls = {instant.astimezone(where).replace(tzinfo=None, fold=0) for instant in (*ran, after, before)}
-    open_ = [at for at in due(cron, time_zone, after, before) if _wall(at, time_zone) not in walls]
-    return tuple(Miss(at=at, why=_why(len(open_), overlaps, late)) for at in open_[:MAX_MISSES]), len(open_)
+    missed = [at for at in due(cron, time_zone, after, before) if _wall(at, time_zone) not in walls]
+    paused = {at for at in missed if any(pause.covers(at) for pause in pauses)}
+    why = _why(len(missed) - len(paused), overlaps, late)
+    return tuple(Miss(at=at, why="paused" if at in paused else why) for at in missed[:MAX_MISSES]), len(missed)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time in which somebody had paused a schedule."""
+
+    begins_at: datetime
+    ends_at: datetime | None = None
+    """None while it is paused still."""
+
+    def covers(self, at: datetime) -> bool:
+        """Whether the schedule was paused then."""
+        return self.begins_at <= at and (self.ends_at is None or at < self.ends_at)
+
+
+def pauses(entries: Iterable[ScheduleEntry]) -> list[Pause]:
+    """When a schedule was paused, as its ledger says; oldest first.
+
+    Args:
+        entries: The ledger, oldest first.
+    """
+    found: list[Pause] = []
+    since: datetime | None = None
+    for entry in entries:
+        if entry.kind == "paused":
+            since = since or entry.at
+        elif entry.kind in {"resumed", "unpaused"} and since is not None:
+            found.append(Pause(since, entry.at))
+            since = None
+    return [*found, Pause(since)] if since is not None else found
+
+
+def waiting(
+    cron: str, time_zone: str, *, after: datetime, before: datetime, started_at: datetime, number: int, last: bool
+) -> list[datetime]:
+    """The due times whose runs wait for the one that goes on: they are buffered, and not missed.
+
+    Args:
+        cron: The line.
+        time_zone: Its IANA zone.
+        after: When the run that goes on was due.
+        before: Now.
+        started_at: When the run that goes on began.
+        number: How many runs Temporal has buffered.
+        last: The last of the due times wait (all are buffered); else the first since the run began (one is).
+    """
+    times = list(due(cron, time_zone, after, before)) if number else []
+    return times[-number:] if last else [at for at in times if at >= started_at][:number]
 
 
 def _why(number: int, overlaps: int, late: int) -> Why:
     """Temporal counts, and does not say which; where all are of one kind, that is known all the same."""
     if not overlaps and not late:
-        return "paused"
+        return "unknown"
     if overlaps >= number and not late:
         return "overlap"
     if late >= number and not overlaps:

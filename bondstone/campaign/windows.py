@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from importlib import resources
+from io import BytesIO
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -42,6 +43,18 @@ _FIELDS: Final = (
     ("minute", "0-59"), ("hour", "0-23"), ("day of the month", "1-31"), ("month", "1-12 or JAN-DEC"),
     ("day of the week", "0-7 or SUN-SAT"),
 )  # fmt: skip
+
+
+NICKNAMES: Final = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+"""What crontab(5) knows by a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +92,16 @@ class CronError(ValueError):
         self.offset = offset
 
 
+def spelled_out(line: str) -> str:
+    """A cron line with its five fields: `@daily` and its like are written out, everything else is as it was."""
+    return NICKNAMES.get(line.strip().lower(), line)
+
+
 def check_cron(line: str) -> None:
-    """Raise `CronError` unless a line has five good fields and comes true on some day."""
+    """Raise `CronError` unless a line has five good fields, or is a nickname, and comes true on some day."""
+    if line.strip().startswith("@"):
+        _check_nickname(line.strip())
+        return
     words = line.split()
     if len(words) != len(_FIELDS):
         raise CronError(
@@ -104,6 +125,23 @@ def check_cron(line: str) -> None:
         raise CronError(f"there is no day {words[2]} in month {words[3]}", "a window must come at all") from error
 
 
+def _check_nickname(line: str) -> None:
+    if spelled_out(line) != line:
+        return
+    known = ", ".join(NICKNAMES)
+    word = line.split(maxsplit=1)[0].lower()
+    if word == "@every":
+        raise CronError(
+            f"{line!r} is an interval, which has no time of day",
+            "write times, as in */30 * * * *, or one of " + known,
+        )
+    if word == "@reboot":
+        raise CronError(
+            "'@reboot' is the start of a machine, and this has none", "write times, or one of " + known
+        )
+    raise CronError(f"{line!r} is not known", f"write five fields, or one of {known}")
+
+
 @lru_cache(maxsize=1)
 def zone_names() -> frozenset[str]:
     """Every IANA zone there is."""
@@ -116,8 +154,15 @@ def zone(name: str) -> ZoneInfo:
     """A zone by its IANA name; raises `KeyError` for one that there is not."""
     if name not in zone_names():
         raise KeyError(name)
-    with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
-        return ZoneInfo.from_file(file, key=name)
+    return ZoneInfo.from_file(BytesIO(zone_data(name)), key=name)
+
+
+@lru_cache(maxsize=256)
+def zone_data(name: str) -> bytes:
+    """The data of a zone, as in the files of the IANA database (TZif); raises `KeyError` as `zone` does."""
+    if name not in zone_names():
+        raise KeyError(name)
+    return resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
 
 
 class Windows:
@@ -216,7 +261,7 @@ def never_opens(spec: WindowsSpec, at: datetime) -> str:
 
 def next_start(cron: str, time_zone: str, instant: datetime) -> datetime | None:
     """The first time after an instant that a cron line means in an IANA zone; None when there is none."""
-    return _next(cron, zone(time_zone), instant)
+    return _next(spelled_out(cron), zone(time_zone), instant)
 
 
 # Recurring windows ---------------------------------------------------------------------------------------
@@ -240,7 +285,7 @@ class _Recurring:
     """One cron line with a duration and a zone: its beginnings, as instants in UTC."""
 
     def __init__(self, window: Window) -> None:
-        self._cron = window.cron
+        self._cron = spelled_out(window.cron)
         self._duration = timedelta(seconds=seconds(window.duration))
         self._zone = zone(window.time_zone)
 

@@ -325,8 +325,13 @@ def _people(document: ScheduleDocument) -> None:
             "catch-up": duration(timedelta(seconds=document.catch_up_seconds)),
             "created": f"{document.created_at:%Y-%m-%d %H:%M:%SZ} by {document.created_by}",
             "goes on": document.running,
+            "waiting": [f"due {_utc(at)}" for at in document.waiting],
         }
     )
+    if document.zone_data != "ours":
+        whose = "the Temporal server's own" if document.zone_data == "server" else "another version's"
+        note(f"its times are by {whose} data of {document.time_zone}, and windows are by this version's")
+        note(f"`bond schedule update {document.name}` has both use the same")
     if document.next:
         say()
         zones = list(document.next[0].local)

@@ -10,9 +10,11 @@ from cronsim import CronSim
 
 from bondstone.base.errors import CampaignInvalid, InvalidInput
 from bondstone.base.names import check_name, scheduled_campaign
-from bondstone.campaign.recurrence import check, due, gap_ends, lines, misses
-from bondstone.campaign.windows import CronError, zone
+from bondstone.campaign.recurrence import check, due, gap_ends, lines, misses, pauses, waiting
+from bondstone.campaign.windows import CronError, check_cron, never_opens, zone
 from bondstone.client.direct.schedules.files import read_timing, scheduled_run
+from bondstone.model.campaign.manifest import Window, WindowsSpec
+from bondstone.model.campaign.schedule import ScheduleEntry
 
 MINUTE = timedelta(minutes=1)
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -100,11 +102,66 @@ def test_times_that_saw_no_run_are_misses_with_their_reason() -> None:
     found, number = misses("0 1 * * *", "UTC", after=after, before=before, overlaps=3)
     assert ([miss.at for miss in found], number) == (between, 3)
     assert {miss.why for miss in found} == {"overlap"}
-    for counts, why in (({"late": 3}, "late"), ({}, "paused"), ({"late": 1, "overlaps": 2}, "unknown")):
+    for counts, why in (({"late": 3}, "late"), ({}, "unknown"), ({"late": 1, "overlaps": 2}, "unknown")):
         found, _ = misses("0 1 * * *", "UTC", after=after, before=before, **counts)
         assert {miss.why for miss in found} == {why}
     found, _ = misses("0 1 * * *", "UTC", after=after, before=before, ran=between[:2])
     assert [miss.at for miss in found] == between[2:]
+
+
+def test_paused_is_said_only_of_times_at_which_somebody_had_paused_it() -> None:
+    def entry(kind: str, day: int) -> ScheduleEntry:
+        at = datetime(2026, 11, day, tzinfo=UTC)
+        return ScheduleEntry.model_validate({"schedule": "nightly", "kind": kind, "at": at, "by": "eve"})
+
+    days = (("created", 1), ("paused", 2), ("paused", 3), ("resumed", 4), ("paused", 6))
+    entries = [entry(kind, day) for kind, day in days]
+    found, number = misses(
+        "@daily",
+        "UTC",
+        after=datetime(2026, 11, 1, 12, tzinfo=UTC),
+        before=datetime(2026, 11, 8, 12, tzinfo=UTC),
+        pauses=pauses(entries),
+        overlaps=2,
+    )
+    assert number == 7
+    assert [(miss.at.day, miss.why) for miss in found] == [
+        (2, "paused"), (3, "paused"), (4, "overlap"), (5, "overlap"), (6, "paused"), (7, "paused"), (8, "paused")
+    ]  # fmt: skip
+
+
+def test_runs_that_are_buffered_wait_and_are_not_missed() -> None:
+    day = {"after": NOW, "before": NOW + timedelta(hours=5, minutes=30), "started_at": NOW + timedelta(hours=2.5)}
+    buffered = waiting("@hourly", "UTC", **day, number=2, last=True)
+    assert [at.hour for at in buffered] == [16, 17], "all that are due are buffered, and the last ones wait"
+    [one] = waiting("@hourly", "UTC", **day, number=1, last=False)
+    assert one.hour == 15, "the first since the run began is buffered, those after it are left out"
+    assert waiting("@hourly", "UTC", **day, number=0, last=True) == []
+    missed, number = misses("@hourly", "UTC", after=day["after"], before=day["before"], ran=[one], overlaps=4)
+    assert (number, one in [miss.at for miss in missed]) == (4, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"), [("@daily", "0 0 * * *"), (" @Weekly", "0 0 * * 0"), ("@annually", "0 0 1 1 *")]
+)
+def test_nicknames_work_as_crontab_knows_them(line: str, fields: str) -> None:
+    check(line)
+    assert lines(line) == (fields,)
+    assert list(due(line, "UTC", NOW, NOW + timedelta(days=800))) == list(
+        due(fields, "UTC", NOW, NOW + timedelta(days=800))
+    )
+    assert not never_opens(WindowsSpec(allow=(Window(cron=line, duration="1h", time_zone="UTC"),)), NOW)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("@every 1h", "is an interval"), ("@reboot", "start of a machine"), ("@noon", "is not known")],
+)
+def test_what_looks_like_a_nickname_is_refused_for_what_it_is(line: str, message: str) -> None:
+    for checking in (check, check_cron):
+        with pytest.raises(CronError, match=message) as caught:
+            checking(line)
+        assert "@daily" in caught.value.hint
 
 
 def test_the_second_of_a_time_that_comes_twice_is_no_second_miss() -> None:

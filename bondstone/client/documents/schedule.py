@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bondstone.base.models import Document
 from bondstone.client.documents.campaign import ZonedTime
@@ -44,7 +44,7 @@ class MissDocument(Document):
     at: ZonedTime
     why: Why
     """overlap: the run before went on. late: the platform was away for longer than the catch-up window. paused:
-    the schedule was. unknown: Temporal counts such times, and does not say which"""
+    somebody had paused the schedule. unknown: Temporal counts such times, and does not say which"""
 
 
 class ActDocument(Document):
@@ -82,6 +82,10 @@ class ScheduleDocument(Document):
     """When it will start; jitter is counted in"""
     running: tuple[str, ...]
     """Campaigns that go on"""
+    waiting: tuple[ZonedTime, ...] = ()
+    """When runs were due that wait for the one that goes on (overlap buffer-one or buffer-all): not missed"""
+    zone_data: Literal["ours", "other", "server"] = "ours"
+    """Whose data of the time zone it uses: this version's, another version's, or the Temporal server's own"""
     runs: tuple[ScheduleRunDocument, ...]
     """The last ones, newest first"""
     misses: tuple[MissDocument, ...]

@@ -16,7 +16,7 @@ Overlap = Literal["skip", "buffer-one", "buffer-all", "cancel-other", "allow"]
 
 Why = Literal["overlap", "late", "paused", "unknown"]
 """Why a time saw no run: the run before went on; the platform was away for longer than the catch-up window;
-the schedule was paused, or changed."""
+somebody had paused the schedule; or it is not known which of these."""
 
 
 class ScheduledRun(Wire):

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from temporalio.client import ScheduleDescription
+from temporalio.client import ScheduleDescription, ScheduleOverlapPolicy
 
 from bondstone.base import names
-from bondstone.campaign.recurrence import misses
+from bondstone.campaign.recurrence import Pause, misses, pauses, waiting
 from bondstone.campaign.windows import zone
-from bondstone.client.direct.schedules.specs import WORDS
+from bondstone.client.direct.schedules.specs import WORDS, data_of_zone
 from bondstone.client.documents.campaign import ZonedTime
 from bondstone.client.documents.schedule import (
     ActDocument,
@@ -20,11 +20,15 @@ from bondstone.client.documents.schedule import (
     ScheduleRunDocument,
 )
 from bondstone.model.campaign.schedule import Miss, ScheduledRun, ScheduleEntry
+from bondstone.model.campaign.state import CampaignStatus
 
 SHOWN: Final = 10
 """Runs, misses and acts that are shown, and next times unless it is told otherwise."""
 
-_GOING_ON: Final = ("running", "paused", "soaking", "awaiting-approval", "waiting-for-window")
+PROMPT_SECONDS: Final = 5
+"""How long Temporal may take to start, or to leave out, what is due."""
+
+_GOING_ON: Final = frozenset(status for status in CampaignStatus if not status.ended)
 
 
 def document(
@@ -48,9 +52,9 @@ def document(
     """
     policy, state, info = described.schedule.policy, described.schedule.state, described.info
     runs = [entry for entry in entries if entry.kind == "run"][::-1]
-    missed, number = _all_misses(
-        run, entries, info.num_actions_skipped_overlap, info.num_actions_missed_catchup_window
-    )
+    now = datetime.now(UTC)
+    buffered = _waiting(described, run, runs, now)
+    missed, number = _all_misses(described, run, entries, buffered, now)
     job = run.campaign.document.get("spec", {})
     return ScheduleDocument(
         name=names.schedule_of(described.id),
@@ -70,6 +74,8 @@ def document(
         created_at=info.created_at,
         updated_at=info.last_updated_at,
         next=tuple(_zoned(at, zones) for at in times),
+        zone_data=data_of_zone(described),
+        waiting=tuple(_zoned(at, zones) for at in buffered),
         running=tuple(entry.campaign for entry in runs if statuses.get(entry.campaign) in _GOING_ON),
         runs=tuple(_run(entry, statuses) for entry in runs[:SHOWN]),
         misses=tuple(MissDocument(at=_zoned(miss.at, zones), why=miss.why) for miss in missed[::-1][:SHOWN]),
@@ -97,10 +103,37 @@ def _seconds(length: timedelta | None) -> int:
     return int(length.total_seconds()) if length else 0
 
 
+def _waiting(
+    described: ScheduleDescription, run: ScheduledRun, runs: Sequence[ScheduleEntry], now: datetime
+) -> list[datetime]:
+    """When the runs were due that wait for the one that goes on."""
+    number = described.raw_description.info.buffer_size
+    ran = [entry.planned_at for entry in runs if entry.planned_at]
+    if not number or not ran:
+        return []
+    every = described.schedule.policy.overlap is ScheduleOverlapPolicy.BUFFER_ALL
+    bounds = {"after": max(ran), "before": now, "started_at": runs[0].at}
+    return waiting(run.cron, run.time_zone, **bounds, number=number, last=every)
+
+
+def _pauses(described: ScheduleDescription, entries: Sequence[ScheduleEntry]) -> list[Pause]:
+    """When it was paused, also by somebody who went past the command."""
+    known = pauses(entries)
+    if described.schedule.state.paused and not any(pause.ends_at is None for pause in known):
+        info = described.info
+        known.append(Pause(info.last_updated_at or info.created_at))
+    return known
+
+
 def _all_misses(
-    run: ScheduledRun, entries: Sequence[ScheduleEntry], overlaps: int, late: int
+    described: ScheduleDescription,
+    run: ScheduledRun,
+    entries: Sequence[ScheduleEntry],
+    buffered: Sequence[datetime],
+    now: datetime,
 ) -> tuple[list[Miss], int]:
     """Those that runs have recorded, and those since the last one."""
+    info = described.info
     kept = [miss for entry in entries for miss in entry.misses]
     number = sum(entry.missed for entry in entries)
     ran = [entry.planned_at for entry in entries if entry.planned_at]
@@ -113,10 +146,11 @@ def _all_misses(
         run.cron,
         run.time_zone,
         after=max([changed[-1], *ran]),
-        before=datetime.now(UTC) - timedelta(seconds=5),
-        ran=ran,
-        overlaps=overlaps - (last.overlaps if last else 0),
-        late=late - (last.late if last else 0),
+        before=now - timedelta(seconds=PROMPT_SECONDS) - (described.schedule.spec.jitter or timedelta(0)),
+        ran=[*ran, *buffered],
+        pauses=_pauses(described, entries),
+        overlaps=info.num_actions_skipped_overlap - (last.overlaps if last else 0),
+        late=info.num_actions_missed_catchup_window - (last.late if last else 0),
     )
     done = set(ran)  # a miss that was made good by a backfill is none any more
     return [miss for miss in (*kept, *since) if miss.at not in done], number + more

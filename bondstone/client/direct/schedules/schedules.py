@@ -90,6 +90,8 @@ class DirectSchedules(Schedules):
         except RPCError as error:
             raise _ours(error, name) from error
         await self._record(name, "created", reason)
+        if paused:
+            await self._record(name, "paused", "created so")
         return await self.get(name)
 
     @override

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
+from temporalio.api.schedule.v1 import ScheduleSpec as ScheduleSpecMessage
 from temporalio.client import (
     ScheduleActionStartWorkflow,
     ScheduleDescription,
@@ -12,10 +13,12 @@ from temporalio.client import (
     ScheduleOverlapPolicy,
     ScheduleSpec,
 )
+from typing_extensions import override
 
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput
 from bondstone.campaign.recurrence import gap_ends, lines
+from bondstone.campaign.windows import zone_data
 from bondstone.client.direct.schedules.files import Timing
 from bondstone.model.campaign.schedule import Overlap, ScheduledRun
 
@@ -43,10 +46,33 @@ def action_of(run: ScheduledRun) -> ScheduleActionStartWorkflow:
     )
 
 
-def spec_of(timing: Timing, jitter: timedelta, now: datetime) -> ScheduleSpec:
+class ZonedSpec(ScheduleSpec):
+    """A spec that brings the data of its zone along.
+
+    The server would take the zone's data from its own machine or binary, which differ from ours by an hour in a
+    dozen zones; then schedules would fire beside the windows of the campaigns that they start. The API has a field
+    for the data, the SDK has none.
+    """
+
+    @override
+    def _to_proto(self) -> ScheduleSpecMessage:
+        message = super()._to_proto()
+        message.timezone_data = zone_data(self.time_zone_name or "UTC")
+        return message
+
+
+def data_of_zone(described: ScheduleDescription) -> Literal["ours", "other", "server"]:
+    """Whose zone data a schedule uses: those of this version, of another version, or the server's own."""
+    spec = described.raw_description.schedule.spec
+    if not spec.timezone_data:
+        return "server"
+    return "ours" if spec.timezone_data == zone_data(spec.timezone_name or "UTC") else "other"
+
+
+def spec_of(timing: Timing, jitter: timedelta, now: datetime) -> ZonedSpec:
     """Temporal's own times, and the ends of gaps for those that clocks skip, which it would leave out."""
     gaps = gap_ends(timing.cron, timing.time_zone, now)
-    return ScheduleSpec(
+    return ZonedSpec(
         cron_expressions=lines(timing.cron),
         intervals=[
             ScheduleIntervalSpec(_EVERY, offset=timedelta(seconds=gap.timestamp()) % _EVERY) for gap in gaps
