@@ -133,10 +133,11 @@ class _LazyCommand(TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the real command, which from here on takes over."""
-        context.options.command = self._load().make_context(info_name, args, parent, **extra)
+        context.options.command = self.loaded().make_context(info_name, args, parent, **extra)
         return context.options.command
 
-    def _load(self) -> Any:
+    def loaded(self) -> Any:
+        """The real command."""
         found: typer.Typer = importlib.import_module(self._module).app
         found.rich_markup_mode = None
         found.pretty_exceptions_enable = False
@@ -174,6 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if asked := os.environ.get("_BOND_COMPLETE", ""):
+        from bondstone.cli.shell import complete  # noqa: PLC0415 - only for shells
+
+        if (offered := complete(build(), asked)) is not None:
+            typer.echo(offered)
+            return 0
     output = requested_format(given)
     try:
         result = build()(args=prepare(given), prog_name="bond", standalone_mode=False)

@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from bondstone.base.contexts import Contexts, contexts_file, read_contexts, write_contexts
-from bondstone.cli import context
+from bondstone.cli import completion, context
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, say, table
 
 app = typer.Typer(help="Platforms by name: one is in use, `--context` names another.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="the context", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="the context", show_default=False, autocompletion=completion.contexts)
+]
 
 
 @app.command("list", epilog=examples("bond context list", "bond context list -o json"))

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from bondstone.cli import completion
 from bondstone.cli.session import with_platform
 from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, say
 
 app = typer.Typer(help="Times in which campaigns start nothing: create, list, delete.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="the freeze", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="the freeze", show_default=False, autocompletion=completion.freezes)
+]
 _TIME = "RFC 3339, as in 2026-12-24T00:00:00Z; without an offset it is local time"
 Begins = Annotated[str, typer.Option("--from", metavar="TIME", help=f"else now; {_TIME}")]
 Ends = Annotated[str, typer.Option("--until", metavar="TIME", help="else until it is deleted")]

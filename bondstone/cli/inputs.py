@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bondstone.base.errors import InvalidInput
-
 if TYPE_CHECKING:
+    from bondstone.base.errors import InvalidInput
     from bondstone.documents.yaml_places import Document
 
 MAX_FILE_BYTES: Final = 256 * 1024
@@ -61,7 +60,7 @@ def pair(text: str, option: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         shown = key if equals else text
-        raise InvalidInput(f"{option} {shown!r} is not KEY=VALUE", hint=f"write {option} size=small")
+        raise _invalid(f"{option} {shown!r} is not KEY=VALUE", hint=f"write {option} size=small")
     return key, value
 
 
@@ -69,7 +68,7 @@ def split_path(path: str, option: str) -> list[str]:
     r"""The names of a dotted path; `\.` is a dot inside a name."""
     names = [name.replace("\\.", ".") for name in re.split(r"(?<!\\)\.", path)]
     if not all(names):
-        raise InvalidInput(f"{option} {path!r} has an empty name in its path", hint="write it as in network.cidr")
+        raise _invalid(f"{option} {path!r} has an empty name in its path", hint="write it as in network.cidr")
     return names
 
 
@@ -81,7 +80,7 @@ def scalar(text: str) -> Any:
     flow = text.startswith(("[", "{", '"', "'"))
     document = _read_yaml(text.encode(), "")
     if flow and document.problems:
-        raise InvalidInput(
+        raise _invalid(
             "a value that begins like a list, a map or quoted text is not valid YAML",
             hint="quote it for the shell, or use --set-string to take it as it stands",
         )
@@ -97,7 +96,7 @@ def assign(tree: dict[str, Any], path: Sequence[str], value: Any, option: str) -
         holder = holder.setdefault(name, {})
         if not isinstance(holder, dict):
             taken = ".".join(path[: index + 1])
-            raise InvalidInput(f"{option} {'.'.join(path)}: {taken} already has a value that is not a map")
+            raise _invalid(f"{option} {'.'.join(path)}: {taken} already has a value that is not a map")
     holder[path[-1]] = value
 
 
@@ -116,16 +115,14 @@ def read_mapping(file: str) -> dict[str, Any]:
     if file == "-":
         data, file = sys.stdin.buffer.read(MAX_FILE_BYTES + 1), "standard input"
         if len(data) > MAX_FILE_BYTES:
-            raise InvalidInput(f"the inputs are larger than {MAX_FILE_BYTES // 1024} KiB", where=file)
+            raise _invalid(f"the inputs are larger than {MAX_FILE_BYTES // 1024} KiB", where=file)
     else:
         data = _read(file, f"-f {file}")
     document = _read_yaml(data, file)
     if document.problems:
-        raise InvalidInput("the inputs cannot be read", where=file, problems=document.problems)
+        raise _invalid("the inputs cannot be read", where=file, problems=document.problems)
     if not isinstance(document.data, dict):
-        raise InvalidInput(
-            "the file does not hold a mapping of inputs", where=file, hint="write it as in size: small"
-        )
+        raise _invalid("the file does not hold a mapping of inputs", where=file, hint="write it as in size: small")
     return document.data
 
 
@@ -145,11 +142,11 @@ def label_changes(given: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         elif text.endswith("-") and len(text) > 1:
             remove.append(text[:-1])
         else:
-            raise InvalidInput(
+            raise _invalid(
                 f"{text!r} is neither KEY=VALUE nor KEY-", hint="write tier=data, or tier- to remove it"
             )
     if both := wanted.keys() & set(remove):
-        raise InvalidInput(f"label {min(both)!r} is both set and removed")
+        raise _invalid(f"label {min(both)!r} is both set and removed")
     return wanted, remove
 
 
@@ -162,7 +159,7 @@ def ask_secrets(paths: Sequence[str]) -> Iterable[tuple[str, str]]:
         return
     for path in paths:
         if "=" in path or not _PATH.fullmatch(path):  # what is there may be the value: it is not repeated
-            raise InvalidInput(
+            raise _invalid(
                 "--secret takes the path of an input, and nothing else on the command line",
                 hint="write --secret auth.token and type the value, or pipe it in. A value that stood there is "
                 "in your shell's history now: use another one",
@@ -175,7 +172,7 @@ def ask_secrets(paths: Sequence[str]) -> Iterable[tuple[str, str]]:
     lines = [text] if len(paths) == 1 else text.split("\n")
     if len(lines) != len(paths) or not text:
         found = "nothing" if not text else f"{len(lines)} lines"
-        raise InvalidInput(
+        raise _invalid(
             f"standard input has {found} for {', '.join(f'--secret {path}' for path in paths)}",
             hint="give one line for each, in order",
         )
@@ -186,7 +183,7 @@ def _text(file: str, where: str) -> str:
     try:
         return _read(file, where).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidInput("the file is not UTF-8 text", where=where) from error
+        raise _invalid("the file is not UTF-8 text", where=where) from error
 
 
 def _read(file: str, where: str) -> bytes:
@@ -194,9 +191,9 @@ def _read(file: str, where: str) -> bytes:
         with Path(file).open("rb") as opened:
             data = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise InvalidInput(f"the file cannot be read: {error.strerror}", where=where) from error
+        raise _invalid(f"the file cannot be read: {error.strerror}", where=where) from error
     if len(data) > MAX_FILE_BYTES:
-        raise InvalidInput(f"the file is larger than {MAX_FILE_BYTES // 1024} KiB", where=where)
+        raise _invalid(f"the file is larger than {MAX_FILE_BYTES // 1024} KiB", where=where)
     return data
 
 
@@ -204,3 +201,9 @@ def _read_yaml(data: bytes, file: str) -> Document:
     from bondstone.documents.yaml_places import read  # noqa: PLC0415 - only when there is something to read
 
     return read(data, file)
+
+
+def _invalid(message: str, **fields: Any) -> InvalidInput:
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - a quarter of a second, paid only by failures
+
+    return InvalidInput(message, **fields)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bondstone.cli import completion
 from bondstone.cli.session import with_platform
 from bondstone.terminal.output import OutputFormat, emit, note, say
 
@@ -17,17 +18,33 @@ if TYPE_CHECKING:
 
 Values = Annotated[
     list[str],
-    typer.Option("--set", metavar="K=V", help="an input, read as YAML; dots nest: --set net.cidr=10.0.0.0/8"),
+    typer.Option(
+        "--set",
+        metavar="K=V",
+        autocompletion=completion.inputs,
+        help="an input, read as YAML; dots nest: --set net.cidr=10.0.0.0/8",
+    ),
 ]
 Strings = Annotated[
-    list[str], typer.Option("--set-string", metavar="K=TEXT", help="an input that is text whatever it looks like")
+    list[str],
+    typer.Option(
+        "--set-string",
+        metavar="K=TEXT",
+        autocompletion=completion.inputs,
+        help="an input that is text whatever it looks like",
+    ),
 ]
 FromFiles = Annotated[
     list[str], typer.Option("--set-file", metavar="K=FILE", help="an input that is the text of a file")
 ]
 Secrets = Annotated[
     list[str],
-    typer.Option("--secret", metavar="K", help="a secret input: typed unseen, or a line of standard input each"),
+    typer.Option(
+        "--secret",
+        metavar="K",
+        autocompletion=completion.input_names,
+        help="a secret input: typed unseen, or a line of standard input each",
+    ),
 ]
 Files = Annotated[
     list[str], typer.Option("--file", "-f", metavar="FILE", help="inputs as YAML or JSON; - is standard input")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bondstone.cli import completion
 from bondstone.cli.session import Reason, with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, say, table
 from bondstone.terminal.times import duration
@@ -31,7 +32,10 @@ class Overlap(StrEnum):
     ALLOW = "allow"
 
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="the schedule", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="the schedule", show_default=False, autocompletion=completion.schedules),
+]
 Cron = Annotated[
     str, typer.Option("--cron", metavar="LINE", help="when: five fields, in local time", show_default=False)
 ]

@@ -8,16 +8,27 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from bondstone.base.tracing import export
-from bondstone.cli import context
+from bondstone.cli import completion, context
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
 
 T = TypeVar("T")
 
-ServiceArgument = Annotated[str, typer.Argument(metavar="TEAM/NAME", help="the service", show_default=False)]
+ServiceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TEAM/NAME", help="the service", show_default=False, autocompletion=completion.services
+    ),
+]
 OperationArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="the operation, as in payments/orders-db/op/7", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="the operation, as in payments/orders-db/op/7",
+        show_default=False,
+        autocompletion=completion.operations,
+    ),
 ]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why, for the record")]
 RequestId = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -56,7 +55,7 @@ def show(
                 _print(value, people, output)
             if over(value):
                 return
-            await asyncio.sleep(LOOK_SECONDS)
+            await _pause()
 
     with_platform(work)
 
@@ -93,9 +92,15 @@ def show_list(
             if changed:
                 _print_rows(changed, people, output)
             previous = known
-            await asyncio.sleep(LOOK_SECONDS)
+            await _pause()
 
     with_platform(work)
+
+
+async def _pause() -> None:
+    import asyncio  # noqa: PLC0415 - help and completion need none
+
+    await asyncio.sleep(LOOK_SECONDS)
 
 
 def _print(value: T, people: Callable[[T], None], output: OutputFormat) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bondstone.cli import completion
 from bondstone.cli.campaign.verbs import app as verbs
 from bondstone.cli.session import Reason, Wait, with_platform
 from bondstone.cli.watch import Watch as ListWatch
@@ -27,7 +28,10 @@ File = Annotated[
     str,
     typer.Option("--file", "-f", metavar="FILE", help="the campaign; - is standard input", show_default=False),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="the campaign", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="the campaign", show_default=False, autocompletion=completion.campaigns),
+]
 NewName = Annotated[str, typer.Option("--name", metavar="NAME", help="instead of the name in the file")]
 
 

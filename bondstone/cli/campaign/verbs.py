@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bondstone.cli import completion
 from bondstone.cli.session import Reason, with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 app = typer.Typer()
 """Its commands stand in the group of `bondstone.cli.campaign.commands`."""
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="the campaign", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="the campaign", show_default=False, autocompletion=completion.campaigns),
+]
 WaveName = Annotated[str, typer.Argument(metavar="WAVE", help="the wave at its gate", show_default=False)]
 RequestId = Annotated[
     str, typer.Option("--request-id", metavar="ID", help="the same id again has no further effect")
@@ -79,7 +83,12 @@ def abort(
 @app.command(epilog=examples("bond campaign skip cve-2026-1234 payments/orders --reason 'has its own window'"))
 def skip(
     name: Name,
-    target: Annotated[str, typer.Argument(metavar="TEAM/NAME", help="the service", show_default=False)],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEAM/NAME", help="the service", show_default=False, autocompletion=completion.services
+        ),
+    ],
     *,
     reason: Reason = "",
     request_id: RequestId = "",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bondstone.cli import completion
 from bondstone.cli.promise.init import init
 from bondstone.cli.promise.tests import run_cases
 from bondstone.cli.session import with_platform
@@ -23,7 +24,13 @@ Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="the folder that holds promise.yaml", show_default=False)
 ]
 RevisionArgument = Annotated[
-    str, typer.Argument(metavar="NAME@VERSION", help="the revision, as in postgres@1.4.0", show_default=False)
+    str,
+    typer.Argument(
+        metavar="NAME@VERSION",
+        help="the revision, as in postgres@1.4.0",
+        show_default=False,
+        autocompletion=completion.revisions,
+    ),
 ]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; people will read it")]
 
@@ -84,7 +91,13 @@ def list_promises(
 @app.command(epilog=examples("bond promise show postgres", "bond promise show postgres@1.4.0 -o json"))
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME[@VERSION]", help="the promise, as in postgres", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME[@VERSION]",
+            help="the promise, as in postgres",
+            show_default=False,
+            autocompletion=completion.revisions,
+        ),
     ],
     *,
     output: Output = OutputFormat.TABLE,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bondstone.cli import completion
 from bondstone.cli import inputs as cli_inputs
 from bondstone.cli.operation_options import Ask, DryRun, Files, FromFiles, Secrets, Strings, Values, accepted
 from bondstone.cli.service import archive, day_two, edit, reading
@@ -33,7 +34,12 @@ Label = Annotated[list[str], typer.Option("--label", "-l", metavar="KEY=VALUE", 
     )
 )
 def request(
-    promise: Annotated[str, typer.Argument(metavar="PROMISE", help="what is wanted", show_default=False)],
+    promise: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROMISE", help="what is requested", show_default=False, autocompletion=completion.promises
+        ),
+    ],
     service: ServiceArgument,
     *,
     version: Annotated[
@@ -89,7 +95,12 @@ def request(
     )
 )
 def adopt(
-    promise: Annotated[str, typer.Argument(metavar="PROMISE", help="what it is", show_default=False)],
+    promise: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROMISE", help="what it is", show_default=False, autocompletion=completion.promises
+        ),
+    ],
     service: ServiceArgument,
     *,
     states: Annotated[

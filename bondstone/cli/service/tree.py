@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bondstone.base.errors import NotFound
 from bondstone.cli.session import ServiceArgument, with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, say
 
@@ -33,6 +32,8 @@ def tree(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> No
 
 async def _node(bond: Bondstone, service: str, name: str, left: list[int]) -> dict[str, Any]:
     """One service and what is below it; a shared part stands at each of its places."""
+    from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
+
     left[0] -= 1
     try:
         document = await bond.services.get(service)
