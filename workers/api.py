@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 import uvicorn
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 
 from bondstone.api.app import create_app
 from bondstone.api.events.logs import LogChunks
@@ -27,6 +27,7 @@ from bondstone.base.errors import BondError, SettingsInvalid
 from bondstone.base.platform_file import ready_pipe
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
+from bondstone.console import app as console
 from bondstone.identity.authenticator import Authenticator
 from bondstone.store import Store
 from bondstone.temporal.service_changes import ServiceVisibility
@@ -116,6 +117,12 @@ class _Server(uvicorn.Server):
         del frame
 
 
+def _application(settings: Settings, state: ApiState) -> FastAPI:
+    app = create_app(settings, state, ROUTERS)
+    console.mount(app)
+    return app
+
+
 async def _serve(settings: Settings) -> int:
     host, _, port = settings.api_bind.rpartition(":")
     if not host or not port.isdigit():
@@ -123,7 +130,7 @@ async def _serve(settings: Settings) -> int:
     async with opened(settings) as state:
         server = _Server(
             uvicorn.Config(
-                create_app(settings, state, ROUTERS),
+                _application(settings, state),
                 host=host.strip("[]"),
                 port=int(port),
                 access_log=False,

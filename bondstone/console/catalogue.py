@@ -1,0 +1,90 @@
+"""The catalogue: what can be requested, and the form that requests it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bondstone.api.state import State
+from bondstone.base.errors import BondError, ErrorInfo
+from bondstone.client.documents.promise import PromiseDocument
+from bondstone.console import forms
+from bondstone.console.pages import View, form_of, shown, to
+from bondstone.console.rendering import address
+from bondstone.console.session import Visit, Visitor
+from bondstone.model.identity import Target
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/catalogue")
+async def catalogue(visitor: Visit, state: State) -> Response:
+    """Every promise, at the version that a request gets."""
+    await state.services.ready()
+    view = View(
+        "catalogue.html", "/catalogue", promises=await visitor.bond.promises.list(),
+        used=state.services.counts().promises, may_request=_may_request(visitor),
+    )  # fmt: skip
+    return shown(view, visitor)
+
+
+@router.get("/catalogue/{promise}")
+async def show(visitor: Visit, promise: str, version: str = "") -> Response:
+    """One promise: what it takes, what it gives, what it does."""
+    document = await visitor.bond.promises.get(promise, version)
+    view = View("promise.html", "/catalogue", promise=document, may_request=_may_request(visitor))
+    return shown(view, visitor)
+
+
+@router.get("/catalogue/{promise}/request")
+async def form(visitor: Visit, promise: str) -> Response:
+    """The empty form, drawn from the JSON Schema."""
+    document = await visitor.bond.promises.get(promise)
+    teams = sorted({team for grant in visitor.permissions.grants if grant.scope for team in grant.scope.teams})
+    return shown(_form(document, {"team": teams[0] if len(teams) == 1 else ""}), visitor)
+
+
+@router.post("/catalogue/{promise}/request")
+async def request(request: Request, visitor: Visit, promise: str) -> Response:
+    """Request the service, or a dry run of it; a mistake shows the form again, with what was typed."""
+    submitted = await form_of(request, visitor)
+    document = await visitor.bond.promises.get(promise, submitted.get("version", ""))
+    team, name = submitted.get("team", ""), submitted.get("name", "")
+    try:
+        visitor.permissions.decide("service.request", Target(team=team, promise=promise)).require()
+        operation = await visitor.bond.services.request(
+            promise,
+            f"{team}/{name}",
+            forms.typed(document.input_schema, submitted),
+            version=document.version,
+            reason=submitted.get("reason", ""),
+            request_id=submitted.get("request_id") or None,
+            dry_run=submitted.get("do") == "dry-run",
+        )
+    except BondError as error:
+        return shown(_form(document, submitted, error.info()), visitor, error.http_status)
+    return to(address(operation.id))
+
+
+def _form(document: PromiseDocument, submitted: dict[str, str], error: ErrorInfo | None = None) -> View:
+    fields = forms.fields(document.input_schema)
+    texts = {field.name: submitted[field.name] for field in fields if field.name in submitted}
+    return View(
+        "request.html", "/catalogue", promise=document, error=error,
+        fields=[_refilled(field, texts) for field in fields], team=submitted.get("team", ""),
+        name=submitted.get("name", ""), reason=submitted.get("reason", ""),
+    )  # fmt: skip
+
+
+def _refilled(field: forms.FormField, texts: dict[str, Any]) -> forms.FormField:
+    """The field with what was typed; a secret is typed again."""
+    from dataclasses import replace  # noqa: PLC0415 - only here
+
+    return replace(field, value=texts[field.name]) if field.name in texts and field.widget != "secret" else field
+
+
+def _may_request(visitor: Visitor) -> bool:
+    return any("developer" in grant.roles or "admin" in grant.roles for grant in visitor.permissions.grants)

@@ -1,0 +1,189 @@
+"""A request form drawn from the JSON Schema of a promise, and what a person typed into it as inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from bondstone.base.errors import InputsInvalid, Problem
+
+Widget = Literal["text", "textarea", "number", "select", "switch", "secret", "json"]
+PREFIX: Final = "input."
+LONG_TEXT: Final = 200
+MAX_NESTING: Final = 3
+"""Objects further down are typed as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One field of a form."""
+
+    path: str
+    """Dotted path of the input: `account.user`."""
+    title: str
+    description: str
+    widget: Widget
+    required: bool
+    value: str
+    """What stands in the field at first; always empty for a secret."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Value and label of each choice."""
+    attributes: tuple[tuple[str, str], ...] = ()
+    """HTML attributes that check while a person types."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the form."""
+        return PREFIX + self.path
+
+
+def fields(schema: Mapping[str, Any], values: Mapping[str, Any] | None = None) -> list[FormField]:
+    """The fields of a schema, objects flattened.
+
+    Args:
+        schema: JSON Schema of inputs.
+        values: What a service has now; its secrets are masked and never shown.
+    """
+    return list(_fields(schema, values or {}, "", 0, schema))
+
+
+def typed(schema: Mapping[str, Any], form: Mapping[str, str], *, keep_empty: bool = False) -> dict[str, Any]:
+    """The inputs that a submitted form holds.
+
+    Args:
+        schema: As for `fields`.
+        form: Field names to texts.
+        keep_empty: An emptied field is null (back to the default) instead of left out: for updates.
+
+    Raises:
+        InputsInvalid: a field that holds JSON or a number does not.
+    """
+    inputs: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for field in fields(schema):
+        text = form.get(field.name)
+        if text is None:
+            continue
+        if text.strip() == "":
+            if keep_empty and field.widget != "secret":
+                _place(inputs, field.path, None)
+            continue
+        try:
+            _place(inputs, field.path, _value(field, text, schema))
+        except ValueError:
+            problems.append(Problem(message=f"{field.path} is not {_EXPECTED[field.widget]}"))
+    if problems:
+        raise InputsInvalid("some fields cannot be read", problems=problems, hint="correct them and send again")
+    return inputs
+
+
+def _fields(
+    schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str, depth: int, root: Mapping[str, Any]
+) -> Iterator[FormField]:
+    required = schema.get("required", ())
+    for name, declared in schema.get("properties", {}).items():
+        inner = _resolved(declared, root)
+        path = f"{prefix}{name}"
+        value = values.get(name, inner.get("default"))
+        if inner.get("type") == "object" and inner.get("properties") and depth < MAX_NESTING:
+            yield from _fields(inner, value if isinstance(value, dict) else {}, f"{path}.", depth + 1, root)
+            continue
+        yield _field(path, inner, required=name in required, value=value)
+
+
+def _field(path: str, schema: Mapping[str, Any], *, required: bool, value: Any) -> FormField:
+    widget = _widget(schema)
+    return FormField(
+        path=path,
+        title=str(schema.get("title") or path),
+        description=str(schema.get("description", "")),
+        widget=widget,
+        required=required and "default" not in schema,
+        value="" if widget == "secret" else _shown(value, widget),
+        options=_options(schema, widget),
+        attributes=tuple(_attributes(schema, widget)),
+    )
+
+
+def _widget(schema: Mapping[str, Any]) -> Widget:
+    if schema.get("writeOnly"):
+        return "secret"
+    if schema.get("enum"):
+        return "select"
+    kind = schema.get("type")
+    simple: dict[Any, Widget] = {"boolean": "switch", "integer": "number", "number": "number"}
+    if isinstance(kind, str) and kind in simple:
+        return simple[kind]
+    if kind == "string":
+        return "textarea" if int(schema.get("maxLength", 0)) > LONG_TEXT else "text"
+    return "json"
+
+
+def _options(schema: Mapping[str, Any], widget: Widget) -> tuple[tuple[str, str], ...]:
+    if widget == "switch":
+        return (("true", "yes"), ("false", "no"))
+    if widget == "select":
+        return tuple((json.dumps(value), value if isinstance(value, str) else json.dumps(value))
+                     for value in schema["enum"])  # fmt: skip
+    return ()
+
+
+def _attributes(schema: Mapping[str, Any], widget: Widget) -> Iterator[tuple[str, str]]:
+    names = {"minimum": "min", "maximum": "max"} if widget == "number" else {
+        "minLength": "minlength", "maxLength": "maxlength", "pattern": "pattern",
+    }  # fmt: skip
+    if widget in {"number", "text", "textarea", "secret"}:
+        for key, attribute in names.items():
+            if key in schema and not (key == "pattern" and widget == "textarea"):
+                yield attribute, str(schema[key])
+    if widget == "number":
+        yield "step", "1" if schema.get("type") == "integer" else "any"
+
+
+def _shown(value: Any, widget: Widget) -> str:
+    if value is None:
+        return ""
+    if widget in {"select", "switch", "json"} or not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _value(field: FormField, text: str, schema: Mapping[str, Any]) -> Any:
+    if field.widget == "number":
+        return int(text) if dict(field.attributes).get("step") == "1" else float(text)
+    if field.widget in {"select", "switch", "json"}:
+        return json.loads(text)
+    if field.widget == "secret" and _at(schema, field.path).get("type") not in {None, "string"}:
+        return json.loads(text)
+    return text.replace("\r\n", "\n")
+
+
+def _at(schema: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    current = schema
+    for name in path.split("."):
+        current = _resolved(current.get("properties", {}).get(name, {}), schema)
+    return current
+
+
+def _resolved(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with its local reference followed once."""
+    reference = schema.get("$ref") if isinstance(schema, Mapping) else None
+    if isinstance(reference, str) and reference.startswith("#/$defs/"):
+        target = root.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
+        return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return schema if isinstance(schema, Mapping) else {}
+
+
+def _place(tree: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for name in parents:
+        tree = tree.setdefault(name, {})
+    tree[last] = value
+
+
+_EXPECTED: Final[Mapping[Widget, str]] = {
+    "number": "a number", "json": "JSON", "select": "one of the choices", "switch": "yes or no", "secret": "JSON",
+    "text": "text", "textarea": "text",
+}  # fmt: skip

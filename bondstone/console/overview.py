@@ -1,0 +1,95 @@
+"""Pages of the whole: home, approvals, policies and access, ledger, platform."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from bondstone import __version__
+from bondstone.api.state import State
+from bondstone.base.errors import BondError
+from bondstone.console.pages import View, shown
+from bondstone.console.session import Visit
+from bondstone.model.identity import Target
+
+MAX_TROUBLED = 20
+TROUBLE = frozenset({"failed", "degraded"})
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def home(visitor: Visit, state: State) -> Response:
+    """What needs the visitor, then the fleet."""
+    await state.services.ready()
+    permitted = visitor.permissions.filter("service.read")
+    approvals = [item for item in await visitor.bond.approvals.list() if permitted(_team(item.operation))]
+    entries = [entry for _, entry in state.services.sorted_by("id", descending=False, after=None)]
+    visible = [entry.row for entry in entries if entry.alive and permitted(entry.target)]
+    troubled = [row for row in visible if row.phase in TROUBLE or row.health == "unhealthy"]
+    counts = state.services.counts(permitted)
+    campaigns = [row for row in await visitor.bond.campaigns.list() if row.ended_at is None]
+    waiting = f"{len(approvals)} plans wait for an approval" if approvals else "Nothing waits for an approval"
+    trouble = f"{len(troubled)} services need attention" if troubled else "no service needs attention"
+    view = View(
+        "home.html", "/", sentence=f"{waiting}; {trouble}.", approvals=approvals, troubled=troubled[:MAX_TROUBLED],
+        campaigns=campaigns, phases=sorted(counts.phases.items()),
+    )  # fmt: skip
+    return shown(view, visitor)
+
+
+@router.get("/approvals")
+async def approvals(visitor: Visit) -> Response:
+    """Every plan that waits for people, of the services that the visitor may see."""
+    permitted = visitor.permissions.filter("service.read")
+    waiting = [item for item in await visitor.bond.approvals.list() if permitted(_team(item.operation))]
+    return shown(View("approvals.html", "/approvals", approvals=waiting), visitor)
+
+
+@router.get("/rules")
+async def rules(visitor: Visit, state: State) -> Response:
+    """Policies in force, the access document, and what it gives the visitor."""
+    visitor.permissions.decide("policy.read").require()
+    sets = await visitor.bond.policies.list()
+    access = await state.authenticator.access()
+    may_read = visitor.permissions.decide("access.read").allowed
+    view = View(
+        "rules.html", "/rules", sets=sets, current=await visitor.bond.policies.get() if sets else None,
+        access=access.document.model_dump(mode="json") if access.document and may_read else None,
+        access_version=access.version,
+        grants=[f"{', '.join(grant.roles)} {grant.where()}" for grant in visitor.permissions.grants],
+    )  # fmt: skip
+    return shown(view, visitor)
+
+
+@router.get("/ledger")
+async def ledger(visitor: Visit, service: str = "") -> Response:
+    """The records of a service, also when it is long gone."""
+    records = []
+    if service:
+        visitor.permissions.decide(
+            "service.history", Target(team=service.partition("/")[0], name=service)
+        ).require()
+        records = await visitor.bond.services.history(service)
+    return shown(View("ledger.html", "/ledger", service=service, records=records), visitor)
+
+
+@router.get("/platform")
+async def platform(visitor: Visit, state: State) -> Response:
+    """Queues, workers and builds."""
+    visitor.permissions.decide("worker.read").require()
+    queues = await visitor.bond.workers.queues(state.settings.pools)
+    try:
+        builds = await visitor.bond.workers.list()
+    except BondError:
+        builds = []  # a server without worker builds says so by an error
+    view = View(
+        "platform.html", "/platform", queues=queues, builds=builds, version=__version__,
+        temporal_ui=state.settings.temporal_ui,
+    )  # fmt: skip
+    return shown(view, visitor)
+
+
+def _team(operation: str) -> Target:
+    service = operation.partition("/op/")[0]
+    return Target(team=service.partition("/")[0], name=service)

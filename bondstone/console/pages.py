@@ -1,0 +1,143 @@
+"""What the handlers of all pages share: rendering with the visitor, refusing in words, and live pages."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from bondstone.api.events.streams import answer, states
+from bondstone.api.events.watchers import Seen
+from bondstone.api.state import State
+from bondstone.base.errors import BondError, NotFound
+from bondstone.client.documents.service import ServiceDocument
+from bondstone.console.rendering import environment, took
+from bondstone.console.security import HEADERS, check_form
+from bondstone.console.session import Visit, Visitor
+from bondstone.model.identity import Target
+
+NAVIGATION: Final = (
+    ("/", "Home"), ("/catalogue", "Catalogue"), ("/services", "Services"), ("/approvals", "Approvals"),
+    ("/campaigns", "Campaigns"), ("/calendar", "Schedules, freezes"), ("/rules", "Policies, access"),
+    ("/ledger", "Ledger"), ("/platform", "Platform"),
+)  # fmt: skip
+
+Page = Callable[[Visitor], Awaitable["View"]]
+
+_PASSING: Final = re.compile(r"console-[0-9a-f]{16}|<time[^>]*>[^<]*</time>")
+_PAGE_BEGINS: Final = '<div id="page">'
+_PAGE_ENDS: Final = "</div>\n</main>"
+
+router = APIRouter(include_in_schema=False)
+_live: dict[str, Callable[..., Awaitable[View]]] = {}
+
+
+class View:
+    """A page before it is rendered.
+
+    Args:
+        template: Its template.
+        here: Which entry of the navigation it belongs to.
+        live: The path whose changes it follows; empty for a page that stands still.
+        **values: What the template uses.
+    """
+
+    def __init__(self, template: str, here: str, *, live: str = "", **values: Any) -> None:
+        self.template = template
+        self.here = here
+        self.live = live
+        self.values = values
+
+    def html(self, visitor: Visitor | None) -> str:
+        """The whole page."""
+        template = environment().get_template(self.template)
+        return template.render(
+            visitor=visitor, navigation=NAVIGATION, here=self.here, live=self.live, took=took,
+            request_id=f"console-{secrets.token_hex(8)}", **self.values,
+        )  # fmt: skip
+
+    def inner(self, visitor: Visitor) -> str:
+        """What is inside of `#page`, for a live update."""
+        return self.html(visitor).partition(_PAGE_BEGINS)[2].rpartition(_PAGE_ENDS)[0]
+
+
+def shown(view: View, visitor: Visitor | None, status: int = 200) -> HTMLResponse:
+    """The answer with a page."""
+    return HTMLResponse(view.html(visitor), status, headers=HEADERS)
+
+
+def to(path: str) -> RedirectResponse:
+    """After a form: straight to where its result is."""
+    return RedirectResponse(path, status_code=303, headers=HEADERS)
+
+
+def problem(error: BondError, visitor: Visitor | None, back: str = "/") -> HTMLResponse:
+    """The page of a refusal, in its words."""
+    view = View("problem.html", "", error=error.info(), title="That was not possible", back=back)
+    return shown(view, visitor, error.http_status)
+
+
+async def form_of(request: Request, visitor: Visitor) -> dict[str, str]:
+    """The texts of a submitted form, once it is known to come from this session.
+
+    Raises:
+        OriginRefused: another site, or another session, sent it.
+    """
+    submitted = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
+    check_form(request.headers, submitted.get("csrf", ""), visitor.csrf)
+    return submitted
+
+
+def target_of(service: ServiceDocument) -> Target:
+    """A service as access documents see it."""
+    return Target(team=service.team, promise=service.promise, labels=service.labels, name=service.id)
+
+
+def may(visitor: Visitor, target: Target, *verbs: str) -> dict[str, bool]:
+    """Which of some verbs the visitor may do; buttons of others are not drawn."""
+    return {verb: visitor.permissions.decide(verb, target).allowed for verb in verbs}
+
+
+def follows(prefix: str) -> Callable[[Callable[..., Awaitable[View]]], Callable[..., Awaitable[View]]]:
+    """Register what makes the view of every path below a prefix, so that the page can be live."""
+
+    def register(function: Callable[..., Awaitable[View]]) -> Callable[..., Awaitable[View]]:
+        _live[prefix] = function
+        return function
+
+    return register
+
+
+@router.get("/live")
+async def live(
+    visitor: Visit,
+    state: State,
+    path: str,
+    last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=200)] = "",
+) -> Response:
+    """The page at a path, again whenever it changes: server-sent events that htmx swaps in."""
+    kind, _, rest = path.strip("/").partition("/")
+    function = _live.get(kind)
+    if function is None:
+        raise NotFound("that page does not change by itself", where=path[:200])
+
+    async def read() -> Seen:
+        view = await function(visitor, *rest.split("/"))
+        steady = view.inner(visitor)
+        html = steady.replace("\n", " ")
+        return Seen(id=hashlib.sha256(_without_ids(html).encode()).hexdigest()[:32], event="", data=html)
+
+    subject = f"{visitor.name} {path}"
+    # One read serves all browsers of a person that show the same page.
+    return answer(state.watchers, states(state.watchers, subject, read, last_event_id), last_event_id)
+
+
+def _without_ids(html: str) -> str:
+    """A page without what is new in each rendering: request ids, and how long ago something was."""
+    return _PASSING.sub("", html)

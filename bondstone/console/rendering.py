@@ -1,0 +1,108 @@
+"""Templates and their filters: escaped everywhere, times said twice, nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import nh3
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from bondstone.terminal.output import duration
+
+TONES: Final[Mapping[str, str]] = {
+    "ready": "good", "healthy": "good", "succeeded": "good", "completed": "good", "approved": "good",
+    "allow": "good", "done": "good", "active": "good", "unchanged": "good", "kept": "good",
+    "failed": "bad", "degraded": "bad", "unhealthy": "bad", "rejected": "bad", "aborted": "bad", "deny": "bad",
+    "timed-out": "bad", "unreachable": "bad", "yanked": "bad", "blocked": "bad",
+    "awaiting-approval": "wait", "waiting": "wait", "approval": "wait", "gate": "wait", "paused": "wait",
+    "warn": "wait", "soaking": "wait", "waiting-for-window": "wait", "deprecated": "wait", "rolled-back": "wait",
+    "cancelled": "wait",
+}  # fmt: skip
+"""Status to the tone of its badge; the word is always written beside the colour."""
+SYMBOLS: Final[Mapping[str, str]] = {"good": "✓", "bad": "✕", "wait": "⧖", "busy": "…"}
+ACTION_ORDER: Final = ("replace", "delete", "forget", "update", "create", "move", "import")
+"""Plans are shown with what destroys first, moves and imports last."""
+_MARKDOWN: Final = MarkdownIt("commonmark", {"html": False})
+_TAGS: Final = {"p", "em", "strong", "code", "pre", "ul", "ol", "li", "a", "h3", "h4", "blockquote", "br"}
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """The templates of the console."""
+    env = Environment(
+        loader=PackageLoader("bondstone.console"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {
+        "tone": tone, "symbol": symbol, "when": when, "took": took, "pretty": pretty, "markdown": markdown,
+        "ordered": ordered, "address": address,
+    }  # fmt: skip
+    return env
+
+
+def tone(status: object) -> str:
+    """The tone of a status: good, bad, wait, or busy for whatever is under way."""
+    return TONES.get(str(status), "busy")
+
+
+def symbol(status: object) -> str:
+    """What stands before a status, so that colour is never alone."""
+    return SYMBOLS[tone(status)]
+
+
+def when(at: datetime | None) -> Markup:
+    """A time: relative for reading, absolute in UTC for the record."""
+    if at is None:
+        return Markup("-")
+    utc = at.astimezone(UTC)
+    delta = datetime.now(UTC) - utc
+    words = f"{_length(delta)} ago" if delta >= timedelta(0) else f"in {_length(-delta)}"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        utc.isoformat(timespec="seconds"), utc.strftime("%Y-%m-%d %H:%M:%SZ"), words
+    )
+
+
+def took(started: datetime | None, finished: datetime | None) -> str:
+    """How long something ran, or has been running."""
+    if started is None:
+        return "-"
+    return duration((finished or datetime.now(UTC)) - started)
+
+
+def pretty(value: Any) -> str:
+    """A JSON value as people read it: texts bare, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def markdown(text: str) -> Markup:
+    """Markdown of a promise as safe HTML: no raw HTML, few tags, links that open nothing by themselves."""
+    html = _MARKDOWN.render(text)
+    return Markup(nh3.clean(html, tags=_TAGS, attributes={"a": {"href"}}, url_schemes={"https", "http", "mailto"}))  # noqa: S704 - sanitised
+
+
+def ordered(changes: Any) -> list[Any]:
+    """Changes with replace and delete first, moves and imports last."""
+    return sorted(changes, key=lambda change: (ACTION_ORDER.index(change.action), change.address))
+
+
+def address(operation: str) -> str:
+    """The path of a service's or an operation's page: `a/b/op/7` to `/services/a/b/operations/7`."""
+    service, _, number = operation.partition("/op/")
+    return f"/services/{service}/operations/{number}" if number else f"/services/{service}"
+
+
+def _length(delta: timedelta) -> str:
+    seconds = int(delta.total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,285 @@
+"""Services and their operations: lists with the address as state, day two, plans, votes, logs."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bondstone.api.index.services import SORTS, Entry
+from bondstone.api.state import State
+from bondstone.base.errors import BondError, Forbidden, InvalidInput
+from bondstone.client.documents.service import MASK, OperationDocument, ServiceDocument
+from bondstone.client.operations import Operation
+from bondstone.client.row_filter import values_filter
+from bondstone.console import forms, standing
+from bondstone.console.pages import View, follows, form_of, may, shown, target_of, to
+from bondstone.console.rendering import address
+from bondstone.console.session import Visit, Visitor
+
+PAGE_SIZE: Final = 100
+LOG_LINES: Final = 1000
+MAX_LINE: Final = 4000
+VERBS: Final = (
+    ("patch", "Patch"), ("upgrade", "Upgrade"), ("rollback", "Roll back"), ("reconcile", "Check for drift"),
+    ("retry", "Retry"), ("pause", "Pause"), ("resume", "Resume"),
+)  # fmt: skip
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/services")
+async def services(
+    visitor: Visit,
+    state: State,
+    *,
+    q: Annotated[str, Query(max_length=100)] = "",
+    team: Annotated[str, Query(max_length=48)] = "",
+    promise: Annotated[str, Query(max_length=48)] = "",
+    phase: Annotated[str, Query(max_length=48)] = "",
+    where: Annotated[str, Query(max_length=2000)] = "",
+    sort: Annotated[str, Query(max_length=20)] = "id",
+    after: Annotated[str, Query(max_length=400)] = "",
+) -> Response:
+    """The fleet: filtered, sorted and paged on the server, all of it in the address."""
+    await state.services.ready()
+    permitted = visitor.permissions.filter("service.read")
+    expression = values_filter(where)
+    by = sort if sort in SORTS else "id"
+
+    def matches(entry: Entry) -> bool:
+        row = entry.row
+        return (
+            entry.alive
+            and (not q or q in row.id)
+            and (not team or row.team == team)
+            and (not promise or row.promise == promise)
+            and (not phase or row.phase == phase)
+            and permitted(entry.target)
+            and (not where or expression(entry.values))
+        )
+
+    placed = [entry for _, entry in state.services.sorted_by(by, descending=False, after=None) if matches(entry)]
+    start = next((n + 1 for n, entry in enumerate(placed) if entry.row.id == after), 0) if after else 0
+    rows = [entry.row for entry in placed[start : start + PAGE_SIZE]]
+    counts = state.services.counts(permitted)
+    query = {"q": q, "team": team, "promise": promise, "phase": phase, "where": where, "sort": by}
+    following = query | {"after": rows[-1].id} if start + PAGE_SIZE < len(placed) else {}
+    view = View(
+        "services.html", "/services", rows=rows, total=counts.total, matching=len(placed),
+        filtered=any((q, team, promise, phase, where)), query=query, sorts=sorted(SORTS),
+        facets=[(name, sorted(values.items())) for name, values in
+                (("team", counts.teams), ("promise", counts.promises), ("phase", counts.phases))],
+        next=urlencode({key: value for key, value in following.items() if value}),
+    )  # fmt: skip
+    return shown(view, visitor)
+
+
+@router.get("/services/{team}/{name}")
+async def service(visitor: Visit, team: str, name: str) -> Response:
+    """One service: where it stands and why, outputs, operations, and what the visitor may do."""
+    return shown(await service_view(visitor, team, name), visitor)
+
+
+@follows("services")
+async def service_view(visitor: Visitor, team: str, name: str, *rest: str) -> View:
+    """The view of a service, or of an operation of it."""
+    if rest:
+        return await operation_view(visitor, f"{team}/{name}/op/{rest[-1]}")
+    document = await visitor.bond.services.get(f"{team}/{name}")
+    visitor.permissions.decide("service.read", target_of(document)).require()
+    return await _service_view(visitor, document, document.outputs)
+
+
+async def _service_view(visitor: Visitor, document: ServiceDocument, outputs: dict[str, Any]) -> View:
+    target = target_of(document)
+    verbs = [*(verb for verb, _ in VERBS), "update", "decommission", "reveal"]
+    allowed = may(visitor, target, *(f"service.{verb}" for verb in verbs))
+    fitting = [(verb, label) for verb, label in VERBS if allowed[f"service.{verb}"] and _fits(document, verb)]
+    promise = await visitor.bond.promises.get(document.promise, document.revision.rpartition("@")[2])
+    newer = list(itertools.takewhile(
+        lambda version: version != document.revision.rpartition("@")[2],
+        (item.version for item in promise.versions if item.status == "active"),
+    ))  # fmt: skip
+    secret = {name for name, value in document.outputs.items() if value == MASK}
+    return View(
+        "service.html", "/services", live=f"/services/{document.id}", service=document, outputs=outputs,
+        sentence=standing.of_service(document), may=allowed, verbs=fitting, newer=newer[:5],
+        has_secrets=bool(secret) and outputs is document.outputs,
+        fields=forms.fields(promise.input_schema, document.inputs),
+    )  # fmt: skip
+
+
+def _fits(document: ServiceDocument, verb: str) -> bool:
+    """Whether a verb makes sense as the service stands; the service itself has the last word."""
+    if verb == "retry":
+        return str(document.phase) in {"failed", "degraded"}
+    if verb == "rollback":
+        return bool(document.ways_back)
+    if verb in {"pause", "resume"}:
+        return (verb == "resume") == bool(document.paused_by)
+    return True
+
+
+@router.post("/services/{team}/{name}/reveal")
+async def reveal(request: Request, visitor: Visit, team: str, name: str) -> Response:
+    """Show secret outputs once, to whom the access document lets."""
+    await form_of(request, visitor)
+    document = await visitor.bond.services.get(f"{team}/{name}")
+    visitor.permissions.decide("service.reveal", target_of(document)).require()
+    outputs = await visitor.bond.services.outputs(document.id, reveal=True)
+    view = await _service_view(visitor, document, outputs)
+    view.live = ""
+    return shown(view, visitor)
+
+
+@router.post("/services/{team}/{name}/do")
+async def act(request: Request, visitor: Visit, team: str, name: str) -> Response:
+    """Carry out one verb of day two; what comes of it is the operation's page."""
+    submitted = await form_of(request, visitor)
+    document = await visitor.bond.services.get(f"{team}/{name}")
+    verb = submitted.get("verb", "")
+    if verb not in {*(known for known, _ in VERBS), "update", "decommission"}:
+        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a service")
+    visitor.permissions.decide(f"service.{verb}", target_of(document)).require()
+    if verb in {"pause", "resume"}:
+        await getattr(visitor.bond.services, verb)(document.id, reason=submitted.get("reason", ""))
+        return to(f"/services/{document.id}")
+    return to(address((await _operate(visitor, document, verb, submitted)).id))
+
+
+async def _operate(visitor: Visitor, document: ServiceDocument, verb: str, submitted: dict[str, str]) -> Operation:
+    services = visitor.bond.services
+    reason, request_id = submitted.get("reason", ""), submitted.get("request_id") or None
+    dry_run = submitted.get("do") == "dry-run"
+    if verb == "retry":
+        return await services.retry(document.id, reason=reason, request_id=request_id)
+    if verb == "update":
+        promise = await visitor.bond.promises.get(document.promise, document.revision.rpartition("@")[2])
+        typed = forms.typed(promise.input_schema, submitted, keep_empty=True)
+        changes = {key: value for key, value in typed.items() if document.inputs.get(key) != value}
+        return await services.update(document.id, changes, reason=reason, request_id=request_id, dry_run=dry_run)
+    if verb == "decommission" and not dry_run and submitted.get("confirm", "").strip() != document.id:
+        raise InvalidInput("the name does not match, so nothing was done", hint=f"type {document.id} to confirm")
+    method = getattr(services, verb)
+    if verb == "reconcile":
+        return await _sent(method(document.id, reason=reason, request_id=request_id))
+    return await _sent(method(document.id, reason=reason, request_id=request_id, dry_run=dry_run))
+
+
+async def _sent(call: Any) -> Operation:
+    operation: Operation = await call
+    return operation
+
+
+# Operations ------------------------------------------------------------------------------------------------------
+
+
+@router.get("/services/{team}/{name}/operations/{number}")
+async def operation(visitor: Visit, team: str, name: str, number: int) -> Response:
+    """One operation: why it stands where it stands, steps, plans, votes."""
+    return shown(await operation_view(visitor, f"{team}/{name}/op/{number}"), visitor)
+
+
+async def operation_view(visitor: Visitor, operation_id: str) -> View:
+    """The view of an operation."""
+    document = await visitor.bond.operations.get(operation_id)
+    target = await _target(visitor, document)
+    visitor.permissions.decide("operation.read", target).require()
+    try:
+        plans = await visitor.bond.operations.plans(operation_id)
+    except BondError:
+        plans = []  # there is none yet
+    votes = [(approval.step, vote) for approval in document.approvals for vote in approval.votes]
+    return View(
+        "operation.html", "/services", live=address(operation_id), operation=document, plans=plans, votes=votes,
+        sentence=standing.of_operation(document), may=may(visitor, target, "approval.approve", "service.cancel"),
+    )  # fmt: skip
+
+
+async def _target(visitor: Visitor, document: OperationDocument) -> Any:
+    try:
+        return target_of(await visitor.bond.services.get(document.service))
+    except BondError:
+        from bondstone.model.identity import Target  # noqa: PLC0415 - a service that is gone
+
+        return Target(
+            team=document.service.partition("/")[0],
+            promise=document.revision.partition("@")[0],
+            name=document.service,
+        )
+
+
+@router.post("/services/{team}/{name}/operations/{number}/vote")
+async def vote(request: Request, visitor: Visit, team: str, name: str, number: int) -> Response:
+    """Approve or reject one exact plan, in the roles that the access document gives here."""
+    submitted = await form_of(request, visitor)
+    operation_id = f"{team}/{name}/op/{number}"
+    target = await _target(visitor, await visitor.bond.operations.get(operation_id))
+    word = "approve" if submitted.get("vote") == "approve" else "reject"
+    decision = visitor.permissions.decide(f"approval.{word}", target).require()
+    step, digest, comment = (submitted.get(key, "") for key in ("step", "digest", "comment"))
+    if word == "approve":
+        await visitor.bond.approvals.approve(
+            operation_id, digest, step=step, roles=decision.approver_roles, comment=comment
+        )
+    else:
+        await visitor.bond.approvals.reject(
+            operation_id,
+            digest,
+            step=step,
+            roles=decision.approver_roles,
+            reason=comment or "rejected in the console",
+        )
+    return to(address(operation_id))
+
+
+@router.post("/services/{team}/{name}/operations/{number}/cancel")
+async def cancel(request: Request, visitor: Visit, team: str, name: str, number: int) -> Response:
+    """Cancel the operation."""
+    await form_of(request, visitor)
+    operation_id = f"{team}/{name}/op/{number}"
+    target = await _target(visitor, await visitor.bond.operations.get(operation_id))
+    visitor.permissions.decide("service.cancel", target).require()
+    await visitor.bond.operations.cancel(operation_id)
+    return to(address(operation_id))
+
+
+@router.get("/services/{team}/{name}/operations/{number}/log")
+async def log(
+    visitor: Visit,
+    team: str,
+    name: str,
+    number: int,
+    *,
+    step: Annotated[str, Query(max_length=48)] = "",
+    search: Annotated[str, Query(max_length=200)] = "",
+    start: Annotated[int | None, Query(alias="from", ge=0)] = None,
+) -> Response:
+    """A range of a step's log, its tail first; lines are never all in one page."""
+    operation_id = f"{team}/{name}/op/{number}"
+    target = await _target(visitor, await visitor.bond.operations.get(operation_id))
+    if not visitor.permissions.decide("operation.logs", target).allowed:
+        raise Forbidden("your roles do not read logs here", where=operation_id)
+    total = matching = 0
+    kept: deque[str] = deque(maxlen=LOG_LINES)
+    async for line in visitor.bond.logs.read(operation_id, step=step):
+        total += 1
+        if search and search not in line.text:
+            continue
+        matching += 1
+        if start is None or start < matching <= start + LOG_LINES:
+            kept.append(line.text[:MAX_LINE])
+    first = max(matching - LOG_LINES, 0) if start is None else min(start, matching)
+    view = View(
+        "log.html", "/services", operation=operation_id, step=step, search=search, total=total, matching=matching,
+        first=first + 1 if kept else 0, last=first + len(kept), lines=list(kept),
+        earlier=max(first - LOG_LINES, 0) if first else None,
+        later=first + LOG_LINES if first + len(kept) < matching else None,
+    )  # fmt: skip
+    return shown(view, visitor)

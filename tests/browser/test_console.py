@@ -1,0 +1,181 @@
+"""The console in a real browser, on a real platform with real Terraform: the flows of people who never see a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from harness.local_platform import LocalPlatform, running
+
+pytestmark = pytest.mark.integration
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
+ROOT = Path(__file__).parents[2]
+HOSTILE = "<img src=x onerror=alert(1)>'\"--"
+PAGES = ("/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request", "/services",
+         "/services/payments/orders", "/services/payments/orders/operations/1",
+         "/services/payments/orders/operations/1/log?step=database", "/approvals", "/campaigns", "/calendar", "/rules",
+         "/ledger?service=payments/orders", "/platform", "/sign-in")  # fmt: skip
+
+if not CHROMIUM:
+    if os.environ.get("BOND_REQUIRE_ALL"):
+        pytest.fail("no Chromium is installed, and BOND_REQUIRE_ALL is set", pytrace=False)
+    pytest.skip("no Chromium on PATH: install the system's package `chromium`", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    with running(tmp_path_factory.mktemp("console") / "data") as local:
+        local.bond("promise", "publish", str(ROOT / "promises" / "sqlite-database"))
+        local.bond("service", "request", "sqlite-database", "payments/orders", "--set", "contact=a@b.c", "--wait")
+        yield local
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield launched
+        launched.close()
+
+
+def signed_in(platform: LocalPlatform, browser: Browser, name: str, **options: Any) -> tuple[Page, str]:
+    """A page in a browser of its own, signed in as a person, and the address of the console."""
+    url = json.loads(platform.bond("--as", name, "open", "--print", "-o", "json").stdout)["url"]
+    context: BrowserContext = browser.new_context(**options)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(url)
+    return page, url.partition("/sign-in")[0]
+
+
+def test_one_person_requests_another_approves_and_the_page_follows_by_itself(
+    platform: LocalPlatform, browser: Browser
+) -> None:
+    ada, base = signed_in(platform, browser, "ada")
+    ada.goto(f"{base}/catalogue/sqlite-database/request")
+    ada.get_by_label("Team").fill("shop")
+    ada.get_by_label("Name of the service").fill("cart")
+    ada.get_by_label("Contact").fill("ada@example.com")
+    ada.get_by_role("button", name="Request", exact=True).click()
+    expect(ada).to_have_url(f"{base}/services/shop/cart/operations/1")
+    expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=90_000)
+    platform.bond("--as", "ada", "service", "update", "shop/cart", "--set", "size=medium", "--ask")
+    ada.goto(f"{base}/services/shop/cart/operations/2")
+    expect(ada.locator(".lead")).to_contain_text("Waits for approval of step database", timeout=60_000)
+    eve, _ = signed_in(platform, browser, "eve")
+    eve.goto(f"{base}/services/shop/cart/operations/2")
+    eve.get_by_label("Comment").fill("looked at it")
+    eve.get_by_role("button", name="Approve this plan").click()
+    expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=90_000)
+
+
+def test_the_requester_cannot_approve_and_reads_why(platform: LocalPlatform, browser: Browser) -> None:
+    platform.bond("--as", "ada", "service", "update", "payments/orders", "--set", "size=medium", "--ask")
+    ada, base = signed_in(platform, browser, "ada")
+    ada.goto(f"{base}/approvals")
+    ada.get_by_role("link", name="payments/orders/op/").first.click()
+    ada.get_by_role("button", name="Approve this plan").click()
+    expect(ada.get_by_role("alert")).to_contain_text("another person must approve it")
+
+
+def test_a_decommission_asks_for_the_name(platform: LocalPlatform, browser: Browser) -> None:
+    page, base = signed_in(platform, browser, "ada")
+    page.goto(f"{base}/services/payments/orders")
+    page.get_by_text("Decommission", exact=True).first.click()
+    page.get_by_label("to confirm").fill("payments/other")
+    page.get_by_role("button", name="Decommission", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("the name does not match, so nothing was done")
+
+
+def test_a_mistake_shows_the_form_again_with_what_was_typed_and_no_secret(
+    platform: LocalPlatform, browser: Browser
+) -> None:
+    page, base = signed_in(platform, browser, "ada")
+    page.goto(f"{base}/catalogue/sqlite-database/request")
+    page.get_by_label("Team").fill("shop")
+    page.get_by_label("Name of the service").fill("wrong")
+    page.locator("[name='input.contact']").evaluate("element => { element.removeAttribute('pattern') }")
+    page.get_by_label("Contact").fill(HOSTILE)
+    page.get_by_label("Administrator's password").fill("canary-of-twelve")
+    page.get_by_role("button", name="Request", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("contact")
+    assert page.get_by_label("Contact").input_value() == HOSTILE
+    assert "canary-of-twelve" not in page.content()
+
+
+def test_an_expired_session_comes_back_to_the_same_page(platform: LocalPlatform, browser: Browser) -> None:
+    page, base = signed_in(platform, browser, "ada")
+    page.context.clear_cookies()
+    page.goto(f"{base}/services?phase=ready")
+    assert page.url == f"{base}/sign-in?next=/services%3Fphase%3Dready"
+
+
+def test_a_form_of_another_site_changes_nothing(platform: LocalPlatform, browser: Browser) -> None:
+    page, base = signed_in(platform, browser, "ada")
+    answers = [
+        page.request.post(f"{base}/services/payments/orders/do", form={"verb": "pause"}),
+        page.request.post(
+            f"{base}/services/payments/orders/do", form={"verb": "pause"}, headers={"Sec-Fetch-Site": "cross-site"}
+        ),
+        page.request.post(
+            f"{base}/services/payments/orders/do",
+            form={"verb": "pause"},
+            headers={"Origin": "https://elsewhere.test"},
+        ),
+    ]
+    assert {answer.status for answer in answers} == {403}
+    shown = json.loads(platform.bond("service", "show", "payments/orders", "-o", "json").stdout)
+    assert shown["paused_by"] == ""
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), (390, "light"), (1280, "dark")], ids=["wide", "phone", "dark"]
+)
+def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_console(
+    platform: LocalPlatform, browser: Browser, width: int, scheme: Any
+) -> None:
+    page, base = signed_in(platform, browser, "ada", viewport={"width": width, "height": 900}, color_scheme=scheme)
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    found: dict[str, list[str]] = {}
+    for path in PAGES:
+        answer = page.goto(f"{base}{path}")
+        assert answer is not None
+        assert answer.status == 200, path
+        assert len(answer.body()) < 150_000, path
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        violations = Axe().run(page).response["violations"]
+        found[path] = [f"{item['id']}: {item['nodes'][0]['html'][:160]}" for item in violations]
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider <= 0, f"{path} scrolls sideways at {width} pixels"
+    assert {path: items for path, items in found.items() if items} == {}
+    assert errors == []
+
+
+def test_the_request_can_be_made_by_keyboard_alone(platform: LocalPlatform, browser: Browser) -> None:
+    page, base = signed_in(platform, browser, "ada")
+    page.goto(f"{base}/catalogue/sqlite-database/request")
+    page.get_by_label("Team").focus()
+    page.keyboard.type("shop")
+    page.keyboard.press("Tab")
+    page.keyboard.type("keys")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.name") == "input.contact":
+            page.keyboard.type("ada@example.com")
+            break
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{base}/services/shop/keys/operations/1")
