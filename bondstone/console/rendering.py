@@ -71,11 +71,13 @@ def when(at: datetime | None) -> Markup:
     )
 
 
-def took(started: datetime | None, finished: datetime | None) -> str:
-    """How long something ran, or has been running."""
+def took(started: datetime | None, finished: datetime | None) -> Markup:
+    """How long something ran, or has been running: then it is marked as a time, which passes by itself."""
     if started is None:
-        return "-"
-    return duration((finished or datetime.now(UTC)) - started)
+        return Markup("-")
+    if finished is None:
+        return Markup("<time>{}</time>").format(duration(datetime.now(UTC) - started))
+    return Markup("{}").format(duration(finished - started))
 
 
 def pretty(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The console in a real browser, on a real platform with real Terraform: the flows of people who never see a terminal."""
+"""The console in a real browser, on a real platform with real Terraform."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ pytestmark = pytest.mark.integration
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<img src=x onerror=alert(1)>'\"--"
-PAGES = ("/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request", "/services",
-         "/services/payments/orders", "/services/payments/orders/operations/1",
-         "/services/payments/orders/operations/1/log?step=database", "/approvals", "/campaigns", "/calendar", "/rules",
-         "/ledger?service=payments/orders", "/platform", "/sign-in")  # fmt: skip
+ORDERS = "/services/payments/orders"
+PAGES = (
+    "/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request", "/services", ORDERS,
+    f"{ORDERS}/operations/1", f"{ORDERS}/operations/1/log?step=database", "/approvals", "/campaigns", "/calendar",
+    "/rules", "/ledger?service=payments/orders", "/platform", "/sign-in",
+)  # fmt: skip
 
 if not CHROMIUM:
     if os.environ.get("BOND_REQUIRE_ALL"):
