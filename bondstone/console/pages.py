@@ -31,8 +31,8 @@ NAVIGATION: Final = (
 Page = Callable[[Visitor], Awaitable["View"]]
 
 _PASSING: Final = re.compile(r"console-[0-9a-f]{16}|<time[^>]*>[^<]*</time>")
-_PAGE_BEGINS: Final = '<div id="page">'
-_PAGE_ENDS: Final = "</div>\n</main>"
+_LIVE_BEGINS: Final = '<div id="live">'
+_LIVE_ENDS: Final = "</div><!-- live -->"
 
 router = APIRouter(include_in_schema=False)
 _live: dict[str, Callable[..., Awaitable[View]]] = {}
@@ -63,8 +63,8 @@ class View:
         )  # fmt: skip
 
     def inner(self, visitor: Visitor) -> str:
-        """What is inside of `#page`, for a live update."""
-        return self.html(visitor).partition(_PAGE_BEGINS)[2].rpartition(_PAGE_ENDS)[0]
+        """What is inside of `#live`: forms stand outside, so that an update never takes away what a person types."""
+        return self.html(visitor).partition(_LIVE_BEGINS)[2].partition(_LIVE_ENDS)[0]
 
 
 def shown(view: View, visitor: Visitor | None, status: int = 200) -> HTMLResponse:

@@ -25,7 +25,7 @@ TONES: Final[Mapping[str, str]] = {
     "cancelled": "wait",
 }  # fmt: skip
 """Status to the tone of its badge; the word is always written beside the colour."""
-SYMBOLS: Final[Mapping[str, str]] = {"good": "✓", "bad": "✕", "wait": "⧖", "busy": "…"}
+SYMBOLS: Final[Mapping[str, str]] = {"good": "✓", "bad": "✕", "wait": "◆", "busy": "…"}
 ACTION_ORDER: Final = ("replace", "delete", "forget", "update", "create", "move", "import")
 """Plans are shown with what destroys first, moves and imports last."""
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False})
