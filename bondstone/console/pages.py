@@ -63,7 +63,7 @@ class View:
         )  # fmt: skip
 
     def inner(self, visitor: Visitor) -> str:
-        """What is inside of `#live`: forms stand outside, so that an update never takes away what a person types."""
+        """What is inside of `#live`. Forms stand outside: an update never takes away what a person types."""
         return self.html(visitor).partition(_LIVE_BEGINS)[2].partition(_LIVE_ENDS)[0]
 
 
