@@ -66,7 +66,6 @@ COMMANDS = {
     "whoami": ("bondstone.cli.whoami", "who asks, and on which platform"),
     "context": ("bondstone.cli.context_commands", "platforms by name: list, use, add, remove, show"),
     "codec": ("bondstone.cli.codec", "encryption of what Temporal keeps: serve, add-key, activate"),
-    "open": ("bondstone.cli.open", "the console in a browser, signed in"),
     "config": ("bondstone.cli.up", "the effective settings, and where each comes from"),
 }
 """Name: the module, and what `bond --help` says. A module whose `app` has a command of that very name gives that

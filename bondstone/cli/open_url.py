@@ -1,20 +1,16 @@
-"""`bond open`: the page of a service, an operation or a campaign."""
+"""`bond open`: the console in a browser, signed in, at the page of a service, an operation or a campaign."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
 from bondstone.cli import context
-from bondstone.cli.session import with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, is_terminal, note, say
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bondstone.client import Bondstone
 
 app = typer.Typer()
 
@@ -36,12 +32,11 @@ def open_(
     print_it: Annotated[bool, typer.Option("--print", help="print the address and open nothing")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Open a page in the browser, and print its address; in a pipe the address is only printed."""
-    from bondstone.base.errors import NotFound  # noqa: PLC0415 - see bondstone.cli.session
+    """Open the console, signed in, and print the address, which works once and within a minute.
 
-    url = _page(target)
-    if not url:
-        raise NotFound("the settings name no page", hint="set BOND_TEMPORAL_UI to the address of Temporal's UI")
+    In a pipe the address is only printed.
+    """
+    url = context.run(_address(_page(target)))
     emit({"target": target or None, "url": url}, output, lambda: say(url))
     if print_it or not is_terminal(sys.stdout):
         return
@@ -52,15 +47,21 @@ def open_(
 
 
 def _page(target: str) -> str:
-    """The address; empty when there is none."""
-    if not target:
-        return context.settings().temporal_ui
+    """The console's path of a service, an operation, a campaign, or home."""
+    service, _, number = target.partition("/op/")
+    if number:
+        return f"/services/{service}/operations/{number}"
+    return f"/services/{target}" if "/" in target else f"/campaigns/{target}" if target else "/"
 
-    async def links(bond: Bondstone) -> Mapping[str, str]:
-        if "/op/" in target:
-            return (await bond.operations.get(target)).links
-        if "/" in target:
-            return (await bond.services.get(target)).links
-        return (await bond.campaigns.get(target)).links
 
-    return next(iter(with_platform(links).values()), "")
+async def _address(path: str) -> str:
+    from bondstone.base.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.identity.local_token import local_principal  # noqa: PLC0415
+    from bondstone.store import Store  # noqa: PLC0415
+
+    settings = context.settings()
+    if not settings.api:
+        raise Unreachable("no API process serves the console here", hint="`bond up` starts one")
+    store = await Store.open(settings)
+    code = await store.sessions.issue_code(local_principal(context.actor()), now=datetime.now(UTC))
+    return f"{settings.api.rstrip('/')}/sign-in/code?code={quote(code)}&next={quote(path)}"

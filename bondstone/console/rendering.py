@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from bondstone.terminal.output import duration
+from bondstone.terminal.times import duration
 
 TONES: Final[Mapping[str, str]] = {
     "ready": "good", "healthy": "good", "succeeded": "good", "completed": "good", "approved": "good",
