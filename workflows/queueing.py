@@ -54,17 +54,11 @@ def joined(
         dry_run=request.dry_run,
         retry_of=retried.record.number if retried else None,
     )
-    asked = retried or request
     pending = PendingOperation(
         record=record,
         resolved=resolution.resolved,
         retry=request.retry,
-        on_failure=asked.on_failure,
-        repair=asked.repair,
-        recheck=asked.recheck,
-        ask=asked.ask,
-        adopt=asked.adopt,
-        pins=asked.pins,
+        **(retried or request).options(),
         request=retried.request if retried else request,
         after=ahead.record.number if ahead else 0,
         attestation=request.attestation,

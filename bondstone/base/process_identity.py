@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 from bondstone.base.models import Wire
+from bondstone.base.processes import boot_id, pid_namespace, started
 
 
 class Holder(Wire):
@@ -36,10 +36,10 @@ class Holder(Wire):
         return cls(
             attempt=attempt,
             host=socket.gethostname(),
-            boot_id=_boot_id(),
-            pid_namespace=_pid_namespace(),
+            boot_id=boot_id(),
+            pid_namespace=pid_namespace(),
             pid=pid,
-            pid_started=_started(pid) or 0,
+            pid_started=started(pid) or 0,
             by=by,
         )
 
@@ -52,42 +52,6 @@ def is_dead(holder: Holder) -> bool:
     """Whether the holder was a process of this very machine and is there no more. False when in doubt."""
     if not holder.boot_id or not holder.pid_started:
         return False
-    if (holder.boot_id, holder.pid_namespace) != (_boot_id(), _pid_namespace()):
+    if (holder.boot_id, holder.pid_namespace) != (boot_id(), pid_namespace()):
         return False
-    return _started(holder.pid) != holder.pid_started
-
-
-def _boot_id() -> str:
-    return _read("/proc/sys/kernel/random/boot_id").strip()
-
-
-def _pid_namespace() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> float | None:
-    """When a process started; None when there is none, or only its entry is left (a zombie).
-
-    psutil's `create_time` is derived from the wall clock, which may be set while both of us run; field 22 of
-    /proc/PID/stat is not (proc(5)). Elsewhere psutil has to do, and `boot_id` is empty there anyway.
-    """
-    stat = _read(f"/proc/{pid}/stat")
-    if stat:
-        fields = stat.rpartition(")")[2].split()
-        return None if fields[0] in {"Z", "X"} else float(fields[19])
-    import psutil  # noqa: PLC0415 - only where there is no /proc
-
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return None
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+    return started(holder.pid) != holder.pid_started

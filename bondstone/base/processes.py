@@ -1,4 +1,7 @@
-"""Processes of ours: where they say that they are ready, and telling one from a later one with its number."""
+"""Processes: where ours say that they are ready, and telling one from a later one with the same number.
+
+Nothing heavy is imported here: `bond up` loads it before anything else.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,42 @@ READY_FD: Final = "BOND_READY_FD"
 `{"ready": true}` or `{"error": {...}}`, and perhaps `{"versions": {...}}` later."""
 
 
-def birth(pid: int) -> str | None:
-    """What no other process with this pid ever shares; None when there is none, or only its entry (a zombie).
+def boot_id() -> str:
+    """Random for each boot of a kernel; empty where the system has none."""
+    return _read("/proc/sys/kernel/random/boot_id").strip()
+
+
+def pid_namespace() -> str:
+    """Tells containers of one machine apart, which number their processes each for itself; empty without /proc."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def started(pid: int) -> float | None:
+    """When a process started, in ticks since boot; None when there is none, or only its entry is left (a zombie).
 
     psutil's `create_time` is derived from the wall clock, which may be set in between; field 22 of /proc/PID/stat
-    counts ticks since boot (proc(5)), and the kernel names each boot. Elsewhere psutil has to do.
+    is not (proc(5)). Elsewhere psutil has to do, in seconds of the epoch; `boot_id` is empty there anyway.
     """
     stat = _read(f"/proc/{pid}/stat")
     if stat:
-        state, *fields = stat.rpartition(")")[2].split()
-        return None if state in {"Z", "X"} else f"{_read('/proc/sys/kernel/random/boot_id').strip()}/{fields[18]}"
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[0] in {"Z", "X"} else float(fields[19])
     import psutil  # noqa: PLC0415 - only where there is no /proc
 
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     except psutil.Error:
         return None
+
+
+def birth(pid: int) -> str | None:
+    """What no other process with this pid ever shares; None when there is none."""
+    since = started(pid)
+    return None if since is None else f"{boot_id()}/{since:.17g}"
 
 
 def is_alive(pid: int, born: str) -> bool:

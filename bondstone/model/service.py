@@ -222,7 +222,31 @@ class PartChanged(Wire):
     """Id of the operation that changed it."""
 
 
-class Request(Attestable):
+class Options(Wire):
+    """How an operation is to run: asked with the request, kept in the queue, given to the operation's workflow.
+
+    The three inherit it, so that their JSON holds these fields beside their own.
+    """
+
+    on_failure: Literal["keep", "destroy"] = "keep"
+    """What to do with what was made when a provision fails."""
+    repair: bool = False
+    """A reconcile applies what it takes to undo the drift."""
+    recheck: bool = False
+    """A reconcile plans every step and asks the policies in force; it fails where they deny."""
+    ask: bool = False
+    """Every plan that changes something waits for another person's approval."""
+    adopt: dict[str, str] = {}
+    """Of a provision: step to the key of a sealed object, the Terraform state that the step begins with."""
+    pins: Pins | None = None
+    """Every plan that goes beyond these waits for another person's approval."""
+
+    def options(self) -> dict[str, Any]:
+        """These fields alone, to hand them on."""
+        return {name: getattr(self, name) for name in Options.model_fields}
+
+
+class Request(Options, Attestable):
     """What somebody asks of a service: the argument of the update `request_operation`.
 
     A writeOnly input must already be a reference (`{"$secret": …}`): the client stores the value first, so that
@@ -242,24 +266,12 @@ class Request(Attestable):
     """Run the last failed operation again, from the step that failed."""
     dry_run: bool = False
     """Plan and ask the policies, change nothing."""
-    repair: bool = False
-    """A reconcile applies what it takes to undo the drift."""
-    recheck: bool = False
-    """A reconcile plans every step and asks the policies in force; it fails where they deny."""
-    ask: bool = False
-    """Every plan that changes something waits for somebody else's approval."""
-    adopt: dict[str, str] = {}
-    """Of a provision: step to the key of a sealed object, the Terraform state that the step begins with."""
-    on_failure: Literal["keep", "destroy"] = "keep"
-    """What to do with what was made when a provision fails."""
     requested_by: str = "unknown"
     reason: str = ""
     campaign: str = ""
     """The campaign that asks, for lists; empty for people."""
     trace: str = Field("", max_length=64)
     """Where in a trace it is asked, a W3C `traceparent`; empty when nobody traces."""
-    pins: Pins | None = None
-    """Every plan that goes beyond these waits for somebody else's approval."""
     parent: Dependant | None = None
     """The service that asks for this one as its part."""
     cause: str = Field("", max_length=200)
@@ -431,7 +443,7 @@ class OperationRecord(Wire):
         return operation_workflow_id(self.service.team, self.service.name, self.number)
 
 
-class OperationInput(Wire):
+class OperationInput(Options):
     """Argument of every operation workflow."""
 
     record: OperationRecord
@@ -443,12 +455,6 @@ class OperationInput(Wire):
     """What the service stood on, for decisions and the ledger."""
     outputs: dict[str, StepOutputs] = {}
     """Outputs of the service's steps before the operation."""
-    on_failure: Literal["keep", "destroy"] = "keep"
-    repair: bool = False
-    recheck: bool = False
-    ask: bool = False
-    adopt: dict[str, str] = {}
-    pins: Pins | None = None
     attestation: Attestation | None = None
     """Of the request; None for a service's own look for drift."""
     attested: bool = False
@@ -473,18 +479,12 @@ class OperationResult(Wire):
     error: ErrorInfo | None = None
 
 
-class PendingOperation(Wire):
+class PendingOperation(Options):
     """An accepted operation that has not ended: what the queue of a service holds."""
 
     record: OperationRecord
     resolved: Resolved
     retry: bool = False
-    on_failure: Literal["keep", "destroy"] = "keep"
-    repair: bool = False
-    recheck: bool = False
-    ask: bool = False
-    adopt: dict[str, str] = {}
-    pins: Pins | None = None
     request: Request | None = None
     """What was asked, to resolve it anew when what it was based on did not come about."""
     after: int = 0
