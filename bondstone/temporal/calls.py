@@ -21,6 +21,7 @@ from bondstone.base import names
 from bondstone.base.errors import BondError, NotFound, Unreachable, from_info
 from bondstone.temporal.connection import reason
 from bondstone.temporal.failures import info_of
+from bondstone.temporal.patience import BUSY_SECONDS
 
 QUERY_TIMEOUT: Final = timedelta(seconds=10)
 UPDATE_TIMEOUT: Final = timedelta(seconds=60)
@@ -79,6 +80,12 @@ def as_ours(error: RPCError, workflow_id: str) -> BondError:
         return _no_worker()
     if error.status is RPCStatusCode.FAILED_PRECONDITION and "no poller" in error.message:
         return _no_worker()
+    if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+        return Unreachable(
+            f"Temporal is too busy, also after {BUSY_SECONDS:.0f} s of trying: {reason(error.message)}",
+            where=workflow_id,
+            hint="try again later, or raise the server's limits (frontend.namespaceRPS and its like)",
+        )
     return Unreachable(
         f"Temporal answered {error.status.name}: {reason(error.message)}",
         where=workflow_id,

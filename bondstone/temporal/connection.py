@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from bondstone.base.errors import Unreachable
 from bondstone.base.names import SEARCH_ATTRIBUTES
 from bondstone.base.settings import Settings
+from bondstone.temporal.patience import make_patient
 from bondstone.temporal.payloads import data_converter
 
 DATA_CONVERTER = pydantic_data_converter
@@ -70,7 +71,7 @@ async def connect(settings: Settings) -> Client:
         config = {"target_host": settings.temporal_address, "namespace": settings.temporal_namespace}
     config.setdefault("target_host", DEFAULT_ADDRESS)
     try:
-        return await Client.connect(data_converter=converter, **config)  # type: ignore[arg-type] # a TypedDict widened above
+        return make_patient(await Client.connect(data_converter=converter, **config))  # type: ignore[arg-type] # a TypedDict widened above
     except RuntimeError as error:
         raise Unreachable(
             f"Temporal does not answer at {config['target_host']}",
