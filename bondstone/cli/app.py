@@ -40,7 +40,7 @@ COMMANDS = {
         "bondstone.cli.promise.commands",
         "what the platform offers: init, validate, test, publish, list, show, deprecate, yank",
     ),
-    "policy": ("bondstone.cli.policy", "the organisation's rules: publish, list, show, check"),
+    "policy": ("bondstone.cli.policy", "the organisation's rules: publish, list, show, check, test"),
     "service": (
         "bondstone.cli.service.commands",
         """instances of promises: request, adopt, list, show, wait, outputs, logs, history, update, edit, patch,
