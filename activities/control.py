@@ -43,7 +43,7 @@ def control_activities(
     policy = PolicyActivities(store, settings, checks)
     permits = PermitActivities(store, checks, signer, promise)
     plans = PlanActivities(store)
-    health = HealthActivities(store, checks)
+    health = HealthActivities(store, checks, probe_local=settings.probe_local)
     archive = ArchiveActivities(store, load_executors(), checks)
     schedules = ScheduleActivities(store, client)
     campaigns = CampaignActivities(store, client, health, checks)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import http.client
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from temporalio import activity
 
 from bondstone import cel
 from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
+from bondstone.activities.probing import look_at_http, look_at_tcp
 from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.base import names
 from bondstone.base.errors import BondError
@@ -26,16 +24,17 @@ from bondstone.model.step import HealthCall, HealthReport, Probes
 from bondstone.promise.variables import variables_for
 from bondstone.store import Store
 
-ATTEMPT_SECONDS: Final = 5.0
-"""Longest time for one look."""
+BEAT_SECONDS: Final = 5.0
+"""How often to say that one is alive, while there is nothing to look at."""
 
 
 class HealthActivities:
     """What the control worker does to tell whether a service works."""
 
-    def __init__(self, store: Store, checks: Checks | None = None) -> None:
+    def __init__(self, store: Store, checks: Checks | None = None, *, probe_local: bool = False) -> None:
         self._store = store
         self._checks = checks or Checks(store)
+        self._probe_local = probe_local
 
     @activity.defn(name=names.HEALTH_PROBE)
     @speaks_failures
@@ -60,21 +59,22 @@ class HealthActivities:
         )
         redact = Redactor(known_secrets(revealed.values()))
         for probe in _probes(promise, call.probes):
-            problem = await passes(probe, variables, beat=activity.heartbeat)
+            problem = await passes(probe, variables, beat=activity.heartbeat, local=self._probe_local)
             if problem:
                 return HealthReport(health=Health.UNHEALTHY, message=f"{_said(probe)}: {redact(problem)}")
         return HealthReport(health=Health.HEALTHY)
 
 
-async def passes(probe: Probe, variables: cel.Variables, *, beat: Callable[[], None]) -> str:
+async def passes(probe: Probe, variables: cel.Variables, *, beat: Callable[[], None], local: bool = False) -> str:
     """Look until the probe passes; empty when it did, else why it did not at the last look.
 
     Args:
         probe: What to look at, as the promise declares it.
         variables: What its expressions see.
         beat: Called before each look.
+        local: Whether it may look at loopback and link-local addresses.
     """
-    look = _look(probe, variables)
+    look = _look(probe, variables, local=local)
     deadline = time.monotonic() + seconds(probe.within)
     every = min(seconds(probe.every), seconds(probe.within))
     while True:
@@ -91,51 +91,14 @@ def _probes(promise: Promise, which: Probes) -> tuple[Probe, ...]:
     return own.health if own is not None else promise.spec.health
 
 
-def _look(probe: Probe, variables: cel.Variables) -> Callable[[], Awaitable[str]]:
+def _look(probe: Probe, variables: cel.Variables, *, local: bool) -> Callable[[], Awaitable[str]]:
     if probe.http is not None:
         url = templates.render(probe.http, variables)
-        return lambda: _http(str(url), probe.expect)
+        return lambda: look_at_http(str(url), probe.expect, local=local)
     if probe.tcp is not None:
         address = templates.render(probe.tcp, variables)
-        return lambda: _tcp(str(address))
+        return lambda: look_at_tcp(str(address), local=local)
     return lambda: _expression(probe.expression or "", variables)
-
-
-async def _http(url: str, expect: int | None) -> str:
-    """One GET: no redirect is followed and no body is read, the address may come from a tool's output."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return "the address is not an http or https URL"
-    status, problem = await asyncio.to_thread(_status, parts.scheme, parts.netloc, parts.path, parts.query)
-    if problem:
-        return problem
-    healthy = status == expect if expect else 200 <= status < 300  # noqa: PLR2004 - any 2xx
-    return "" if healthy else f"answered {status}, expected {expect or '2xx'}"
-
-
-def _status(scheme: str, netloc: str, path: str, query: str) -> tuple[int, str]:
-    factory = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-    try:
-        with contextlib.closing(factory(netloc.rpartition("@")[2], timeout=ATTEMPT_SECONDS)) as connection:
-            connection.request("GET", (path or "/") + (f"?{query}" if query else ""))
-            return connection.getresponse().status, ""
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return 0, f"no answer: {_reason(error)}"
-
-
-async def _tcp(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        return "the address is not HOST:PORT"
-    try:
-        async with asyncio.timeout(ATTEMPT_SECONDS):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    except (OSError, TimeoutError, OverflowError) as error:
-        return f"no connection: {_reason(error)}"
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return ""
 
 
 async def _expression(expression: str, variables: cel.Variables) -> str:
@@ -150,14 +113,10 @@ async def _sleep(total: float, beat: Callable[[], None]) -> None:
     """Sleep, beating often enough that nobody thinks we died."""
     end = time.monotonic() + total
     while (left := end - time.monotonic()) > 0:
-        await asyncio.sleep(min(left, ATTEMPT_SECONDS))
+        await asyncio.sleep(min(left, BEAT_SECONDS))
         beat()
 
 
 def _said(probe: Probe) -> str:
     """Which probe it was, as written: its value may hold a secret."""
     return f"health {probe.http or probe.tcp or probe.expression}"
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__

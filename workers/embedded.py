@@ -135,6 +135,7 @@ def worker_commands(settings: Settings, *, new: bool) -> list[Command]:
     tools = tuple(dict.fromkeys((*settings.tool_environment, SERVICES_VARIABLE)))
     given = settings.changed(
         tool_environment=tools,
+        probe_local=True,  # what it serves is on this machine
         tool_writable_paths=(*settings.tool_writable_paths, services.absolute()),
         build_id="",  # one build at a time: it stops before another starts
     ).as_environment()

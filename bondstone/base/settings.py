@@ -118,6 +118,8 @@ class Settings(BaseSettings):
     tool_writable_paths: tuple[Path, ...] = ()
     """Directories that tools in the sandbox may change beside their own run and the machine's temporary directory;
     made when missing. `bond up` adds the place where the shipped promises keep their services."""
+    probe_local: bool = False
+    """Let health probes look at loopback and link-local addresses of the control worker; on under `bond up`."""
     drain_seconds: int = Field(default=20, ge=0, le=3600)
     """Longest time a stopping worker waits for its activities before it interrupts them."""
     deployment: str = Field(default="bondstone", pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")
@@ -213,6 +215,7 @@ class Settings(BaseSettings):
             "BOND_TOOL_SANDBOX": self.tool_sandbox,
             "BOND_TOOL_READABLE_PATHS": json.dumps([str(path) for path in self.tool_readable_paths]),
             "BOND_TOOL_WRITABLE_PATHS": json.dumps([str(path) for path in self.tool_writable_paths]),
+            "BOND_PROBE_LOCAL": str(self.probe_local).lower(),
             "BOND_TERRAFORM_SLOTS": str(self.terraform_slots),
             "BOND_DRAIN_SECONDS": str(self.drain_seconds),
             "BOND_ATTESTATION": self.attestation,

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from bondstone.activities import probing
 from bondstone.activities.health import HealthActivities, passes
 from bondstone.base.settings import Settings
 from bondstone.model.promise import Probe
@@ -88,8 +90,9 @@ async def serving(web: Web) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def look(kind: str, address: str, **fields: Any) -> str:
-    return await passes(Probe(**{kind: address, "every": "1s", "within": "1s"} | fields), {}, beat=lambda: None)
+async def look(kind: str, address: str, *, local: bool = True, **fields: Any) -> str:
+    probe = Probe(**{kind: address, "every": "1s", "within": "1s"} | fields)
+    return await passes(probe, {}, beat=lambda: None, local=local)
 
 
 async def test_a_probe_looks_again_until_it_passes() -> None:
@@ -116,3 +119,61 @@ async def test_a_tcp_probe_connects() -> None:
         assert await look("tcp", address) == ""
     assert (await look("tcp", address)).startswith("no connection: ")
     assert await look("tcp", "nowhere") == "the address is not HOST:PORT"
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("http", "http://[::1"), ("http", "http://x:port/"), ("http", "http://" + "a" * 70 + ".example/"),
+        ("http", "http://127.0.0.1:1/a b"), ("http", "http://127.0.0.1:1/\u00e9"), ("http", "ftp://x/"),
+        ("http", ""),
+        ("tcp", "a" * 70 + ".example:80"), ("tcp", "x:99999999999999999999"), ("tcp", "x:\u0663"), ("tcp", ".:80"),
+    ],
+)  # fmt: skip
+async def test_a_bad_address_is_a_reason_and_no_surprise(kind: str, address: str) -> None:
+    assert await look(kind, "${'" + address + "'}" if address else "${''}")
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 "])
+async def test_a_server_that_drips_does_not_hold_a_probe_past_its_bound(
+    first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "ATTEMPT_SECONDS", 0.5)
+
+    async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    started = time.monotonic()
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    assert (await probing.look_at_http(f"http://{address}/", None, local=True)).startswith("no answer")
+    assert time.monotonic() - started < 4
+    server.close()
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433"])
+async def test_a_probe_does_not_look_at_the_worker_itself_unless_it_may(name: str) -> None:
+    async with serving(web := Web(200)) as address:
+        port = address.rpartition(":")[2]
+        assert "probe_local" in await look("http", f"http://{name}:{port}/", local=False)
+        assert "probe_local" in await look("tcp", f"{name}:{port}", local=False)
+        assert web.at == []
+        assert await look("http", f"http://{address}/") == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("169.254.169.254", True), ("fe80::1", True), ("fd00:ec2::254", True), ("100.100.100.200", True),
+        ("64:ff9b::7f00:1", True), ("2002:7f00:1::", True), ("::ffff:169.254.169.254", True), ("224.0.0.1", True),
+        ("10.0.0.1", False), ("192.168.1.1", False), ("93.184.216.34", False), ("2606:2800:220:1::1", False),
+        ("64:ff9b::5db8:d822", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_local(address: str, local: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    assert probing.is_local(ip_address(address)) is local

@@ -115,7 +115,7 @@ class CampaignPlatform(FakePlatform):
 
     def activities(self) -> list[Callable[..., Any]]:
         assert self.client is not None
-        real = CampaignActivities(self.store, self.client, HealthActivities(self.store))
+        real = CampaignActivities(self.store, self.client, HealthActivities(self.store, probe_local=True))
 
         @activity.defn(name=names.CAMPAIGN_FREEZE)
         @speaks_failures
