@@ -24,10 +24,20 @@ from bondstone.model.attestation import (
     check_times,
     check_vote_roles,
     json_digest,
+    use_of,
 )
 from bondstone.model.campaign.run import FreezeCall
 from bondstone.model.plan import PlanRef
-from bondstone.model.service import Approval, RevisionRef, ServiceId, StepOutputs, Vote, VoteCall
+from bondstone.model.service import (
+    Approval,
+    OperationKind,
+    OperationStatus,
+    RevisionRef,
+    ServiceId,
+    StepOutputs,
+    Vote,
+    VoteCall,
+)
 from bondstone.model.step import AdoptCall, ApplyCall, OutputsCall, PolicyCall, PutAwayCall, StepCall
 from bondstone.store import Store
 from bondstone.store.vouched import VouchedPlan
@@ -58,8 +68,8 @@ class Checks:
         Raises:
             AttestationInvalid: it does not.
         """
-        key_id = call.attestation.key_id if call.attestation else ""
-        keys = await self._store.platform_keys.knowing("attestation", key_id)
+        given = call.attestation
+        keys = await self._store.platform_keys.knowing(use_of(given), given.key_id) if given else {}
         return check_attestation(call, keys, verb=verb, target=target, by=by, now=None)
 
     async def vote(self, vote: Vote, approval: Approval, operation_id: str) -> None:
@@ -250,8 +260,8 @@ class Checks:
             call.plan.position,
         ):
             raise PermitInvalid("the permit is not for this plan", where=f"{call.service} step {call.step}")
-        info = activity.info()
-        if not await self._store.vouched.use(permit_digest(permit), f"{info.workflow_run_id}/{info.activity_id}"):
+        user = f"{activity.info().workflow_run_id}/{activity.info().activity_id}"
+        if not await self._store.vouched.use(call.service, call.operation, call.step, call.plan, user):
             raise PermitInvalid("the permit was used already", where=f"{call.service} step {call.step}")
 
     # What was vouched for ------------------------------------------------------------------------------------
@@ -279,6 +289,19 @@ class Checks:
             for record in entry.steps
         )
 
+    async def stands_on(self, service: ServiceId, revision: RevisionRef, inputs: Mapping[str, Any]) -> bool:
+        """Whether the last operation that changed a service left it on this, or may have."""
+        operations = [entry for entry in await self._store.ledger.history(service) if entry.kind == "operation"]
+        look = OperationKind.RECONCILE
+        changes = [each for each in operations if not each.dry_run and each.operation_kind is not look]
+        if not changes:
+            return False
+        last = changes[-1]
+        left = [(last.revision_after, last.inputs_after)]
+        if last.status is not OperationStatus.SUCCEEDED:
+            left.append((last.revision_before, last.inputs_before))
+        return (revision, dict(inputs)) in left
+
     async def has_basis(self, service: ServiceId, revision: RevisionRef, inputs: Mapping[str, Any]) -> bool:
         """Whether an accepted request came to this, by what is vouched for or by the ledger.
 
@@ -291,10 +314,3 @@ class Checks:
             (entry.revision_after == revision and entry.inputs_after == inputs)
             for entry in await self._store.ledger.history(service)
         )
-
-
-def permit_digest(permit: Permit) -> str:
-    """What a permit is remembered by once it was used: its plan, not the moment it was signed."""
-    return json_digest(
-        permit.model_dump(mode="json", exclude={"issued_at", "key_id", "signature"}, exclude_defaults=True)
-    )

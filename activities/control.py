@@ -22,8 +22,10 @@ from bondstone.activities.service import ServiceExecutor
 from bondstone.base.names import SERVICE_EXECUTOR
 from bondstone.base.settings import Settings
 from bondstone.executors.registry import load_executors
+from bondstone.identity.attestor import Attestor
 from bondstone.store import Store
 from bondstone.store.signing import Signer
+from bondstone.temporal.attesting import attesting_client
 
 
 def control_activities(
@@ -39,15 +41,16 @@ def control_activities(
     """
     checks = Checks.of(store, settings)
     promise = PromiseActivities(store, checks)
-    records = RecordActivities(store)
+    records = RecordActivities(store, checks, signer)
     policy = PolicyActivities(store, settings, checks)
     permits = PermitActivities(store, checks, signer, promise)
     plans = PlanActivities(store)
     health = HealthActivities(store, checks, probe_local=settings.probe_local)
     archive = ArchiveActivities(store, load_executors(), checks)
     schedules = ScheduleActivities(store, client)
-    campaigns = CampaignActivities(store, client, health, checks)
-    parts = executor_activities(store, settings, {SERVICE_EXECUTOR: ServiceExecutor(client, store)})
+    campaigns = CampaignActivities(store, client, health, checks, signer)
+    asking = attesting_client(client, Attestor.for_parts(signer)) if signer else client
+    parts = executor_activities(store, settings, {SERVICE_EXECUTOR: ServiceExecutor(asking, store)})
     return [
         *parts,
         promise.resolve,

@@ -4,23 +4,43 @@ from __future__ import annotations
 
 from temporalio import activity
 
+from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
+from bondstone.activities.ledger_checks import check_record
 from bondstone.base import names
 from bondstone.base.metrics import OPERATION_DURATION, OPERATION_QUEUE
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.store import Store
+from bondstone.store.ledger_signatures import sign_record
+from bondstone.store.signing import Signer
 
 
 class RecordActivities:
-    """What is written at the end of things."""
+    """What is written at the end of things.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: Where the ledger is.
+        checks: Of attestations; by default none are demanded.
+        signer: Signs records; None where attestations are not demanded.
+    """
+
+    def __init__(self, store: Store, checks: Checks | None = None, signer: Signer | None = None) -> None:
         self._store = store
+        self._checks = checks or Checks(store)
+        self._signer = signer
 
     @activity.defn(name=names.LEDGER_RECORD)
     @speaks_failures
     async def record(self, record: LedgerRecord) -> LedgerEntry:
-        """Append a record; the same again changes nothing."""
+        """Append a record; the same again changes nothing.
+
+        Raises:
+            AttestationInvalid: attestations are demanded, and nobody is attested to have done this.
+        """
+        if self._checks.demanded:
+            await check_record(self._store, self._checks, record)
+        if self._signer is not None:
+            record = sign_record(record, self._signer)
         entry = await self._store.ledger.record(record)
         _measure(record)
         return entry

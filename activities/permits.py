@@ -53,6 +53,8 @@ from bondstone.store.objects import segment
 from bondstone.store.signing import Signer
 
 EVERY_STEP = "*"
+OWN = "bondstone"
+"""Who asks for what a service begins by itself."""
 
 
 class PermitActivities:
@@ -258,9 +260,7 @@ class PermitActivities:
         """Id of the accepted request that the operation runs, bound to its number; empty for its own reconcile."""
         record, attestation = operation.record, operation.attestation
         if attestation is None:
-            own = record.kind is OperationKind.RECONCILE and operation.resolved.day_two.reconcile_seconds > 0
-            if not own or operation.repair is not operation.resolved.day_two.reconcile_repair:
-                raise PermitInvalid("the operation carries no attestation of who asked for it", where=record.id)
+            await self._insist_own(operation)
             return ""
         key = acceptance_id(attestation, record.request_id)
         accepted = await self._store.vouched.accepted(key)
@@ -271,6 +271,21 @@ class PermitActivities:
         if not await self._store.vouched.bind(key, record.service, record.number):
             raise PermitInvalid("the request, or the number, is of another operation", where=record.id)
         return key
+
+    async def _insist_own(self, operation: OperationInput) -> None:
+        """Refuse an operation that nobody asked for, unless it is one that services begin by themselves.
+
+        That is a look for drift that the promise schedules, and an update because a part has changed: both of what
+        the service stands on, and of nothing else.
+        """
+        record, stands = operation.record, operation.resolved
+        day_two = stands.day_two
+        looks = record.kind is OperationKind.RECONCILE and day_two.reconcile_seconds > 0
+        own = looks and operation.repair == day_two.reconcile_repair
+        follows = record.kind is OperationKind.UPDATE and bool(record.cause)
+        same = await self._checks.stands_on(record.service, stands.revision, stands.inputs)
+        if record.requested_by != OWN or not (own or follows) or not same:
+            raise PermitInvalid("the operation carries no attestation of who asked for it", where=record.id)
 
     async def _insist_made(self, step: ApplyCall, permit: Permit, where: str) -> PlanRef:
         """The plan as an executor made it for this very step, if it may be applied at all."""

@@ -21,7 +21,6 @@ from bondstone.promise.resolve import resolve
 from bondstone.promise.variables import variables_for
 from bondstone.promise.versions import in_range, target
 from bondstone.store import Store
-from bondstone.store.ledger import record_digest
 from bondstone.store.revisions import RevisionInfo, chosen
 
 
@@ -63,7 +62,7 @@ class PromiseActivities:
         return Resolution(
             resolved=resolved,
             last_number=max((record.operation or 0 for record in history), default=0),
-            ledger_digest=record_digest(history[-1]) if history else "",
+            ledger_digest=await self._store.ledger.last_digest(call.service),
         )
 
     async def _revision(self, call: ResolveCall) -> RevisionInfo:

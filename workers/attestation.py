@@ -9,6 +9,7 @@ import structlog
 
 from bondstone.base.errors import BondError
 from bondstone.base.settings import Settings
+from bondstone.model.attestation import PublicKeys
 from bondstone.store import Store
 from bondstone.store.signing import Signer
 from bondstone.workflows import attested
@@ -28,7 +29,7 @@ async def open_signer(store: Store, settings: Settings) -> Signer | None:
         SettingsInvalid: there is no ring of permits, or it is not usable.
     """
     required = settings.attestation == "required"
-    attested.demand(await store.platform_keys.all("attestation") if required else {}, required=required)
+    attested.demand(PublicKeys(), required=required)
     if not required:
         return None
     signer = await asyncio.to_thread(Signer.load, settings.permit_key_file)
@@ -36,7 +37,7 @@ async def open_signer(store: Store, settings: Settings) -> Signer | None:
     if settings.attestation_key_file.exists():
         door = await asyncio.to_thread(Signer.load, settings.attestation_key_file)
         await store.platform_keys.register("attestation", door)
-        attested.demand(await store.platform_keys.all("attestation"), required=True)
+    await _learn(store)
     return signer
 
 
@@ -45,6 +46,12 @@ async def keep_demanding(store: Store) -> None:
     while attested.DEMAND.required:
         await asyncio.sleep(REFRESH_SECONDS)
         try:
-            attested.demand(await store.platform_keys.all("attestation"), required=True)
+            await _learn(store)
         except BondError as error:
             log.warning("public keys cannot be read anew", error=error.message)
+
+
+async def _learn(store: Store) -> None:
+    known = store.platform_keys
+    keys = PublicKeys(attestation=dict(await known.all("attestation")), permit=dict(await known.all("permit")))
+    attested.demand(keys, required=True)

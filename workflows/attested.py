@@ -7,7 +7,6 @@ workflows of honest people clean; what executors do rests on permits, which cont
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from temporalio import workflow
@@ -22,14 +21,14 @@ class Demand:
     """What this worker demands of updates; set by the process, see `bondstone.workers.control`."""
 
     required: bool = False
-    keys: PublicKeys = field(default_factory=dict)
+    keys: PublicKeys = field(default_factory=PublicKeys)
 
 
 DEMAND = Demand()
 """Of this process."""
 
 
-def demand(keys: Mapping[str, bytes], *, required: bool) -> None:
+def demand(keys: PublicKeys, *, required: bool) -> None:
     """Demand attestations by these keys from now on, or none."""
     DEMAND.required = required
     DEMAND.keys = keys

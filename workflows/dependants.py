@@ -112,5 +112,5 @@ def with_own_update(state: ServiceState, call: PartChanged, now: datetime) -> Se
         reason=f"its part {call.part} changed",
         cause=call.operation,
     )
-    pending = PendingOperation(record=record, resolved=state.resolved)
+    pending = PendingOperation(record=record, resolved=state.resolved, attested=state.attested)
     return state.changed(queue=(*state.queue, pending), next_number=number + 1)

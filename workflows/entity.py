@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 from bondstone.base import names
-from bondstone.base.errors import BondError, ErrorInfo
+from bondstone.base.errors import AttestationInvalid, BondError, ErrorInfo
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.permit_calls import AcceptCall
 from bondstone.model.service import (
@@ -24,7 +25,7 @@ from bondstone.model.service import (
     ResolveCall,
     ServiceState,
 )
-from bondstone.temporal.failures import to_failure
+from bondstone.temporal.failures import info_of, to_failure
 from bondstone.workflows import activity_calls, admission, details, ledger_records, search_attributes
 from bondstone.workflows.commit import drop_pending, phase_of, rollback_target
 from bondstone.workflows.queueing import joined
@@ -169,12 +170,19 @@ class Entity:
     async def record(self, record: LedgerRecord) -> None:
         """Append to the ledger, one at a time, each with the digest of the one before."""
         async with self._ledger:
-            entry = await activity_calls.apart(
-                names.LEDGER_RECORD,
-                record.changed(previous=self.state.ledger_digest),
-                LedgerEntry,
-                summary=f"ledger {record.sequence}",
-            )
+            try:
+                entry = await activity_calls.apart(
+                    names.LEDGER_RECORD,
+                    record.changed(previous=self.state.ledger_digest),
+                    LedgerEntry,
+                    summary=f"ledger {record.sequence}",
+                )
+            except ActivityError as error:
+                if info_of(error).code != AttestationInvalid.code:
+                    raise
+                # Anybody who reaches Temporal can signal a record: what nobody is attested to have done is none.
+                workflow.logger.error("a record was refused", extra={"reason": info_of(error).message})
+                return
             self.state = self.state.changed(ledger_digest=entry.digest)
 
     def show(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+from bondstone.model.attestation import Attestable
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import (
     AbandonCall,
     CancelCall,
+    LabelsCall,
     OperationRecord,
     PauseCall,
     PendingOperation,
@@ -45,6 +47,8 @@ def of_operation(
         error=ended.error,
         requested_at=ended.requested_at,
         started_at=ended.started_at,
+        attestation=pending.attestation,
+        call={"request_id": ended.request_id} if pending.attestation else {},
     )
 
 
@@ -57,6 +61,8 @@ def of_cancellation(record: OperationRecord, call: CancelCall, now: datetime) ->
         at=now,
         by=call.requested_by,
         reason=call.reason,
+        attestation=call.attestation,
+        call=asked(call),
         operation=record.number,
         operation_kind=record.kind,
     )
@@ -73,6 +79,8 @@ def of_pause(
         at=now,
         by=call.requested_by,
         reason=call.reason,
+        attestation=call.attestation,
+        call=asked(call),
     )
 
 
@@ -87,6 +95,26 @@ def of_abandon(state: ServiceState, call: AbandonCall, now: datetime, retained: 
         at=now,
         by=call.requested_by,
         reason=call.reason,
+        attestation=call.attestation,
+        call=asked(call),
         revision_before=before.revision if before else None,
         inputs_before=before.inputs if before else {},
     )
+
+
+def of_labels(state: ServiceState, call: LabelsCall, now: datetime) -> LedgerRecord:
+    """An attested change of labels, which permits rest on."""
+    return LedgerRecord(
+        kind="labels",
+        service=state.service,
+        sequence=f"labels-{state.next_number}",
+        at=now,
+        by=call.requested_by,
+        attestation=call.attestation,
+        call=asked(call),
+    )
+
+
+def asked(call: Attestable) -> dict[str, Any]:
+    """What an attestation is of, so that it can be verified beside the record."""
+    return call.model_dump(mode="json", exclude={"attestation"}, exclude_defaults=True) if call.attestation else {}

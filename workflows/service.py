@@ -236,6 +236,7 @@ class Service:
 
     @bind.validator
     def _validate_bind(self, call: BindCall) -> None:
+        self._insist_attested(call, "service.bind", call.requested_by)
         in_words(lambda: check_bind(self._state, call))
 
     @workflow.update(name=names.UPDATE_RELEASE)
@@ -243,6 +244,10 @@ class Service:
         """A parent no longer uses this service."""
         self._entity.state = self._state.changed(dependants=without_dependant(self._state.dependants, call.parent))
         self._entity.show()
+
+    @release.validator
+    def _validate_release(self, call: BindCall) -> None:
+        self._insist_attested(call, "service.release", call.requested_by)
 
     @workflow.signal(name=names.SIGNAL_PART_CHANGED)
     def part_changed(self, call: PartChanged) -> None:
@@ -279,6 +284,7 @@ class Service:
             )
             self._entity.state = self._state.changed(labels=accepted)
             self._entity.show()
+        await self._entity.record(ledger_records.of_labels(self._state, call, workflow.now()))
         return accepted
 
     def _insist_attested(self, call: Attestable, verb: str, by: str) -> None:

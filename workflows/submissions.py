@@ -44,7 +44,10 @@ class Submissions:
                 entity.state = submitted.withdrawn(entity.state, call)
                 known = submitted.find(entity.state, call.request_id)
         if known is not None and known.status is None:
-            await entity.cancel(CancelCall(number=known.number, requested_by=call.by, reason=call.reason))
+            cancel = CancelCall(
+                number=known.number, requested_by=call.by, reason=call.reason, attestation=call.attestation
+            )
+            await entity.cancel(cancel)
         elif known is not None:
             await self._reply(call.reply_to, submitted.said(known))
 

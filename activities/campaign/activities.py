@@ -18,7 +18,7 @@ from bondstone.activities.campaign.selection import freeze, read
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.health import HealthActivities
 from bondstone.base import names
-from bondstone.base.errors import BondError, NotFound
+from bondstone.base.errors import AttestationInvalid, BondError, NotFound
 from bondstone.campaign.windows import Freeze, Windows
 from bondstone.model.campaign.events import Found
 from bondstone.model.campaign.run import (
@@ -46,6 +46,8 @@ from bondstone.model.service import (
 )
 from bondstone.model.step import HealthCall
 from bondstone.store import Store
+from bondstone.store.ledger_signatures import sign_record
+from bondstone.store.signing import Signer
 from bondstone.temporal import calls
 from bondstone.temporal.connection import POLLER_FRESH_SECONDS, pollers
 
@@ -66,11 +68,18 @@ class CampaignActivities:
         client: For lists, and to ask services.
         health: Probes.
         checks: Of attestations; by default none are demanded.
+        signer: Signs the campaign's ledger; None where attestations are not demanded.
     """
 
     def __init__(
-        self, store: Store, client: Client, health: HealthActivities, checks: Checks | None = None
+        self,
+        store: Store,
+        client: Client,
+        health: HealthActivities,
+        checks: Checks | None = None,
+        signer: Signer | None = None,
     ) -> None:
+        self._signer = signer
         self._store = store
         self._checks = checks or Checks(store)
         self._client = client
@@ -142,7 +151,18 @@ class CampaignActivities:
     @speaks_failures
     async def record(self, batch: LedgerBatch) -> LedgerEntry:
         """Append to the campaign's ledger; the same again changes nothing."""
+        if self._signer is not None:
+            batch = await self._signed(batch, self._signer)
         return await self._store.campaigns.record(batch)
+
+    async def _signed(self, batch: LedgerBatch, signer: Signer) -> LedgerBatch:
+        """The batch with our signature; the first one says who started the campaign."""
+        header = await self._store.campaigns.header(batch.campaign)
+        if header.frozen is None or header.start.attestation is None:
+            raise AttestationInvalid("nobody is attested to have started this campaign", where=batch.campaign)
+        return sign_record(
+            batch.changed(attestation=header.start.attestation if batch.number == 1 else None), signer
+        )
 
     # How -------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from bondstone.model.attestation import Attestable, Attestation, arguments_diges
 from bondstone.model.identity import APPROVER, Principal, base_role
 from bondstone.store.signing import Signer
 
+PARTS: Final = "bondstone"
 LIFETIME: Final = timedelta(minutes=5)
 """A change must have been accepted within it."""
 
@@ -51,6 +52,16 @@ class Attestor:
             name: Default: the user of the operating system.
         """
         principal = local_principal(name)
+        return cls(signer, principal, permissions_of(Access(), principal))
+
+    @classmethod
+    def for_parts(cls, signer: Signer) -> Attestor:
+        """For a control worker that has checked the permit of a parent's operation, and asks its parts.
+
+        Args:
+            signer: Of permits.
+        """
+        principal = local_principal(PARTS).changed(means="part")
         return cls(signer, principal, permissions_of(Access(), principal))
 
     def attest(

@@ -77,6 +77,8 @@ def _services() -> Iterator[Verb]:
     yield Verb("service.cancel", "cancel an operation", _OWNERS)
     yield Verb("service.pause", "keep the service from starting anything by itself", _OWNERS)
     yield Verb("service.resume", "let the service work by itself again", _OWNERS)
+    yield Verb("service.bind", "make a service a part of another one", (DEVELOPER,))
+    yield Verb("service.release", "end that a service is a part of another one", (DEVELOPER,))
     yield Verb("service.abandon", "forget a service and destroy nothing", (OPERATOR,))
 
     yield _read("operation.read", "list operations, show one, wait for it")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -26,8 +27,20 @@ LEEWAY: Final = timedelta(seconds=60)
 NOT_ATTESTED: Final = frozenset({"attestation", "trace", "carried", "previous"})
 """Fields of an argument that its digest leaves out."""
 
-PublicKeys = Mapping[str, bytes]
+Keys = Mapping[str, bytes]
 """Key id to the 32 bytes of an Ed25519 public key."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKeys:
+    """The public keys of a platform: of those who attest (the API), and of those who permit (control workers)."""
+
+    attestation: Keys = field(default_factory=dict)
+    permit: Keys = field(default_factory=dict)
+
+    def of(self, statement: Statement) -> Keys:
+        """Those that may have signed a statement: what a part is asked for is attested by control workers."""
+        return getattr(self, use_of(statement))  # type: ignore[no-any-return] # one of the two above
 
 
 class Attestation(Wire):
@@ -126,7 +139,13 @@ def json_digest(value: Any) -> str:
     return digest(canonical(value))
 
 
-def check_signature(statement: Statement, keys: PublicKeys) -> None:
+def use_of(statement: Statement) -> Literal["attestation", "permit"]:
+    """Which kind of key signs a statement."""
+    permits = isinstance(statement, Permit) or statement.means == "part"
+    return "permit" if permits else "attestation"
+
+
+def check_signature(statement: Statement, keys: Keys) -> None:
     """Refuse a statement that no key of the platform has signed.
 
     Raises:
@@ -152,7 +171,7 @@ def check_signature(statement: Statement, keys: PublicKeys) -> None:
 
 def check_attestation(
     call: Attestable,
-    keys: PublicKeys,
+    keys: PublicKeys | Keys,
     *,
     verb: str,
     target: str,
@@ -163,7 +182,7 @@ def check_attestation(
 
     Args:
         call: The change.
-        keys: Public keys of the platform.
+        keys: Public keys of the platform, or those of the attestation's kind.
         verb: What the change does.
         target: What it does that to.
         by: Who the change says it is from.
@@ -179,7 +198,7 @@ def check_attestation(
             where=target,
             hint="ask through the API (`bond login`), or attach what `bond attest` prints",
         )
-    check_signature(attestation, keys)
+    check_signature(attestation, keys.of(attestation) if isinstance(keys, PublicKeys) else keys)
     if attestation.verb != verb or attestation.target != target:
         raise AttestationInvalid(
             f"the attestation is for {attestation.verb} of {attestation.target}, not for {verb} of {target}",

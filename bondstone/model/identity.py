@@ -16,9 +16,9 @@ from bondstone.base.models import Manifest, Wire
 from bondstone.base.names import LABEL_KEY_PATTERN
 from bondstone.model.promise import Name
 
-Means = Literal["local", "oidc", "token", "workload", "schedule"]
-"""How a caller proved who it is: the data directory's token, a sign-in, an API token, a JWT of a workload; a
-schedule asks in the name of its creator."""
+Means = Literal["local", "oidc", "token", "workload", "part"]
+"""How a caller proved who it is: the data directory's token, a sign-in, an API token, a JWT of a workload. `part`:
+a control worker asks a part for what an operation of its parent needs, in the name of who asked for that."""
 
 VIEWER: Final = "viewer"
 DEVELOPER: Final = "developer"
@@ -265,4 +265,4 @@ class Principal(Wire):
     @property
     def may_assert(self) -> bool:
         """Whether the caller may act under other names and roles (`--as`, `--role`): the owner of the platform."""
-        return self.means == "local"
+        return self.means in {"local", "part"}

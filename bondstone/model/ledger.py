@@ -56,6 +56,10 @@ class LedgerRecord(Attestable):
     """What the attestation is of, where the record does not say it otherwise."""
     previous: str = ""
     """Digest of the service's record before this one: a chain that shows a gap or a change."""
+    key_id: str = ""
+    """The key of control workers that has signed the record; empty where attestations are not demanded."""
+    signature: str = ""
+    """Ed25519, in base64, of `bondstone ledger v1`, a line feed, and the record as it is stored without this."""
 
 
 class LedgerEntry(Wire):

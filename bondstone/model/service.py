@@ -207,7 +207,7 @@ class Dependant(Wire):
     """The part was made for this parent and is taken down with it."""
 
 
-class BindCall(Wire):
+class BindCall(Attestable):
     """Argument of the updates `bind` and `release`: a parent that begins or ends to use this service."""
 
     parent: Dependant

@@ -23,6 +23,7 @@ from bondstone.model.campaign.run import (
 )
 from bondstone.model.campaign.state import CampaignState
 from bondstone.model.ledger import LedgerEntry
+from bondstone.store.ledger import unsigned
 from bondstone.store.objects import segment
 from bondstone.store.sealed import SealedObjects
 
@@ -136,7 +137,12 @@ class Campaigns:
             await self._sealed.put(f"{_prefix(batch.campaign)}/end", _bytes(batch.state))
         key = f"{_ledger(batch.campaign)}/{batch.number:06}.json"
         data = canonical(batch.model_dump(mode="json", exclude={"state"}))
-        if not await self._objects.put_if_absent(key, data) and await self._objects.get(key) != data:
+        if not await self._objects.put_if_absent(key, data):
+            mine, data = data, await self._objects.get(key)
+            same = unsigned(data) == unsigned(mine)  # another key may have signed it the first time
+        else:
+            same = True
+        if not same:
             raise AlreadyExists(
                 "the campaign's ledger has another batch of that number",
                 where=key,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
 from datetime import UTC
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -39,7 +39,12 @@ class Ledger:
         """
         index, key = _keys(record)
         data = canonical(record.model_dump(mode="json"))
-        if not await self._objects.put_if_absent(key, data) and await self._objects.get(key) != data:
+        if not await self._objects.put_if_absent(key, data):
+            mine, data = data, await self._objects.get(key)
+            same = unsigned(data) == unsigned(mine)  # another key may have signed it the first time
+        else:
+            same = True
+        if not same:
             raise AlreadyExists(
                 "the ledger has another record of the same service, time and sequence",
                 where=key,
@@ -47,6 +52,15 @@ class Ledger:
             )
         await self._objects.put(index, b"")
         return LedgerEntry(key=key, digest=digest(data))
+
+    async def last_digest(self, service: ServiceId) -> str:
+        """The digest of a service's last record, as it is stored; empty when there is none."""
+        names = await self._names(service)
+        return digest(await self._objects.get(_record_key(service, names[-1]))) if names else ""
+
+    async def sequences(self, service: ServiceId) -> list[str]:
+        """The sequence of every record of a service, as its key says it; oldest first."""
+        return [name.partition("-")[2] for name in await self._names(service)]
 
     async def history(self, service: ServiceId) -> list[LedgerRecord]:
         """Every record of a service, oldest first, also when it is long gone.
@@ -87,16 +101,10 @@ class Ledger:
             ) from error
 
 
-def record_digest(record: LedgerRecord) -> str:
-    """The digest of a record: sha256 of its canonical JSON, as `LedgerEntry.digest` and `previous` carry it."""
-    return digest(canonical(record.model_dump(mode="json")))
-
-
-def broken_links(history: Sequence[LedgerRecord]) -> list[int]:
-    """Indexes of the records whose `previous` is not the digest of the record before: something is missing."""
-    return [
-        index for index in range(1, len(history)) if history[index].previous != record_digest(history[index - 1])
-    ]
+def unsigned(data: bytes) -> dict[str, Any]:
+    """A record as it was before it was signed."""
+    found: dict[str, Any] = json.loads(data)
+    return {name: value for name, value in found.items() if name not in {"key_id", "signature"}}
 
 
 def _keys(record: LedgerRecord) -> tuple[str, str]:

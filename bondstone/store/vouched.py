@@ -2,8 +2,8 @@
 
 Objects under `vouched/`: `requests/<id>`, each accepted request; `operations/<team>/<service>/<number>`, the
 request of each operation; `facts/<team>/<service>/<kind>/<digest>`, empty ones; `plans/<digest>`, each plan as an
-executor made it; `decisions/<digest>`, what policies said of it; `applies/<digest>`, which activity used a permit.
-Whoever reaches only Temporal can write none of them.
+executor made it; `decisions/<digest>`, what policies said of it; below `applies/<team>/<service>/<operation>`,
+which activity used the permit of a plan. Whoever reaches only Temporal can write none of them.
 """
 
 from __future__ import annotations
@@ -115,13 +115,14 @@ class Vouched:
             return None
         return VouchedPlan.model_validate_json(found)
 
-    async def use(self, permit_digest: str, user: str) -> bool:
-        """Use a permit; False when another activity did. The same activity may go on with it after a crash."""
-        return await self._put(f"{PREFIX}/applies/{permit_digest}", user.encode())
+    async def use(self, service: ServiceId, operation: int, step: str, plan: PlanRef, user: str) -> bool:
+        """Use the permit of a plan; False when another activity did. The same may go on with it after a crash."""
+        key = f"{_applied(service, operation, step, plan.digest)}/{plan.position}"
+        return await self._put(key, user.encode())
 
-    async def was_used(self, permit_digest: str) -> bool:
-        """Whether something was applied under a permit."""
-        return await self._objects.exists(f"{PREFIX}/applies/{permit_digest}")
+    async def was_applied(self, service: ServiceId, operation: int, step: str, plan: str) -> bool:
+        """Whether an executor was permitted to apply a plan, and began."""
+        return bool(await self._objects.list(_applied(service, operation, step, plan)))
 
     async def forget(self, service: ServiceId) -> None:
         """Vouch for nothing of a service that is gone: the next of its name starts anew."""
@@ -130,6 +131,10 @@ class Vouched:
     async def _put(self, key: str, data: bytes) -> bool:
         """Whether the object is there with this content, now or before."""
         return await self._objects.put_if_absent(key, data) or await self._objects.get(key) == data
+
+
+def _applied(service: ServiceId, operation: int, step: str, plan: str) -> str:
+    return f"{PREFIX}/applies/{service.team}/{service.name}/{operation:08}/{segment(step)}/{plan}"
 
 
 def _plan(ref: PlanRef) -> str:

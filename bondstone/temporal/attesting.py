@@ -17,7 +17,7 @@ from bondstone.model.campaign.events import Approve, Reject, Verb
 from bondstone.model.campaign.run import CampaignInput
 from bondstone.model.campaign.schedule import ScheduledRun
 from bondstone.model.ledger import LedgerRecord
-from bondstone.model.service import AbandonCall, CancelCall, LabelsCall, PauseCall, Request, VoteCall
+from bondstone.model.service import AbandonCall, BindCall, CancelCall, LabelsCall, PauseCall, Request, VoteCall
 
 ForEver = timedelta(days=3660)
 """For schedules, whose campaigns start for as long as they are there."""
@@ -76,7 +76,7 @@ def _asked(workflow_id: str, change: Attestable, update: str) -> tuple[str, str,
             verb, by, target = "service.cancel", change.requested_by, f"{target}/op/{change.number}"
         case LabelsCall():
             verb, by = "service.label", change.requested_by
-        case PauseCall() | AbandonCall():
+        case PauseCall() | AbandonCall() | BindCall():
             verb, by = f"service.{update}", change.requested_by
         case VoteCall():
             verb, by, roles = f"approval.{update}", change.by, change.roles

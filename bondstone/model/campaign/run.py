@@ -14,7 +14,7 @@ from pydantic import Field
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Wire
 from bondstone.base.names import REQUEST_ID_PATTERN
-from bondstone.model.attestation import Attestable
+from bondstone.model.attestation import Attestable, Attestation
 from bondstone.model.campaign.events import (
     Accepted,
     Asked,
@@ -375,6 +375,11 @@ class LedgerBatch(Wire):
     """In the last batch: each target's character, for linked campaigns. Kept beside the ledger."""
     previous: str = ""
     """Digest of the batch before: a chain that shows a gap or a change."""
+    attestation: Attestation | None = None
+    """In the first batch: who started the campaign, signed by the API."""
+    key_id: str = ""
+    signature: str = ""
+    """As of `LedgerRecord`."""
 
 
 # Kept ----------------------------------------------------------------------------------------------------
