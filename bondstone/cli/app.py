@@ -61,6 +61,7 @@ COMMANDS = {
     "events": ("bondstone.cli.events", "what happened, and with -w what happens"),
     "top": ("bondstone.cli.top", "the platform at a glance: what runs, waits, failed, and who works"),
     "state": ("bondstone.cli.state", "Terraform state of a step: pull, push, log"),
+    "ledger": ("bondstone.cli.ledger", "the permanent record of what was done: verify, anchor"),
     "worker": ("bondstone.cli.worker", "builds of the control workers: list, promote, evict"),
     "open": ("bondstone.cli.open_url", "show a service, operation or campaign in the browser"),
     "whoami": ("bondstone.cli.whoami", "who asks, and on which platform"),

@@ -1,8 +1,8 @@
 """Verifying the ledger: from the objects alone, without Temporal, workers or private keys.
 
 Every chain is walked from its first record to its last: each record is readable, stands where its name says,
-follows the one before by digest, and is signed by a control worker once records before it are. Every vote is proved
-by the API's attestation of that person, that plan digest and that time. The first break of a chain is named.
+follows the one before by digest, and is signed by a control worker once records before it are. Every vote has the
+API's attestation of that person, that plan digest and that time. The first break of a chain is named.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What somebody could do who reaches Temporal and nothing else, each tried, each refused with attestations required.
+"""What somebody who reaches Temporal and nothing else could do: each tried, each refused in `required`.
 
 The attacker has the address of Temporal, reads every history, starts workflows of any type on any queue, and runs
 workers of its own. It has no key, no token, and no object store.
@@ -7,6 +7,8 @@ workers of its own. It has no key, no token, and no object store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +19,8 @@ from platforms import PROMISES, LocalPlatform, publish, running
 from temporalio import workflow
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from bondstone.base import names
@@ -87,7 +91,7 @@ class Attacker:
         with pytest.raises(WorkflowFailureError) as failure:
             await self.run_activity(name, queue, argument)
         error: Any = failure.value
-        while getattr(error, "cause", None) is not None:
+        while not isinstance(error, ApplicationError):
             error = error.cause
         return str(error.type)
 
@@ -101,13 +105,16 @@ class Attacker:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory):
     data = tmp_path_factory.mktemp("attacks") / "data"
-    with running(data, {"BOND_ATTESTATION": "required"}) as platform:
+    writable = tmp_path_factory.mktemp("made")
+    required = {"BOND_ATTESTATION": "required", "BOND_TOOL_WRITABLE_PATHS": json.dumps([str(writable)])}
+    with running(data, required) as platform:
 
         async def prepare() -> None:
             async with platform.client() as bond:
                 await publish(bond, PROMISES / "held")
 
         asyncio.run(prepare())
+        platform.made = writable
         yield platform
 
 
@@ -120,12 +127,20 @@ async def attacker(local: LocalPlatform):
 
 
 @pytest.fixture
+def folder(local: LocalPlatform) -> Path:
+    """Where the promise writes: a directory that tools may change."""
+    made: Path = local.made / uuid.uuid4().hex[:8]
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
 def service() -> ServiceId:
     return ServiceId(team="payments", name=f"svc-{uuid.uuid4().hex[:8]}")
 
 
-async def requested(local: LocalPlatform, service: ServiceId, tmp_path: Path, **inputs: Any) -> Operation:
-    made = tmp_path / "made.txt"
+async def requested(local: LocalPlatform, service: ServiceId, folder: Path, **inputs: Any) -> Operation:
+    made = folder / "made.txt"
     async with local.client() as bond:
         return await bond.services.request("held", str(service), {"made": str(made), **inputs})
 
@@ -135,13 +150,24 @@ async def state_of(attacker: Attacker, service: ServiceId) -> ServiceState:
     return await handle.query(names.QUERY_DESCRIBE, result_type=ServiceState)
 
 
+async def idle(attacker: Attacker, service: ServiceId) -> ServiceState:
+    """The state of a service once it has nothing to do."""
+    async with asyncio.timeout(60):
+        while True:
+            state = await state_of(attacker, service)
+            if not state.queue:
+                return state
+            await asyncio.sleep(0.2)
+
+
 async def at_the_gate(attacker: Attacker, operation: Operation) -> OperationRecord:
     handle = attacker.client.get_workflow_handle(names.operation_workflow_id(*names.parse_operation(operation.id)))
     async with asyncio.timeout(60):
         while True:
-            record: OperationRecord = await handle.query(names.QUERY_DESCRIBE, result_type=OperationRecord)
-            if any(each.status == "waiting" for each in record.approvals):
-                return record
+            with contextlib.suppress(RPCError):  # accepted, and not started yet
+                record: OperationRecord = await handle.query(names.QUERY_DESCRIBE, result_type=OperationRecord)
+                if any(each.status == "waiting" for each in record.approvals):
+                    return record
             await asyncio.sleep(0.1)
 
 
@@ -165,8 +191,8 @@ async def made_by_operation(local: LocalPlatform, operation: Operation) -> Opera
 # The four deeds of the stranger, and their relatives --------------------------------------------------------
 
 
-async def test_a_secret_is_not_read_through_a_scheduled_plan(local, attacker, service, tmp_path):
-    operation = await requested(local, service, tmp_path, token="s3cr3t-canary")
+async def test_a_secret_is_not_read_through_a_scheduled_plan(local, attacker, service, folder):
+    operation = await requested(local, service, folder, token="s3cr3t-canary")
     assert (await made_by_operation(local, operation)).status == "succeeded"
     state = await state_of(attacker, service)
     assert state.resolved is not None
@@ -206,8 +232,8 @@ async def test_a_secret_is_not_read_through_a_scheduled_plan(local, attacker, se
     assert await attacker.refused("policy.check", names.CONTROL_QUEUE, argument) == PermitInvalid.code
 
 
-async def test_nothing_is_applied_past_the_gate(local, attacker, service, tmp_path):
-    operation = await requested(local, service, tmp_path, gated=True)
+async def test_nothing_is_applied_past_the_gate(local, attacker, service, folder):
+    operation = await requested(local, service, folder, gated=True)
     record = await at_the_gate(attacker, operation)
     _, call = await captured(attacker, operation)
     plan = record.steps[0].plan
@@ -250,30 +276,30 @@ async def test_nothing_is_applied_past_the_gate(local, attacker, service, tmp_pa
     assert await attacker.refused("permit.apply", names.CONTROL_QUEUE, ApplyPermitCall(call=destroy)) == (
         PermitInvalid.code
     )
-    assert not (tmp_path / "made.txt").exists()
+    assert not (folder / "made.txt").exists()
     async with local.client("grace") as grace:
         await grace.operation(operation.id).approve(gate.digest, roles=["dba"])
     assert (await made_by_operation(local, operation)).status == "succeeded"
 
 
-async def test_a_permit_is_good_once(local, attacker, service, tmp_path):
-    operation = await requested(local, service, tmp_path)
+async def test_a_permit_is_good_once(local, attacker, service, folder):
+    operation = await requested(local, service, folder)
     assert (await made_by_operation(local, operation)).status == "succeeded"
     handle = attacker.client.get_workflow_handle(names.operation_workflow_id(*names.parse_operation(operation.id)))
     async for event in handle.fetch_history_events():
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == "terraform.apply":
             [call] = await attacker.client.data_converter.decode(scheduled.input.payloads, [dict])
-    written = (tmp_path / "made.txt").read_text()
+    written = (folder / "made.txt").read_text()
     assert await attacker.refused("terraform.apply", names.pool_queue("default"), call) == PermitInvalid.code
-    assert (tmp_path / "made.txt").read_text() == written
+    assert (folder / "made.txt").read_text() == written
     # and an operation that has ended gets no permits any more
     again = ApplyPermitCall(call=ApplyCall.model_validate(call))
     assert await attacker.refused("permit.apply", names.CONTROL_QUEUE, again) == PermitInvalid.code
 
 
-async def test_a_vote_is_not_forged(local, attacker, service, tmp_path):
-    operation = await requested(local, service, tmp_path, gated=True)
+async def test_a_vote_is_not_forged(local, attacker, service, folder):
+    operation = await requested(local, service, folder, gated=True)
     gate = (await at_the_gate(attacker, operation)).approvals[0]
     target = names.operation_workflow_id(*names.parse_operation(operation.id))
     vote = VoteCall(step=STEP, digest=gate.digest, by="grace", roles=("dba",))
@@ -284,7 +310,7 @@ async def test_a_vote_is_not_forged(local, attacker, service, tmp_path):
     assert await attacker.update_refused(target, "approve", forged) == AttestationInvalid.code
     # a real vote for another operation
     other = ServiceId(team="payments", name=f"{service.name}-2")
-    second = await requested(local, other, tmp_path, gated=True, value="other")
+    second = await requested(local, other, folder, gated=True, value="other")
     other_gate = (await at_the_gate(attacker, second)).approvals[0]
     async with local.client("grace") as grace:
         await grace.operation(second.id).approve(other_gate.digest, roles=["dba"])
@@ -309,8 +335,8 @@ async def test_a_vote_is_not_forged(local, attacker, service, tmp_path):
         await ada.operation(operation.id).cancel(reason="enough")
 
 
-async def test_a_ledger_record_is_not_forged(local, attacker, service, tmp_path):
-    operation = await requested(local, service, tmp_path)
+async def test_a_ledger_record_is_not_forged(local, attacker, service, folder):
+    operation = await requested(local, service, folder)
     done = await made_by_operation(local, operation)
     assert done.status == "succeeded"
     state = await state_of(attacker, service)
@@ -352,13 +378,13 @@ async def test_a_ledger_record_is_not_forged(local, attacker, service, tmp_path)
 # Starting and asking --------------------------------------------------------------------------------------
 
 
-async def test_workflows_that_are_started_with_made_up_inputs_do_nothing(local, attacker, service, tmp_path):
-    operation = await requested(local, service, tmp_path)
+async def test_workflows_that_are_started_with_made_up_inputs_do_nothing(local, attacker, service, folder):
+    operation = await requested(local, service, folder)
     await made_by_operation(local, operation)
     state = await state_of(attacker, service)
     real = state.operations[0]
     assert state.resolved is not None
-    other = tmp_path / "other.txt"
+    other = folder / "other.txt"
     fake = OperationInput(
         record=real.changed(number=50, status="queued", steps=()),
         resolved=state.resolved.changed(inputs={**state.resolved.inputs, "made": str(other)}),
@@ -376,12 +402,9 @@ async def test_workflows_that_are_started_with_made_up_inputs_do_nothing(local, 
                     kind, given, id=f"fake-{kind}-{number}-{service.name}", task_queue=names.CONTROL_QUEUE
                 )
     assert not other.exists()
-    # a service with a history of its own making: an operation in its queue, as if it had been accepted
-    invented = state.changed(
-        service=ServiceId(team="payments", name=f"{service.name}-x"),
-        resolved=fake.resolved,
-        healthy=(fake.resolved,),
-    )
+    # a service with a history of its own making
+    other_id = ServiceId(team="payments", name=f"{service.name}-x")
+    invented = state.changed(service=other_id, resolved=fake.resolved, healthy=(fake.resolved,))
     workflow_id = names.service_workflow_id("payments", f"{service.name}-x")
     await attacker.client.start_workflow(
         names.SERVICE_WORKFLOW, invented, id=workflow_id, task_queue=names.CONTROL_QUEUE
@@ -391,8 +414,8 @@ async def test_workflows_that_are_started_with_made_up_inputs_do_nothing(local, 
     await attacker.client.get_workflow_handle(workflow_id).terminate()
 
 
-async def test_a_campaign_is_not_started_with_a_made_up_input(local, attacker, service, tmp_path):
-    operation = await requested(local, service, tmp_path)
+async def test_a_campaign_is_not_started_with_a_made_up_input(local, attacker, service, folder):
+    operation = await requested(local, service, folder)
     await made_by_operation(local, operation)
     manifest = {
         "apiVersion": "bondstone.dev/v1",
@@ -427,15 +450,13 @@ async def test_a_campaign_is_not_started_with_a_made_up_input(local, attacker, s
     workflow_id = names.service_workflow_id(service.team, service.name)
     await attacker.client.get_workflow_handle(workflow_id).signal(names.SIGNAL_SUBMIT, call)
     await asyncio.sleep(1)
-    async with asyncio.timeout(60):
-        while (state := await state_of(attacker, service)).queue:
-            await asyncio.sleep(0.2)
+    state = await idle(attacker, service)
     assert state.phase == "ready"
-    assert (tmp_path / "made.txt").exists()
+    assert (folder / "made.txt").exists()
 
 
-async def test_requests_without_or_with_a_foreign_attestation_leave_no_trace(local, attacker, service, tmp_path):
-    operation = await requested(local, service, tmp_path)
+async def test_requests_without_or_with_a_foreign_attestation_leave_no_trace(local, attacker, service, folder):
+    operation = await requested(local, service, folder)
     await made_by_operation(local, operation)
     workflow_id = names.service_workflow_id(service.team, service.name)
     handle = attacker.client.get_workflow_handle(workflow_id)
@@ -452,14 +473,7 @@ async def test_requests_without_or_with_a_foreign_attestation_leave_no_trace(loc
         assert await attacker.update_refused(workflow_id, name, call) == AttestationInvalid.code
     # the attestation of the real request, under another one
     history = [event async for event in handle.fetch_history_events()]
-    accepted = next(
-        event.workflow_execution_update_accepted_event_attributes
-        for run in [handle]
-        for event in await _first_run(attacker, run, history)
-        if event.HasField("workflow_execution_update_accepted_event_attributes")
-    )
-    payloads = accepted.accepted_request.input.args.payloads
-    [real] = await attacker.client.data_converter.decode(payloads, [dict])
+    [real] = await first_request(attacker, handle, history, dict)
     stolen = Attestation.model_validate(real["attestation"])
     assert await attacker.update_refused(workflow_id, "request_operation", asked.changed(attestation=stolen)) == (
         AttestationInvalid.code
@@ -472,41 +486,39 @@ async def test_requests_without_or_with_a_foreign_attestation_leave_no_trace(loc
     assert state.phase == "ready"
 
 
-async def _first_run(attacker: Attacker, handle: Any, history: list[Any]) -> list[Any]:
-    """The events of the first run of a service, which took its first request."""
+async def first_request(attacker: Attacker, handle: Any, history: list[Any], kind: type) -> list[Any]:
+    """What the first request of a service was, as its history shows it."""
     started = history[0].workflow_execution_started_event_attributes
     first = attacker.client.get_workflow_handle(handle.id, run_id=started.first_execution_run_id)
-    return [event async for event in first.fetch_history_events()]
+    events = [event async for event in first.fetch_history_events()]
+    accepted = [
+        event.workflow_execution_update_accepted_event_attributes
+        for event in events
+        if event.HasField("workflow_execution_update_accepted_event_attributes")
+    ]
+    payloads = accepted[0].accepted_request.input.args.payloads
+    return list(await attacker.client.data_converter.decode(payloads, [kind]))
 
 
-async def test_an_attested_request_is_accepted_once(local, attacker, service, tmp_path):
+async def test_an_attested_request_is_accepted_once(local, attacker, service, folder):
     """Sent again after the service's workflow was killed, it runs nothing a second time."""
-    operation = await requested(local, service, tmp_path)
+    operation = await requested(local, service, folder)
     await made_by_operation(local, operation)
     workflow_id = names.service_workflow_id(service.team, service.name)
     handle = attacker.client.get_workflow_handle(workflow_id)
     history = [event async for event in handle.fetch_history_events()]
-    accepted = next(
-        event.workflow_execution_update_accepted_event_attributes
-        for event in await _first_run(attacker, handle, history)
-        if event.HasField("workflow_execution_update_accepted_event_attributes")
-    )
-    [request] = await attacker.client.data_converter.decode(
-        accepted.accepted_request.input.args.payloads, [Request]
-    )
+    [request] = await first_request(attacker, handle, history, Request)
     await handle.terminate()
-    written = (tmp_path / "made.txt").read_text()
+    written = (folder / "made.txt").read_text()
     await attacker.client.start_workflow(
         names.SERVICE_WORKFLOW, ServiceState(service=service), id=workflow_id, task_queue=names.CONTROL_QUEUE
     )
     await attacker.client.get_workflow_handle(workflow_id).execute_update("request_operation", request)
-    async with asyncio.timeout(60):
-        while (state := await state_of(attacker, service)).queue:
-            await asyncio.sleep(0.2)
+    state = await idle(attacker, service)
     assert state.operations[-1].status == "failed"
     assert state.operations[-1].error is not None
     assert state.operations[-1].error.code == PermitInvalid.code
-    assert (tmp_path / "made.txt").read_text() == written
+    assert (folder / "made.txt").read_text() == written
 
 
 def test_the_whole_ledger_verifies_in_the_end(local):
