@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pydantic import ValidationError
+
 from bondstone.activities.attested import Checks
 from bondstone.base.errors import AttestationInvalid
 from bondstone.model.attestation import acceptance_id, check_signature
@@ -117,7 +119,11 @@ async def _check_call(store: Store, checks: Checks, record: LedgerRecord) -> Non
         check_signature(attestation, keys)
         return
     target = f"{record.service}/op/{record.operation}" if record.kind == "cancellation" else str(record.service)
-    call = model.model_validate({**record.call, "attestation": attestation})
+    try:
+        call = model.model_validate({**record.call, "attestation": attestation})
+    except ValidationError:
+        # Not as it is: Temporal would try an unknown error again for ever, and the service's ledger would wait.
+        raise _refused(record, "what was asked is not said") from None
     await checks.attestation(call, verb=verb, target=target, by=record.by)
 
 

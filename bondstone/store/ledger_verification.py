@@ -150,8 +150,9 @@ class _Walk:
                     self._check_link(key, stored, digests)
                     signed = self._check_signature(stored, before=signed)
                     await self._check_content(stored)
-                except BondError as error:
-                    self._found.breaks.append(Break(chain=self._chain, record=key, why=error.message))
+                except (BondError, ValidationError) as error:
+                    why = error.message if isinstance(error, BondError) else "it does not hold what it should"
+                    self._found.breaks.append(Break(chain=self._chain, record=key, why=why))
                     return digests
                 digests.append(digest(data or b""))
                 self._found.records += 1
