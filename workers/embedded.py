@@ -26,11 +26,12 @@ import structlog
 
 from bondstone import __version__
 from bondstone.base import extras, logs
+from bondstone.base.data_directory import default_data_dir
 from bondstone.base.errors import StoreUnavailable, Unreachable
 from bondstone.base.names import SEARCH_ATTRIBUTES
 from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
 from bondstone.base.processes import birth
-from bondstone.base.settings import Settings, default_data_dir
+from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.identity.local_token import ensure_local_token
 from bondstone.store.crypto import KeyRing

@@ -12,9 +12,9 @@ from typing import Final
 
 import psutil
 
+from bondstone.base.data_directory import PLATFORM_FILE
 from bondstone.base.errors import InvalidInput, KeyMissing, PlatformBusy, StoreUnavailable, ToolUnavailable
 from bondstone.base.platform_file import Platform, Process
-from bondstone.base.settings import PLATFORM_FILE
 
 MIN_FREE_BYTES: Final = 256 * 1024 * 1024
 """Below this the platform does not start: Temporal's database must never meet a full disk half-way."""

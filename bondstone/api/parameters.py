@@ -39,7 +39,7 @@ Labels = Annotated[
 ]
 RoleNames = Annotated[tuple[Annotated[str, Field(pattern=NAME_PATTERN)], ...], Field(max_length=MAX_ROLES)]
 Inputs = dict[str, Any]
-TargetVersion = Annotated[str, Field(pattern=VERSION_PATTERN, description="Exact version; default: the newest")]
+TargetVersion = Annotated[str, Field(max_length=80, description="Exact version; default: the newest")]
 
 
 async def known_query(request: Request) -> None:

@@ -73,6 +73,7 @@ class Session:
         """
         decision = self.allowed.decide(verb, target).require()
         if VERBS[verb].changes:
+            self.state.services.expect_changes_of(self.allowed.principal.subject)
             log.info("change", by=self.allowed.principal.subject, verb=verb, target=str(target))
         return decision
 

@@ -20,11 +20,11 @@ from typing import Any, Final, Literal, Self, TextIO
 
 from pydantic import ConfigDict, Field
 
+from bondstone.base.data_directory import PLATFORM_FILE
 from bondstone.base.errors import PlatformBusy, StoreUnavailable
 from bondstone.base.models import Model
 from bondstone.base.platform_settings import home_of, is_home, localized, portable
 from bondstone.base.processes import READY_FD, birth, is_alive
-from bondstone.base.settings import PLATFORM_FILE
 
 LOCK_FILE = "platform.lock"
 LOG_DIR = "log"

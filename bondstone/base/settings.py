@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-import platformdirs
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -24,12 +23,11 @@ from pydantic_settings import (
 )
 
 from bondstone.base.cluster_settings import ClusterSettings
+from bondstone.base.data_directory import PLATFORM_FILE, default_data_dir
 from bondstone.base.errors import Problem, SettingsInvalid
 from bondstone.base.issuer_settings import IssuerSettings, check_issuers
 from bondstone.base.models import changed_copy
 from bondstone.base.platform_settings import localized
-
-PLATFORM_FILE = "platform.json"
 
 
 class _PlatformFile(PydanticBaseSettingsSource):
@@ -52,7 +50,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BOND_", frozen=True, extra="ignore")
 
-    data: Path = Field(default_factory=lambda: default_data_dir())  # noqa: PLW0108 - defined below
+    data: Path = Field(default_factory=default_data_dir)
     """The data directory: key ring, scratch space, and all of the embedded platform."""
     store: str = ""
     """Object store URL: `file:///path`, `s3://bucket/prefix`, `gs://…`, `az://…`; default `<data>/objects`."""
@@ -251,8 +249,3 @@ class Settings(BaseSettings):
                 {name: each.model_dump(mode="json", exclude_defaults=True) for name, each in self.clusters.items()}
             )
         return env
-
-
-def default_data_dir() -> Path:
-    """Where the embedded platform lives when nobody says otherwise."""
-    return Path(os.environ.get("BOND_DATA") or platformdirs.user_data_path("bondstone", appauthor=False))

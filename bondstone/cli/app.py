@@ -225,7 +225,7 @@ def fail(error: Exception, output: OutputFormat, given: Sequence[str] = ()) -> i
 
 def explain(error: Exception) -> tuple[ErrorInfo, int]:
     """Any exception in words, with its exit code."""
-    from bondstone.base.settings import default_data_dir  # noqa: PLC0415 - half a second, paid only by failures
+    from bondstone.base.data_directory import default_data_dir  # noqa: PLC0415 - half a second, paid only by failures
     from bondstone.terminal import error_text  # noqa: PLC0415
 
     if isinstance(error, typer.TyperException):

@@ -301,7 +301,8 @@ def _origin(name: str) -> str:
     """Which source a setting comes from, in the order `bondstone.base.settings` looks."""
     import tomllib  # noqa: PLC0415 - only for config show
 
-    from bondstone.base.settings import PLATFORM_FILE, Settings  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.base.data_directory import PLATFORM_FILE  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.base.settings import Settings  # noqa: PLC0415 - see bondstone.cli.app
 
     variable = f"BOND_{name.upper()}"
     file = Path(os.environ.get("BOND_CONFIG", Settings.config_file))

@@ -11,16 +11,16 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import SettingsInvalid
 from bondstone.model.identity import ADMIN, Principal, Roles
 
-FILE: Final = "api-token"
 PREFIX: Final = "bondlocal_"
 
 
 def ensure_local_token(data: Path) -> str:
     """The token of a data directory, made 0600 when there is none. `bond up` calls it before the API starts."""
-    path = data / FILE
+    path = data / LOCAL_TOKEN_FILE
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -39,7 +39,7 @@ def read_local_token(data: Path) -> str:
     Raises:
         SettingsInvalid: others may read the file.
     """
-    path = data / FILE
+    path = data / LOCAL_TOKEN_FILE
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise SettingsInvalid(

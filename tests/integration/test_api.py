@@ -19,7 +19,7 @@ PATIENCE = 60
 
 
 def headers(platform: LocalPlatform, **more: str) -> dict[str, str]:
-    token = (platform.data / "local-token").read_text().strip()
+    token = (platform.data / "api-token").read_text().strip()
     return {"Authorization": f"Bearer {token}", **more}
 
 

@@ -133,7 +133,7 @@ def test_up_status_down_and_up_again_on_the_same_data(data):
     assert "Server" in view["versions"]["temporal"]
     assert get(f"{platform.settings['api']}/healthz") == 200
     assert get(f"{platform.settings['api']}/api/v1/services") == 401
-    assert stat(data / "local-token") == 0o600
+    assert stat(data / "api-token") == 0o600
     asyncio.run(start_something(data))
 
     busy = bond(data, "up", "--port", "0", "-o", "json", expect=4)

@@ -132,6 +132,16 @@ async def test_counts_are_of_what_the_caller_may_see_and_of_what_is_alive():
     assert index.counts(Scope(teams=("web",)).covers).promises == {"site": 1}
 
 
+async def test_who_has_just_changed_something_reads_what_is_there_now():
+    index, visibility = await filled(listed("a"))
+    visibility.services.append(listed("b", at=1))
+    await index.ready("grace")
+    assert names(index) == ["a"]
+    index.expect_changes_of("ada")
+    await index.ready("ada")
+    assert names(index) == ["a", "b"]
+
+
 async def test_whoever_follows_hears_of_each_change_once():
     index, visibility = await filled(listed("a"))
     position = index.position

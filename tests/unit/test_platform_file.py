@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bondstone.base.data_directory import PLATFORM_FILE
 from bondstone.base.errors import PlatformBusy, StoreUnavailable
 from bondstone.base.platform_file import LOCK_FILE, Platform, PlatformLock, lock_holder
 from bondstone.base.processes import birth, is_alive
-from bondstone.base.settings import PLATFORM_FILE, Settings
+from bondstone.base.settings import Settings
 
 HOLD = """
 import sys

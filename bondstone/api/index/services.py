@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left, bisect_right
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +35,9 @@ RELIST_SECONDS: Final = 600.0
 RELIST_PAUSE_SECONDS: Final = 0.2
 FIRST_LIST_SECONDS: Final = 20.0
 """How long a request waits for a process that has not listed the services yet."""
+CHANGING_SECONDS: Final = 30.0
+"""How long a caller who has asked for a change sees what visibility says at this very moment."""
+MAX_CHANGING: Final = 10_000
 MAX_CHANGES: Final = 20_000
 """Changes remembered for streams that resume."""
 
@@ -113,6 +116,7 @@ class ServiceIndex:
         self._position = 0
         self._news = asyncio.Event()
         self._newest: datetime | None = None
+        self._changing: OrderedDict[str, float] = OrderedDict()
 
     # Keeping it ----------------------------------------------------------------------------------------------
 
@@ -208,10 +212,20 @@ class ServiceIndex:
             else:
                 return
 
+    def expect_changes_of(self, caller: str) -> None:
+        """Remember that a caller has asked for a change: what they read next should show it."""
+        self._changing.pop(caller, None)
+        self._changing[caller] = time.monotonic()
+        if len(self._changing) > MAX_CHANGING:
+            self._changing.popitem(last=False)
+
     # Reading it ----------------------------------------------------------------------------------------------
 
-    async def ready(self) -> None:
-        """Wait until the services have been listed once.
+    async def ready(self, caller: str = "") -> None:
+        """Wait until the services have been listed once; for a caller who has just changed something, look again.
+
+        Args:
+            caller: Who reads.
 
         Raises:
             Unreachable: they have not been in time.
@@ -220,6 +234,9 @@ class ServiceIndex:
             await asyncio.wait_for(self._listed.wait(), FIRST_LIST_SECONDS)
         if not self._listed.is_set():
             raise Unreachable("the services are not listed yet", hint="this process has just started; try again")
+        if time.monotonic() - self._changing.get(caller, -CHANGING_SECONDS) < CHANGING_SECONDS:
+            with suppress(Unreachable, TimeoutError):
+                await asyncio.wait_for(self.poll(), POLL_SECONDS)
 
     def get(self, service: str) -> Entry | None:
         """One service; None when there is none of that name."""

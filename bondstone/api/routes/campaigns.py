@@ -16,7 +16,6 @@ from bondstone.api.parameters import (
     DIGEST_PATTERN,
     SERVICE_PATTERN,
     Reason,
-    RequiredReason,
     RoleNames,
     ThingName,
     Why,
@@ -58,6 +57,8 @@ class CampaignBody(Manifest):
     """A campaign that is not started yet."""
 
     source: File
+    file: str = Field("campaign", max_length=300)
+    """Its name, for messages"""
     name: OptionalName = ""
     """Instead of the name in the file"""
 
@@ -69,6 +70,8 @@ class PreviewBody(CampaignBody):
     """IANA zone in which times are given beside UTC"""
     plan: bool = False
     """Plan every target too"""
+    at_once: int = Field(4, ge=1, le=50)
+    """How many dry runs at once"""
 
 
 class RunBody(CampaignBody):
@@ -113,7 +116,7 @@ class CloseBody(Manifest):
     """A wave that is rejected."""
 
     wave: str = Field(min_length=1, max_length=64)
-    reason: RequiredReason
+    reason: Reason = ""
     digest: str = Field("", pattern=f"^$|{DIGEST_PATTERN}")
     roles: RoleNames = ()
 
@@ -164,7 +167,7 @@ async def run_campaign(asking: Asking, body: RunBody) -> CampaignDocument:
         await _required(asking, "campaign.supersede", body.supersedes)
     return await asking.bond.campaigns.run(
         body.source.encode(),
-        "campaign",
+        body.file,
         name=body.name,
         reason=body.reason,
         supersedes=body.supersedes,
@@ -176,7 +179,7 @@ async def run_campaign(asking: Asking, body: RunBody) -> CampaignDocument:
 async def validate_campaign(asking: Asking, body: CampaignBody) -> CampaignCheck:
     """Check a campaign's file."""
     asking.require("promise.read")
-    return await asking.bond.campaigns.validate(body.source.encode(), name=body.name)
+    return await asking.bond.campaigns.validate(body.source.encode(), body.file, name=body.name)
 
 
 @router.post("/preview")
@@ -185,7 +188,9 @@ async def preview_campaign(asking: Asking, body: PreviewBody) -> PreviewDocument
     source = body.source.encode()
     if body.plan:
         await _require_targets(asking, "campaign.plan", body)
-    preview = await asking.bond.campaigns.preview(source, name=body.name, time_zone=body.time_zone, plan=body.plan)
+    preview = await asking.bond.campaigns.preview(
+        source, body.file, name=body.name, time_zone=body.time_zone, plan=body.plan, at_once=body.at_once
+    )
     permitted = asking.allowed.filter("campaign.preview")
     return preview.changed(
         selected=tuple(each for each in preview.selected if permitted(_service(asking, each.service))),
@@ -352,7 +357,7 @@ async def _require_targets(asking: Session, verb: str, body: CampaignBody) -> No
     if asking.allowed.decide(verb).allowed:
         asking.require(verb)
         return
-    preview = await asking.bond.campaigns.preview(body.source.encode(), name=body.name)
+    preview = await asking.bond.campaigns.preview(body.source.encode(), body.file, name=body.name)
     targets: Sequence[Target] = [_service(asking, each.service) for each in preview.selected]
     asking.allowed.decide_all(verb, targets).require()
     asking.require(verb, targets[0])

@@ -13,12 +13,10 @@ from bondstone.api.events.logs import lines, position_of, reader
 from bondstone.api.events.streams import answer, states
 from bondstone.api.events.watchers import Seen
 from bondstone.api.parameters import (
-    DIGEST_PATTERN,
     SERVICE_PATTERN,
     Name,
     Number,
     Reason,
-    RequiredReason,
     RoleNames,
     Step,
     Team,
@@ -43,7 +41,7 @@ StepQuery = Annotated[str, Query(pattern=f"^$|{NAME_PATTERN}", description="Of t
 class ApproveBody(Manifest):
     """A vote for one exact plan."""
 
-    digest: str = Field(pattern=DIGEST_PATTERN)
+    digest: str = Field(max_length=80)
     """sha256 of the plan, or at least its first 12 characters"""
     step: Step = ""
     roles: RoleNames = ()
@@ -54,9 +52,9 @@ class ApproveBody(Manifest):
 class RejectBody(Manifest):
     """A vote against one exact plan."""
 
-    digest: str = Field(pattern=DIGEST_PATTERN)
+    digest: str = Field(max_length=80)
     """sha256 of the plan, or at least its first 12 characters"""
-    reason: RequiredReason
+    reason: Reason = ""
     step: Step = ""
     roles: RoleNames = ()
 
@@ -75,11 +73,14 @@ async def list_operations(
 async def show_operation(
     asking: Asking, team: Team, name: Name, number: Number, *,
     if_none_match: IfNoneMatch = "", wait: WaitSeconds = 0,
+    through_approvals: bool = False,
 ) -> Response:  # fmt: skip
     """Show one operation; with `wait` once it has ended or waits for approval, or the seconds are over."""
     document = await _readable(asking, "operation.read", _id(team, name, number))
     if wait and not document.status.ended:
-        waited = await asking.within(wait, asking.bond.operations.wait(document.id))
+        waited = await asking.within(
+            wait, asking.bond.operations.wait(document.id, through_approvals=through_approvals)
+        )
         document = waited or await asking.bond.operations.get(document.id)
     return tagged(document, if_none_match)
 
@@ -123,20 +124,20 @@ async def list_logs(
 
 @router.get(f"{_OPERATION}/logs/events", response_class=Response)
 async def follow_logs(
-    asking: Asking, team: Team, name: Name, number: Number, last_event_id: LastEventId = ""
+    asking: Asking, team: Team, name: Name, number: Number, *, last_event_id: LastEventId = "", follow: bool = True
 ) -> Response:
-    """Read the logs of an operation from the beginning, and follow them until it has ended."""
+    """Read the logs of an operation from the beginning; with `follow` until it has ended."""
     operation = _id(team, name, number)
     await _readable(asking, "operation.logs", operation)
     ended_before = last_event_id.endswith(":end")
     position = [] if ended_before else position_of(last_event_id)
 
     async def ended() -> bool:
-        return (await asking.bond.operations.get(operation)).status.ended
+        return not follow or (await asking.bond.operations.get(operation)).status.ended
 
     read = reader(asking.state.store.logs, ServiceId(team=team, name=name), number, ended)
     watchers = asking.state.watchers
-    events = lines(watchers, asking.state.chunks, f"logs/{operation}", read, position)
+    events = lines(watchers, asking.state.chunks, f"logs/{operation}/{follow}", read, position)
     return answer(watchers, events, last_event_id)
 
 

@@ -122,7 +122,10 @@ async def pull_state(asking: Asking, team: Team, name: Name, step: StepQuery = "
     service = f"{team}/{name}"
     asking.require("state.pull", _target(asking, service))
     state = await asking.bond.state.pull(service, step=step)
-    return Response(state.content, media_type="application/octet-stream", headers={"Bond-Step": state.step})
+    headers = {"Bond-Step": state.step}
+    if state.archived_at is not None:
+        headers |= {"Bond-Archived-As": state.archived_as, "Bond-Archived-At": state.archived_at.isoformat()}
+    return Response(state.content, media_type="application/octet-stream", headers=headers)
 
 
 @router.put(

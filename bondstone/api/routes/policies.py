@@ -25,16 +25,21 @@ from bondstone.store.access import AccessRef, PublishedAccess
 
 router = APIRouter()
 
-FILE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,98}\.rego$"
+FILE_PATTERN = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,98}/){0,5}[A-Za-z0-9_][A-Za-z0-9_.-]{0,98}\.(rego|json|ya?ml)$"
+Files = dict[Annotated[str, Field(pattern=FILE_PATTERN)], Annotated[str, Field(max_length=500_000)]]
 SetNumber = Annotated[int, PathParameter(ge=1, le=99_999_999)]
 
 
 class PoliciesBody(Manifest):
     """Policies: the text of each file."""
 
-    files: dict[Annotated[str, Field(pattern=FILE_PATTERN)], Annotated[str, Field(max_length=500_000)]] = Field(
-        min_length=1, max_length=500
-    )
+    files: Files = Field(min_length=1, max_length=500)
+
+
+class CheckBody(Manifest):
+    """Policies that are tried; none for those in force."""
+
+    files: Files = Field({}, max_length=500)
 
 
 class AccessBody(Manifest):
@@ -86,10 +91,12 @@ async def publish_policies(asking: Asking, body: PoliciesBody) -> PublishedPolic
 
 
 @router.post("/policies/check", tags=["policies"])
-async def check_policies(asking: Asking, body: PoliciesBody) -> PolicyCheck:
-    """Evaluate policies on the last plan of every service, and change nothing."""
+async def check_policies(asking: Asking, body: CheckBody) -> PolicyCheck:
+    """Evaluate policies, or those in force, on the last plan of every service, and change nothing."""
     asking.require("policy.read")
     asking.require("operation.plan")
+    if not body.files:
+        return await asking.bond.policies.check()
     async with _folder(body) as directory:
         return await asking.bond.policies.check(directory)
 
@@ -181,10 +188,12 @@ def _read(asking: Session, body: AccessBody) -> AccessDocument:
 
 
 @asynccontextmanager
-async def _folder(body: PoliciesBody) -> AsyncIterator[Path]:
+async def _folder(body: PoliciesBody | CheckBody) -> AsyncIterator[Path]:
     """The files in a folder of their own; problems name the files only."""
     with TemporaryDirectory(prefix="bond-policies-") as directory:
         for name, source in body.files.items():
-            (Path(directory) / name).write_text(source, encoding="utf-8")
+            path = Path(directory) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source, encoding="utf-8")
         with named_as(Path(directory), "policies"):
             yield Path(directory)

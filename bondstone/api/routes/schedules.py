@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, status
 from pydantic import AwareDatetime, Field
 
-from bondstone.api.parameters import Because, Reason, RequiredReason, ThingName, Why
+from bondstone.api.parameters import Reason, ThingName, Why
 from bondstone.api.session import Asking
 from bondstone.base.models import Document, Manifest
 from bondstone.base.names import NAME_PATTERN
@@ -20,6 +20,7 @@ from bondstone.model.identity import Target
 router = APIRouter()
 
 Source = Annotated[str, Field(min_length=1, max_length=900_000, description="The strategy, YAML or JSON")]
+FileName = Annotated[str, Field(max_length=300, description="Its name, for messages")]
 Seconds = Annotated[int, Field(ge=0, le=7 * 24 * 3600)]
 
 
@@ -28,6 +29,7 @@ class ScheduleBody(Manifest):
 
     name: str = Field(pattern=NAME_PATTERN)
     source: Source
+    file: FileName = "strategy"
     cron: str = Field(min_length=1, max_length=200)
     """Five fields, in local time"""
     time_zone: str = Field("UTC", max_length=64)
@@ -42,6 +44,7 @@ class ScheduleChange(Manifest):
     """What changes of a schedule; the rest stays."""
 
     source: Source | None = None
+    file: FileName = "strategy"
     cron: str = Field("", max_length=200)
     time_zone: str = Field("", max_length=64)
     overlap: Overlap | None = None
@@ -81,7 +84,7 @@ class FreezeBody(Manifest):
     """A freeze that is declared."""
 
     name: str = Field(pattern=NAME_PATTERN)
-    reason: RequiredReason
+    reason: Reason = ""
     team: str = Field("", pattern=f"^$|{NAME_PATTERN}")
     """Whose services; empty for the whole platform"""
     exempt: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=40)], ...], Field(max_length=20)] = ()
@@ -103,6 +106,7 @@ async def create_schedule(asking: Asking, body: ScheduleBody) -> ScheduleDocumen
     return await asking.bond.schedules.create(
         body.name,
         body.source.encode(),
+        body.file,
         cron=body.cron,
         time_zone=body.time_zone,
         overlap=body.overlap,
@@ -117,7 +121,7 @@ async def create_schedule(asking: Asking, body: ScheduleBody) -> ScheduleDocumen
 async def show_schedule(
     asking: Asking,
     name: ThingName,
-    count: Annotated[int, Query(ge=1, le=50)] = 5,
+    count: Annotated[int, Query(ge=0, le=1000)] = 5,
     time_zone: Annotated[str, Query(max_length=64)] = "",
 ) -> ScheduleDocument:
     """Show a schedule: when it is due, what it ran, what it missed."""
@@ -139,6 +143,7 @@ async def update_schedule(asking: Asking, name: ThingName, body: ScheduleChange)
     return await asking.bond.schedules.update(
         name,
         body.source.encode() if body.source is not None else None,
+        body.file,
         cron=body.cron,
         time_zone=body.time_zone,
         overlap=body.overlap,
@@ -149,7 +154,7 @@ async def update_schedule(asking: Asking, name: ThingName, body: ScheduleChange)
 
 
 @router.post("/schedules/{name}/pause", tags=["schedules"])
-async def pause_schedule(asking: Asking, name: ThingName, body: Because) -> ScheduleDocument:
+async def pause_schedule(asking: Asking, name: ThingName, body: Why) -> ScheduleDocument:
     """Start nothing by itself."""
     asking.require("schedule.pause")
     return await asking.bond.schedules.pause(name, reason=body.reason)
@@ -158,7 +163,7 @@ async def pause_schedule(asking: Asking, name: ThingName, body: Because) -> Sche
 @router.post("/schedules/{name}/resume", tags=["schedules"])
 async def resume_schedule(asking: Asking, name: ThingName, body: Why) -> ScheduleDocument:
     """Start campaigns again."""
-    asking.require("schedule.unpause")
+    asking.require("schedule.resume")
     return await asking.bond.schedules.resume(name, reason=body.reason)
 
 

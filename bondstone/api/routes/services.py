@@ -19,7 +19,6 @@ from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
 from bondstone.api.parameters import (
     SERVICE_PATTERN,
     Asked,
-    Because,
     Inputs,
     Labels,
     Name,
@@ -150,7 +149,7 @@ async def list_services(
     after = _place(cursors.decode(cursor), by)
     permitted = asking.allowed.filter("service.read")
     index = asking.state.services
-    await index.ready()
+    await index.ready(asking.allowed.principal.subject)
 
     def shown(entry: Entry) -> bool:
         row = entry.row
@@ -172,7 +171,7 @@ async def list_services(
 @router.get("/fleet", tags=["fleet"])
 async def show_fleet(asking: Asking) -> FleetDocument:
     """Count the services that the caller may see, by phase, team, promise and health."""
-    await asking.state.services.ready()
+    await asking.state.services.ready(asking.allowed.principal.subject)
     everywhere = asking.allowed.decide("service.read").allowed
     return counted(asking.state.services, None if everywhere else asking.allowed.filter("service.read"))
 
@@ -182,7 +181,7 @@ async def follow_fleet(asking: Asking, last_event_id: LastEventId = "") -> Respo
     """Follow the fleet: `fleet` with the counts, `service` for each that changes."""
     since = moment_of(last_event_id)
     index = asking.state.services
-    await index.ready()
+    await index.ready(asking.allowed.principal.subject)
     permitted, everywhere = asking.allowed.filter("service.read"), asking.allowed.decide("service.read").allowed
     events = changes(index, permitted, everywhere=everywhere, since=since)
     return answer(asking.state.watchers, events, last_event_id)
@@ -391,7 +390,7 @@ async def resume_service(
 
 @router.post("/services/{team}/{name}/abandon")
 async def abandon_service(
-    asking: Asking, team: Team, name: Name, body: Because, if_match: IfMatch = ""
+    asking: Asking, team: Team, name: Name, body: Why, if_match: IfMatch = ""
 ) -> ServiceDocument:
     """Forget a service and destroy nothing."""
     service = await _changeable(asking, "service.abandon", f"{team}/{name}", if_match)

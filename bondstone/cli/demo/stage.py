@@ -22,8 +22,8 @@ DEMO_DIRECTORY: Final = "demo"
 
 def choose_data() -> Path:
     """`--data` or `BOND_DATA`; else the user's own directory if a platform runs there; else one inside it."""
+    from bondstone.base.data_directory import default_data_dir  # noqa: PLC0415
     from bondstone.base.platform_file import Platform  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.base.settings import default_data_dir  # noqa: PLC0415
 
     usual = default_data_dir().absolute()
     if context.options.data is not None:
@@ -68,7 +68,7 @@ def bond(data: Path, *arguments: str) -> None:
 
 def command(data: Path, line: str) -> str:
     """A `bond` command as the person would have to type it here."""
-    from bondstone.base.settings import default_data_dir  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.data_directory import default_data_dir  # noqa: PLC0415 - see bondstone.cli.session
 
     program = Path(sys.argv[0])
     if shutil.which("bond") == str(program.absolute()) or program.name != "bond":

@@ -1,0 +1,62 @@
+"""Freezes over the HTTP API. `Bondstone.freezes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from bondstone.client.documents.campaign import FreezeDocument
+from bondstone.client.freezes import Freezes
+from bondstone.client.http.transport import segments
+
+if TYPE_CHECKING:
+    from bondstone.client.http.client import HttpClient
+
+
+class HttpFreezes(Freezes):
+    """Freezes over the HTTP API.
+
+    Args:
+        bond: The client.
+    """
+
+    def __init__(self, bond: HttpClient) -> None:
+        self._http = bond.transport
+
+    @override
+    async def create(
+        self,
+        name: str,
+        *,
+        reason: str,
+        team: str = "",
+        exempt: Iterable[str] = (),
+        begins_at: datetime | None = None,
+        ends_at: datetime | None = None,
+    ) -> FreezeDocument:
+        body = {
+            "name": name,
+            "reason": reason,
+            "team": team,
+            "exempt": list(exempt),
+            "begins_at": begins_at.isoformat() if begins_at else None,
+            "ends_at": ends_at.isoformat() if ends_at else None,
+        }
+        return FreezeDocument.model_validate(await self._http.post("/freezes", body))
+
+    @override
+    async def list(self, *, ended: bool = False) -> list[FreezeDocument]:
+        freezes = await self._http.get("/freezes", {"ended": ended})
+        return [FreezeDocument.model_validate(freeze) for freeze in freezes]
+
+    @override
+    async def get(self, name: str) -> FreezeDocument:
+        return FreezeDocument.model_validate(await self._http.get(segments("freezes", name)))
+
+    @override
+    async def delete(self, name: str) -> FreezeDocument:
+        answer = await self._http.send("DELETE", segments("freezes", name))
+        return FreezeDocument.model_validate(answer.json())

@@ -1,0 +1,132 @@
+"""Schedules over the HTTP API. `Bondstone.schedules`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
+from bondstone.client.http.transport import segments
+from bondstone.client.schedules import DEFAULT_CATCH_UP, TIMES_SHOWN, Schedules
+
+if TYPE_CHECKING:
+    from bondstone.client.http.client import HttpClient
+    from bondstone.model.campaign.schedule import Overlap, ScheduleEntry
+
+
+class HttpSchedules(Schedules):
+    """Schedules over the HTTP API.
+
+    Args:
+        bond: The client.
+    """
+
+    def __init__(self, bond: HttpClient) -> None:
+        self._http = bond.transport
+
+    @override
+    async def create(
+        self,
+        name: str,
+        data: bytes,
+        file: str = "strategy",
+        *,
+        cron: str,
+        time_zone: str = "UTC",
+        overlap: Overlap = "skip",
+        jitter: timedelta = timedelta(0),
+        catch_up: timedelta = DEFAULT_CATCH_UP,
+        reason: str = "",
+        paused: bool = False,
+    ) -> ScheduleDocument:
+        body = {
+            "name": name,
+            "source": data.decode(),
+            "file": file,
+            "cron": cron,
+            "time_zone": time_zone,
+            "overlap": overlap,
+            "jitter_seconds": _seconds(jitter),
+            "catch_up_seconds": _seconds(catch_up),
+            "reason": reason,
+            "paused": paused,
+        }
+        return ScheduleDocument.model_validate(await self._http.post("/schedules", body))
+
+    @override
+    async def update(
+        self,
+        name: str,
+        data: bytes | None = None,
+        file: str = "strategy",
+        *,
+        cron: str = "",
+        time_zone: str = "",
+        overlap: Overlap | None = None,
+        jitter: timedelta | None = None,
+        catch_up: timedelta | None = None,
+        reason: str = "",
+    ) -> ScheduleDocument:
+        body = {
+            "source": data.decode() if data is not None else None,
+            "file": file,
+            "cron": cron,
+            "time_zone": time_zone,
+            "overlap": overlap,
+            "jitter_seconds": None if jitter is None else _seconds(jitter),
+            "catch_up_seconds": None if catch_up is None else _seconds(catch_up),
+            "reason": reason,
+        }
+        return await self._tell(name, "update", body)
+
+    @override
+    async def list(self) -> list[ScheduleRow]:
+        return [ScheduleRow.model_validate(row) for row in await self._http.get("/schedules")]
+
+    @override
+    async def get(self, name: str, *, count: int = TIMES_SHOWN, time_zone: str = "") -> ScheduleDocument:
+        document = await self._http.get(segments("schedules", name), {"count": count, "time_zone": time_zone})
+        return ScheduleDocument.model_validate(document)
+
+    @override
+    async def history(self, name: str) -> Sequence[ScheduleEntry]:
+        from bondstone.model.campaign.schedule import ScheduleEntry  # noqa: PLC0415 - this verb only
+
+        entries = await self._http.get(segments("schedules", name, "history"))
+        return [ScheduleEntry.model_validate(entry) for entry in entries]
+
+    @override
+    async def pause(self, name: str, *, reason: str) -> ScheduleDocument:
+        return await self._tell(name, "pause", {"reason": reason})
+
+    @override
+    async def resume(self, name: str, *, reason: str = "") -> ScheduleDocument:
+        return await self._tell(name, "resume", {"reason": reason})
+
+    @override
+    async def trigger(self, name: str, *, overlap: Overlap | None = None, reason: str = "") -> str:
+        body = {"overlap": overlap, "reason": reason}
+        started = await self._http.post(segments("schedules", name, "trigger"), body)
+        return str(started["campaign"])
+
+    @override
+    async def backfill(
+        self, name: str, begin: datetime, end: datetime, *, overlap: Overlap = "buffer-all", reason: str = ""
+    ) -> tuple[datetime, ...]:
+        body = {"begin": begin.isoformat(), "end": end.isoformat(), "overlap": overlap, "reason": reason}
+        filled = await self._http.post(segments("schedules", name, "backfill"), body)
+        return tuple(datetime.fromisoformat(at) for at in filled["times"])
+
+    @override
+    async def delete(self, name: str, *, reason: str = "") -> None:
+        await self._http.post(segments("schedules", name, "delete"), {"reason": reason})
+
+    async def _tell(self, name: str, verb: str, body: dict[str, Any]) -> ScheduleDocument:
+        return ScheduleDocument.model_validate(await self._http.post(segments("schedules", name, verb), body))
+
+
+def _seconds(duration: timedelta) -> int:
+    return int(duration.total_seconds())

@@ -1,0 +1,45 @@
+"""Builds and queues over the HTTP API. `Bondstone.workers`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from bondstone.client.documents.build import BuildDocument, EvictedDocument
+from bondstone.client.documents.worker import QueueDocument
+from bondstone.client.http.transport import segments
+from bondstone.client.workers import Workers
+
+if TYPE_CHECKING:
+    from bondstone.client.http.client import HttpClient
+
+
+class HttpWorkers(Workers):
+    """Builds and queues over the HTTP API.
+
+    Args:
+        bond: The client.
+    """
+
+    def __init__(self, bond: HttpClient) -> None:
+        self._http = bond.transport
+
+    @override
+    async def promote(self, build: str, *, percent: float | None = None) -> list[BuildDocument]:
+        builds = await self._http.post(segments("workers", build, "promote"), {"percent": percent})
+        return [BuildDocument.model_validate(each) for each in builds]
+
+    @override
+    async def evict(self, build: str) -> EvictedDocument:
+        return EvictedDocument.model_validate(await self._http.post(segments("workers", build, "evict")))
+
+    @override
+    async def queues(self, pools: Sequence[str]) -> list[QueueDocument]:
+        queues = await self._http.get("/workers/queues", {"pool": list(pools)})
+        return [QueueDocument.model_validate(queue) for queue in queues]
+
+    @override
+    async def list(self) -> list[BuildDocument]:
+        return [BuildDocument.model_validate(each) for each in await self._http.get("/workers")]
