@@ -30,6 +30,7 @@ from bondstone.base.shutdown import leave
 from bondstone.console import app as console
 from bondstone.identity.authenticator import Authenticator
 from bondstone.store import Store
+from bondstone.store.signing import Signer
 from bondstone.temporal.service_changes import ServiceVisibility
 from bondstone.workers.runtime import connect_when_up
 
@@ -70,6 +71,8 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
     """
     temporal = await connect_when_up(settings)
     store = await Store.open(settings)
+    key = settings.attestation_key_file
+    signer = await asyncio.to_thread(Signer.load, key) if await asyncio.to_thread(key.exists) else None
     authenticator = await Authenticator.open(settings, store)
     services = ServiceIndex(ServiceVisibility(temporal))
     keeping = asyncio.create_task(services.keep())
@@ -79,6 +82,7 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
             temporal=temporal,
             store=store,
             authenticator=authenticator,
+            signer=signer,
             services=services,
             watchers=Watchers(),
             chunks=LogChunks(store.logs),

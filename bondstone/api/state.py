@@ -18,10 +18,13 @@ from bondstone.client import Bondstone
 from bondstone.client.direct.client import DirectClient
 from bondstone.client.direct.connection import Connection
 from bondstone.identity.access import Permissions, permissions_of
+from bondstone.identity.attestor import Attestor
 from bondstone.identity.authenticator import Authenticator, session_cookie
 from bondstone.identity.local_token import local_principal
 from bondstone.model.identity import Principal
 from bondstone.store import Store
+from bondstone.store.signing import Signer
+from bondstone.temporal.attesting import attesting_client
 
 ACTING_AS: Final = "bond-as"
 """Header by which the holder of the data directory acts in another name, as `bond --as NAME` does."""
@@ -36,6 +39,7 @@ class ApiState:
         temporal: The connection to Temporal.
         store: The platform's stores.
         authenticator: Says who sent a request, and who may do what.
+        signer: Attests who asked for a change; None where the platform has no key for that.
         services: Every service, for lists and counts.
         watchers: What is followed by streams of events.
         chunks: Parts of logs, for streams.
@@ -46,6 +50,7 @@ class ApiState:
     temporal: Client
     store: Store
     authenticator: Authenticator
+    signer: Signer | None
     services: ServiceIndex
     watchers: Watchers
     chunks: LogChunks
@@ -96,9 +101,12 @@ Allowed = Annotated[Permissions, Depends(allowed)]
 """`allowed.decide("service.update", target).require()` refuses; `allowed.filter("service.read")` chooses rows."""
 
 
-def bond(state: State, principal: Caller) -> Bondstone:
-    """The Python client, asking in the caller's name."""
-    connection = Connection(state.settings, temporal=state.temporal, store=state.store)
+def bond(state: State, principal: Caller, permissions: Allowed) -> Bondstone:
+    """The Python client, asking in the caller's name, which it attests where there is a key for that."""
+    temporal = state.temporal
+    if state.signer is not None:
+        temporal = attesting_client(temporal, Attestor(state.signer, principal, permissions))
+    connection = Connection(state.settings, temporal=temporal, store=state.store)
     return DirectClient(connection, principal.subject)
 
 

@@ -48,7 +48,7 @@ def with_platform(work: Callable[[Bondstone], Awaitable[T]]) -> T:
         from bondstone.client import Bondstone  # noqa: PLC0415 - imports that --help must not pay
         from bondstone.client.http.address import find_api  # noqa: PLC0415
 
-        if (api := find_api(context.options.data)) is not None:
+        if (api := find_api(context.options.data, context.options.values)) is not None:
             from bondstone.client.http.client import HttpClient  # noqa: PLC0415 - most light of both
 
             async with HttpClient.open(api, by=context.options.actor, data=context.options.data) as client:

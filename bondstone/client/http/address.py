@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,17 +33,21 @@ class ApiAddress:
     """Empty where there is none."""
 
 
-def find_api(data: Path | None = None) -> ApiAddress | None:
+def find_api(data: Path | None = None, values: Mapping[str, Any] | None = None) -> ApiAddress | None:
     """The API that the environment names; None where a client speaks to Temporal directly.
 
     Args:
         data: The data directory, where the caller names one.
+        values: Settings that the caller gives, as of a context: before everything else.
     """
+    given = values or {}
+    if "temporal_address" in given and "api" not in given:
+        return None
     written = _toml()
     directory = data or Path(written.get("data") or default_data_dir())
     token = os.environ.get(TOKEN_VARIABLE, "")
     own = _platform_api(directory)
-    named = os.environ.get("BOND_API", written.get("api"))
+    named = given.get("api", os.environ.get("BOND_API", written.get("api")))
     if named is None:
         if os.environ.get("BOND_TEMPORAL_ADDRESS") or written.get("temporal_address"):
             return None
@@ -51,7 +56,7 @@ def find_api(data: Path | None = None) -> ApiAddress | None:
         return None
     if not token and _same(named, own):
         token = _local_token(directory)
-    if not token and not _is_set("BOND_API", written):
+    if not token and named == own:
         return None
     return ApiAddress(named.rstrip("/"), token)
 
@@ -70,10 +75,6 @@ def find_api_of(settings: Settings) -> ApiAddress | None:
 
 def _same(url: str, other: str) -> bool:
     return bool(url) and url.rstrip("/") == other.rstrip("/")
-
-
-def _is_set(variable: str, written: dict[str, Any]) -> bool:
-    return bool(os.environ.get(variable) or written.get("api"))
 
 
 def _platform_api(data: Path) -> str:
