@@ -17,7 +17,7 @@ def groups() -> dict[str, set[str]]:
         lazy = root.get_command(context, name)
         command = lazy.make_context(name, [], parent=context, resilient_parsing=True).command
         if verbs := getattr(command, "commands", {}):
-            found[name] = set(verbs)
+            found[name] = dict.fromkeys(verbs).keys()
     return found
 
 

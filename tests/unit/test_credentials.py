@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import (
     AlreadyExists,
     SettingsInvalid,
@@ -29,7 +30,7 @@ from bondstone.base.settings import Settings
 from bondstone.identity.access import decide
 from bondstone.identity.authenticator import Authenticator
 from bondstone.identity.issuer_keys import IssuerKeys
-from bondstone.identity.local_token import FILE, ensure_local_token
+from bondstone.identity.local_token import ensure_local_token
 from bondstone.model.identity import Principal, Roles, Scope, Target
 from bondstone.store.store import Store
 
@@ -195,15 +196,15 @@ def test_two_issuers_cannot_speak_for_the_same_subjects(tmp_path):
 
 async def test_the_local_token_is_private_and_its_holder_administrator(platform, tmp_path):
     authenticator = await platform(local=True)
-    text = (tmp_path / FILE).read_text().strip()
-    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+    text = (tmp_path / LOCAL_TOKEN_FILE).read_text().strip()
+    assert stat.S_IMODE((tmp_path / LOCAL_TOKEN_FILE).stat().st_mode) == 0o600
     principal = await caller(authenticator, text)
     assert principal.means == "local"
     assert decide(await authenticator.access(), principal, "access.publish").allowed
     with pytest.raises(TokenInvalid):
         await caller(authenticator, text + "x")
     assert ensure_local_token(tmp_path) == text
-    (tmp_path / FILE).chmod(0o644)
+    (tmp_path / LOCAL_TOKEN_FILE).chmod(0o644)
     with pytest.raises(SettingsInvalid, match="others may read"):
         await platform(local=True)
 
