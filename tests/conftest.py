@@ -28,6 +28,10 @@ settings.load_profile("bondstone")
 # Tests say themselves where OPA decides; an `opa` that happens to be on PATH has other words for mistakes.
 os.environ.setdefault("BOND_OPA", "regorus")
 
+# Modules of tests write beside the platform's own data, in the folder of their test, where the sandbox lets no tool
+# write. What the sandbox refuses has tests of its own (test_tool_sandbox.py), which name their mode.
+os.environ.setdefault("BOND_TOOL_SANDBOX", "off")
+
 FAST_SERVER = {"history.workflowIdReuseMinimalInterval": '"0s"'}
 """The server slows down what continues as new within a second; a service does, when its tools are instant."""
 
