@@ -35,7 +35,9 @@ class LocalPlatform:
         self.data = data
         self.port = 0
         self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("BOND_", "TEMPORAL_"))
+            name: value
+            for name, value in os.environ.items()
+            if name == "BOND_TOOL_SANDBOX" or not name.startswith(("BOND_", "TEMPORAL_"))
         } | dict(environment or {})
 
     @property
