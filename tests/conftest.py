@@ -28,8 +28,8 @@ settings.load_profile("bondstone")
 # Tests say themselves where OPA decides; an `opa` that happens to be on PATH has other words for mistakes.
 os.environ.setdefault("BOND_OPA", "regorus")
 
-# Modules of tests write beside the platform's own data, in the folder of their test, where the sandbox lets no tool
-# write. What the sandbox refuses has tests of its own (test_tool_sandbox.py), which name their mode.
+# Modules of tests write beside the data of their platform, in the test's folder, where the sandbox refuses it.
+# What the sandbox refuses has tests of its own (test_tool_sandbox.py), which name their mode.
 os.environ.setdefault("BOND_TOOL_SANDBOX", "off")
 
 FAST_SERVER = {"history.workflowIdReuseMinimalInterval": '"0s"'}

@@ -86,5 +86,5 @@ def test_a_preview_of_something_else_is_refused(platform: LocalPlatform, tmp_pat
     file = tmp_path / "campaign.yaml"
     file.write_text(CAMPAIGN.replace("pinned,", "unpinned,"))
     run = ("campaign", "run", "-f", str(file), "-o", "json", "--pinned")
-    refused(platform.bond(*run, "0123abcd", status=3), "NOT_FOUND")
+    refused(platform.bond(*run, "0123abcd0123", status=3), "NOT_FOUND")
     refused(platform.bond(*run, "latest", status=2), "INVALID_INPUT")

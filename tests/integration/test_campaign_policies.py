@@ -61,4 +61,4 @@ async def test_each_service_is_judged_again_and_nothing_changes(tmp_path: Path) 
     assert len(judged) == 3
     assert len({plan.policies_digest for plan in judged}) == 1
     assert {state.phase for state in states} == {"ready"}
-    assert {state.operations[-1].kind for state in states} == {"reconcile"}
+    assert {state.operations[0].kind for state in states} == {"reconcile"}
