@@ -31,6 +31,9 @@ COMMANDS = {
     "up": ("bondstone.cli.up", "start the embedded platform and print its URLs"),
     "down": ("bondstone.cli.up", "stop the embedded platform; its data stays"),
     "status": ("bondstone.cli.up", "what runs, where, and is it healthy"),
+    "doctor": ("bondstone.cli.care", "look over the store, keys, ledgers and work that is stuck"),
+    "backup": ("bondstone.cli.care", "write the embedded platform's data into one file"),
+    "restore": ("bondstone.cli.care", "make a data directory of a backup"),
     "setup": (
         "bondstone.cli.setup",
         "prepare Temporal and a store for workers that run elsewhere than in `bond up`",
