@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 from temporalio.service import RPCError
 
 from bondstone.base import names
-from bondstone.base.errors import BondError, KeyMissing
+from bondstone.base.errors import BondError
 from bondstone.client.documents.doctor import Finding
 from bondstone.model.attestation import PublicKeys
 from bondstone.store import Store
 from bondstone.store.backup import DATABASE, check_database
 from bondstone.store.ledger_verification import verify
+from bondstone.store.objects import Objects
 from bondstone.store.signing import PlatformKeys
 from bondstone.temporal.connection import POLLER_FRESH_SECONDS, connect, pollers
 
@@ -51,7 +52,7 @@ async def examine(settings: Settings) -> list[Finding]:
     store, more = await _store(settings)
     findings += more
     if store is None:
-        findings.append(_skipped("ledger", "the store cannot be read"))
+        findings.append(_skipped("ledger", "the store, or its keys, cannot be read"))
     else:
         findings += await _guarded("ledger", lambda: _ledgers(store))
     if client is None:
@@ -103,13 +104,16 @@ async def _temporal(settings: Settings) -> tuple[Client | None, Finding]:
 
 async def _store(settings: Settings) -> tuple[Store | None, list[Finding]]:
     try:
-        store = await Store.open(settings)
-    except KeyMissing as error:
-        return None, [_ok("store", f"it can be listed: {settings.store_url}"), _problem("keys", error)]
+        await (await Objects.open(settings.store_url)).list("key-ids")
     except BondError as error:
-        return None, [_problem("store", error), _skipped("keys", "the store cannot be opened")]
+        return None, [_problem("store", error), _skipped("keys", "the store cannot be read")]
+    listed = _ok("store", f"it can be listed: {settings.store_url}")
+    try:
+        store = await Store.open(settings)
+    except BondError as error:
+        return None, [listed, _problem("keys", error)]
     where = f"{settings.key_file} is the key ring of this store, with {store.active_key} active"
-    return store, [_ok("store", f"it can be listed: {settings.store_url}"), _ok("keys", where)]
+    return store, [listed, _ok("keys", where)]
 
 
 async def _ledgers(store: Store) -> list[Finding]:
