@@ -38,7 +38,7 @@ FROM ${PYTHON_IMAGE} AS worker
 RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip setuptools wheel || true
 RUN groupadd --gid 10001 bondstone \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bondstone \
- && install -d -m 0700 -o 10001 -g 10001 /var/lib/bondstone /var/lib/bondstone/keys /var/lib/bondstone/work
+ && install -d -m 0700 -o 10001 -g 10001 /var/lib/bondstone /var/lib/bondstone/keys /var/lib/bondstone/signing /var/lib/bondstone/work
 COPY --from=build /opt/bondstone /opt/bondstone
 # Policies are decided by OPA itself where it is on PATH.
 COPY --from=opa /opa /usr/local/bin/opa

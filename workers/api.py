@@ -73,6 +73,14 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
     store = await Store.open(settings)
     key = settings.attestation_key_file
     signer = await asyncio.to_thread(Signer.load, key) if await asyncio.to_thread(key.exists) else None
+    if signer is not None:
+        await store.platform_keys.register("attestation", signer)
+    elif settings.attestation == "required":
+        raise SettingsInvalid(
+            "attestations are required, and the API has no keys to sign them with",
+            where=str(key),
+            hint="`bond setup` makes them; name the file with BOND_ATTESTATION_KEYS",
+        )
     authenticator = await Authenticator.open(settings, store)
     services = ServiceIndex(ServiceVisibility(temporal))
     keeping = asyncio.create_task(services.keep())

@@ -52,6 +52,11 @@ class Access:
     admins: tuple[Subject, ...] = ()
     version: int = 0
 
+    def grants_to_token(self, name: str) -> bool:
+        """Whether the document grants anything to the API token of a name: whoever makes it would get that."""
+        grants = self.document.spec.grants if self.document else ()
+        return any(subject.token == name for grant in grants for subject in grant.subjects)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

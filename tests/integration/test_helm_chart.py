@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
     "temporal": {"address": "temporal.example:7233", "ui": "https://temporal.example"},
     "store": {"url": "s3://bucket/bond", "credentialsSecret": "store"},
     "keys": {"secret": "bond-keys"},
+    "signing": {"secret": "bond-signing"},
     "codec": {"enabled": True, "tokenSecret": "codec-token"},
     "pools": {
         "default": {"replicas": 2, "drainSeconds": 120},
@@ -84,6 +85,8 @@ def test_it_lints(helm, values):
         ("store.url=file:///tmp", "/store/url"),
         ("temporal.address=temporal", "/temporal/address"),
         ("keys.secret=", "/keys/secret"),
+        ("signing.secret=", "signing/secret"),
+        ("attestation=maybe", "/attestation"),
         ("codec.tokenSecret=", "/codec/tokenSecret"),
         ("pools.default.slots=3", "/pools/default"),
         ("surprise=1", "surprise"),
@@ -198,14 +201,25 @@ def test_the_key_ring_is_copied_for_its_owner_alone(helm, values, tmp_path):
     mounted, keys = tmp_path / "mounted", tmp_path / "keys"
     mounted.mkdir()
     keys.mkdir()
-    for name in ("keys.json", "payload-keys.json"):
+    for name in ("keys.json", "payload-keys.json", "permit-keys.json"):
         (mounted / name).write_text(name)
         (mounted / name).chmod(0o440)
     program = program.replace('"/mounted"', repr(str(mounted))).replace("/keys/", f"{keys}/")
     exec(compile(program, "init", "exec"), {})  # noqa: S102 - the chart's own text
     for path in keys.iterdir():
         assert (path.read_text(), path.stat().st_mode & 0o777) == (path.name, 0o600)
-    assert len(list(keys.iterdir())) == 2
+    assert len(list(keys.iterdir())) == 3
+
+
+def test_only_control_workers_hold_the_ring_that_signs_permits(helm, values):
+    pods = deployments(rendered(helm, values))
+    holding = {name for name, pod in pods.items() if "bond-signing" in json.dumps(pod)}
+    assert holding == {"bond-control-1"}
+    for name, pod in pods.items():
+        if "codec" not in name:
+            assert environment(pod)["BOND_ATTESTATION"] == "required"
+    local = deployments(rendered(helm, values, "--set", "attestation=local", "--set", "signing.secret="))
+    assert "permit-keys" not in json.dumps(local)
 
 
 @pytest.fixture

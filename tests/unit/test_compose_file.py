@@ -85,6 +85,20 @@ def test_only_setup_may_write_the_key_ring(compose):
     assert writes == ["setup"]
 
 
+def test_attestations_are_required_and_executors_hold_no_key_that_signs(compose):
+    for name in OURS:
+        service = compose.services[name]
+        if name != "codec":
+            assert service.environment["BOND_ATTESTATION"] == "required"
+    holding = {
+        service.name: mount.read_only
+        for service in compose.services.values()
+        for mount in service.mounts
+        if mount.source == "signing"
+    }
+    assert holding == {"setup": False, "control": True, "bond": True}
+
+
 def test_nothing_is_published_beyond_this_machine(compose):
     ports = [port for service in compose.services.values() for port in service.raw.get("ports", ())]
     assert ports

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, status
 from pydantic import Field
@@ -20,7 +20,7 @@ from bondstone.base.names import NAME_PATTERN
 from bondstone.client.documents.build import BuildDocument, EvictedDocument
 from bondstone.client.documents.state import Pushed, StateEntryDocument
 from bondstone.client.documents.worker import QueueDocument
-from bondstone.model.identity import Roles, Target
+from bondstone.model.identity import Means, Roles, Target
 from bondstone.store.tokens import TokenRecord
 
 router = APIRouter()
@@ -35,7 +35,7 @@ class CallerDocument(Document):
     """Who the platform takes the caller for."""
 
     subject: str
-    means: Literal["local", "oidc", "token", "workload", "schedule"]
+    means: Means
     issuer: str = ""
     display_name: str = ""
     groups: tuple[str, ...] = ()
@@ -213,6 +213,13 @@ async def create_token(asking: Asking, body: TokenBody) -> NewTokenDocument:
         raise Forbidden(
             f"you may not pass on {', '.join(refused.roles)} {refused.where()}",
             hint="a token has at most what you have yourself",
+        )
+    access = await asking.state.authenticator.access()
+    if access.grants_to_token(body.name) and not asking.allowed.decide("token.manage").allowed:
+        raise Forbidden(
+            f"the access document grants something to the token {body.name!r}: only an administrator may make it",
+            where=body.name,
+            hint="choose another name",
         )
     lifetime = timedelta(days=body.days) if body.days else None
     record, text = await asking.state.store.tokens.create(

@@ -19,6 +19,7 @@ from bondstone.base.names import SA_TEAM
 from bondstone.base.settings import Settings
 from bondstone.store import Store
 from bondstone.store.crypto import KeyRing
+from bondstone.store.signing import Signer
 from bondstone.temporal.connection import connect, ensure_namespace, ensure_search_attributes, reason
 
 PATIENCE_SECONDS: Final = 120
@@ -55,6 +56,11 @@ async def set_up(settings: Settings, *, retention: timedelta) -> SetUp:
     client = await _namespace(settings, retention)
     store = await Store.open(settings, create_keys=True)
     await store.objects.require_put_if_absent()
+    if settings.attestation == "required":
+        door = await asyncio.to_thread(Signer.load, settings.attestation_key_file, create=True)
+        await store.platform_keys.register("attestation", door)
+        permits = await asyncio.to_thread(Signer.load, settings.permit_key_file, create=True)
+        await store.platform_keys.register("permit", permits)
     return SetUp(
         address=client.service_client.config.target_host,
         namespace=client.namespace,

@@ -90,7 +90,31 @@ securityContext:
 {{- if .Values.payloads.encrypt }}["keys.json", "payload-keys.json"]{{ else }}["keys.json"]{{ end }}
 {{- end }}
 
+{{- /* Control workers also sign permits: the ring for that comes from a Secret of its own, which executors never see. */}}
+{{- define "bondstone.controlKeyFiles" -}}
+{{- $files := include "bondstone.keyFiles" . | fromJsonArray }}
+{{- if eq .Values.attestation "required" }}{{ append $files "permit-keys.json" | toJson }}{{ else }}{{ $files | toJson }}{{ end }}
+{{- end }}
+
+{{- define "bondstone.controlKeyVolumes" -}}
+- name: mounted
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret: {name: {{ .Values.keys.secret | quote }}}
+      {{- if eq .Values.attestation "required" }}
+      - secret:
+          name: {{ required "signing.secret names the Secret with permit-keys.json; or set attestation: local" .Values.signing.secret | quote }}
+          items: [{key: permit-keys.json, path: permit-keys.json}]
+      {{- end }}
+- name: keys
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+- name: tmp
+  emptyDir: {sizeLimit: 1Gi}
+{{- end }}
+
 {{- define "bondstone.environment" -}}
+- {name: BOND_ATTESTATION, value: {{ .Values.attestation | quote }}}
 - {name: BOND_TEMPORAL_ADDRESS, value: {{ .Values.temporal.address | quote }}}
 - {name: BOND_TEMPORAL_NAMESPACE, value: {{ .Values.temporal.namespace | quote }}}
 - {name: BOND_TEMPORAL_UI, value: {{ .Values.temporal.ui | quote }}}

@@ -1,0 +1,97 @@
+"""`bond access`: who may do what, by the published access document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from bondstone.cli.api_session import with_api
+from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, say, table
+
+EXIT_REFUSED: Final = 4
+
+app = typer.Typer(help="Who may do what: publish and read the access document, and ask it.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="the access document", show_default=False)]
+
+
+@app.command(epilog=examples("bond access publish access.yaml"))
+def publish(file: File, *, output: Output = OutputFormat.TABLE) -> None:
+    """Check an access document and put it in force; what is in force already changes nothing."""
+    source = _text(file)
+    answer = with_api(lambda http: http.post("/access", {"source": source}))
+    word = "published" if answer["published"] else "unchanged"
+    version = answer["access"]["version"]
+    emit(answer, output, lambda: say(f"{word} access document {version} sha256:{answer['access']['digest']}"))
+
+
+@app.command(epilog=examples("bond access validate access.yaml"))
+def validate(file: File, *, output: Output = OutputFormat.TABLE) -> None:
+    """Check an access document on this machine; every mistake with its line and column. Nothing is published."""
+    from bondstone.identity.document import read_access  # noqa: PLC0415 - --help is fast
+
+    document = read_access(_text(file).encode(), str(file), needs_admin=False).require()
+    answer = {"file": str(file), "grants": len(document.spec.grants)}
+    emit(answer, output, lambda: say(f"{file} is valid: {answer['grants']} grants"))
+
+
+@app.command("list", epilog=examples("bond access list"))
+def list_(*, output: Output = OutputFormat.TABLE) -> None:
+    """List access documents, the newest first; that one is in force."""
+    rows: list[dict[str, Any]] = with_api(lambda http: http.get("/access"))
+    shown = [
+        [str(row["version"]), str(row["grants"]), row["published_by"], cell(row["published_at"]), row["reason"]]
+        for row in rows
+    ]
+    headers = ["version", "grants", "by", "published", "reason"]
+    emit(rows, output, lambda: table(headers, shown, empty="no access document is published"))
+
+
+@app.command(epilog=examples("bond access show", "bond access show -o json"))
+def show(*, output: Output = OutputFormat.TABLE) -> None:
+    """Show the access document in force, as it was written."""
+    answer = with_api(lambda http: http.get("/access/current"))
+    emit(answer, output, lambda: say(answer["source"].rstrip() or "(its source was not kept)"))
+
+
+@app.command(
+    epilog=examples(
+        "bond access can service.update --team payments",
+        "bond access can approval.approve --team payments --promise postgres",
+    )
+)
+def can(
+    verb: Annotated[
+        str, typer.Argument(metavar="VERB", help="as in service.update; the docs list them", show_default=False)
+    ],
+    *,
+    team: Annotated[str, typer.Option("--team", metavar="T", help="of which team")] = "",
+    promise: Annotated[str, typer.Option("--promise", metavar="P", help="of which promise")] = "",
+    label: Annotated[
+        list[str], typer.Option("--label", metavar="KEY=VALUE", help="with this label; may be repeated")
+    ] = [],  # noqa: B006 - typer copies it
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Say whether you may do something; exit status 4 when you may not."""
+    query: dict[str, Any] = {"verb": verb, "team": team, "promise": promise, "label": label}
+    answer = with_api(lambda http: http.get("/access/can", query))
+    emit(answer, output, lambda: _answer(answer))
+    if not answer["allowed"]:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _answer(answer: dict[str, Any]) -> None:
+    say(answer["message"])
+    if answer["hint"]:
+        say(answer["hint"])
+
+
+def _text(file: Path) -> str:
+    from bondstone.base.errors import NotFound  # noqa: PLC0415 - only failures need it
+
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound(f"the access document cannot be read: {error}", where=str(file)) from None
