@@ -79,7 +79,7 @@ async def test_a_name_that_is_used_again_is_alive_whatever_became_of_the_first()
 
 
 async def test_what_is_gone_from_the_list_is_forgotten_unless_it_is_newer_than_the_list():
-    index, visibility = await filled(listed("old", at=-60), listed("new", at=60))
+    index, visibility = await filled(listed("old", at=-60), listed("new", at=24 * 3600))
     visibility.services = []
     await index.relist()
     assert names(index) == ["new"]

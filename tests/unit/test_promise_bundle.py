@@ -9,6 +9,7 @@ import random
 import stat
 import tarfile
 import tempfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from bondstone.promise import bundle
 from bondstone.promise.bundle import pack, read_member, unpack
 
 NAME = st.text("abcdefghijklmnop-_.éß", min_size=1, max_size=12).filter(
-    lambda name: name not in {".", ".."} and not name.startswith(".git") and not name.endswith("~")
+    lambda name: name not in {".", ".."} and not any(fnmatch(name, pattern) for pattern in bundle.IGNORED)
 )
 TREE = st.dictionaries(
     st.tuples(NAME, NAME).map("/".join) | NAME.map(lambda name: f"top-{name}"), st.binary(max_size=80)
