@@ -29,6 +29,8 @@ LEAVING_SECONDS: Final = 3
 STOPPING_SECONDS: Final = 20
 """How long they may take after SIGTERM: a platform stops in order."""
 _POLL_SECONDS: Final = 0.1
+_TRACKER: Final = "from multiprocessing.resource_tracker import main"
+"""Python's own helper of `multiprocessing`: it ignores SIGTERM and ends with the process that started it."""
 
 _guard: subprocess.Popen[str] | None = None
 
@@ -73,7 +75,8 @@ def members(run: str) -> list[psutil.Process]:
     alive = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if run in process.environ().get(RUN, "").split() and process.status() != psutil.STATUS_ZOMBIE:
+            ours = run in process.environ().get(RUN, "").split()
+            if ours and process.status() != psutil.STATUS_ZOMBIE and _TRACKER not in " ".join(process.cmdline()):
                 alive.append(process)
     return alive
 
