@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final
 
 from bondstone.base.errors import Problem
@@ -45,6 +45,18 @@ async def check_requirements(promise: Promise, newest: Newest) -> list[Problem]:
         _problem(words, "take one of them out of `requires`") for words in await _circles(promise, newest)
     ]
     return problems
+
+
+def parts_first(promises: Iterable[Promise]) -> list[Promise]:
+    """Promises in an order in which each can be published: behind those that it requires, otherwise by name."""
+    left = {promise.name: promise for promise in sorted(promises, key=lambda each: each.name)}
+    ordered: list[Promise] = []
+    while left:
+        ready = [each for each in left.values() if not any(part.promise in left for part in each.spec.requires)]
+        ordered += ready or list(left.values())  # a circle: publishing names it
+        for promise in ready or list(left.values()):
+            del left[promise.name]
+    return ordered
 
 
 def _uses(promise: Promise) -> dict[str, set[str]]:

@@ -93,7 +93,7 @@ async def _publish(bond: Bondstone) -> None:
 
     stage.heading("Promises", "what the platform team offers, each an immutable revision")
     catalogue = Path(str(files("bondstone.promises")))
-    for directory in sorted(found.parent for found in await asyncio.to_thread(_manifests, catalogue)):
+    for directory in await asyncio.to_thread(_in_order, catalogue):
         try:
             published = await bond.promises.publish(directory)
         except RevisionConflict:
@@ -215,8 +215,14 @@ async def _look_and_try(bond: Bondstone, data: Path) -> None:
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-def _manifests(catalogue: Path) -> list[Path]:
-    return list(catalogue.glob("*/promise.yaml"))
+def _in_order(catalogue: Path) -> list[Path]:
+    """The folders of the catalogue, each behind those of the promises that it requires."""
+    from bondstone.promise.load import load_promise  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.promise.requirements import parts_first  # noqa: PLC0415
+
+    promises = {manifest.parent: load_promise(manifest.parent) for manifest in catalogue.glob("*/promise.yaml")}
+    folders = {promise.name: folder for folder, promise in promises.items()}
+    return [folders[promise.name] for promise in parts_first(promises.values())]
 
 
 async def _ask(bond: Bondstone, wanted: Wanted, there: ServiceRow | None) -> Operation:
