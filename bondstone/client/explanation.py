@@ -1,6 +1,6 @@
 """Why something stands where it stands, in one sentence: for the command, the console and whoever asks. Pure.
 
-payments/orders      update op/7 waits for approval of step database by 1 of dba, since 14:02
+payments/orders      update op/7 waits for approval of step database by one of dba, since 14:02
 payments/orders/op/8 retries terraform.plan, attempt 4, next at 14:07, because the backend answered 503
 cve-2026-1234        waits: freeze `audit` until 23:40
 """
@@ -116,10 +116,14 @@ def explain_campaign(campaign: CampaignDocument, clock: Clock) -> str:
         return f"ended {campaign.status}{at}: {counts or 'no targets'}"
     if not campaign.waves:
         return "chooses its targets"
+    if campaign.status == "aborting":
+        ending = f": {campaign.ending}" if campaign.ending else ""
+        return f"is aborted; {_targets(campaign.running)} still under way{ending}"
+    if campaign.status == "rolling-back":
+        return f"rolls back {_targets(campaign.running)}"
     stalled = next((flight.stalled for flight in campaign.flights if flight.stalled), "")
-    targets = f"{campaign.running} target{'' if campaign.running == 1 else 's'}"
     asks = f", {campaign.awaiting} of which wait for approval of their plans" if campaign.awaiting else ""
-    runs = f"runs {targets} of wave {campaign.wave}{asks}{f'; {stalled}' if stalled else ''}"
+    runs = f"runs {_targets(campaign.running)} of wave {campaign.wave}{asks}{f'; {stalled}' if stalled else ''}"
     return next(_holds_up(campaign, clock), runs)
 
 
@@ -137,8 +141,14 @@ def retry_words(retry: RetryDocument, clock: Clock) -> str:
 
 def _waits(gate: ApprovalDocument, clock: Clock) -> str:
     until = f", until {clock.words(gate.expires_at)}" if gate.expires_at else ""
-    by = " and ".join(gate.missing).replace("1 of anybody", "anybody") or "nobody"
-    return f"waits for approval of step {gate.step} by {by}, since {clock.words(gate.asked_at)}{until}"
+    since = clock.words(gate.asked_at)
+    return f"waits for approval of step {gate.step} by {_people(gate.missing)}, since {since}{until}"
+
+
+def _people(missing: Iterable[str]) -> str:
+    """`1 of dba` as people say it: one of dba; and anybody for one of anybody."""
+    people = (each.removeprefix("1 of ") if each.startswith("1 of anybody") else each for each in missing)
+    return " and ".join(f"one{each[1:]}" if each.startswith("1 of ") else each for each in people) or "nobody"
 
 
 def _runs(operation: OperationDocument, clock: Clock) -> str:
@@ -169,6 +179,10 @@ def _because(error: ErrorInfo | None, *, word: str = ": ") -> str:
     return f"{word}{line if len(line) <= MAX_REASON_CHARS else line[: MAX_REASON_CHARS - 1] + '…'}"
 
 
+def _targets(count: int) -> str:
+    return f"{count} target{'' if count == 1 else 's'}"
+
+
 def _holds_up(campaign: CampaignDocument, clock: Clock) -> Iterator[str]:
     """What keeps a campaign from starting targets; what only people can change comes first."""
     if campaign.paused is not None:
@@ -177,7 +191,7 @@ def _holds_up(campaign: CampaignDocument, clock: Clock) -> Iterator[str]:
         yield f"is paused{by} since {clock.words(campaign.paused.at)}{f': {why}' if why else ''}"
     for wave in campaign.waves:
         if wave.missing:
-            yield f"waits for approval of wave {wave.name} by {' and '.join(wave.missing)}"
+            yield f"waits for approval of wave {wave.name} by {_people(wave.missing)}"
     if campaign.freezes:
         yield f"waits: {' and '.join(_freeze(freeze, clock) for freeze in campaign.freezes)}"
     if campaign.status == "waiting-window":

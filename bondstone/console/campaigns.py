@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -13,16 +13,18 @@ from starlette.responses import HTMLResponse, Response
 from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.campaign.report.page import as_html
 from bondstone.client.documents.campaign import CampaignDocument, FailureDocument, PreviewDocument
-from bondstone.console import standing
+from bondstone.client.explanation import Clock, explain_campaign
 from bondstone.console.pages import View, follows, form_of, shown, to
+from bondstone.console.rendering import sentence
 from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit, Visitor
+from bondstone.model.campaign.state import CampaignStatus, Outcome
 
 VERBS: Final = (
     ("pause", "Pause"), ("resume", "Resume"), ("next_wave", "Next wave"), ("retry", "Retry failed targets"),
-    ("rollback", "Roll back"), ("abort", "Abort"), ("approve", "Approve the gate"), ("reject", "Reject the gate"),
+    ("rollback-failed", "Roll back failed targets"), ("rollback-all", "Roll back all targets"), ("abort", "Abort"),
+    ("approve", "Approve the gate"), ("reject", "Reject the gate"),
 )  # fmt: skip
-OVER: Final = frozenset({"completed", "failed", "aborted"})
 SAMPLE: Final = """\
 apiVersion: bondstone.dev/v1
 kind: Campaign
@@ -90,30 +92,45 @@ async def campaign_view(visitor: Visitor, name: str) -> View:
         groups[failure.error.message if failure.error else failure.reason or str(failure.outcome)].append(failure)
     return View(
         "campaign.html", "/campaigns", live=f"/campaigns/{name}", campaign=document,
-        sentence=standing.of_campaign(document), verbs=_verbs(visitor, document),
+        sentence=sentence(explain_campaign(document, Clock())), verbs=_verbs(visitor, document),
         groups=sorted(groups.items(), key=lambda item: -len(item[1])),
     )  # fmt: skip
 
 
 def _verbs(visitor: Visitor, document: CampaignDocument) -> list[tuple[str, str]]:
-    """The verbs that the visitor may use and that fit now; the campaign itself has the last word."""
-    status = str(document.status)
-    over = status in OVER
-    fitting = {
-        "pause": not over and status != "paused",
-        "resume": status == "paused",
-        "next_wave": status == "soaking",
-        "abort": not over,
-        "approve": status == "awaiting-approval",
-        "reject": status == "awaiting-approval",
-        "retry": document.failed > 0,
-        "rollback": document.counts.get("succeeded", 0) > 0 or document.failed > 0,
-    }
+    """The verbs that fit now, and that the visitor may use."""
     return [
         (verb, label)
         for verb, label in VERBS
-        if fitting[verb] and visitor.permissions.decide(f"campaign.{verb.replace('_', '-')}").allowed
+        if fits(document, verb) and visitor.permissions.decide(_permission(verb)).allowed
     ]
+
+
+def fits(document: CampaignDocument, verb: str) -> bool:
+    """Whether a verb makes sense as the campaign stands; the campaign itself has the last word."""
+    status, paused = document.status, document.paused
+    failed = document.failed > 0
+    if verb in {"retry", "rollback-failed", "rollback-all"} and status.ended:  # a linked campaign does it
+        return failed or (verb == "rollback-all" and document.counts.get(Outcome.SUCCEEDED, 0) > 0)
+    if status.ended or status is CampaignStatus.ABORTING:
+        return False
+    turned = status is CampaignStatus.ROLLING_BACK
+    at_gate = any(wave.status == "gate" for wave in document.waves)
+    return {
+        "pause": paused is None or paused.cause != "verb",
+        "resume": paused is not None,
+        "next_wave": any(wave.status == "soaking" for wave in document.waves),
+        "abort": True,
+        "approve": at_gate,
+        "reject": at_gate,
+        "retry": failed and not turned,
+        "rollback-failed": failed and not turned,
+        "rollback-all": not turned and (failed or document.counts.get(Outcome.SUCCEEDED, 0) > 0),
+    }[verb]
+
+
+def _permission(verb: str) -> str:
+    return f"campaign.{verb.partition('-')[0].replace('_', '-')}"
 
 
 @router.post("/campaigns/{name}/do")
@@ -123,19 +140,25 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     verb = submitted.get("verb", "")
     if verb not in {known for known, _ in VERBS}:
         raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a campaign")
-    decision = visitor.permissions.decide(f"campaign.{verb.replace('_', '-')}").require()
-    reason, request_id = submitted.get("reason", ""), submitted.get("request_id", "")
+    decision = visitor.permissions.decide(_permission(verb)).require()
+    reason = submitted.get("reason", "")
+    request_id = submitted.get("request_id", "")
     bond = visitor.bond.campaigns
     if verb == "approve":
         wave = (await bond.get(name)).wave
-        await bond.approve(name, wave, roles=decision.approver_roles, reason=reason, request_id=request_id)
+        changed = await bond.approve(
+            name, wave, roles=decision.approver_roles, reason=reason, request_id=request_id
+        )
     elif verb == "reject":
         wave = (await bond.get(name)).wave
         why = reason or "rejected in the console"
-        await bond.reject(name, wave, roles=decision.approver_roles, reason=why, request_id=request_id)
+        changed = await bond.reject(name, wave, roles=decision.approver_roles, reason=why, request_id=request_id)
+    elif verb in {"rollback-failed", "rollback-all"}:
+        which: Literal["failed", "all"] = "all" if verb == "rollback-all" else "failed"
+        changed = await bond.rollback(name, which, reason=reason, request_id=request_id)
     else:
-        await getattr(bond, verb)(name, reason=reason, request_id=request_id)
-    return to(f"/campaigns/{name}")
+        changed = await getattr(bond, verb)(name, reason=reason, request_id=request_id)
+    return to(f"/campaigns/{changed.name}")  # after the end, a linked campaign retries or rolls back
 
 
 @router.get("/campaigns/{name}/report")

@@ -11,9 +11,10 @@ from bondstone.base.errors import BondError
 from bondstone.console.pages import View, shown
 from bondstone.console.session import Visit
 from bondstone.model.identity import Target
+from bondstone.model.service import Health, Phase
 
 MAX_TROUBLED = 20
-TROUBLE = frozenset({"failed", "degraded"})
+TROUBLE = frozenset({Phase.FAILED, Phase.DEGRADED})
 
 router = APIRouter(include_in_schema=False)
 
@@ -26,7 +27,7 @@ async def home(visitor: Visit, state: State) -> Response:
     approvals = [item for item in await visitor.bond.approvals.list() if permitted(_team(item.operation))]
     entries = [entry for _, entry in state.services.sorted_by("id", descending=False, after=None)]
     visible = [entry.row for entry in entries if entry.alive and permitted(entry.target)]
-    troubled = [row for row in visible if row.phase in TROUBLE or row.health == "unhealthy"]
+    troubled = [row for row in visible if row.phase in TROUBLE or row.health == Health.UNHEALTHY]
     counts = state.services.counts(permitted)
     campaigns = [row for row in await visitor.bond.campaigns.list() if row.ended_at is None]
     waiting = f"{len(approvals)} plans wait for an approval" if approvals else "Nothing waits for an approval"

@@ -13,16 +13,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from bondstone.model.campaign.state import CampaignStatus, Outcome
+from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
 from bondstone.terminal.times import duration
 
 TONES: Final[Mapping[str, str]] = {
-    "ready": "good", "healthy": "good", "succeeded": "good", "completed": "good", "approved": "good",
-    "allow": "good", "done": "good", "active": "good", "unchanged": "good", "kept": "good",
-    "failed": "bad", "degraded": "bad", "unhealthy": "bad", "rejected": "bad", "aborted": "bad", "deny": "bad",
-    "timed-out": "bad", "unreachable": "bad", "yanked": "bad", "blocked": "bad",
-    "awaiting-approval": "wait", "waiting": "wait", "approval": "wait", "gate": "wait", "paused": "wait",
-    "warn": "wait", "soaking": "wait", "waiting-for-window": "wait", "deprecated": "wait", "rolled-back": "wait",
-    "cancelled": "wait",
+    **dict.fromkeys((
+        Phase.READY, Health.HEALTHY, OperationStatus.SUCCEEDED, StepStatus.UNCHANGED, StepStatus.KEPT,
+        CampaignStatus.COMPLETED, "approved", "allow", "done", "active",
+    ), "good"),
+    **dict.fromkeys((
+        Phase.FAILED, Phase.DEGRADED, Health.UNHEALTHY, OperationStatus.REJECTED, StepStatus.BLOCKED,
+        CampaignStatus.ABORTED, CampaignStatus.COMPLETED_WITH_FAILURES, Outcome.TIMED_OUT, Outcome.UNREACHABLE,
+        Outcome.REFUSED, "deny", "yanked",
+    ), "bad"),
+    **dict.fromkeys((
+        Phase.AWAITING_APPROVAL, Phase.ABANDONED, Phase.DECOMMISSIONED, OperationStatus.CANCELLED,
+        OperationStatus.ROLLED_BACK, StepStatus.SKIPPED, StepStatus.DEFERRED, CampaignStatus.PAUSED,
+        CampaignStatus.SOAKING, CampaignStatus.WAITING_WINDOW, CampaignStatus.SUPERSEDED, Outcome.NOT_ATTEMPTED,
+        "waiting", "approval", "gate", "warn", "deprecated",
+    ), "wait"),
 }  # fmt: skip
 """Status to the tone of its badge; the word is always written beside the colour."""
 SYMBOLS: Final[Mapping[str, str]] = {"good": "✓", "bad": "✕", "wait": "◆", "busy": "…"}
@@ -52,6 +62,12 @@ def environment() -> Environment:
 def tone(status: object) -> str:
     """The tone of a status: good, bad, wait, or busy for whatever is under way."""
     return TONES.get(str(status), "busy")
+
+
+def sentence(words: str) -> str:
+    """Words as a page's first sentence: a capital at the beginning, a full stop at the end."""
+    stop = "" if words.endswith((".", "…", "!", "?")) else "."
+    return f"{words[:1].upper()}{words[1:]}{stop}"
 
 
 def symbol(status: object) -> str:

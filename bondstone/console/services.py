@@ -15,12 +15,14 @@ from bondstone.api.index.services import SORTS, Entry
 from bondstone.api.state import State
 from bondstone.base.errors import BondError, Forbidden, InvalidInput
 from bondstone.client.documents.service import MASK, OperationDocument, ServiceDocument
+from bondstone.client.explanation import Clock, explain_operation, explain_service
 from bondstone.client.operations import Operation
 from bondstone.client.row_filter import values_filter
-from bondstone.console import forms, standing
+from bondstone.console import forms
 from bondstone.console.pages import View, follows, form_of, may, shown, target_of, to
-from bondstone.console.rendering import address
+from bondstone.console.rendering import address, sentence
 from bondstone.console.session import Visit, Visitor
+from bondstone.model.service import Phase
 
 PAGE_SIZE: Final = 100
 LOG_LINES: Final = 1000
@@ -109,7 +111,7 @@ async def _service_view(visitor: Visitor, document: ServiceDocument, outputs: di
     secret = {name for name, value in document.outputs.items() if value == MASK}
     return View(
         "service.html", "/services", live=f"/services/{document.id}", service=document, outputs=outputs,
-        sentence=standing.of_service(document), may=allowed, verbs=fitting, newer=newer[:5],
+        sentence=sentence(explain_service(document, Clock())), may=allowed, verbs=fitting, newer=newer[:5],
         has_secrets=bool(secret) and outputs is document.outputs,
         fields=forms.fields(promise.input_schema, document.inputs),
     )  # fmt: skip
@@ -118,7 +120,7 @@ async def _service_view(visitor: Visitor, document: ServiceDocument, outputs: di
 def _fits(document: ServiceDocument, verb: str) -> bool:
     """Whether a verb makes sense as the service stands; the service itself has the last word."""
     if verb == "retry":
-        return str(document.phase) in {"failed", "degraded"}
+        return document.phase in {Phase.FAILED, Phase.DEGRADED}
     if verb == "rollback":
         return bool(document.ways_back)
     if verb in {"pause", "resume"}:
@@ -198,7 +200,8 @@ async def operation_view(visitor: Visitor, operation_id: str) -> View:
     votes = [(approval.step, vote) for approval in document.approvals for vote in approval.votes]
     return View(
         "operation.html", "/services", live=address(operation_id), operation=document, plans=plans, votes=votes,
-        sentence=standing.of_operation(document), may=may(visitor, target, "approval.approve", "service.cancel"),
+        sentence=sentence(explain_operation(document, Clock())),
+        may=may(visitor, target, "approval.approve", "service.cancel"),
     )  # fmt: skip
 
 

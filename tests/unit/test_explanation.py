@@ -97,10 +97,25 @@ def gate(**fields) -> ApprovalDocument:
 def test_an_operation_at_its_gate_names_the_step_the_people_and_since_when():
     waiting = operation(OperationStatus.AWAITING_APPROVAL, approvals=(gate(), gate(status="approved", step="x")))
     assert explain_operation(waiting, CLOCK) == (
-        "waits for approval of step database by 1 of dba, since 14:02 UTC"
+        "waits for approval of step database by one of dba, since 14:02 UTC"
     )
     late = operation(OperationStatus.AWAITING_APPROVAL, approvals=(gate(expires_at=AT + timedelta(days=1)),))
     assert explain_operation(late, CLOCK).endswith("since 14:02 UTC, until 2026-11-30 14:02 UTC")
+
+
+@pytest.mark.parametrize(
+    ("missing", "people"),
+    [
+        (("1 of dba or sre",), "one of dba or sre"),
+        (("11 of dba", "1 of sre"), "11 of dba and one of sre"),
+        (("1 of anybody",), "anybody"),
+        (("1 of anybody but ada",), "anybody but ada"),
+        ((), "nobody"),
+    ],
+)
+def test_a_gate_says_who_may_open_it(missing, people):
+    waiting = operation(OperationStatus.AWAITING_APPROVAL, approvals=(gate(missing=missing),))
+    assert explain_operation(waiting, CLOCK) == f"waits for approval of step database by {people}, since 14:02 UTC"
 
 
 def test_an_operation_that_tries_again_says_what_when_and_why():
@@ -154,7 +169,7 @@ def test_a_service_says_what_its_running_operation_does():
     waiting = operation(OperationStatus.AWAITING_APPROVAL, approvals=(gate(),))
     queued = operation(OperationStatus.QUEUED, id="payments/orders/op/8")
     assert explain_service(service(queued, waiting, phase=Phase.AWAITING_APPROVAL), CLOCK) == (
-        "update op/7 waits for approval of step database by 1 of dba, since 14:02 UTC"
+        "update op/7 waits for approval of step database by one of dba, since 14:02 UTC"
     )
 
 
@@ -191,6 +206,11 @@ def test_a_service_at_rest_says_since_when_who_paused_it_and_what_differs():
             {"paused": PausedDocument(cause="budget", at=AT), "budget": "2 failures, 1 allowed"},
             "is paused since 14:02 UTC: 2 failures, 1 allowed",
         ),
+        (
+            {"status": CampaignStatus.ABORTING, "ending": "aborted: lunch"},
+            "is aborted; 2 targets still under way: aborted: lunch",
+        ),
+        ({"status": CampaignStatus.ROLLING_BACK, "running": 1}, "rolls back 1 target"),
         (
             {"status": CampaignStatus.COMPLETED, "ended_at": AT},
             "ended completed at 14:02 UTC: 2 succeeded, 1 failed",

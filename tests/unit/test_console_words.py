@@ -1,0 +1,103 @@
+"""What pages of the console say: their first sentence, the tone of each status, the verbs that fit a campaign."""
+
+import typing
+
+import pytest
+
+from bondstone.client.documents.build import BuildDocument
+from bondstone.client.documents.campaign import CampaignDocument, PausedDocument, WaveDocument
+from bondstone.client.documents.promise import PromiseRow
+from bondstone.client.documents.step import ApprovalDocument
+from bondstone.console.campaigns import VERBS, fits
+from bondstone.console.rendering import TONES, sentence, tone
+from bondstone.model.campaign.state import CampaignStatus, Outcome
+from bondstone.model.plan import Decision, Finding
+from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
+
+ENUMS = (Phase, Health, OperationStatus, StepStatus, CampaignStatus, Outcome)
+LITERALS = (
+    WaveDocument.model_fields["status"],
+    ApprovalDocument.model_fields["status"],
+    Decision.model_fields["outcome"],
+    Finding.model_fields["level"],
+    PromiseRow.model_fields["status"],
+    BuildDocument.model_fields["status"],
+)
+BUSY = {
+    *("requested", "provisioning", "updating", "patching", "upgrading", "rolling-back", "reconciling"),
+    *(
+        "decommissioning",
+        "unknown",
+        "queued",
+        "running",
+        "pending",
+        "planning",
+        "checking",
+        "applying",
+        "aborting",
+    ),
+}
+"""What is under way; every other status has a tone of its own."""
+
+
+def test_a_sentence_has_a_capital_and_one_full_stop():
+    assert sentence("update op/7 waits for anybody") == "Update op/7 waits for anybody."
+    assert sentence("failed: no space left.") == "Failed: no space left."
+    assert sentence("failed: a long rea…") == "Failed: a long rea…"
+
+
+def test_every_tone_is_of_a_status_that_exists():
+    words = {str(member) for enum in ENUMS for member in enum}
+    words |= {str(word) for field in LITERALS for word in typing.get_args(field.annotation)}
+    assert {str(word) for word in TONES} - words == set()
+
+
+def test_only_what_is_under_way_has_the_tone_of_that():
+    assert {str(member) for enum in ENUMS for member in enum if tone(member) == "busy"} == BUSY
+
+
+def campaign(status: CampaignStatus, wave: str = "running", **fields) -> CampaignDocument:
+    return CampaignDocument(
+        name="cve", status=status, requested_by="dana", targets=3, targets_digest="c" * 64, wave="rest",
+        max_concurrent=2, counts=fields.pop("counts", {}), running=1, flights=(), failures=(), skipped={},
+        awaits=(),
+        waves=(
+            WaveDocument(
+                name="rest", status=wave, targets=3, succeeded=0, failed=0, running=1, waiting=2, counts={}
+            ),
+        ),
+        **{"failed": 0, **fields},
+    )  # fmt: skip
+
+
+PAUSED = PausedDocument(cause="verb", by="eve", at="2026-11-29T14:02:00Z")
+BROKEN = PausedDocument(cause="budget", at="2026-11-29T14:02:00Z")
+
+
+@pytest.mark.parametrize(
+    ("document", "verbs"),
+    [
+        (campaign(CampaignStatus.RUNNING), {"pause", "abort"}),
+        (campaign(CampaignStatus.WAITING_WINDOW), {"pause", "abort"}),
+        (campaign(CampaignStatus.SOAKING, "soaking"), {"pause", "abort", "next_wave"}),
+        (campaign(CampaignStatus.AWAITING_APPROVAL, "gate"), {"pause", "abort", "approve", "reject"}),
+        (campaign(CampaignStatus.PAUSED, paused=PAUSED), {"resume", "abort"}),
+        (campaign(CampaignStatus.PAUSED, "gate", paused=PAUSED), {"resume", "abort", "approve", "reject"}),
+        (
+            campaign(CampaignStatus.PAUSED, paused=BROKEN, failed=2),
+            {"pause", "resume", "abort", "retry", "rollback-failed", "rollback-all"},
+        ),
+        (campaign(CampaignStatus.RUNNING, counts={"succeeded": 1}), {"pause", "abort", "rollback-all"}),
+        (campaign(CampaignStatus.ROLLING_BACK, failed=2), {"pause", "abort"}),
+        (campaign(CampaignStatus.ABORTING, failed=2), set()),
+        (campaign(CampaignStatus.COMPLETED, counts={"succeeded": 3}), {"rollback-all"}),
+        (
+            campaign(CampaignStatus.COMPLETED_WITH_FAILURES, failed=1),
+            {"retry", "rollback-failed", "rollback-all"},
+        ),
+        (campaign(CampaignStatus.ABORTED), set()),
+        (campaign(CampaignStatus.SUPERSEDED), set()),
+    ],
+)
+def test_only_verbs_that_fit_are_offered(document: CampaignDocument, verbs: set[str]):
+    assert {verb for verb, _ in VERBS if fits(document, verb)} == verbs
