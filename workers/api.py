@@ -31,6 +31,7 @@ from bondstone.console import app as console
 from bondstone.identity.authenticator import Authenticator
 from bondstone.store import Store
 from bondstone.store.signing import Signer
+from bondstone.temporal.fleet_list import KeptFleet
 from bondstone.temporal.service_changes import ServiceVisibility
 from bondstone.workers.runtime import connect_when_up
 
@@ -82,7 +83,7 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
             hint="`bond setup` makes them; name the file with BOND_ATTESTATION_KEYS",
         )
     authenticator = await Authenticator.open(settings, store)
-    services = ServiceIndex(ServiceVisibility(temporal))
+    services = ServiceIndex(ServiceVisibility(temporal), KeptFleet(store))
     keeping = asyncio.create_task(services.keep())
     try:
         yield ApiState(

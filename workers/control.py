@@ -63,7 +63,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
         workflows=workflows.ALL,
         activities=control_activities(client, store, settings, signer),
         workflow_runner=workflow_runner(settings),
-        interceptors=runtime.interceptors(),
+        interceptors=runtime.interceptors(settings),
         deployment_config=deployment(settings),
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,
         max_concurrent_activities=MAX_ACTIVITIES,

@@ -43,7 +43,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
             task_queue=pool_queue(pool),
             identity=runtime.identity("executor"),
             activities=activities,
-            interceptors=runtime.interceptors(),
+            interceptors=runtime.interceptors(settings),
             max_concurrent_activities=MAX_ACTIVITIES,
             graceful_shutdown_timeout=runtime.drain(settings),
         )

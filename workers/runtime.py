@@ -33,6 +33,7 @@ from bondstone.base.tracing import export
 from bondstone.store import Store
 from bondstone.temporal.connection import connect, ensure_search_attributes, pollers, reason
 from bondstone.workers import telemetry
+from bondstone.workers.attempts import Attempts, keep_ending_dead
 from bondstone.workers.health import keep_beating
 
 ATTEMPT_SECONDS: Final = 10
@@ -108,13 +109,14 @@ def identity(name: str) -> str:
     return f"{name}@{socket.gethostname()}:{os.getpid()}"
 
 
-def interceptors() -> Sequence[Interceptor]:
+def interceptors(settings: Settings) -> Sequence[Interceptor]:
     """What every worker of this process runs its workflows and activities through."""
+    attempts = Attempts(settings.work_dir)
     if not export.on():
-        return []
+        return [attempts]
     from bondstone.workers.tracing import Traces  # noqa: PLC0415 - only where something is traced
 
-    return [Traces()]
+    return [attempts, Traces()]
 
 
 def drain(settings: Settings) -> timedelta:
@@ -165,7 +167,10 @@ async def _serve(name: str, settings: Settings, build: Build) -> int:
     await store.objects.require_put_if_absent()
     serving = await build(client, store, settings)
     running = [asyncio.create_task(worker.run()) for worker in serving.workers]
-    beside = [asyncio.create_task(_announce(name, client, serving, settings.health_file))]
+    beside = [
+        asyncio.create_task(_announce(name, client, serving, settings.health_file)),
+        asyncio.create_task(keep_ending_dead(client, Attempts(settings.work_dir))),
+    ]
     if serving.beside is not None:
         beside.append(asyncio.ensure_future(serving.beside()))
     log.info("started", queues=sorted(serving.queues), identity=identity(name))

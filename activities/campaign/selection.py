@@ -66,7 +66,7 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
         if kept.frozen is not None:
             return kept.frozen
     campaign, refuse = _manifest(call)
-    services = await fleet(client)
+    services = await fleet(client, store)
     if call.start.linked is not None:
         campaign, services = await _linked(store, call, campaign, services)
     found = partition(campaign, services, await _published(store, campaign), name=name)

@@ -13,8 +13,11 @@ from bondstone.base import names
 from bondstone.base.errors import Unreachable
 from bondstone.campaign.fleet import FleetService
 from bondstone.model.service import Phase
+from bondstone.store import Store
 from bondstone.temporal import listing
 from bondstone.temporal.connection import reason
+from bondstone.temporal.fleet_list import KeptFleet, alive_services
+from bondstone.temporal.service_changes import ServiceVisibility
 
 SAMPLES: Final = 500
 """Past operations that durations are taken from: the last ones of each kind."""
@@ -23,8 +26,12 @@ _NEVER_STOOD: Final = frozenset({Phase.REQUESTED, Phase.PROVISIONING})
 """The revision that lists show of these is the one they are to get first."""
 
 
-async def fleet(client: Client) -> list[FleetService]:
+async def fleet(client: Client, store: Store) -> list[FleetService]:
     """Every service there is, by id, checked against a count.
+
+    Args:
+        client: The connection to Temporal.
+        store: Where the last list is kept, so that only what has changed since is listed.
 
     Raises:
         Unreachable: Temporal does not answer, or list and count would not agree.
@@ -39,7 +46,7 @@ async def fleet(client: Client) -> list[FleetService]:
             labels=row.labels,
             pool=row.pool,
         )
-        for row in await listing.fleet(client)
+        for row in await alive_services(ServiceVisibility(client), KeptFleet(store))
     ]
 
 

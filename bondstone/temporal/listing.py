@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,9 +14,6 @@ from bondstone.model.rows import OperationRow, ServiceRow
 from bondstone.model.service import OperationKind, OperationStatus, Phase
 
 DEFAULT_LIMIT: Final = 1000
-FLEET_TRIES: Final = 5
-"""How often the whole fleet is listed until a count agrees."""
-
 _KIND_BY_TYPE = {workflow: OperationKind(kind) for kind, workflow in names.OPERATION_WORKFLOWS.items()}
 _STATUS_BY_EXECUTION = {
     WorkflowExecutionStatus.RUNNING: OperationStatus.RUNNING,
@@ -48,29 +44,6 @@ async def services(
     clauses += [f"{names.SA_LABELS} = {_quoted(f'{key}={value}')}" for key, value in (labels or {}).items()]
     rows = [service_row(execution) for execution in await _list(client, clauses, limit)]
     return sorted((row for row in rows if row is not None), key=lambda row: row.id)
-
-
-async def fleet(client: Client) -> list[ServiceRow]:
-    """Every service that is alive, sorted by id, once a count says that none is missing from the list.
-
-    Raises:
-        Unreachable: list and count would not agree.
-    """
-    query = f"WorkflowType = '{names.SERVICE_WORKFLOW}' AND ExecutionStatus = 'Running'"
-    for attempt in range(1, FLEET_TRIES + 1):
-        found = await _list(client, [query], None)
-        try:
-            count = (await client.count_workflows(query)).count
-        except RPCError as error:
-            raise Unreachable(f"Temporal did not count the services: {error.message[:200]}") from error
-        if count == len({execution.id for execution in found}):
-            rows = [service_row(execution) for execution in found]
-            return sorted((row for row in rows if row is not None), key=lambda row: row.id)
-        await asyncio.sleep(attempt)
-    raise Unreachable(
-        f"{len(found)} services are listed and {count} counted, {FLEET_TRIES} times over",
-        hint="visibility lags behind; try again when fewer services come and go",
-    )
 
 
 async def operations(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,7 +12,7 @@ from temporalio.common import SearchAttributeKey
 
 from bondstone.base import names
 from bondstone.base.errors import Unreachable
-from bondstone.model.rows import ServiceRow
+from bondstone.model.rows import ListedService
 from bondstone.temporal.connection import reason
 from bondstone.temporal.listing import service_row
 
@@ -23,17 +22,6 @@ PAGE: Final = 1000
 _CHANGED_AT = SearchAttributeKey.for_datetime(names.SA_CHANGED_AT)
 _SHOWN: Final = f"WorkflowType = '{names.SERVICE_WORKFLOW}' AND ExecutionStatus IN ('Running', 'Completed')"
 _ALIVE: Final = f"WorkflowType = '{names.SERVICE_WORKFLOW}' AND ExecutionStatus = 'Running'"
-
-
-@dataclass(frozen=True, slots=True)
-class ListedService:
-    """One service as visibility has it."""
-
-    row: ServiceRow
-    alive: bool
-    """False of one that was decommissioned or abandoned."""
-    stamp: datetime
-    """When what lists show of it was last set; of two states of a service the later one counts."""
 
 
 class ServiceVisibility:
@@ -92,7 +80,9 @@ def _listed(execution: WorkflowExecution) -> ListedService | None:
     if row is None:
         return None
     stamp = execution.typed_search_attributes.get(_CHANGED_AT) or execution.start_time
-    return ListedService(row, execution.status is WorkflowExecutionStatus.RUNNING, stamp.astimezone(UTC))
+    return ListedService(
+        row=row, alive=execution.status is WorkflowExecutionStatus.RUNNING, stamp=stamp.astimezone(UTC)
+    )
 
 
 def _instant(at: datetime) -> str:

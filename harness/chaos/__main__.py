@@ -25,7 +25,7 @@ from benchmarks import processes
 from benchmarks.report import describe, machine
 from bondstone.base.shutdown import leave
 from harness.chaos import lanes
-from harness.chaos.kills import Kill, Side, kills, plain_kills, undisturbed
+from harness.chaos.kills import Kill, Side, Victim, kills, plain_kills, undisturbed
 from harness.chaos.outcome import Outcome
 from harness.chaos.table import table
 
@@ -47,7 +47,11 @@ def main() -> None:
         if name.startswith(("BOND_", "TEMPORAL_")) and name != "BOND_TERRAFORM":
             del os.environ[name]  # what leads to somebody's platform
     known = {found.kill.key for found in done}
-    todo = [kill for kill in _planned(options) if kill.key not in known]
+    todo = [
+        kill
+        for kill in _planned(options)
+        if kill.key not in known and (not options.only or kill.victim.value in options.only)
+    ]
     with _directory(options.directory) as directory, options.results.open("a") as results:
 
         def on_outcome(found: Outcome) -> None:
@@ -85,6 +89,13 @@ def _options() -> argparse.Namespace:
     made.add_argument("--plain", type=int, default=48, help="of plain Terraform (default: %(default)s)")
     made.add_argument(
         "--undisturbed", type=int, default=3, help="runs of each side without (default: %(default)s)"
+    )
+    made.add_argument(
+        "--only",
+        action="append",
+        metavar="VICTIM",
+        choices=[victim.value for victim in Victim],
+        help="of all these kills, only those of this victim (may be repeated)",
     )
     made.add_argument("--things", type=int, default=20, help="things each run makes (default: %(default)s)")
     made.add_argument("--seed", type=int, default=1, help="the same seed, the same kills (default: %(default)s)")

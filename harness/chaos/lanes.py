@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +49,11 @@ class _Lane:
         self._directory = directory
         self._backend = backend
         self._count = count
-        self._platform = LocalPlatform(directory / "data")
+        made = directory / things.DIRECTORY
+        made.mkdir(parents=True, exist_ok=True)
+        # The things are files outside the platform, which its sandbox must allow.
+        writable = {"BOND_TOOL_WRITABLE_PATHS": json.dumps([str(made)])}
+        self._platform = LocalPlatform(directory / "data", writable)
         self._up = False
 
     async def work(self, kills: Iterator[Kill], on_outcome: Callable[[Outcome], None]) -> None:

@@ -101,7 +101,7 @@ class Run:
         self._kill = kill
         self._count = count
         self.id = ServiceId(team="chaos", name=f"k{kill.index}-{uuid.uuid4().hex[:6]}")
-        self._counted = Counted(platform.data.parent / f"{self.id.name}.txt")
+        self._counted = Counted(platform.data.parent / things.DIRECTORY / f"{self.id.name}.txt")
         self._runs = platform.settings.work_dir / "runs" / self.id.team / self.id.name / things.STEP
         self._witness = Witness(bond, self.id)
 

@@ -13,6 +13,8 @@ from bondstone.activities.terraform.state import State
 
 PROMISE: Final = "chaos"
 STEP: Final = "things"
+DIRECTORY: Final = "made"
+"""Beside the platform: where the files of the things are."""
 MODULE: Final = "terraform/things"
 PAUSE_SECONDS: Final = 0.2
 """How long it takes to make one, so that a kill finds it being made."""

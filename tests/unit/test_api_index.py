@@ -9,8 +9,7 @@ from bondstone.api.index import services as index_module
 from bondstone.api.index.services import ServiceIndex
 from bondstone.base.errors import Unreachable
 from bondstone.model.identity import Scope
-from bondstone.model.rows import ServiceRow
-from bondstone.temporal.service_changes import ListedService
+from bondstone.model.rows import FleetList, ListedService, ServiceRow
 
 NOW = datetime.now(UTC)
 
@@ -21,7 +20,7 @@ def listed(name, *, phase="ready", at=0.0, alive=True, promise="queue", team="pa
         id=f"{team}/{name}", team=team, name=name, promise=promise, revision=f"{promise}@1.0.0", phase=phase,
         health="healthy", labels={}, changed_at=NOW, **fields,
     )  # fmt: skip
-    return ListedService(row, alive, NOW + timedelta(seconds=at))
+    return ListedService(row=row, alive=alive, stamp=NOW + timedelta(seconds=at))
 
 
 class Visibility:
@@ -106,6 +105,39 @@ async def test_the_list_is_tried_again_until_temporal_answers(monkeypatch):
     assert names(index) == ["a"]
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
+
+
+class Kept:
+    """A kept list in memory."""
+
+    def __init__(self, fleet=None):
+        self.fleet = fleet
+
+    async def get(self):
+        return self.fleet
+
+    async def put(self, fleet):
+        self.fleet = fleet
+
+
+async def test_a_new_process_begins_with_the_kept_list_and_what_has_changed_since():
+    kept = Kept(FleetList(current_to=NOW, services=(listed("a", at=-60), listed("b", at=-60))))
+    visibility = Visibility(listed("a", at=-60), listed("b", phase="failed", at=1))
+    index = ServiceIndex(visibility, kept)
+    await index.begin()
+    await index.ready()
+    assert index.counts().phases == {"ready": 1, "failed": 1}
+    assert visibility.lists == 0
+
+
+async def test_a_kept_list_that_the_count_contradicts_is_replaced_by_a_whole_one():
+    kept = Kept(FleetList(current_to=NOW, services=(listed("a", at=-60),)))
+    visibility = Visibility(listed("a", at=-60), listed("unmarked", at=-3600))
+    index = ServiceIndex(visibility, kept)
+    await index.begin()
+    assert names(index) == ["a", "unmarked"]
+    assert [service.row.name for service in kept.fleet.services] == ["a", "unmarked"]
+    assert kept.fleet.current_to < datetime.now(UTC)
 
 
 async def test_orders_are_by_the_field_and_then_by_id_and_go_on_after_any_place():

@@ -24,8 +24,8 @@ import structlog
 from bondstone.base.errors import Unreachable
 from bondstone.client.row_filter import row_values
 from bondstone.model.identity import Target
-from bondstone.model.rows import ServiceRow
-from bondstone.temporal.service_changes import ListedService, ServiceVisibility
+from bondstone.model.rows import FleetList, ListedService, ServiceRow
+from bondstone.temporal.fleet_list import MARGIN, KeptFleet, Visibility
 
 POLL_SECONDS: Final = 1.0
 OVERLAP: Final = timedelta(seconds=5)
@@ -102,11 +102,15 @@ class ServiceIndex:
 
     Args:
         visibility: What Temporal says of all services.
+        kept: The last whole list, to begin with and to keep anew; without it a process begins with a whole list.
         poll_seconds: How often to look for changes.
     """
 
-    def __init__(self, visibility: ServiceVisibility, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self, visibility: Visibility, kept: KeptFleet | None = None, *, poll_seconds: float = POLL_SECONDS
+    ) -> None:
         self._visibility = visibility
+        self._kept = kept
         self._poll_seconds = poll_seconds
         self._entries: dict[str, Entry] = {}
         self._listed = asyncio.Event()
@@ -122,25 +126,42 @@ class ServiceIndex:
 
     async def keep(self) -> None:
         """List the services, and keep the list current until cancelled."""
-        await self._persist(self.relist)
+        await self._persist(self.begin)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._every(self._poll_seconds, self.poll))
             group.create_task(self._every(COUNT_SECONDS, self._compare))
             group.create_task(self._every(RELIST_SECONDS, self.relist))
 
+    async def begin(self) -> None:
+        """Begin with the list that was kept and what has changed since, if a count agrees; else with a whole list.
+
+        Raises:
+            Unreachable: Temporal does not answer.
+        """
+        known = await self._kept.get() if self._kept else None
+        if known is not None:
+            self._take(known.services)
+            self._newest = known.current_to
+            await self.poll()
+            if await self._visibility.count_alive() == self._alive():
+                self._listed.set()  # `keep` reads the whole list next, while requests are served
+                return
+        await self.relist()
+
     async def relist(self) -> None:
-        """Read the whole list, and forget what is not in it.
+        """Read the whole list, forget what is not in it, and keep it for the next process.
 
         Raises:
             Unreachable: Temporal does not answer.
         """
         began = datetime.now(UTC)
         pause = RELIST_PAUSE_SECONDS if self._listed.is_set() else 0.0
-        present: set[str] = set()
+        listed: list[ListedService] = []
         async for page in self._visibility.listed(pause_seconds=pause):
-            present.update(service.row.id for service in page)
+            listed += page
             self._take(page)
             await asyncio.sleep(0)
+        present = {service.row.id for service in listed}
         gone = [
             name for name, entry in self._entries.items() if name not in present and entry.stamp < began - OVERLAP
         ]
@@ -149,6 +170,9 @@ class ServiceIndex:
         if gone:
             self._changed()
         self._listed.set()
+        if self._kept is not None:
+            current_to = began - MARGIN
+            await self._kept.put(FleetList(current_to=current_to, services=()).updated(listed, current_to))
 
     async def poll(self) -> None:
         """Read what has changed lately.
@@ -161,15 +185,18 @@ class ServiceIndex:
             self._take(page)
 
     async def _compare(self) -> None:
-        if await self._visibility.count_alive() == sum(entry.alive for entry in self._entries.values()):
+        if await self._visibility.count_alive() == self._alive():
             return
         await asyncio.sleep(2 * self._poll_seconds)  # it may have been between two looks
         await self.poll()
         counted = await self._visibility.count_alive()
-        known = sum(entry.alive for entry in self._entries.values())
+        known = self._alive()
         if counted != known:
             log.info("listing the services again", counted=counted, known=known)
             await self.relist()
+
+    def _alive(self) -> int:
+        return sum(entry.alive for entry in self._entries.values())
 
     def _take(self, page: Iterable[ListedService]) -> None:
         changed = False

@@ -40,7 +40,7 @@ async def check(
     """
     current = await store.policies.current()
     trial = PolicyTrial(store, modules, current.modules() if current else None)
-    services = await fleet(temporal)
+    services = await fleet(temporal, store)
     limit = asyncio.Semaphore(SERVICES_AT_ONCE)
     done = 0
 

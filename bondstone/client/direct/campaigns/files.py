@@ -88,7 +88,9 @@ class CampaignFiles:
         if await self._store.campaigns.exists(campaign.metadata.name):
             raise taken(campaign.metadata.name)
         services, published, kept = await asyncio.gather(
-            fleet(self._temporal), self._published(campaign.spec.promise), self._store.campaigns.freezes(at=now)
+            fleet(self._temporal, self._store),
+            self._published(campaign.spec.promise),
+            self._store.campaigns.freezes(at=now),
         )
         plan = partition(campaign, services, published)
         flaws = [*plan.flaws, *await self._secret_inputs(campaign, plan)]
