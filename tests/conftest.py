@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from temporalio.client import Client
 
 from bondstone.base import names
@@ -22,7 +22,8 @@ from bondstone.temporal.connection import DATA_CONVERTER
 pytest_plugins = ("harness.servers.fixtures", "harness.leftovers")
 pytest.register_assert_rewrite("object_store_suite")
 
-settings.register_profile("bondstone", deadline=None)  # a slow machine is no defect
+# A slow machine is no defect.
+settings.register_profile("bondstone", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bondstone")
 
 # Tests say themselves where OPA decides; an `opa` that happens to be on PATH has other words for mistakes.

@@ -1,7 +1,9 @@
 """What a busy Temporal asks to try again later is tried again: for every call of a connection, within a bound.
 
 The SDK's core does so for ten seconds, and only for the calls of its high-level client. A server that limits its
-rate (RESOURCE_EXHAUSTED) has done nothing yet, so any call may be repeated.
+rate (RESOURCE_EXHAUSTED) has done nothing yet, so any call may be repeated. Neither has one that refuses an update
+or a query because the workflow's last task failed (FAILED_PRECONDITION): it has the task done again, which helps
+where a busy worker took too long for it.
 """
 
 from __future__ import annotations
@@ -15,11 +17,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 BUSY_SECONDS: Final = 60.0
 """How long a call is tried again before its error counts."""
+FAILED_TASK_SECONDS: Final = 20.0
+"""The same for a workflow whose last task failed: Temporal repeats it at once, then with growing pauses."""
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
 _NEVER_FITS: Final = "larger than max"
 """In the words of gRPC: a message that is too large has the same status, and stays too large."""
+_FAILED_TASK: Final = "workflow task in failed state"
+"""In the words of Temporal, of updates and of queries."""
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -35,12 +41,15 @@ def make_patient(client: Client) -> Client:
     return client
 
 
-def patient(call: Call, *, seconds: float = BUSY_SECONDS) -> Call:
+def patient(
+    call: Call, *, seconds: float = BUSY_SECONDS, failed_task_seconds: float = FAILED_TASK_SECONDS
+) -> Call:
     """A call that is repeated while the server says that it is busy; once in each call this is logged.
 
     Args:
         call: What to call.
         seconds: The bound, from the first refusal.
+        failed_task_seconds: The bound where the workflow's last task failed.
     """
 
     async def repeated(*args: Any, **options: Any) -> Any:
@@ -50,14 +59,18 @@ def patient(call: Call, *, seconds: float = BUSY_SECONDS) -> Call:
             try:
                 return await call(*args, **options)
             except RPCError as error:
-                if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED or _NEVER_FITS in error.message:
+                if _is_busy(error):
+                    bound = seconds
+                elif _has_failed_task(error):
+                    bound = failed_task_seconds
+                else:
                     raise
                 if not deadline:
-                    deadline = loop.time() + seconds
+                    deadline = loop.time() + bound
                     import structlog  # noqa: PLC0415 - half the imports of a command, for one that has to wait
 
                     structlog.get_logger(__name__).warning(
-                        "Temporal is busy; trying again", seconds=seconds, reason=error.message
+                        "Temporal is busy; trying again", seconds=bound, reason=error.message
                     )
                 if loop.time() + pause > deadline:
                     raise
@@ -65,3 +78,11 @@ def patient(call: Call, *, seconds: float = BUSY_SECONDS) -> Call:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     return repeated
+
+
+def _is_busy(error: RPCError) -> bool:
+    return error.status is RPCStatusCode.RESOURCE_EXHAUSTED and _NEVER_FITS not in error.message
+
+
+def _has_failed_task(error: RPCError) -> bool:
+    return error.status is RPCStatusCode.FAILED_PRECONDITION and _FAILED_TASK in error.message.lower()

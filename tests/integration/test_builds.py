@@ -14,7 +14,8 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -150,6 +151,14 @@ async def soaks(bond: DirectClient) -> None:
             await asyncio.sleep(0.1)
 
 
+def wait_until_written(files: Sequence[Path]) -> None:
+    """Wait until the first thing of each service is being made."""
+    deadline = time.monotonic() + SECONDS
+    while not all(file.exists() for file in files):
+        assert time.monotonic() < deadline, files
+        time.sleep(0.05)
+
+
 async def approve(settings: Settings, operation: str, plan: str) -> None:
     async with DirectClient.connect(settings, by="grace") as grace:
         await grace.operation(operation).approve(plan, step="things", roles=["dba"])
@@ -255,14 +264,19 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
         plan = await asks(bond, gated.id)
         await bond.campaigns.run(CAMPAIGN.encode(), "campaign.yaml")
         await soaks(bond)
+        done = tmp_path / "done"
         busy = [
-            await bond.services.request("held", f"t/busy-{n}", inputs(f"busy-{n}", pause="3")) for n in range(3)
+            await bond.services.request("held", f"t/busy-{n}", inputs(f"busy-{n}", until=str(done)))
+            for n in range(3)
         ]
+        await asyncio.to_thread(wait_until_written, [tmp_path / f"busy-{n}" for n in range(3)])
         behind = await bond.services.update("t/busy-0", {"value": "two"})
 
         await bond.workers.promote("b")
-        assert not (await bond.operations.record(busy[-1].id)).status.ended, "in flight"
         early = await bond.services.update("t/third", {"value": "two"})
+        in_flight = [not (await bond.operations.record(asked.id)).status.ended for asked in busy]
+        assert in_flight == [True] * 3
+        done.touch()
         for asked in (*busy, behind, early):
             await ends(bond, asked.id)
         # Idle ones too, and a campaign that waits: nobody has asked anything of them.

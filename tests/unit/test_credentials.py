@@ -230,7 +230,7 @@ async def test_api_tokens_are_kept_as_hashes_used_listed_revoked_and_expire(plat
     grant = Roles(roles=("developer",), scope=Scope(teams=("payments",)))
     record, text = await tokens.create("ci", (grant,), by="ada", now=NOW, lifetime=timedelta(days=90))
     kept = b"".join([await objects.get(info.key) for info in await objects.list("tokens")])
-    assert text.rpartition("_")[2].encode() not in kept
+    assert text.split("_", 2)[2].encode() not in kept  # the secret may have a `_` in it
     assert text.encode() not in kept
 
     principal = await caller(authenticator, text)

@@ -51,9 +51,22 @@ async def test_a_server_that_stays_busy_is_an_error_in_words_once_the_time_is_ov
     assert words.hint
 
 
+FAILED_TASK = "Unable to perform workflow execution update due to Workflow Task in failed state."
+
+
+async def test_a_workflow_whose_task_failed_is_asked_again_for_a_shorter_time():
+    server = Server(3, RPCStatusCode.FAILED_PRECONDITION, FAILED_TASK)
+    assert await patience.patient(server.call)("hello") == "HELLO"
+    server = Server(10**6, RPCStatusCode.FAILED_PRECONDITION, FAILED_TASK)
+    with pytest.raises(RPCError):
+        await patience.patient(server.call, failed_task_seconds=0.05)("hello")
+    assert 2 < server.calls < 100
+
+
 @pytest.mark.parametrize(
     ("status", "message"),
     [
+        (RPCStatusCode.FAILED_PRECONDITION, "no poller seen for task queue recently"),
         (RPCStatusCode.UNAVAILABLE, "no connection"),
         (RPCStatusCode.INVALID_ARGUMENT, "no such field"),
         (RPCStatusCode.RESOURCE_EXHAUSTED, "grpc: received message larger than max (9 vs. 4)"),

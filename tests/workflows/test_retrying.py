@@ -27,7 +27,8 @@ async def test_what_is_tried_again_is_said_with_the_reason(temporal: Client) -> 
         record = await caller.ended(1)
         later = await retrying(temporal, operation)
     [tried] = found
-    assert tried == Retrying("fake.plan", tried.attempt, 30, away.info())
+    # Seen while it waits for the next attempt, or during it.
+    assert tried == Retrying("fake.plan", tried.attempt, 30, away.info(), tried.next_at)
     assert tried.attempt >= 2
     assert (record.status, later) == ("succeeded", [])
 

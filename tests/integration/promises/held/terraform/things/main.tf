@@ -1,6 +1,7 @@
 variable "made" { type = string }
 variable "value" { type = string }
 variable "pause" { type = string }
+variable "until" { type = string }
 variable "token" {
   type      = string
   sensitive = true
@@ -9,7 +10,7 @@ variable "token" {
 locals {
   # Whoever holds the lock is the only one at work; finding it held is what must never happen.
   make = <<-SH
-    flock -n "$MADE.lock" sh -c 'echo begun $NAME >> "$MADE"; sleep $PAUSE; echo made $NAME >> "$MADE"' ||
+    flock -n "$MADE.lock" sh -c 'echo begun $NAME >> "$MADE"; sleep $PAUSE; until [ -z "$UNTIL" ] || [ -e "$UNTIL" ]; do sleep 0.1; done; echo made $NAME >> "$MADE"' ||
     { echo $NAME >> "$MADE.violation"; exit 1; }
   SH
 }
@@ -19,7 +20,7 @@ resource "terraform_data" "thing_0" {
 
   provisioner "local-exec" {
     command     = local.make
-    environment = { NAME = "thing_0", MADE = var.made, PAUSE = var.pause }
+    environment = { NAME = "thing_0", MADE = var.made, PAUSE = var.pause, UNTIL = var.until }
   }
 }
 
@@ -29,7 +30,7 @@ resource "terraform_data" "thing_1" {
 
   provisioner "local-exec" {
     command     = local.make
-    environment = { NAME = "thing_1", MADE = var.made, PAUSE = var.pause }
+    environment = { NAME = "thing_1", MADE = var.made, PAUSE = var.pause, UNTIL = var.until }
   }
 }
 
@@ -39,7 +40,7 @@ resource "terraform_data" "thing_2" {
 
   provisioner "local-exec" {
     command     = local.make
-    environment = { NAME = "thing_2", MADE = var.made, PAUSE = var.pause }
+    environment = { NAME = "thing_2", MADE = var.made, PAUSE = var.pause, UNTIL = var.until }
   }
 }
 
