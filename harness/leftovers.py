@@ -5,7 +5,8 @@ for the end of the run; Ctrl-C, `kill -9` and a cancelled CI job all close its s
 still carries the name, in whatever session or directory that is. A run that left something is red.
 
 The plugin also makes Ctrl-C mean Ctrl-C: a run that was started with SIGINT ignored (a background job of a shell)
-would hand that down to every process it starts.
+would hand that down to every process it starts. SIGTERM (of `timeout`, of a cancelled CI job) acts like Ctrl-C, so
+that the run still says what has failed until then.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput") or _guard is not None:  # a process of pytest-xdist belongs to the run
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run = uuid.uuid4().hex
     outside = dict(os.environ)  # the guard itself does not belong to the run
     os.environ[RUN] = f"{os.environ.get(RUN, '')} {run}".strip()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -48,6 +49,7 @@ def server(directory: Path, process: subprocess.Popen[str]) -> psutil.Process:
     """The process that the test has started."""
     while not (directory / "pid").exists():
         assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
     return psutil.Process(int((directory / "pid").read_text()))
 
 
@@ -62,7 +64,8 @@ def test_a_run_that_leaves_a_process_is_red_and_names_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ending", "ignored"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGKILL, False)]
+    ("ending", "ignored"),
+    [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)],
 )
 def test_nothing_is_left_of_a_run_that_is_ended(tmp_path, ending, ignored):
     process = run(tmp_path, "time.sleep(600)", ignored=ignored)
@@ -70,6 +73,16 @@ def test_nothing_is_left_of_a_run_that_is_ended(tmp_path, ending, ignored):
     process.send_signal(ending)
     process.communicate(timeout=120)  # the guard holds the pipe until it has done its work
     left.wait(timeout=60)
+
+
+def test_a_run_that_runs_out_of_time_says_what_has_failed(tmp_path):
+    (tmp_path / "test_before.py").write_text("def test_that_fails():\n    assert 1 == 2\n")
+    process = run(tmp_path, "time.sleep(600)")
+    server(tmp_path, process)
+    process.terminate()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "FAILED test_before.py::test_that_fails - assert 1 == 2" in output
 
 
 def test_what_a_run_started_with_sigint_ignored_starts_can_be_interrupted(tmp_path):
