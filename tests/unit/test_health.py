@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -80,14 +80,33 @@ class Web:
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         writer.write(f"HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
         await writer.drain()
-        writer.close()
 
 
 @contextlib.asynccontextmanager
-async def serving(web: Web) -> AsyncIterator[str]:
-    server = await asyncio.start_server(web.answer, "127.0.0.1", 0)
-    async with server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+async def listening(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A server on a free port. No connection outlives it: what is open at the end is cut."""
+    connections: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        try:
+            await answer(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        try:
+            yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            for task in connections:
+                task.cancel()
+            await asyncio.gather(*connections, return_exceptions=True)
 
 
 async def look(kind: str, address: str, *, local: bool = True, **fields: Any) -> str:
@@ -96,26 +115,26 @@ async def look(kind: str, address: str, *, local: bool = True, **fields: Any) ->
 
 
 async def test_a_probe_looks_again_until_it_passes() -> None:
-    async with serving(web := Web(503, 503, 204)) as address:
+    async with listening((web := Web(503, 503, 204)).answer) as address:
         assert await look("http", f"http://{address}/", within="30s") == ""
     assert len(web.at) == 3
     assert web.at[1] - web.at[0] >= 1, "`every`"
 
 
 async def test_a_probe_gives_up_when_its_time_is_over_and_says_what_it_saw() -> None:
-    async with serving(web := Web(503)) as address:
+    async with listening((web := Web(503)).answer) as address:
         assert await look("http", f"http://{address}/", within="2s") == "answered 503, expected 2xx"
     assert len(web.at) > 1, "it looked again while there was time"
 
 
 async def test_a_probe_may_expect_another_status_and_follows_no_redirect() -> None:
-    async with serving(Web(302)) as address:
+    async with listening(Web(302).answer) as address:
         assert await look("http", f"http://{address}/", expect=302) == ""
         assert await look("http", f"http://{address}/", expect=200) == "answered 302, expected 200"
 
 
 async def test_a_tcp_probe_connects() -> None:
-    async with serving(Web(200)) as address:
+    async with listening(Web(200).answer) as address:
         assert await look("tcp", address) == ""
     assert (await look("tcp", address)).startswith("no connection: ")
     assert await look("tcp", "nowhere") == "the address is not HOST:PORT"
@@ -148,17 +167,15 @@ async def test_a_server_that_drips_does_not_hold_a_probe_past_its_bound(
                 await writer.drain()
                 await asyncio.sleep(0.05)
 
-    server = await asyncio.start_server(drip, "127.0.0.1", 0)
-    started = time.monotonic()
-    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    assert (await probing.look_at_http(f"http://{address}/", None, local=True)).startswith("no answer")
-    assert time.monotonic() - started < 4
-    server.close()
+    async with listening(drip) as address:
+        started = time.monotonic()
+        assert (await probing.look_at_http(f"http://{address}/", None, local=True)).startswith("no answer")
+        assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433"])
 async def test_a_probe_does_not_look_at_the_worker_itself_unless_it_may(name: str) -> None:
-    async with serving(web := Web(200)) as address:
+    async with listening((web := Web(200)).answer) as address:
         port = address.rpartition(":")[2]
         assert "probe_local" in await look("http", f"http://{name}:{port}/", local=False)
         assert "probe_local" in await look("tcp", f"{name}:{port}", local=False)
