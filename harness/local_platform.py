@@ -19,8 +19,8 @@ from bondstone.client.direct.client import DirectClient
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
 
-UP_SECONDS = 90
-DOWN_SECONDS = 90
+UP_SECONDS = 240
+DOWN_SECONDS = 240
 
 
 class LocalPlatform:
@@ -55,7 +55,7 @@ class LocalPlatform:
         self.bond("down", seconds=DOWN_SECONDS)
 
     def bond(
-        self, *arguments: str, given: str | None = None, status: int | None = 0, seconds: float = 60
+        self, *arguments: str, given: str | None = None, status: int | None = 0, seconds: float = 240
     ) -> subprocess.CompletedProcess[str]:
         """Run the `bond` command against it.
 
@@ -103,7 +103,7 @@ class LocalPlatform:
         for pid in pids:
             with suppress(psutil.NoSuchProcess):
                 found.append(psutil.Process(pid))
-        psutil.wait_procs(found, timeout=10)
+        psutil.wait_procs(found, timeout=60)
 
     def kill_everything(self) -> None:
         """Kill -9 of the supervisor and all its children, as a power cut would do it."""
@@ -148,7 +148,7 @@ async def publish(bond: DirectClient, directory: Path) -> str:
     return promise.name
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 30, what: str = "") -> None:
+async def until(condition: Callable[[], object], *, seconds: float = 240, what: str = "") -> None:
     """Wait for something to become true of the world outside this process."""
     try:
         async with asyncio.timeout(seconds):

@@ -15,7 +15,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 SOURCES: Final = ROOT / "tools" / "go"
 BUILT: Final = ROOT / ".tools" / "bin"
-VERSION_SECONDS: Final = 20
+VERSION_SECONDS: Final = 60
 
 
 class ToolMissing(Exception):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
-START_SECONDS: Final = 60
+START_SECONDS: Final = 240
 _POLL_SECONDS: Final = 0.02
 _TAIL_BYTES: Final = 6000
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)

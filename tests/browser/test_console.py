@@ -54,7 +54,7 @@ def signed_in(platform: LocalPlatform, browser: Browser, name: str, **options: A
     url = json.loads(platform.bond("--as", name, "open", "--print", "-o", "json").stdout)["url"]
     context: BrowserContext = browser.new_context(**options)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     page.goto(url)
     return page, url.partition("/sign-in")[0]
 
@@ -69,15 +69,15 @@ def test_one_person_requests_another_approves_and_the_page_follows_by_itself(
     ada.get_by_label("Contact").fill("ada@example.com")
     ada.get_by_role("button", name="Request", exact=True).click()
     expect(ada).to_have_url(f"{base}/services/shop/cart/operations/1")
-    expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=90_000)
+    expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
     platform.bond("--as", "ada", "service", "update", "shop/cart", "--set", "size=medium", "--ask")
     ada.goto(f"{base}/services/shop/cart/operations/2")
-    expect(ada.locator(".lead")).to_contain_text("Waits for approval of step database", timeout=60_000)
+    expect(ada.locator(".lead")).to_contain_text("Waits for approval of step database", timeout=180_000)
     eve, _ = signed_in(platform, browser, "eve")
     eve.goto(f"{base}/services/shop/cart/operations/2")
     eve.get_by_label("Comment").fill("looked at it")
     eve.get_by_role("button", name="Approve this plan").click()
-    expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=90_000)
+    expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
 
 
 def test_the_requester_cannot_approve_and_reads_why(platform: LocalPlatform, browser: Browser) -> None:

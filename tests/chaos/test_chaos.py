@@ -35,7 +35,6 @@ def chosen() -> list[Kill]:
     return [found[kind] for kind in WANTED]
 
 
-@pytest.mark.timeout(400)
 async def test_rule_2_after_any_kill_the_service_is_ready_and_nothing_lost_locked_or_left(tmp_path: Path) -> None:
     outcomes: list[Outcome] = []
     await lanes.carry_out(chosen(), tmp_path, outcomes.append, things_each=THINGS, lanes=2)

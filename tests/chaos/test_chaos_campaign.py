@@ -17,7 +17,6 @@ TARGETS = 12
 KILLS = planned(2, 3, TARGETS, [Victim.CONTROL, Victim.EXECUTOR, Victim.SERVER])
 
 
-@pytest.mark.timeout(300)
 async def test_after_kills_each_target_has_its_effect_once_and_the_report_is_the_ledger(tmp_path: Path) -> None:
     run = Run(tmp_path, targets=TARGETS, at_once=4, refusing=6, say=print)
     found = await run.outcome(KILLS)

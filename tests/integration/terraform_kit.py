@@ -108,7 +108,7 @@ class Bench:
         return [str(path.relative_to(runs)) for path in runs.glob("*/*/*/*")]
 
 
-async def until(condition, *, seconds: float = 20) -> None:
+async def until(condition, *, seconds: float = 240) -> None:
     """Wait for something to become true of the world outside this process."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what happens in other processes sets no event here

@@ -60,7 +60,7 @@ class PlainTerraform:
         ) as process:
             assert process.stdout is not None
             said = process.stdout.read()
-            assert process.wait(timeout=60) == 0, said.decode()
+            assert process.wait(timeout=120) == 0, said.decode()
 
     @property
     def state(self) -> bytes:

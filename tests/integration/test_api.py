@@ -15,7 +15,7 @@ from platforms import PROMISES, LocalPlatform
 
 pytestmark = pytest.mark.integration
 
-PATIENCE = 60
+PATIENCE = 240
 
 
 def headers(platform: LocalPlatform, **more: str) -> dict[str, str]:

@@ -68,7 +68,7 @@ async def approve(local: LocalPlatform, operation: str, plan: str) -> None:
 
 
 async def ends(bond: DirectClient, operation: str) -> OperationRecord:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(120):
         record = await bond.operations.ended(operation)
     assert record.status is OperationStatus.SUCCEEDED, record.error
     return record

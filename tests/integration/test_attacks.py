@@ -152,7 +152,7 @@ async def state_of(attacker: Attacker, service: ServiceId) -> ServiceState:
 
 async def idle(attacker: Attacker, service: ServiceId) -> ServiceState:
     """The state of a service once it has nothing to do."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             state = await state_of(attacker, service)
             if not state.queue:
@@ -162,7 +162,7 @@ async def idle(attacker: Attacker, service: ServiceId) -> ServiceState:
 
 async def at_the_gate(attacker: Attacker, operation: Operation) -> OperationRecord:
     handle = attacker.client.get_workflow_handle(names.operation_workflow_id(*names.parse_operation(operation.id)))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             with contextlib.suppress(RPCError):  # accepted, and not started yet
                 record: OperationRecord = await handle.query(names.QUERY_DESCRIBE, result_type=OperationRecord)
@@ -184,7 +184,7 @@ async def captured(attacker: Attacker, operation: Operation) -> tuple[Permit, di
 
 
 async def made_by_operation(local: LocalPlatform, operation: Operation) -> OperationRecord | Any:
-    async with local.client() as bond, asyncio.timeout(90):
+    async with local.client() as bond, asyncio.timeout(120):
         return await bond.operation(operation.id).wait()
 
 

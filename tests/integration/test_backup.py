@@ -23,9 +23,9 @@ from harness.servers import composed
 from harness.servers.composed import Composed
 from tools import compose_secrets
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
-SECONDS = 120
+SECONDS = 240
 WITHOUT_MEMBERS = "--exclude-table-data=cluster_membership"
 """A new server would take the members of the old one for its own, and wait for them."""
 

@@ -35,9 +35,9 @@ from bondstone.temporal.connection import ensure_namespace
 from harness.servers import workers
 from harness.servers.process import Server
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
-SECONDS = 90
+SECONDS = 240
 CAMPAIGN = """
 apiVersion: bondstone.dev/v1
 kind: Campaign
@@ -302,7 +302,8 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
             assert await ran_on(bond, f"service/t/{name}") == ["b"]
             records = await bond.services.history(f"t/{name}")
             numbers = [record.operation for record in records if record.kind == "operation"]
-            assert numbers == list(range(1, len(numbers) + 1)), "the ledger has each once"
+            once = [f"t/{name}/op/{number + 1}" for number in range(len(numbers))]
+            assert numbers == once, "the ledger has each once"
         for name in ("idle", "gated", "busy-2"):
             assert made_once(tmp_path / name), (tmp_path / name).read_text()
         assert await leaves(new) == 0

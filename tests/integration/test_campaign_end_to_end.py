@@ -60,7 +60,7 @@ async def run(bond: DirectClient, name: str, source: str, *, linked: Linked | No
 
 async def frozen_teams(handle: WorkflowHandle) -> CampaignDescription:
     """How a campaign stands that a freeze holds up."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             with contextlib.suppress(RPCError, WorkflowQueryFailedError):
                 found = await handle.query(names.QUERY_DESCRIBE, result_type=CampaignDescription)

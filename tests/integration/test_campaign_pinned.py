@@ -62,7 +62,7 @@ async def test_what_goes_beyond_the_preview_asks_and_the_rest_goes_on(
             ).stdout
         )
         assert started["name"] == "pinned"
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(120):
             while True:
                 states = [await bond.services.read(service) for service in services]
                 asking = [state.queue[0].record for state in states if state.queue]
@@ -77,7 +77,7 @@ async def test_what_goes_beyond_the_preview_asks_and_the_rest_goes_on(
             assert "other values than were approved" in need.reason
         async with platform.client(by="grace") as other:
             await other.operation(asking[0].id).approve(approval.digest, step=approval.step)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             ended = await bond.campaigns.wait("pinned", through_approvals=True)
     assert ended.counts == {"succeeded": 3}
 

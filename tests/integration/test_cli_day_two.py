@@ -208,7 +208,8 @@ def test_a_patch_says_from_where_to_where(day):
 def test_a_patch_that_is_not_healthy_is_rolled_back_and_says_both(day):
     service = "team/frail"
     ran = day.bond("service", "patch", service, "--to", "1.0.1", "--wait", status=1)
-    assert ran.stdout == f"{service}/op/2 patch rolled-back\n"
+    words = "was rolled back: health !inputs.frail: the expression is not true (rolled back to turning@1.0.0)"
+    assert ran.stdout == f"{service}/op/2 patch {words}\n"
     assert "error[UNHEALTHY]" in ran.stderr
     assert "rolled back to turning@1.0.0" in ran.stderr
     record = read_json(day, "operation-show", "operation", "show", f"{service}/op/2")
@@ -243,7 +244,8 @@ def test_an_upgrade_across_a_major_version_transforms_the_inputs_and_waits_for_s
         "--wait", status=5, given=f"{CANARY}\n",
     )  # fmt: skip
     operation = f"{service}/op/4"
-    assert asked.stdout.startswith(f"{operation} upgrade awaiting-approval")
+    words = "waits for approval of step thing by anybody but ada, since"
+    assert asked.stdout.startswith(f"{operation} upgrade {words} ")
     assert "1 of anybody but ada: the upgrade crosses a major version: 1.1.0 to 2.0.0" in asked.stderr
     command = re.search(r"bond (approval approve .*)", asked.stderr)
     assert command

@@ -13,7 +13,7 @@ from platforms import LocalPlatform
 from bondstone.base.platform_file import Platform
 from bondstone.cli.demo.services import DECOMMISSIONED, DENIED, FLEET
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from platforms import LocalPlatform
 
 from bondstone.base.platform_file import Platform
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
+pytestmark = pytest.mark.integration
 
 
 def test_the_fleet_stops_at_the_failure_and_is_patched_with_the_fix(tmp_path):

@@ -50,7 +50,7 @@ def create(platform: LocalPlatform, strategy: Path, name: str, *more: str) -> di
 
 async def ended(platform: LocalPlatform, campaign: str) -> str:
     """How a campaign ends; one that a schedule names may not have begun yet."""
-    async with platform.client() as bond, asyncio.timeout(60):
+    async with platform.client() as bond, asyncio.timeout(120):
         while True:
             try:
                 return (await bond.campaigns.wait(campaign, through_approvals=True)).status
@@ -86,7 +86,7 @@ async def test_a_backfill_runs_each_time_once_one_after_the_other(platform: Loca
     span = ("--from", f"{today - timedelta(days=2):%Y-%m-%d}", "--to", f"{today:%Y-%m-%d}")
     platform.bond("schedule", "backfill", "filled", *span)
     wanted = [f"filled-{today - timedelta(days=days):%Y%m%d}-0100" for days in (2, 1)]
-    async with platform.client() as bond, asyncio.timeout(60):
+    async with platform.client() as bond, asyncio.timeout(120):
         while len(await bond.schedules.history("filled")) < 4:  # noqa: ASYNC110 - facts of another process
             await asyncio.sleep(0.1)
     assert [await ended(platform, campaign) for campaign in wanted] == ["completed", "completed"]

@@ -207,7 +207,7 @@ def test_a_pool_that_nobody_polls_is_said_and_ctrl_c_leaves_the_operation_alone(
     else:
         pytest.fail(f"it was not said: {said}")
     watcher.send_signal(signal.SIGINT)
-    rest = watcher.communicate(timeout=30)[1]
+    rest = watcher.communicate(timeout=120)[1]
     assert watcher.returncode == 130
     assert f"{service}/op/1 goes on" in rest
     assert "Traceback" not in rest

@@ -35,9 +35,9 @@ from harness.servers import composed
 from harness.servers.composed import Composed
 from tools import compose_secrets, dashboard
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
-SECONDS = 120
+SECONDS = 240
 """A killed worker is missed after 30 s without a heartbeat; the rest is the work itself, on a busy machine."""
 
 
@@ -170,7 +170,7 @@ async def test_rule_2_a_control_and_an_executor_worker_die_while_a_service_appli
         lines = made.read_text().splitlines() if made.exists() else []
         return Counter(line.split()[1] for line in lines if line.startswith(f"{word} "))
 
-    await until(lambda: count("begun")["thing_2"], seconds=60, what="thing_2 is being made")
+    await until(lambda: count("begun")["thing_2"], what="thing_2 is being made")
     kill_9(platform, "control-1")
     kill_9(platform, "executor")
     for name in ("control-1", "executor"):  # restart: unless-stopped

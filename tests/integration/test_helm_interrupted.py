@@ -75,7 +75,7 @@ async def interrupted(bench: Bench, how: str) -> None:
     """Leave a second revision half-way: all of it is in the cluster, and it is not what anybody wants."""
     if how == "killed":
         process = victim(bench, **LEFT)
-        await until(lambda: PENDING.items() <= template(bench)[0].items(), seconds=60)
+        await until(lambda: PENDING.items() <= template(bench)[0].items())
         kill_all(process)
         assert bench.statuses()[2] == "pending-upgrade"
     elif how == "failed":
@@ -148,7 +148,7 @@ async def test_atomic_goes_back_to_what_worked_also_after_a_rollback_that_failed
 
 async def test_a_killed_install_is_taken_up_again_and_can_be_taken_away(bench):
     process = victim(bench, colour="green")
-    await until(lambda: bench.statuses().get(1) == "pending-install", seconds=60)
+    await until(lambda: bench.statuses().get(1) == "pending-install")
     kill_all(process)
     await bench.provision(colour="red")
     assert bench.statuses()[2] == "deployed"
@@ -159,11 +159,11 @@ async def test_a_killed_install_is_taken_up_again_and_can_be_taken_away(bench):
 async def test_a_killed_workers_helm_is_told_to_stop_and_the_next_attempt_waits_for_it(bench):
     await bench.provision()
     process = victim(bench, colour="green")
-    await until(lambda: bench.statuses().get(2) == "pending-upgrade", seconds=60)
+    await until(lambda: bench.statuses().get(2) == "pending-upgrade")
     process.kill()
     process.wait()
     # Interrupted gently, Helm rolls back before it ends.
-    await until(lambda: bench.statuses().get(3) == "deployed", seconds=60)
+    await until(lambda: bench.statuses().get(3) == "deployed")
     await bench.provision(colour="red")
     assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "red"}
 
@@ -188,7 +188,7 @@ async def test_a_release_that_a_person_is_upgrading_is_left_alone(bench):
     command += ["--namespace", bench.namespace, "--set-json", 'annotations={"bond.test/stays-pending":"yes"}']
     person = by_hand(command, environment)
     try:
-        await until(lambda: bench.statuses().get(2) == "pending-upgrade", seconds=60)
+        await until(lambda: bench.statuses().get(2) == "pending-upgrade")
         with pytest.raises(ToolUnavailable, match="somebody else seems to be at work"):
             await bench.plan(colour="red")
         assert bench.statuses()[2] == "pending-upgrade"
@@ -202,6 +202,6 @@ def by_hand(command: list[str], environment: dict[str, str]) -> subprocess.Popen
 
 
 async def until_async(condition) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - a fact of other processes
             await asyncio.sleep(0.05)

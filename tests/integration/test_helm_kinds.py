@@ -64,7 +64,7 @@ async def test_a_chart_that_brings_its_own_kinds_is_planned_applied_and_taken_aw
 
     # a pool that allows this namespace only does not let a chart bring kinds
     control_plane.call("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{group}")
-    await until(lambda: gone(control_plane, path), seconds=60)
+    await until(lambda: gone(control_plane, path))
     clusters = {name: item.changed(namespaces=(namespace,)) for name, item in bench.settings.clusters.items()}
     bench.settings = bench.settings.changed(clusters=clusters)
     with pytest.raises(Refused, match="in no namespace"):

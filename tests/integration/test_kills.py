@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.kills]
 
 THINGS = [f"thing_{number}" for number in range(6)]
 STEP = "things"
-READY_SECONDS = 90
+READY_SECONDS = 240
 """A killed worker is missed after 30 s without a heartbeat; the rest is the work itself, on a busy machine."""
 
 

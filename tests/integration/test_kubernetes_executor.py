@@ -361,7 +361,7 @@ async def test_a_cancelled_apply_keeps_what_it_made_in_the_inventory(bench, cont
     bench.write(pending)
     planned = await bench.plan(variables=VALUES)
     task = asyncio.create_task(bench.apply(planned, variables=VALUES, timeout="1m"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not any("waiting for" in beat.note for beat in bench.beats):  # noqa: ASYNC110 - a list sets no event
             await asyncio.sleep(0.02)
     task.cancel()

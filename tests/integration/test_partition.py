@@ -155,7 +155,7 @@ def worker(root: Path, name: str, settings: Settings, address: str) -> Iterator[
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(timeout=30)
+                process.wait(timeout=120)
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
@@ -190,7 +190,6 @@ class PlanAndApply:
         )
 
 
-@pytest.mark.timeout(150)
 async def test_rule_5_a_worker_that_is_cut_off_from_temporal_stops_and_is_not_worked_beside(
     tmp_path: Path, temporal: Client, temporal_address: str
 ) -> None:
@@ -225,9 +224,9 @@ async def test_rule_5_a_worker_that_is_cut_off_from_temporal_stops_and_is_not_wo
     async with wire(temporal_address) as (cable, behind), control:
         with worker(tmp_path, "first", settings, behind) as first:
             handle = await temporal.start_workflow(PlanAndApply.run, call, id=queue, task_queue=queue)
-            await until(lambda: begun("second"), what="the first worker makes something", seconds=60)
+            await until(lambda: begun("second"), what="the first worker makes something")
             with worker(tmp_path, "second", settings, temporal_address) as second:
-                await until(lambda: '"ready"' in log_of(tmp_path, "second"), what="the second worker", seconds=60)
+                await until(lambda: '"ready"' in log_of(tmp_path, "second"), what="the second worker")
                 await cable.cut()
                 await until(lambda: "cut off from Temporal" in log_of(tmp_path, "first"), what="it notices")
                 while Kind.RELEASE not in {entry.kind for entry in await log.entries()}:  # noqa: ASYNC110 - its fact

@@ -130,7 +130,7 @@ async def test_a_patch_of_a_part_reaches_its_parent_by_itself(platform: LocalPla
     assert parent["outputs"]["text"] == other["outputs"]["text"] == "plain!"
     platform.bond("service", "patch", "shop/shared", "--to", "1.0.1", "--wait")
     for name in ("shop/sharing", "shop/sharing-too"):
-        await until(lambda name=name: show(platform, name)["outputs"]["text"] == "patched plain!", seconds=60)
+        await until(lambda name=name: show(platform, name)["outputs"]["text"] == "patched plain!")
         operation = show(platform, name)["operations"][0]
         assert (operation["kind"], operation["requested_by"]) == ("update", "bondstone")
         assert "its part shop/shared changed" in operation["reason"]
@@ -164,7 +164,7 @@ async def test_a_part_that_waits_for_people_holds_its_parent_and_its_approval_le
     platform: LocalPlatform,
 ) -> None:
     platform.bond("--as", "ada", "service", "request", "tree", "shop/asking", "--set", "ask=true")
-    await until(lambda: _waiting(platform, "shop/asking-part"), seconds=60)
+    await until(lambda: _waiting(platform, "shop/asking-part"))
     assert show(platform, "shop/asking")["phase"] == "provisioning"
     approval = _waiting(platform, "shop/asking-part")[0]
     platform.bond(
@@ -178,14 +178,14 @@ async def test_a_part_that_waits_for_people_holds_its_parent_and_its_approval_le
         "--digest",
         approval["digest"],
     )
-    await until(lambda: show(platform, "shop/asking")["phase"] == "ready", seconds=60)
+    await until(lambda: show(platform, "shop/asking")["phase"] == "ready")
 
 
 async def test_cancelling_a_parent_cancels_the_part_it_waits_for(platform: LocalPlatform) -> None:
     platform.bond("--as", "ada", "service", "request", "tree", "shop/stopped", "--set", "ask=true")
-    await until(lambda: _waiting(platform, "shop/stopped-part"), seconds=60)
+    await until(lambda: _waiting(platform, "shop/stopped-part"))
     platform.bond("service", "cancel", "shop/stopped", "--wait")
-    await until(lambda: show(platform, "shop/stopped-part")["operations"][0]["status"] == "cancelled", seconds=60)
+    await until(lambda: show(platform, "shop/stopped-part")["operations"][0]["status"] == "cancelled")
     assert show(platform, "shop/stopped")["operations"][0]["status"] == "cancelled"
 
 

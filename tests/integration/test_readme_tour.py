@@ -6,7 +6,7 @@ import pytest
 
 from harness.readme_tour import README, Step, run, stable, tour
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
+pytestmark = pytest.mark.integration
 
 STEPS = tour(README.read_text())
 

@@ -27,7 +27,7 @@ from harness.servers.temporal import ProductionTemporal
 
 pytestmark = pytest.mark.integration
 
-SECONDS = 120
+SECONDS = 240
 
 
 @pytest.fixture(scope="module")

@@ -50,5 +50,5 @@ def test_kill_9_of_whoever_started_servers_ends_them(directory: str) -> None:
         processes += [child for process in processes for child in process.children(recursive=True)]
         assert len(processes) > 2, "PostgreSQL has children"
         owner.kill()
-    _, alive = psutil.wait_procs(processes, timeout=20)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive

@@ -16,7 +16,7 @@ from platforms import LocalPlatform, publish, running
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/how-to/with-only-the-temporal-cli.md"
-NOT_YET_SECONDS = 20
+NOT_YET_SECONDS = 120
 """An operation starts a moment after its request was accepted, and lists are a moment behind."""
 
 pytestmark = pytest.mark.integration

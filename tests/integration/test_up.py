@@ -25,7 +25,7 @@ from bondstone.base.platform_file import Platform, lock_holder
 
 pytestmark = pytest.mark.integration
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 STATUS_FIELDS = {
     "healthy", "embedded", "status", "data", "since", "pid", "versions", "temporal", "ui", "api", "store",
     "processes", "queues", "problem", "sandbox",

@@ -69,7 +69,7 @@ def wheel(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)],
-        check=True, capture_output=True, cwd=ROOT, timeout=120,
+        check=True, capture_output=True, cwd=ROOT, timeout=300,
     )  # fmt: skip
     (built,) = directory.glob("*.whl")
     return built
@@ -82,7 +82,7 @@ def site(wheel: Path, tmp_path_factory) -> Path:
     uv = Path(sys.executable).with_name("uv")
     subprocess.run(
         [uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--target", directory, wheel],
-        check=True, capture_output=True, timeout=120,
+        check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     return directory
 
@@ -93,7 +93,7 @@ def run(site: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProces
     return subprocess.run(
         [sys.executable, "-S", *map(str, arguments)],
         env={"PYTHONPATH": path, "PATH": "/usr/bin:/bin", "HOME": str(cwd)},
-        cwd=cwd, capture_output=True, text=True, check=False, timeout=120,
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def start(tmp_path, temporal_address):
 
 
 async def mark(tmp_path, text):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not (tmp_path / "mark").exists() or (tmp_path / "mark").read_text() != text:  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.02)
 

@@ -41,7 +41,7 @@ def make(tmp_path, said):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110 - facts of other processes
             await asyncio.sleep(0.01)
 
@@ -49,7 +49,7 @@ async def until(condition):
 async def running(child):
     task = asyncio.create_task(child.keep_running())
     ready = asyncio.create_task(child.ready.wait())
-    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED, timeout=20)
+    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED, timeout=120)
     assert child.ready.is_set()
     return task
 

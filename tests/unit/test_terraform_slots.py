@@ -44,7 +44,7 @@ async def test_a_plan_does_not_wait_for_an_apply():
     async with (
         Pulse(lambda _: None) as pulse,
         slots.changing(pulse, Stop()),
-        asyncio.timeout(5),
+        asyncio.timeout(60),
         slots.reading(pulse, Stop()),
     ):
         pass

@@ -63,7 +63,7 @@ OLD = Resolved(
     steps=(StepSpec(id="main", executor="fake"),),
 )
 TO = "1.0.1"
-WITHIN_SECONDS = 90
+WITHIN_SECONDS = 240
 
 
 @dataclass

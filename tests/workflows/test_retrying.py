@@ -21,7 +21,7 @@ async def test_what_is_tried_again_is_said_with_the_reason(temporal: Client) -> 
         caller = Caller(temporal)
         await caller.request()
         operation = operation_workflow_id("payments", caller.service.name, 1)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not (found := await retrying(temporal, operation)):  # noqa: ASYNC110 - a fact of the server's
                 await asyncio.sleep(0.05)
         record = await caller.ended(1)
