@@ -246,7 +246,7 @@ def test_an_upgrade_across_a_major_version_transforms_the_inputs_and_waits_for_s
     operation = f"{service}/op/4"
     words = "waits for approval of step thing by anybody but ada, since"
     assert asked.stdout.startswith(f"{operation} upgrade {words} ")
-    assert "1 of anybody but ada: the upgrade crosses a major version: 1.1.0 to 2.0.0" in asked.stderr
+    assert "because:     the upgrade crosses a major version: 1.1.0 to 2.0.0" in asked.stderr
     command = re.search(r"bond (approval approve .*)", asked.stderr)
     assert command
 
