@@ -1,7 +1,10 @@
 variable "made" { type = string }
 variable "value" { type = string }
 variable "pause" { type = string }
-variable "until" { type = string }
+variable "until" {
+  type    = string
+  default = ""
+}
 variable "token" {
   type      = string
   sensitive = true
