@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
+from harness.warm_command import WARM
 
 UP_SECONDS = 240
 DOWN_SECONDS = 240
@@ -65,16 +65,12 @@ class LocalPlatform:
             status: The exit status it must end with; None for any.
             seconds: The longest it may take.
         """
-        ran = subprocess.run(
-            [sys.executable, "-m", "bondstone.cli.app", "--data", str(self.data), *arguments],
-            input=given,
-            stdin=subprocess.DEVNULL if given is None else None,
-            capture_output=True,
-            text=True,
-            env=self.environment,
+        ran = WARM.run(
+            ["--data", str(self.data), *arguments],
+            environment=self.environment,
             cwd=self.data.parent,
-            timeout=seconds,
-            check=False,
+            given=given,
+            seconds=seconds,
         )
         if status is not None and ran.returncode != status:
             raise AssertionError(f"bond {arguments}: {ran.stdout}\n{ran.stderr}")

@@ -18,6 +18,7 @@ from temporalio.client import Client
 
 from bondstone.base import names
 from bondstone.temporal.connection import DATA_CONVERTER
+from harness.warm_command import WARM
 
 pytest_plugins = ("harness.servers.fixtures", "harness.leftovers")
 pytest.register_assert_rewrite("object_store_suite")
@@ -49,7 +50,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
-    """Remember how the run ended, see `pytest_unconfigure`; `harness.leftovers` may have a say in that."""
+    """End the process that commands are forked from, before `harness.leftovers` looks what is left.
+
+    Remember how the run ended, see `pytest_unconfigure`; `harness.leftovers` may have a say in that.
+    """
+    WARM.close()
     result = yield
     session.config.bond_exit_status = int(session.exitstatus)  # type: ignore[attr-defined]
     return result

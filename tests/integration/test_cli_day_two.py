@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,6 @@ from ruamel.yaml import YAML
 
 from bondstone.activities.terraform.binary import find_tool
 from bondstone.base.settings import Settings
-from bondstone.cli.app import main
 
 pytestmark = pytest.mark.integration
 
@@ -85,22 +80,6 @@ def revisions(base: Path) -> dict[str, dict[str, Any]]:
     return {found["metadata"]["version"]: found for found in (patch, yanked, minor, major)}
 
 
-class QuickPlatform(LocalPlatform):
-    """Runs the command in this process, where all is imported already: there are many of them here."""
-
-    def bond(
-        self, *arguments: str, given: str | None = None, status: int | None = 0, seconds: float = 60
-    ) -> subprocess.CompletedProcess[str]:
-        del seconds  # pytest has its own
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setattr(sys, "stdin", io.StringIO(given or ""))
-            code = main(["--data", str(self.data), *arguments])
-        ran = subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-        assert status is None or code == status, f"bond {arguments}: {ran.stdout}\n{ran.stderr}"
-        return ran
-
-
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     """A platform with all revisions of `turning`, and services at the first of them."""
@@ -113,10 +92,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
         WRAPPER.format(python=sys.executable, drifted=str(root / "drifted"), command=command), encoding="utf-8"
     )
     wrapper.chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch, running(root / "data", {"BOND_TERRAFORM": str(wrapper)}) as local:
-        for name in [name for name in os.environ if name.startswith(("BOND_", "TEMPORAL_"))]:
-            patch.delenv(name)
-        platform = QuickPlatform(local.data)
+    with running(root / "data", {"BOND_TERRAFORM": str(wrapper)}) as platform:
         base = PROMISES / "turning"
         platform.bond("promise", "publish", str(base))
         asyncio.run(provision(platform))

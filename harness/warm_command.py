@@ -1,0 +1,173 @@
+"""The `bond` command as a process of its own, without the second that Python needs to start and import it.
+
+A process that has everything imported, and has started no thread, forks for each command. The command has its own
+arguments, environment, directory, standard streams and exit status, as if a shell had started it. What starting
+costs and imports is the subject of other tests (`test_imports`, `test_readme_tour`), which start Python.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+PACKAGES: Final = ("bondstone.cli", "bondstone.client")
+"""Loaded once, with all that is in them; what is missing here a command loads by itself."""
+_MAX_REQUEST: Final = 1 << 20
+_DESCRIPTORS: Final = 4
+"""Sent with a request: standard input, output, errors, and where to say the process id and the exit status."""
+
+
+class WarmCommand:
+    """Runs `bond`; one for each process of tests, started with the first command. Any thread may run commands."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        cwd: Path,
+        given: str | None,
+        seconds: float,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end.
+
+        Args:
+            arguments: Of `bond`.
+            environment: All of its variables.
+            cwd: Where it runs.
+            given: Its standard input; None for an empty one.
+            seconds: The longest it may take.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer, and was killed.
+        """
+        request = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd)}
+        answers, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            stdin.write((given or "").encode())
+            stdin.seek(0)
+            with answers:
+                with its_end:
+                    descriptors = [each.fileno() for each in (stdin, out, err, its_end)]
+                    with self._lock:
+                        socket.send_fds(self._started(), [json.dumps(request).encode()], descriptors)
+                status = _outcome(answers, ["bond", *arguments], seconds)
+            texts = []
+            for stream in (out, err):
+                stream.seek(0)
+                texts.append(stream.read().decode())
+        return subprocess.CompletedProcess(tuple(arguments), status, *texts)
+
+    def close(self) -> None:
+        """End the process that forks."""
+        if self._requests is not None and self._process is not None:
+            self._requests.close()
+            self._process.wait(timeout=60)
+        self._requests = self._process = None
+
+    def _started(self) -> socket.socket:
+        if self._requests is None:
+            self._requests, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with its_end:
+                descriptor = its_end.fileno()
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", __name__, str(descriptor)],
+                    pass_fds=[descriptor],
+                    stdin=subprocess.DEVNULL,
+                    cwd=Path(__file__).parents[1],
+                )
+            atexit.register(self.close)
+        return self._requests
+
+
+WARM: Final = WarmCommand()
+
+
+def _outcome(answers: socket.socket, command: Sequence[str], seconds: float) -> int:
+    """The exit status of a command that was asked for."""
+    pid = int(answers.recv(32))
+    answers.settimeout(seconds)
+    try:
+        return int(answers.recv(32))
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        raise subprocess.TimeoutExpired(command, seconds) from None
+
+
+# The process that forks -------------------------------------------------------------------------------------
+
+
+def _serve(requests: socket.socket) -> None:
+    """Fork for each request, until the tests' process is gone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for the commands
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST, _DESCRIPTORS)
+        if not data:
+            return
+        if not os.fork():
+            requests.close()
+            _carry_out(json.loads(data), descriptors)
+            os._exit(0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _carry_out(request: dict[str, Any], descriptors: Sequence[int]) -> None:
+    """Run a command in one more process, and say how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    *streams, answers = descriptors
+    command = os.fork()
+    if not command:
+        os.close(answers)
+        _become(request, streams)
+    with socket.socket(fileno=answers) as connection, contextlib.suppress(OSError):  # nobody listens any more
+        connection.send(str(command).encode())
+        _, status = os.waitpid(command, 0)
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _become(request: dict[str, Any], streams: Sequence[int]) -> None:
+    """Be the command."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv = ["bond", *request["arguments"]]
+    from bondstone.cli.app import run  # noqa: PLC0415 - imported already
+
+    run()
+
+
+def _main() -> None:
+    for package in PACKAGES:
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(module.name)
+    if len(list(Path("/proc/self/task").iterdir())) > 1:
+        raise SystemExit("an import has started a thread, and what forks must have none")
+    with socket.socket(fileno=int(sys.argv[1])) as requests:
+        _serve(requests)
+
+
+if __name__ == "__main__":
+    _main()
