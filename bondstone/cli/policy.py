@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from bondstone.cli.session import with_platform
-from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, progress, say, table
+from bondstone.terminal.output import (
+    Output,
+    OutputFormat,
+    emit,
+    emit_text,
+    examples,
+    fields,
+    note,
+    progress,
+    say,
+    table,
+)
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
@@ -81,7 +92,7 @@ def show(
                 f"policy set {document.version} has no file {source!r}",
                 hint=f"its files: {', '.join(document.files)}",
             )
-        typer.echo(text, nl=not text.endswith("\n"))
+        emit_text(text.removesuffix("\n"))
         return
 
     def people() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
 
+from bondstone.base.printable import visible
 from bondstone.terminal.output import OutputFormat, is_terminal, note, print_error
 from bondstone.terminal.times import duration
 
@@ -233,7 +234,7 @@ def _view(operations: Sequence[str], *, steps: bool, shown: bool) -> Iterator[Vi
         with Live(
             console=Console(stderr=True), get_renderable=table.render, refresh_per_second=8, transient=False
         ) as live:
-            table.remark = lambda text: live.console.print(text, markup=False)  # type: ignore[method-assign] # above the table
+            table.remark = lambda text: live.console.print(visible(text), markup=False)  # type: ignore[method-assign] # above the table
             yield table
 
 

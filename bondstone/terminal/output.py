@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
 
 import typer
 
+from bondstone.base.printable import is_plain, visible, visible_json
 from bondstone.terminal.display import display
 from bondstone.terminal.tables import GAP, layout
 from bondstone.terminal.times import age, duration, moment, moment_and_age, timestamp
@@ -87,13 +87,13 @@ def emit(value: object, output: OutputFormat, people: Callable[[], None] | None 
     if output is OutputFormat.TABLE and people is not None:
         people()
     elif output is OutputFormat.JSON:
-        _write(json.dumps(plain(value), indent=2, ensure_ascii=False))
+        _write(_as_json(plain(value), indent=2))
     elif output is OutputFormat.NAME:
         for name in names_of(value):
-            _write(name)
+            _write(_for_terminal(name))
     elif output is OutputFormat.JSONPATH:
         for line in query(plain(value), display.jsonpath):
-            _write(line)
+            _write(_for_terminal(line))
     else:
         _write(as_yaml(plain(value)))
     sys.stdout.flush()
@@ -102,18 +102,23 @@ def emit(value: object, output: OutputFormat, people: Callable[[], None] | None 
 def emit_lines(values: Iterable[object]) -> None:
     """Print values as JSON Lines: for streams, where one document never ends."""
     for value in values:
-        _write(json.dumps(plain(value), ensure_ascii=False))
+        _write(_as_json(plain(value)))
         sys.stdout.flush()
 
 
 def say(text: str = "") -> None:
     """Print one line of a result for people."""
-    _write(_clean(text))
+    _write(visible(text))
+
+
+def emit_text(text: str) -> None:
+    """Print a text that is a result as it stands; on a terminal what is hidden in it is spelt out."""
+    _write(_for_terminal(text))
 
 
 def note(text: str) -> None:
     """Print a remark that is not part of the result, on standard error."""
-    typer.echo(_clean(text), err=True)
+    typer.echo(visible(text), err=True)
 
 
 def table(
@@ -195,7 +200,7 @@ def cell(value: object) -> str:
             text = ",".join(f"{key}={cell(item)}" for key, item in value.items()) or "-"
         case list() | tuple():
             text = ",".join(map(cell, value))
-    return " ".join(_clean(text).split("\n"))
+    return " ".join(visible(text).split("\n"))
 
 
 def names_of(value: object) -> Iterator[str]:
@@ -249,7 +254,7 @@ def query(value: JSON, path: str) -> Iterator[str]:
             hint="write it as in -o jsonpath='$[*].id'",
         ) from error
     for item in found:
-        yield item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+        yield item if isinstance(item, str) else _as_json(item)
 
 
 # Progress ---------------------------------------------------------------------------------------------------
@@ -267,8 +272,8 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
     from rich.console import Console  # noqa: PLC0415 - only on a terminal
     from rich.markup import escape  # noqa: PLC0415
 
-    with Console(stderr=True).status(escape(_clean(text))) as status:
-        yield lambda text: status.update(escape(_clean(text)))
+    with Console(stderr=True).status(escape(visible(text))) as status:
+        yield lambda text: status.update(escape(visible(text)))
 
 
 # Errors -----------------------------------------------------------------------------------------------------
@@ -301,7 +306,7 @@ def print_error(info: ErrorInfo, output: OutputFormat) -> None:
         always = {"code", "message", "where", "hint"}
         error = {key: item for key, item in info.model_dump().items() if item or key in always}
         document = plain({"error": error})
-        text = json.dumps(document, ensure_ascii=False) if output is OutputFormat.JSON else as_yaml(document)
+        text = _as_json(document) if output is OutputFormat.JSON else as_yaml(document)
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
@@ -309,12 +314,12 @@ def print_error(info: ErrorInfo, output: OutputFormat) -> None:
 def error_text(info: ErrorInfo, *, color: bool = False) -> str:
     """`error[CODE]: what`, then where, each problem, and what to do next."""
     head = f"error[{info.code}]"
-    lines = [f"{typer.style(head, fg='red', bold=True) if color else head}: {_clean(info.message)}"]
+    lines = [f"{typer.style(head, fg='red', bold=True) if color else head}: {visible(info.message)}"]
     if info.where:
-        lines.append(f"  where: {_clean(info.where)}")
-    lines += [f"  - {_clean(str(problem))}" for problem in info.problems]
+        lines.append(f"  where: {visible(info.where)}")
+    lines += [f"  - {visible(str(problem))}" for problem in info.problems]
     if info.hint:
-        lines.append(f"  hint: {_clean(info.hint)}")
+        lines.append(f"  hint: {visible(info.hint)}")
     return "\n".join(lines)
 
 
@@ -323,6 +328,16 @@ def error_text(info: ErrorInfo, *, color: bool = False) -> str:
 
 def _write(line: str) -> None:
     sys.stdout.write(line + "\n")
+
+
+def _as_json(value: object, *, indent: int | None = None) -> str:
+    """JSON whose hidden characters are escaped: the same value to a program, and harmless on a terminal."""
+    return visible_json(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def _for_terminal(text: str) -> str:
+    """A text for whoever reads standard output: a program as it is, a person with what is hidden spelt out."""
+    return visible(text) if sys.stdout.isatty() else text
 
 
 def _table_cell(value: object) -> str:
@@ -359,11 +374,6 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
-def _clean(text: str) -> str:
-    """Without control characters: names and labels come from other people, and terminals obey escapes."""
-    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
-
-
 _STYLES = {
     "ready": "green", "succeeded": "green", "healthy": "green", "running": "green", "active": "green",
     "failed": "red", "unhealthy": "red", "stopped": "red", "yanked": "red", "rejected": "red",
@@ -381,7 +391,7 @@ def as_yaml(value: JSON) -> str:
 
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
-    writer.allow_unicode = True
+    writer.allow_unicode = is_plain(json.dumps(value, ensure_ascii=False))
     writer.width = 2**16
     writer.representer.sort_base_mapping_type_on_output = False
     stream = io.StringIO()

@@ -10,11 +10,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bondstone.base.change_counts import COUNTED, counts_text
+from bondstone.base.printable import without_hidden_start
 from bondstone.campaign.report.text import printable
 from bondstone.model.campaign.report import CampaignReport, PlanEvidence, TargetReport
 
-_FORMULA_STARTS: Final = frozenset("=+-@|%\t\r＝＋－＠")  # noqa: RUF001 - full-width ones count for spreadsheets
+_FORMULA_STARTS: Final = frozenset("=+-@|%＝＋－＠")  # noqa: RUF001 - full-width ones count for spreadsheets
 """What a spreadsheet takes for the beginning of a formula, or of a command (OWASP, CSV injection)."""
+
+_ENTERED: Final = frozenset("\t\r")
+"""Beginnings after which some spreadsheets read on as if somebody had typed."""
 
 _COLUMNS: Final[dict[str, Callable[[CampaignReport, TargetReport], object]]] = {
     "campaign": lambda report, _: report.name,
@@ -107,7 +111,7 @@ def _cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if text.lstrip(" \n")[:1] in _FORMULA_STARTS and text.strip() else text
+    return f"'{text}" if without_hidden_start(text)[:1] in _FORMULA_STARTS or text[:1] in _ENTERED else text
 
 
 def _case(suite: ET.Element, report: CampaignReport, target: TargetReport) -> None:

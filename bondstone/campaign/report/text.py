@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-import unicodedata
 from datetime import timedelta
 from typing import Final
 
-_TURNING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""What turns the direction of text around, and so could make one word read as another."""
+from bondstone.base.printable import without_hidden
+
+_NO_XML: Final = {0xFFFE: None, 0xFFFF: None}
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
@@ -35,8 +35,8 @@ def xml(text: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Without control characters, and without what no XML document may hold."""
-    return "".join(char for char in text if _is_plain(char))
+    """Without characters that are hidden, and without what no XML document may hold."""
+    return without_hidden(text).translate(_NO_XML)
 
 
 def lasted(seconds: float | None) -> str:
@@ -49,9 +49,3 @@ def lasted(seconds: float | None) -> str:
     hours, rest = divmod(int(whole.total_seconds()), _HOUR)
     minutes, left = divmod(rest, _MINUTE)
     return f"{hours}h{minutes}m" if hours else f"{minutes}m{left}s"
-
-
-def _is_plain(char: str) -> bool:
-    if char in "\n\t":
-        return True
-    return unicodedata.category(char) not in {"Cc", "Cs"} and char not in _TURNING and char not in "\ufffe\uffff"

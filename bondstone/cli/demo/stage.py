@@ -13,6 +13,7 @@ from typing import Final
 
 import typer
 
+from bondstone.base.printable import visible
 from bondstone.cli import context
 from bondstone.terminal.output import is_terminal, progress, say
 
@@ -84,7 +85,7 @@ def command(data: Path, line: str) -> str:
 def heading(title: str, text: str) -> None:
     """Begin a stop of the tour."""
     say()
-    typer.echo(f"{typer.style(title, bold=True) if is_terminal(sys.stdout) else title}: {text}")
+    typer.echo(f"{typer.style(title, bold=True) if is_terminal(sys.stdout) else title}: {visible(text)}")
     sys.stdout.flush()
 
 
@@ -97,5 +98,5 @@ def shell(data: Path, line: str) -> None:
 def error(text: str) -> None:
     """Show an error as `bond` prints it."""
     for line in text.split("\n"):
-        typer.echo(f"  {line}")
+        typer.echo(f"  {visible(line)}")
     sys.stdout.flush()
