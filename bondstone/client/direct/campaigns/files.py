@@ -19,6 +19,7 @@ from bondstone.campaign.forecast import FALLBACK_SECONDS, forecast
 from bondstone.campaign.waves import Partition, Status, Target, partition
 from bondstone.campaign.windows import Freeze, zone
 from bondstone.client.direct.campaigns.listing import campaigns
+from bondstone.client.direct.campaigns.secret_inputs import secret_inputs
 from bondstone.client.documents.campaign import (
     PreviewDocument,
     PreviewLeft,
@@ -28,15 +29,11 @@ from bondstone.client.documents.campaign import (
 )
 from bondstone.model.campaign.manifest import Campaign, Gate
 from bondstone.model.service import OperationKind
-from bondstone.promise.schema import secret_paths
 from bondstone.store import Store
 from bondstone.temporal.fleet import fleet, past_seconds
 
 MAX_OVERLAPS: Final = 20
 """Running campaigns whose targets are compared."""
-
-MAX_VERSIONS_CHECKED: Final = 50
-"""Versions whose schemas are asked whether an input of an update is a secret."""
 
 _UTC: Final = frozenset({"", "UTC", "Etc/UTC"})
 """Zones that need no line of their own beside UTC."""
@@ -182,24 +179,11 @@ class CampaignFiles:
         return {info.ref.version: info.status for info in await self._store.revisions.list(promise)}
 
     async def _secret_inputs(self, campaign: Campaign, plan: Partition) -> list[Flaw]:
-        """Secrets have no place in a campaign: its file is kept, and is in the history of every target."""
         spec = campaign.spec
-        if not spec.inputs or spec.promise is None:
+        if spec.promise is None:
             return []
-        versions = sorted({target.version for target in plan.targets})[:MAX_VERSIONS_CHECKED]
-        found: dict[str, None] = {}
-        for version in versions:
-            info = await self._store.revisions.get(spec.promise, version)
-            secrets = secret_paths(await self._store.revisions.promise(info.ref))
-            found.update(dict.fromkeys(path for path in sorted(secrets) if _given(spec.inputs, path)))
-        return [
-            Flaw(
-                ("spec", "inputs", path.split(".")[0]),
-                f"{path} is a secret, which every target and this file would share",
-                "leave it out, and use `bond service update --secret` for each service",
-            )
-            for path in found
-        ]
+        versions = {target.version for target in plan.targets}
+        return await secret_inputs(self._store, spec.promise, spec.inputs, versions)
 
 
 def _asks(operation: str, plan: Partition) -> tuple[str, ...]:
@@ -237,15 +221,6 @@ def taken(name: str) -> AlreadyExists:
         where=f"campaign {name}",
         hint="names are never used twice: choose another with --name, or `bond campaign retry` this one",
     )
-
-
-def _given(inputs: Mapping[str, object], path: str) -> bool:
-    value: object = inputs
-    for name in path.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return False
-        value = value[name]
-    return value is not None
 
 
 def _gate(gate: Gate | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -51,7 +52,15 @@ def read_timing(cron: str, time_zone: str) -> Timing:
 
 
 def scheduled_run(
-    name: str, data: bytes, file: str, timing: Timing, *, by: str, reason: str, now: datetime
+    name: str,
+    data: bytes,
+    file: str,
+    timing: Timing,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    further: Iterable[Flaw] = (),
 ) -> ScheduledRun:
     """What each run of a schedule is told.
 
@@ -63,6 +72,7 @@ def scheduled_run(
         by: Who asks.
         reason: Why its campaigns are done; default: that of the strategy.
         now: From when on its windows must open.
+        further: Mistakes of the strategy that show only beside the catalogue.
 
     Raises:
         InvalidInput: the name is none, or too long.
@@ -76,7 +86,7 @@ def scheduled_run(
         )
     read = read_strategy(data, file, now=now)
     strategy = read.require()
-    flaws = []
+    flaws = [*further]
     if strategy.spec.operation is None:
         flaws.append(Flaw(("spec",), "a schedule needs a strategy that says what is done", "add operation: patch"))
     if not (reason or strategy.metadata.reason).strip():

@@ -26,8 +26,10 @@ from typing_extensions import override
 
 from bondstone.base import names
 from bondstone.base.errors import AlreadyExists, BondError, InvalidInput, NotFound
+from bondstone.campaign.document import Flaw, read_strategy
+from bondstone.client.direct.campaigns.secret_inputs import secret_inputs
 from bondstone.client.direct.schedules.describing import SHOWN, document
-from bondstone.client.direct.schedules.files import read_timing, scheduled_run
+from bondstone.client.direct.schedules.files import Timing, read_timing, scheduled_run
 from bondstone.client.direct.schedules.specs import POLICIES, action_of, run_of, spec_of
 from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
 from bondstone.client.schedules import DEFAULT_CATCH_UP, TIMES_SHOWN, Schedules
@@ -76,7 +78,7 @@ class DirectSchedules(Schedules):
     ) -> ScheduleDocument:
         now = datetime.now(UTC)
         timing = read_timing(cron, time_zone)
-        run = scheduled_run(name, data, file, timing, by=self._bond.by, reason=reason, now=now)
+        run = await self._run(name, data, file, timing, reason=reason, now=now)
         await self._require_promise(run)
         state = ScheduleState(note=f"created by {self._bond.by}", paused=paused)
         policy = SchedulePolicy(overlap=POLICIES[overlap], catchup_window=catch_up)
@@ -113,7 +115,7 @@ class DirectSchedules(Schedules):
         old = await run_of(described)
         timing = read_timing(cron or old.cron, time_zone or old.time_zone)
         if data is not None:
-            run = scheduled_run(name, data, file, timing, by=self._bond.by, reason=reason, now=now)
+            run = await self._run(name, data, file, timing, reason=reason, now=now)
             run = run.changed(created_by=old.created_by)
             await self._require_promise(run)
         else:
@@ -324,6 +326,15 @@ class DirectSchedules(Schedules):
         except RPCError as error:
             raise _ours(error, name) from error
         return [at.ToDatetime(tzinfo=UTC) for at in answer.start_time]
+
+    async def _run(
+        self, name: str, data: bytes, file: str, timing: Timing, *, reason: str, now: datetime
+    ) -> ScheduledRun:
+        flaws: list[Flaw] = []
+        read = read_strategy(data, file, now=now).manifest
+        if read is not None and read.spec.promise is not None:
+            flaws = await secret_inputs(await self._bond.connection.store(), read.spec.promise, read.spec.inputs)
+        return scheduled_run(name, data, file, timing, by=self._bond.by, reason=reason, now=now, further=flaws)
 
     async def _require_promise(self, run: ScheduledRun) -> None:
         promise = run.campaign.document["spec"].get("promise")
