@@ -56,6 +56,12 @@ class ObjectInfo:
 Listing = list[ObjectInfo]
 
 
+def directory_of(url: str) -> Path | None:
+    """The directory of a local store; None for a bucket."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
 class Objects:
     """An object store. All keys are relative, made of plain segments, and the same on every kind of store.
 
@@ -100,7 +106,7 @@ class Objects:
     @classmethod
     async def _open_directory(cls, url: str) -> Objects:
         parts = urlsplit(url)
-        root = Path(unquote(parts.path))
+        root = directory_of(url) or Path()
         if parts.netloc not in {"", "localhost"} or not root.is_absolute():
             raise SettingsInvalid(
                 f"{_shown(url)!r} does not name an absolute path", where="store", hint="write file:///path"

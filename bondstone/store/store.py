@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from bondstone.store.tokens import Tokens
     from bondstone.store.vouched import Vouched
 
-_KEY_IDS: Final = "key-ids"
-"""Below it an empty object for each key that ever was active: their names only."""
+KEY_IDS: Final = "key-ids"
+"""Below it an empty object for each key that ever was active: their names only. `bond up` and `bond setup`
+write the first, so a store without one is no platform's."""
 
 
 class Store:
@@ -63,10 +64,10 @@ class Store:
             StoreUnavailable: when the store does not answer.
         """
         objects = await Objects.open(settings.store_url)
-        used = {info.key.rpartition("/")[2] for info in await objects.list(_KEY_IDS)}
+        used = {info.key.rpartition("/")[2] for info in await objects.list(KEY_IDS)}
         ring = await asyncio.to_thread(_load_ring, settings.key_file, used, create=create_keys)
         if ring.active not in used:
-            await objects.put_if_absent(f"{_KEY_IDS}/{ring.active}", b"")
+            await objects.put_if_absent(f"{KEY_IDS}/{ring.active}", b"")
         return cls(objects, ring)
 
     @cached_property

@@ -42,6 +42,26 @@ def test_rule_9_a_mistake_is_answered_in_words(
     assert error["where"] or error["hint"] or error["problems"], "where, or what next"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["promise", "publish", "{promises}/queue"],
+        ["policy", "publish", "{promises}/_organisation"],
+        ["promise", "list"],
+    ],
+)
+def test_rule_9_nothing_is_published_where_no_platform_is(tmp_path, capsys, monkeypatch, arguments) -> None:
+    monkeypatch.chdir(tmp_path)
+    promises = Path(__file__).parents[2] / "promises"
+    written = [argument.format(promises=promises) for argument in arguments]
+    assert main(["--data", str(tmp_path / "data"), *written]) == BY_CODE["UNREACHABLE"].exit_code
+    said = capsys.readouterr()
+    assert "there is no platform" in said.err
+    assert "bond up" in said.err
+    assert "published" not in said.out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_rule_9_a_setting_that_is_wrong_is_named(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("BOND_DRAIN_SECONDS", "soon")
     assert main(["--data", str(tmp_path), "service", "list"]) == 2

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """One platform's Temporal and stores. Promises and policies need neither Temporal nor the key ring.
+    """One platform's Temporal and stores.
+
+    Promises and policies need neither Temporal nor the key ring, but a store that was set up: what is put where no
+    platform looks is published to nobody.
 
     Args:
         settings: Where they are.
@@ -79,9 +82,7 @@ class Connection:
     async def _plain_objects(self) -> Objects:
         async with self._opening:
             if self._objects is None:
-                from bondstone.store.objects import Objects  # noqa: PLC0415 - many verbs need none
-
-                self._objects = await Objects.open(self.settings.store_url)
+                self._objects = await _open_platform(self.settings.store_url)
             return self._objects
 
     async def _open_temporal(self) -> Client:
@@ -93,3 +94,21 @@ class Connection:
                 silence_core()
             self._temporal = await own_attestations(await connect(self.settings), self.settings)
         return self._temporal
+
+
+async def _open_platform(url: str) -> Objects:
+    """The object store of a platform; never makes one."""
+    from bondstone.base.errors import Unreachable  # noqa: PLC0415 - many verbs need none of these
+    from bondstone.store.objects import Objects, directory_of  # noqa: PLC0415
+    from bondstone.store.store import KEY_IDS  # noqa: PLC0415
+
+    directory = directory_of(url)
+    if directory is None or await asyncio.to_thread(directory.exists):
+        objects = await Objects.open(url)
+        if await objects.list(KEY_IDS):
+            return objects
+    raise Unreachable(
+        "there is no platform: nothing was ever set up in this object store",
+        where=url,
+        hint="start one with `bond up`, or name the store of yours with BOND_STORE (`bond setup` prepares it)",
+    )
