@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     payload_keys: Path | None = None
     """Key ring file, mode 0600, that encrypts what Temporal keeps; the same for every client and worker. Without
     it, inputs, outputs and summaries of plans are in Temporal's database in plain; secrets never are."""
+    payloads_require_sealed: bool = False
+    """Refuse what arrives from Temporal in plain, or sealed for no workflow in particular: such signals are
+    dropped, such updates rejected, such inputs never run. Needs `payload_keys` at every client and worker."""
     codec_bind: str = "127.0.0.1:8234"
     """`HOST:PORT` of `bond codec serve`, which opens encrypted payloads for Temporal's UI."""
     codec_origin: str = ""
@@ -228,6 +231,7 @@ class Settings(BaseSettings):
             "BOND_TEMPORAL_ADDRESS": self.temporal_address,
             "BOND_TEMPORAL_NAMESPACE": self.temporal_namespace,
             "BOND_TEMPORAL_UI": self.temporal_ui,
+            "BOND_PAYLOADS_REQUIRE_SEALED": str(self.payloads_require_sealed).lower(),
             "BOND_API": self.api,
             "BOND_API_BIND": self.api_bind,
             "BOND_API_HOSTS": json.dumps(self.api_hosts),

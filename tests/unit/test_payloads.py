@@ -12,13 +12,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from google.protobuf.json_format import MessageToJson, Parse
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.failure.v1 import Failure
+from temporalio.converter import WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 
 from bondstone.base.errors import KeyMissing, ObjectCorrupt, SettingsInvalid
 from bondstone.base.settings import Settings
 from bondstone.model.service import ServiceId
 from bondstone.store.crypto import KeyRing
-from bondstone.temporal.payloads import SealedPayloads, data_converter
+from bondstone.temporal.payloads import BOUND, SealedPayloads, data_converter
 from bondstone.workers import codec
 
 TOKEN = "t" * 32
@@ -83,6 +84,55 @@ async def test_a_payload_that_was_changed_does_not_open(converter):
     sealed.data = sealed.data[:-1] + bytes([sealed.data[-1] ^ 1])
     with pytest.raises(ObjectCorrupt):
         await converter.decode([sealed])
+
+
+def within(converter, workflow_id):
+    return converter.with_context(WorkflowSerializationContext(namespace="default", workflow_id=workflow_id))
+
+
+async def test_a_sealed_payload_opens_for_its_own_workflow_alone(converter):
+    sealed = await within(converter, "service/a/one").encode([SERVICE])
+    assert await within(converter, "service/a/one").decode(sealed, [ServiceId]) == [SERVICE]
+    assert await converter.decode(sealed, [ServiceId]) == [SERVICE], "the codec server knows no workflow"
+    with pytest.raises(KeyError, match="refused/not-sealed-for-this-workflow"):
+        await within(converter, "service/a/two").decode(sealed, [ServiceId])
+
+
+async def test_the_workflow_that_a_payload_is_bound_to_cannot_be_rewritten(converter):
+    [sealed] = await within(converter, "service/a/one").encode([SERVICE])
+    sealed.metadata[BOUND] = b"service/a/two"
+    with pytest.raises(KeyError, match="refused/"):
+        await within(converter, "service/a/two").decode([sealed], [ServiceId])
+    with pytest.raises(ObjectCorrupt):
+        await converter.decode([sealed], [ServiceId])
+    del sealed.metadata[BOUND]
+    with pytest.raises(KeyError, match="refused/"):
+        await within(converter, "service/a/two").decode([sealed], [ServiceId])
+
+
+async def test_a_payload_of_a_schedule_opens_in_its_runs_and_in_those_of_no_other(converter):
+    sealed = await within(converter, "scheduled/nightly").encode([SERVICE])
+    run = within(converter, "scheduled/nightly-2026-11-29T01:00:00Z")
+    assert await run.decode(sealed, [ServiceId]) == [SERVICE]
+    with pytest.raises(KeyError, match="refused/"):
+        await within(converter, "scheduled/nightly-2-2026-11-29T01:00:00Z").decode(sealed, [ServiceId])
+
+
+async def test_where_sealed_payloads_are_required_plain_and_unbound_ones_are_refused(ring_file, converter):
+    strict = data_converter(Settings(payload_keys=ring_file, payloads_require_sealed=True))
+    plain = await data_converter(Settings()).encode([SERVICE])
+    unbound = await converter.encode([SERVICE])
+    for refused in (plain, unbound):
+        assert await within(converter, "service/a/one").decode(refused, [ServiceId]) == [SERVICE]
+        with pytest.raises(KeyError, match="refused/"):
+            await within(strict, "service/a/one").decode(refused, [ServiceId])
+    bound = await within(strict, "service/a/one").encode([SERVICE])
+    assert await within(strict, "service/a/one").decode(bound, [ServiceId]) == [SERVICE]
+
+
+def test_sealed_payloads_cannot_be_required_without_keys():
+    with pytest.raises(SettingsInvalid, match="no payload key ring"):
+        data_converter(Settings(payloads_require_sealed=True))
 
 
 def test_only_a_key_that_is_there_can_seal(ring_file):
