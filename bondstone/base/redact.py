@@ -81,16 +81,23 @@ class Redactor:
 
     def masked(self, value: Any) -> Any:
         """A copy of a JSON value without the secrets, keys included; a number that is one becomes the mask."""
-        match value:
-            case str():
-                return self(value)
-            case dict():
-                return {self(str(key)): self.masked(item) for key, item in value.items()}
-            case list() | tuple():
-                return [self.masked(item) for item in value]
-            case int() | float() if not isinstance(value, bool):
-                return MASK if self.is_in(value) else value
-        return value
+        known: dict[str, str] = {}  # documents of tools say the same few hundred things over and over
+
+        def masked(item: Any) -> Any:
+            match item:
+                case str():
+                    if (text := known.get(item)) is None:
+                        text = known[item] = self(item)
+                    return text
+                case dict():
+                    return {masked(str(key)): masked(inner) for key, inner in item.items()}
+                case list() | tuple():
+                    return [masked(inner) for inner in item]
+                case int() | float() if not isinstance(item, bool):
+                    return MASK if self.is_in(item) else item
+            return item
+
+        return masked(value)
 
     def _at(self, lowered: str, position: int) -> int:
         """The length of the longest form that stands at a place; 0 when none does."""

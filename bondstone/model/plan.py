@@ -120,6 +120,8 @@ class Decision(Wire):
     policies_digest: str = ""
     engine: str = ""
     """What evaluated the policies, with its version: `opa 1.22.4`, `regorus 0.13.0`."""
+    saw_secrets: tuple[Literal["organisation", "promise"], ...] = ()
+    """Whose policies looked at the plan with its secret values, because they say that they need them."""
 
 
 @dataclass(frozen=True, slots=True)

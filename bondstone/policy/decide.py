@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Final
 
 import structlog
@@ -18,6 +20,7 @@ from bondstone.model.secret import as_ref
 from bondstone.model.step import PolicyCall
 from bondstone.policy.data_files import DataInvalid
 from bondstone.policy.modules import ORIGINS, Module, Origin, Rule, modules_digest, query, question
+from bondstone.policy.plan_secrets import masked_marks
 from bondstone.rego.choice import engine
 from bondstone.rego.engine import EVALUATION_SECONDS, Answer, Engine, EngineFailed
 
@@ -84,6 +87,12 @@ def evaluate(
 ) -> Decision:
     """Decide. Any denial denies; else any approval asked for is needed; warnings never stop anything.
 
+    Policies see no secret, unless a module of theirs says that they need them (`NEEDS_SECRETS`): what the tool
+    marks as sensitive, and each known secret wherever it stands in the plan, is `"(secret)"` to them. A secret
+    input can be chosen to be what a rule looks for, so where a known secret stands in a value that is not marked,
+    the rules are asked once more, about the plan with it; what only that finds counts as much, and is told without
+    its message.
+
     It fails closed: a rule that cannot be evaluated, takes too long, or gives something that is not understood,
     denies and says so. Policies written for conftest see Terraform's plan where conftest puts it
     (`input.resource_changes`) as well as in `input.plan`.
@@ -97,10 +106,15 @@ def evaluate(
     """
     redact = Redactor(secrets)
     deciding = engine()
-    found = list(further)
+    found, seeing = list(further), []
     for origin in ORIGINS:
         own = [module for module in modules if module.origin == origin]
-        found += _evaluate_origin(deciding, origin, own, document, timeout_seconds)
+        ask = partial(_evaluate_origin, deciding, origin, own, timeout_seconds=timeout_seconds)
+        if any(module.needs_secrets for module in own):
+            seeing.append(origin)
+            found += ask(document)
+        elif own:
+            found += _without_secrets(ask, document, redact)
     findings = _bounded([_presentable(finding, redact) for finding in found])
     levels = {finding.level for finding in findings}
     return Decision(
@@ -109,6 +123,7 @@ def evaluate(
         input_digest=digest(canonical(document)),
         policies_digest=modules_digest(modules),
         engine=deciding.version,
+        saw_secrets=tuple(seeing),
     )
 
 
@@ -122,8 +137,36 @@ def _masked(value: Any) -> Any:
     return value
 
 
+def _without_secrets(
+    ask: Callable[[Mapping[str, Any]], Iterable[Finding]], document: Mapping[str, Any], redact: Redactor
+) -> Iterator[Finding]:
+    """What policies find that must see no secret."""
+    plan = document.get("plan")
+    marked = masked_marks(plan)
+    masked = redact.masked(marked)
+    found = list(ask({**document, "plan": masked}))
+    yield from found
+    if masked == marked:
+        return
+    counted = Counter(map(_verdict, found))
+    for finding in ask({**document, "plan": marked}):
+        counted[_verdict(finding)] -= 1
+        if counted[_verdict(finding)] < 0:
+            message = f"{finding.policy} objects to a value that shows a secret, so its message is withheld"
+            yield finding.changed(message=message, details={})
+
+
+def _verdict(finding: Finding) -> str:
+    return finding.changed(message="", details={}).model_dump_json()
+
+
 def _evaluate_origin(
-    deciding: Engine, origin: Origin, modules: list[Module], document: Mapping[str, Any], timeout_seconds: float
+    deciding: Engine,
+    origin: Origin,
+    modules: list[Module],
+    document: Mapping[str, Any],
+    *,
+    timeout_seconds: float,
 ) -> Iterator[Finding]:
     rules = sorted({rule for module in modules for rule in module.rules}, key=str)
     if not rules:

@@ -24,6 +24,10 @@ MAX_MODULES: Final = 200
 MAX_MODULE_BYTES: Final = 256 * 1024
 MAX_TOTAL_BYTES: Final = 2 * 1024 * 1024
 
+NEEDS_SECRETS: Final = "# bondstone: needs-secrets"
+"""A line in any module of a set: its policies see what is secret in plans, which is masked otherwise."""
+
+_DIRECTIVE: Final = re.compile(r"^[ \t]*#[ \t]*bondstone:.*$", re.MULTILINE | re.IGNORECASE)
 _VERDICT: Final = re.compile(r"(deny|violation|warn|approval)(_[a-zA-Z0-9_]+)?")
 _EXCEPTION: Final = "exception"
 _TEST: Final = re.compile(r"(todo_)?test_\w+")
@@ -118,6 +122,11 @@ class Module:
     def has_exceptions(self) -> bool:
         """Whether it has rules `exception`, which switch other rules of its package off."""
         return not self.is_data and _EXCEPTION in self.names
+
+    @cached_property
+    def needs_secrets(self) -> bool:
+        """Whether it says that the policies of its set need the secret values of plans."""
+        return not self.is_data and NEEDS_SECRETS in (text.strip() for text in _DIRECTIVE.findall(self.source))
 
     @property
     def tests(self) -> list[str]:
@@ -249,6 +258,12 @@ def _names(found: list[list[Token]]) -> Iterator[str]:
 
 
 def _look(module: Module) -> Iterator[Problem]:
+    for match in _DIRECTIVE.finditer(module.source):
+        if match.group().strip() != NEEDS_SECRETS:
+            line = module.source.count("\n", 0, match.start()) + 1
+            message = f"{match.group().strip()[:80]!r} is not an instruction"
+            hint = f"write `{NEEDS_SECRETS}`, or begin the comment otherwise"
+            yield Problem(message=message, file=module.name, line=line, column=1, hint=hint)
     if not module.package:
         yield Problem(message="no package", file=module.name, line=1, column=1, hint="begin with `package main`")
     for statement in module.statements:

@@ -1,4 +1,4 @@
-"""Secrets inside a Terraform plan, so that no message of a policy repeats one.
+"""Secrets inside a Terraform plan: those that policies do not see, and that no message of one repeats.
 
 A plan's JSON holds values in plain text and marks beside them: `change.before_sensitive` and `after_sensitive` of
 resources and outputs, `sensitive_values` of planned ones. A mark is `true`, or a tree with `true` at some leaves.
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Final
+
+from bondstone.base.redact import MASK
 
 _MARKS: Final = (
     ("before", "before_sensitive"),
@@ -29,6 +31,47 @@ def sensitive_values(plan: Any) -> Iterator[Any]:
                 yield from _marked(plan[name], plan[mark])
         for item in plan.values():
             yield from sensitive_values(item)
+
+
+def masked_marks(plan: Any) -> Any:
+    """A copy of a plan without the values that Terraform marks as sensitive, and those of sensitive variables."""
+    masked = _without_marked(plan)
+    if not isinstance(masked, dict):
+        return masked
+    declared = _member(_member(_member(masked, "configuration"), "root_module"), "variables")
+    values = _member(masked, "variables")
+    for name, variable in declared.items():
+        if isinstance(variable, dict) and variable.get("sensitive") and isinstance(values.get(name), dict):
+            values[name] = {"value": MASK}
+    return masked
+
+
+def _without_marked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_marked(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    copy = {name: _without_marked(item) for name, item in value.items()}
+    for name, mark in _MARKS:
+        if name in value and mark in value:
+            copy[name] = _masked(copy[name], value[mark])
+    return copy
+
+
+def _masked(value: Any, mark: Any) -> Any:
+    if mark is True and value is not None:
+        return MASK
+    if isinstance(mark, dict) and isinstance(value, dict):
+        return {key: _masked(inner, mark.get(key)) for key, inner in value.items()}
+    if isinstance(mark, list) and isinstance(value, list):
+        marks = [*mark, *([None] * len(value))]
+        return [_masked(item, inner) for item, inner in zip(value, marks, strict=False)]
+    return value
+
+
+def _member(value: Any, name: str) -> dict[str, Any]:
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _marked(value: Any, mark: Any) -> Iterator[Any]:
