@@ -2,8 +2,8 @@
 # Two images of one build: `worker` (control workers, `bond`, no tools) and `executor` (the same with the tools).
 #   docker build --target executor -t bondstone-executor .
 # Both run as user 10001 on a read-only root; they write to /tmp and /var/lib/bondstone only.
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
-ARG TERRAFORM_IMAGE=hashicorp/terraform:1.15.5
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
+ARG TERRAFORM_IMAGE=hashicorp/terraform:1.15.5@sha256:15bf5a08b1fb9c9747c8ff01098aeeefb4aec9a6c24eb13e7661bdf9447e4aee
 ARG HELM_IMAGE=alpine/helm:3.22.0
 ARG OPA_IMAGE=openpolicyagent/opa:1.22.4-static
 

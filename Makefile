@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install demo test check bench chaos chaos-campaign format lock tools compose-secrets images clean clean-tools
+.PHONY: help install demo test check bench chaos chaos-campaign format lock tools compose-secrets images sbom clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ CONTAINERS ?= docker
 images: ## build the two images of docker-compose.yml (needs a container engine; CONTAINERS=podman)
 	$(CONTAINERS) build --target worker -t bondstone-worker:local .
 	$(CONTAINERS) build --target executor -t bondstone-executor:local .
+
+sbom: $(STAMP) ## write what the images are made of as CycloneDX, sbom.cdx.json
+	$(BIN)/python -m tools.sbom
 
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

