@@ -6,6 +6,7 @@ The attacker has Temporal's address and no key. It reads sealed payloads in hist
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,11 +18,12 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.converter import DataConverter, DefaultPayloadConverter, EncodingPayloadConverter
 from temporalio.service import RPCError
+from test_cli_day_two import QuickPlatform
 
 from bondstone.base import names
 from bondstone.temporal.payloads import ENCODING
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 STRATEGY = """
 apiVersion: bondstone.dev/v1
@@ -55,7 +57,10 @@ class Replaying(DefaultPayloadConverter):
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     data = tmp_path_factory.mktemp("sealed") / "data"
     sealed = {"BOND_PAYLOAD_KEYS": str(data / "payload-keys.json"), "BOND_PAYLOADS_REQUIRE_SEALED": "true"}
-    with running(data, sealed) as local:
+    with pytest.MonkeyPatch.context() as patch, running(data, sealed) as started:
+        for name in [name for name in os.environ if name.startswith(("BOND_", "TEMPORAL_"))]:
+            patch.delenv(name)
+        local = QuickPlatform(started.data)
         local.bond("promise", "publish", str(PROMISES / "patient"))
         for name in ("one", "two"):
             local.bond(
@@ -101,8 +106,7 @@ async def test_no_history_has_a_plain_payload(platform: LocalPlatform, attacker:
 async def test_a_sealed_request_replayed_to_another_service_is_rejected(
     platform: LocalPlatform, attacker: Client
 ) -> None:
-    platform.bond("service", "update", "seal/one", "--set", "size=large", "--reason", "to copy it")
-    await asyncio.to_thread(platform.bond, "service", "wait", "seal/one")
+    await asyncio.to_thread(platform.bond, "service", "update", "seal/one", "--set", "size=large", "--wait")
     [state] = (await updates_of(attacker, "seal/one"))[:1]
     other = attacker.get_workflow_handle(names.service_workflow_id("seal", "two"))
     for update in (names.UPDATE_REQUEST_OPERATION, names.UPDATE_PAUSE, names.UPDATE_SET_LABELS):

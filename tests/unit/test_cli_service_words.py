@@ -115,7 +115,7 @@ def test_a_plan_is_read_by_action_and_address_with_only_what_changes(capsys):
     said = capsys.readouterr().out
     assert "1 to create, 1 to update, 1 to delete" in said.splitlines()[0]
     assert [line for line in said.splitlines() if line[:3] in {"  +", "  ~", "  -"}] == [
-        "  + a.new[31m",
+        "  + a.new\\x1b[31m",
         "  ~ m.changed",
         "  - z.gone",
     ]

@@ -1,0 +1,94 @@
+"""Canaries: values that must turn up nowhere, all of which begin alike, so that one search finds any of them."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+import secrets
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+
+CONTEXT_BYTES = 60
+"""Of what is around a canary that came out, for whoever has to find out how."""
+
+
+def forms(text: str) -> Iterator[bytes]:
+    """How a text of letters and digits may be written; of base64 what does not depend on what stands around it."""
+    data = text.encode()
+    for written in (text, text.upper()):
+        yield written.encode()
+    each = ("%{:02x}", "\\u{:04x}", "&#{};")
+    spelt = ["".join(map(form.format, data)) for form in each]
+    for written in (data.hex(), data.hex(":"), data.hex(" "), *spelt):
+        yield written.encode()
+        yield written.upper().encode()
+    for source in (data, text.upper().encode()):
+        for offset in range(3):
+            whole = base64.b64encode(b"\0" * offset + source)
+            yield whole[4:-4]
+            yield base64.urlsafe_b64encode(b"\0" * offset + source)[4:-4]
+
+
+@dataclass
+class Canaries:
+    """Every canary of one platform, by what it is, and the markers that went the same ways in plain."""
+
+    beginning: str = field(default_factory=lambda: f"cnry{secrets.token_hex(6)}")
+    """What each text among them begins with. It has to be one that nothing else can hold."""
+    known: dict[str, str] = field(default_factory=dict)
+    marker: str = field(default_factory=lambda: f"marker-{secrets.token_hex(8)}")
+
+    def text(self, what: str) -> str:
+        """A new one."""
+        return self.own(what, f"{self.beginning}x{secrets.token_hex(6)}")
+
+    def own(self, what: str, value: str) -> str:
+        """One whose value was chosen elsewhere."""
+        assert what not in self.known, what
+        self.known[what] = value
+        return value
+
+    def __post_init__(self) -> None:
+        self._sought = {form for form in forms(self.beginning) if len(form) >= 8}
+
+    def leaks(self, data: bytes) -> list[str]:
+        """Each canary that is in there in any form, with what is around it."""
+        sought = self._sought | {
+            form
+            for value in self.known.values()
+            if not value.startswith(self.beginning)
+            for form in forms(value)
+            if len(form) >= 8
+        }
+        found = []
+        for form in sought:
+            for match in re.finditer(re.escape(form), data):
+                around = data[max(0, match.start() - CONTEXT_BYTES) : match.end() + CONTEXT_BYTES]
+                found.append(f"{self._which(around)}: {around!r}")
+        return sorted(set(found))
+
+    def _which(self, around: bytes) -> str:
+        names = [what for what, value in self.known.items() if any(form in around for form in forms(value))]
+        return ", ".join(names) or "one of them"
+
+
+def archived(data: bytes) -> bytes:
+    """All that a `.tar.gz` holds, with the names, archives inside it opened too."""
+    parts = []
+    with tarfile.open(fileobj=BytesIO(data)) as archive:
+        for member in archive:
+            opened = archive.extractfile(member)
+            content = opened.read() if opened is not None else b""
+            parts += [member.name.encode(), content, *unpacked(content)]
+    return b"\n".join(parts)
+
+
+def unpacked(data: bytes) -> list[bytes]:
+    """What is inside, where it is compressed."""
+    try:
+        return [gzip.decompress(data)] if data[:2] == b"\x1f\x8b" else []
+    except (OSError, EOFError):
+        return []

@@ -1,0 +1,277 @@
+"""Everything that changes a service works where attestations are required: each verb once, on one real platform.
+
+What an attacker cannot do there is in `test_attacks.py`. In the end the whole ledger verifies, offline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from platforms import PROMISES, LocalPlatform, read_json, running
+from temporalio.client import WithStartWorkflowOperation
+from temporalio.common import WorkflowIDConflictPolicy
+from test_adopt import PlainTerraform
+from test_cli_day_two import ROOT, WRAPPER, QuickPlatform, revisions
+from test_parts import leaf, tree
+
+from bondstone.activities.terraform.binary import find_tool
+from bondstone.base import names
+from bondstone.base.settings import Settings
+from bondstone.temporal.connection import connect
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+CAMPAIGN = """
+apiVersion: bondstone.dev/v1
+kind: {kind}
+metadata: {{name: {name}, {owner}reason: to see it work}}
+spec:
+  {spec}
+  select: {{where: "team == 'fleet'"}}
+  waves:
+    - {{name: first, count: 1}}
+    - {{name: rest, rest: true{gate}}}
+"""
+
+
+@dataclass
+class Scene:
+    """A platform on which attestations are required, and the file whose presence is drift."""
+
+    platform: LocalPlatform
+    drifted: Path
+    root: Path
+
+    def bond(self, *arguments: str, by: str = "ada", given: str | None = None, status: int | None = 0) -> str:
+        """What a command of somebody prints."""
+        return self.platform.bond("--as", by, *arguments, given=given, status=status, seconds=150).stdout
+
+    def written(self, text: str) -> str:
+        """A file that says this."""
+        file = self.root / f"{uuid.uuid4().hex}.yaml"
+        file.write_text(text)
+        return str(file)
+
+    def show(self, service: str) -> dict[str, Any]:
+        return read_json(self.platform, "service-show", "service", "show", service)
+
+    def kinds(self, service: str) -> list[tuple[str, str, str]]:
+        """The operations of a service, first to last: what, how it went, who asked."""
+        history = read_json(self.platform, "service-history", "service", "history", service)
+        return [
+            (each["operation_kind"], each["status"], each["by"]) for each in history if each["kind"] == "operation"
+        ]
+
+    def vote(self, verb: str, operation: str, by: str = "eve") -> None:
+        """What somebody else says of the plan that waits."""
+        self.bond("operation", "wait", operation, status=5)
+        digest = read_json(self.platform, "operation-plan", "operation", "plan", operation)[0]["digest"]
+        vote = ["approval", verb, operation, "--digest", digest, "--role", "dba", "--reason", "looked at it"]
+        self.bond(*vote, by=by)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    root = tmp_path_factory.mktemp("required")
+    tool = find_tool(Settings(data=root, terraform=""))
+    shim = [sys.executable, "-I", "-S", str(ROOT / "activities" / "tooling" / "shim.py"), "library", tool.path]
+    wrapper, drifted = root / "terraform", root / "drifted"
+    command = shim if tool.mode == "library" else [tool.path]
+    wrapper.write_text(WRAPPER.format(python=sys.executable, drifted=str(drifted), command=command))
+    wrapper.chmod(0o755)
+    required = {"BOND_ATTESTATION": "required", "BOND_TERRAFORM": str(wrapper)}
+    with pytest.MonkeyPatch.context() as patch, running(root / "data", required) as local:
+        for name in [name for name in os.environ if name.startswith(("BOND_", "TEMPORAL_"))]:
+            patch.delenv(name)
+        scene = Scene(QuickPlatform(local.data), drifted, root)
+        leaves = [leaf(root, "1.0.0"), leaf(root, "1.0.1", "patched ")]
+        trees = [tree(root), tree(root, name="sharer", bind="shop/shared")]
+        for folder in (PROMISES / "turning", PROMISES / "held", *leaves, *trees):
+            scene.bond("promise", "publish", str(folder))
+        newer = root / "turning-1.0.1"
+        shutil.copytree(PROMISES / "turning", newer)
+        (newer / "promise.yaml").write_text(json.dumps(revisions(PROMISES / "turning")["1.0.1"]))
+        scene.bond("promise", "publish", str(newer))
+        yield scene
+
+
+def test_a_service_from_request_to_decommission(scene: Scene) -> None:
+    service = "life/whole"
+    scene.bond("service", "request", "turning", service, "--version", "1.0.0", "--secret", "password", "--wait",
+               given="correct horse")  # fmt: skip
+    scene.bond("service", "update", service, "--set", "size=large", "--wait")
+    scene.bond("service", "patch", service, "--to", "1.0.1", "--wait")
+    assert scene.show(service)["revision"].startswith("turning@1.0.1")
+    scene.bond("service", "rollback", service, "--wait")
+    assert scene.show(service)["revision"].startswith("turning@1.0.0")
+    scene.drifted.touch()
+    scene.bond("service", "reconcile", service, "--wait", status=None)
+    assert scene.drifted.exists()
+    scene.bond("service", "reconcile", service, "--repair", "--wait")
+    assert not scene.drifted.exists()
+    scene.bond("service", "label", service, "tier=data")
+    scene.bond("service", "pause", service, "--reason", "to look")
+    scene.bond("service", "resume", service)
+    scene.bond("service", "decommission", service, "--yes", "--wait")
+    assert [kind for kind, _, _ in scene.kinds(service)] == [
+        "provision", "update", "patch", "rollback", "reconcile", "reconcile", "decommission",
+    ]  # fmt: skip
+    assert {by for _, _, by in scene.kinds(service)} == {"ada"}
+
+
+def test_a_failure_is_retried_and_a_gate_opens_by_an_attested_vote(scene: Scene) -> None:
+    service = "life/asked"
+    scene.bond("service", "request", "turning", service, "--version", "1.0.0", "--wait")
+    scene.bond("service", "update", service, "--set", "size=large", "--ask")
+    scene.vote("approve", f"{service}/op/2")
+    scene.bond("operation", "wait", f"{service}/op/2")
+    assert scene.kinds(service)[-1] == ("update", "succeeded", "ada")
+    scene.bond("service", "update", service, "--set", "size=small", "--ask")
+    scene.vote("reject", f"{service}/op/3")
+    scene.bond("operation", "wait", f"{service}/op/3", status=None)
+    assert scene.kinds(service)[-1][:2] == ("update", "rejected")
+    scene.bond("service", "update", service, "--set", "frail=true", "--wait")
+    scene.bond("service", "patch", service, "--to", "1.0.1", "--wait", status=1)
+    scene.bond("service", "retry", service, "--wait", status=1)
+
+
+def test_parts_follow_their_parents_and_parents_their_parts(scene: Scene) -> None:
+    scene.bond("service", "request", "tree", "shop/parent", "--set", "text=a", "--wait")
+    scene.bond("service", "update", "shop/parent", "--set", "text=b", "--wait")
+    assert scene.show("shop/parent-part")["inputs"]["text"] == "b"
+    scene.bond("service", "rollback", "shop/parent", "--wait")
+    assert scene.show("shop/parent-part")["inputs"]["text"] == "a"
+    scene.bond("service", "request", "leaf", "shop/shared", "--version", "1.0.0", "--wait")
+    scene.bond("service", "request", "sharer", "shop/sharing", "--wait")
+    scene.bond("service", "patch", "shop/shared", "--to", "1.0.1", "--wait")
+    deadline = time.monotonic() + 120
+    while scene.show("shop/sharing")["outputs"]["text"] != "patched plain!":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    scene.bond("service", "decommission", "shop/sharing", "--yes", "--wait")
+    scene.bond("service", "decommission", "shop/parent", "--yes", "--wait")
+    assert scene.kinds("shop/parent-part")[-1][:2] == ("decommission", "succeeded")
+
+
+def test_campaigns_with_gates_retries_and_rollbacks(scene: Scene) -> None:
+    for name in ("one", "two"):
+        scene.bond("service", "request", "turning", f"fleet/{name}", "--version", "1.0.0", "--wait")
+    spec = "operation: patch\n  promise: turning\n  to: 1.0.1"
+    gate = ", gate: {approval: {roles: [sre], count: 1}}"
+    manifest = CAMPAIGN.format(kind="Campaign", name="patch-all", owner="owner: tests, ", spec=spec, gate=gate)
+    scene.bond("campaign", "run", "-f", scene.written(manifest), "--wait", status=5)
+    scene.bond("campaign", "approve", "patch-all", "rest", "--role", "sre", by="eve")
+    scene.bond("campaign", "wait", "patch-all")
+    assert {scene.show(f"fleet/{name}")["revision"].partition(" ")[0] for name in ("one", "two")} == {
+        "turning@1.0.1"
+    }
+    back = read_json(
+        scene.platform, "campaign-show", "campaign", "rollback", "patch-all", "--reason", "it is slow"
+    )
+    scene.bond("campaign", "wait", back["name"], status=None)
+    assert scene.show("fleet/one")["revision"].startswith("turning@1.0.0")
+
+
+def test_a_schedule_starts_campaigns(scene: Scene) -> None:
+    spec = "operation: reconcile\n  promise: turning"
+    manifest = CAMPAIGN.format(kind="Strategy", name="look", owner="", spec=spec, gate="")
+    strategy = scene.written(manifest)
+    scene.bond("schedule", "create", "look", "-f", strategy, "--cron", "0 1 * * *", "--paused")
+    campaign = scene.bond("schedule", "trigger", "look", "-o", "jsonpath={.campaign}").strip()
+    assert campaign
+    scene.bond("campaign", "wait", campaign)
+    shown = read_json(scene.platform, "campaign-show", "campaign", "show", campaign)
+    assert shown["counts"] == {"succeeded": 2}
+
+
+def test_a_state_is_adopted_behind_an_approval_and_pushed(scene: Scene, tmp_path: Path) -> None:
+    stack = PlainTerraform(tmp_path)
+    stack.run("apply", "-auto-approve", "-input=false")
+    file = stack.directory / "terraform.tfstate"
+    adopted = [
+        "service",
+        "adopt",
+        "held",
+        "adopted/same",
+        f"--state={file}",
+        "--set",
+        f"made={stack.made}",
+        "--wait",
+    ]
+    scene.bond(*adopted)
+    assert scene.kinds("adopted/same") == [("provision", "succeeded", "ada")]
+    other = ["service", "adopt", "held", "adopted/other", f"--state={file}", "--set", f"made={stack.made}"]
+    scene.bond(*other, "--set", "value=three")
+    scene.vote("approve", "adopted/other/op/1")
+    scene.bond("operation", "wait", "adopted/other/op/1")
+    assert scene.show("adopted/other")["outputs"] == {"value": "three"}
+    pulled = tmp_path / "pulled.tfstate"
+    pulled.write_text(scene.bond("state", "pull", "adopted/same"))
+    state = json.loads(pulled.read_text())
+    pulled.write_text(json.dumps({**state, "serial": state["serial"] + 1}))
+    scene.bond("state", "push", "adopted/same", str(pulled), "--reason", "moved by hand")
+
+
+def test_the_temporal_command_triggers_what_bond_attest_has_signed(scene: Scene) -> None:
+    service = f"bare/svc-{uuid.uuid4().hex[:8]}"
+    bare = {"request_id": "r-1", "promise": "turning", "inputs": {}, "requested_by": "ada"}
+    start = ["workflow", "execute-update-with-start", "--workflow-id", f"service/{service}", "--type", "Service",
+             "--task-queue", names.CONTROL_QUEUE, "--id-conflict-policy", "UseExisting",
+             "--input", json.dumps({"service": dict(zip(("team", "name"), service.split("/"), strict=True))}),
+             "--update-name", "request_operation"]  # fmt: skip
+    refused = temporal(scene, *start, "--update-input", json.dumps(bare), status=1)
+    assert "ATTESTATION_INVALID" in refused
+    signed = scene.bond("attest", f"service/{service}", "request_operation", "--input", json.dumps(bare)).strip()
+    assert "number:1" in temporal(scene, *start, "--update-input", signed)
+    scene.bond("service", "wait", service)
+    assert scene.kinds(service) == [("provision", "succeeded", "ada")]
+
+
+async def test_the_bare_sdk_triggers_what_bond_attest_has_signed(scene: Scene) -> None:
+    service = f"bare/svc-{uuid.uuid4().hex[:8]}"
+    bare = {"request_id": "r-1", "promise": "turning", "inputs": {"size": "large"}, "requested_by": "ada"}
+    asked = ["attest", f"service/{service}", "request_operation", "--input", json.dumps(bare)]
+    signed = await asyncio.to_thread(scene.bond, *asked)
+    client = await connect(scene.platform.settings)
+    team, name = service.split("/")
+    accepted = await client.execute_update_with_start_workflow(
+        "request_operation",
+        json.loads(signed),
+        start_workflow_operation=WithStartWorkflowOperation(
+            "Service",
+            {"service": {"team": team, "name": name}},
+            id=f"service/{service}",
+            task_queue=names.CONTROL_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        ),
+    )
+    assert accepted["number"] == 1
+    await client.get_workflow_handle(f"service/{service}/op/1").result()
+    assert (await asyncio.to_thread(scene.kinds, service))[0][2] == "ada"
+
+
+def test_the_whole_ledger_verifies_in_the_end(scene: Scene) -> None:
+    report = json.loads(scene.bond("ledger", "verify", "-o", "json"))
+    assert report["breaks"] == []
+    assert report["signed"] == report["records"] > 30
+
+
+def temporal(scene: Scene, *arguments: str, status: int = 0) -> str:
+    """What the `temporal` command says."""
+    command = [str(Path(sys.executable).with_name("temporal")), *arguments]
+    command += ["--address", scene.platform.settings.temporal_address]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == status, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
