@@ -78,8 +78,8 @@ class Scene:
         """What somebody else says of the plan that waits."""
         self.bond("operation", "wait", operation, status=5)
         digest = read_json(self.platform, "operation-plan", "operation", "plan", operation)[0]["digest"]
-        vote = ["approval", verb, operation, "--digest", digest, "--role", "dba", "--reason", "looked at it"]
-        self.bond(*vote, by=by)
+        why = ["--reason", "not today"] if verb == "reject" else []
+        self.bond("approval", verb, operation, "--digest", digest, "--role", "dba", *why, by=by)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_campaigns_with_gates_retries_and_rollbacks(scene: Scene) -> None:
         "turning@1.0.1"
     }
     back = read_json(
-        scene.platform, "campaign-show", "campaign", "rollback", "patch-all", "--reason", "it is slow"
+        scene.platform, "campaign-show", "campaign", "rollback", "patch-all", "--all", "--reason", "it is slow"
     )
     scene.bond("campaign", "wait", back["name"], status=None)
     assert scene.show("fleet/one")["revision"].startswith("turning@1.0.0")
