@@ -7,16 +7,13 @@ searches whatever the platform writes, sends or shows. Beside each secret goes a
 from __future__ import annotations
 
 import base64
-import io
 import json
-import os
 import shutil
 import sys
 import tarfile
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +26,6 @@ from helm_kit import helm
 from platforms import PROMISES, LocalPlatform, running
 from test_canaries import files, in_process
 
-from bondstone.cli import app as cli
 from bondstone.model.service import ServiceId
 from harness.servers.kubernetes import ControlPlane
 from harness.servers.process import low_port
@@ -109,14 +105,10 @@ class Scene:
     said: list[str] = field(default_factory=list)
 
     def bond(self, *arguments: str, given: str | None = None, status: int | None = 0) -> str:
-        """Run a command in this process, where each takes a second less than in its own; keep what it says."""
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((given or "").encode())))
-            code = cli.main(["--data", str(self.platform.data), *arguments])
-        self.said.append(f"{out.getvalue()}\n{err.getvalue()}")
-        assert status is None or code == status, f"bond {arguments}: {self.said[-1]}"
-        return out.getvalue()
+        """Run a command, and keep what it says."""
+        ran = self.platform.bond(*arguments, given=given, status=status, seconds=SECONDS)
+        self.said.append(f"{ran.stdout}\n{ran.stderr}")
+        return ran.stdout
 
     def inputs(self, of: str, fails: str = "nowhere") -> dict[str, Any]:
         """The inputs of one service: a canary in each secret."""
@@ -183,10 +175,7 @@ def scene(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
             "OTEL_BSP_SCHEDULE_DELAY": "100",
             "TMPDIR": str(root / "tmp"),
         }
-        with pytest.MonkeyPatch.context() as patch, running(root / "data", environment) as platform:
-            for name in [name for name in os.environ if name.startswith(("BOND_", "TEMPORAL_"))]:
-                patch.delenv(name)
-            patch.setenv("BOND_LOG_LEVEL", "debug")
+        with running(root / "data", environment) as platform:
             scene = Scene(platform, root, canaries, collector, control_plane, port)
             scene.address = f"http://127.0.0.1:{server.server_port}"
             plant(scene)

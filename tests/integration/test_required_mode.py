@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from platforms import PROMISES, LocalPlatform, read_json, running
 from temporalio.client import WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 from test_adopt import PlainTerraform
-from test_cli_day_two import ROOT, WRAPPER, QuickPlatform, revisions
+from test_cli_day_two import ROOT, WRAPPER, revisions
 from test_parts import leaf, tree
 
 from bondstone.activities.terraform.binary import find_tool
@@ -92,10 +91,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     wrapper.write_text(WRAPPER.format(python=sys.executable, drifted=str(drifted), command=command))
     wrapper.chmod(0o755)
     required = {"BOND_ATTESTATION": "required", "BOND_TERRAFORM": str(wrapper)}
-    with pytest.MonkeyPatch.context() as patch, running(root / "data", required) as local:
-        for name in [name for name in os.environ if name.startswith(("BOND_", "TEMPORAL_"))]:
-            patch.delenv(name)
-        scene = Scene(QuickPlatform(local.data), drifted, root)
+    with running(root / "data", required) as platform:
+        scene = Scene(platform, drifted, root)
         leaves = [leaf(root, "1.0.0"), leaf(root, "1.0.1", "patched ")]
         trees = [tree(root), tree(root, name="sharer", bind="shop/shared")]
         for folder in (PROMISES / "turning", PROMISES / "held", *leaves, *trees):

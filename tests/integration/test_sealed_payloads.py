@@ -6,7 +6,6 @@ The attacker has Temporal's address and no key. It reads sealed payloads in hist
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +17,6 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.converter import DataConverter, DefaultPayloadConverter, EncodingPayloadConverter
 from temporalio.service import RPCError
-from test_cli_day_two import QuickPlatform
 
 from bondstone.base import names
 from bondstone.temporal.payloads import ENCODING
@@ -57,10 +55,7 @@ class Replaying(DefaultPayloadConverter):
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     data = tmp_path_factory.mktemp("sealed") / "data"
     sealed = {"BOND_PAYLOAD_KEYS": str(data / "payload-keys.json"), "BOND_PAYLOADS_REQUIRE_SEALED": "true"}
-    with pytest.MonkeyPatch.context() as patch, running(data, sealed) as started:
-        for name in [name for name in os.environ if name.startswith(("BOND_", "TEMPORAL_"))]:
-            patch.delenv(name)
-        local = QuickPlatform(started.data)
+    with running(data, sealed) as local:
         local.bond("promise", "publish", str(PROMISES / "patient"))
         for name in ("one", "two"):
             local.bond(
