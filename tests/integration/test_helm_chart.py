@@ -28,6 +28,11 @@ VALUES: dict[str, Any] = {
     "keys": {"secret": "bond-keys"},
     "signing": {"secret": "bond-signing"},
     "codec": {"enabled": True, "tokenSecret": "codec-token"},
+    "api": {
+        "url": "https://bond.example.com",
+        "issuers": [{"issuer": "https://id.example.com", "client_id": "bondstone"}],
+        "admins": ["group:platform"],
+    },
     "pools": {
         "default": {"replicas": 2, "drainSeconds": 120},
         "prod-eu": {"serves": ["prod-eu", "prod-eu-2"], "clusterRole": "edit", "credentialsSecret": "aws"},
@@ -115,7 +120,9 @@ def test_pods_may_do_nothing_but_their_work(helm, values):
 def test_workers_are_told_settings_that_exist(helm, values):
     known = {f"BOND_{name.upper()}" for name in Settings.model_fields} | {"BOND_CODEC_TOKEN"}
     found = deployments(rendered(helm, values))
-    assert set(found) == {"bond-control-1", "bond-codec", "bond-executor-default", "bond-executor-prod-eu"}
+    assert set(found) == {
+        "bond-api", "bond-control-1", "bond-codec", "bond-executor-default", "bond-executor-prod-eu"
+    }  # fmt: skip
     for pod in deployments(rendered(helm, values), "Job").values():
         assert set(environment(pod)) <= known
     assert json.loads(environment(found["bond-executor-prod-eu"])["BOND_POOLS"]) == ["prod-eu", "prod-eu-2"]
@@ -170,6 +177,20 @@ def test_pods_may_stop_for_longer_than_workers_drain(helm, values):
     assert environment(found["bond-executor-default"])["BOND_DRAIN_SECONDS"] == "120"
 
 
+def test_api_processes_know_where_people_sign_in_and_drain_before_they_are_killed(helm, values, monkeypatch):
+    pod = deployments(rendered(helm, values, "--namespace", "bond-ns"))["bond-api"]
+    for name, value in environment(pod).items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    assert settings.issuers[0].client_id == "bondstone"
+    assert settings.admins == ("group:platform",)
+    assert settings.api_hosts == ("bond-api", "bond-api.bond-ns.svc")
+    assert set(settings.pools) == {"default", "prod-eu", "prod-eu-2"}
+    [container] = pod["containers"]
+    pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod["terminationGracePeriodSeconds"] >= settings.drain_seconds + pause + 5
+
+
 def test_credentials_of_a_pool_are_with_no_other(helm, values):
     found = deployments(rendered(helm, values))
     secrets = {
@@ -177,6 +198,7 @@ def test_credentials_of_a_pool_are_with_no_other(helm, values):
         for name, pod in found.items()
     }
     assert secrets == {
+        "bond-api": ["store"],
         "bond-control-1": ["store"],
         "bond-codec": [],
         "bond-executor-default": ["store"],
@@ -185,11 +207,13 @@ def test_credentials_of_a_pool_are_with_no_other(helm, values):
 
 
 def test_only_prometheus_may_connect_to_workers(helm, values):
-    [policy, codec] = [each for each in rendered(helm, values) if each["kind"] == "NetworkPolicy"]
+    [policy, codec, api] = [each for each in rendered(helm, values) if each["kind"] == "NetworkPolicy"]
     assert policy["spec"]["policyTypes"] == ["Ingress"]
     assert [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] == [9464]
     assert codec["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "codec"
-    off = rendered(helm, values, "--set", "metrics.enabled=false,codec.enabled=false")
+    assert api["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "api"
+    assert api["spec"]["ingress"] == [{"ports": [{"port": 8080}]}]
+    off = rendered(helm, values, "--set", "metrics.enabled=false,codec.enabled=false,api.enabled=false")
     assert [each["spec"]["ingress"] for each in off if each["kind"] == "NetworkPolicy"] == [[]]
     assert not [each for each in off if each["kind"] == "Service"]
 
@@ -213,8 +237,17 @@ def test_the_key_ring_is_copied_for_its_owner_alone(helm, values, tmp_path):
 
 def test_only_control_workers_hold_the_ring_that_signs_permits(helm, values):
     pods = deployments(rendered(helm, values))
-    holding = {name for name, pod in pods.items() if "bond-signing" in json.dumps(pod)}
-    assert holding == {"bond-control-1"}
+    holding = {
+        name: {
+            item["key"]
+            for volume in pod["volumes"]
+            for source in volume.get("projected", {}).get("sources", ())
+            for item in source["secret"].get("items", ())
+        }
+        for name, pod in pods.items()
+        if "bond-signing" in json.dumps(pod)
+    }
+    assert holding == {"bond-control-1": {"permit-keys.json"}, "bond-api": {"attestation-keys.json"}}
     for name, pod in pods.items():
         if "codec" not in name:
             assert environment(pod)["BOND_ATTESTATION"] == "required"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bondstone.base.settings import Settings
 from harness import dockerfile
 from harness.compose import Compose, ComposeInvalid, interpolate, read_variables
 from harness.pinned import ROOT, TOOLS
@@ -22,7 +23,7 @@ SECRETS = {
     "S3_SECRET_KEY": "secret-3",
     "BOND_CODEC_TOKEN": "secret-4",
 }
-OURS = ("setup", "codec", "control", "executor", "executor-second", "bond")
+OURS = ("setup", "api", "codec", "control", "executor", "executor-second", "bond")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_attestations_are_required_and_executors_hold_no_key_that_signs(compose)
         for mount in service.mounts
         if mount.source == "signing"
     }
-    assert holding == {"setup": False, "control": True, "bond": True}
+    assert holding == {"setup": False, "control": True, "api": True, "bond": True}
 
 
 def test_nothing_is_published_beyond_this_machine(compose):
@@ -108,13 +109,24 @@ def test_nothing_is_published_beyond_this_machine(compose):
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_the_api_serves_every_container_and_everybody_on_this_machine(compose, monkeypatch):
+    from bondstone.api.guard import hosts  # noqa: PLC0415 - loads the server's packages
+
+    for name, value in compose.services["api"].environment.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    assert {"api", "127.0.0.1"} <= hosts(settings)
+    assert (settings.api_bind, settings.issuers, settings.admins) == ("0.0.0.0:8080", (), ())
+
+
 def test_containers_may_stop_for_longer_than_workers_drain(compose):
     from bondstone.workers.runtime import CANCEL_SECONDS  # noqa: PLC0415 - the SDK
 
-    for name in ("executor", "executor-second"):
+    for name in ("api", "executor", "executor-second"):
         service = compose.services[name]
+        drains = Settings.model_fields["drain_seconds"].default
         grace = int(service.raw["stop_grace_period"].removesuffix("s"))
-        assert grace >= int(service.environment["BOND_DRAIN_SECONDS"]) + CANCEL_SECONDS + 5
+        assert grace >= int(service.environment.get("BOND_DRAIN_SECONDS", drains)) + CANCEL_SECONDS + 5
 
 
 def test_everything_that_stays_has_a_health_check(compose, stages):

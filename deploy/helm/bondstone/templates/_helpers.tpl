@@ -113,6 +113,38 @@ securityContext:
   emptyDir: {sizeLimit: 1Gi}
 {{- end }}
 
+{{- /* API processes sign who asked, and never permits. */}}
+{{- define "bondstone.apiKeyFiles" -}}
+{{- $files := include "bondstone.keyFiles" . | fromJsonArray }}
+{{- if eq .Values.attestation "required" }}{{ append $files "attestation-keys.json" | toJson }}{{ else }}{{ $files | toJson }}{{ end }}
+{{- end }}
+
+{{- define "bondstone.apiKeyVolumes" -}}
+- name: mounted
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret: {name: {{ .Values.keys.secret | quote }}}
+      {{- if eq .Values.attestation "required" }}
+      - secret:
+          name: {{ required "signing.secret names the Secret with attestation-keys.json; or set attestation: local" .Values.signing.secret | quote }}
+          items: [{key: attestation-keys.json, path: attestation-keys.json}]
+      {{- end }}
+- name: keys
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+- name: tmp
+  emptyDir: {sizeLimit: 1Gi}
+{{- end }}
+
+{{- /* Every pool that some Deployment serves, as JSON. */}}
+{{- define "bondstone.poolNames" -}}
+{{- $names := list }}
+{{- range $name, $pool := .Values.pools }}
+{{- $names = concat $names (default (list $name) $pool.serves) }}
+{{- end }}
+{{- $names | uniq | toJson }}
+{{- end }}
+
 {{- define "bondstone.environment" -}}
 - {name: BOND_ATTESTATION, value: {{ .Values.attestation | quote }}}
 - {name: BOND_TEMPORAL_ADDRESS, value: {{ .Values.temporal.address | quote }}}
