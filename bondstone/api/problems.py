@@ -77,10 +77,20 @@ def response(error: BondError) -> Response:
 
 def install(app: FastAPI) -> None:
     """Answer every failure of the app's handlers as problem details."""
-    app.add_exception_handler(BondError, _ours)
+    app.add_exception_handler(BondError, refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
+
+
+def refuse(request: Request, error: Exception) -> Response:
+    """Log one of our errors and answer with it."""
+    if not isinstance(error, BondError):
+        raise TypeError("registered for our errors only")
+    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("failed", method=request.method, path=request.url.path, code=error.code, message=str(error))
+        return response(error)
+    return _answer(request, error)
 
 
 def _answer(request: Request, error: BondError) -> Response:
@@ -89,15 +99,6 @@ def _answer(request: Request, error: BondError) -> Response:
         message=error.message,
     )  # fmt: skip
     return response(error)
-
-
-def _ours(request: Request, error: Exception) -> Response:
-    if not isinstance(error, BondError):
-        raise TypeError("registered for our errors only")
-    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("failed", method=request.method, path=request.url.path, code=error.code, message=str(error))
-        return response(error)
-    return _answer(request, error)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

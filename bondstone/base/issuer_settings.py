@@ -13,7 +13,7 @@ from bondstone.base.models import Manifest
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """Signatures that may be accepted. All are asymmetric: nobody who can check a token can make one."""
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 class IssuerSettings(Manifest):
@@ -25,6 +25,8 @@ class IssuerSettings(Manifest):
     """The `aud` that its tokens must have; by default `client_id`."""
     client_id: str = ""
     """The client that `bond login` and the console sign people in with; empty: an issuer for workloads only."""
+    title: str = Field(default="", max_length=60)
+    """What the console's sign-in button calls it; default: its host."""
     client_secret_file: Path | None = None
     """A file with the client's secret, for the console. Terminals are public clients and have none."""
     scopes: tuple[str, ...] = ("openid", "profile", "email")
@@ -49,7 +51,7 @@ class IssuerSettings(Manifest):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         parts = urlsplit(self.issuer)
-        secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS)
         if not secure or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("issuer must be an https:// URL (http:// on loopback), without a query")
         if not self.audience and not self.client_id:
@@ -62,6 +64,11 @@ class IssuerSettings(Manifest):
     def audiences(self) -> tuple[str, ...]:
         """What `aud` may be, with the default filled in."""
         return self.audience or (self.client_id,)
+
+    @property
+    def name(self) -> str:
+        """What people know it as."""
+        return self.title or urlsplit(self.issuer).netloc
 
     @property
     def for_people(self) -> bool:

@@ -70,6 +70,8 @@ COMMANDS = {
     "ledger": ("bondstone.cli.ledger", "the permanent record of what was done: verify, anchor"),
     "worker": ("bondstone.cli.worker", "builds of the control workers: list, promote, evict"),
     "open": ("bondstone.cli.open_url", "show a service, operation or campaign in the browser"),
+    "login": ("bondstone.cli.login", "sign in at a platform's API with its provider"),
+    "logout": ("bondstone.cli.login", "end the sign-in"),
     "whoami": ("bondstone.cli.whoami", "who asks, and on which platform"),
     "context": ("bondstone.cli.context_commands", "platforms by name: list, use, add, remove, show"),
     "codec": ("bondstone.cli.codec", "encryption of what Temporal keeps: serve, add-key, activate"),

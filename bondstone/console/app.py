@@ -5,31 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from bondstone.api import problems
 from bondstone.base.errors import BondError
-from bondstone.console import campaigns, catalogue, overview, pages, services, session
-from bondstone.console.pages import View, problem, shown
+from bondstone.console import campaigns, catalogue, overview, pages, services, session, sign_in
+from bondstone.console.pages import problem
 
 STATIC: Final = Path(__file__).with_name("static")
 _API: Final = ("/api/", "/healthz", "/mcp", "/backstage")
 
-router = APIRouter(include_in_schema=False)
-
-
-@router.get("/sign-in")
-async def sign_in(problem: str = "") -> Response:
-    """How to sign in here."""
-    return shown(View("sign_in.html", "", problem=problem[:300], providers=[]), None)
-
 
 def mount(app: FastAPI) -> None:
     """Serve the console beside the API; refusals of its pages are pages, those of the API stay problem details."""
-    for each in (router, session.router, pages.router, overview.router, catalogue.router, services.router,
+    for each in (sign_in.router, pages.router, overview.router, catalogue.router, services.router,
                  campaigns.router):  # fmt: skip
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -41,7 +33,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
     if not isinstance(error, BondError):
         raise error
     if request.url.path.startswith(_API):
-        return problems.response(error)
+        return problems.refuse(request, error)
     try:
         visitor = await session.visitor(request, request.app.state.bondstone)
     except (session.NotSignedIn, BondError):

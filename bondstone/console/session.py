@@ -1,30 +1,24 @@
-"""Who looks at a page, and signing in: by a one-time code locally, by a provider elsewhere."""
+"""Who looks at a page: the session of a request. `sign_in` begins and ends sessions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final
-from urllib.parse import quote
+from urllib.parse import SplitResult, quote, urlsplit
 
-from fastapi import APIRouter, Depends, Form
+from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from bondstone.api.state import State, is_secure
-from bondstone.base.errors import BondError, Unauthenticated
+from bondstone.api.state import State, bond, is_secure
+from bondstone.base.errors import Unauthenticated
 from bondstone.client import Bondstone
-from bondstone.client.direct.client import DirectClient
-from bondstone.client.direct.connection import Connection
-from bondstone.console.security import safe_return
 from bondstone.identity.access import Permissions, permissions_of
 from bondstone.identity.authenticator import session_cookie
 from bondstone.model.identity import Principal
 
-COOKIE_SECONDS: Final = 12 * 3600
 SIGN_IN: Final = "/sign-in"
-
-router = APIRouter(include_in_schema=False)
 
 
 class NotSignedIn(Exception):
@@ -61,55 +55,20 @@ async def visitor(request: Request, state: State) -> Visitor:
         raise NotSignedIn from None
     state.rates.count(session.principal.subject)
     permissions = permissions_of(await state.authenticator.access(), session.principal)
-    connection = Connection(state.settings, temporal=state.temporal, store=state.store)
-    return Visitor(
-        session.principal, permissions, session.csrf, DirectClient(connection, session.principal.subject)
-    )
+    return Visitor(session.principal, permissions, session.csrf, bond(state, session.principal, permissions))
 
 
 Visit = Annotated[Visitor, Depends(visitor)]
 
 
 async def to_sign_in(request: Request, _error: Exception) -> Response:
-    """Send a visitor without a session to the sign-in, and afterwards back."""
-    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    if request.method != "GET":
-        back = "/"
-    return RedirectResponse(f"{SIGN_IN}?next={quote(back)}", status_code=303)
+    """Send a visitor without a session to the sign-in, and afterwards back to the page they were on."""
+    page = request.url if request.method == "GET" else _page_of_form(request)
+    back = page.path + (f"?{page.query}" if page.query else "")
+    return RedirectResponse(f"{SIGN_IN}?next={quote(back or '/')}", status_code=303)
 
 
-@router.get("/sign-in/code")
-async def by_code(state: State, code: str = "", next: str = "/") -> Response:  # noqa: A002 - the name in the address
-    """Begin a session for the holder of a one-time code, as `bond open` makes them."""
-    try:
-        principal = await state.store.sessions.redeem(code[:200], Principal, now=datetime.now(UTC))
-    except BondError as error:
-        return RedirectResponse(f"{SIGN_IN}?problem={quote(error.message)}", status_code=303)
-    session_id, _ = await state.store.sessions.begin(principal, now=datetime.now(UTC))
-    answer = RedirectResponse(safe_return(next), status_code=303)
-    secure = is_secure(state.settings)
-    answer.set_cookie(
-        session_cookie(secure=secure), session_id, max_age=COOKIE_SECONDS, path="/", secure=secure, httponly=True,
-        samesite="lax",
-    )  # fmt: skip
-    return answer
-
-
-@router.post("/sign-out")
-async def sign_out(request: Request, state: State, csrf: Annotated[str, Form()] = "") -> Response:
-    """End the session on the server."""
-    from bondstone.console.security import check_form  # noqa: PLC0415 - one rule, kept with the others
-
-    name = session_cookie(secure=is_secure(state.settings))
-    cookie = request.cookies.get(name, "")
-    if cookie:
-        try:
-            session = await state.store.sessions.get(cookie, now=datetime.now(UTC))
-        except Unauthenticated:
-            pass
-        else:
-            check_form(request.headers, csrf, session.csrf)
-            await state.store.sessions.end(cookie)
-    answer = RedirectResponse(SIGN_IN, status_code=303)
-    answer.delete_cookie(name, path="/")
-    return answer
+def _page_of_form(request: Request) -> SplitResult:
+    """The page that a form was on: the browser names it, to its own site only."""
+    page = urlsplit(request.headers.get("referer", "")[:2000])
+    return page if page.netloc == request.url.netloc else urlsplit("/")

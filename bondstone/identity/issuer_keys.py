@@ -8,13 +8,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 from jwt import PyJWK, PyJWKSet
 from jwt.exceptions import PyJWTError
 
 from bondstone.base.errors import SettingsInvalid, TokenForeign, Unreachable
-from bondstone.base.issuer_settings import IssuerSettings
+from bondstone.base.issuer_settings import LOOPBACK_HOSTS, IssuerSettings
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
 _MAX_BYTES: Final = 256 * 1024
@@ -110,10 +111,7 @@ class IssuerKeys:
         return fresh
 
     async def _json(self, url: str) -> Mapping[str, Any]:
-        if not url.startswith("https://") and not url.startswith(
-            ("http://localhost", "http://127.0.0.1", "http://[::1]")
-        ):
-            raise Unreachable(f"the issuer names an address without TLS: {url[:200]!r}")
+        check_address(url)
         if self._client is None:
             self._client = httpx2.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False)
         try:
@@ -129,6 +127,17 @@ class IssuerKeys:
         if not isinstance(document, dict):
             raise Unreachable("the issuer's answer is no JSON object", where=url)
         return document
+
+
+def check_address(url: str) -> None:
+    """Refuse an address that secrets and keys must not travel to or from: one without TLS, off loopback.
+
+    Raises:
+        Unreachable: it is such an address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS):
+        raise Unreachable(f"the issuer names an address without TLS: {url[:200]!r}")
 
 
 async def _bounded(answer: httpx2.Response) -> bytes:

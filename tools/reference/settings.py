@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ tool_environment = ["AWS_PROFILE", "AWS_REGION"]
 |---|---|---|---|---|
 """
 
+ISSUERS = """
+## Issuers
+
+Settings of each entry of `issuers`; [how to use them](../how-to/sign-in.md).
+
+| setting | type | default | what it is |
+|---|---|---|---|
+"""
+
 TAIL = """
 ## Other variables
 
@@ -67,7 +77,14 @@ def text() -> str:
             f"| `{name}` | `BOND_{name.upper()}` | {_type(field.annotation)} | {_default(name, field.default)} "
             f"| {cell(texts.get(name, ''))} |\n"
         )
-    return HEAD + "".join(rows) + TAIL
+    return HEAD + "".join(rows) + ISSUERS + "".join(_issuer_rows()) + TAIL
+
+
+def _issuer_rows() -> Iterator[str]:
+    texts = field_texts(IssuerSettings)
+    for name, field in IssuerSettings.model_fields.items():
+        default = "required" if field.is_required() else _default(name, field.default)
+        yield f"| `{name}` | {_type(field.annotation)} | {default} | {cell(texts.get(name, ''))} |\n"
 
 
 def _type(annotation: Any) -> str:
@@ -79,6 +96,8 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(arguments[0])}"
     if origin in {types.UnionType, typing.Union}:
         return _type(arguments[0])
+    if origin is dict:
+        return "table"
     words = {Path: "path", str: "text", int: "number", bool: "true or false", IssuerSettings: "tables"}
     return words.get(annotation, str(annotation))
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from bondstone import __version__
 from bondstone.api.parameters import MAX_REASON_CHARS, Name, Team
 from bondstone.api.session import Asking
-from bondstone.api.state import Caller
+from bondstone.api.state import Caller, State
 from bondstone.base.errors import Forbidden
 from bondstone.base.models import Document, Manifest
 from bondstone.base.names import NAME_PATTERN
@@ -44,6 +44,16 @@ class CallerDocument(Document):
     expires_at: datetime | None = None
     version: str
     """Of the platform"""
+
+
+class ProviderDocument(Document):
+    """Where people sign in, and as which client of it."""
+
+    name: str
+    """What people know it as"""
+    issuer: str
+    client_id: str
+    scopes: tuple[str, ...]
 
 
 class TokenBody(Manifest):
@@ -103,6 +113,16 @@ class PromoteBody(Manifest):
 async def description(request: Request, _caller: Caller) -> JSONResponse:
     """Describe the API, by OpenAPI 3.1."""
     return JSONResponse(request.app.openapi())
+
+
+@router.get("/providers", tags=["access"], openapi_extra={"security": []})
+async def list_providers(state: State) -> list[ProviderDocument]:
+    """List where people sign in, for `bond login`; needs no credential."""
+    return [
+        ProviderDocument(name=each.name, issuer=each.issuer, client_id=each.client_id, scopes=each.scopes)
+        for each in state.settings.issuers
+        if each.for_people
+    ]
 
 
 @router.get("/whoami", tags=["access"])

@@ -2,7 +2,8 @@
 
 Found where `bondstone.base.settings` finds the setting `api`: `BOND_API`, `bond.toml`, the file that `bond up`
 wrote into the data directory. An address of Temporal in the environment wins over that file. `BOND_TOKEN` is the
-credential, else the token of the data directory, which is only ever sent to the API that its own platform named.
+credential, else the token of the data directory, which is only ever sent to the API that its own platform named,
+else that of `bond login` at that API.
 """
 
 from __future__ import annotations
@@ -29,8 +30,23 @@ class ApiAddress:
 
     url: str
     """Without `/api/v1`."""
-    token: str
+    token: str = ""
     """Empty where there is none."""
+    signed_in: bool = False
+    """Whether a person is signed in here, whose token is used where there is no other."""
+
+    def bearer(self) -> str:
+        """The token to send: that of a person who is signed in is renewed when it must be. May block.
+
+        Raises:
+            TokenExpired: the sign-in is over.
+            Unreachable: the provider that renews it does not answer.
+        """
+        if self.token or not self.signed_in:
+            return self.token
+        from bondstone.client.http.sign_ins import current_token  # noqa: PLC0415 - not where there is a token
+
+        return current_token(self.url)
 
 
 def find_api(data: Path | None = None, values: Mapping[str, Any] | None = None) -> ApiAddress | None:
@@ -56,9 +72,10 @@ def find_api(data: Path | None = None, values: Mapping[str, Any] | None = None) 
         return None
     if not token and _same(named, own):
         token = _local_token(directory)
-    if not token and named == own:
+    signed_in = not token and _is_signed_in(named)
+    if not token and not signed_in and named == own:
         return None
-    return ApiAddress(named.rstrip("/"), token)
+    return ApiAddress(named.rstrip("/"), token, signed_in)
 
 
 def find_api_of(settings: Settings) -> ApiAddress | None:
@@ -70,7 +87,16 @@ def find_api_of(settings: Settings) -> ApiAddress | None:
     token = os.environ.get(TOKEN_VARIABLE, "")
     if not token and _same(settings.api, _platform_api(settings.data)):
         token = _local_token(settings.data)
-    return ApiAddress(settings.api.rstrip("/"), token) if settings.api and token else None
+    signed_in = bool(settings.api) and not token and _is_signed_in(settings.api)
+    return (
+        ApiAddress(settings.api.rstrip("/"), token, signed_in) if settings.api and (token or signed_in) else None
+    )
+
+
+def _is_signed_in(url: str) -> bool:
+    from bondstone.client.http.sign_ins import sign_in_of  # noqa: PLC0415 - not where there is a token
+
+    return sign_in_of(url) is not None
 
 
 def _same(url: str, other: str) -> bool:

@@ -76,8 +76,6 @@ class Transport:
         self._host, self._port = place.hostname or "", place.port
         self._prefix = place.path.rstrip("/") + "/api/v1"
         self._headers = {"Accept": "application/json", "User-Agent": "bond"}
-        if address.token:
-            self._headers["Authorization"] = f"Bearer {address.token}"
         if acting_as:
             self._headers["Bond-As"] = acting_as
         self._idle: deque[http.client.HTTPConnection] = deque()
@@ -176,7 +174,8 @@ class Transport:
             Unreachable: the API does not answer, or went away.
             BondError: as the API refused.
         """
-        headers = {**self._headers, "Accept": "text/event-stream"}
+        headers = await asyncio.to_thread(self._authorized, self._headers)
+        headers["Accept"] = "text/event-stream"
         if last_id:
             headers["Last-Event-ID"] = last_id
         target = self._prefix + path + _encoded(query)
@@ -196,7 +195,13 @@ class Transport:
         finally:
             connection.close()
 
+    def _authorized(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Headers with the credential of this moment: a sign-in is renewed while a command waits."""
+        bearer = self._address.bearer()
+        return {**headers, "Authorization": f"Bearer {bearer}"} if bearer else dict(headers)
+
     def _send(self, method: str, target: str, content: bytes | None, headers: dict[str, str]) -> Answer:
+        headers = self._authorized(headers)
         kept = self._take()
         if kept is not None:
             try:
@@ -273,7 +278,7 @@ def error_of(answer: Answer) -> BondError:
         )
     error = from_info(info)
     if isinstance(error, Unauthenticated) and not info.hint:
-        error.hint = "set BOND_TOKEN, or sign in"
+        error.hint = "sign in with `bond login`, or set BOND_TOKEN"
     return error
 
 

@@ -1,0 +1,141 @@
+"""The API and console of this process on a real store, without Temporal: for who somebody is and what they may do.
+
+Whatever asks Temporal fails; signing in, tokens, access documents, promises and policies do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import uvicorn
+from temporalio.client import Client
+
+from bondstone.api.app import create_app
+from bondstone.api.events.logs import LogChunks
+from bondstone.api.events.watchers import Watchers
+from bondstone.api.index.services import ServiceIndex
+from bondstone.api.rates import Rates
+from bondstone.api.state import ApiState
+from bondstone.base.data_directory import LOCAL_TOKEN_FILE
+from bondstone.base.settings import Settings
+from bondstone.console import app as console
+from bondstone.identity.authenticator import Authenticator
+from bondstone.identity.local_token import ensure_local_token
+from bondstone.model.rows import ListedService
+from bondstone.store import Store
+from bondstone.store.crypto import KeyRing
+from bondstone.temporal.service_changes import ServiceVisibility
+from harness.servers.process import LOOPBACK, free_port
+
+START_SECONDS = 60
+
+
+class _NoTemporal:
+    """Stands where the connection to Temporal would; using it is a failure of the test."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"this API has no Temporal, and was asked for {name}")
+
+
+class Listed:
+    """Stands where Temporal's visibility would: a list of services that a test may change.
+
+    Args:
+        services: What there is at first.
+    """
+
+    def __init__(self, services: Sequence[ListedService] = ()) -> None:
+        self.services = list(services)
+
+    async def listed(
+        self, *, since: datetime | None = None, pause_seconds: float = 0.0
+    ) -> AsyncIterator[list[ListedService]]:
+        """As `ServiceVisibility.listed`."""
+        del pause_seconds
+        yield [each for each in self.services if since is None or each.stamp >= since]
+
+    async def count_alive(self) -> int:
+        """As `ServiceVisibility.count_alive`."""
+        return sum(each.alive for each in self.services)
+
+
+@contextmanager
+def serving(data: Path, listed: Listed | None = None, **settings: Any) -> Iterator[Settings]:
+    """Serve for as long as a test needs it; the settings, with the address.
+
+    Args:
+        data: A data directory, made when missing.
+        listed: The services that there are.
+        **settings: Further settings.
+    """
+    port = free_port()
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    effective = Settings(data=data, api=f"http://{LOOPBACK}:{port}", **settings)
+    KeyRing.load_or_create(effective.key_file)
+    ensure_local_token(data)
+    server: list[uvicorn.Server] = []
+    started = threading.Event()
+
+    async def serve() -> None:
+        store = await Store.open(effective)
+        authenticator = await Authenticator.open(effective, store)
+        temporal = cast("Client", _NoTemporal())
+        services = ServiceIndex(cast("ServiceVisibility", listed or Listed()))
+        state = ApiState(
+            settings=effective,
+            temporal=temporal,
+            store=store,
+            authenticator=authenticator,
+            signer=None,
+            services=services,
+            watchers=Watchers(),
+            chunks=LogChunks(store.logs),
+            rates=Rates(500, 1000),
+        )
+        app = create_app(effective, state)
+        console.mount(app)
+        config = uvicorn.Config(app, host=LOOPBACK, port=port, access_log=False, log_config=None)
+        server.append(uvicorn.Server(config))
+        keeping = asyncio.create_task(services.keep())
+        started.set()
+        try:
+            await server[0].serve()
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            await authenticator.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    try:
+        if not started.wait(START_SECONDS):
+            raise AssertionError("the API did not start")
+        while not server[0].started:
+            thread.join(0.02)
+            if not thread.is_alive():
+                raise AssertionError("the API ended instead of serving")
+        yield effective
+    finally:
+        if server:
+            server[0].should_exit = True
+        thread.join(START_SECONDS)
+
+
+def publish_access(settings: Settings, source: str) -> None:
+    """Put an access document in force, as the holder of the data directory."""
+    token = (settings.data / LOCAL_TOKEN_FILE).read_text(encoding="ascii").strip()
+    answer = httpx2.post(
+        f"{settings.api}/api/v1/access",
+        json={"source": source},
+        headers={"Authorization": f"Bearer {token}"},
+        trust_env=False,
+        timeout=30,
+    )
+    answer.raise_for_status()
