@@ -34,15 +34,31 @@ resource "terraform_data" "thing_%(n)d" {
   input      = "thing %(n)d"
   depends_on = [%(after)s]
   provisioner "local-exec" {
-    command = "sleep ${var.pause}; echo %(n)d >> ${var.made}"
+    command = "%(wait)s; echo %(n)d >> ${var.made}"
   }
 }
 """
 
 
-def chain(count: int) -> str:
-    """A module of `count` things, made in order."""
-    resources = [THING % {"n": n, "after": f"terraform_data.thing_{n - 1}" if n else ""} for n in range(count)]
+HELD = "touch ${var.made}.held; until [ -e ${var.made}.go ]; do sleep 0.05; done"
+
+
+def chain(count: int, held: int | None = None) -> str:
+    """A module of `count` things, made in order.
+
+    Args:
+        count: How many.
+        held: The first of those that are not made before the test says `go`.
+    """
+    resources = [
+        THING
+        % {
+            "n": n,
+            "after": f"terraform_data.thing_{n - 1}" if n else "",
+            "wait": "sleep ${var.pause}" if held is None or n < held else HELD,
+        }
+        for n in range(count)
+    ]
     return CHAIN % {"resources": "".join(resources), "last": count - 1}
 
 
@@ -113,6 +129,16 @@ async def until(condition, *, seconds: float = 240) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what happens in other processes sets no event here
             await asyncio.sleep(0.02)
+
+
+def held(made: Path) -> bool:
+    """Whether Terraform is at a thing that is held; those before are made, and in its state."""
+    return made.with_name(f"{made.name}.held").exists()
+
+
+def go(made: Path) -> None:
+    """Let things be made that are held."""
+    made.with_name(f"{made.name}.go").touch()
 
 
 def lines(file: Path) -> list[str]:

