@@ -18,9 +18,9 @@ from bondstone.activities.helm.recovery import delete, take_back
 from bondstone.activities.helm.release import ATTEMPT_LABEL, OWNER_LABEL, Release, is_of, mark_of, owner_of
 from bondstone.activities.helm.session import Session
 from bondstone.activities.helm.watch import Watch
-from bondstone.activities.helm.workspace import write_private
 from bondstone.activities.tooling.claims import claimed
 from bondstone.activities.tooling.process import Exit
+from bondstone.activities.tooling.scratch import write_private
 from bondstone.base.errors import BondError, PlanStale, Problem, StoreUnavailable, ToolFailed
 from bondstone.executors.protocol import Outcome, Output
 from bondstone.model.promise import seconds

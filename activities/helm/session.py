@@ -22,11 +22,12 @@ from bondstone.activities.helm.changes import Reality
 from bondstone.activities.helm.diagnostics import to_error
 from bondstone.activities.helm.release import as_sent, release_name
 from bondstone.activities.helm.section import OCI, HelmSection
-from bondstone.activities.helm.workspace import Workspace, locked, write_private
+from bondstone.activities.helm.workspace import Workspace
 from bondstone.activities.tooling.environment import allowed_environment
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture, shimmed, tied
 from bondstone.activities.tooling.sandbox import Sandbox, sandbox
+from bondstone.activities.tooling.scratch import locked, write_private
 from bondstone.base.errors import BondError, ToolFailed, ToolUnavailable
 from bondstone.base.redact import Redactor
 from bondstone.executors.protocol import StepContext
@@ -231,7 +232,7 @@ class Session:
         def stop() -> Graces | None:
             return PATIENT if self.stop.requested or lost.is_set() else None
 
-        await locked(self.lock, self.pulse, self.stop)
+        await locked(self.lock, self.pulse, self.stop, tool="helm")
         return await Run(
             command=shimmed("exec", tied([self.helm, *arguments, *connection.arguments()])),
             directory=self.run,

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import psutil
 import structlog
 
-from bondstone.activities.terraform.session import RUN_MARK, Session
+from bondstone.activities.terraform.session import Session
 from bondstone.activities.terraform.state import State, parse_state
 from bondstone.activities.terraform.workspace import RunDirectory, dead_runs
 from bondstone.activities.tooling.process import PATIENT
+from bondstone.activities.tooling.scratch import RUN_MARK
 
 if TYPE_CHECKING:
     from bondstone.executors.state import StateClaim, StepState

@@ -26,12 +26,10 @@ from bondstone.activities.terraform.workspace import DATA_DIRECTORY, RunDirector
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture
 from bondstone.activities.tooling.sandbox import Sandbox, is_free, sandbox
+from bondstone.activities.tooling.scratch import RUN_MARK
 from bondstone.base.errors import BondError
 from bondstone.base.redact import Redactor
 from bondstone.executors.protocol import Outcome, StepContext
-
-RUN_MARK = "BONDSTONE_RUN"
-"""Environment variable by which the processes of a dead attempt are known again."""
 
 _log = structlog.get_logger(__name__)
 

@@ -90,6 +90,13 @@ class Settings(BaseSettings):
     most one a core."""
     helm: str = ""
     """Helm binary; default: `helm` on PATH."""
+    ansible: str = ""
+    """`ansible-playbook`; default: the one installed beside Bondstone, then `ansible-playbook` on PATH."""
+    container_engine: str = ""
+    """Command of the container engine, with its global options: `podman --storage-driver=vfs`; default: `podman`,
+    `docker` on PATH."""
+    container_network: str = ""
+    """What `network: pool` of a container step means: a network of the engine, as `bridge`; empty to have none."""
     opa: str = ""
     """OPA binary (1.0 or newer) that decides policies, or `regorus` for the engine that comes with Bondstone;
     default: `opa` on PATH, then regorus."""
@@ -246,6 +253,12 @@ class Settings(BaseSettings):
             )
         if self.helm:
             env["BOND_HELM"] = self.helm
+        if self.ansible:
+            env["BOND_ANSIBLE"] = self.ansible
+        if self.container_engine:
+            env["BOND_CONTAINER_ENGINE"] = self.container_engine
+        if self.container_network:
+            env["BOND_CONTAINER_NETWORK"] = self.container_network
         if self.opa:
             env["BOND_OPA"] = self.opa
         if self.clusters:

@@ -17,6 +17,8 @@ from typing import Any, Final
 import pytest
 
 from harness.pinned import ToolMissing
+from harness.servers import containers as container_engine
+from harness.servers import hosts as hosts_server
 from harness.servers import kubernetes, temporal
 from harness.servers import postgres as postgres_server
 from harness.servers import s3 as s3_server
@@ -32,6 +34,21 @@ def control_plane() -> Iterator[kubernetes.ControlPlane]:
     with _scratch() as directory, kubernetes.running(directory) as plane:
         _STARTED["control_plane"] = [*plane.servers.values()]
         yield plane
+
+
+@pytest.fixture(scope="session")
+def hosts() -> Iterator[hosts_server.Hosts]:
+    """Five hosts for Ansible; keep to files of your own in their homes."""
+    with _scratch() as directory, hosts_server.running(directory, 5) as server:
+        _STARTED["hosts"] = [server.server]
+        yield server
+
+
+@pytest.fixture(scope="session")
+def containers() -> Iterator[container_engine.Containers]:
+    """A container engine of its own, with an image; use things of your own."""
+    with _scratch() as directory, container_engine.running(directory) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")

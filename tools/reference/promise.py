@@ -9,7 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from bondstone.activities.ansible.section import AnsibleOutput, AnsibleSection
 from bondstone.activities.clusters.outputs import ObjectOutput
+from bondstone.activities.container.section import ContainerOutput, ContainerSection
 from bondstone.activities.helm.section import HelmSection
 from bondstone.activities.kubernetes.section import KubernetesSection, Wait
 from bondstone.activities.terraform.section import TerraformSection
@@ -98,6 +100,10 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("spec.steps[].kubernetes", KubernetesSection, "What it does: [Kubernetes steps](kubernetes.md)."),
     ("spec.steps[].kubernetes.wait[]", Wait, "One of `condition` and `path`."),
     ("spec.steps[].kubernetes.outputs.NAME", ObjectOutput, ""),
+    ("spec.steps[].ansible", AnsibleSection, "What it does: [Ansible steps](ansible.md)."),
+    ("spec.steps[].ansible.outputs.NAME", AnsibleOutput, ""),
+    ("spec.steps[].container", ContainerSection, "What it does: [Container steps](container.md)."),
+    ("spec.steps[].container.outputs.NAME", ContainerOutput, ""),
     ("spec.approval[]", promise.ApprovalRule, ""),
     ("spec.health[]", promise.Probe, "Exactly one of `http`, `tcp` and `expression`. All probes must pass."),
     ("spec.patch", promise.PatchSpec, ""),

@@ -1,0 +1,242 @@
+"""One verb at work: the files that an image is handed, and one run of it, whoever started it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bondstone.activities.container.contract import KILLED, failure
+from bondstone.activities.container.documents import Job, Record, read_record
+from bondstone.activities.container.engine import NOBODY, Engine, State
+from bondstone.activities.container.section import ContainerSection
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.activities.tooling.scratch import write_private
+from bondstone.base.canonical import digest
+from bondstone.base.errors import InvalidInput, StepTimedOut, StoreUnavailable, ToolFailed
+from bondstone.executors.protocol import StepContext
+from bondstone.model.promise import seconds
+
+DIRECTORY: Final = "container"
+_POLL_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 10
+"""How often it is looked whether the program still runs: an engine whose watcher was killed does not notice."""
+_LATE_SECONDS: Final = 15
+"""How long after its time a container is given to be killed by its engine."""
+
+
+@dataclass(slots=True)
+class Session:
+    """What the verbs share while one of them runs."""
+
+    context: StepContext
+    engine: Engine
+    pulse: Pulse
+    stop: Stop
+
+    @property
+    def section(self) -> ContainerSection:
+        """The rendered section of the step."""
+        section: ContainerSection = self.context.section
+        return section
+
+    @property
+    def where(self) -> str:
+        """The service and the step, for errors."""
+        return f"{self.context.service} step {self.context.step}"
+
+    @property
+    def owner(self) -> str:
+        """What containers of the step are labelled with."""
+        trial = "/trial" if self.context.trial else ""
+        return f"{self.context.service}/{self.context.step}{trial}"
+
+    async def record(self) -> tuple[int, Record]:
+        """Position and content of the newest state."""
+        snapshot = await self.context.state.read()
+        return snapshot.position, read_record(snapshot.payload)
+
+    def job(self) -> Job:
+        """What the section asks for.
+
+        Raises:
+            InvalidInput: when a secret is where others can see it.
+        """
+        section = self.section
+        visible = {f"env.{name}": text for name, text in section.env.items()}
+        visible |= {f"command[{index}]": text for index, text in enumerate(section.command)}
+        for key, text in visible.items():
+            if self.context.redact.is_in(text):
+                raise InvalidInput(
+                    f"{key} would show a secret to everybody who can list the worker's containers",
+                    where=self.where,
+                    hint="pass it by `inputs` or `files`, which are private files",
+                )
+        return Job(
+            image=section.image,
+            command=section.command,
+            env=section.env,
+            inputs=section.inputs,
+            files=section.files,
+            network="none" if self.context.trial else section.network,
+            cpus=section.cpus,
+            memory_mib=section.memory_mib,
+            processes=section.processes,
+            time_seconds=seconds(section.time),
+        )
+
+    @asynccontextmanager
+    async def ran(
+        self, job: Job, action: str, told: Mapping[str, Any], *, key: str = "", lost: asyncio.Event | None = None
+    ) -> AsyncIterator[Path]:
+        """Run a container to its end; where its output is. Both are gone afterwards.
+
+        Args:
+            job: What to run.
+            action: What it is to do.
+            told: What `step.json` says beside the inputs.
+            key: The same for all attempts at one run: a container that an attempt before this one has started is
+                waited for, and never started again. Empty for a run that may be repeated.
+            lost: Set when the claim on the step's state is lost: the container is stopped then.
+
+        Raises:
+            BondError: when it failed.
+            asyncio.CancelledError: when the attempt was asked to stop; the container is gone by then.
+        """
+        name = f"bond-{digest(self.owner.encode())[:16]}-{key or digest(self.context.attempt.encode())[:24]}"
+        directory = self._root / name
+        engine = self.engine
+        there = await self.stop.unless(engine.names(self.owner))
+        for other in there:
+            if other != name:  # of an attempt that is over: this one holds the step
+                await self._forget(other)
+        try:
+            state = await self.stop.unless(engine.state(name)) if name in there else None
+            if state is not None and state.has_begun and directory.is_dir():
+                self.context.log(f"an attempt before this one has started the container {name}: waiting for it")
+            else:
+                if state is not None:
+                    await engine.remove(name)
+                await asyncio.to_thread(self._lay_out, directory, job, {**told, "action": action})
+                self.context.log(f"{action} by {job.image} in {name}")
+                await engine.start(name, self.owner, job, action, directory)
+            over = await self._until_over(name, job, action, lost)
+            await self._judge(name, job, action, directory / "output", over)
+            yield directory / "output"
+        except StoreUnavailable:
+            if lost is None or lost.is_set():
+                await self._forget(name)
+            raise  # else the record could not be written: the next attempt finds the container, and its output
+        except BaseException:
+            await self._forget(name)
+            raise
+        await self._forget(name)
+
+    async def _until_over(self, name: str, job: Job, action: str, lost: asyncio.Event | None) -> State | None:
+        """Wait for its end, also when what waits for it is killed; its last state, None when it is gone.
+
+        Raises:
+            StepTimedOut: when it took longer than it may.
+            StoreUnavailable: when the claim was lost meanwhile.
+        """
+        self.pulse.note(f"{action} in the container {name}")
+        deadline = time.monotonic() + job.time_seconds + _LATE_SECONDS
+        while True:
+            with suppress(ToolFailed):
+                await self.stop.unless(self._ended(name, min(_LOOK_SECONDS, deadline - time.monotonic()), lost))
+            if lost is not None and lost.is_set():
+                raise StoreUnavailable(
+                    "the claim on the step's record was lost or not renewed in time, so the container was stopped",
+                    where=self.where,
+                    hint="see why the worker could not reach the store, or stood still",
+                )
+            state = await self.engine.state(name)
+            if state is None or state.is_over:
+                return state
+            if state.is_lost:
+                return None
+            if time.monotonic() >= deadline:
+                raise StepTimedOut(
+                    f"the container has not ended within {job.time_seconds} s, and was killed",
+                    where=self.where,
+                    hint="raise `time` of the step, or see in its log what it waits for",
+                )
+            await self.stop.unless(asyncio.sleep(_POLL_SECONDS))
+
+    async def _ended(self, name: str, at_most_seconds: float, lost: asyncio.Event | None) -> None:
+        waits = [asyncio.ensure_future(self.engine.wait(name))]
+        if lost is not None:
+            waits.append(asyncio.ensure_future(_set(lost)))
+        try:
+            done, _ = await asyncio.wait(
+                waits, timeout=max(0, at_most_seconds), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for wait in waits:
+                wait.cancel()
+            results = await asyncio.gather(*waits, return_exceptions=True)
+        if done and isinstance(results[0], ToolFailed):
+            raise results[0]
+
+    async def _judge(self, name: str, job: Job, action: str, output: Path, state: State | None) -> None:
+        said = await self.engine.said(name)
+        for line in said.splitlines():
+            self.context.log(line)
+        if state is not None and state.code == 0:
+            return
+        if state is not None and state.ran_seconds >= job.time_seconds:
+            raise StepTimedOut(
+                f"the container has not ended within {job.time_seconds} s, and was killed",
+                where=self.where,
+                hint="raise `time` of the step, or see in its log what it waits for",
+            )
+        code = KILLED if state is None else state.code
+        last = said.strip().rpartition("\n")[2]
+        out_of_memory = state is not None and state.out_of_memory
+        error = failure(code, action, output, self.where, said=last, out_of_memory=out_of_memory)
+        raise error.masked(self.context.redact)
+
+    async def clear(self) -> None:
+        """Remove what attempts before this one have left of the step on this machine."""
+        for name in await self.engine.names(self.owner):
+            await self._forget(name)
+
+    async def _forget(self, name: str) -> None:
+        await self.engine.remove(name)
+        await asyncio.to_thread(shutil.rmtree, self._root / name, ignore_errors=True)
+
+    @property
+    def _root(self) -> Path:
+        return self.context.settings.work_dir.absolute() / DIRECTORY
+
+    def _lay_out(self, directory: Path, job: Job, told: Mapping[str, Any]) -> None:
+        """Everything that the image reads, in files of the container's own user."""
+        shutil.rmtree(directory, ignore_errors=True)
+        files = directory / "input" / "files"
+        files.mkdir(parents=True, mode=0o700)
+        (directory / "output").mkdir(mode=0o700)
+        service = self.context.service
+        step = {
+            "service": {"team": service.team, "name": service.name},
+            "step": self.context.step,
+            "operation": self.context.operation,
+            "inputs": job.inputs,
+            **told,
+        }
+        write_private(directory / "input" / "step.json", json.dumps(step).encode())
+        for name, text in job.files.items():
+            write_private(files / name, text.encode())
+        if os.geteuid() == 0:
+            for path in (directory, *directory.rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,0 +1,139 @@
+"""The scratch directory of one attempt, gone with it, and a lock that outlives a killed worker with its tool."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.model.service import ServiceId
+
+RUN_MARK: Final = "BONDSTONE_RUN"
+"""Environment variable by which the processes of an attempt are known, also after it has died."""
+
+_POLL_SECONDS: Final = 0.2
+
+
+class Scratch:
+    """Below the work directory: `<tool>/runs` for attempts, `<tool>/locks` for steps.
+
+    Args:
+        work: The worker's scratch directory.
+        tool: Name of the executor's own directory in it.
+        more: Further directories beside those two.
+        bury: Called with the directory of each attempt that has died, before it is removed.
+    """
+
+    def __init__(
+        self, work: Path, tool: str, *, more: tuple[str, ...] = (), bury: Callable[[Path], object] | None = None
+    ) -> None:
+        self._root = work / tool
+        self._bury = bury
+        for name in ("runs", "locks", *more):
+            (self._root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @contextmanager
+    def run(self, *, keep: bool = False) -> Iterator[Path]:
+        """A private directory; what is written in it may be secret."""
+        path = Path(tempfile.mkdtemp(prefix="run-", dir=self._root / "runs"))
+        held = _open(path / "lock")
+        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            yield path
+        finally:
+            if not keep:
+                shutil.rmtree(path, ignore_errors=True)
+            os.close(held)
+
+    def sweep(self) -> None:
+        """Remove what dead attempts left: a directory whose lock can be taken belongs to none that lives."""
+        for path in (self._root / "runs").iterdir():
+            try:
+                held = os.open(path / "lock", os.O_RDWR)
+            except OSError:
+                continue
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            else:
+                if self._bury is not None:
+                    self._bury(path)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(held)
+
+    @contextmanager
+    def lock_file(self, service: ServiceId, step: str) -> Iterator[int]:
+        """An open file for each step; `locked` locks it, and every process that is started may inherit it."""
+        held = _open(self._root / "locks" / f"{service.team}.{service.name}.{step}")
+        try:
+            yield held
+        finally:
+            os.close(held)
+
+
+async def locked(held: int, pulse: Pulse, stop: Stop, *, tool: str) -> None:
+    """Wait until no tool of an earlier attempt runs on this host: it may be undoing what it was interrupted in.
+
+    Args:
+        held: The open file that its processes have inherited.
+        pulse: Says what is waited for.
+        stop: Ends the wait.
+        tool: What people call it.
+
+    Raises:
+        asyncio.CancelledError: when the attempt was asked to stop first.
+    """
+    while True:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pulse.note(f"waiting for the {tool} of an earlier attempt to end")
+            await stop.unless(asyncio.sleep(_POLL_SECONDS))
+        else:
+            pulse.note("")
+            return
+
+
+def write_private(path: Path, data: bytes) -> Path:
+    """Write a file that nobody else may read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+    return path
+
+
+def kill_marked(run: Path) -> int:
+    """Kill every process of an attempt, and all that these have started, whatever session they are in.
+
+    Args:
+        run: The attempt's directory, which is the value of `RUN_MARK` in its processes.
+
+    Returns:
+        How many processes were killed.
+    """
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(RUN_MARK) == str(run):
+                # one that a `sudo` has started has lost the mark, and is known by its parent
+                found |= {each.pid: each for each in (process, *process.children(recursive=True))}
+    found.pop(os.getpid(), None)
+    for process in found.values():
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs([*found.values()], timeout=2)
+    return len(found)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

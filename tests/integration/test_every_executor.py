@@ -1,0 +1,189 @@
+"""Every operation on a step of every executor: real workflows, a real Helm, API server, Ansible, container engine.
+
+The same test runs for all: nothing in it, as nothing in the workflows, knows which executor is at work. Terraform
+is tested by itself (`test_up.py`, `test_kills.py`): what it has built in cannot drift.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import psutil
+import pytest
+from every_executor import KEPT, KINDS, VERSIONS, Thing, World, inputs, write
+from helm_kit import helm
+from platforms import LocalPlatform, publish, running
+
+from bondstone.base.errors import BondError
+from bondstone.client import Operation
+from bondstone.model.service import OperationRecord, OperationStatus
+from harness.pinned import ROOT
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def world(control_plane, hosts, containers) -> World:
+    return World(control_plane, hosts, containers)
+
+
+@pytest.fixture(scope="module")
+def platform(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    root = tmp_path_factory.mktemp("operations")
+    clusters = {"default": {"kubeconfig": str(world.plane.kubeconfig)}}
+    settings = {"BOND_HELM": helm(), "BOND_CLUSTERS": json.dumps(clusters), **world.containers.environment}
+    with running(root / "data", settings) as local:
+
+        async def all_versions() -> None:
+            async with local.client() as bond:
+                for kind in KINDS:
+                    for version in VERSIONS:
+                        await publish(bond, write(root, kind, version, world))
+
+        asyncio.run(all_versions())
+        yield local
+
+
+async def ends(operation: Operation, status: OperationStatus = OperationStatus.SUCCEEDED) -> OperationRecord:
+    async with asyncio.timeout(400):
+        record = await operation.wait(through_approvals=True)
+    assert record.status is status, record.error
+    return record
+
+
+@asynccontextmanager
+async def a_thing(kind: str, platform: LocalPlatform, world: World) -> AsyncIterator[Thing]:
+    name = f"ops-{uuid.uuid4().hex[:8]}"
+    kept = KEPT[kind](world, name)
+    async with platform.client() as bond:
+        service = f"shop/{name}"
+        asked = inputs(kind, name, world)
+        await ends(await bond.services.request(f"thing-{kind}", service, asked, version="1.0.0"))
+        yield Thing(bond, service, kept, name)
+    kept.clean()
+
+
+@pytest.fixture(params=KINDS)
+async def thing(request, platform: LocalPlatform, world: World) -> AsyncIterator[Thing]:
+    async with a_thing(request.param, platform, world) as made:
+        yield made
+
+
+async def test_it_is_patched_upgraded_and_goes_back(thing: Thing):
+    bond, service = thing.bond, thing.service
+    assert (thing.kept.data, thing.kept.names) == ({"colour": "blue", "version": "1.0.0"}, {"thing"})
+
+    dry = await ends(await bond.services.patch(service, to="1.0.1", dry_run=True))
+    assert (dry.steps[0].changes.create, dry.steps[0].changes.update) == (1, 1)
+    assert thing.kept.data["version"] == "1.0.0"
+    patched = await ends(await bond.services.patch(service, to="1.0.1"))
+    assert patched.steps[0].changes == dry.steps[0].changes
+    assert (thing.kept.data["version"], thing.kept.names) == ("1.0.1", {"thing", "since-1.0.1"})
+
+    await ends(await bond.services.patch(service, to="1.0.2"), OperationStatus.ROLLED_BACK)
+    assert thing.kept.data["version"] == "1.0.1"
+    state = await bond.services.get(service)
+    assert (state.revision.partition("@")[2], state.phase) == ("1.0.1", "ready")
+
+    await ends(await bond.services.upgrade(service, to="1.1.0"))
+    assert thing.kept.data == {"colour": "blueish", "version": "1.1.0"}
+    assert await bond.services.outputs(service) == thing.kept.data
+    await ends(await bond.services.rollback(service))
+    assert (thing.kept.data, thing.kept.names) == (
+        {"colour": "blue", "version": "1.0.1"},
+        {"thing", "since-1.0.1"},
+    )
+    assert await bond.services.outputs(service) == thing.kept.data
+
+
+async def test_drift_is_found_and_undone_and_in_the_end_all_of_it_goes(thing: Thing):
+    bond, service = thing.bond, thing.service
+    assert (await ends(await bond.services.reconcile(service))).drift == 0
+    thing.kept.by_hand(colour="pink")
+    found = await ends(await bond.services.reconcile(service))
+    assert (found.drift, found.steps[0].drift) == (1, (thing.kept.address,))
+    assert thing.kept.data["colour"] == "pink"
+    await ends(await bond.services.reconcile(service, repair=True))
+    assert thing.kept.data["colour"] == "blue"
+    thing.kept.lose()
+    await ends(await bond.services.reconcile(service, repair=True))
+    assert thing.kept.data["colour"] == "blue"
+    await ends(await bond.services.decommission(service))
+    assert thing.kept.names == set()
+
+
+async def test_policies_see_the_plan_and_people_approve_exactly_one_plan(thing: Thing, platform: LocalPlatform):
+    bond, service = thing.bond, thing.service
+    denied = await ends(await bond.services.update(service, {"colour": "forbidden"}), OperationStatus.FAILED)
+    assert denied.error is not None
+    assert "that colour is forbidden" in json.dumps(denied.model_dump(mode="json"))
+    assert thing.kept.data["colour"] == "blue"
+
+    operation = await bond.services.update(service, {"colour": "red"}, ask=True)
+    async with asyncio.timeout(120):
+        while not (approvals := (await bond.operations.record(operation.id)).approvals):  # noqa: ASYNC110 - a fact of other processes
+            await asyncio.sleep(0.1)
+    [plan] = await operation.plans()
+    [change] = plan.changes
+    assert (approvals[0].digest, change.action, change.type) == (plan.digest, "update", thing.kept.type)
+    async with platform.client("grace") as grace:
+        asked = grace.operation(operation.id)
+        with pytest.raises(BondError, match="waits for a word on plan"):
+            await asked.approve("0" * 64, step="app")
+        # meanwhile somebody is at it by hand: what was approved still says all that happens
+        thing.kept.by_hand(colour="pink")
+        await asked.approve(plan.digest, step="app")
+    record = await ends(operation)
+    assert [approval.digest for approval in record.approvals] == [plan.digest], "nobody was asked twice"
+    assert thing.kept.data["colour"] == "red"
+
+
+@pytest.mark.kills
+async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_on(platform, world):
+    async with AsyncExitStack() as stack:
+        things = {kind: await stack.enter_async_context(a_thing(kind, platform, world)) for kind in KINDS}
+        operations = [await each.bond.services.patch(each.service, to="1.0.3") for each in things.values()]
+        async with asyncio.timeout(300):
+            while any(each.kept.data["version"] != "1.0.3" for each in things.values()):  # noqa: ASYNC110 - of other processes
+                await asyncio.sleep(0.05)
+        kill_all(platform.workers("executor").values())
+        path = f"/api/v1/namespaces/{things['helm'].namespace}/secrets?labelSelector=owner%3Dhelm"
+        releases = world.plane.call("GET", path)
+        assert releases["items"][-1]["metadata"]["labels"]["status"] == "pending-upgrade"
+        for each in things.values():
+            each.kept.let_go()
+        for operation in operations:
+            await ends(operation)
+        assert world.containers.things.begun[things["container"].namespace] == 2, "one provision, one patch"
+        for kind, each in things.items():
+            assert each.kept.names == {"thing", "since-1.0.1"}, kind
+            assert (await ends(await each.bond.services.reconcile(each.service))).drift == 0, kind
+            await ends(await each.bond.services.decommission(each.service))
+            assert each.kept.names == set(), kind
+        for kind in ("helm", "kubernetes"):
+            world.plane.call("DELETE", f"/api/v1/persistentvolumes/{things[kind].namespace}")
+        assert world.containers.names() == []
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Hosts that go down: the workers and all that they started, with no time to say anything."""
+    family = [
+        item for pid in pids for item in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
+    ]
+    for process in family:
+        process.suspend()
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family, timeout=60)
+
+
+def test_no_workflow_knows_an_executor():
+    for path in (ROOT / "workflows").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        assert not words & {"terraform", *KINDS}, path
