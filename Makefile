@@ -28,7 +28,7 @@ demo: $(STAMP) ## the main job: real services, by real Terraform inside real Tem
 
 test: $(STAMP) ## all checks and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=5
 
 check: $(STAMP) ## lint, format, types, layers, docs, generated files
 	$(BIN)/ruff check .
