@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bondstone.base.settings import Settings
 from bondstone.promises import CATALOGUE, ORGANISATION_POLICIES
+from bondstone.store import Store
 
 pytestmark = pytest.mark.integration
 
@@ -20,6 +23,8 @@ Bond = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def bond(tmp_path: Path) -> Bond:
+    """The command on a store of its own, and no platform beside it."""
+    asyncio.run(Store.open(Settings(data=tmp_path / "data"), create_keys=True))
     environment = {**os.environ, "BOND_DATA": str(tmp_path / "data"), "BOND_AS": "ada"}
     program = Path(sys.executable).with_name("bond")
 

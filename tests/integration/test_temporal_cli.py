@@ -75,21 +75,30 @@ def run(platform: LocalPlatform, command: str) -> str:
     """Run it in a shell that has only what the page says; what it prints."""
     environment = {
         **platform.environment,
+        "BOND_DATA": str(platform.data),
         "TEMPORAL_ADDRESS": platform.settings.temporal_address,
         "PATH": f"{Path(sys.executable).parent}:{platform.environment['PATH']}",
     }
     ran = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, env=environment, timeout=60, check=False
+        ["bash", "-c", command], capture_output=True, text=True, env=environment, timeout=240, check=False
     )
     return ran.stdout + ran.stderr
 
 
+def commands() -> list[Shown]:
+    """Those of the page, but for attestations: `test_cli_identity` has a platform that requires them."""
+    before, heading, rest = PAGE.read_text().partition("\n## Where attestations are required\n")
+    assert heading
+    after = rest.partition("\n## ")[2]
+    return list(shown(f"{before}\n## {after}"))
+
+
 def test_the_page_shows_commands():
-    assert len(list(shown(PAGE.read_text()))) >= 10
+    assert len(commands()) >= 10
 
 
 def test_every_command_of_the_how_to_does_what_the_page_says(platform):
-    for each in shown(PAGE.read_text()):
+    for each in commands():
         said = run(platform, each.command)
         until = time.monotonic() + NOT_YET_SECONDS
         while each.only_looks and not each.matches(said) and time.monotonic() < until:
