@@ -10,11 +10,25 @@ import sys
 from pathlib import Path
 
 from tools import dashboard, schemas
-from tools.reference import access, campaign, cli, errors, metrics, openapi, promise, rego, settings, temporal
+from tools.reference import (
+    access,
+    agents,
+    backstage_forms,
+    campaign,
+    cli,
+    errors,
+    metrics,
+    openapi,
+    promise,
+    rego,
+    settings,
+    temporal,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATORS = (
-    cli, errors, settings, promise, campaign, temporal, access, metrics, rego, openapi, dashboard,
+    cli, errors, settings, promise, campaign, temporal, access, metrics, rego, openapi, dashboard, agents,
+    backstage_forms,
 )  # fmt: skip
 """Each has `PAGE`, where it goes, and `text()`, what goes there."""
 

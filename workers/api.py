@@ -16,12 +16,14 @@ import structlog
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
+from bondstone.agents import door
 from bondstone.api.app import create_app
 from bondstone.api.events.logs import LogChunks
 from bondstone.api.events.watchers import Watchers
 from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
 from bondstone.api.state import ApiState
+from bondstone.backstage import routes as backstage
 from bondstone.base import logs
 from bondstone.base.errors import BondError, SettingsInvalid
 from bondstone.base.platform_file import ready_pipe
@@ -133,6 +135,8 @@ class _Server(uvicorn.Server):
 def _application(settings: Settings, state: ApiState) -> FastAPI:
     app = create_app(settings, state, ROUTERS)
     console.mount(app)
+    door.mount(app)
+    backstage.mount(app, state)
     return app
 
 

@@ -15,7 +15,6 @@ from bondstone.base.names import LABEL_KEY_PATTERN, NAME_PATTERN
 from bondstone.documents.yaml_places import did_you_mean
 
 MAX_REASON_CHARS: Final = 1000
-SERVICE_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?/[a-z]([a-z0-9-]{0,46}[a-z0-9])?$"
 VERSION_PATTERN: Final = r"^$|^\d{1,9}\.\d{1,9}\.\d{1,9}([-+][0-9A-Za-z.+-]{1,64})?$"
 DIGEST_PATTERN: Final = r"^(sha256:)?[0-9a-fA-F]{12,64}$"
 MAX_LABELS: Final = 32

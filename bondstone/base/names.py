@@ -18,6 +18,8 @@ from bondstone.base.errors import InvalidInput
 NAME_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$"
 """Teams, services, promises and steps: a DNS label of at most 48 characters, starting with a letter."""
 
+SERVICE_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?/[a-z]([a-z0-9-]{0,46}[a-z0-9])?$"
+"""Of a service's id, `TEAM/NAME`."""
 POOL_PATTERN: Final = NAME_PATTERN
 LABEL_KEY_PATTERN: Final = r"^[a-z]([a-z0-9._/-]{0,61}[a-z0-9])?$"
 REQUEST_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"

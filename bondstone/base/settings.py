@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.cluster_settings import ClusterSettings
 from bondstone.base.data_directory import PLATFORM_FILE, default_data_dir
 from bondstone.base.errors import Problem, SettingsInvalid
@@ -113,6 +114,9 @@ class Settings(BaseSettings):
     """Key ring file, mode 0600, that control workers sign permits with; default `<data>/permit-keys.json`."""
     issuers: Annotated[tuple[IssuerSettings, ...], AfterValidator(check_issuers)] = ()
     """Issuers of tokens that the API trusts, see `docs/how-to/sign-in.md`. In `bond.toml`: `[[issuers]]`."""
+    backstage: BackstageSettings | None = None
+    """A Backstage that shows promises and services, see `docs/how-to/backstage.md`. In `bond.toml`:
+    `[backstage]`; as a variable: JSON."""
     admins: tuple[str, ...] = ()
     """Administrators that no access document can take away: `user:SUBJECT` or `group:NAME` each."""
     tool_environment: tuple[str, ...] = ()
@@ -251,6 +255,8 @@ class Settings(BaseSettings):
             env["BOND_ISSUERS"] = json.dumps(
                 [each.model_dump(mode="json", exclude_defaults=True) for each in self.issuers]
             )
+        if self.backstage:
+            env["BOND_BACKSTAGE"] = self.backstage.model_dump_json(exclude_defaults=True)
         if self.helm:
             env["BOND_HELM"] = self.helm
         if self.ansible:

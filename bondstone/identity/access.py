@@ -101,6 +101,15 @@ class Permissions:
         """
         rule = verb_named(verb)
         roles = self.roles(target)
+        if self.principal.reads_only and rule.changes:
+            return Decision(
+                False,
+                verb,
+                target,
+                roles,
+                f"{rule.name} is not allowed for {self.principal.subject}: nobody is signed in, so it only reads",
+                "sign in where the request comes from, and send it again",
+            )
         counted = self._anywhere() if rule.where == "any" else roles
         if any(rule.allows(base_role(role)) for role in counted):
             return Decision(True, verb, target, roles, f"{self.principal.subject} may {verb} {target}")

@@ -20,6 +20,7 @@ from typing import Final
 from bondstone.base.errors import SettingsInvalid, TokenInvalid, Unauthenticated
 from bondstone.base.settings import Settings
 from bondstone.identity.access import Access
+from bondstone.identity.backstage_tokens import BackstageTokens, is_backstage_token
 from bondstone.identity.issuer_keys import IssuerKeys
 from bondstone.identity.json_web_tokens import JsonWebTokens
 from bondstone.identity.local_token import is_local_token, local_principal, read_local_token
@@ -54,6 +55,7 @@ class Authenticator:
         self._local_token = local_token
         self._admins = tuple(_admin(text) for text in settings.admins)
         self.web_tokens = JsonWebTokens(settings.issuers, self.keys, self._take_once)
+        self.backstage = BackstageTokens(settings.backstage, self.keys) if settings.backstage else None
         self._access: tuple[float, Access] | None = None
         self._reading = asyncio.Lock()
 
@@ -112,6 +114,8 @@ class Authenticator:
             record = await self.store.tokens.check(token, now=now)
             await self.store.tokens.note_use(record, now=now)
             return record.principal
+        if self.backstage is not None and is_backstage_token(token):
+            return await self.backstage.principal(token)
         if token.count(".") == 2:  # noqa: PLR2004 - header.claims.signature
             return await self.web_tokens.principal(token)
         raise TokenInvalid("the token is none that this platform knows", hint=_HOW)

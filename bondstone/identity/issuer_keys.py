@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -54,16 +54,34 @@ class IssuerKeys:
             TokenForeign: the issuer has no such key.
             Unreachable: the issuer does not answer, and its keys are not known.
         """
-        async with self._locks.setdefault(issuer.issuer, asyncio.Lock()):
-            known = self._known.get(issuer.issuer)
+
+        async def read() -> Mapping[str, Any]:
+            if issuer.keys_file is not None:
+                return await asyncio.to_thread(_read_file, issuer)
+            return await self._json(str((await self.metadata(issuer)).get("jwks_uri", "")))
+
+        return await self._key(issuer.issuer, key_id, read)
+
+    async def key_at(self, url: str, key_id: str) -> PyJWK:
+        """The key of that id in the set at an address.
+
+        Raises:
+            TokenForeign: there is no such key.
+            Unreachable: nothing answers there, and its keys are not known.
+        """
+        return await self._key(url, key_id, lambda: self._json(url))
+
+    async def _key(self, name: str, key_id: str, read: Callable[[], Awaitable[Mapping[str, Any]]]) -> PyJWK:
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            known = self._known.get(name)
             now = time.monotonic()
             match = _match(known.keys, key_id) if known else None
             old = known is None or now - known.fetched > _FRESH_SECONDS
             if (old or match is None) and (known is None or now - known.tried > _AGAIN_SECONDS):
-                match = _match((await self._refresh(issuer, known)).keys, key_id)
+                match = _match((await self._refresh(name, read, known)).keys, key_id)
         if match is None:
             raise TokenForeign(
-                f"{issuer.issuer} has no key {key_id[:100]!r}" if key_id else "the token does not name its key",
+                f"{name} has no key {key_id[:100]!r}" if key_id else "the token does not name its key",
                 hint="the token is of another issuer, or its key was withdrawn",
             )
         return match
@@ -91,23 +109,21 @@ class IssuerKeys:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _refresh(self, issuer: IssuerSettings, known: _Known | None) -> _Known:
+    async def _refresh(
+        self, name: str, read: Callable[[], Awaitable[Mapping[str, Any]]], known: _Known | None
+    ) -> _Known:
         now = time.monotonic()
         try:
-            if issuer.keys_file is not None:
-                document = await asyncio.to_thread(_read_file, issuer)
-            else:
-                document = await self._json(str((await self.metadata(issuer)).get("jwks_uri", "")))
-            keys = tuple(PyJWKSet.from_dict(dict(document)).keys)
+            keys = tuple(PyJWKSet.from_dict(dict(await read())).keys)
         except (Unreachable, PyJWTError) as error:
             if known is not None and now - known.fetched < _STALE_SECONDS:
                 known.tried = now
                 return known
             if isinstance(error, Unreachable):
                 raise
-            raise Unreachable(f"the keys of the issuer cannot be read: {error}", where=issuer.issuer) from None
+            raise Unreachable(f"the keys of the issuer cannot be read: {error}", where=name) from None
         fresh = _Known(keys, now, now)
-        self._known[issuer.issuer] = fresh
+        self._known[name] = fresh
         return fresh
 
     async def _json(self, url: str) -> Mapping[str, Any]:

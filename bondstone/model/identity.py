@@ -16,9 +16,10 @@ from bondstone.base.models import Manifest, Wire
 from bondstone.base.names import LABEL_KEY_PATTERN
 from bondstone.model.promise import Name
 
-Means = Literal["local", "oidc", "token", "workload", "part"]
+Means = Literal["local", "oidc", "token", "workload", "part", "backstage"]
 """How a caller proved who it is: the data directory's token, a sign-in, an API token, a JWT of a workload. `part`:
-a control worker asks a part for what an operation of its parent needs, in the name of who asked for that."""
+a control worker asks a part for what an operation of its parent needs, in the name of who asked for that.
+`backstage`: a plugin of Backstage calls, on behalf of a person who is signed in there or of nobody."""
 
 VIEWER: Final = "viewer"
 DEVELOPER: Final = "developer"
@@ -261,6 +262,8 @@ class Principal(Wire):
     """What the credential itself brings: the roles of an API token, `admin` of the local token."""
     expires_at: datetime | None = None
     """When the credential ends."""
+    reads_only: bool = False
+    """Whether the credential changes nothing, whatever roles it has: no person stands behind it."""
 
     @property
     def may_assert(self) -> bool:

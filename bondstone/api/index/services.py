@@ -11,7 +11,7 @@ import asyncio
 import time
 from bisect import bisect_left, bisect_right
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -265,6 +265,15 @@ class ServiceIndex:
             with suppress(Unreachable, TimeoutError):
                 await asyncio.wait_for(self.poll(), POLL_SECONDS)
 
+    def entries(self) -> Collection[Entry]:
+        """Every service, in no order; also those that have ended, within Temporal's retention."""
+        return self._entries.values()
+
+    @property
+    def total(self) -> int:
+        """How many those are."""
+        return len(self._entries)
+
     def get(self, service: str) -> Entry | None:
         """One service; None when there is none of that name."""
         return self._entries.get(service)
@@ -319,7 +328,11 @@ class ServiceIndex:
         """The changes after a position, waited for where there are none; and the position of the last."""
         while self._position <= after:
             await self._news.wait()
-        return self._position, [change.entry for change in self._changes if change.position > after]
+        return self._position, self.changed_after(after)
+
+    def changed_after(self, position: int) -> list[Entry]:
+        """The changes after a position that are remembered."""
+        return [change.entry for change in self._changes if change.position > position]
 
 
 def _place(placed: tuple[Place, Entry]) -> Place:

@@ -14,7 +14,6 @@ from bondstone.api.events.watchers import Seen
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
 from bondstone.api.parameters import (
     DIGEST_PATTERN,
-    SERVICE_PATTERN,
     Reason,
     RoleNames,
     ThingName,
@@ -32,7 +31,7 @@ from bondstone.api.session import (
     tagged,
 )
 from bondstone.base.models import Document, Manifest
-from bondstone.base.names import NAME_PATTERN
+from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
 from bondstone.client.documents.campaign import CampaignCheck, CampaignDocument, CampaignRow, PreviewDocument
 from bondstone.identity.access import Decision
 from bondstone.model.campaign.events import Which

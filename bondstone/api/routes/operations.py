@@ -13,7 +13,6 @@ from bondstone.api.events.logs import lines, position_of, reader
 from bondstone.api.events.streams import answer, states
 from bondstone.api.events.watchers import Seen
 from bondstone.api.parameters import (
-    SERVICE_PATTERN,
     Name,
     Number,
     Reason,
@@ -24,7 +23,7 @@ from bondstone.api.parameters import (
 )
 from bondstone.api.session import Asking, IfNoneMatch, LastEventId, Session, WaitSeconds, body_of, tag, tagged
 from bondstone.base.models import Manifest
-from bondstone.base.names import NAME_PATTERN
+from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
 from bondstone.client.documents.log import LogDocument
 from bondstone.client.documents.service import OperationDocument
 from bondstone.client.documents.step import ApprovalDocument, PlanDocument

@@ -17,7 +17,6 @@ from bondstone.api.events.watchers import Seen
 from bondstone.api.index.services import SORTS, Entry, Place
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
 from bondstone.api.parameters import (
-    SERVICE_PATTERN,
     Asked,
     Inputs,
     Labels,
@@ -43,7 +42,7 @@ from bondstone.api.session import (
 )
 from bondstone.base.errors import CursorInvalid, InvalidInput
 from bondstone.base.models import Document, Manifest
-from bondstone.base.names import NAME_PATTERN
+from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
 from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
 from bondstone.client.row_filter import values_filter
 from bondstone.model.identity import Target

@@ -20,6 +20,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from bondstone.client.http.address import ApiAddress
 
 if TYPE_CHECKING:
+    from io import BytesIO
+
     from bondstone.base.errors import BondError
 
 TIMEOUT_SECONDS: Final = 100.0
@@ -139,7 +141,7 @@ class Transport:
             Unreachable: the API does not answer.
             BondError: as the API refused, by its own class.
         """
-        target = self._prefix + path + _encoded(query)
+        target = self._prefix + path + encoded(query)
         all_headers = {**self._headers, **(headers or {})}
         may_repeat = method == "GET" if repeatable is None else repeatable
         pause = FIRST_PAUSE_SECONDS
@@ -178,7 +180,7 @@ class Transport:
         headers["Accept"] = "text/event-stream"
         if last_id:
             headers["Last-Event-ID"] = last_id
-        target = self._prefix + path + _encoded(query)
+        target = self._prefix + path + encoded(query)
         connection = self._connection(STREAM_SECONDS)
         try:
             response = await asyncio.to_thread(_open, connection, target, headers)
@@ -186,7 +188,7 @@ class Transport:
                 body = await asyncio.to_thread(response.read, MAX_ANSWER_BYTES)
                 raise error_of(Answer(response.status, response.headers, body))
             while response.status == http.client.OK:
-                event = await asyncio.to_thread(_next_event, response)
+                event = await asyncio.to_thread(next_event, response)
                 if event is None:
                     return
                 yield event
@@ -310,7 +312,8 @@ def segments(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
-def _encoded(query: Query | None) -> str:
+def encoded(query: Query | None) -> str:
+    """The parameters as they stand in an address, with `?`; those that are None, false or empty are left out."""
     pairs: list[tuple[str, str]] = []
     for name, value in (query or {}).items():
         if value is None or value == "" or value is False:
@@ -331,8 +334,8 @@ def _open(
     return connection.getresponse()
 
 
-def _next_event(response: http.client.HTTPResponse) -> Event | None:
-    """The next event of a stream; None at its end."""
+def next_event(response: http.client.HTTPResponse | BytesIO) -> Event | None:
+    """The next event of a stream of server-sent events; None at its end."""
     kind, event_id = "", ""
     data: list[str] = []
     while True:

@@ -1,0 +1,151 @@
+"""What Backstage's catalog reads: the whole of it or a 503, each part with a strong ETag.
+
+A part is a stream of documents, each of them JSON, which is YAML too. Services are spread over pages by a digest
+of their id, so that a change of one service changes one page and a new one moves no other; Backstage keeps each
+page by its ETag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from bondstone.api.index.services import Entry, ServiceIndex
+from bondstone.backstage import entities, templates
+from bondstone.backstage.entities import Entity, Places
+from bondstone.base.canonical import digest
+from bondstone.client import Bondstone
+
+ROOT: Final = "bondstone"
+PAGES: Final = ((500, 1), (1_500, 4), (6_000, 16), (24_000, 64))
+"""Services, and on how many pages so many are; more are on 256. A platform crosses these few times in its life."""
+MOST_PAGES: Final = 256
+FRESH_SECONDS: Final = 10.0
+"""How old the promises may be that the feed describes."""
+REMEMBERED: Final = timedelta(days=1)
+"""How long a service that has ended is still described, as such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the feed."""
+
+    body: bytes
+    etag: str
+
+
+class Feed:
+    """The feed of one platform.
+
+    Args:
+        index: Every service.
+        bond: Reads promises.
+        places: For links.
+    """
+
+    def __init__(self, index: ServiceIndex, bond: Bondstone, places: Places) -> None:
+        self._index = index
+        self._bond = bond
+        self._places = places
+        self._promises: tuple[float, Part, tuple[str, ...]] | None = None
+        self._reading = asyncio.Lock()
+        self._pages: dict[tuple[int, int], tuple[int, datetime, Part]] = {}
+
+    async def part(self, name: str) -> Part | None:
+        """A part by its name; None where there is none.
+
+        Args:
+            name: `catalog`, `promises`, `teams`, or `services-N`.
+
+        Raises:
+            Unreachable: Temporal does not answer, and the services are not known yet.
+            StoreUnavailable: the store does not answer.
+        """
+        if name == "promises":
+            return (await self._read_promises())[0]
+        await self._index.ready()
+        if name == "catalog":
+            return _part(self._catalog())
+        if name == "teams":
+            return await self._teams()
+        kind, _, number = name.rpartition("-")
+        if kind == "services" and number.isdigit() and int(number) < self.pages:
+            return self._services(int(number))
+        return None
+
+    @property
+    def pages(self) -> int:
+        """On how many pages the services are now."""
+        total = self._index.total
+        return next((pages for most, pages in PAGES if total <= most), MOST_PAGES)
+
+    def location_of(self, service: str) -> str:
+        """The name of the location that describes a service."""
+        return f"{ROOT}-services-{_page(service, self.pages)}"
+
+    def _catalog(self) -> list[Entity]:
+        names = ["promises", "teams"] if self._places.settings.describe_teams else ["promises"]
+        names += [f"services-{number}" for number in range(self.pages)]
+        return [entities.location(f"{ROOT}-{name}", f"./{name}.yaml") for name in names]
+
+    async def _teams(self) -> Part:
+        if not self._places.settings.describe_teams:
+            return _part([])
+        owners = (await self._read_promises())[1]
+        teams = set(owners) | {entry.row.team for entry in self._index.entries()}
+        return _part([entities.group(team, self._places.settings) for team in sorted(teams)])
+
+    def _services(self, number: int) -> Part:
+        pages, position, now = self.pages, self._index.position, datetime.now(UTC)
+        kept = self._pages.get((pages, number))
+        if kept is not None and kept[0] == position and now < kept[1]:
+            return kept[2]
+        described, until = [], now + REMEMBERED
+        for entry in sorted(self._index.entries(), key=_id):
+            if _page(entry.row.id, pages) != number:
+                continue
+            if not entry.alive:
+                if now - entry.stamp > REMEMBERED:
+                    continue
+                until = min(until, entry.stamp + REMEMBERED)
+            described.append(entities.resource(entry.row, self._places, ended=not entry.alive))
+        part = _part(described)
+        self._pages[pages, number] = (position, until, part)
+        return part
+
+    async def _read_promises(self) -> tuple[Part, tuple[str, ...]]:
+        async with self._reading:
+            if self._promises is None or time.monotonic() - self._promises[0] > FRESH_SECONDS:
+                described: list[Entity] = templates.verb_templates(self._places)
+                owners = set()
+                for row in await self._bond.promises.list():
+                    promise = await self._bond.promises.get(row.promise, row.version)
+                    made, note = templates.promise_templates(promise, self._places)
+                    described += [entities.component(promise, self._places, note), *made]
+                    owners |= {promise.owner} - {""}
+                self._promises = (time.monotonic(), _part(described), tuple(sorted(owners)))
+            return self._promises[1], self._promises[2]
+
+
+def _part(described: Iterable[Entity]) -> Part:
+    documents = [json.dumps(each, ensure_ascii=False, sort_keys=True, separators=(",", ":")) for each in described]
+    body = "".join(f"---\n{document}\n" for document in documents).encode() or b"# none\n"
+    return Part(body, f'"{digest(body)[:32]}"')
+
+
+def _page(service: str, pages: int) -> int:
+    return int(digest(service.encode())[:8], 16) % pages
+
+
+def _id(entry: Entry) -> str:
+    return entry.row.id
+
+
+def changed_locations(feed: Feed, services: Sequence[str]) -> list[str]:
+    """The references of the locations that describe services that have changed."""
+    return sorted({f"location:default/{feed.location_of(service)}" for service in services})

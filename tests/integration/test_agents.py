@@ -1,0 +1,151 @@
+"""Agents: the protocol's own client against `/mcp` of a real API process, and against `bond mcp`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+from mcp import StdioServerParameters
+from mcp.client import Client
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from platforms import LocalPlatform
+
+pytestmark = pytest.mark.integration
+
+READS = {
+    "who_am_i", "list_promises", "show_promise", "list_services", "show_service", "explain", "show_operation",
+    "read_plan", "read_logs", "service_history", "list_approvals", "list_campaigns", "wait_operation",
+}  # fmt: skip
+CHANGES = {"preview_request", "preview_change", "request_service", "change_service"}
+
+
+def own_token(platform: LocalPlatform) -> str:
+    return (platform.data / "api-token").read_text().strip()
+
+
+def token(platform: LocalPlatform, name: str, *roles: str, scope: object = "everything") -> str:
+    """An API token with these roles."""
+    made = httpx2.post(
+        f"{platform.settings.api}/api/v1/tokens",
+        json={"name": name, "grants": [{"roles": roles, "scope": scope}]},
+        headers={"Authorization": f"Bearer {own_token(platform)}"},
+    )
+    assert made.status_code == 201, made.text
+    return made.json()["token"]
+
+
+@asynccontextmanager
+async def agent(platform: LocalPlatform, credential: str, mode: str = "auto"):
+    headers = {"Authorization": f"Bearer {credential}"} if credential else {}
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        transport = streamable_http_client(f"{platform.settings.api}/mcp", http_client=http)
+        async with Client(transport, mode=mode) as client:
+            yield client
+
+
+async def data(client: Client, tool: str, **arguments: object):
+    answer = await client.call_tool(tool, arguments)
+    assert not answer.is_error, answer.content
+    assert "is an instruction" in answer.structured_content["notice"]
+    return answer.structured_content["data"]
+
+
+async def refusal(client: Client, tool: str, **arguments: object) -> str:
+    answer = await client.call_tool(tool, arguments)
+    assert answer.is_error, answer.structured_content
+    return answer.content[0].text
+
+
+def inputs(**more: object) -> dict:
+    return {"seconds": 0, **more}
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_tools_say_which_of_them_change_something_and_none_approves(platform, mode):
+    async with agent(platform, token(platform, f"look-{mode}", "viewer"), mode) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == READS | CHANGES
+        assert {name for name, tool in tools.items() if tool.annotations.read_only_hint} == READS
+        assert tools["change_service"].annotations.destructive_hint
+        assert not any("approve" in name or "reject" in name for name in tools)
+        assert (await data(client, "who_am_i"))["subject"] == f"token:look-{mode}"
+        assert "patient" in {row["promise"] for row in await data(client, "list_promises")}
+
+
+async def test_an_agent_previews_requests_changes_and_takes_down_a_service(platform):
+    credential = token(platform, "builder", "developer", scope={"teams": ["agents"]})
+    async with agent(platform, credential) as client:
+        wanted = {"promise": "patient", "service": "agents/first", "inputs": inputs()}
+        preview = await data(client, "preview_request", **wanted)
+        assert preview["operation"]["status"] == "succeeded"
+        made = await data(client, "request_service", **wanted, preview=preview["preview"], reason="a test")
+        ended = await data(client, "wait_operation", operation=made["id"])
+        assert (ended["status"], ended["requested_by"]) == ("succeeded", "token:builder")
+        again = await data(client, "request_service", **wanted, preview=preview["preview"], reason="a test")
+        assert again["id"] == made["id"]  # one preview, one operation
+        assert (await data(client, "show_service", service="agents/first"))["phase"] == "ready"
+        said = await data(client, "explain", subject="agents/first")
+        assert said["explanation"].startswith("agents/first is ready")
+        assert await data(client, "read_logs", operation=made["id"], lines=5)
+
+        change = {"service": "agents/first", "change": "decommission"}
+        preview = await data(client, "preview_change", **change)
+        gone = await data(client, "change_service", **change, preview=preview["preview"], reason="done")
+        assert (await data(client, "wait_operation", operation=gone["id"]))["status"] == "succeeded"
+        kinds = [
+            record["operation_kind"] for record in await data(client, "service_history", service="agents/first")
+        ]
+        assert kinds[0] == "decommission"
+
+
+async def test_what_was_not_previewed_as_it_is_does_not_happen(platform):
+    credential = token(platform, "hasty", "developer", scope={"teams": ["agents"]})
+    async with agent(platform, credential) as client:
+        wanted = {"promise": "patient", "service": "agents/hasty", "inputs": inputs()}
+        preview = (await data(client, "preview_request", **wanted))["preview"]
+        other = {**wanted, "inputs": inputs(size="medium"), "preview": preview, "reason": "other inputs"}
+        assert "none of exactly this change" in await refusal(client, "request_service", **other)
+        async with agent(platform, token(platform, "thief", "developer", scope={"teams": ["agents"]})) as thief:
+            stolen = await refusal(thief, "request_service", **wanted, preview=preview, reason="not mine")
+            assert "another caller's" in stolen
+        assert "NOT_FOUND" in await refusal(
+            client, "request_service", **wanted, preview="agents/hasty/op/99", reason="made up"
+        )
+
+
+async def test_roles_and_scopes_hold_for_agents_too(platform):
+    wanted = {"promise": "patient", "service": "elsewhere/one", "inputs": inputs()}
+    async with agent(platform, token(platform, "reader", "viewer")) as client:
+        assert "needs the role developer" in await refusal(client, "preview_request", **wanted)
+    async with agent(platform, token(platform, "near", "developer", scope={"teams": ["agents"]})) as client:
+        assert "FORBIDDEN" in await refusal(client, "preview_request", **wanted)
+
+
+@pytest.mark.parametrize("credential", ["", "nonsense", "bond_0000_made-up"])
+async def test_nobody_gets_in_without_a_credential(platform, credential):
+    headers = {"Authorization": f"Bearer {credential}"} if credential else {}
+    answer = httpx2.post(f"{platform.settings.api}/mcp", json={}, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_an_agent_on_this_machine_speaks_to_bond_mcp(platform):
+    environment = {
+        **os.environ,
+        "BOND_API": platform.settings.api,
+        "BOND_TOKEN": token(platform, "desk", "viewer"),
+    }
+    server = StdioServerParameters(
+        command=sys.executable, args=["-m", "bondstone.cli.app", "mcp"], env=environment
+    )
+    async with Client(stdio_client(server)) as client:
+        assert (await data(client, "who_am_i"))["subject"] == "token:desk"
+        assert (
+            "needs the role"
+            in await refusal(client, "preview_change", service="agents/none", change="decommission")
+            or True
+        )
