@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install demo test check bench chaos chaos-campaign format lock tools sign-in-providers compose-secrets images sbom clean clean-tools
+.PHONY: help install demo test check bench chaos chaos-campaign format lock tools sign-in-providers backstage backstage-packages compose-secrets images sbom clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -71,6 +71,12 @@ tools: $(STAMP) ## build what tests of real servers need and PATH lacks, into .t
 
 sign-in-providers: $(STAMP) ## install the sign-in providers of the tests into .tools (Python 3.12 and Node; once)
 	@$(BIN)/python -m tools.sign_in_providers
+
+backstage-packages: $(STAMP) ## install a stock Backstage for tests/backstage, into .tools/backstage (npm; about four minutes, 600 MB)
+	@$(BIN)/python -m harness.servers.backstage install
+
+backstage: $(STAMP) ## run that Backstage beside `bond up`, to look at (docs/how-to/backstage.md)
+	@$(BIN)/python -m harness.servers.backstage
 
 compose-secrets: ## make the passwords of docker-compose.yml, once, into .env
 	@$(PYTHON) tools/compose_secrets.py

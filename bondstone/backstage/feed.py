@@ -39,6 +39,14 @@ class Part:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page of services, and until when it holds if nothing changes."""
+
+    part: Part
+    until: datetime
+
+
 class Feed:
     """The feed of one platform.
 
@@ -54,7 +62,10 @@ class Feed:
         self._places = places
         self._promises: tuple[float, Part, tuple[str, ...]] | None = None
         self._reading = asyncio.Lock()
-        self._pages: dict[tuple[int, int], tuple[int, datetime, Part]] = {}
+        self._state: tuple[int, int, int] | None = None
+        """What the pages were written for: how many, of how many services, after which change."""
+        self._parts: dict[int, _Page] = {}
+        self._pages_of: dict[str, int] = {}
 
     async def part(self, name: str) -> Part | None:
         """A part by its name; None where there is none.
@@ -101,22 +112,40 @@ class Feed:
         return _part([entities.group(team, self._places.settings) for team in sorted(teams)])
 
     def _services(self, number: int) -> Part:
-        pages, position, now = self.pages, self._index.position, datetime.now(UTC)
-        kept = self._pages.get((pages, number))
-        if kept is not None and kept[0] == position and now < kept[1]:
-            return kept[2]
-        described, until = [], now + REMEMBERED
-        for entry in sorted(self._index.entries(), key=_id):
-            if _page(entry.row.id, pages) != number:
-                continue
-            if not entry.alive:
-                if now - entry.stamp > REMEMBERED:
-                    continue
-                until = min(until, entry.stamp + REMEMBERED)
-            described.append(entities.resource(entry.row, self._places, ended=not entry.alive))
-        part = _part(described)
-        self._pages[pages, number] = (position, until, part)
-        return part
+        self._describe_changes()
+        return self._parts[number].part
+
+    def _describe_changes(self) -> None:
+        """Write again the pages with services that have changed, or whose last day is over."""
+        pages, total, position, now = self.pages, self._index.total, self._index.position, datetime.now(UTC)
+        if self._state is not None and self._state[:2] == (pages, total):
+            stale = {self._page_of(entry.row.id, pages) for entry in self._index.changed_after(self._state[2])}
+            stale |= {number for number, page in self._parts.items() if now >= page.until}
+        else:
+            self._pages_of.clear()
+            self._parts.clear()
+            stale = set(range(pages))
+        self._state = (pages, total, position)
+        if not stale:
+            return
+        on_page: dict[int, list[Entry]] = {number: [] for number in stale}
+        for entry in self._index.entries():
+            number = self._page_of(entry.row.id, pages)
+            if number in stale and (entry.alive or now - entry.stamp <= REMEMBERED):
+                on_page[number].append(entry)
+        for number, entries in on_page.items():
+            ended = [entry.stamp + REMEMBERED for entry in entries if not entry.alive]
+            described = [
+                entities.resource(entry.row, self._places, ended=not entry.alive)
+                for entry in sorted(entries, key=_id)
+            ]
+            self._parts[number] = _Page(_part(described), min([now + REMEMBERED, *ended]))
+
+    def _page_of(self, service: str, pages: int) -> int:
+        known = self._pages_of.get(service)
+        if known is None:
+            known = self._pages_of[service] = _page(service, pages)
+        return known
 
     async def _read_promises(self) -> tuple[Part, tuple[str, ...]]:
         async with self._reading:

@@ -37,6 +37,7 @@ def configure(settings: Settings, *, stream: TextIO | None = None, **context: An
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells of every request
     handler = logging.StreamHandler(target)
     handler.addFilter(_is_safe)
     handler.setFormatter(

@@ -1,0 +1,19 @@
+// A stock Backstage backend: published packages in the order that Backstage's own template has them, and nothing else.
+'use strict';
+const { createBackend } = require('@backstage/backend-defaults');
+
+const backend = createBackend();
+for (const feature of [
+  '@backstage/plugin-auth-backend',
+  '@backstage/plugin-auth-backend-module-guest-provider',
+  '@backstage/plugin-catalog-backend',
+  '@backstage/plugin-catalog-backend-module-logs',
+  '@backstage/plugin-catalog-backend-module-scaffolder-entity-model',
+  '@backstage/plugin-scaffolder-backend',
+  '@roadiehq/scaffolder-backend-module-http-request',
+  '@backstage/plugin-proxy-backend',
+  '@backstage/plugin-mcp-actions-backend',
+]) {
+  backend.add(require(feature));
+}
+backend.start();

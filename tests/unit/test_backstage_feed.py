@@ -1,0 +1,150 @@
+"""The feed for Backstage: whole or refused, and a change of one service changes one page."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bondstone.api.index import services as index_module
+from bondstone.api.index.services import ServiceIndex
+from bondstone.backstage import feed as feed_module
+from bondstone.backstage.entities import Places
+from bondstone.backstage.feed import Feed, changed_locations
+from bondstone.base.backstage_settings import BackstageSettings
+from bondstone.base.errors import StoreUnavailable, Unreachable
+from bondstone.client.documents.promise import PromiseDocument
+from bondstone.model.rows import ListedService, ServiceRow
+
+NOW = datetime.now(UTC)
+
+
+def listed(
+    number: int, *, phase: str = "ready", alive: bool = True, at: float = 0.0, **more: object
+) -> ListedService:
+    row = ServiceRow(
+        id=f"team{number % 7}/s{number}", team=f"team{number % 7}", name=f"s{number}", promise="queue",
+        revision="queue@1.0.0", phase=phase, health="healthy", labels={"tier": "prod"}, changed_at=NOW,
+    )  # fmt: skip
+    return ListedService(row=row, alive=alive, stamp=NOW + timedelta(seconds=at))
+
+
+class Visibility:
+    def __init__(self, services: list[ListedService]) -> None:
+        self.services = services
+
+    async def listed(self, *, since=None, pause_seconds=0.0):  # noqa: ARG002 - as the real one
+        yield [each for each in self.services if since is None or each.stamp >= since]
+
+    async def count_alive(self):
+        return len(self.services)
+
+
+class Promises:
+    def __init__(self) -> None:
+        self.away = False
+
+    async def list(self, **_: object):
+        if self.away:
+            raise StoreUnavailable("the store does not answer")
+        return [await self.get("queue")]
+
+    async def get(self, promise: str, _version: str = ""):
+        schema = {"properties": {"size": {"type": "string"}}}
+        return PromiseDocument(
+            promise=promise, version="1.0.0", digest="0" * 64, status="active", owner="data", input_schema=schema
+        )
+
+
+class Bond:
+    def __init__(self) -> None:
+        self.promises = Promises()
+
+
+async def filled(services: list[ListedService]) -> tuple[Feed, ServiceIndex, Visibility, Bond]:
+    visibility = Visibility(services)
+    index, bond = ServiceIndex(visibility), Bond()
+    await index.relist()
+    settings = BackstageSettings(url="https://backstage.example", feed_token_file=Path("feed"))
+    return Feed(index, bond, Places(settings, "https://bond.example")), index, visibility, bond
+
+
+def documents(body: bytes) -> list[dict]:
+    return [json.loads(part) for part in body.decode().split("---\n") if part.strip() and not part.startswith("#")]
+
+
+async def pages(feed: Feed) -> dict[int, bytes]:
+    return {number: (await feed.part(f"services-{number}")).body for number in range(feed.pages)}
+
+
+async def etags(feed: Feed) -> dict[int, str]:
+    return {number: (await feed.part(f"services-{number}")).etag for number in range(feed.pages)}
+
+
+async def test_every_service_is_on_one_page_and_a_change_changes_that_page_alone():
+    services = [listed(number) for number in range(2_000)]
+    feed, index, visibility, _ = await filled(services)
+    assert feed.pages == 16
+    names = [each["metadata"]["title"] for body in (await pages(feed)).values() for each in documents(body)]
+    assert sorted(names) == sorted(each.row.id for each in services)
+
+    before = await etags(feed)
+    visibility.services[5] = listed(5, phase="updating", at=1)
+    visibility.services.append(listed(5_000, at=1))
+    await index.poll()
+    after = await etags(feed)
+    changed = {
+        f"location:default/bondstone-services-{number}" for number in after if after[number] != before[number]
+    }
+    assert changed == set(changed_locations(feed, ["team5/s5", f"team{5_000 % 7}/s5000"]))
+
+
+async def test_the_catalog_names_every_part():
+    feed, *_ = await filled([listed(number) for number in range(600)])
+    named = {each["metadata"]["name"] for each in documents((await feed.part("catalog")).body)}
+    assert named == {"bondstone-promises", "bondstone-teams", *(f"bondstone-services-{page}" for page in range(4))}
+    for name in named:
+        assert await feed.part(name.removeprefix("bondstone-")) is not None
+    assert await feed.part("services-4") is None
+    assert await feed.part("services-x") is None
+
+
+async def test_an_owner_is_described_wherever_it_is_named():
+    feed, *_ = await filled([listed(1)])
+    groups = {each["metadata"]["name"] for each in documents((await feed.part("teams")).body)}
+    assert groups == {"team1", "data"}
+
+
+async def test_a_service_that_ended_is_described_for_a_day():
+    day = timedelta(days=1).total_seconds()
+    ended = [
+        listed(1, phase="decommissioned", alive=False, at=-60),
+        listed(2, phase="decommissioned", alive=False, at=-day - 60),
+    ]
+    feed, *_ = await filled([*ended, listed(3)])
+    phases = {each["metadata"]["title"]: each["spec"]["lifecycle"] for each in documents((await pages(feed))[0])}
+    assert phases == {"team1/s1": "decommissioned", "team3/s3": "ready"}
+
+
+async def test_what_is_not_known_is_refused_and_never_described_as_empty(monkeypatch):
+    monkeypatch.setattr(index_module, "FIRST_LIST_SECONDS", 0.01)
+    monkeypatch.setattr(feed_module, "FRESH_SECONDS", -1.0)
+    feed, _, _, bond = await filled([listed(1)])
+    bond.promises.away = True
+    for part in ("promises", "teams"):
+        with pytest.raises(StoreUnavailable):
+            await feed.part(part)
+    unlisted = Feed(ServiceIndex(Visibility([])), Bond(), feed._places)
+    for part in ("catalog", "services-0"):
+        with pytest.raises(Unreachable):
+            await unlisted.part(part)
+
+
+async def test_the_feed_says_nothing_of_people():
+    feed, *_ = await filled([listed(1)])
+    everything = b"".join(
+        [(await feed.part(name)).body for name in ("catalog", "promises", "teams", "services-0")]
+    )
+    assert b"@" not in everything.replace(b"queue@1.0.0", b"")
