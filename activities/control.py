@@ -13,6 +13,7 @@ from bondstone.activities.campaign.activities import CampaignActivities
 from bondstone.activities.executors import executor_activities
 from bondstone.activities.health import HealthActivities
 from bondstone.activities.ledger import RecordActivities
+from bondstone.activities.notifications import NotificationActivities
 from bondstone.activities.permits import PermitActivities
 from bondstone.activities.plans import PlanActivities
 from bondstone.activities.policy import PolicyActivities
@@ -25,6 +26,7 @@ from bondstone.executors.registry import load_executors
 from bondstone.identity.attestor import Attestor
 from bondstone.store import Store
 from bondstone.store.signing import Signer
+from bondstone.temporal.announcing import Announcer
 from bondstone.temporal.attesting import attesting_client
 
 
@@ -41,14 +43,16 @@ def control_activities(
     """
     checks = Checks.of(store, settings)
     promise = PromiseActivities(store, checks)
-    records = RecordActivities(store, checks, signer)
+    announcer = Announcer(store, client)
+    records = RecordActivities(store, checks, signer, announcer)
+    notifications = NotificationActivities(store, client)
     policy = PolicyActivities(store, settings, checks)
     permits = PermitActivities(store, checks, signer, promise)
     plans = PlanActivities(store)
     health = HealthActivities(store, checks, probe_local=settings.probe_local)
     archive = ArchiveActivities(store, load_executors(), checks)
     schedules = ScheduleActivities(store, client)
-    campaigns = CampaignActivities(store, client, health, checks, signer)
+    campaigns = CampaignActivities(store, client, health, checks, signer, announcer=announcer)
     asking = attesting_client(client, Attestor.for_parts(signer)) if signer else client
     parts = executor_activities(store, settings, {SERVICE_EXECUTOR: ServiceExecutor(asking, store)})
     return [
@@ -72,4 +76,5 @@ def control_activities(
         campaigns.probe,
         campaigns.record,
         schedules.record,
+        notifications.deliver,
     ]

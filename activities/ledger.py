@@ -13,6 +13,7 @@ from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.store import Store
 from bondstone.store.ledger_signatures import sign_record
 from bondstone.store.signing import Signer
+from bondstone.temporal.announcing import Announcer, event_of
 
 
 class RecordActivities:
@@ -22,12 +23,20 @@ class RecordActivities:
         store: Where the ledger is.
         checks: Of attestations; by default none are demanded.
         signer: Signs records; None where attestations are not demanded.
+        announcer: Tells subscribers; None for nobody.
     """
 
-    def __init__(self, store: Store, checks: Checks | None = None, signer: Signer | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        checks: Checks | None = None,
+        signer: Signer | None = None,
+        announcer: Announcer | None = None,
+    ) -> None:
         self._store = store
         self._checks = checks or Checks(store)
         self._signer = signer
+        self._announcer = announcer
 
     @activity.defn(name=names.LEDGER_RECORD)
     @speaks_failures
@@ -42,6 +51,8 @@ class RecordActivities:
         if self._signer is not None:
             record = sign_record(record, self._signer)
         entry = await self._store.ledger.record(record)
+        if self._announcer is not None:
+            await self._announcer.announce(event_of(record, entry.key), record.service.team)
         _measure(record)
         return entry
 

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from bondstone.agents import door
+from bondstone.api.announcements import announce_beside
 from bondstone.api.app import create_app
 from bondstone.api.events.logs import LogChunks
 from bondstone.api.events.watchers import Watchers
@@ -137,6 +138,7 @@ def _application(settings: Settings, state: ApiState) -> FastAPI:
     console.mount(app)
     door.mount(app)
     backstage.mount(app, state)
+    announce_beside(app, state)
     return app
 
 

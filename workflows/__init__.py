@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bondstone.workflows.campaign.scheduled import ScheduledCampaign
 from bondstone.workflows.campaign.workflow import Campaign
+from bondstone.workflows.notification import Notification
 from bondstone.workflows.operations import (
     Decommission,
     Patch,
@@ -26,5 +27,6 @@ ALL: list[type] = [
     Decommission,
     Campaign,
     ScheduledCampaign,
+    Notification,
 ]
 """Every workflow type that a control worker serves."""

@@ -36,6 +36,7 @@ from bondstone.model.campaign.run import (
 )
 from bondstone.model.campaign.state import Calendar, FreezeOn
 from bondstone.model.ledger import LedgerEntry
+from bondstone.model.notification import EventSource
 from bondstone.model.service import (
     Health,
     OperationKind,
@@ -49,6 +50,7 @@ from bondstone.store import Store
 from bondstone.store.ledger_signatures import sign_record
 from bondstone.store.signing import Signer
 from bondstone.temporal import calls
+from bondstone.temporal.announcing import Announcer
 from bondstone.temporal.connection import POLLER_FRESH_SECONDS, pollers
 
 CALENDAR_SECONDS: Final = 300
@@ -69,6 +71,7 @@ class CampaignActivities:
         health: Probes.
         checks: Of attestations; by default none are demanded.
         signer: Signs the campaign's ledger; None where attestations are not demanded.
+        announcer: Tells subscribers; None for nobody.
     """
 
     def __init__(
@@ -78,8 +81,11 @@ class CampaignActivities:
         health: HealthActivities,
         checks: Checks | None = None,
         signer: Signer | None = None,
+        *,
+        announcer: Announcer | None = None,
     ) -> None:
         self._signer = signer
+        self._announcer = announcer
         self._store = store
         self._checks = checks or Checks(store)
         self._client = client
@@ -153,7 +159,17 @@ class CampaignActivities:
         """Append to the campaign's ledger; the same again changes nothing."""
         if self._signer is not None:
             batch = await self._signed(batch, self._signer)
-        return await self._store.campaigns.record(batch)
+        entry = await self._store.campaigns.record(batch)
+        if self._announcer is not None and batch.final is not None:
+            ended = EventSource(
+                kind="campaign",
+                id=f"campaign/{batch.campaign}",
+                ledger_key=entry.key,
+                campaign=batch.campaign,
+                at=batch.final.ended_at,
+            )
+            await self._announcer.announce(ended, "")
+        return entry
 
     async def _signed(self, batch: LedgerBatch, signer: Signer) -> LedgerBatch:
         """The batch with our signature; the first one says who started the campaign."""

@@ -65,6 +65,7 @@ RECONCILE_WORKFLOW: Final = "Reconcile"
 DECOMMISSION_WORKFLOW: Final = "Decommission"
 CAMPAIGN_WORKFLOW: Final = "Campaign"
 SCHEDULED_CAMPAIGN_WORKFLOW: Final = "ScheduledCampaign"
+NOTIFICATION_WORKFLOW: Final = "Notification"
 
 OPERATION_WORKFLOWS: Final = {
     "provision": PROVISION_WORKFLOW,
@@ -119,6 +120,11 @@ def campaign_request_id(campaign: str, target: int, attempt: int) -> str:
     return f"{_CAMPAIGN}{campaign}/{target}/{attempt}"
 
 
+def notification_workflow_id(subscription: str, event: str) -> str:
+    """The workflow id of one delivery: `notification/<subscription>/<event>`."""
+    return f"{NOTIFICATION_PREFIX}{subscription}/{event}"
+
+
 def adoption_prefix(team: str, name: str) -> str:
     """Where the states that a new service is to adopt wait for it, in the object store."""
     return f"adopt/{team}/{name}"
@@ -131,6 +137,7 @@ def archive_prefix(team: str, name: str) -> str:
 
 _CAMPAIGN: Final = "campaign/"
 _SCHEDULE: Final = "schedule/"
+NOTIFICATION_PREFIX: Final = "notification/"
 
 UPDATE_REQUEST_OPERATION: Final = "request_operation"
 UPDATE_CANCEL_OPERATION: Final = "cancel_operation"
@@ -217,6 +224,7 @@ CAMPAIGN_DESCRIBE: Final = "campaign.describe"
 CAMPAIGN_PROBE: Final = "campaign.probe"
 CAMPAIGN_RECORD: Final = "campaign.record"
 SCHEDULE_RECORD: Final = "schedule.record"
+NOTIFICATION_DELIVER: Final = "notification.deliver"
 
 VERB_PLAN: Final = "plan"
 VERB_APPLY: Final = "apply"

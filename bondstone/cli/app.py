@@ -67,6 +67,10 @@ COMMANDS = {
     "access": ("bondstone.cli.access", "who may do what: publish, validate, list, show, can"),
     "token": ("bondstone.cli.token", "API tokens of programs: create, list, revoke"),
     "attest": ("bondstone.cli.attest", "sign an argument for who speaks to Temporal themselves"),
+    "notification": (
+        "bondstone.cli.notification",
+        "who is told of what happens: create, list, test, deliveries, retry, delete",
+    ),
     "mcp": ("bondstone.cli.mcp", "tools for an agent: read, explain, preview, change"),
     "ledger": ("bondstone.cli.ledger", "the permanent record of what was done: verify, anchor"),
     "worker": ("bondstone.cli.worker", "builds of the control workers: list, promote, evict"),

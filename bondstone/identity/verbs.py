@@ -144,6 +144,8 @@ def _platform() -> Iterator[Verb]:
         "notification.read", "list where notifications go, and their deliveries", (OPERATOR, AUDITOR), "any"
     )
     yield Verb("notification.test", "send a test notification", (OPERATOR,), "any")
+    yield Verb("notification.retry", "send a notification again that did not arrive", (OPERATOR,), "any")
+    yield Verb("notification.manage", "say where notifications go", ())
 
 
 VERBS: Final[dict[str, Verb]] = {

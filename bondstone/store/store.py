@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bondstone.store.campaigns import Campaigns
     from bondstone.store.ledger import Ledger
     from bondstone.store.logs import Logs
+    from bondstone.store.notifications import Notifications
     from bondstone.store.plans import Plans
     from bondstone.store.policies import PolicySets
     from bondstone.store.revisions import Revisions
@@ -125,6 +126,13 @@ class Store:
         from bondstone.store.access import AccessDocuments  # noqa: PLC0415 - see the class
 
         return AccessDocuments(self.objects)
+
+    @cached_property
+    def notifications(self) -> Notifications:
+        """Who is told of what happens."""
+        from bondstone.store.notifications import Notifications  # noqa: PLC0415 - see the class
+
+        return Notifications(self.objects, self.sealed)
 
     @cached_property
     def platform_keys(self) -> PlatformKeys:

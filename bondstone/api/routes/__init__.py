@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from bondstone.api.routes import campaigns, operations, platform, policies, promises, schedules, services
+from bondstone.api.routes import (
+    campaigns,
+    notifications,
+    operations,
+    platform,
+    policies,
+    promises,
+    schedules,
+    services,
+)
 
 ROUTERS = (
     services.router,
@@ -11,5 +20,6 @@ ROUTERS = (
     policies.router,
     campaigns.router,
     schedules.router,
+    notifications.router,
     platform.router,
 )
