@@ -29,7 +29,7 @@ class Notification:
     @workflow.run
     async def run(self, call: DeliverCall) -> Delivered:
         """Deliver it."""
-        return await workflow.execute_activity(
+        delivered: Delivered = await workflow.execute_activity(
             names.NOTIFICATION_DELIVER,
             call,
             result_type=Delivered,
@@ -38,3 +38,4 @@ class Notification:
             retry_policy=RETRIES,
             summary=f"{call.source.kind} to {call.subscription}",
         )
+        return delivered

@@ -1,0 +1,91 @@
+"""Forms of promises, as the form library and Backstage's server check them: both agree with the platform."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+
+from bondstone.backstage.form_schema import form_of
+from bondstone.promise.load import load_promise
+from harness.servers.backstage import INSTALLED, NODE
+
+PROMISES = Path(__file__).parents[2] / "promises"
+SHIPPED = ("sqlite-database", "static-site", "web-app", "queue", "fraud-detection")
+
+if not NODE.exists():
+    pytest.skip("Backstage's packages are not installed: `make backstage-packages`", allow_module_level=True)
+
+
+def verdicts(cases: list[tuple[dict, object]]) -> list[dict[str, bool]]:
+    given = json.dumps([{"schema": schema, "value": value} for schema, value in cases])
+    command = [str(NODE), str(INSTALLED / "validators.js")]
+    ran = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+CASES = [
+    ({"properties": {"size": {"const": 3}}}, {"size": 3}, {"size": 4}),
+    (
+        {"properties": {"size": {"$ref": "#/$defs/s"}}, "$defs": {"s": {"enum": ["a"]}}},
+        {"size": "a"},
+        {"size": "b"},
+    ),
+    ({"properties": {"a": {}, "b": {}}, "dependentRequired": {"a": ["b"]}}, {"a": 1, "b": 2}, {"a": 1}),
+    (
+        {"properties": {"a": {}}, "dependentSchemas": {"a": {"required": ["b"]}}},
+        {"a": 1, "b": 1},
+        {"a": 1},
+    ),
+    (
+        {"properties": {"pair": {"prefixItems": [{"type": "string"}], "items": False}}},
+        {"pair": ["x"]},
+        {"pair": [1]},
+    ),
+    ({"properties": {"pair": {"prefixItems": [{}], "items": False}}}, {"pair": ["x"]}, {"pair": ["x", "y"]}),
+    ({"properties": {"n": {"type": "integer", "exclusiveMinimum": 2}}}, {"n": 3}, {"n": 2}),
+    ({"properties": {"n": {"multipleOf": 5}}}, {"n": 10}, {"n": 11}),
+    ({"properties": {"t": {"type": "string", "pattern": "^a+$", "maxLength": 3}}}, {"t": "aa"}, {"t": "aaaa"}),
+    ({"properties": {"l": {"items": {"type": "object", "required": ["x"]}}}}, {"l": [{"x": 1}]}, {"l": [{}]}),
+    ({"properties": {"u": {"uniqueItems": True, "type": "array"}}}, {"u": [1, 2]}, {"u": [1, 1]}),
+    ({"properties": {"o": {"anyOf": [{"type": "string"}, {"minimum": 5}]}}}, {"o": 6}, {"o": 4}),
+    ({"properties": {"known": {}}, "additionalProperties": False}, {"known": 1}, {"other": 1}),
+    ({"required": ["name"], "properties": {"name": {"type": "string"}}}, {"name": "x"}, {}),
+]
+
+
+def test_what_is_translated_is_checked_by_both_as_the_platform_checks_it():
+    asked = []
+    for schema, good, bad in CASES:
+        assert jsonschema_rs.validator_for(schema).is_valid(good)
+        assert not jsonschema_rs.validator_for(schema).is_valid(bad)
+        form = form_of(schema)
+        assert form.dropped == ()
+        asked += [(form.inputs, good), (form.inputs, bad)]
+    expected = [{"form": True, "server": True}, {"form": False, "server": False}] * len(CASES)
+    found = verdicts(asked)
+    wrong = [
+        (case, verdict) for case, verdict, right in zip(asked, found, expected, strict=True) if verdict != right
+    ]
+    assert wrong == []
+
+
+def test_what_the_server_would_ignore_is_why_it_is_translated():
+    """The newer keywords as they are: the server's check takes values that the platform refuses."""
+    schema = {"properties": {"a": {}, "b": {}}, "dependentRequired": {"a": ["b"]}}
+    assert verdicts([(schema, {"a": 1})])[0]["server"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_forms_of_shipped_promises_take_their_own_defaults(name):
+    schema = load_promise(PROMISES / name).spec.inputs
+    form = form_of(schema)
+    properties = form.inputs.get("properties", {})
+    defaults = {key: each["default"] for key, each in properties.items() if "default" in each}
+    missing = [key for key in form.inputs.get("required", ()) if key not in defaults]
+    loose = {**form.inputs, "required": [key for key in form.inputs.get("required", ()) if key not in missing]}
+    assert verdicts([(loose, defaults)]) == [{"form": True, "server": True}]
