@@ -247,8 +247,6 @@ class Settings(BaseSettings):
             "BOND_API_BIND": self.api_bind,
             "BOND_API_HOSTS": json.dumps(self.api_hosts),
         }
-        if self.terraform:
-            env["BOND_TERRAFORM"] = self.terraform
         if self.payload_keys:
             env["BOND_PAYLOAD_KEYS"] = str(self.payload_keys.absolute())
         if self.issuers:
@@ -257,16 +255,8 @@ class Settings(BaseSettings):
             )
         if self.backstage:
             env["BOND_BACKSTAGE"] = self.backstage.model_dump_json(exclude_defaults=True)
-        if self.helm:
-            env["BOND_HELM"] = self.helm
-        if self.ansible:
-            env["BOND_ANSIBLE"] = self.ansible
-        if self.container_engine:
-            env["BOND_CONTAINER_ENGINE"] = self.container_engine
-        if self.container_network:
-            env["BOND_CONTAINER_NETWORK"] = self.container_network
-        if self.opa:
-            env["BOND_OPA"] = self.opa
+        texts = ("terraform", "helm", "ansible", "container_engine", "container_network", "opa")
+        env |= {f"BOND_{name.upper()}": text for name in texts if (text := getattr(self, name))}
         if self.clusters:
             env["BOND_CLUSTERS"] = json.dumps(
                 {name: each.model_dump(mode="json", exclude_defaults=True) for name, each in self.clusters.items()}
