@@ -1,19 +1,22 @@
-"""The API and console of this process on a real store, without Temporal: for who somebody is and what they may do.
+"""The API and console of this process on a real store, without Temporal: who somebody is, and what they may do.
 
-Whatever asks Temporal fails; signing in, tokens, access documents, promises and policies do not.
+Whatever asks Temporal is refused as `UNREACHABLE`. Signing in, tokens, access documents and policies work.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import httpx2
+import structlog
 import uvicorn
 from temporalio.client import Client
 
@@ -24,24 +27,26 @@ from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
 from bondstone.api.state import ApiState
 from bondstone.base.data_directory import LOCAL_TOKEN_FILE
+from bondstone.base.errors import Unreachable
 from bondstone.base.settings import Settings
 from bondstone.console import app as console
 from bondstone.identity.authenticator import Authenticator
 from bondstone.identity.local_token import ensure_local_token
-from bondstone.model.rows import ListedService
+from bondstone.model.rows import ListedService, ServiceRow
 from bondstone.store import Store
 from bondstone.store.crypto import KeyRing
 from bondstone.temporal.service_changes import ServiceVisibility
 from harness.servers.process import LOOPBACK, free_port
 
 START_SECONDS = 60
+LOAD_RATE = 5000.0
 
 
 class _NoTemporal:
-    """Stands where the connection to Temporal would; using it is a failure of the test."""
+    """Stands where the connection to Temporal would, which does not answer."""
 
     def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"this API has no Temporal, and was asked for {name}")
+        raise Unreachable("this API has no Temporal", where=name)
 
 
 class Listed:
@@ -67,12 +72,13 @@ class Listed:
 
 
 @contextmanager
-def serving(data: Path, listed: Listed | None = None, **settings: Any) -> Iterator[Settings]:
+def serving(data: Path, listed: Listed | None = None, *, rate: float = 500, **settings: Any) -> Iterator[Settings]:
     """Serve for as long as a test needs it; the settings, with the address.
 
     Args:
         data: A data directory, made when missing.
         listed: The services that there are.
+        rate: Requests a second that one caller may send.
         **settings: Further settings.
     """
     port = free_port()
@@ -97,7 +103,7 @@ def serving(data: Path, listed: Listed | None = None, **settings: Any) -> Iterat
             services=services,
             watchers=Watchers(),
             chunks=LogChunks(store.logs),
-            rates=Rates(500, 1000),
+            rates=Rates(rate, int(2 * rate)),
         )
         app = create_app(effective, state)
         console.mount(app)
@@ -128,6 +134,24 @@ def serving(data: Path, listed: Listed | None = None, **settings: Any) -> Iterat
         thread.join(START_SECONDS)
 
 
+def a_service(name: str, *, promise: str = "queue", phase: str = "ready", number: int = 0) -> ListedService:
+    """One as visibility lists it.
+
+    Args:
+        name: `TEAM/NAME`.
+        promise: Of which promise.
+        phase: Where it stands.
+        number: Seconds after an arbitrary moment at which it was last changed.
+    """
+    at = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(seconds=number)
+    team, _, short = name.partition("/")
+    row = ServiceRow(
+        id=name, team=team, name=short, promise=promise, revision="1.0.0", phase=phase, health="healthy",
+        labels={}, changed_at=at,
+    )  # fmt: skip
+    return ListedService(row=row, alive=True, stamp=at)
+
+
 def publish_access(settings: Settings, source: str) -> None:
     """Put an access document in force, as the holder of the data directory."""
     token = (settings.data / LOCAL_TOKEN_FILE).read_text(encoding="ascii").strip()
@@ -139,3 +163,19 @@ def publish_access(settings: Settings, source: str) -> None:
         timeout=30,
     )
     answer.raise_for_status()
+
+
+def main(data: Path, services: int) -> None:
+    """Serve so many services until killed; the address on standard output."""
+    listed = Listed([
+        a_service(f"team-{number % 20}/service-{number:05}", promise=f"promise-{number % 7}", number=number)
+        for number in range(services)
+    ])  # fmt: skip
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    with serving(data, listed, rate=LOAD_RATE) as settings:
+        print(settings.api, flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
