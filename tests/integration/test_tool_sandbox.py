@@ -223,7 +223,7 @@ def test_what_a_module_put_in_place_of_its_state_is_not_read(tmp_path: Path) -> 
 
 
 def test_a_worker_says_which_sandbox_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    on = Settings(data=tmp_path)
+    on = Settings(data=tmp_path, tool_sandbox="auto")  # tests run with it off
     assert describe(on).startswith("Landlock " if landlock.abi() else "none (this kernel")
     assert describe(Settings(data=tmp_path, tool_sandbox="off")) == "none (tool_sandbox is off)"
     monkeypatch.setattr(landlock, "abi", lambda: 0)
