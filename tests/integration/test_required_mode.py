@@ -141,7 +141,11 @@ def test_a_failure_is_retried_and_a_gate_opens_by_an_attested_vote(scene: Scene)
     assert scene.kinds(service)[-1][:2] == ("update", "rejected")
     scene.bond("service", "update", service, "--set", "frail=true", "--wait")
     scene.bond("service", "patch", service, "--to", "1.0.1", "--wait", status=1)
-    scene.bond("service", "retry", service, "--wait", status=1)
+    assert scene.kinds(service)[-1][:2] == ("patch", "rolled-back")
+    failing = "life/failing"
+    scene.bond("service", "request", "leaf", failing, "--set", "fail=true", "--wait", status=1)
+    scene.bond("service", "retry", failing, "--wait", status=1)
+    assert [each[:2] for each in scene.kinds(failing)] == [("provision", "failed")] * 2
 
 
 def test_parts_follow_their_parents_and_parents_their_parts(scene: Scene) -> None:
@@ -162,7 +166,10 @@ def test_parts_follow_their_parents_and_parents_their_parts(scene: Scene) -> Non
     assert scene.kinds("shop/parent-part")[-1][:2] == ("decommission", "succeeded")
 
 
-def test_campaigns_with_gates_retries_and_rollbacks(scene: Scene) -> None:
+def test_campaigns_with_gates_and_their_rollbacks(scene: Scene) -> None:
+    def fleet() -> set[str]:
+        return {scene.show(f"fleet/{name}")["revision"].partition(" ")[0] for name in ("one", "two")}
+
     for name in ("one", "two"):
         scene.bond("service", "request", "turning", f"fleet/{name}", "--version", "1.0.0", "--wait")
     spec = "operation: patch\n  promise: turning\n  to: 1.0.1"
@@ -171,14 +178,14 @@ def test_campaigns_with_gates_retries_and_rollbacks(scene: Scene) -> None:
     scene.bond("campaign", "run", "-f", scene.written(manifest), "--wait", status=5)
     scene.bond("campaign", "approve", "patch-all", "rest", "--role", "sre", by="eve")
     scene.bond("campaign", "wait", "patch-all")
-    assert {scene.show(f"fleet/{name}")["revision"].partition(" ")[0] for name in ("one", "two")} == {
-        "turning@1.0.1"
-    }
+    assert fleet() == {"turning@1.0.1"}
     back = read_json(
         scene.platform, "campaign-show", "campaign", "rollback", "patch-all", "--all", "--reason", "it is slow"
     )
-    scene.bond("campaign", "wait", back["name"], status=None)
-    assert scene.show("fleet/one")["revision"].startswith("turning@1.0.0")
+    scene.bond("campaign", "wait", back["name"], status=5)
+    scene.bond("campaign", "approve", back["name"], "rest", "--role", "sre", by="eve")
+    scene.bond("campaign", "wait", back["name"])
+    assert fleet() == {"turning@1.0.0"}
 
 
 def test_a_schedule_starts_campaigns(scene: Scene) -> None:
