@@ -24,6 +24,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from test_adopt import PlainTerraform
 from test_cli_day_two import ROOT, WRAPPER, revisions
 from test_parts import leaf, tree
+from test_temporal_cli import commands, run
 
 from bondstone.activities.terraform.binary import find_tool
 from bondstone.base import names
@@ -226,6 +227,17 @@ def test_a_state_is_adopted_behind_an_approval_and_pushed(scene: Scene, tmp_path
     state = json.loads(pulled.read_text())
     pulled.write_text(json.dumps({**state, "serial": state["serial"] + 1}))
     scene.bond("state", "push", "adopted/same", str(pulled), "--reason", "moved by hand")
+
+
+def test_the_commands_of_the_how_to_do_what_the_page_says(scene: Scene) -> None:
+    scene.bond("promise", "publish", str(ROOT / "promises" / "sqlite-database"))
+    scene.bond("service", "request", "sqlite-database", "payments/orders", "--set", "contact=a@b.c", "--wait")
+    scene.platform.environment |= {"BOND_DATA": str(scene.platform.data), "BOND_AS": "ada"}
+    for each in commands(required=True):
+        said = run(scene.platform, each.command)
+        assert each.matches(said), f"$ {each.command}\n{said}"
+    scene.bond("service", "wait", "payments/reports")
+    assert scene.kinds("payments/reports") == [("provision", "succeeded", "ada")]
 
 
 def test_the_temporal_command_triggers_what_bond_attest_has_signed(scene: Scene) -> None:

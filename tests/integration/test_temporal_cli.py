@@ -85,12 +85,12 @@ def run(platform: LocalPlatform, command: str) -> str:
     return ran.stdout + ran.stderr
 
 
-def commands() -> list[Shown]:
-    """Those of the page, but for attestations: `test_cli_identity` has a platform that requires them."""
+def commands(*, required: bool = False) -> list[Shown]:
+    """Those of the page: but for attestations, or those; `test_required_mode` has a platform that requires them."""
     before, heading, rest = PAGE.read_text().partition("\n## Where attestations are required\n")
     assert heading
-    after = rest.partition("\n## ")[2]
-    return list(shown(f"{before}\n## {after}"))
+    section, _, after = rest.partition("\n## ")
+    return list(shown(section if required else f"{before}\n## {after}"))
 
 
 def test_the_page_shows_commands():
