@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import base64
 import gzip
-import re
 import secrets
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 
+SHORTEST_FORM = 8
 CONTEXT_BYTES = 60
 """Of what is around a canary that came out, for whoever has to find out how."""
 
 
-def forms(text: str) -> Iterator[bytes]:
+@lru_cache(maxsize=1000)
+def forms(text: str) -> tuple[bytes, ...]:
     """How a text of letters and digits may be written; of base64 what does not depend on what stands around it."""
+    return tuple(dict.fromkeys(_forms(text)))
+
+
+def _forms(text: str) -> Iterator[bytes]:
     data = text.encode()
-    for written in (text, text.upper()):
-        yield written.encode()
-    each = ("%{:02x}", "\\u{:04x}", "&#{};")
-    spelt = ["".join(map(form.format, data)) for form in each]
-    for written in (data.hex(), data.hex(":"), data.hex(" "), *spelt):
-        yield written.encode()
-        yield written.upper().encode()
     for source in (data, text.upper().encode()):
+        yield source
         for offset in range(3):
             whole = base64.b64encode(b"\0" * offset + source)
             yield whole[4:-4]
             yield base64.urlsafe_b64encode(b"\0" * offset + source)[4:-4]
+    if text.isdecimal():
+        return
+    spelt = ["".join(map(form.format, data)) for form in ("%{:02x}", "\\u{:04x}", "&#{};")]
+    for written in (data.hex(), data.hex(":"), data.hex(" "), *spelt):
+        yield written.encode()
+        yield written.upper().encode()
 
 
 @dataclass
@@ -52,23 +58,20 @@ class Canaries:
         return value
 
     def __post_init__(self) -> None:
-        self._sought = {form for form in forms(self.beginning) if len(form) >= 8}
+        self._sought = {form for form in forms(self.beginning) if len(form) >= SHORTEST_FORM}
 
     def leaks(self, data: bytes) -> list[str]:
         """Each canary that is in there in any form, with what is around it."""
-        sought = self._sought | {
-            form
-            for value in self.known.values()
-            if not value.startswith(self.beginning)
-            for form in forms(value)
-            if len(form) >= 8
-        }
-        found = []
+        own = [value for value in self.known.values() if not value.startswith(self.beginning)]
+        sought = self._sought | {form for value in own for form in forms(value) if len(form) >= SHORTEST_FORM}
+        found = set()
         for form in sought:
-            for match in re.finditer(re.escape(form), data):
-                around = data[max(0, match.start() - CONTEXT_BYTES) : match.end() + CONTEXT_BYTES]
-                found.append(f"{self._which(around)}: {around!r}")
-        return sorted(set(found))
+            at = data.find(form)
+            while at >= 0:
+                around = data[max(0, at - CONTEXT_BYTES) : at + len(form) + CONTEXT_BYTES]
+                found.add(f"{self._which(around)}: {around!r}")
+                at = data.find(form, at + len(form))
+        return sorted(found)
 
     def _which(self, around: bytes) -> str:
         names = [what for what, value in self.known.items() if any(form in around for form in forms(value))]

@@ -26,7 +26,7 @@ from helm_kit import helm
 from platforms import PROMISES, LocalPlatform, running
 from test_canaries import files, in_process
 
-from bondstone.model.service import ServiceId
+from bondstone.temporal.service_ids import service_id
 from harness.servers.kubernetes import ControlPlane
 from harness.servers.process import low_port
 from harness.traces import Collector, collecting
@@ -199,7 +199,7 @@ def plant(scene: Scene) -> None:
     adopt(scene)
     refusals(scene)
     for fails in FAILING:
-        scene.bond("service", "wait", f"failing/{fails}", status=1)
+        scene.bond("service", "wait", f"failing/{fails}", status=None)
     for service in ("payments/whole", "parts/whole"):
         scene.bond("service", "wait", service)
     day_two(scene)
@@ -298,8 +298,7 @@ def refusals(scene: Scene) -> None:
     scene.bond("schedule", "create", "leaking", "-f", "-", "--cron", "0 1 * * *", given=update, status=2)
     campaign = UPDATE.replace("Strategy", "Campaign").replace("metadata: {", "metadata: {owner: tests, ")
     campaign = campaign.replace("TOKEN", text("an input of a campaign"))
-    scene.bond("campaign", "run", "-f", "-", given=campaign, status=2)
-    for act in ("validate", "preview"):
+    for act in ("run", "validate", "preview"):
         scene.bond("campaign", act, "-f", "-", given=campaign, status=None)
     with scene_api(scene) as api:
         scene.said.append(api.post("/campaigns", content=campaign).text)
@@ -508,7 +507,7 @@ def test_rule_7_a_backup_has_no_secret(scene: Scene) -> None:
 async def test_rule_7_the_ledger_has_no_secret(scene: Scene) -> None:
     async with scene.platform.client() as bond:
         ledger = (await bond.connection.store()).ledger
-        services = [ServiceId.parse(f"failing/{fails}") for fails in FAILING] + [ServiceId.parse("payments/whole")]
+        services = [service_id(f"failing/{fails}") for fails in FAILING] + [service_id("payments/whole")]
         records = [record.model_dump_json() for each in services for record in await ledger.history(each)]
     assert len(records) > len(FAILING)
     assert scene.canaries.leaks("\n".join(records).encode()) == []

@@ -101,7 +101,7 @@ async def test_no_history_has_a_plain_payload(platform: LocalPlatform, attacker:
 async def test_a_sealed_request_replayed_to_another_service_is_rejected(
     platform: LocalPlatform, attacker: Client
 ) -> None:
-    await asyncio.to_thread(platform.bond, "service", "update", "seal/one", "--set", "size=large", "--wait")
+    await asyncio.to_thread(platform.bond, "service", "update", "seal/one", "--set", "size=small", "--wait")
     [state] = (await updates_of(attacker, "seal/one"))[:1]
     other = attacker.get_workflow_handle(names.service_workflow_id("seal", "two"))
     for update in (names.UPDATE_REQUEST_OPERATION, names.UPDATE_PAUSE, names.UPDATE_SET_LABELS):

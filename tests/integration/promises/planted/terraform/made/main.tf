@@ -70,7 +70,6 @@ output "number" { value = var.number }
 output "digits" { value = "n${var.number}" }
 output "members" { value = { deep = [{ inner = var.list[0], also = var.map["one"] }] } }
 output "names" { value = { (var.token) = "a name" } }
-output "secret_twice" { value = [var.marker, var.map] }
 output "own" {
   value     = terraform_data.made.output.text
   sensitive = true
