@@ -86,7 +86,7 @@ def run(platform: LocalPlatform, command: str) -> str:
 
 
 def commands(*, required: bool = False) -> list[Shown]:
-    """Those of the page but for attestations; or those, which `test_required_mode` tries on a platform of its own."""
+    """Those of the page without attestations; or those with, for which `test_required_mode` has a platform."""
     before, heading, rest = PAGE.read_text().partition("\n## Where attestations are required\n")
     assert heading
     section, _, after = rest.partition("\n## ")
