@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,37 @@ def draft(file: Path) -> Draft:
     return _from_definition(kinds[0], file.name)
 
 
+def spec_inputs(declared: Mapping[str, Any], left: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The inputs that the schema of an object's `spec` leads to, and the `spec` made of them.
+
+    A field whose name no expression can say (`job-name`) is an input by another name (`jobName`).
+
+    Args:
+        declared: As the definition has it, in OpenAPI.
+        left: Takes what was not translated.
+
+    Returns:
+        JSON Schema of the inputs, and the spec as a template.
+    """
+    schema = {"type": "object", "additionalProperties": False, **_object(declared, "spec", left)}
+    fields: dict[str, Any] = schema["properties"]
+    names = {field: _input_name(field) for field in fields}
+    left += [
+        f"note: spec.{field} is the input {name}: no expression can say the other name"
+        for field, name in names.items()
+        if field != name
+    ]
+    schema["properties"] = {names[field]: inner for field, inner in fields.items()}
+    if "required" in schema:
+        schema["required"] = [names[field] for field in schema["required"]]
+    return schema, {field: f"${{inputs.{name}}}" for field, name in names.items()}
+
+
+def _input_name(field: str) -> str:
+    first, *rest = re.split(r"[^A-Za-z0-9_]+", field)
+    return field if field.isidentifier() else first + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
 def _from_definition(definition: Mapping[str, Any], source: str) -> Draft:
     spec = definition["spec"]
     version = _version(spec)
@@ -57,7 +89,7 @@ def _from_definition(definition: Mapping[str, Any], source: str) -> Draft:
     left: list[str] = []
     names = _mapping(spec, "claimNames") or _mapping(spec, "names")
     declared = _mapping(_mapping(schema, "properties"), "spec")
-    inputs = {"type": "object", "additionalProperties": False, **_object(declared, "spec", left)}
+    inputs, fields = spec_inputs(declared, left)
     kind = str(names.get("kind", ""))
     scoped = spec.get("scope") == "Cluster" or (definition["kind"] == XRD and spec.get("scope") == "LegacyCluster")
     composite = definition["kind"] == XRD
@@ -67,7 +99,7 @@ def _from_definition(definition: Mapping[str, Any], source: str) -> Draft:
                 "apiVersion": f"{spec['group']}/{version['name']}",
                 "kind": kind,
                 "metadata": {"name": "${service.name}"},
-                "spec": {name: f"${{inputs.{name}}}" for name in inputs.get("properties", {})},
+                "spec": fields,
             }
         ]
     }

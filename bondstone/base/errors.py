@@ -6,6 +6,7 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     ├── InvalidInput                   INVALID_INPUT          2  422   what was asked cannot be right
     │   ├── PromiseInvalid             PROMISE_INVALID        2  422
     │   ├── CampaignInvalid            CAMPAIGN_INVALID       2  422
+    │   ├── ManifestInvalid            MANIFEST_INVALID       2  422
     │   ├── PolicyInvalid              POLICY_INVALID         2  422
     │   ├── ExpressionInvalid          EXPRESSION_INVALID     2  422
     │   ├── InputsInvalid              INPUTS_INVALID         2  422
@@ -48,6 +49,7 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   ├── ToolUnavailable            TOOL_UNAVAILABLE       1  503   the tool is not there or cannot start
     │   ├── ExtraMissing               EXTRA_MISSING          1  501   an optional part is not installed
     │   ├── StepTimedOut               STEP_TIMED_OUT         1  504
+    │   ├── TryLater                   TRY_LATER              1  503   the tool asked to be run again after a time
     │   ├── OperationCancelled         OPERATION_CANCELLED    1  409
     │   ├── PlanStale                  PLAN_STALE             1  409   reality moved since the plan
     │   ├── Fenced                     FENCED                 1  409   another attempt holds the state now
@@ -176,6 +178,12 @@ class CampaignInvalid(InvalidInput):
     """A campaign or strategy that must not start; `problems` names every place."""
 
     code = "CAMPAIGN_INVALID"
+
+
+class ManifestInvalid(InvalidInput):
+    """What was to be applied cannot be right; `problems` says where and why."""
+
+    code = "MANIFEST_INVALID"
 
 
 class PolicyInvalid(InvalidInput):
@@ -456,6 +464,25 @@ class StepTimedOut(OperationFailed):
 
     code = "STEP_TIMED_OUT"
     http_status = 504
+
+
+class TryLater(OperationFailed):
+    """The tool asked to be run again after a time; Temporal keeps that time.
+
+    Args:
+        message: What it waits for.
+        after_seconds: How long.
+        where: The thing it happened to.
+        hint: What to do next.
+    """
+
+    code = "TRY_LATER"
+    http_status = 503
+    transient = True
+
+    def __init__(self, message: str, *, after_seconds: float = 0, where: str = "", hint: str = "") -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.after_seconds = after_seconds
 
 
 class OperationCancelled(OperationFailed):

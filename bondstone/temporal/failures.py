@@ -7,6 +7,7 @@ keeps whole. What is sent is bounded for both; the rest is in the step's log.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ from temporalio.exceptions import (
     TimeoutError as TemporalTimeoutError,
 )
 
-from bondstone.base.errors import BondError, ErrorInfo, Fenced, Problem
+from bondstone.base.errors import BondError, ErrorInfo, Fenced, Problem, TryLater
 from bondstone.base.shorten import shorten
 
 MAX_MESSAGE_CHARS: Final = 600
@@ -45,7 +46,13 @@ def to_failure(error: BondError) -> ApplicationError:
     retryable = error.transient or isinstance(error, Fenced)
     info = bounded(error.info(), RETRIED_PROBLEMS_CHARS if retryable else MAX_PROBLEMS_CHARS)
     text = "; ".join([info.message, *map(str, info.problems[:SHOWN_PROBLEMS])])
-    return ApplicationError(shorten(text, MAX_MESSAGE_CHARS), info, type=info.code, non_retryable=not retryable)
+    return ApplicationError(
+        shorten(text, MAX_MESSAGE_CHARS),
+        info,
+        type=info.code,
+        non_retryable=not retryable,
+        next_retry_delay=timedelta(seconds=error.after_seconds) if isinstance(error, TryLater) else None,
+    )
 
 
 def bounded(info: ErrorInfo, problems_chars: int = MAX_PROBLEMS_CHARS) -> ErrorInfo:

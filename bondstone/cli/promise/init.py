@@ -21,6 +21,8 @@ SOURCES = {
     "helm": "bondstone.activities.helm.scaffold",
     "crd": "bondstone.activities.kubernetes.scaffold",
     "xrd": "bondstone.activities.kubernetes.scaffold",
+    "kratix": "bondstone.activities.kratix.scaffold",
+    "kratix-platform": "bondstone.activities.kratix.platform_scaffold",
 }
 """What a promise can be made from, and the module whose `draft(path)` reads it."""
 
@@ -47,7 +49,7 @@ def init(
     ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Make a promise from a Terraform module, a Helm chart, a CRD or a Crossplane XRD.
+    """Make a promise from a Terraform module, a Helm chart, a CRD, a Crossplane XRD or a Kratix promise.
 
     What could not be translated is listed, here and in the promise's README. With `--update` the inputs of both
     versions are compared, and the version is raised as the differences require.

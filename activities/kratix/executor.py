@@ -1,0 +1,142 @@
+"""The executor `kratix`: pipelines are run when a step is planned, and what they wrote is applied as planned."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bondstone.activities.kratix.section import KratixSection
+from bondstone.activities.kubernetes import KubernetesExecutor
+from bondstone.activities.kubernetes.section import KubernetesSection
+from bondstone.executors.protocol import (
+    Drifted,
+    Executor,
+    Outcome,
+    Output,
+    Planned,
+    SectionReport,
+    StepContext,
+)
+
+if TYPE_CHECKING:
+    from bondstone.activities.kratix.pipelines import Rendered
+    from bondstone.base.settings import Settings
+
+# ruff: noqa: PLC0415 - commands that only want to know which executors there are load this module
+
+
+class KratixExecutor(Executor):
+    """Runs the pipelines of a Kratix promise; the executor of manifests applies what they write."""
+
+    kind: ClassVar[str] = "kratix"
+    section: ClassVar[type[KratixSection]] = KratixSection
+
+    def __init__(self) -> None:
+        self._manifests = KubernetesExecutor()
+
+    def check(self, section: KratixSection, promise: Path) -> SectionReport:
+        """The outputs of the step; what pipelines write is known when they have run."""
+        del section, promise
+        return SectionReport(outputs={"status": "dyn"})
+
+    def held(self, state: bytes) -> tuple[str, ...] | None:
+        """The objects of the inventory."""
+        return self._manifests.held(state)
+
+    async def version(self, settings: Settings) -> str:
+        """The container engine and its version."""
+        from bondstone.activities.kratix.engine import Podman
+
+        return await Podman(settings.container_engine).version()
+
+    async def plan(self, context: StepContext) -> Planned:
+        """Run the pipelines, and ask the API server what applying their output would change."""
+        rendered = await _rendered(context, "configure")
+        section = _manifests(context.section, rendered.documents)
+        planned = await self._manifests.plan(replace(context, section=section))
+        document = {**planned.document, "status": dict(rendered.status), "notes": list(rendered.notes)}
+        return replace(planned, artefact=_pack(planned.artefact, rendered), document=document)
+
+    async def apply(self, context: StepContext, artefact: bytes, position: int) -> Outcome:
+        """Apply exactly what the pipelines had written when the step was planned."""
+        kept: dict[str, Any] = json.loads(artefact)
+        if kept["destroy"] and context.section.delete:
+            await _rendered(context, "delete")
+        inner = replace(context, section=_manifests(context.section, kept["documents"]))
+        outcome = await self._manifests.apply(inner, base64.b64decode(kept["plan"]), position)
+        if kept["destroy"]:
+            return outcome
+        return replace(outcome, outputs={**outcome.outputs, "status": Output(kept["status"])})
+
+    async def plan_destroy(self, context: StepContext) -> Planned:
+        """Plan to remove whatever was applied; the pipelines of `delete` run before that."""
+        planned = await self._manifests.plan_destroy(replace(context, section=_manifests(context.section, ())))
+        return replace(planned, artefact=_pack(planned.artefact, None))
+
+    async def detect_drift(self, context: StepContext) -> Drifted:
+        """Compare what the cluster holds with what was applied; no pipeline runs."""
+        return await self._manifests.detect_drift(replace(context, section=_manifests(context.section, ())))
+
+
+def _manifests(section: KratixSection, documents: Any) -> KubernetesSection:
+    """The section of the executor of manifests; none at all is what a pipeline may write too."""
+    values: dict[str, Any] = {
+        "manifests": tuple(documents),
+        "namespace": section.namespace,
+        "cluster": section.cluster,
+        "cluster_scoped": True,
+        "timeout": section.timeout,
+    }
+    return KubernetesSection(**values) if documents else KubernetesSection.model_construct(**values)
+
+
+async def _rendered(context: StepContext, action: str) -> Rendered:
+    from bondstone.activities.kratix.engine import Podman
+    from bondstone.activities.kratix.pipelines import run_pipelines
+    from bondstone.activities.tooling.heartbeat import Pulse, Stop, to_its_end
+
+    section: KratixSection = context.section
+    context.settings.work_dir.mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="kratix-", dir=context.settings.work_dir))
+
+    async def work(stop: Stop) -> Rendered:
+        async with Pulse(context.heartbeat) as pulse:
+            pulse.note(f"runs the pipelines of {section.promise}")
+            return await stop.unless(
+                run_pipelines(
+                    Podman(context.settings.container_engine),
+                    section,
+                    directory,
+                    action=action,
+                    owner=f"{context.settings.work_dir}/{context.service}/{context.step}",
+                    log=context.log,
+                    pool_network=context.settings.container_network,
+                )
+            )
+
+    try:
+        return await to_its_end(work)
+    finally:
+        if context.cleanup:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _pack(plan: bytes, rendered: Rendered | None) -> bytes:
+    """The artefact: what was planned, and what the pipelines wrote."""
+    status: Mapping[str, Any] = rendered.status if rendered is not None else {}
+    return json.dumps(
+        {
+            "plan": base64.b64encode(plan).decode(),
+            "documents": list(rendered.documents) if rendered is not None else [],
+            "status": dict(status),
+            "destroy": rendered is None,
+        },
+        sort_keys=True,
+        default=str,
+    ).encode()

@@ -1,0 +1,156 @@
+"""Pipelines run in order: what they say there shall be, and the status of the object after each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from bondstone.activities.kratix import contract
+from bondstone.activities.kratix.engine import Engine, Mounts
+from bondstone.activities.kratix.section import KratixSection, Pipeline
+from bondstone.base.canonical import digest
+from bondstone.base.errors import OperationFailed, ToolFailed, ToolUnavailable, TryLater
+from bondstone.model.promise import seconds
+
+MAX_OUTPUT_BYTES: Final = 16 * 1024 * 1024
+"""Of all files that one pipeline writes."""
+MAX_FILES: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What the pipelines of an object lead to."""
+
+    documents: tuple[dict[str, Any], ...] = ()
+    """Objects that there shall be."""
+    status: Mapping[str, Any] = field(default_factory=dict)
+    """Of the object, as the pipelines have left it."""
+    notes: tuple[str, ...] = ()
+    """What was written and is not followed, in words."""
+
+
+async def run_pipelines(
+    engine: Engine,
+    section: KratixSection,
+    directory: Path,
+    *,
+    action: str,
+    owner: str,
+    log: Callable[[str], None],
+    pool_network: str = "",
+) -> Rendered:
+    """Run pipelines one after the other, each with the status that those before it have left.
+
+    Args:
+        engine: What runs containers.
+        section: The step's section.
+        directory: An empty folder of this attempt.
+        action: configure or delete.
+        owner: Whose containers they are: names them, so that those of an earlier attempt are replaced.
+        log: Takes what the containers print.
+        pool_network: What `network: pool` means on this worker; empty to have none.
+
+    Raises:
+        TryLater: a pipeline asked to run again later (`retryAfter`).
+        OperationFailed: a pipeline has suspended its workflow.
+        ToolFailed: a container failed, or wrote what the contract does not know.
+    """
+    documents: list[dict[str, Any]] = []
+    notes: list[str] = []
+    status: dict[str, Any] = {}
+    network = _network(section, pool_network)
+    pipelines = section.configure if action == "configure" else section.delete
+    for number, pipeline in enumerate(pipelines):
+        mounts = Mounts.under(directory / f"{number:02d}-{pipeline.name}")
+        shown = {**section.object, "status": status} if status else section.object
+        (mounts.input / "object.yaml").write_text(yaml.safe_dump(shown, sort_keys=False), encoding="utf-8")
+        await _run(engine, section, pipeline, mounts, network, action=action, owner=owner, log=log)
+        status = contract.merge_status(status, contract.read_status(_metadata(mounts, "status.yaml")))
+        _follow(contract.read_control(_metadata(mounts, "workflow-control.yaml")), pipeline)
+        for selector in contract.read_selectors(_metadata(mounts, "destination-selectors.yaml")):
+            labels = ", ".join(f"{key}={value}" for key, value in selector.labels.items())
+            notes.append(f"{pipeline.name} selects destinations with {labels}; the step's cluster is used")
+        written = contract.documents(list(_files(mounts.output)))
+        foreign = contract.platform_objects(written)
+        if foreign:
+            raise ToolFailed(
+                f"the pipeline {pipeline.name} writes objects that only Kratix understands: {', '.join(foreign)}",
+                hint="write what they stand for under `requires`, or as a step of its own",
+            )
+        documents += written
+        shutil.rmtree(mounts.input.parent, ignore_errors=True)
+    return Rendered(tuple(documents), status, tuple(notes))
+
+
+async def _run(
+    engine: Engine,
+    section: KratixSection,
+    pipeline: Pipeline,
+    mounts: Mounts,
+    network: str,
+    *,
+    action: str,
+    owner: str,
+    log: Callable[[str], None],
+) -> None:
+    variables = contract.environment(section, pipeline.name, action)
+    for container in pipeline.containers:
+        name = f"bond-kratix-{digest(f'{owner}/{pipeline.name}/{container.name}'.encode())[:24]}"
+        log(f"{pipeline.name}: {container.name} ({container.image})")
+        printed = await engine.run(
+            container, variables, mounts, name=name, network=network, seconds=seconds(section.timeout)
+        )
+        for line in printed.splitlines():
+            log(f"{container.name}: {line}")
+
+
+def _network(section: KratixSection, pool_network: str) -> str:
+    if section.network == "pool" and not pool_network:
+        raise ToolUnavailable(
+            "the step asks for the pool's network, and the pool has none",
+            hint="set BOND_CONTAINER_NETWORK on its workers, or write `network: none`",
+        )
+    return pool_network if section.network == "pool" else "none"
+
+
+def _follow(control: contract.Control, pipeline: Pipeline) -> None:
+    """Go on, wait, or stop, as the pipeline says."""
+    words = f": {control.message}" if control.message else ""
+    if control.suspend:
+        raise OperationFailed(
+            f"the pipeline {pipeline.name} has suspended its workflow{words}",
+            hint="`bond service retry` runs its pipelines again, from the first of the step",
+        )
+    if control.retry_after_seconds is not None:
+        raise TryLater(
+            f"the pipeline {pipeline.name} runs again in {control.retry_after_seconds:g} s{words}",
+            after_seconds=control.retry_after_seconds,
+        )
+
+
+def _metadata(mounts: Mounts, name: str) -> str:
+    path = mounts.metadata / name
+    if path.is_symlink() or not path.is_file():
+        return ""
+    if path.stat().st_size > MAX_OUTPUT_BYTES:
+        raise ToolFailed(f"{name} is larger than {MAX_OUTPUT_BYTES // 1024**2} MiB")
+    return path.read_text("utf-8", "replace")
+
+
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    """What a pipeline wrote: never through a link, which may lead anywhere on the worker."""
+    left = MAX_OUTPUT_BYTES
+    for number, path in enumerate(sorted(folder.rglob("*"))):
+        if path.is_symlink():
+            raise ToolFailed(f"{path.relative_to(folder)} in /kratix/output is a link")
+        if not path.is_file():
+            continue
+        left -= path.stat().st_size
+        if left < 0 or number > MAX_FILES:
+            raise ToolFailed(f"a pipeline writes more than {MAX_OUTPUT_BYTES // 1024**2} MiB or {MAX_FILES} files")
+        yield path.relative_to(folder).as_posix(), path.read_text("utf-8", "replace")
