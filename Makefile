@@ -45,10 +45,11 @@ bench: $(STAMP) ## every figure of benchmarks/README.md, one after another; take
 	$(BIN)/python -m benchmarks.fleet
 	$(BIN)/python -m benchmarks.patching
 	$(BIN)/python -m benchmarks.overhead
-	$(BIN)/python -m benchmarks.executors
 	$(BIN)/python -m benchmarks.policies
 	$(BIN)/python -m benchmarks.longevity
 	$(BIN)/python -m benchmarks.rolling
+	$(BIN)/python -m benchmarks.applying
+	$(BIN)/python -m benchmarks.compound
 
 chaos: $(STAMP) ## 200 seeded kills of a platform, and 48 of plain Terraform; an hour or two (docs/chaos.md)
 	$(BIN)/python -m harness.chaos --results chaos.jsonl --resume

@@ -254,6 +254,7 @@ class _Adapter:
             heartbeat=beat,
             log=lambda line: log(redact(line)),
             variables=rendering.variables,
+            labels=call.labels,
             requested_by=call.requested_by,
             dry_run=call.dry_run,
             secrets=frozenset(known_secrets(rendering.secrets)),

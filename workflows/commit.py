@@ -112,6 +112,8 @@ def _stands(state: ServiceState, pending: PendingOperation, result: OperationRes
     changes: dict[str, object] = {"step_outputs": outputs}
     if result.stands != "before" or state.resolved is None:
         changes["resolved"] = pending.resolved
+        if pending.request is not None and pending.request.applied is not None:
+            changes["applied"] = pending.request.applied
     if result.stands != "before" or result.status is OperationStatus.ROLLED_BACK:
         changes |= {"health": result.health, "drift": 0}
     if succeeded:

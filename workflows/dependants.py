@@ -19,6 +19,9 @@ from bondstone.model.service import (
 )
 
 MAX_DEPENDANTS = 100
+SHARE_LABEL = "share-with"
+"""Label by which a team lets others bind their services to one of its own: names of teams, parted by spaces, or
+`*`."""
 
 
 def with_dependant(dependants: tuple[Dependant, ...], parent: Dependant | None) -> tuple[Dependant, ...]:
@@ -51,8 +54,21 @@ def check_bind(state: ServiceState, call: BindCall) -> None:
             where=where,
             hint="`bond service show` says why",
         )
+    if not _shares(state, call.parent.service.team):
+        raise Refused(
+            f"{where} belongs to {state.service.team}, which does not share it with {call.parent.service.team}",
+            where=where,
+            hint=f"ask them for: bond service label {where} {SHARE_LABEL}={call.parent.service.team}",
+        )
     if len(with_dependant(state.dependants, call.parent)) > MAX_DEPENDANTS:
         raise Refused(f"{where} is a part of {MAX_DEPENDANTS} services already", where=where)
+
+
+def _shares(state: ServiceState, team: str) -> bool:
+    """Whether services of a team may be bound to this one; those that are may stay."""
+    if team == state.service.team or any(each.service.team == team for each in state.dependants):
+        return True
+    return bool({team, "*"} & set(state.labels.get(SHARE_LABEL, "").split()))
 
 
 def check_may_go(state: ServiceState, request: Request) -> None:

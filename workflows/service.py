@@ -161,7 +161,9 @@ class Service:
         if call.attestation is not None:
             return await self._set_attested_labels(call)
         left = {key: value for key, value in self._state.labels.items() if key not in call.remove}
-        self._entity.state = self._state.changed(labels=left | call.set)
+        self._entity.state = self._state.changed(
+            labels=left | call.set, applied=call.applied or self._state.applied
+        )
         self._entity.show()
         return self._state.labels
 
@@ -282,7 +284,7 @@ class Service:
                 summary="labels",
                 retries=activity_calls.ADMISSION_RETRIES,
             )
-            self._entity.state = self._state.changed(labels=accepted)
+            self._entity.state = self._state.changed(labels=accepted, applied=call.applied or self._state.applied)
             self._entity.show()
         await self._entity.record(ledger_records.of_labels(self._state, call, workflow.now()))
         return accepted

@@ -257,8 +257,11 @@ class ServiceExecutor(Executor):
             promise=plan.promise if kind is OperationKind.PROVISION and not retry else "",
             version=plan.version if moves else "",
             inputs={} if retry else inputs,
+            labels=dict(context.labels) if kind is OperationKind.PROVISION and not retry else {},
             retry=retry,
             dry_run=dry_run,
+            # Another team's service changes for this one only when somebody of theirs has seen the plan.
+            ask=service_id(plan.part).team != context.service.team and not retry,
             requested_by=context.requested_by,
             reason=f"part `{plan.parent.alias if plan.parent else ''}` of {context.service}",
             parent=plan.parent,

@@ -13,6 +13,7 @@ from bondstone.base.errors import InvalidInput
 from bondstone.base.models import Manifest
 from bondstone.base.names import LABEL_KEY_PATTERN, NAME_PATTERN
 from bondstone.documents.yaml_places import did_you_mean
+from bondstone.model.service import KeptManifest
 
 MAX_REASON_CHARS: Final = 1000
 VERSION_PATTERN: Final = r"^$|^\d{1,9}\.\d{1,9}\.\d{1,9}([-+][0-9A-Za-z.+-]{1,64})?$"
@@ -79,3 +80,5 @@ class Asked(Manifest):
     """Plan and ask the policies, and change nothing"""
     ask: bool = False
     """Let every plan that changes something wait for another person's approval"""
+    applied: KeptManifest | None = None
+    """The manifest that asks, which the service keeps: what the next one is compared with"""

@@ -51,6 +51,10 @@ COMMANDS = {
     ),
     "operation": ("bondstone.cli.operation", "runs of work on services: list, show, plan, logs, wait"),
     "approval": ("bondstone.cli.approval", "plans that wait for people: list, approve, reject"),
+    "apply": ("bondstone.cli.apply", "make services, campaigns and promises as manifests say, for GitOps"),
+    "diff": ("bondstone.cli.apply", "show what differs from manifests"),
+    "export": ("bondstone.cli.apply", "print a service as the manifest that `bond apply` takes"),
+    "schema": ("bondstone.cli.schema", "JSON Schemas of what people write, for editors: show, write"),
     "campaign": (
         "bondstone.cli.campaign.commands",
         """one operation over a fleet: validate, preview, run, list, show, wait, report, pause, resume, abort,

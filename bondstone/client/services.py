@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
     from bondstone.client.operations import Operation
     from bondstone.model.rows import ServiceRow
+    from bondstone.model.service import KeptManifest
 
 
 class RequestOptions(TypedDict, total=False):
@@ -23,6 +24,8 @@ class RequestOptions(TypedDict, total=False):
     """Plan and ask the policies, and change nothing."""
     ask: bool
     """Let every plan that changes something wait for another person's approval."""
+    applied: KeptManifest | None
+    """The manifest that asks, which the service keeps: what `bond apply` compares the next one with."""
 
 
 class Services(ABC):
@@ -321,7 +324,12 @@ class Services(ABC):
 
     @abstractmethod
     async def set_labels(
-        self, service: str, labels: Mapping[str, str], *, remove: Sequence[str] = ()
+        self,
+        service: str,
+        labels: Mapping[str, str],
+        *,
+        remove: Sequence[str] = (),
+        applied: KeptManifest | None = None,
     ) -> dict[str, str]:
         """Set and remove labels.
 
@@ -329,6 +337,7 @@ class Services(ABC):
             service: `TEAM/NAME`.
             labels: To set.
             remove: Keys to remove.
+            applied: The manifest that asks, which the service keeps.
 
         Returns:
             All labels that the service has then.

@@ -65,6 +65,8 @@ class StepContext:
     """What the section's expressions saw, secrets revealed: for the files named in `SectionReport.templates`."""
     given_outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """In a test of the promise: what the case says that this step's part gives."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of the service."""
     requested_by: str = field(default="unknown")
     """Who asked for the operation."""
     dry_run: bool = field(default=False)

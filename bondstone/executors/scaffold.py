@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from bondstone.base.errors import AlreadyExists, InvalidInput
+from bondstone.executors.editor_schemas import FOLDER, as_text, editor_schema, modeline
 from bondstone.promise.schema import validator
 
-MODELINE: Final = "# yaml-language-server: $schema=https://bondstone.dev/schemas/promise.json\n"
 Bump = Literal["major", "minor", "patch"]
 
 
@@ -76,9 +76,10 @@ def write_promise(directory: Path, name: str, draft: Draft, *, version: str = "0
         raise InvalidInput("the promise would be inside the module it copies", hint="name a folder elsewhere")
     directory.mkdir(parents=True, exist_ok=True)
     files = {
-        "promise.yaml": MODELINE + _yaml(manifest(name, draft, version=version)),
-        "tests/generated.yaml": _yaml(cases(draft)),
+        "promise.yaml": modeline("promise") + _yaml(manifest(name, draft, version=version)),
+        "tests/generated.yaml": modeline("promise-tests", folder=f"../{FOLDER}") + _yaml(cases(draft)),
         "README.md": readme(name, draft),
+        **{f"{FOLDER}/{kind}.json": as_text(editor_schema(kind)) for kind in ("promise", "promise-tests")},
     }
     for file, text in files.items():
         path = directory / file

@@ -207,6 +207,16 @@ class Dependant(Wire):
     """The part was made for this parent and is taken down with it."""
 
 
+class KeptManifest(Wire):
+    """What a manifest said of a service when `bond apply` last changed it: the base of the next comparison."""
+
+    version: str = ""
+    """Empty when the manifest leaves the version alone."""
+    inputs: dict[str, Any] = {}
+    """As written; a secret is the reference that stands in the manifest, never its value."""
+    labels: dict[str, str] = {}
+
+
 class BindCall(Attestable):
     """Argument of the updates `bind` and `release`: a parent that begins or ends to use this service."""
 
@@ -276,6 +286,8 @@ class Request(Options, Attestable):
     """The service that asks for this one as its part."""
     cause: str = Field("", max_length=200)
     """Id of the operation that led to this request; empty when a person or a program asked by itself."""
+    applied: KeptManifest | None = None
+    """The manifest that asks, kept with the service once the operation has changed it."""
 
     @property
     def verb(self) -> str:
@@ -554,6 +566,8 @@ class ServiceState(Wire):
     """Services that this one is a part of."""
     attested: bool = False
     """A request with an attestation was accepted: from then on every operation asks for permits."""
+    applied: KeptManifest | None = None
+    """The manifest that changed it last; None when no manifest ever did."""
 
     @property
     def condition(self) -> Health:
@@ -564,6 +578,13 @@ class ServiceState(Wire):
     def current(self) -> Resolved | None:
         """What the service stands on, or is to stand on first."""
         return self.resolved or (self.queue[0].resolved if self.queue else None)
+
+    @property
+    def ahead(self) -> PendingOperation | None:
+        """The last accepted operation that leads to another revision or inputs; None when none waits or runs."""
+        stays = {OperationKind.RECONCILE, OperationKind.DECOMMISSION}
+        changes = (each for each in self.queue if not each.record.dry_run and each.record.kind not in stays)
+        return next(reversed(tuple(changes)), None)
 
     @property
     def ways_back(self) -> tuple[Resolved, ...]:
@@ -579,6 +600,8 @@ class LabelsCall(Attestable):
     set: dict[str, str] = {}
     remove: tuple[str, ...] = ()
     requested_by: str = "unknown"
+    applied: KeptManifest | None = None
+    """The manifest that asks, kept with the service."""
 
 
 class VoteCall(Attestable):

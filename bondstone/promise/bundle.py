@@ -26,7 +26,7 @@ MAX_BUNDLE_BYTES: Final = 32 * 1024 * 1024
 MAX_PATH: Final = 300
 _SETTLED_NS: Final = 2_000_000_000
 IGNORED: Final = (
-    ".git", ".hg", ".svn", ".terraform", "__pycache__", ".DS_Store", "*.tfstate", "*.tfstate.*",
+    ".schemas", ".git", ".hg", ".svn", ".terraform", "__pycache__", ".DS_Store", "*.tfstate", "*.tfstate.*",
     ".terraform.tfstate*", "crash.log", "*.pyc", "*.swp", "*~",
 )  # fmt: skip
 """Names that are never part of a revision."""

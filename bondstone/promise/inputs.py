@@ -83,19 +83,28 @@ def check_inputs(
     promise: Promise, inputs: Mapping[str, Any], reveal: Callable[[SecretRef], Any] | None = None
 ) -> list[Problem]:
     """Every problem of completed inputs, by field."""
+    return [problem for _, problem in located_problems(promise, inputs, reveal)]
+
+
+def located_problems(
+    promise: Promise, inputs: Mapping[str, Any], reveal: Callable[[SecretRef], Any] | None = None
+) -> list[tuple[tuple[str | int, ...], Problem]]:
+    """Every problem of completed inputs, each with the path of the value that it is about."""
     secrets = secret_paths(promise)
-    problems = list(_stray_references(inputs, secrets, ""))
-    if problems:
-        return problems
+    stray = [((), problem) for problem in _stray_references(inputs, secrets, "")]
+    if stray:
+        return list(stray)
     hidden = {path for path in secrets if as_ref(_get(inputs, path)) is not None} if reveal is None else set()
     value = inputs if reveal is None else replace_refs(dict(inputs), reveal)
     check_evaluations(promise.spec.inputs, value)
+    problems: list[tuple[tuple[str | int, ...], Problem]] = []
     for error in islice(validator(promise.spec.inputs).iter_errors(value), MAX_PROBLEMS):
         path = ".".join(map(str, error.instance_path))
         if any(path == secret or path.startswith(f"{secret}.") for secret in hidden):
             continue
-        problems.append(_problem(error, path, promise, secrets))
-    return sorted(dict.fromkeys(problems), key=lambda problem: problem.message)
+        problems.append((tuple(error.instance_path), _problem(error, path, promise, secrets)))
+    once = {problem: (at, problem) for at, problem in problems}
+    return sorted(once.values(), key=lambda located: located[1].message)
 
 
 def split_secrets(promise: Promise, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

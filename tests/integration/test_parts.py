@@ -67,9 +67,17 @@ def leaf(folder: Path, version: str, suffix: str = "") -> Path:
 
 
 def tree(
-    folder: Path, version: str = "1.0.0", name: str = "tree", bind: str = "", accepts: str = ">=1.0 <2"
+    folder: Path,
+    version: str = "1.0.0",
+    *,
+    name: str = "tree",
+    bind: str = "",
+    accepts: str = ">=1.0 <2",
+    service: str = "",
 ) -> Path:
     part: dict[str, Any] = {"as": "part", "promise": "leaf", "version": accepts}
+    if service:
+        part["service"] = service
     part |= (
         {"bind": bind} if bind else {"inputs": {name: f"${{inputs.{name}}}" for name in ("text", "fail", "ask")}}
     )
@@ -87,8 +95,16 @@ def tree(
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     folder = tmp_path_factory.mktemp("promises")
     with running(tmp_path_factory.mktemp("parts") / "data") as local:
-        for each in (leaf(folder, "1.0.0"), leaf(folder, "1.0.1", "patched "), leaf(folder, "2.0.0"), tree(folder),
-                     tree(folder, name="sharer", bind="shop/shared")):  # fmt: skip
+        folders = [
+            leaf(folder, "1.0.0"),
+            leaf(folder, "1.0.1", "patched "),
+            leaf(folder, "2.0.0"),
+            tree(folder),
+            tree(folder, name="sharer", bind="shop/shared"),
+            tree(folder, name="drinker", bind="house/well"),
+            tree(folder, name="guest", service="house/${service.name}-part"),
+        ]
+        for each in folders:
             local.bond("promise", "publish", str(each))
         yield local
 
@@ -179,6 +195,26 @@ async def test_a_part_that_waits_for_people_holds_its_parent_and_its_approval_le
         approval["digest"],
     )
     await until(lambda: show(platform, "shop/asking")["phase"] == "ready")
+
+
+async def test_a_part_in_another_team_waits_for_somebody_of_that_team(platform: LocalPlatform) -> None:
+    platform.bond("--as", "ada", "service", "request", "guest", "shop/visitor")
+    await until(lambda: _waiting(platform, "house/visitor-part"), seconds=60)
+    assert show(platform, "shop/visitor")["phase"] == "provisioning"
+    [approval] = _waiting(platform, "house/visitor-part")
+    platform.bond("--as", "eve", "approval", "approve", approval["operation"], "--digest", approval["digest"])
+    await until(lambda: show(platform, "shop/visitor")["phase"] == "ready", seconds=60)
+
+
+async def test_a_service_of_another_team_is_bound_to_only_when_that_team_shares_it(
+    platform: LocalPlatform,
+) -> None:
+    platform.bond("service", "request", "leaf", "house/well", "--version", "1.0.0", "--wait")
+    ran = platform.bond("service", "request", "drinker", "shop/thirsty", "--wait", status=4)
+    assert "house/well belongs to house, which does not share it with shop" in ran.stderr
+    platform.bond("service", "label", "house/well", "share-with=shop")
+    platform.bond("service", "retry", "shop/thirsty", "--wait")
+    assert show(platform, "house/well")["parents"] == ["shop/thirsty"]
 
 
 async def test_cancelling_a_parent_cancels_the_part_it_waits_for(platform: LocalPlatform) -> None:

@@ -47,7 +47,7 @@ from bondstone.client.documents.service import ArchivedDocument, RecordDocument,
 from bondstone.client.row_filter import values_filter
 from bondstone.model.identity import Target
 from bondstone.model.rows import ServiceRow
-from bondstone.model.service import Phase
+from bondstone.model.service import KeptManifest, Phase
 
 router = APIRouter(tags=["services"])
 
@@ -123,6 +123,8 @@ class LabelsBody(Manifest):
 
     set: Labels = {}
     remove: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=32)] = ()
+    applied: KeptManifest | None = None
+    """The manifest that asks, which the service keeps"""
 
 
 @router.get("/services")
@@ -404,7 +406,7 @@ async def label_service(
     service = await _changeable(asking, "service.label", f"{team}/{name}", if_match)
     after = asking.allowed.decide("service.label", _labelled(await asking.target(service), body))
     after.require()  # nobody labels a service out of or into a scope that is not theirs
-    return await asking.bond.services.set_labels(service, body.set, remove=body.remove)
+    return await asking.bond.services.set_labels(service, body.set, remove=body.remove, applied=body.applied)
 
 
 # Helpers ----------------------------------------------------------------------------------------------------
@@ -439,7 +441,13 @@ def _labelled(target: Target, body: LabelsBody) -> Target:
 
 
 def _options(body: Asked, key: str) -> Any:
-    return {"reason": body.reason, "dry_run": body.dry_run, "ask": body.ask, "request_id": key or None}
+    return {
+        "reason": body.reason,
+        "dry_run": body.dry_run,
+        "ask": body.ask,
+        "applied": body.applied,
+        "request_id": key or None,
+    }
 
 
 def _decoded(step: str, text: str) -> bytes:

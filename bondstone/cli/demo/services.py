@@ -61,6 +61,7 @@ FLEET = (
     _site("web/blog", "linus", DEVELOPMENT, title="Blog"),
     _database("data/metrics", "edsger", STAGING, size="medium", journal="delete"),
     _queue("data/imports", "edsger", DEVELOPMENT, retention="1d"),
+    Wanted("risk/fraud", "fraud-detection", "grace", STAGING, {"contact": "risk@example.org", "threshold": 0.9}),
     _queue("data/scratch", "edsger", DEVELOPMENT, maxMessages=10),
 )
 """Asked for all at once."""

@@ -197,6 +197,7 @@ async def _look_and_try(bond: Bondstone, data: Path) -> None:
             "  a site in a browser": await output("web/docs", "url"),
             "  a database": await output("payments/orders", "path"),
             "  a queue": await output("payments/events", "directory"),
+            "  a service of four others": await output("risk/fraud", "dashboard"),
         }
     )
     stage.heading("Try", "these work as they stand")
@@ -205,6 +206,7 @@ async def _look_and_try(bond: Bondstone, data: Path) -> None:
         "service show payments/orders",
         "operation plan payments/orders/op/1",
         "service outputs payments/orders --reveal",
+        "service tree risk/fraud",
         f"service history {DECOMMISSIONED}",
         "service request static-site web/mine --set title=Mine --label environment=development --wait",
         "service decommission web/mine --yes --wait",

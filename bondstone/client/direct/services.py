@@ -20,6 +20,7 @@ from bondstone.model.secret import refs_in, replace_refs
 from bondstone.model.service import (
     AbandonCall,
     Accepted,
+    KeptManifest,
     LabelsCall,
     OperationKind,
     PauseCall,
@@ -292,9 +293,14 @@ class DirectServices(Services):
 
     @override
     async def set_labels(
-        self, service: str, labels: Mapping[str, str], *, remove: Sequence[str] = ()
+        self,
+        service: str,
+        labels: Mapping[str, str],
+        *,
+        remove: Sequence[str] = (),
+        applied: KeptManifest | None = None,
     ) -> dict[str, str]:
-        call = LabelsCall(set=dict(labels), remove=tuple(remove), requested_by=self._bond.by)
+        call = LabelsCall(set=dict(labels), remove=tuple(remove), requested_by=self._bond.by, applied=applied)
         temporal = await self._connection.temporal()
         return await calls.update(temporal, workflow_of(service), names.UPDATE_SET_LABELS, call, dict[str, str])
 

@@ -24,6 +24,7 @@ from bondstone.model.rows import OperationRow, ServiceRow
 from bondstone.model.secret import replace_refs
 from bondstone.model.service import (
     Health,
+    KeptManifest,
     OperationKind,
     OperationRecord,
     OperationStatus,
@@ -154,6 +155,28 @@ class StandingDocument(Document):
         return cls(revision=str(standing.revision), inputs=masked(standing.inputs))
 
 
+class AppliedDocument(Document):
+    """What a manifest said of a service."""
+
+    version: str = ""
+    """Empty when the manifest leaves the version alone"""
+    inputs: dict[str, Any] = {}
+    """As written; a secret is the reference that stands in the manifest"""
+    labels: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, applied: KeptManifest | None) -> AppliedDocument | None:
+        """From what the service keeps."""
+        return cls(**applied.model_dump()) if applied is not None else None
+
+
+class AheadDocument(StandingDocument):
+    """What a service comes to once all that it has accepted has succeeded."""
+
+    applied: AppliedDocument | None = None
+    """The manifest that asked for it"""
+
+
 class ServiceDocument(Document):
     """One service: `bond service show -o json`."""
 
@@ -192,6 +215,12 @@ class ServiceDocument(Document):
     """TEAM/NAME of each service that it is made of, or shares, by its name in the promise"""
     parents: tuple[str, ...] = ()
     """TEAM/NAME of each service that this one is a part of"""
+    applied: AppliedDocument | None = None
+    """The manifest that changed it last; null when no manifest ever did"""
+    was_ready: bool = False
+    """It stood on something in health once: from then on it is changed, and not requested again"""
+    ahead: AheadDocument | None = None
+    """What it comes to once all that it has accepted has succeeded; null when it stays what it is"""
     links: dict[str, str]
     """Name to URL; `temporal` is the service's workflow in the Temporal UI"""
 
@@ -241,6 +270,9 @@ class ServiceDocument(Document):
             ways_back=tuple(StandingDocument.of(past) for past in state.ways_back),
             parts={spec.id: spec.part for spec in (state.current.steps if state.current else ()) if spec.part},
             parents=tuple(str(each.service) for each in state.dependants),
+            applied=AppliedDocument.of(state.applied),
+            was_ready=bool(state.healthy),
+            ahead=_ahead(state),
             links=links(settings, service_workflow_id(state.service.team, state.service.name)),
         )
 
@@ -319,6 +351,16 @@ class ArchivedDocument(Document):
     def of(cls, item: Archived) -> ArchivedDocument:
         """From what the archive lists."""
         return cls(name=item.name, kind=item.kind, at=item.at, size=item.size)
+
+
+def _ahead(state: ServiceState) -> AheadDocument | None:
+    if (pending := state.ahead) is None:
+        return None
+    applied = pending.request.applied if pending.request is not None else None
+    standing = StandingDocument.of(pending.resolved)
+    return AheadDocument(
+        revision=standing.revision, inputs=standing.inputs, applied=AppliedDocument.of(applied or state.applied)
+    )
 
 
 def masked(tree: Any) -> Any:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bondstone.client.http.client import HttpClient
     from bondstone.client.services import RequestOptions
     from bondstone.model.rows import ServiceRow
+    from bondstone.model.service import KeptManifest
 
 PAGE = 500
 
@@ -206,16 +207,25 @@ class HttpServices(Services):
 
     @override
     async def set_labels(
-        self, service: str, labels: Mapping[str, str], *, remove: Sequence[str] = ()
+        self,
+        service: str,
+        labels: Mapping[str, str],
+        *,
+        remove: Sequence[str] = (),
+        applied: KeptManifest | None = None,
     ) -> dict[str, str]:
-        body = {"set": dict(labels), "remove": list(remove)}
+        body: dict[str, Any] = {"set": dict(labels), "remove": list(remove)}
+        if applied is not None:
+            body["applied"] = applied.model_dump(mode="json")
         known: dict[str, str] = await self._http.post(service_path(service, "labels"), body)
         return known
 
     # Helpers -----------------------------------------------------------------------------------------------------
 
     async def _ask(self, path: str, body: dict[str, Any], options: Mapping[str, Any]) -> Operation:
-        asked = {name: value for name, value in options.items() if name != "request_id" and value}
+        asked = {name: value for name, value in options.items() if name not in {"request_id", "applied"} and value}
+        if (applied := options.get("applied")) is not None:
+            asked["applied"] = applied.model_dump(mode="json")
         key = options.get("request_id") or f"req-{uuid.uuid4()}"
         accepted = await self._http.post(path, {**body, **asked}, key=key)
         return Operation(self._bond, accepted["id"], accepted["warnings"])

@@ -1,0 +1,221 @@
+"""Manifests beside the platform: read what there is, and find what they lead to. Nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from bondstone.base.errors import InvalidInput, ManifestInvalid, NotFound, Problem, PromiseInvalid
+from bondstone.client.manifests.files import CampaignEntry, Manifests, PromiseEntry, ServiceEntry
+from bondstone.client.manifests.services import ServiceComparison, compare_service, is_alive
+from bondstone.documents.yaml_places import refuse
+from bondstone.promise.load import load_promise
+from bondstone.promise.requirements import parts_first
+
+if TYPE_CHECKING:
+    from bondstone.client.bondstone import Bondstone
+    from bondstone.client.documents.promise import PromiseDocument
+    from bondstone.client.documents.service import ServiceDocument
+    from bondstone.model.promise import Promise
+
+AT_ONCE: Final = 16
+"""Reads at once."""
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignComparison:
+    """A campaign of a manifest, and whether one of that name was ever started."""
+
+    entry: CampaignEntry
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseComparison:
+    """A promise of a folder, and whether its version is published."""
+
+    entry: PromiseEntry
+    promise: Promise
+    published: bool
+
+    @property
+    def revision(self) -> str:
+        """`PROMISE@VERSION`."""
+        return f"{self.promise.name}@{self.promise.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What manifests lead to."""
+
+    promises: tuple[PromiseComparison, ...]
+    """In an order in which each can be published."""
+    services: tuple[ServiceComparison, ...]
+    campaigns: tuple[CampaignComparison, ...]
+    pruned: tuple[str, ...] = ()
+    """`TEAM/NAME` of services that no manifest asks for any more."""
+
+
+async def compare(
+    bond: Bondstone,
+    manifests: Manifests,
+    *,
+    overwrite: bool = False,
+    resend_secrets: bool = False,
+    prune: Callable[[ServiceDocument], bool] | None = None,
+    team: str = "",
+) -> Comparison:
+    """Find what manifests lead to.
+
+    Args:
+        bond: The client.
+        manifests: As read.
+        overwrite: Take back what somebody changed elsewhere.
+        resend_secrets: Send secrets again that services have.
+        prune: Says which services a manifest must ask for. Of those, the ones that were made from manifests and
+            are in none now are named in `pruned`; parts of other services never are.
+        team: Look for such services in this team only.
+
+    Raises:
+        ManifestInvalid: with every mistake by file and line; nothing was changed.
+    """
+    problems: list[Problem] = []
+    promises = await _promises(bond, manifests.promises, problems)
+    folders = {each.revision: each.promise for each in promises if not each.published}
+    catalogue = _Catalogue(bond, folders)
+    compared = await _each(
+        manifests.services,
+        lambda entry: _service(bond, entry, catalogue, overwrite=overwrite, resend=resend_secrets),
+    )
+    services: list[ServiceComparison] = []
+    for found, flaws in compared:
+        problems += flaws
+        if found is not None:
+            services.append(found)
+    campaigns = await _each(manifests.campaigns, lambda entry: _campaign(bond, entry))
+    if problems:
+        raise refuse(problems, "what was to be applied", ManifestInvalid)
+    asked = {entry.manifest.id for entry in manifests.services}
+    pruned = await _pruned(bond, asked, prune, team) if prune is not None else ()
+    return Comparison(tuple(promises), tuple(services), tuple(campaigns), pruned)
+
+
+class _Catalogue:
+    """Revisions, each looked up once; those that the same manifests publish are there already."""
+
+    def __init__(self, bond: Bondstone, folders: dict[str, Promise]) -> None:
+        self._bond = bond
+        self._folders = folders
+        self._known: dict[str, asyncio.Task[PromiseDocument]] = {}
+
+    async def get(self, promise: str, version: str) -> PromiseDocument:
+        key = f"{promise}@{version}"
+        if key not in self._known:
+            self._known[key] = asyncio.create_task(self._look_up(promise, version))
+        return await self._known[key]
+
+    async def _look_up(self, promise: str, version: str) -> PromiseDocument:
+        from bondstone.client.documents.promise import PromiseDocument  # noqa: PLC0415 - see bondstone.cli.session
+
+        for revision, folder in self._folders.items():
+            if folder.name == promise and version in {"", folder.version}:
+                return PromiseDocument(
+                    promise=promise,
+                    version=revision.partition("@")[2],
+                    digest="",
+                    status="active",
+                    input_schema=folder.spec.inputs,
+                )
+        return await self._bond.promises.get(promise, version)
+
+
+async def _service(
+    bond: Bondstone, entry: ServiceEntry, catalogue: _Catalogue, *, overwrite: bool, resend: bool
+) -> tuple[ServiceComparison | None, list[Problem]]:
+    spec = entry.manifest.spec
+    try:
+        live = await bond.services.get(entry.manifest.id)
+    except NotFound:
+        live = None
+    version = spec.version or ""
+    if live is not None and is_alive(live) and not version:
+        standing = live.ahead.revision if live.ahead is not None else live.revision
+        version = standing.partition("@")[2] if standing.partition("@")[0] == spec.promise else ""
+    try:
+        promise = await catalogue.get(spec.promise, version)
+    except NotFound as error:
+        path = ("spec", "version") if spec.version else ("spec", "promise")
+        return None, [entry.document.problem(path, error.message, hint=error.hint)]
+    return compare_service(entry, live, promise, overwrite=overwrite, resend_secrets=resend)
+
+
+async def _campaign(bond: Bondstone, entry: CampaignEntry) -> CampaignComparison:
+    try:
+        await bond.campaigns.get(entry.name)
+    except NotFound:
+        return CampaignComparison(entry, started=False)
+    return CampaignComparison(entry, started=True)
+
+
+async def _promises(
+    bond: Bondstone, entries: Iterable[PromiseEntry], problems: list[Problem]
+) -> list[PromiseComparison]:
+    found: dict[str, PromiseComparison] = {}
+    for entry in entries:
+        try:
+            promise = await asyncio.to_thread(load_promise, entry.directory)
+            check = await bond.promises.validate(entry.directory)
+        except PromiseInvalid as error:
+            problems += [each.changed(file=str(entry.directory / each.file)) for each in error.problems] or [
+                Problem(message=error.message, file=entry.file)
+            ]
+            continue
+        try:
+            known = await bond.promises.get(promise.name, promise.version)
+        except NotFound:
+            found[promise.name] = PromiseComparison(entry, promise, published=False)
+            continue
+        if known.digest != check.digest:
+            problems.append(
+                Problem(
+                    message=f"{promise.name}@{promise.version} is published with other content",
+                    file=entry.file,
+                    hint="raise metadata.version",
+                )
+            )
+        found[promise.name] = PromiseComparison(entry, promise, published=True)
+    ordered = parts_first(each.promise for each in found.values())
+    return [found[promise.name] for promise in ordered]
+
+
+async def _pruned(
+    bond: Bondstone, asked: set[str], selects: Callable[[ServiceDocument], bool], team: str
+) -> tuple[str, ...]:
+    rows = [row.id for row in await bond.services.list(team=team) if row.id not in asked]
+
+    async def look(service: str) -> str:
+        try:
+            document = await bond.services.get(service)
+        except (NotFound, InvalidInput):
+            return ""
+        leaving = any(each.kind == "decommission" and not each.status.ended for each in document.operations)
+        ours = document.applied is not None and not document.parents and not leaving
+        return service if ours and is_alive(document) and selects(document) else ""
+
+    return tuple(service for service in await _each(rows, look) if service)
+
+
+async def _each(items: Sequence[S], look: Callable[[S], Awaitable[T]]) -> list[T]:
+    """Each looked at, some at once, in order."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: S) -> T:
+        async with room:
+            return await look(item)
+
+    return list(await asyncio.gather(*map(one, items)))

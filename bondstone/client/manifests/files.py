@@ -1,0 +1,203 @@
+"""Manifests in files and folders: every document of every file, and every mistake with its file and line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from bondstone.base.errors import ManifestInvalid, NotFound, Problem
+from bondstone.campaign.document import read_campaign
+from bondstone.documents.yaml_places import MAX_BYTES, Document, did_you_mean, model_problems, read, refuse
+from bondstone.model.manifest import ServiceManifest
+
+MAX_FILES: Final = 5000
+"""Most files that are read at once."""
+MAX_MANIFESTS: Final = 5000
+"""Most documents that are read at once."""
+SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
+PROMISE_FILE: Final = "promise.yaml"
+
+_SEPARATOR: Final = re.compile(rb"^---(?=[ \t\r]|$)", re.MULTILINE)
+_ELSEWHERE: Final = {
+    "Strategy": "a strategy is used by `bond schedule create -f`",
+    "AccessDocument": "`bond access publish` puts it in force",
+    "Access": "`bond access publish` puts it in force",
+}
+_KINDS: Final = ("Service", "Campaign", "Promise")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEntry:
+    """One service that a file asks for."""
+
+    document: Document
+    manifest: ServiceManifest
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignEntry:
+    """One campaign that a file asks for."""
+
+    document: Document
+    name: str
+    data: bytes
+    """The document alone, its lines where they are in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseEntry:
+    """One promise in a folder of its own."""
+
+    directory: Path
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """What files ask for, in the order of their names."""
+
+    services: tuple[ServiceEntry, ...] = ()
+    campaigns: tuple[CampaignEntry, ...] = ()
+    promises: tuple[PromiseEntry, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.services) + len(self.campaigns) + len(self.promises)
+
+
+@dataclass(slots=True)
+class _Reading:
+    services: list[ServiceEntry] = field(default_factory=list)
+    campaigns: list[CampaignEntry] = field(default_factory=list)
+    promises: list[PromiseEntry] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Manifests:
+    """Read every manifest in files and folders.
+
+    Args:
+        paths: Files, and folders that are read with all that is in them. A folder with a promise.yaml is that
+            promise, and its other files are no manifests.
+        now: From when on windows of campaigns must open; default: now.
+
+    Raises:
+        NotFound: a path does not exist.
+        ManifestInvalid: with every mistake of every file by line and column.
+    """
+    reading = _Reading()
+    moment = now or datetime.now(UTC)
+    for number, path in enumerate(_files(paths)):
+        if number == MAX_FILES:
+            reading.problems.append(Problem(message=f"there are more than {MAX_FILES} files", file=str(path)))
+            break
+        if path.name == PROMISE_FILE:
+            reading.promises.append(PromiseEntry(path.parent, str(path)))
+        else:
+            _read(path, reading, moment)
+    if len(reading.services) + len(reading.campaigns) > MAX_MANIFESTS:
+        reading.problems.append(Problem(message=f"there are more than {MAX_MANIFESTS} manifests"))
+    if reading.problems:
+        raise refuse(reading.problems, "what was to be applied", ManifestInvalid)
+    return Manifests(tuple(reading.services), tuple(reading.campaigns), tuple(reading.promises))
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from _folder(path)
+        elif path.exists():
+            yield path
+        else:
+            raise NotFound(f"{path} does not exist", hint="name a file or a folder with -f")
+
+
+def _folder(folder: Path) -> Iterator[Path]:
+    if (folder / PROMISE_FILE).is_file():
+        yield folder / PROMISE_FILE
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _folder(path)
+        elif path.suffix in SUFFIXES:
+            yield path
+
+
+def _read(path: Path, reading: _Reading, now: datetime) -> None:
+    file = str(path)
+    try:
+        data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+    except OSError as error:
+        reading.problems.append(Problem(message=f"cannot be read: {error.strerror}", file=file))
+        return
+    if data is None:
+        reading.problems.append(Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file))
+        return
+    for piece in _pieces(data):
+        document = read(piece, file)
+        if document.problems:
+            reading.problems += document.problems
+        else:
+            _entry(document, piece, reading, now)
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """Each document of a stream alone, behind as many empty lines as keep its lines where they are.
+
+    A mistake in one document so hides none in the others.
+    """
+    starts = [0, *(match.start() for match in _SEPARATOR.finditer(data)), len(data)]
+    for start, end in pairwise(starts):
+        piece = data[start:end]
+        content = [line for line in piece.splitlines() if line.strip() and not line.lstrip().startswith(b"#")]
+        if content and content != [b"---"]:
+            yield b"\n" * data.count(b"\n", 0, start) + piece
+
+
+def _entry(document: Document, piece: bytes, reading: _Reading, now: datetime) -> None:
+    kind = document.data.get("kind") if isinstance(document.data, dict) else None
+    if kind == "Service":
+        _service(document, reading)
+    elif kind == "Campaign":
+        found = read_campaign(piece, document.file, now=now)
+        reading.problems += found.problems
+        if found.manifest is not None:
+            name = found.manifest.metadata.name
+            if _first(f"campaign {name}", document, reading):
+                reading.campaigns.append(CampaignEntry(document, name, piece))
+    elif kind is None:
+        words = "a manifest is a mapping with apiVersion, kind, metadata and spec"
+        reading.problems.append(document.problem((), words))
+    else:
+        hint = _ELSEWHERE.get(str(kind)) or did_you_mean(str(kind), _KINDS)
+        reading.problems.append(document.problem(("kind",), f"a {kind} is not applied from here", hint=hint))
+
+
+def _service(document: Document, reading: _Reading) -> None:
+    try:
+        manifest = ServiceManifest.model_validate(document.data)
+    except ValidationError as error:
+        reading.problems += model_problems(document, error, ServiceManifest)
+        return
+    if _first(f"service {manifest.id}", document, reading):
+        reading.services.append(ServiceEntry(document, manifest))
+
+
+def _first(name: str, document: Document, reading: _Reading) -> bool:
+    place = document.place(("metadata", "name"))
+    known = reading.names.setdefault(name, f"{document.file}:{place.line}")
+    if known == f"{document.file}:{place.line}":
+        return True
+    reading.problems.append(
+        document.problem(("metadata", "name"), f"{name} is in two manifests", hint=f"the first is in {known}")
+    )
+    return False

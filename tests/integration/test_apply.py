@@ -1,0 +1,211 @@
+"""`bond apply`, `diff` and `export` on a real platform, over HTTP and over Temporal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from platforms import LocalPlatform, read_json, refused, running
+
+from bondstone.base.errors import ManifestInvalid, NotFound
+from bondstone.client import Bondstone, manifests
+from bondstone.client.direct.client import DirectClient
+from bondstone.client.documents.apply import ApplyDocument
+from bondstone.client.http.address import find_api_of
+from bondstone.client.http.client import HttpClient
+
+pytestmark = pytest.mark.integration
+
+PROMISE = {
+    "apiVersion": "bondstone.dev/v1",
+    "kind": "Promise",
+    "metadata": {"name": "record", "version": "1.0.0"},
+    "spec": {
+        "inputs": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["owner"],
+            "properties": {
+                "owner": {"type": "string"},
+                "size": {"enum": ["small", "medium", "large"], "default": "small"},
+                "password": {"type": "string", "writeOnly": True, "minLength": 8},
+            },
+        },
+        "outputs": {"owner": {"value": "${inputs.owner}"}},
+        "steps": [{"id": "none", "when": False, "terraform": {"module": "terraform/none"}}],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    """A platform with a promise whose services need no tool."""
+    folder = tmp_path_factory.mktemp("promises")
+    with running(tmp_path_factory.mktemp("apply") / "data") as local:
+        write_promise(folder / "record")
+        local.bond("promise", "publish", str(folder / "record"))
+        yield local
+
+
+@pytest.fixture(params=["http", "direct"])
+async def bond(platform: LocalPlatform, request: pytest.FixtureRequest) -> AsyncIterator[Bondstone]:
+    """A client over one transport."""
+    if request.param == "direct":
+        async with DirectClient.connect(platform.settings, by="ada") as client:
+            yield client
+        return
+    address = find_api_of(platform.settings)
+    assert address is not None
+    async with HttpClient.open(address, by="ada", data=platform.data) as client:
+        yield client
+
+
+@pytest.fixture
+def team(bond: Bondstone) -> str:
+    """A team of the transport's own."""
+    return "over-http" if isinstance(bond, HttpClient) else "over-temporal"
+
+
+async def applied(bond: Bondstone, folder: Path, **options: Any) -> ApplyDocument:
+    """As `bond apply --wait`, without a process for each."""
+    comparison = await manifests.compare(bond, manifests.read_manifests([folder]), **options)
+    document = await manifests.apply(bond, comparison, reason="as the manifests say")
+    for row in document.manifests:
+        assert row.error is None
+        for operation in row.operations:
+            assert (await bond.operation(operation).wait()).status == "succeeded"
+    return document
+
+
+def write_promise(folder: Path, version: str = "1.0.0", name: str = "record") -> None:
+    (folder / "terraform" / "none").mkdir(parents=True, exist_ok=True)
+    (folder / "terraform" / "none" / "main.tf").write_text('resource "terraform_data" "it" {}\n')
+    promise = json.loads(json.dumps(PROMISE))
+    promise["metadata"] |= {"version": version, "name": name}
+    (folder / "promise.yaml").write_text(json.dumps(promise))
+
+
+def service(team: str, name: str, version: str = "", labels: dict[str, str] | None = None, **inputs: Any) -> str:
+    spec: dict[str, Any] = {"promise": "record", "inputs": {"owner": "ada", **inputs}}
+    if version:
+        spec["version"] = version
+    metadata = {"team": team, "name": name, "labels": {"repo": team, **(labels or {})}}
+    return json.dumps({"apiVersion": "bondstone.dev/v1", "kind": "Service", "metadata": metadata, "spec": spec})
+
+
+async def test_a_folder_from_first_apply_to_prune(bond: Bondstone, tmp_path: Path, team: str) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "nested" / "two.json"
+    one.write_text(f"{service(team, 'a')}\n---\n{service(team, 'b', size='large')}\n")
+    two.parent.mkdir()
+    two.write_text(service(team, "c"))
+    assert (await applied(bond, tmp_path)).counts == {"create": 3}
+    again = await applied(bond, tmp_path)
+    assert (again.counts, again.differs) == ({"unchanged": 3}, False)
+    assert len((await bond.services.get(f"{team}/a")).operations) == 1
+
+    # A person changes one elsewhere; the manifest changes both, and takes a line away.
+    await (await bond.services.update(f"{team}/a", {"size": "medium"})).result()
+    one.write_text(f"{service(team, 'a', size='large')}\n---\n{service(team, 'b', labels={'tier': 'data'})}\n")
+    rows = {row.name: row for row in (await applied(bond, tmp_path)).manifests}
+    assert rows[f"{team}/a"].action == "conflict"
+    [difference] = rows[f"{team}/a"].differences
+    assert (difference.path, difference.live, difference.wanted) == ("inputs.size", "medium", "large")
+    assert difference.elsewhere
+    assert rows[f"{team}/b"].action == "change"
+    changed = await bond.services.get(f"{team}/b")
+    assert (changed.inputs["size"], changed.labels) == ("small", {"repo": team, "tier": "data"})
+    assert (await bond.services.get(f"{team}/a")).inputs["size"] == "medium"
+    assert (await applied(bond, tmp_path, overwrite=True)).counts == {"change": 1, "unchanged": 2}
+    assert (await applied(bond, tmp_path)).counts == {"unchanged": 3}
+
+    # What no manifest asks for goes when it is asked to, and only what a manifest made.
+    await (
+        await bond.services.request("record", f"{team}/by-hand", {"owner": "x"}, labels={"repo": team})
+    ).result()
+    two.unlink()
+    assert (await applied(bond, tmp_path)).counts == {"unchanged": 2}
+    assert (await applied(bond, tmp_path, team=team, prune=lambda _: False)).counts == {"unchanged": 2}
+    pruned = await applied(bond, tmp_path, team=team, prune=lambda found: found.labels["repo"] == team)
+    assert pruned.counts == {"prune": 1, "unchanged": 2}
+    assert [row.name for row in pruned.manifests if row.action == "prune"] == [f"{team}/c"]
+
+
+async def test_one_broken_manifest_and_nothing_is_applied(bond: Bondstone, tmp_path: Path, team: str) -> None:
+    (tmp_path / "good.yaml").write_text(service(team, "good"))
+    unfit = service(team, "unfit", size="huge") + "\n---\n" + service(team, "x", "9.9.9")
+    (tmp_path / "unfit.yaml").write_text(unfit)
+    with pytest.raises(ManifestInvalid) as refusal:
+        await applied(bond, tmp_path)
+    places = [(Path(each.file).name, each.line) for each in refusal.value.problems]
+    assert places == [("unfit.yaml", 1), ("unfit.yaml", 3)]
+    assert "size:" in refusal.value.problems[0].message
+    with pytest.raises(NotFound):
+        await bond.services.get(f"{team}/good")
+
+
+async def test_secrets_come_from_elsewhere_and_are_sent_once(bond: Bondstone, tmp_path: Path, team: str) -> None:
+    (tmp_path / "one.yaml").write_text(service(team, "guarded", password={"$file": "password"}))
+    with pytest.raises(ManifestInvalid, match="password cannot be read"):
+        await applied(bond, tmp_path)
+    (tmp_path / "password").write_text("correct horse\n")
+    await applied(bond, tmp_path)
+    shown = (await bond.services.get(f"{team}/guarded")).model_dump_json()
+    history = [record.model_dump_json() for record in await bond.services.history(f"{team}/guarded")]
+    assert "correct horse" not in "".join([shown, *history])
+    assert '"password":{"$file":"password"}' in shown
+    (tmp_path / "password").unlink()
+    assert (await applied(bond, tmp_path)).counts == {"unchanged": 1}
+
+
+async def test_an_export_is_applied_without_a_change(bond: Bondstone, tmp_path: Path, team: str) -> None:
+    name = f"{team}/exported"
+    await (await bond.services.request("record", name, {"owner": "eve", "size": "large"})).result()
+    manifest, _ = await manifests.export(bond, name)
+    (tmp_path / "exported.yaml").write_text(json.dumps(manifest))
+    assert (await applied(bond, tmp_path)).counts == {"record": 1}
+    assert (await applied(bond, tmp_path)).counts == {"unchanged": 1}
+    assert len((await bond.services.get(name)).operations) == 1
+
+
+async def test_a_promise_comes_before_its_services_and_a_version_moves_them(
+    bond: Bondstone, tmp_path: Path, team: str
+) -> None:
+    promise = f"ledger-{team}"
+    write_promise(tmp_path / "promises" / "ledger", name=promise)
+    file = tmp_path / "books.yaml"
+    file.write_text(service(team, "books", "1.0.0").replace('"record"', f'"{promise}"'))
+    rows = (await applied(bond, tmp_path)).manifests
+    assert [(row.kind, row.action) for row in rows] == [("Promise", "create"), ("Service", "create")]
+    write_promise(tmp_path / "promises" / "ledger", "1.0.1", name=promise)
+    file.write_text(service(team, "books", "1.0.1", size="large").replace('"record"', f'"{promise}"'))
+    moved = await applied(bond, tmp_path)
+    kinds = [(await bond.operation(each).get()).kind for each in moved.manifests[1].operations]
+    assert kinds == ["patch", "update"]
+    assert (await applied(bond, tmp_path)).counts == {"unchanged": 2}
+
+
+def test_the_commands_and_their_exit_statuses(platform: LocalPlatform, tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(service("shell", "a"))
+
+    def bond_json(*arguments: str, status: int = 0) -> dict[str, Any]:
+        return read_json(platform, "apply", *arguments, status=status)
+
+    tried = bond_json("apply", "-f", str(tmp_path), "--dry-run")
+    assert [(each["dry_run"], each["status"]) for each in tried["operations"]] == [(True, "succeeded")]
+    assert bond_json("diff", "-f", str(tmp_path), status=7)["counts"] == {"create": 1}
+    assert bond_json("apply", "-f", str(tmp_path), "--wait", "--exit-code", status=7)["counts"] == {"create": 1}
+    assert bond_json("diff", "-f", str(tmp_path))["counts"] == {"unchanged": 1}
+    exported = platform.bond("export", "shell/a").stdout
+    assert "kind: Service" in exported
+    file.write_text(service("shell", "a").replace("inputs", "inptus"))
+    error = refused(platform.bond("apply", "-f", str(tmp_path), "-o", "json", status=2), "MANIFEST_INVALID")
+    assert [(Path(each["file"]).name, each["line"]) for each in error["problems"]] == [("one.yaml", 1)]
+    file.write_text(service("shell", "b"))
+    unscoped = platform.bond("apply", "-f", str(file), "--prune", "-o", "json", status=2)
+    assert "needs a scope" in refused(unscoped, "INVALID_INPUT")["message"]
+    unasked = platform.bond("apply", "-f", str(file), "--prune", "-l", "repo=shell", "-o", "json", status=2)
+    assert "would take down shell/a" in refused(unasked, "INVALID_INPUT")["message"]

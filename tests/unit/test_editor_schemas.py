@@ -1,0 +1,99 @@
+"""JSON Schemas for editors: they take what the readers take, and name what is misspelt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+from ruamel.yaml import YAML
+
+from bondstone.executors.editor_schemas import EDITOR_SCHEMAS, editor_schema, modeline, service_schema
+
+ROOT = Path(__file__).parents[2]
+PROMISES = sorted([*ROOT.glob("promises/*/promise.yaml"), *ROOT.glob("tests/integration/promises/*/promise.yaml")])
+CASES = sorted(ROOT.glob("promises/*/tests/*.yaml"))
+
+
+def read(file: Path) -> object:
+    return json.loads(json.dumps(YAML(typ="safe").load(file.read_text()), default=str))
+
+
+def problems(schema: dict, value: object) -> list[str]:
+    validator = jsonschema_rs.Draft202012Validator(schema, offline=True)
+    return [
+        f"{'.'.join(map(str, error.instance_path))}: {error.message}" for error in validator.iter_errors(value)
+    ]
+
+
+@pytest.mark.parametrize("file", PROMISES, ids=lambda file: file.parent.name)
+def test_every_promise_of_the_repository_fits(file: Path) -> None:
+    assert problems(editor_schema("promise"), read(file)) == []
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: f"{file.parents[1].name}-{file.stem}")
+def test_every_case_of_the_repository_fits(file: Path) -> None:
+    value = read(file)
+    if file.stem == "policies":
+        pytest.skip("cases of policies have a form of their own")
+    assert problems(editor_schema("promise-tests"), value) == []
+
+
+def promise(**step: object) -> dict:
+    steps = [{"id": "db", "terraform": {"module": "terraform/db"}, **step}]
+    return {
+        "apiVersion": "bondstone.dev/v1", "kind": "Promise", "metadata": {"name": "db", "version": "1.0.0"},
+        "spec": {"steps": steps},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        promise(helm={"chart": "chart"}),
+        promise(terrafrom={"module": "x"}),
+        promise(terraform={"modul": "x"}),
+        promise(neds=["a"]),
+        {**promise(), "kind": "Promis"},
+        {**promise(), "spec": {}},
+    ],
+)
+def test_a_mistake_shows_while_it_is_typed(broken: dict) -> None:
+    assert problems(editor_schema("promise"), promise()) == []
+    assert problems(editor_schema("promise"), broken)
+
+
+def test_an_expression_stands_where_another_type_does() -> None:
+    step = promise(kubernetes={"manifests": "k8s", "wait": {"timeout": "5m"}})
+    del step["spec"]["steps"][0]["terraform"]
+    section = step["spec"]["steps"][0]["kubernetes"]
+    section["prune"] = "${inputs.prune}"
+    found = problems(editor_schema("promise"), step)
+    assert not any("prune: " in each and "boolean" in each for each in found)
+
+
+def test_a_manifest_of_a_promise_has_its_inputs_and_no_secret() -> None:
+    inputs = {
+        "type": "object", "required": ["owner"], "additionalProperties": False,
+        "properties": {"owner": {"$ref": "#/$defs/who"}, "password": {"type": "string", "writeOnly": True}},
+        "$defs": {"who": {"type": "string", "minLength": 3}},
+    }  # fmt: skip
+    schema = service_schema("db", "1.0.0", inputs)
+
+    def manifest(**values: object) -> dict:
+        metadata = {"team": "shop", "name": "orders"}
+        spec = {"promise": "db", "inputs": values}
+        return {"apiVersion": "bondstone.dev/v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+    assert problems(schema, manifest(owner="ada", password={"$env": "DB_PASSWORD"})) == []
+    assert problems(schema, manifest(owner="x"))
+    assert problems(schema, manifest(owner="ada", password="hunter2"))
+    assert problems(schema, manifest(owner="ada", sise=1))
+    assert problems(schema, manifest())
+
+
+@pytest.mark.parametrize("kind", EDITOR_SCHEMAS)
+def test_the_schema_of_each_kind_is_one(kind: str) -> None:
+    jsonschema_rs.meta.validate(editor_schema(kind))
+    assert modeline(kind).startswith("# yaml-language-server: $schema=.schemas/")
