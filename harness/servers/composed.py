@@ -22,7 +22,7 @@ from harness import dockerfile
 from harness.compose import Compose, Service
 from harness.pinned import find
 from harness.servers import contained, postgres
-from harness.servers.process import LOOPBACK, Server, ServerFailed, free_port, listens, low_port
+from harness.servers.process import LOOPBACK, Server, ServerFailed, answers, free_port, listens, low_port
 
 START_SECONDS: Final = 120
 STOP_SECONDS: Final = 30
@@ -37,6 +37,9 @@ _TEMPORAL_PORTS: Final = (
     *("MATCHING_GRPC_PORT", "MATCHING_MEMBERSHIP_PORT", "WORKER_GRPC_PORT", "WORKER_MEMBERSHIP_PORT"),
 )
 """Ports that a container has for itself; the compose file need not know them."""
+
+_HEALTH_URL: Final = re.compile(r"'http://127\.0\.0\.1:(\d+)(/\w+)'")
+"""In the health check of a service that is asked by HTTP."""
 
 
 @dataclass
@@ -209,6 +212,8 @@ class Composed:
                 return listens(self.port(service.name, int(port)))
             case ["python", "-c", connects] if asks := re.search(r", (\d+)\), \d+\)$", connects):
                 return listens(self.port(service.name, int(asks[1])))
+            case ["python", "-c", looks] if not self.engine and (url := _HEALTH_URL.search(looks)):
+                return answers(f"http://{LOOPBACK}:{self.port(instance, int(url[1]))}{url[2]}")
             case ["python", *_] if engine := self.engine:
                 return lambda: not engine.inside(self.container(instance), *asked).returncode
             case ["python", *rest]:

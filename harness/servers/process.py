@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,6 +133,19 @@ def listens(port: int) -> Callable[[], bool]:
     def ask() -> bool:
         with socket.socket() as sock:
             return sock.connect_ex((LOOPBACK, port)) == 0
+
+    return ask
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Whether something on this machine answers a GET with 2xx."""
+
+    def ask() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=3):  # noqa: S310 - a URL of ours
+                return True
+        except OSError:
+            return False
 
     return ask
 
