@@ -1,4 +1,4 @@
-"""`bond open`: the console in a browser, signed in, at the page of a service, an operation or a campaign."""
+"""`bond open`: the console in a browser, at the page of a service, an operation or a campaign."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def open_(
     print_it: Annotated[bool, typer.Option("--print", help="print the address and open nothing")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Open the console, signed in, and print the address, which works once and within a minute.
+    """Open the console and print the address; in a pipe the address is only printed.
 
-    In a pipe the address is only printed.
+    Whoever holds the platform's data directory is signed in by it, once. Elsewhere the console asks who you are.
     """
     url = context.run(_address(_page(target)))
     emit({"target": target or None, "url": url}, output, lambda: say(url))
@@ -55,13 +55,16 @@ def _page(target: str) -> str:
 
 
 async def _address(path: str) -> str:
-    from bondstone.base.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.data_directory import LOCAL_TOKEN_FILE  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.errors import Unreachable  # noqa: PLC0415
     from bondstone.identity.local_token import local_principal  # noqa: PLC0415
     from bondstone.store import Store  # noqa: PLC0415
 
     settings = context.settings()
     if not settings.api:
         raise Unreachable("no API process serves the console here", hint="`bond up` starts one")
+    if not (settings.data / LOCAL_TOKEN_FILE).exists():
+        return f"{settings.api.rstrip('/')}{path}"
     store = await Store.open(settings)
     code = await store.sessions.issue_code(local_principal(context.actor()), now=datetime.now(UTC))
     return f"{settings.api.rstrip('/')}/sign-in/code?code={quote(code)}&next={quote(path)}"

@@ -78,3 +78,11 @@ def test_a_context_that_is_removed_is_in_use_no_more(capsys):
     shown(capsys, "context", "add", "here", "--data", "/x")
     shown(capsys, "context", "remove", "here")
     assert read_contexts() == Contexts()
+
+
+def test_the_console_of_a_platform_elsewhere_is_opened_and_nothing_is_made_here(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("BOND_DATA", str(tmp_path / "none"))
+    monkeypatch.setenv("BOND_API", "https://bond.example.com/")
+    url = shown(capsys, "open", "payments/orders", "--print")["url"]
+    assert url == "https://bond.example.com/services/payments/orders"
+    assert not (tmp_path / "none").exists()
