@@ -40,6 +40,8 @@ MAX_HEADER_BYTES: Final = 32 * 1024
 MAX_URL_BYTES: Final = 8 * 1024
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
+FEED_PATHS: Final = "/backstage/v1/"
+"""Below it addresses hold a secret, which logs do not."""
 OPEN_PATHS: Final = frozenset({"/healthz"})
 """Answered whatever the `Host`: kubelet asks by the address of the pod."""
 
@@ -78,7 +80,8 @@ class Guard:
             self._check(scope, headers)
             body = await self._read(headers, receive)
         except BondError as error:
-            log.info("refused", method=scope["method"], path=scope["path"], code=error.code, message=error.message)
+            path = _shown(scope["path"])
+            log.info("refused", method=scope["method"], path=path, code=error.code, message=error.message)
             await response(error)(scope, receive, send)
             return
         if body is None:
@@ -133,6 +136,11 @@ class Guard:
                 raise BodyTooLarge(f"the body is larger than {limit // 1024} KiB")
             if not message.get("more_body", False):
                 return bytes(body)
+
+
+def _shown(path: str) -> str:
+    """A path as logs may have it: the addresses of the feed hold a secret."""
+    return f"{FEED_PATHS}…" if path.startswith(FEED_PATHS) else path
 
 
 def _size(header: tuple[bytes, bytes]) -> int:

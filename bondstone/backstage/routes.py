@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import structlog
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bondstone.api.inside import InsideTransport
+from bondstone.api.problems import response
 from bondstone.api.session import IfNoneMatch
 from bondstone.api.state import ApiState, Caller, State
 from bondstone.backstage.actions import ACTIONS, Call, invoke
@@ -27,6 +29,9 @@ from bondstone.identity.backstage_tokens import read_secret
 
 PREFIX: Final = "/backstage"
 _NAME: Final = "backstage"
+
+log = structlog.get_logger(__name__)
+
 _LISTED: Final = {"actions": [action.document() for action in ACTIONS.values()]}
 
 
@@ -64,10 +69,14 @@ def _feed_router(feed: Feed, secret: str) -> APIRouter:
 
     @router.get("/v1/{key}/{name}.yaml")
     async def show_part(key: str, name: str, if_none_match: IfNoneMatch = "") -> Response:
-        """Show a part of the feed."""
-        part = await feed.part(name) if hmac.compare_digest(key.encode(), secret.encode()) else None
+        """Show a part of the feed. Failures are not raised: what logs them would log the secret in the address."""
+        try:
+            part = await feed.part(name) if hmac.compare_digest(key.encode(), secret.encode()) else None
+        except BondError as error:
+            log.warning("no part of the feed", part=name[:60], code=error.code, message=error.message)
+            return response(error)
         if part is None:
-            raise NotFound("there is nothing at this address")
+            return response(NotFound("there is nothing at this address"))
         headers = {"ETag": part.etag, "Cache-Control": "no-cache"}
         if if_none_match == part.etag:
             return Response(status_code=304, headers=headers)

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from bondstone.api import guard
 from bondstone.api.rates import Rates
@@ -131,3 +132,16 @@ def test_a_caller_that_sends_too_much_is_told_when_to_come_back_and_others_are_n
     rates.count("ada")
     with pytest.raises(TooManyRequests):
         rates.count("ada")
+
+
+async def test_the_secret_in_an_address_of_the_feed_is_not_logged():
+    with capture_logs() as logs:
+        status, _, _ = await ask(
+            guarded(),
+            path="/backstage/v1/secret/catalog.yaml",
+            headers={"host": "elsewhere.example"},
+            method="GET",
+        )
+    assert status >= 400
+    assert logs
+    assert "secret" not in str(logs)

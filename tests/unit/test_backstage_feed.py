@@ -6,18 +6,24 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
+from fastapi import FastAPI
+from structlog.testing import capture_logs
 
+from bondstone.api import problems
 from bondstone.api.index import services as index_module
 from bondstone.api.index.services import ServiceIndex
 from bondstone.backstage import feed as feed_module
 from bondstone.backstage.entities import Places
 from bondstone.backstage.feed import Feed, changed_locations
+from bondstone.backstage.routes import _feed_router
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.errors import StoreUnavailable, Unreachable
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.model.rows import ListedService, ServiceRow
 
+SECRET = "s" * 43
 NOW = datetime.now(UTC)
 
 
@@ -148,3 +154,21 @@ async def test_the_feed_says_nothing_of_people():
         [(await feed.part(name)).body for name in ("catalog", "promises", "teams", "services-0")]
     )
     assert b"@" not in everything.replace(b"queue@1.0.0", b"")
+
+
+async def test_the_secret_of_the_address_is_in_no_log_whatever_fails():
+    feed, _, _, bond = await filled([listed(1)])
+    app = FastAPI()
+    problems.install(app)
+    app.include_router(_feed_router(feed, SECRET))
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        with capture_logs() as logs:
+            bond.promises.away = True
+            away = await client.get(f"/backstage/v1/{SECRET}/promises.yaml")
+            unknown = await client.get(f"/backstage/v1/{SECRET}/nothing.yaml")
+            stranger = await client.get("/backstage/v1/guessed/services-0.yaml")
+            right = await client.get(f"/backstage/v1/{SECRET}/services-0.yaml")
+    assert [each.status_code for each in (away, unknown, stranger, right)] == [503, 404, 404, 200]
+    assert logs
+    assert SECRET not in str(logs)
