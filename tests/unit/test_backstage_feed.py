@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,13 +16,16 @@ from bondstone.api import problems
 from bondstone.api.index import services as index_module
 from bondstone.api.index.services import ServiceIndex
 from bondstone.backstage import feed as feed_module
+from bondstone.backstage import refresh as refresh_module
 from bondstone.backstage.entities import Places
 from bondstone.backstage.feed import Feed, changed_locations
+from bondstone.backstage.refresh import Refresher
 from bondstone.backstage.routes import _feed_router
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.errors import StoreUnavailable, Unreachable
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.model.rows import ListedService, ServiceRow
+from harness.local_platform import until
 
 SECRET = "s" * 43
 NOW = datetime.now(UTC)
@@ -51,6 +55,7 @@ class Visibility:
 class Promises:
     def __init__(self) -> None:
         self.away = False
+        self.title = ""
 
     async def list(self, **_: object):
         if self.away:
@@ -60,7 +65,13 @@ class Promises:
     async def get(self, promise: str, _version: str = ""):
         schema = {"properties": {"size": {"type": "string"}}}
         return PromiseDocument(
-            promise=promise, version="1.0.0", digest="0" * 64, status="active", owner="data", input_schema=schema
+            promise=promise,
+            version="1.0.0",
+            digest="0" * 64,
+            status="active",
+            owner="data",
+            title=self.title,
+            input_schema=schema,
         )
 
 
@@ -172,3 +183,35 @@ async def test_the_secret_of_the_address_is_in_no_log_whatever_fails():
     assert [each.status_code for each in (away, unknown, stranger, right)] == [503, 404, 404, 200]
     assert logs
     assert SECRET not in str(logs)
+
+
+async def test_backstage_is_told_which_part_has_changed(monkeypatch, tmp_path):
+    monkeypatch.setattr(refresh_module, "PROMISES_SECONDS", 0.01)
+    monkeypatch.setattr(refresh_module, "GATHER_SECONDS", 0.01)
+    monkeypatch.setattr(feed_module, "FRESH_SECONDS", -1.0)
+    feed, index, visibility, bond = await filled([listed(number) for number in range(600)])
+    told: set[str] = set()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        assert request.headers["authorization"] == "Bearer catalog-token"
+        told.add(json.loads(request.content)["entityRef"])
+        return httpx2.Response(200)
+
+    token = tmp_path / "token"
+    token.write_text("catalog-token")
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    refresher = Refresher(index, feed, "https://backstage.example", token, client)
+    telling = asyncio.create_task(refresher.run())
+    try:
+        await asyncio.sleep(0.1)
+        assert told == set()
+        visibility.services[5] = listed(5, phase="updating", at=1)
+        await index.poll()
+        wanted = set(changed_locations(feed, ["team5/s5"]))
+        await until(lambda: wanted <= told)
+        told.clear()
+        bond.promises.title = "A queue"
+        await until(lambda: "location:default/bondstone-promises" in told)
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
