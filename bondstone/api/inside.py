@@ -25,8 +25,9 @@ class InsideTransport(Transport):
     """
 
     def __init__(self, app: ASGIApp, authorization: str) -> None:
-        super().__init__(ApiAddress(_ADDRESS, authorization.partition(" ")[2]))
+        super().__init__(ApiAddress(_ADDRESS))
         self._app = app
+        self._authorization = {"Authorization": authorization} if authorization else {}
 
     @override
     async def send(
@@ -46,7 +47,7 @@ class InsideTransport(Transport):
                 method,
                 self._prefix + path + encoded(query),
                 content=content,
-                headers={**self._headers, **(headers or {})},
+                headers={**self._headers, **self._authorization, **(headers or {})},
             )
         message = http.client.HTTPMessage()
         for name, value in answer.headers.items():
