@@ -94,7 +94,10 @@ def kill_9(platform: Composed, name: str) -> None:
 def test_all_that_the_file_describes_runs(platform):
     assert {
         name for name, server in platform.servers.items() if server.process and server.process.poll() is None
-    } == {*("postgres", "temporal", "objects", "control-1", "control-2", "codec", "executor", "executor-second")}
+    } == {
+        *("postgres", "temporal", "objects", "api"),
+        *("control-1", "control-2", "codec", "executor", "executor-second"),
+    }
 
 
 def test_the_command_of_the_file_speaks_to_it_and_setup_may_run_again(platform):

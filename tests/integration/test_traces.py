@@ -77,6 +77,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
             "OTEL_BSP_SCHEDULE_DELAY": "100",
             "BOND_LOG_LEVEL": "debug",
+            "BOND_API": "",  # over HTTP a trace ends at the command
         }
         with running(tmp_path_factory.mktemp("traces") / "data", environment) as platform:
             platform.bond("promise", "publish", str(PROMISES / "traced"))
