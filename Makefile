@@ -45,6 +45,7 @@ bench: $(STAMP) ## every figure of benchmarks/README.md, one after another; take
 	$(BIN)/python -m benchmarks.fleet
 	$(BIN)/python -m benchmarks.patching
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.executors
 	$(BIN)/python -m benchmarks.policies
 	$(BIN)/python -m benchmarks.longevity
 	$(BIN)/python -m benchmarks.rolling

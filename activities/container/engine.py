@@ -33,6 +33,9 @@ _LET_THROUGH: Final = (
     "DOCKER_CONFIG", "DOCKER_HOST", "DOCKER_TLS_VERIFY", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR",
 )  # fmt: skip
 _MAX_FILE_BYTES: Final = 64 << 20
+_MAX_SAID_BYTES: Final = 256 << 10
+_OF_THE_ENGINE: Final = frozenset({125, 126, 127})
+"""Exit codes of `run` by which an engine says that it could not even start the program."""
 _LOG_LINES: Final = "2000"
 _NANOSECONDS: Final = re.compile(r"(\.\d{6})\d+")
 
@@ -113,9 +116,23 @@ class Engine:
         Raises:
             ToolFailed: when the engine refuses.
         """
+        await self._run("run", "--detach", *self._options(name, owner, job, action, directory))
+
+    async def run(self, name: str, owner: str, job: Job, action: str, directory: Path) -> tuple[int, str]:
+        """Run a container to its end, and forget it; its exit code and what it printed.
+
+        Raises:
+            ToolFailed: when the engine refuses.
+        """
+        code, out, err = await self._try("run", "--rm", *self._options(name, owner, job, action, directory))
+        if code in _OF_THE_ENGINE:
+            raise self._refusal("run", err)
+        return code, out[-_MAX_SAID_BYTES:].decode("utf-8", "replace") + err[-_MAX_SAID_BYTES:]
+
+    def _options(self, name: str, owner: str, job: Job, action: str, directory: Path) -> list[str]:
         user = NOBODY if os.geteuid() == 0 else 0
         options = [
-            "--detach", f"--name={name}", f"--label={LABEL}={owner}", f"--user={user}:{user}", "--read-only",
+            f"--name={name}", f"--label={LABEL}={owner}", f"--user={user}:{user}", "--read-only",
             "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--network={self._network(job)}",
             f"--cpus={job.cpus:g}", f"--memory={job.memory_mib}m", f"--pids-limit={job.processes}",
             "--ulimit=nofile=1024:1024", f"--ulimit=nproc={job.processes}:{job.processes}",
@@ -126,7 +143,7 @@ class Engine:
         if self.is_podman:  # it keeps this promise although whoever started it is dead
             options.append(f"--timeout={job.time_seconds}")
         options += [f"--env={key}={value}" for key, value in job.env.items()]
-        await self._run("run", *options, job.image, *job.command)
+        return [*options, job.image, *job.command]
 
     async def state(self, name: str) -> State | None:
         """What is known of a container; None when there is none of that name."""

@@ -74,7 +74,7 @@ async def detect_drift(session: Session) -> Drifted:
 
 async def _shown(session: Session, job: Job, record: Record, action: str, *, destroy: bool) -> ShownPlan:
     told = {"outputs": record.outputs, "destroy": destroy}
-    async with session.ran(job, action, told) as output:
+    async with session.asked(job, action, told) as output:
         return read_shown_plan(output, session.where)
 
 

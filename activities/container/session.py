@@ -56,7 +56,8 @@ class Session:
     def owner(self) -> str:
         """What containers of the step are labelled with."""
         trial = "/trial" if self.context.trial else ""
-        return f"{self.context.service}/{self.context.step}{trial}"
+        platform = digest(self.context.settings.store_url.encode())[:8]  # an engine may serve several
+        return f"{platform}/{self.context.service}/{self.context.step}{trial}"
 
     async def record(self) -> tuple[int, Record]:
         """Position and content of the newest state."""
@@ -93,8 +94,36 @@ class Session:
         )
 
     @asynccontextmanager
+    async def asked(self, job: Job, action: str, told: Mapping[str, Any]) -> AsyncIterator[Path]:
+        """Run a container that changes nothing, and may be run again; where its output is, gone afterwards.
+
+        Raises:
+            BondError: when it failed.
+            asyncio.CancelledError: when the attempt was asked to stop; the container is gone by then.
+        """
+        name = f"{self._prefix}{digest(self.context.attempt.encode())[:24]}"
+        directory = self._root / name
+        try:
+            await asyncio.to_thread(self._lay_out, directory, job, {**told, "action": action})
+            self.pulse.note(f"{action} in the container {name}")
+            self.context.log(f"{action} by {job.image} in {name}")
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(job.time_seconds + _LATE_SECONDS):
+                    code, said = await self.stop.unless(self.engine.run(name, self.owner, job, action, directory))
+            except TimeoutError:
+                raise self._too_late(job) from None
+            state = State("exited", code, out_of_memory=False, ran_seconds=time.monotonic() - began)
+            self._judge(job, action, directory / "output", state, said)
+            yield directory / "output"
+        except BaseException:
+            await self._forget(name)
+            raise
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    @asynccontextmanager
     async def ran(
-        self, job: Job, action: str, told: Mapping[str, Any], *, key: str = "", lost: asyncio.Event | None = None
+        self, job: Job, action: str, told: Mapping[str, Any], *, key: str, lost: asyncio.Event
     ) -> AsyncIterator[Path]:
         """Run a container to its end; where its output is. Both are gone afterwards.
 
@@ -103,20 +132,17 @@ class Session:
             action: What it is to do.
             told: What `step.json` says beside the inputs.
             key: The same for all attempts at one run: a container that an attempt before this one has started is
-                waited for, and never started again. Empty for a run that may be repeated.
+                waited for, and never started again.
             lost: Set when the claim on the step's state is lost: the container is stopped then.
 
         Raises:
             BondError: when it failed.
             asyncio.CancelledError: when the attempt was asked to stop; the container is gone by then.
         """
-        name = f"bond-{digest(self.owner.encode())[:16]}-{key or digest(self.context.attempt.encode())[:24]}"
+        name = f"{self._prefix}{key}"
         directory = self._root / name
         engine = self.engine
-        there = await self.stop.unless(engine.names(self.owner))
-        for other in there:
-            if other != name:  # of an attempt that is over: this one holds the step
-                await self._forget(other)
+        there = await self.clear(but=name)
         try:
             state = await self.stop.unless(engine.state(name)) if name in there else None
             if state is not None and state.has_begun and directory.is_dir():
@@ -128,10 +154,10 @@ class Session:
                 self.context.log(f"{action} by {job.image} in {name}")
                 await engine.start(name, self.owner, job, action, directory)
             over = await self._until_over(name, job, action, lost)
-            await self._judge(name, job, action, directory / "output", over)
+            self._judge(job, action, directory / "output", over, await engine.said(name))
             yield directory / "output"
         except StoreUnavailable:
-            if lost is None or lost.is_set():
+            if lost.is_set():
                 await self._forget(name)
             raise  # else the record could not be written: the next attempt finds the container, and its output
         except BaseException:
@@ -139,7 +165,22 @@ class Session:
             raise
         await self._forget(name)
 
-    async def _until_over(self, name: str, job: Job, action: str, lost: asyncio.Event | None) -> State | None:
+    async def clear(self, *, but: str = "") -> list[str]:
+        """Remove what attempts before this one have left of the step on this machine.
+
+        Args:
+            but: Name of the one that stays.
+
+        Returns:
+            The containers that were there.
+        """
+        there = await self.stop.unless(self.engine.names(self.owner))
+        left = await asyncio.to_thread(lambda: [path.name for path in self._root.glob(f"{self._prefix}*")])
+        for name in {*there, *left} - {but}:
+            await self._forget(name)
+        return there
+
+    async def _until_over(self, name: str, job: Job, action: str, lost: asyncio.Event) -> State | None:
         """Wait for its end, also when what waits for it is killed; its last state, None when it is gone.
 
         Raises:
@@ -151,7 +192,7 @@ class Session:
         while True:
             with suppress(ToolFailed):
                 await self.stop.unless(self._ended(name, min(_LOOK_SECONDS, deadline - time.monotonic()), lost))
-            if lost is not None and lost.is_set():
+            if lost.is_set():
                 raise StoreUnavailable(
                     "the claim on the step's record was lost or not renewed in time, so the container was stopped",
                     where=self.where,
@@ -163,17 +204,11 @@ class Session:
             if state.is_lost:
                 return None
             if time.monotonic() >= deadline:
-                raise StepTimedOut(
-                    f"the container has not ended within {job.time_seconds} s, and was killed",
-                    where=self.where,
-                    hint="raise `time` of the step, or see in its log what it waits for",
-                )
+                raise self._too_late(job)
             await self.stop.unless(asyncio.sleep(_POLL_SECONDS))
 
-    async def _ended(self, name: str, at_most_seconds: float, lost: asyncio.Event | None) -> None:
-        waits = [asyncio.ensure_future(self.engine.wait(name))]
-        if lost is not None:
-            waits.append(asyncio.ensure_future(_set(lost)))
+    async def _ended(self, name: str, at_most_seconds: float, lost: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(self.engine.wait(name)), asyncio.ensure_future(_set(lost))]
         try:
             done, _ = await asyncio.wait(
                 waits, timeout=max(0, at_most_seconds), return_when=asyncio.FIRST_COMPLETED
@@ -185,28 +220,25 @@ class Session:
         if done and isinstance(results[0], ToolFailed):
             raise results[0]
 
-    async def _judge(self, name: str, job: Job, action: str, output: Path, state: State | None) -> None:
-        said = await self.engine.said(name)
+    def _judge(self, job: Job, action: str, output: Path, state: State | None, said: str) -> None:
         for line in said.splitlines():
             self.context.log(line)
         if state is not None and state.code == 0:
             return
         if state is not None and state.ran_seconds >= job.time_seconds:
-            raise StepTimedOut(
-                f"the container has not ended within {job.time_seconds} s, and was killed",
-                where=self.where,
-                hint="raise `time` of the step, or see in its log what it waits for",
-            )
+            raise self._too_late(job)
         code = KILLED if state is None else state.code
         last = said.strip().rpartition("\n")[2]
         out_of_memory = state is not None and state.out_of_memory
         error = failure(code, action, output, self.where, said=last, out_of_memory=out_of_memory)
         raise error.masked(self.context.redact)
 
-    async def clear(self) -> None:
-        """Remove what attempts before this one have left of the step on this machine."""
-        for name in await self.engine.names(self.owner):
-            await self._forget(name)
+    def _too_late(self, job: Job) -> StepTimedOut:
+        return StepTimedOut(
+            f"the container has not ended within {job.time_seconds} s, and was killed",
+            where=self.where,
+            hint="raise `time` of the step, or see in its log what it waits for",
+        )
 
     async def _forget(self, name: str) -> None:
         await self.engine.remove(name)
@@ -215,6 +247,11 @@ class Session:
     @property
     def _root(self) -> Path:
         return self.context.settings.work_dir.absolute() / DIRECTORY
+
+    @property
+    def _prefix(self) -> str:
+        """How the names of all containers of the step begin."""
+        return f"bond-{digest(self.owner.encode())[:16]}-"
 
     def _lay_out(self, directory: Path, job: Job, told: Mapping[str, Any]) -> None:
         """Everything that the image reads, in files of the container's own user."""

@@ -63,7 +63,12 @@ class Hosts:
 
     def variables(self, index: int) -> dict[str, Any]:
         """How Ansible reaches a host."""
-        return {"ansible_host": LOOPBACK, "ansible_port": self.port, "ansible_user": self.users[index]}
+        return {
+            "ansible_host": LOOPBACK,
+            "ansible_port": self.port,
+            "ansible_user": self.users[index],
+            "ansible_python_interpreter": "/usr/bin/python3",  # one login less in each run
+        }
 
     def processes(self, index: int) -> list[str]:
         """The command lines that run as a host's user."""

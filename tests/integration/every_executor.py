@@ -29,8 +29,7 @@ spec:
     additionalProperties: false
     properties:
       namespace: {type: string}
-      login: {type: object, default: {}}
-      loginKey: {type: string, writeOnly: true, default: ""}
+      LOGIN
       COLOUR: {type: string, default: blue}
   outputs:
     colour: {type: string, value: "${steps.app.outputs.colour}"}
@@ -63,9 +62,16 @@ UPGRADE = """
     from: ">=1.0.0"
     inputs:
       namespace: "${inputs.namespace}"
+      LOGIN
+      shade: "${inputs.colour}ish"
+"""
+LOGIN_INPUTS = """\
+      login: {type: object}
+      loginKey: {type: string, writeOnly: true}
+"""
+LOGIN_KEPT = """\
       login: "${inputs.login}"
       loginKey: "${inputs.loginKey}"
-      shade: "${inputs.colour}ish"
 """
 CLUSTER_OUTPUTS = """
         outputs:
@@ -178,7 +184,9 @@ def write(folder: Path, kind: str, version: str, world: World) -> Path:
     section = section.replace("MORE", more).replace("IMAGE", world.containers.image)
     section = section.replace("URL", world.containers.things.url)
     text = PROMISE.replace("SECTION", section).replace("NAME", f"thing-{kind}").replace("VERSION", version)
+    text = text.replace("      LOGIN\n", LOGIN_INPUTS if kind == "ansible" else "")
     text += {"1.0.2": NOT_HEALTHY, "1.1.0": UPGRADE}.get(version, "")
+    text = text.replace("      LOGIN\n", LOGIN_KEPT if kind == "ansible" else "")
     config = CONFIG.replace("VERSION", version) + ("" if version == "1.0.0" else MORE_CONFIG)
     config += VOLUME if version == "1.0.3" else ""
     files = {"promise.yaml": text.replace("COLOUR", colour), "policies/colours.rego": POLICY}
