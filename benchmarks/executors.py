@@ -65,7 +65,7 @@ async def measure(options: argparse.Namespace) -> Report:
     report = Report("executors")
     executors = load_executors()
     with scratch() as directory, ExitStack() as stack:
-        sides = [each(stack, directory) for each in (_ansible, _container, _kubernetes)]
+        sides = [SIDES[kind](stack, directory) for kind in options.kinds]
         settings = Settings(data=directory / "data", **_settings(sides))
         store = await Store.open(settings, create_keys=True)
         for side in sides:
@@ -206,9 +206,9 @@ def _kubernetes(stack: ExitStack, directory: Path) -> Side:
 def _settings(sides: list[Side]) -> dict[str, Any]:
     every = {name: value for side in sides for name, value in side.environment.items()}
     return {
-        "container_engine": every["BOND_CONTAINER_ENGINE"],
-        "container_network": every["BOND_CONTAINER_NETWORK"],
-        "clusters": {"default": {"kubeconfig": every["KUBECONFIG"]}},
+        "container_engine": every.get("BOND_CONTAINER_ENGINE", ""),
+        "container_network": every.get("BOND_CONTAINER_NETWORK", ""),
+        "clusters": {"default": {"kubeconfig": every["KUBECONFIG"]}} if "KUBECONFIG" in every else {},
     }
 
 
@@ -224,7 +224,14 @@ def _server(running: Callable[..., Any], *arguments: Any) -> Any:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+SIDES: Final[dict[str, Callable[[ExitStack, Path], Side]]] = {
+    "ansible": _ansible,
+    "container": _container,
+    "kubernetes": _kubernetes,
+}
+
 if __name__ == "__main__":
     options = parser(__doc__)
+    options.add_argument("--kinds", nargs="+", choices=[*SIDES], default=[*SIDES], help="which executors (all)")
     options.add_argument("--times", type=int, default=7, help="runs of each side (7)")
     run(options.parse_args(), measure)
