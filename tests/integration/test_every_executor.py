@@ -133,7 +133,7 @@ async def test_policies_see_the_plan_and_people_approve_exactly_one_plan(thing: 
     assert (approvals[0].digest, change.action, change.type) == (plan.digest, "update", thing.kept.type)
     async with platform.client("grace") as grace:
         asked = grace.operation(operation.id)
-        with pytest.raises(BondError, match="waits for a word on plan"):
+        with pytest.raises(BondError, match="no plan 000000000000 waits there"):
             await asked.approve("0" * 64, step="app")
         # meanwhile somebody is at it by hand: what was approved still says all that happens
         thing.kept.by_hand(colour="pink")
