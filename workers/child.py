@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 import structlog
 
 from bondstone.base.errors import OperationFailed
+from bondstone.base.files import open_private
 from bondstone.base.platform_file import Process
 from bondstone.base.processes import READY_FD, birth
 
@@ -153,7 +154,7 @@ class Child:
         self.bound_log()
         reader, writer = os.pipe()
         try:
-            with self.log_file.open("ab") as output:
+            with os.fdopen(open_private(self.log_file), "ab") as output:
                 self._process = await asyncio.create_subprocess_exec(
                     *self.command.arguments,
                     env={**self.command.environment, READY_FD: str(writer)},

@@ -28,6 +28,7 @@ from bondstone import __version__
 from bondstone.base import extras, logs
 from bondstone.base.data_directory import default_data_dir
 from bondstone.base.errors import StoreUnavailable, Unreachable
+from bondstone.base.files import open_private
 from bondstone.base.names import SEARCH_ATTRIBUTES
 from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
 from bondstone.base.processes import birth
@@ -245,7 +246,8 @@ class Supervisor:
         if settings.payload_keys:
             KeyRing.load_or_create(settings.payload_keys)
             self._client_settings["payload_keys"] = str(settings.payload_keys.absolute())
-        file = (self._data / LOG_DIR / f"{SUPERVISOR}.log").open("a", encoding="utf-8")
+        log_file = self._data / LOG_DIR / f"{SUPERVISOR}.log"
+        file = os.fdopen(open_private(log_file), "a", encoding="utf-8")
         logs.configure(settings, stream=file, process=SUPERVISOR)
         preflight.check_keys(self._data / DATABASE, settings.key_file)
         new = not (self._data / DATABASE).exists()

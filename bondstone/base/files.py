@@ -20,6 +20,11 @@ def create_private_directory(path: Path) -> None:
     path.mkdir(mode=0o700, exist_ok=True)
 
 
+def open_private(path: Path) -> int:
+    """A descriptor to read and to append to a file; one that is made is for its owner only."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+
+
 def write_durably(root: Path, key: str, data: bytes, *, create: bool) -> bool:
     """Write the file `root/key` at once or not at all, flushed to the disk.
 

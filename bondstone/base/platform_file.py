@@ -22,6 +22,7 @@ from pydantic import ConfigDict, Field
 
 from bondstone.base.data_directory import PLATFORM_FILE
 from bondstone.base.errors import PlatformBusy, StoreUnavailable
+from bondstone.base.files import open_private
 from bondstone.base.models import Model
 from bondstone.base.platform_settings import home_of, is_home, localized, portable
 from bondstone.base.processes import READY_FD, birth, is_alive
@@ -149,7 +150,7 @@ class PlatformLock:
         Raises:
             PlatformBusy: another supervisor has it; says which.
         """
-        file = (data / LOCK_FILE).open("a+", encoding="utf-8")
+        file = os.fdopen(open_private(data / LOCK_FILE), "a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

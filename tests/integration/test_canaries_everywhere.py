@@ -514,12 +514,13 @@ async def test_rule_7_the_ledger_has_no_secret(scene: Scene) -> None:
 
 
 def test_what_is_private_is_for_its_owner_alone(scene: Scene) -> None:
-    # What tools make in their runs has the rights that they give it, below a directory that nobody else enters.
-    work = scene.platform.data / "work"
-    assert [path for path in (scene.platform.data, work) if path.stat().st_mode & 0o077] == []
+    # What tools make, in their runs and where the shipped promises keep services, has the rights they give it.
+    # All of it is below a directory that nobody else enters.
+    assert scene.platform.data.stat().st_mode & 0o077 == 0
+    tools = [scene.platform.data / name for name in ("work", "services")]
     open_to_others = [
         f"{path.relative_to(scene.platform.data)} {path.stat().st_mode & 0o777:04o}"
         for path in scene.platform.data.rglob("*")
-        if not path.is_symlink() and not path.is_relative_to(work) and path.stat().st_mode & 0o077
+        if not path.is_symlink() and not any(map(path.is_relative_to, tools)) and path.stat().st_mode & 0o077
     ]
     assert open_to_others == []

@@ -59,6 +59,7 @@ resource "terraform_data" "talker" {
 
 output "marker" { value = var.marker }
 output "plain" { value = var.text }
+output "word" { value = var.token }
 output "inside" { value = "before ${var.token} behind" }
 output "base64" { value = base64encode("a${var.text}b") }
 output "base64_url" { value = replace(replace(base64encode("ab${var.token}"), "+", "-"), "/", "_") }
