@@ -6,6 +6,7 @@ Terraform marks values as sensitive by place. A secret can also turn up in place
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,11 +21,16 @@ def mask(value: Any, sensitive: Any, redact: Redact) -> Any:
         return MASK
     if isinstance(value, dict):
         marks = sensitive if isinstance(sensitive, dict) else {}
-        return {key: mask(item, marks.get(key), redact) for key, item in value.items()}
+        return {redact(key): mask(item, marks.get(key), redact) for key, item in value.items()}
     if isinstance(value, list):
         each = sensitive if isinstance(sensitive, list) else []
         return [mask(item, each[index] if index < len(each) else None, redact) for index, item in enumerate(value)]
-    return redact(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return redact(value)
+    if value is None or isinstance(value, bool):
+        return value
+    number = json.dumps(value)
+    return value if redact(number) == number else MASK
 
 
 def document_secrets(document: Mapping[str, Any]) -> set[str]:

@@ -277,3 +277,9 @@ def test_what_terraform_does_without_a_word_is_not_waited_for():
     assert (transcript.progress.done, transcript.progress.total) == (0, 1)
     transcript.read(json.dumps({"type": "apply_complete", "hook": {"resource": {"addr": "a.update"}}}))
     assert (transcript.progress.done, transcript.progress.total) == (1, 1)
+
+
+def test_a_secret_number_and_a_secret_key_are_masked_where_nothing_marks_them() -> None:
+    redact = Redactor(["152930100255564", "key-of-secret"])
+    shown = mask({"number": 152930100255564, "port": 80, "on": True, "key-of-secret": None}, None, redact)
+    assert shown == {"number": "(secret)", "port": 80, "on": True, "(secret)": None}
