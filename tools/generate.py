@@ -1,6 +1,6 @@
-"""Write every generated file of the documentation, or check that the written ones are current.
+"""Write every generated file, or check that the written ones are current.
 
-python -m tools.generate            write the pages of docs/reference and the schemas
+python -m tools.generate            write the pages of docs/reference, the schemas and the table of commands
 python -m tools.generate --check    exit 1 when one is missing or stale
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools import dashboard, schemas
+from tools import command_tree, dashboard, schemas
 from tools.reference import (
     access,
     agents,
@@ -28,7 +28,7 @@ from tools.reference import (
 ROOT = Path(__file__).resolve().parent.parent
 GENERATORS = (
     cli, errors, settings, promise, campaign, temporal, access, metrics, rego, openapi, dashboard, agents,
-    backstage_forms,
+    backstage_forms, command_tree,
 )  # fmt: skip
 """Each has `PAGE`, where it goes, and `text()`, what goes there."""
 

@@ -193,12 +193,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if asked := os.environ.get("_BOND_COMPLETE", ""):
-        from bondstone.cli.shell import complete  # noqa: PLC0415 - only for shells
-
-        if (offered := complete(build(), asked)) is not None:
-            typer.echo(offered)
-            return 0
     output = requested_format(given)
     try:
         result = build()(args=prepare(given), prog_name="bond", standalone_mode=False)
@@ -265,7 +259,7 @@ def _usage(error: typer.TyperException) -> tuple[ErrorInfo, int]:
 
 
 def run() -> NoReturn:
-    """Run `bond` as a process of its own: the entry point."""
+    """Run `bond` as a process of its own; `bondstone.cli.entry` calls it."""
     leave(main())
 
 

@@ -8,17 +8,13 @@ older than `FRESH_SECONDS`, a process of its own lists everything anew for the n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import typer  # typer reads the annotations of these functions
 
 from bondstone.cli import context
 
@@ -35,56 +31,55 @@ _RUNNING_SECONDS: Final = 60.0
 Known = dict[str, Any]
 
 
-def promises(ctx: typer.Context, incomplete: str) -> list[str]:
+def promises(incomplete: str) -> list[str]:
     """Names of promises."""
-    return _starting(_known(ctx).get("promises", {}), incomplete)
+    return _starting(_known().get("promises", {}), incomplete)
 
 
-def revisions(ctx: typer.Context, incomplete: str) -> list[str]:
+def revisions(incomplete: str) -> list[str]:
     """Promises, and once there is an `@` their versions."""
-    known = _known(ctx).get("promises", {})
+    known = _known().get("promises", {})
     if "@" not in incomplete:
         return _starting(known, incomplete)
     name = incomplete.partition("@")[0]
     return _starting((f"{name}@{version}" for version in known.get(name, {}).get("versions", ())), incomplete)
 
 
-def services(ctx: typer.Context, incomplete: str) -> list[str]:
+def services(incomplete: str) -> list[str]:
     """`TEAM/NAME` of services."""
-    return _starting(_known(ctx).get("services", {}), incomplete)
+    return _starting(_known().get("services", {}), incomplete)
 
 
-def operations(ctx: typer.Context, incomplete: str) -> list[str]:
+def operations(incomplete: str) -> list[str]:
     """`TEAM/NAME/op/N` of operations."""
-    return _starting(_known(ctx).get("operations", ()), incomplete)
+    return _starting(_known().get("operations", ()), incomplete)
 
 
-def campaigns(ctx: typer.Context, incomplete: str) -> list[str]:
+def campaigns(incomplete: str) -> list[str]:
     """Names of campaigns."""
-    return _starting(_known(ctx).get("campaigns", ()), incomplete)
+    return _starting(_known().get("campaigns", ()), incomplete)
 
 
-def schedules(ctx: typer.Context, incomplete: str) -> list[str]:
+def schedules(incomplete: str) -> list[str]:
     """Names of schedules."""
-    return _starting(_known(ctx).get("schedules", ()), incomplete)
+    return _starting(_known().get("schedules", ()), incomplete)
 
 
-def freezes(ctx: typer.Context, incomplete: str) -> list[str]:
+def freezes(incomplete: str) -> list[str]:
     """Names of freezes."""
-    return _starting(_known(ctx).get("freezes", ()), incomplete)
+    return _starting(_known().get("freezes", ()), incomplete)
 
 
-def contexts(ctx: typer.Context, incomplete: str) -> list[str]:
+def contexts(incomplete: str) -> list[str]:
     """Names of contexts."""
-    del ctx
     from bondstone.base.contexts import read_contexts  # noqa: PLC0415 - one kind of name
 
     return _starting(read_contexts().known, incomplete)
 
 
-def inputs(ctx: typer.Context, incomplete: str) -> list[str]:
+def inputs(incomplete: str) -> list[str]:
     """`KEY=` of the inputs of a promise, that which is named or that of the service; then its values."""
-    known = _known(ctx)
+    known = _known()
     declared = known.get("promises", {}).get(_promise_named(known), {}).get("inputs", {})
     key, equals, _ = incomplete.partition("=")
     if equals:
@@ -92,9 +87,18 @@ def inputs(ctx: typer.Context, incomplete: str) -> list[str]:
     return _starting((f"{name}=" for name in declared), incomplete)
 
 
-def input_names(ctx: typer.Context, incomplete: str) -> list[str]:
+def input_names(incomplete: str) -> list[str]:
     """Names of the inputs of a promise, that which is named or that of the service."""
-    return [text.removesuffix("=") for text in inputs(ctx, incomplete.partition("=")[0])]
+    return [text.removesuffix("=") for text in inputs(incomplete.partition("=")[0])]
+
+
+NAMES: Final[dict[str, Callable[[str], list[str]]]] = {
+    function.__name__: function
+    for function in (
+        promises, revisions, services, operations, campaigns, schedules, freezes, contexts, inputs, input_names,
+    )
+}  # fmt: skip
+"""What a parameter may name: commands say which with `autocompletion=`, and the table of commands by name."""
 
 
 # Helpers ----------------------------------------------------------------------------------------------------
@@ -115,14 +119,9 @@ def _starting(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _known(ctx: typer.Context) -> Known:
-    """What is known of the platform that the command line names; never an error, never a wait."""
-    try:
-        root = ctx.find_root().params
-        context.choose(root.get("data"), root.get("named") or "")
-        file = cache_file()
-    except Exception:  # noqa: BLE001 - a shell wants names or nothing
-        return {}
+def _known() -> Known:
+    """What is known of the platform that the command line names."""
+    file = cache_file()
     known, age = _read(file)
     if age > FRESH_SECONDS:
         _refresh_behind(file)
@@ -131,7 +130,9 @@ def _known(ctx: typer.Context) -> Known:
 
 def cache_file() -> Path:
     """Where the names of the chosen platform are kept."""
-    import platformdirs  # noqa: PLC0415 - completion only
+    import hashlib  # noqa: PLC0415 - not for verbs and options
+
+    import platformdirs  # noqa: PLC0415
 
     variables = ("BOND_DATA", "BOND_API", "BOND_TEMPORAL_ADDRESS", "TEMPORAL_ADDRESS", "TEMPORAL_PROFILE")
     data = str(context.options.data.absolute()) if context.options.data else ""
@@ -168,6 +169,8 @@ def _refresh_behind(file: Path) -> None:
 
 
 def _start(command: list[str], environment: dict[str, str]) -> None:
+    import subprocess  # noqa: PLC0415 - not for each keystroke
+
     subprocess.Popen(  # noqa: S603 - our own module
         command,
         env=environment,

@@ -1,97 +1,179 @@
-"""What a shell is offered at the end of a line: found without parsing the line, which costs a quarter of a second.
+"""What a shell is offered at the end of a line: within a keystroke, so with the standard library alone.
 
-typer checks values with pydantic. A completion needs no values: it needs to know which command the line has come
-to, and whether its last word is a verb, an option, the value of an option, or an argument.
+Importing typer and the commands costs a quarter of a second. A completion needs to know which command the line has
+come to, and whether its last word is a verb, an option, the value of an option, or an argument: all of that stands
+in `command_tree.json`, which `python -m tools.generate` writes from the commands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import json
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
-from typer._click.shell_completion import get_completion_class
-from typer._completion_classes import completion_init
+from bondstone.cli import completion, context
+
+TREE: Final = Path(__file__).with_name("command_tree.json")
+
+_BETWEEN: Final = {"bash": "", "zsh": ":", "fish": "\t", "powershell": ":::", "pwsh": ":::"}
+"""What stands between a word and its meaning; bash shows no meanings."""
+_ALONE: Final = {"fish": "", "powershell": "::: ", "pwsh": "::: "}
+"""What stands behind a word that has no meaning."""
+
+Node = dict[str, Any]
+Offer = tuple[str, str]
+"""A word, and what it means; empty where it explains itself."""
 
 
-def complete(root: Any, instruction: str) -> str | None:
+def complete(instruction: str) -> str | None:
     """What to print for a shell's question, in the form of that shell.
 
     Args:
-        root: The command `bond`.
         instruction: As in `complete_bash`; what it asks about is in the environment.
 
     Returns:
         None for other instructions, and for shells that typer does not know: typer answers those.
+
+    Raises:
+        SystemExit: fish asks by an exit status whether there is anything to offer.
     """
-    completion_init()  # makes typer's shells known
     asks, _, shell = instruction.partition("_")
-    known = get_completion_class(shell) if asks == "complete" else None
-    if known is None:
+    if asks != "complete" or shell not in _BETWEEN:
         return None
-    unparsed = type("Unparsed", (_Unparsed, known), {})
-    text: str = unparsed(root, {}, "bond", "_BOND_COMPLETE").complete()
-    return text
+    before, incomplete = _line_of(shell)
+    offers = list(offered(before, incomplete))
+    if shell == "zsh":
+        words = "\n".join(_zsh(offer) for offer in offers)
+        return f"_arguments '*: :(({words}))'" if offers else "_files"
+    if shell == "fish" and os.environ.get("_TYPER_COMPLETE_FISH_ACTION") == "is-args":
+        raise SystemExit(not offers)
+    return "\n".join(_written(offer, shell) for offer in offers)
 
 
-class _Unparsed:
-    """Offers words for a line that is not parsed: before typer's class for a shell, in whose place it answers."""
+def offered(before: Sequence[str], incomplete: str) -> Iterator[Offer]:
+    """What may stand in the place of the last word.
 
-    cli: Any
-
-    def get_completions(self, args: list[str], incomplete: str) -> list[Any]:
-        """What may stand in the place of the last word."""
-        context = _context(self.cli, "bond", None)
-        positional = 0
-        option: Any = None
-        for word in args:
-            if option is not None:
-                if context.parent is None:
-                    context.params[option.name] = word
-                option = None
-            elif word.startswith("-"):
-                option = None if "=" in word else _valued(context, word)
-            elif (below := _command(context, word)) is not None:
-                context, positional = _context(below, word, context), 0
-            else:
-                positional += 1
-        if option is not None:
-            return _offered(option, context, incomplete)
-        if incomplete.startswith("-") and "=" in incomplete:
-            name, _, value = incomplete.partition("=")
-            named = _valued(context, name)
-            return _offered(named, context, value) if named is not None else []
-        if incomplete.startswith("-") or getattr(context.command, "commands", None):
-            return _offered(context.command, context, incomplete)
-        arguments = [each for each in context.command.params if each.param_type_name == "argument"]
-        if not arguments:
-            return []
-        many = arguments[-1].nargs == -1
-        at = min(positional, len(arguments) - 1) if many else positional
-        return _offered(arguments[at], context, incomplete) if at < len(arguments) else []
+    Args:
+        before: The whole words of the line, without `bond`.
+        incomplete: What stands of the last one.
+    """
+    at = _place(before)
+    _choose(at.root)
+    here = at.path[-1]
+    if at.option is not None:
+        yield from _values(at.option, incomplete)
+    elif incomplete.startswith("-") and "=" in incomplete:
+        name, _, value = incomplete.partition("=")
+        if (option := _valued(at.path, name)) is not None:
+            yield from _values(option, value)
+    elif incomplete.startswith("-"):
+        for each in here["options"]:
+            yield from ((name, each["help"]) for name in each["names"] if name.startswith(incomplete))
+    elif here["commands"]:
+        below = here["commands"].items()
+        yield from ((name, each["help"]) for name, each in below if name.startswith(incomplete))
+    elif here["arguments"]:
+        last = len(here["arguments"]) - 1
+        if at.positional <= last or here["arguments"][last]["many"]:
+            yield from _values(here["arguments"][min(at.positional, last)], incomplete)
 
 
-def _context(command: Any, name: str, parent: Any) -> Any:
-    """Where the line has come to: a context that was not parsed."""
-    real = command.loaded() if hasattr(command, "loaded") else command
-    return real.context_class(real, info_name=name, parent=parent, resilient_parsing=True)
+@dataclass(slots=True)
+class _Place:
+    """Where a line has come to."""
+
+    path: list[Node]
+    """The commands, from the root."""
+    positional: int = 0
+    """How many arguments the last one has."""
+    option: Node | None = None
+    """The option whose value is next."""
+    root: dict[str, str] = field(default_factory=dict)
+    """Values of options."""
 
 
-def _command(context: Any, word: str) -> Any:
-    commands: dict[str, Any] = getattr(context.command, "commands", {})
-    return commands.get(word)
+def _place(before: Sequence[str]) -> _Place:
+    at = _Place([json.loads(TREE.read_text(encoding="utf-8"))])
+    for word in before:
+        if at.option is not None:
+            at.root |= dict.fromkeys(at.option["names"], word)
+            at.option = None
+        elif word.startswith("-"):
+            at.option = None if "=" in word else _valued(at.path, word)
+        elif word in at.path[-1]["commands"]:
+            at.path.append(at.path[-1]["commands"][word])
+            at.positional = 0
+        else:
+            at.positional += 1
+    return at
 
 
-def _valued(context: Any, word: str) -> Any:
-    """The option of that name, when it takes a value."""
-    while context is not None:
-        for param in context.command.params:
-            names: Sequence[str] = (*param.opts, *param.secondary_opts)
-            if param.param_type_name == "option" and word in names:
-                return None if param.is_flag or param.count else param
-        context = context.parent  # options of the root stand anywhere
+def _values(param: Node, incomplete: str) -> Iterator[Offer]:
+    """What the value of an option, or an argument, may be."""
+    if param["of"]:
+        try:
+            yield from ((name, "") for name in completion.NAMES[param["of"]](incomplete))
+        except Exception:  # noqa: BLE001 - a shell wants names or nothing
+            return
+    yield from ((choice, "") for choice in param["choices"] if choice.startswith(incomplete))
+
+
+def _valued(path: Sequence[Node], word: str) -> Node | None:
+    """The option of that name, when it takes a value; options of the root stand anywhere."""
+    for node in reversed(path):
+        for option in node["options"]:
+            if word in option["names"]:
+                return option if option["value"] else None
     return None
 
 
-def _offered(offering: Any, context: Any, incomplete: str) -> list[Any]:
-    found: list[Any] = offering.shell_complete(context, incomplete)
-    return found
+def _choose(typed: dict[str, str]) -> None:
+    """Choose the platform whose names are offered, as a command does."""
+    try:
+        data = typed.get("--data")
+        context.choose(Path(data) if data else None, typed.get("--context", ""))
+    except Exception:  # noqa: BLE001 - a shell wants names or nothing
+        return
+
+
+def _split(line: str) -> list[str]:
+    """The words of a line whose last quote may still be open."""
+    reader = shlex.shlex(line, posix=True)
+    reader.whitespace_split, reader.commenters = True, ""
+    words: list[str] = []
+    try:
+        words.extend(reader)
+    except ValueError:  # no closing quote: the open word counts as it stands
+        words.append(reader.token)
+    return words
+
+
+def _line_of(shell: str) -> tuple[list[str], str]:
+    """The whole words of the line without `bond`, and what stands of the last one."""
+    if shell == "bash":
+        words = _split(os.environ.get("COMP_WORDS", ""))
+        at = int(os.environ.get("COMP_CWORD", "0"))
+        return words[1:at], words[at] if at < len(words) else ""
+    line = os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    words = _split(line)[1:]
+    return (words[:-1], words[-1]) if words and not line.endswith(" ") else (words, "")
+
+
+def _written(offer: Offer, shell: str) -> str:
+    word, meaning = offer
+    between = _BETWEEN[shell]
+    if not between:
+        return word
+    return f"{word}{between}{meaning}" if meaning else f"{word}{_ALONE[shell]}"
+
+
+def _zsh(offer: Offer) -> str:
+    word, meaning = (
+        text.replace('"', '""').replace("'", "''").replace("$", "\\$").replace("`", "\\`").replace(":", "\\\\:")
+        for text in offer
+    )
+    return f'"{word}":"{meaning}"' if meaning else f'"{word}"'
