@@ -112,6 +112,14 @@ TOOLS: Final = {
             ("version", "--short"),
         ),
         Tool(
+            "helm4",
+            "helm4",
+            "helm.sh/helm/v4",
+            "cmd/helm",
+            ("helm.sh/helm/v4/internal/version.version=v{version}",),
+            ("version", "--short"),
+        ),
+        Tool(
             "opa",
             "opa",
             "github.com/open-policy-agent/opa",

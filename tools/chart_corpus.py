@@ -58,13 +58,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = yaml.safe_load(options.values.read_text(encoding="utf-8")) if options.values else {}
     with _cluster(options.kubeconfig) as kubeconfig:
         helm = options.helm or str(find("helm"))
-        found = [asyncio.run(look(chart, kubeconfig, helm, values)) for chart in charts(options.directory)]
-    for verdict in found:
-        state = "still" if not verdict.differences else f"{len(verdict.differences)} differences"
-        print(f"{verdict.chart:<30} {verdict.objects:>4} objects {verdict.seconds:>6.1f} s  {state}")
-        for line in verdict.differences:
-            print(f"    {line}")
-    return 1 if not found or any(verdict.differences for verdict in found) else 0
+        found = [_told(asyncio.run(look(chart, kubeconfig, helm, values))) for chart in charts(options.directory)]
+    moved = [verdict.chart for verdict in found if verdict.differences]
+    print(f"{len(found) - len(moved)} of {len(found)} charts are still when nothing changed")
+    return 1 if not found or moved else 0
+
+
+def _told(verdict: Verdict) -> Verdict:
+    state = "still" if not verdict.differences else f"{len(verdict.differences)} differences"
+    print(f"{verdict.chart:<40} {verdict.objects:>4} objects {verdict.seconds:>6.1f} s  {state}", flush=True)
+    for line in verdict.differences:
+        print(f"    {line}", flush=True)
+    return verdict
 
 
 def charts(directory: Path) -> list[Path]:

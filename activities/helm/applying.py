@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,11 +11,13 @@ from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.outputs import outputs_digest, read_outputs
 from bondstone.activities.clusters.status import stuck_reason
 from bondstone.activities.helm.artefact import Artefact, Header, Record, unpack
+from bondstone.activities.helm.dialects import merged, pinned, waiting
 from bondstone.activities.helm.history import history, newest
 from bondstone.activities.helm.planning import opened
 from bondstone.activities.helm.recovery import delete, take_back
 from bondstone.activities.helm.release import ATTEMPT_LABEL, OWNER_LABEL, Release, is_of, mark_of, owner_of
 from bondstone.activities.helm.session import Session
+from bondstone.activities.helm.version import HelmVersion
 from bondstone.activities.helm.watch import Watch
 from bondstone.activities.tooling.claims import claimed
 from bondstone.activities.tooling.process import Exit
@@ -58,7 +59,7 @@ async def apply(session: Session, data: bytes, position: int) -> Outcome:
 async def _upgrade(
     session: Session, cluster: Cluster, claim: StateClaim, artefact: Artefact, current: Release | None
 ) -> Outcome:
-    header = artefact.header
+    header, tool = artefact.header, await session.tool()
     # Before Helm does anything, so that what it makes is never forgotten.
     await claim.append(_bytes(Record(location=header.location, revision=header.revision)))
     objects = await session.objects(cluster, header.manifest, header.location.namespace)
@@ -70,7 +71,7 @@ async def _upgrade(
         raise
     async with Watch(cluster, [*objects], session.pulse) as watch:
         ended = await session.change(
-            "upgrade", _upgrade_command(session, artefact), cluster.connection, claim.lost
+            "upgrade", _upgrade_command(session, tool, artefact), cluster.connection, claim.lost
         )
     _check_claim(session, claim)
     current = await newest(session, cluster, header.location, recover=False)
@@ -95,20 +96,16 @@ async def _upgrade(
     return Outcome(outputs)
 
 
-def _upgrade_command(session: Session, artefact: Artefact) -> list[str]:
+def _upgrade_command(session: Session, tool: HelmVersion, artefact: Artefact) -> list[str]:
     section, header, context = session.section, artefact.header, session.context
     labels = {OWNER_LABEL: owner_of(context.service, context.step), ATTEMPT_LABEL: mark_of(context.attempt)}
     options = [
         *(["--create-namespace"] if section.create_namespace else []),
         *(["--disable-openapi-validation"] if header.tried else []),
-        *(["--wait", "--wait-for-jobs"] if section.wait else []),
-        *(["--atomic", "--cleanup-on-fail"] if section.atomic else []),
+        *waiting(tool, wait=section.wait, jobs=True, atomic=section.atomic),
+        *merged(tool),
+        *pinned(session.run, tool, header.manifest, header.hooks),
     ]
-    if header.manifest.strip():
-        # In place of what the chart renders now: its random values and dates are not those that were approved.
-        rendered = write_private(session.run / "manifest.yaml", header.manifest.encode())
-        cat = shutil.which("cat") or "/bin/cat"
-        options += ["--post-renderer", cat, "--post-renderer-args", str(rendered)]
     return [
         *("upgrade", header.location.release, *session.lay_out(artefact.chart, header.values), "--install"),
         *(
@@ -130,13 +127,15 @@ async def _uninstall(session: Session, cluster: Cluster, claim: StateClaim, head
     await claim.append(_bytes(Record(location=where, revision=header.revision, leaving=header.leaving)))
     ended: Exit | None = None
     if header.revision:
-        arguments = ["uninstall", where.release, "--namespace", where.namespace, "--wait", "--ignore-not-found"]
-        arguments += ["--timeout", f"{seconds(session.section.timeout)}s"]
+        arguments = ["uninstall", where.release, "--namespace", where.namespace, "--ignore-not-found"]
+        arguments += [*waiting(await session.tool()), "--timeout", f"{seconds(session.section.timeout)}s"]
         ended = await session.change("uninstall", arguments, cluster.connection, claim.lost)
         _check_claim(session, claim)
     left = await _until_gone(session, cluster, header, 0.0 if ended is not None and ended.code else until)
     gone = not left and await newest(session, cluster, where, recover=False) is None
     if gone:
+        for address in header.kept:
+            session.log(f"{address} stays in the cluster, and is managed no more")
         await claim.forget()
         return Outcome({})
     await claim.release()

@@ -61,12 +61,16 @@ class Header(Wire):
     values: dict[str, Any] = {}
     manifest: str = ""
     """As rendered: exactly this is applied, even where the chart would render otherwise the next time."""
+    hooks: tuple[str, ...] = ()
+    """Manifests of its hooks, as rendered. Helm 4 runs exactly these; Helm 3 renders hooks anew."""
     tried: bool = False
     """Whether the API server has said that it would take each object: Helm need not check them then."""
     secrets: tuple[str, ...] = ()
     """Texts to mask while it is applied."""
     leaving: tuple[Standing, ...] = ()
     """What an uninstall takes away."""
+    kept: tuple[str, ...] = ()
+    """Addresses of what an uninstall leaves: what the chart says to keep, and hooks."""
 
 
 @dataclass(frozen=True, slots=True)

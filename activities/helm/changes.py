@@ -53,12 +53,19 @@ def planned_changes(
 
 
 def removed_changes(old: Manifests, live: Manifests, redact: Redactor) -> list[Change]:
-    """What taking some objects away would change: those that stand, and are not to be kept."""
+    """What taking some objects away would change: those that stand go, or stay where the chart says `keep`."""
     return [
-        _change(ref, "delete", project(live[ref], stored(manifest)), None, redact)
+        _change(
+            ref, "forget" if is_kept(manifest) else "delete", project(live[ref], stored(manifest)), None, redact
+        )
         for ref, manifest in old.items()
-        if ref in live and not is_kept(manifest)
+        if ref in live
     ]
+
+
+def kept_changes(hooks: Manifests, redact: Redactor) -> list[Change]:
+    """The hooks that an uninstall leaves in the cluster."""
+    return [_change(ref, "forget", stored(manifest), None, redact) for ref, manifest in hooks.items()]
 
 
 def drifted_changes(applied: Manifests, reality: Reality, redact: Redactor) -> list[Change]:

@@ -31,8 +31,12 @@ _TIMED_OUT: Final = re.compile(
 )
 _HINTS: Final = (
     (
-        re.compile(r"cannot be imported into the current release|already exists", re.IGNORECASE),
-        "an object of that name is there and belongs to somebody else: rename one of the two",
+        re.compile(r"cannot be imported into the current release", re.IGNORECASE),
+        "an object of that name stands, and is not of this release: rename one of the two",
+    ),
+    (
+        re.compile(r"already exists", re.IGNORECASE),
+        "an object of that name stands: delete a hook that an earlier attempt left, rename what is another's",
     ),
     (
         re.compile(r"\bforbidden\b:|is forbidden|cannot \w+ resource", re.IGNORECASE),

@@ -49,12 +49,12 @@ class HelmExecutor(Executor):
         """What `helm version` says.
 
         Raises:
+            ToolFailed: its version is not supported.
             ToolUnavailable: there is none, or it does not answer.
         """
-        from bondstone.activities.helm.session import find_helm
-        from bondstone.activities.tooling.version import first_line
+        from bondstone.activities.helm.version import find_helm, helm_version
 
-        return await first_line([find_helm(settings.helm), "version", "--template", "Helm {{.Version}}"])
+        return f"Helm {(await helm_version(find_helm(settings.helm))).text}"
 
     async def plan(self, context: StepContext) -> Planned:
         """Render the chart and compare it with the release and with what the cluster holds."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from bondstone.activities.clusters import connect
 from bondstone.activities.clusters.api import Cluster
@@ -15,24 +16,25 @@ from bondstone.activities.helm.artefact import Artefact, Header, Location, Recor
 from bondstone.activities.helm.changes import (
     Reality,
     drifted_changes,
+    kept_changes,
     left_changes,
     planned_changes,
     removed_changes,
 )
 from bondstone.activities.helm.history import history, newest, of_revision
+from bondstone.activities.helm.preflight import check_hooks, check_size, stays
 from bondstone.activities.helm.recovery import left_by
 from bondstone.activities.helm.release import DEPLOYED, MANAGER, Release, is_kept, is_of
 from bondstone.activities.helm.rendering import (
-    check_version,
     definitions,
     document,
     hooks_of,
     render,
     render_before_its_kinds,
-    tool_label,
 )
 from bondstone.activities.helm.session import Objects, Session
 from bondstone.activities.tooling.claims import claimed
+from bondstone.base.canonical import canonical
 from bondstone.base.errors import ToolFailed
 from bondstone.executors.protocol import Drifted, Planned
 from bondstone.model.plan import Change
@@ -43,7 +45,7 @@ async def plan(session: Session) -> Planned:
     position, record = await recorded(session)
     where = session.location
     check_place(session, record, where)
-    await check_version(session.helm)
+    tool = await session.tool()
     async with opened(session, where, create=session.section.create_namespace) as cluster:
         archive = await session.archive()
         current = await _settled(session, cluster, where)
@@ -71,14 +73,19 @@ async def plan(session: Session) -> Planned:
         left = [item for item in left if is_of(reality.live.get(item.ref, {}), where.release, where.namespace)]
         changes = planned_changes({}, kinds, Reality(), session.redact)
         changes += planned_changes(old, new, reality, session.redact, left)
-    same_hooks = current is not None and sorted(current.hooks) == sorted(rendered.hooks)
-    empty = not changes and same_hooks and _is_as_recorded(session, record, current)
+        same_hooks = current is not None and _alike(hooks, hooks_of(session, current))
+        empty = not changes and same_hooks and _is_as_recorded(session, record, current)
+        if not empty:
+            known = [*found.failed, *([found.base] if found.base else [])]
+            await check_hooks(session, cluster, where, hooks, known, first=current is None)
+            check_size(session, rendered, archive, session.section.values)
     header = Header(
         action="nothing" if empty else "upgrade",
         location=where,
         revision=current.revision if current else 0,
         values=session.section.values,
         manifest=rendered.manifest,
+        hooks=rendered.hooks,
         tried=reality.tried,
         secrets=tuple(sorted(session.context.secrets)),
     )
@@ -88,7 +95,7 @@ async def plan(session: Session) -> Planned:
         changes=changes,
         empty=empty,
         position=position,
-        tool=await tool_label(session.helm),
+        tool=tool.label,
     )
 
 
@@ -104,7 +111,7 @@ async def plan_destroy(session: Session) -> Planned:
             position=position,
             tool="helm",
         )
-    where = record.location
+    where, tool = record.location, await session.tool()
     async with opened(session, where) as cluster:
         current = await newest(session, cluster, where, recover=False)
         found = await history(session, cluster, where, current)
@@ -122,7 +129,8 @@ async def plan_destroy(session: Session) -> Planned:
         for ref, manifest in older.items():
             if is_of(reality.live.get(ref, {}), where.release, where.namespace):
                 every.setdefault(ref, manifest)
-        changes = removed_changes(every, reality.live, session.redact)
+        hooks = await _hooks_left(session, cluster, where, current)
+        changes = removed_changes(every, reality.live, session.redact) + kept_changes(hooks, session.redact)
     leaving = tuple(
         Standing(api_version=ref.api_version, kind=ref.kind, namespace=ref.namespace, name=ref.name)
         for ref, manifest in every.items()
@@ -133,6 +141,7 @@ async def plan_destroy(session: Session) -> Planned:
         location=where,
         revision=current.revision if current else 0,
         leaving=leaving,
+        kept=tuple(change.address for change in changes if change.action == "forget"),
         secrets=tuple(sorted(session.context.secrets)),
     )
     return Planned(
@@ -141,7 +150,7 @@ async def plan_destroy(session: Session) -> Planned:
         changes=changes,
         empty=False,
         position=position,
-        tool=await tool_label(session.helm),
+        tool=tool.label,
     )
 
 
@@ -173,6 +182,19 @@ async def _left_behind(session: Session, cluster: Cluster, where: Location, curr
     reality = await session.reality(cluster, where, {}, [item.ref for item in left])
     ours = {ref: item for ref, item in reality.live.items() if is_of(item, where.release, where.namespace)}
     return left_changes(left, ours, session.redact)
+
+
+async def _hooks_left(session: Session, cluster: Cluster, where: Location, current: Release | None) -> Objects:
+    """The hooks that stay in the cluster when the release is uninstalled."""
+    if current is None:
+        return {}
+    hooks = await session.objects(cluster, "\n---\n".join(current.hooks), where.namespace)
+    live = await asyncio.to_thread(cluster.each, cluster.get, hooks)
+    return {
+        ref: manifest
+        for (ref, manifest), standing in zip(hooks.items(), live, strict=True)
+        if stays(manifest, stands=standing is not None)
+    }
 
 
 async def recorded(session: Session) -> tuple[int, Record | None]:
@@ -225,6 +247,11 @@ async def _new_kinds(session: Session, cluster: Cluster, laid_out: list[str], ar
     refs = [replace(ref, namespace="") for ref in map(Ref.of, found)]
     live = await asyncio.to_thread(cluster.each, cluster.get, refs)
     return {ref: item for ref, item, there in zip(refs, found, live, strict=True) if there is None}
+
+
+def _alike(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bool:
+    """Whether two lists hold the same objects, in any order and however they are written."""
+    return sorted(map(canonical, one)) == sorted(map(canonical, other))
 
 
 def _is_as_recorded(session: Session, record: Record | None, current: Release | None) -> bool:

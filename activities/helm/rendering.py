@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import subprocess
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from bondstone.activities.clusters.api import Cluster
 from bondstone.activities.clusters.manifests import masked, read_manifests
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.chart import may_bring_kinds
+from bondstone.activities.helm.dialects import DOCUMENT, merged
+from bondstone.activities.helm.preflight import events_of
 from bondstone.activities.helm.release import Release, from_content
 from bondstone.activities.helm.session import Objects, Session
 from bondstone.base.errors import ToolFailed
 
-HOOK: Final = "helm.sh/hook"
 TRIAL_KUBE_VERSION: Final = "1.37.0"
 """The Kubernetes that tests of a promise render charts for: there is no cluster to ask."""
-_DOCUMENT: Final = re.compile(r"^---\s*$", re.MULTILINE)
 
 
 async def definitions(session: Session, laid_out: list[str], archive: bytes) -> list[dict[str, Any]]:
@@ -37,6 +34,7 @@ async def render(session: Session, cluster: Cluster, where: Location, laid_out: 
     arguments = [
         *("upgrade", where.release, *laid_out, "--install"),
         *("--dry-run=server", "--output", "json", "--reset-values", "--namespace", where.namespace),
+        *merged(await session.tool()),
         "--disable-openapi-validation",  # the API server itself is asked, which is quicker and knows more
     ]
     out = await session.read("upgrade --dry-run", arguments, cluster.connection)
@@ -64,7 +62,7 @@ async def render_before_its_kinds(
         *(word for version in dict.fromkeys(["v1", *versions]) for word in ("--api-versions", version)),
     ]
     out = await session.read("template", arguments, cluster.connection)
-    texts = [text for text in _DOCUMENT.split(out.decode("utf-8", "replace")) if text.strip()]
+    texts = [text for text in DOCUMENT.split(out.decode("utf-8", "replace")) if text.strip()]
     hooks = [text for text in texts if any(is_hook(item) for item in read_manifests(text, where=session.where))]
     rest = [text for text in texts if text not in hooks]
     return Release(where.release, where.namespace, 1, "", manifest="\n---\n".join(["", *rest]), hooks=tuple(hooks))
@@ -106,32 +104,4 @@ def hooks_of(session: Session, release: Release) -> list[dict[str, Any]]:
 
 def is_hook(item: dict[str, Any]) -> bool:
     """Whether Helm runs an object as a hook, apart from the release."""
-    return HOOK in ((item.get("metadata") or {}).get("annotations") or {})
-
-
-async def tool_label(helm: str) -> str:
-    """Tool and version, as in `helm 3.22.0`."""
-    return await asyncio.to_thread(_label, helm)
-
-
-async def check_version(helm: str) -> None:
-    """Refuse a Helm that could not apply what is planned, before anybody approves it.
-
-    Raises:
-        ToolFailed: when it is Helm 4, whose `--post-renderer` takes no program.
-    """
-    label = await tool_label(helm)
-    if label.startswith("helm 4."):
-        raise ToolFailed(
-            f"{label} is not supported: its --post-renderer takes plugins only, which no approved plan is",
-            where=helm,
-            hint="install a Helm 3, 3.13 or newer, on the workers of the pool, or set BOND_HELM to its path",
-        )
-
-
-@lru_cache(maxsize=4)
-def _label(helm: str) -> str:
-    asked = subprocess.run(  # noqa: S603 - a fixed command
-        [helm, "version", "--template", "{{.Version}}"], capture_output=True, text=True, check=False, timeout=30
-    )
-    return f"helm {asked.stdout.strip().removeprefix('v') or 'of unknown version'}"
+    return bool(events_of(item))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,15 +19,17 @@ from bondstone.activities.helm import chart
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.changes import Reality
 from bondstone.activities.helm.diagnostics import to_error
+from bondstone.activities.helm.dialects import HOMES
 from bondstone.activities.helm.release import as_sent, release_name
 from bondstone.activities.helm.section import OCI, HelmSection
+from bondstone.activities.helm.version import HelmVersion, find_helm, helm_version
 from bondstone.activities.helm.workspace import Workspace
 from bondstone.activities.tooling.environment import allowed_environment
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture, shimmed, tied
 from bondstone.activities.tooling.sandbox import Sandbox, sandbox
 from bondstone.activities.tooling.scratch import locked, write_private
-from bondstone.base.errors import BondError, ToolFailed, ToolUnavailable
+from bondstone.base.errors import BondError, ToolFailed
 from bondstone.base.redact import Redactor
 from bondstone.executors.protocol import StepContext
 
@@ -84,6 +85,15 @@ class Session:
     def note_secrets(self, objects: Sequence[dict[str, Any]]) -> None:
         """Mask from here on what Secrets hold."""
         self.redact.add(secret_texts(objects))
+
+    async def tool(self) -> HelmVersion:
+        """The Helm that is run, refused where it is none that we can drive.
+
+        Raises:
+            ToolFailed: when its version is not supported.
+            ToolUnavailable: when there is none, or it does not answer.
+        """
+        return await helm_version(self.helm)
 
     # The cluster ---------------------------------------------------------------------------------------------
 
@@ -209,8 +219,9 @@ class Session:
         """Run a Helm that changes nothing; what it printed.
 
         Raises:
-            BondError: when it fails.
+            BondError: when it fails, or is a Helm that is not supported.
         """
+        await self.tool()
         command = tied([self.helm, *arguments, *(connection.arguments() if connection else [])])
         code, out, err = await self.stop.unless(
             capture(
@@ -232,6 +243,7 @@ class Session:
         def stop() -> Graces | None:
             return PATIENT if self.stop.requested or lost.is_set() else None
 
+        await self.tool()
         await locked(self.lock, self.pulse, self.stop, tool="helm")
         return await Run(
             command=shimmed("exec", tied([self.helm, *arguments, *connection.arguments()])),
@@ -249,9 +261,7 @@ class Session:
     def environment(self) -> dict[str, str]:
         """The environment of the processes: no plugin, repository or credential that the worker's user has."""
         allowed = allowed_environment(os.environ, [*_LET_THROUGH, *self.context.settings.tool_environment])
-        homes = {
-            f"HELM_{name}_HOME": str(self.run / "helm" / name.lower()) for name in ("CACHE", "CONFIG", "DATA")
-        }
+        homes = {f"HELM_{name}_HOME": str(self.run / HOMES / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
         return {**allowed, **homes, "HELM_DRIVER": "secret", "TMPDIR": str(self.run)}
 
     def sandbox(self, connection: Connection | None) -> Sandbox | None:
@@ -289,26 +299,6 @@ class Session:
         """Write to the step's log."""
         for line in text.splitlines():
             self.context.log(self.redact(line))
-
-
-def find_helm(configured: str) -> str:
-    """Path of the Helm to run.
-
-    Args:
-        configured: `BOND_HELM`; empty for the one on PATH.
-
-    Raises:
-        ToolUnavailable: when there is none.
-    """
-    found = shutil.which(configured or "helm")
-    if found is None:
-        raise ToolUnavailable(
-            f"BOND_HELM names {configured!r}, which is not an executable file"
-            if configured
-            else "there is no helm on this worker's PATH",
-            hint="install Helm 3.13 or newer on the workers of the pool, or set BOND_HELM to its path",
-        )
-    return str(Path(found).absolute())
 
 
 def _in(item: dict[str, Any], namespace: str) -> dict[str, Any]:

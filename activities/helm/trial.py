@@ -9,7 +9,7 @@ from bondstone.activities.clusters.outputs import outputs_digest, read_outputs
 from bondstone.activities.helm.artefact import Artefact, Header, Record, pack, unpack
 from bondstone.activities.helm.changes import Reality, planned_changes, removed_changes
 from bondstone.activities.helm.planning import check_place, recorded
-from bondstone.activities.helm.rendering import document, is_hook, render_alone, tool_label
+from bondstone.activities.helm.rendering import document, is_hook, render_alone
 from bondstone.activities.helm.session import Objects, Session
 from bondstone.activities.tooling.claims import claimed
 from bondstone.executors.protocol import Outcome, Planned
@@ -43,7 +43,7 @@ async def plan(session: Session) -> Planned:
         changes=changes,
         empty=not changes and unchanged,
         position=position,
-        tool=await tool_label(session.helm),
+        tool=(await session.tool()).label,
     )
 
 
@@ -59,7 +59,7 @@ async def plan_destroy(session: Session) -> Planned:
         changes=removed_changes(old, old, session.redact),
         empty=record is None,
         position=position,
-        tool=await tool_label(session.helm),
+        tool=(await session.tool()).label,
     )
 
 

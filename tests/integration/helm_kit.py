@@ -80,9 +80,13 @@ def write_chart(folder: Path, files: dict[str, str]) -> None:
         path.write_text(text)
 
 
-def helm() -> str:
+HELMS = ("helm", "helm4")
+"""Both supported versions, as `make tools` names them."""
+
+
+def helm(name: str = "helm") -> str:
     try:
-        return str(find("helm"))
+        return str(find(name))
     except ToolMissing as error:
         pytest.skip(str(error))
 
@@ -98,17 +102,21 @@ class Bench:
     settings: Settings
     service: ServiceId
     executor: HelmExecutor = field(default_factory=HelmExecutor)
+    tool: str = "helm"
     beats: list[Progress] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     attempts: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
-    async def open(cls, root: Path, plane: ControlPlane, namespace: str, files=None) -> Bench:
+    async def open(
+        cls, root: Path, plane: ControlPlane, namespace: str, files=None, *, tool: str = "helm"
+    ) -> Bench:
         write_chart(root / "bundle" / "chart", files or STEADY)
         clusters = {"default": ClusterSettings(kubeconfig=plane.kubeconfig)}
-        settings = Settings(data=root / "data", helm=helm(), clusters=clusters)
+        settings = Settings(data=root / "data", helm=helm(tool), clusters=clusters)
         service = ServiceId(team="shop", name="orders")
-        return cls(root, plane, namespace, await Store.open(settings, create_keys=True), settings, service)
+        store = await Store.open(settings, create_keys=True)
+        return cls(root, plane, namespace, store, settings, service, tool=tool)
 
     def context(self, *, attempt: str = "", secrets=(), options=None, **values: object) -> StepContext:
         given = {"chart": "chart", "namespace": self.namespace, "timeout": "30s", **(options or {})}

@@ -1,6 +1,6 @@
 """A worker to be killed: upgrades one release as the executor does, in a process of its own.
 
-python helm_victim.py ROOT KUBECONFIG NAMESPACE VALUES
+python helm_victim.py ROOT KUBECONFIG NAMESPACE VALUES TOOL
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from helm_kit import Bench
 from harness.servers.kubernetes import STAYS_PENDING
 
 
-async def main(root: str, kubeconfig: str, namespace: str, values: str) -> None:
+async def main(root: str, kubeconfig: str, namespace: str, values: str, tool: str) -> None:
     plane = SimpleNamespace(kubeconfig=Path(kubeconfig))
-    bench = await Bench.open(Path(root), plane, namespace)
+    bench = await Bench.open(Path(root), plane, namespace, tool=tool)
     given = {"annotations": {STAYS_PENDING: "yes"}, "options": {"timeout": "10m"}, **json.loads(values)}
     await bench.provision(**given)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import urllib.error
 import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from helm_kit import CHART, OUTPUTS, Bench, write_chart
+from helm_kit import CHART, HELMS, OUTPUTS, STEADY, Bench, write_chart
 
 from bondstone.base.errors import PlanStale, Refused, ToolFailed
 from bondstone.base.redact import MASK
 from bondstone.model.service import ServiceId
+from harness.pinned import TOOLS
 from harness.servers.kubernetes import STAYS_PENDING
 
 pytestmark = pytest.mark.integration
@@ -21,11 +23,11 @@ pytestmark = pytest.mark.integration
 CANARY = "canary-7f3a-secret"
 
 
-@pytest.fixture
-async def bench(control_plane, tmp_path) -> AsyncIterator[Bench]:
+@pytest.fixture(params=HELMS)
+async def bench(request, control_plane, tmp_path) -> AsyncIterator[Bench]:
     name = f"test-{uuid.uuid4().hex[:8]}"
     control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    yield await Bench.open(tmp_path, control_plane, name)
+    yield await Bench.open(tmp_path, control_plane, name, tool=request.param)
     control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
 
 
@@ -33,7 +35,7 @@ async def test_a_service_is_installed_updated_and_taken_away(bench):
     planned = await bench.plan(options={"outputs": OUTPUTS})
     assert {change.action for change in planned.changes} == {"create"}
     assert f"apps/v1/Deployment/{bench.namespace}/orders-web" in {change.address for change in planned.changes}
-    assert planned.tool.startswith("helm 3.")
+    assert planned.tool == f"helm {TOOLS[bench.tool].version}"
     outcome = await bench.apply(planned, options={"outputs": OUTPUTS})
     assert outcome.outputs["address"].value.startswith("10.96.")
     assert not outcome.outputs["address"].sensitive
@@ -217,3 +219,94 @@ async def test_an_error_in_a_template_names_its_file_and_line(bench):
         await bench.plan()
     [problem] = caught.value.problems
     assert (problem.file, problem.line) == ("chart/templates/bad.yaml", 2)
+
+
+KEPT = {
+    **STEADY,
+    "templates/kept.yaml": (
+        "apiVersion: v1\nkind: ConfigMap\n"
+        "metadata: {name: data, annotations: {helm.sh/resource-policy: keep}}\ndata: {a: b}\n"
+    ),
+    "templates/hook.yaml": (
+        "apiVersion: v1\nkind: ConfigMap\n"
+        "metadata: {name: before, annotations: {helm.sh/hook: 'pre-install,pre-upgrade'}}\ndata: {a: b}\n"
+        "---\napiVersion: v1\nkind: ConfigMap\n"
+        "metadata: {name: farewell, annotations: {helm.sh/hook: post-delete}}\n"
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: brief, annotations: "
+        "{helm.sh/hook: pre-delete, helm.sh/hook-delete-policy: hook-succeeded}}\n"
+    ),
+}
+
+
+async def test_what_stays_when_the_service_goes_is_named_before_and_after(bench):
+    write_chart(bench.root / "bundle" / "chart", KEPT)
+    await bench.provision()
+    assert (await bench.plan()).empty, "a second plan of hooks that stand is empty too"
+    gone = await bench.executor.plan_destroy(bench.context())
+    named = {change.address for change in gone.changes if change.action == "forget"}
+    assert named == {f"v1/ConfigMap/{bench.namespace}/{name}" for name in ("data", "before", "farewell")}
+    await bench.apply(gone)
+    standing = {item["metadata"]["name"] for item in bench.get("/api/v1/namespaces/{ns}/configmaps")["items"]}
+    assert standing - {"kube-root-ca.crt"} == {"data", "before", "farewell"}
+    for name in ("data", "before", "farewell"):
+        assert any(f"/{name} stays in the cluster" in line for line in bench.log)
+
+
+async def test_an_object_that_is_kept_is_forgotten_by_the_upgrade_without_it(bench):
+    write_chart(bench.root / "bundle" / "chart", KEPT)
+    await bench.provision()
+    (bench.root / "bundle" / "chart" / "templates" / "kept.yaml").unlink()
+    [change] = (await bench.plan()).changes
+    assert (change.action, change.address) == ("forget", f"v1/ConfigMap/{bench.namespace}/data")
+
+
+HOOK = """
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: migrate
+  annotations: {helm.sh/hook: 'pre-install,pre-upgrade', helm.sh/hook-delete-policy: POLICY}
+spec:
+  activeDeadlineSeconds: 1
+  backoffLimit: 0
+  template:
+    metadata: {annotations: {STAYS: 'yes'}}
+    spec: {restartPolicy: Never, containers: [{name: main, image: example/never-pulled:1}]}
+"""
+
+
+def hook(policy: str) -> str:
+    return HOOK.replace("POLICY", policy).replace("STAYS", STAYS_PENDING)
+
+
+async def test_a_failed_hook_of_its_own_is_called_its_own_when_it_stands_in_the_way(bench):
+    write_chart(bench.root / "bundle" / "chart", {**STEADY, "templates/hook.yaml": hook("hook-succeeded")})
+    with pytest.raises(ToolFailed):
+        await bench.provision()
+    with pytest.raises(ToolFailed, match=r"stand already.*lacks before-hook-creation") as caught:
+        await bench.plan()
+    [problem] = caught.value.problems
+    assert problem.message.startswith(
+        f"batch/v1/Job/{bench.namespace}/migrate: a hook of this release that failed"
+    )
+    assert f"kubectl delete job migrate --namespace {bench.namespace}" in caught.value.hint
+    # with Helm's own default, the hook that failed is replaced
+    write_chart(bench.root / "bundle" / "chart", {**STEADY, "templates/hook.yaml": hook("before-hook-creation")})
+    assert not (await bench.plan()).empty
+
+
+async def test_a_release_that_helm_could_not_keep_is_refused_when_it_is_planned(bench):
+    write_chart(bench.root / "bundle" / "chart", {**STEADY, "files/noise.txt": noise(900_000)})
+    with pytest.raises(ToolFailed, match=r"too large for Helm to keep: 1\.\d MiB packed"):
+        await bench.plan()
+    assert bench.statuses() == {}
+    # what the cluster takes is not refused: the estimate is that of the Secret
+    write_chart(bench.root / "bundle" / "chart", {**STEADY, "files/noise.txt": noise(760_000)})
+    await bench.provision(options={"wait": False, "atomic": False})
+    path = f"/api/v1/namespaces/{bench.namespace}/secrets/sh.helm.release.v1.orders-web.v1"
+    assert 900_000 < len(base64.b64decode(bench.get(path)["data"]["release"])) < 1024 * 1024
+
+
+def noise(count: int) -> str:
+    """Text that packs to three quarters of its size, always the same."""
+    return base64.b64encode(random.Random(1).randbytes(count * 3 // 4)).decode()  # noqa: S311 - no secret

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import pytest
-from helm_kit import Bench, helm
+from helm_kit import HELMS, Bench, helm
 
 from bondstone.activities.clusters.merge_rules import NO_RULE, Rule, is_built_in, rules_of
 from tools.chart_corpus import CHARTS, charts, look
@@ -18,9 +18,10 @@ pytestmark = pytest.mark.integration
 STILL = {"wait": False, "atomic": False}
 
 
+@pytest.mark.parametrize("tool", HELMS)
 @pytest.mark.parametrize("chart", charts(CHARTS), ids=lambda chart: chart.name)
-async def test_the_second_plan_of_an_unchanged_release_is_empty(control_plane, chart):
-    verdict = await look(chart, control_plane.kubeconfig, helm(), {})
+async def test_the_second_plan_of_an_unchanged_release_is_empty(control_plane, chart, tool):
+    verdict = await look(chart, control_plane.kubeconfig, helm(tool), {})
     assert verdict.differences == ()
     assert verdict.objects > 0
 

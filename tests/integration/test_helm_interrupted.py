@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from helm_kit import Bench
+from helm_kit import HELMS, Bench
 from terraform_kit import until
 
 from bondstone.activities.helm.release import marked
@@ -26,17 +26,17 @@ from harness.servers.kubernetes import STAYS_PENDING
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 
 
-@pytest.fixture
-async def bench(control_plane, tmp_path) -> AsyncIterator[Bench]:
+@pytest.fixture(params=HELMS)
+async def bench(request, control_plane, tmp_path) -> AsyncIterator[Bench]:
     name = f"test-{uuid.uuid4().hex[:8]}"
     control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    yield await Bench.open(tmp_path, control_plane, name)
+    yield await Bench.open(tmp_path, control_plane, name, tool=request.param)
     control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def victim(bench: Bench, **values: object) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
-    arguments = [str(bench.root), str(bench.plane.kubeconfig), bench.namespace, json.dumps(values)]
+    arguments = [str(bench.root), str(bench.plane.kubeconfig), bench.namespace, json.dumps(values), bench.tool]
     return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("helm_victim.py")), *arguments], env=environment
     )

@@ -26,11 +26,12 @@ from bondstone.activities.helm.release import (
     read_release,
     release_name,
 )
-from bondstone.activities.helm.rendering import check_version
 from bondstone.activities.helm.section import HelmSection
+from bondstone.activities.helm.version import helm_version
 from bondstone.base.cluster_settings import ClusterSettings, cluster_settings
 from bondstone.base.errors import ObjectCorrupt, PlanStale, Refused, SettingsInvalid, ToolFailed, ToolUnavailable
 from bondstone.base.redact import MASK, Redactor
+from bondstone.base.settings import Settings
 from bondstone.model.service import ServiceId
 
 SERVICE = ServiceId(team="shop", name="orders")
@@ -359,12 +360,32 @@ def test_a_cluster_is_reached_in_exactly_one_way(settings):
         ClusterSettings.model_validate(settings)
 
 
-async def test_a_helm_that_could_not_apply_is_refused_before_the_plan(tmp_path):
+@pytest.mark.parametrize("says", ["v3.12.3", "v5.0.0-alpha.1", "v2.17.0", "Client: error"])
+async def test_a_helm_that_is_not_supported_is_refused_by_every_verb_and_in_status(tmp_path, says):
     helm = tmp_path / "helm"
-    helm.write_text("#!/bin/sh\necho v4.3.2\n")
+    helm.write_text(f"#!/bin/sh\necho {says}\n")
     helm.chmod(0o755)
-    with pytest.raises(ToolFailed, match=r"helm 4\.3\.2 is not supported"):
-        await check_version(str(helm))
+    with pytest.raises(ToolFailed, match=r"not supported|says no version") as caught:
+        await HelmExecutor().version(Settings(data=tmp_path, helm=str(helm)))
+    assert "3 (3.13 or newer) or 4" in caught.value.hint
+    assert caught.value.where == str(helm)
+
+
+@pytest.mark.parametrize(("says", "major"), [("v3.13.0", 3), ("v3.22.0+g1234567", 3), ("v4.0.0-rc.1", 4)])
+async def test_helm_3_and_4_are_supported(tmp_path, says, major):
+    helm = tmp_path / "helm"
+    helm.write_text(f"#!/bin/sh\necho {says}\n")
+    helm.chmod(0o755)
+    found = await helm_version(str(helm))
+    assert (found.major, found.label) == (major, f"helm {says[1:]}")
+
+
+async def test_another_helm_in_the_same_place_is_asked_again(tmp_path):
+    helm = tmp_path / "helm"
+    for says in ("v3.22.0", "v4.3.22"):
+        helm.write_text(f"#!/bin/sh\necho {says}\n")
+        helm.chmod(0o755)
+        assert (await helm_version(str(helm))).text == says[1:]
 
 
 def test_what_a_chart_says_of_itself_is_not_tried_again():
