@@ -31,6 +31,9 @@ CONTROL_RETRIES: Final = RetryPolicy(
 ADMISSION_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_attempts=5)
 """Somebody waits for the answer of an update: better a clear refusal than a long silence."""
 
+GLANCE_TIMEOUT: Final = timedelta(minutes=2)
+"""How long somebody waits, at most, for what is only good to know."""
+
 _T = TypeVar("_T")
 
 
@@ -90,6 +93,22 @@ async def tool(spec: StepSpec, verb: str, call: Any, result: type[_T], *, summar
         start_to_close_timeout=timedelta(seconds=spec.timeout_seconds),
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
         retry_policy=CONTROL_RETRIES if is_part else TOOL_RETRIES,  # a part may wait for people for days
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=summary,
+    )
+    return answer
+
+
+async def glance(spec: StepSpec, verb: str, call: Any, result: type[_T], *, summary: str) -> _T:
+    """Run an executor's activity that changes nothing, once and soon or not at all."""
+    answer: _T = await workflow.execute_activity(
+        names.executor_activity(spec.executor, verb),
+        call,
+        result_type=result,
+        task_queue=names.pool_queue(spec.pool),
+        schedule_to_close_timeout=GLANCE_TIMEOUT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=RetryPolicy(maximum_attempts=1),
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary,
     )

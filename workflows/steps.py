@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from temporalio import workflow
@@ -24,6 +25,8 @@ MAX_STALE_PLANS = 30
 
 MAX_ATTEMPTS = 10
 """How many of the earlier attempts of a step its record tells of."""
+
+_COUNT_PARTIAL = "count-partial-applies"
 
 DONE = frozenset({StepStatus.SUCCEEDED, StepStatus.UNCHANGED, StepStatus.KEPT, StepStatus.SKIPPED})
 SHOWN_REASONS = 3
@@ -355,11 +358,20 @@ class Steps:
 
     async def _apply_plan(self, spec: StepSpec, plan: PlanRef, verb: str) -> Applied:
         """Apply exactly this plan; when reality moved, plan and ask again."""
-        carried_out = ChangeCounts()
-        approved = plan
+        work = _Work(plan)
+        try:
+            return await self._apply_or_plan_again(spec, work, verb)
+        except (BondError, FailureError, asyncio.CancelledError):
+            if work.begun and workflow.patched(_COUNT_PARTIAL):
+                left = work.carried_out + await self._carried_out(spec, verb, work.plan)
+                self._set(spec, self.records[spec.id].status, changes=left)
+            raise
+
+    async def _apply_or_plan_again(self, spec: StepSpec, work: _Work, verb: str) -> Applied:
+        approved = work.plan
         for _ in range(MAX_STALE_PLANS):
-            call = await self._permitted(ApplyCall(**_fields(self._call(spec)), plan=plan), approved)
-            self.touched = True
+            call = await self._permitted(ApplyCall(**_fields(self._call(spec)), plan=work.plan), approved)
+            self.touched = work.begun = True
             self._set(spec, StepStatus.APPLYING)
             try:
                 applied = await activity_calls.tool(
@@ -367,7 +379,7 @@ class Steps:
                     names.VERB_APPLY,
                     call,
                     Applied,
-                    summary=f"apply {spec.id}: {plan.counts}",
+                    summary=f"apply {spec.id}: {work.plan.counts}",
                 )
             except ActivityError as error:
                 info = info_of(error)
@@ -376,19 +388,36 @@ class Steps:
                 workflow.logger.info("the plan of step %s is stale, planning again", spec.id)
                 # Without an attempt before it, the state was moved by somebody else.
                 self._note_attempts(spec, info.earlier_attempts or (info.message,))
-                plan, done = await self._plan_again(spec, verb, plan)
+                plan, done = await self._plan_again(spec, verb, work.plan)
                 gate = self._keeper.approval_of(spec.id)
                 approved = plan if gate is None or gate.digest == plan.digest else approved
+                work.plan = plan
                 if info.earlier_attempts:
-                    carried_out += done
+                    work.carried_out += done
             else:
                 self._note_attempts(spec, applied.earlier_attempts)
-                return applied.changed(counts=carried_out + applied.counts)
+                return applied.changed(counts=work.carried_out + applied.counts)
         raise PlanStale(
             f"the state moved under {MAX_STALE_PLANS} plans in a row",
             where=f"step {spec.id}",
             hint="something else keeps changing it; find out what with `bond state log`",
         )
+
+    async def _carried_out(self, spec: StepSpec, verb: str, plan: PlanRef) -> ChangeCounts:
+        """What of a plan was done before its apply failed or was cancelled: what is not planned any more.
+
+        Where that cannot be planned soon, nothing is claimed.
+        """
+        if spec.executor == names.SERVICE_EXECUTOR:
+            return ChangeCounts()  # the operation of the part counts its own
+        try:
+            summary = f"what of the plan of {spec.id} was done?"
+            new = await activity_calls.glance(spec, verb, self._call(spec), PlanRef, summary=summary)
+            call = CoverCall(approved=plan, new=new)
+            cover = await activity_calls.control(names.PLAN_COVERED, call, Cover, summary=summary)
+        except FailureError:
+            return ChangeCounts()
+        return cover.carried_out
 
     async def _permitted(self, call: ApplyCall, approved: PlanRef) -> ApplyCall:
         """The call with the permit to apply its plan, where permits are demanded.
@@ -428,6 +457,18 @@ class Steps:
             fields["finished_at"] = workflow.now()
         self.records[spec.id] = self.records[spec.id].changed(status=status, **fields)
         self._keeper.changed()
+
+
+@dataclass(slots=True)
+class _Work:
+    """How far the apply of one step has come."""
+
+    plan: PlanRef
+    """The plan that is applied, or was last."""
+    begun: bool = False
+    """Whether a tool was told to apply it."""
+    carried_out: ChangeCounts = field(default_factory=ChangeCounts)
+    """What attempts under plans before it have done."""
 
 
 def _fields(call: StepCall) -> dict[str, Any]:

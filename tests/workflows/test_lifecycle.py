@@ -452,6 +452,41 @@ async def test_what_all_attempts_changed_is_added_up_and_why_they_ended_is_told(
     assert platform.ledger[-1].steps == record.steps
 
 
+async def test_a_failed_step_counts_what_its_attempts_did_and_not_what_they_were_to_do(temporal: Client) -> None:
+    died = PlanStale("the state has moved")
+    died.earlier_attempts = ("the worker stopped reporting",)
+    broken = ToolFailed("the third thing could not be made")
+    platform = FakePlatform(
+        counts={"main": ChangeCounts(create=9)},
+        carried_out=ChangeCounts(create=2),
+        scripts={"apply main": [raising(died), raising(broken)]},
+    )
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        record = await caller.ended((await caller.request()).number)
+    assert record.status is OperationStatus.FAILED
+    assert record.steps[0].changes == ChangeCounts(create=4), (
+        "2 by the attempt that died, 2 by the one that failed"
+    )
+    assert record.steps[0].earlier_attempts == ("the worker stopped reporting",)
+    assert platform.ledger[-1].steps == record.steps
+
+
+async def test_a_failed_step_of_which_nothing_can_be_planned_claims_nothing(temporal: Client) -> None:
+    broken = ToolFailed("the cluster is gone")
+    platform = FakePlatform(
+        counts={"main": ChangeCounts(create=9)},
+        carried_out=ChangeCounts(create=2),
+        scripts={"apply main": [raising(broken)], "plan main": [lambda: None, raising(broken)]},
+    )
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        record = await caller.ended((await caller.request()).number)
+    assert record.steps[0].changes == ChangeCounts()
+    assert record.steps[0].error is not None
+    assert record.steps[0].error.message == "the cluster is gone"
+
+
 async def test_a_patch_that_would_delete_something_asks_people(temporal: Client) -> None:
     platform = FakePlatform()
     async with serving(temporal, platform):
