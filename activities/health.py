@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from temporalio import activity
@@ -17,13 +20,17 @@ from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.base import names
 from bondstone.base.errors import BondError
 from bondstone.base.redact import Redactor, known_secrets
+from bondstone.base.shorten import shorten
 from bondstone.cel import templates
 from bondstone.model.promise import Probe, Promise, seconds
 from bondstone.model.service import Health, StepOutputs
-from bondstone.model.step import HealthCall, HealthReport, Probes
+from bondstone.model.step import HealthCall, HealthReport, Probes, Progress
 from bondstone.promise.variables import variables_for
 from bondstone.store import Store
 
+MAX_VALUES: Final = 5
+MAX_VALUE_CHARS: Final = 100
+"""Of the values that an expression sees: how many are told, and how much of each."""
 BEAT_SECONDS: Final = 5.0
 """How often to say that one is alive, while there is nothing to look at."""
 
@@ -59,31 +66,39 @@ class HealthActivities:
         )
         redact = Redactor(known_secrets(revealed.values()))
         for probe in _probes(promise, call.probes):
-            problem = await passes(probe, variables, beat=activity.heartbeat, local=self._probe_local)
+            asked = redact(expanded(probe, variables))
+
+            def beat(problem: str, asked: str = asked) -> None:
+                activity.heartbeat(Progress(address=asked, note=redact(problem)))
+
+            problem = await passes(probe, variables, beat=beat, local=self._probe_local)
             if problem:
-                return HealthReport(health=Health.UNHEALTHY, message=f"{_said(probe)}: {redact(problem)}")
+                return HealthReport(health=Health.UNHEALTHY, message=f"health {asked}: {redact(problem)}")
         return HealthReport(health=Health.HEALTHY)
 
 
-async def passes(probe: Probe, variables: cel.Variables, *, beat: Callable[[], None], local: bool = False) -> str:
+async def passes(
+    probe: Probe, variables: cel.Variables, *, beat: Callable[[str], None], local: bool = False
+) -> str:
     """Look until the probe passes; empty when it did, else why it did not at the last look.
 
     Args:
         probe: What to look at, as the promise declares it.
         variables: What its expressions see.
-        beat: Called before each look.
+        beat: Told, often enough, why the probe did not pass at the last look; empty before the first.
         local: Whether it may look at loopback and link-local addresses.
     """
     look = _look(probe, variables, local=local)
     deadline = time.monotonic() + seconds(probe.within)
     every = min(seconds(probe.every), seconds(probe.within))
+    problem = ""
     while True:
-        beat()
+        beat(problem)
         problem = await look()
         left = deadline - time.monotonic()
         if not problem or left <= 0:
             return problem
-        await _sleep(min(every, left), beat)
+        await _sleep(min(every, left), partial(beat, problem))
 
 
 def _probes(promise: Promise, which: Probes) -> tuple[Probe, ...]:
@@ -112,11 +127,30 @@ async def _expression(expression: str, variables: cel.Variables) -> str:
 async def _sleep(total: float, beat: Callable[[], None]) -> None:
     """Sleep, beating often enough that nobody thinks we died."""
     end = time.monotonic() + total
+    beat()
     while (left := end - time.monotonic()) > 0:
         await asyncio.sleep(min(left, BEAT_SECONDS))
         beat()
 
 
-def _said(probe: Probe) -> str:
-    """Which probe it was, as written: its value may hold a secret."""
-    return f"health {probe.http or probe.tcp or probe.expression}"
+def expanded(probe: Probe, variables: cel.Variables) -> str:
+    """What a probe looks at, with the values that its expressions have now; mask what is secret in it.
+
+    Args:
+        probe: As the promise declares it.
+        variables: What its expressions see.
+    """
+    if probe.expression is None:
+        address = str(templates.render(probe.http or probe.tcp or "", variables))
+        return f"{'http' if probe.http else 'tcp'} {address}"
+    known = [
+        f"{name} is {_short(value)}"
+        for name, value in sorted(variables.items())
+        if re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", probe.expression)
+    ]
+    values = ", ".join(known[:MAX_VALUES])
+    return f"{probe.expression} ({values})" if values else probe.expression
+
+
+def _short(value: Any) -> str:
+    return shorten(json.dumps(value, ensure_ascii=False, default=str), MAX_VALUE_CHARS)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 LOOK_SECONDS: Final = 1.0
+MAX_RUNNING: Final = 20
+"""So many of the newest operations that run are asked what they wait for."""
 
 
 @app.command(epilog=examples("bond events", "bond events payments/orders --since 2d", "bond events -w -o json"))
@@ -50,9 +52,11 @@ def events(
         service = target if "/" in target else ""
         operations, gates = await asyncio.gather(bond.operations.list(service), bond.approvals.list())
         campaigns = [] if target else await bond.campaigns.list()
+        running = [row.id for row in operations if row.status == "running"][:MAX_RUNNING]
+        begun = await asyncio.gather(*map(bond.operations.get, running))
         prefix = f"{target}/" if target else ""
         return [
-            each for each in listed(operations, campaigns, gates)
+            each for each in listed(operations, campaigns, gates, begun)
             if each.at >= begin and each.subject.startswith(prefix)
         ]  # fmt: skip
 

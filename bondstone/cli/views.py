@@ -104,7 +104,10 @@ def operations(documents: Iterable[OperationDocument]) -> None:
 
 def operation(document: OperationDocument) -> None:
     """One operation and its steps, after a sentence on why it is where it is."""
-    from bondstone.client.explanation import explain_operation  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.explanation import (  # noqa: PLC0415 - see bondstone.cli.session
+        explain_operation,
+        progress_words,
+    )
 
     say(f"{document.id} {explain_operation(document, clock())}")
     say()
@@ -152,6 +155,9 @@ def operation(document: OperationDocument) -> None:
     for approval in document.approvals:
         say()
         gate(approval)
+    for each in document.progress:
+        if words := progress_words(each):
+            say(f"{each.activity}: {words}")
     for retry in document.retrying:
         say()
         of = f" of {retry.at_most}" if retry.at_most else ""

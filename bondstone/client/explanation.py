@@ -12,10 +12,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
+from bondstone.base.names import HEALTH_PROBE
+
 if TYPE_CHECKING:
     from bondstone.base.errors import ErrorInfo
     from bondstone.client.documents.campaign import CampaignDocument, HoldingFreeze
-    from bondstone.client.documents.service import OperationDocument, RetryDocument, ServiceDocument
+    from bondstone.client.documents.service import (
+        OperationDocument,
+        ProgressDocument,
+        RetryDocument,
+        ServiceDocument,
+    )
     from bondstone.client.documents.step import ApprovalDocument
 
 MAX_REASON_CHARS: Final = 200
@@ -136,6 +143,13 @@ def retry_words(retry: RetryDocument, clock: Clock) -> str:
     return f"retries {retry.activity}, attempt {retry.attempt}{of}, {when}{because}"
 
 
+def progress_words(progress: ProgressDocument) -> str:
+    """How far something is, and what it waits for: `3 of 5, http http://127.0.0.1:1/: no answer: refused`."""
+    counted = f"{progress.done} of {progress.total}" if progress.total else ""
+    about = ": ".join(part for part in (progress.about, progress.waits_for) if part)
+    return ", ".join(part for part in (counted, about) if part)
+
+
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
@@ -157,7 +171,13 @@ def _runs(operation: OperationDocument, clock: Clock) -> str:
     busy = next((each for each in operation.steps if each.status in _DOES), None)
     if busy is not None:
         since = f" since {clock.words(busy.started_at)}" if busy.started_at else ""
-        return f"{_DOES[busy.status]} step {busy.id}{since}"
+        verbs = {f"{busy.executor}.{verb}" for verb in ("plan", "apply", "plan_destroy", "detect_drift")}
+        far = next((progress_words(each) for each in operation.progress if each.activity in verbs), "")
+        return f"{_DOES[busy.status]} step {busy.id}{since}{f': {far}' if far else ''}"
+    health = next((each for each in operation.progress if each.activity == HEALTH_PROBE), None)
+    if health is not None and health.about:
+        since = f" since {clock.words(health.since)}" if health.since else ""
+        return f"waits for its health{since}: {progress_words(health)}"
     since = f" since {clock.words(operation.started_at)}" if operation.started_at else ""
     if operation.steps and _all_done(step.status for step in operation.steps):
         return f"checks outputs and health{since}"

@@ -12,7 +12,7 @@ from bondstone.client.documents.campaign import (
     PausedDocument,
     WaveDocument,
 )
-from bondstone.client.documents.service import OperationDocument, RetryDocument, ServiceDocument
+from bondstone.client.documents.service import OperationDocument, ProgressDocument, RetryDocument, ServiceDocument
 from bondstone.client.documents.step import ApprovalDocument, StepDocument
 from bondstone.client.explanation import Clock, explain_campaign, explain_operation, explain_service
 from bondstone.model.campaign.state import CampaignStatus
@@ -140,6 +140,33 @@ def test_an_operation_that_tries_again_says_what_when_and_why():
                 steps=(StepDocument(id="db", executor="terraform", status=StepStatus.APPLYING, started_at=AT),),
             ),
             "applies step db since 14:02 UTC",
+        ),
+        (
+            operation(
+                OperationStatus.RUNNING,
+                steps=(StepDocument(id="web", executor="helm", status=StepStatus.APPLYING, started_at=AT),),
+                progress=(
+                    ProgressDocument(
+                        activity="helm.apply", done=2, total=5, waits_for="Deployment/web: 0 of 1 pods ready"
+                    ),
+                ),
+            ),
+            "applies step web since 14:02 UTC: 2 of 5, Deployment/web: 0 of 1 pods ready",
+        ),
+        (
+            operation(
+                OperationStatus.RUNNING,
+                steps=(StepDocument(id="db", executor="terraform", status=StepStatus.SUCCEEDED),),
+                progress=(
+                    ProgressDocument(
+                        activity="health.probe",
+                        about="http http://10.0.0.7/health",
+                        waits_for="answers 503",
+                        since=AT + timedelta(seconds=61),
+                    ),
+                ),
+            ),
+            "waits for its health since 14:03 UTC: http http://10.0.0.7/health: answers 503",
         ),
         (
             operation(

@@ -18,7 +18,7 @@ from bondstone.activities.health import HealthActivities, passes
 from bondstone.base.settings import Settings
 from bondstone.model.promise import Probe
 from bondstone.model.service import Health, OperationKind, RevisionRef, ServiceId
-from bondstone.model.step import HealthCall, HealthReport, Probes
+from bondstone.model.step import HealthCall, HealthReport, Probes, Progress
 from bondstone.promise.bundle import pack
 from bondstone.promise.load import load_promise
 from bondstone.store import Store
@@ -64,7 +64,34 @@ async def test_a_patch_and_an_upgrade_have_probes_of_their_own(
 async def test_which_probe_did_not_pass_is_said(tmp_path: Path) -> None:
     report = await probe(tmp_path, "patch", "common")
     assert report.health is Health.UNHEALTHY
-    assert report.message == "health outputs.version == 'patched': the expression is not true"
+    assert report.message == (
+        "health outputs.version == 'patched' (outputs.version is \"common\"): the expression is not true"
+    )
+
+
+async def test_while_it_waits_it_says_what_it_looks_at_and_why_it_did_not_pass(tmp_path: Path) -> None:
+    environment = ActivityEnvironment()
+    said: list[Progress] = []
+    environment.on_heartbeat = lambda *details: said.extend(details)
+    folder = tmp_path / "db"
+    folder.mkdir()
+    manifest = MANIFEST.replace("version: 1.0.1", "version: 1.0.2").replace(
+        "health: [{expression: \"outputs.version == 'common'\", within: 1s}]",
+        "health: [{http: 'http://127.0.0.1:1/${outputs.version}', every: 1s, within: 1s}]",
+    )
+    (folder / "promise.yaml").write_text(manifest, encoding="utf-8")
+    store = await Store.open(Settings(data=tmp_path / "data"), create_keys=True)
+    call = HealthCall(
+        service=ServiceId(team="payments", name="orders"),
+        operation=2,
+        kind=OperationKind.UPDATE,
+        revision=await store.revisions.publish(pack(folder), load_promise(folder)),
+        service_outputs={"version": "live"},
+    )
+    report = await environment.run(HealthActivities(store, probe_local=True).probe, call)
+    assert report.message.startswith("health http http://127.0.0.1:1/live: no answer")
+    assert said[0] == Progress(address="http http://127.0.0.1:1/live")
+    assert said[-1].note.startswith("no answer")
 
 
 class Web:
@@ -111,7 +138,7 @@ async def listening(
 
 async def look(kind: str, address: str, *, local: bool = True, **fields: Any) -> str:
     probe = Probe(**{kind: address, "every": "1s", "within": "1s"} | fields)
-    return await passes(probe, {}, beat=lambda: None, local=local)
+    return await passes(probe, {}, beat=lambda _problem: None, local=local)
 
 
 async def test_a_probe_looks_again_until_it_passes() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bondstone.client.documents.service import OperationDocument
     from bondstone.client.documents.step import PlanDocument
     from bondstone.model.rows import OperationRow
-    from bondstone.temporal.retries import Retrying
+    from bondstone.temporal.pending import Pending
 
 STARTS_WITHIN_SECONDS: Final = (0.02, 0.05, 0.1)
 """Pauses in which the workflow of an operation that was accepted just now appears, where nothing else is busy."""
@@ -106,7 +106,7 @@ class DirectOperations(Operations):
             through_approvals=through_approvals,
             patience_seconds=patience_seconds,
         )
-        return await self._document(record, retries=False)
+        return await self._document(record, live=False)
 
     async def ended(self, operation: str) -> OperationRecord:
         """Wait until an operation has ended, through every approval; as it is kept.
@@ -117,17 +117,17 @@ class DirectOperations(Operations):
         watched = _Watched(self._bond, operation)
         return await watched.wait(None, through_approvals=True, patience_seconds=PATIENCE_SECONDS)
 
-    async def retrying(self, record: OperationRecord) -> Sequence[Retrying]:
-        """What an operation tries again, and why; nothing unless it runs.
+    async def pending(self, record: OperationRecord) -> Pending:
+        """What an operation does now, and what it tries again and why; nothing unless it runs.
 
         Args:
             record: The operation.
         """
-        if record.status is not OperationStatus.RUNNING:
-            return ()
-        from bondstone.temporal.retries import retrying  # noqa: PLC0415 - only for those who look
+        from bondstone.temporal.pending import Pending, pending  # noqa: PLC0415 - only for those who look
 
-        return await retrying(await self._connection.temporal(), record.workflow_id)
+        if record.status is not OperationStatus.RUNNING:
+            return Pending()
+        return await pending(await self._connection.temporal(), record.workflow_id)
 
     @override
     async def list(self, service: str = "") -> list[OperationRow]:
@@ -137,13 +137,13 @@ class DirectOperations(Operations):
 
     # Helpers -----------------------------------------------------------------------------------------------------
 
-    async def _document(self, record: OperationRecord, *, retries: bool = True) -> OperationDocument:
-        """An operation for programs: of a dry run with its plans, of one that runs with what is tried again."""
+    async def _document(self, record: OperationRecord, *, live: bool = True) -> OperationDocument:
+        """An operation for programs: of a dry run with its plans, of one that runs with what it does now."""
         from bondstone.client.documents.service import OperationDocument  # noqa: PLC0415 - most verbs print none
 
         plans = await self._plans(record) if record.dry_run and record.status.ended else []
-        retrying = await self.retrying(record) if retries else []
-        return OperationDocument.of(record, self._bond.settings, plans, retrying)
+        pending = await self.pending(record) if live else None
+        return OperationDocument.of(record, self._bond.settings, plans, pending)
 
     async def _plans(self, record: OperationRecord, step: str = "") -> Sequence[PlanDocument]:
         """The plans that are kept of an operation, or of one of its steps, in the order of its steps."""

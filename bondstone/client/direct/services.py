@@ -318,8 +318,8 @@ class DirectServices(Services):
         running = [pending.record for pending in state.queue if pending.record.status != "queued"]
         operations = self._bond.operations
         live = {record.number: await operations.record(record.id) for record in running}
-        retrying = {number: await operations.retrying(record) for number, record in live.items()}
-        return ServiceDocument.of(state, self._bond.settings, live, retrying)
+        does = {number: await operations.pending(record) for number, record in live.items()}
+        return ServiceDocument.of(state, self._bond.settings, live, does)
 
     async def _settled_revision(self, service: str) -> RevisionRef | None:
         """The revision that a service is on once all that it has accepted has succeeded."""
@@ -375,6 +375,7 @@ class DirectServices(Services):
                 task_queue=names.CONTROL_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 static_summary=f"service {service}",
+                static_details="From its request to its end. Each of its operations is a child workflow.",
             )
             try:
                 return await calls.answered(

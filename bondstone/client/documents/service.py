@@ -35,7 +35,7 @@ from bondstone.model.service import (
 
 if TYPE_CHECKING:
     from bondstone.store.archive import Archived
-    from bondstone.temporal.retries import Retrying
+    from bondstone.temporal.pending import Pending, Retrying, Working
 
 MASK: Final = "(secret)"
 """What stands in every document where a secret is."""
@@ -64,6 +64,35 @@ class RetryDocument(Document):
             at_most=retry.at_most,
             error=retry.error,
             next_at=retry.next_at,
+        )
+
+
+class ProgressDocument(Document):
+    """How far something is that a running operation does now."""
+
+    activity: str
+    """As in `terraform.apply`, `health.probe`"""
+    done: int = 0
+    """Objects that are done"""
+    total: int = 0
+    """Objects in all; 0 where they are not counted"""
+    about: str = ""
+    """What is worked on, or looked at"""
+    waits_for: str = ""
+    """What it waits for, in words"""
+    since: datetime | None = None
+
+    @classmethod
+    def of(cls, working: Working) -> ProgressDocument:
+        """From what Temporal keeps."""
+        progress = working.progress
+        return cls(
+            activity=working.activity,
+            done=progress.done,
+            total=progress.total,
+            about=progress.address,
+            waits_for=progress.note,
+            since=working.since,
         )
 
 
@@ -101,6 +130,8 @@ class OperationDocument(Document):
     error: ErrorInfo | None = None
     retrying: tuple[RetryDocument, ...] = ()
     """What is tried again, and why, while it runs"""
+    progress: tuple[ProgressDocument, ...] = ()
+    """What it does now, and what that waits for, while it runs"""
     trace_id: str = ""
     """Its OpenTelemetry trace, when whoever asked for it was traced"""
     links: dict[str, str] = Field(default_factory=dict)
@@ -112,7 +143,7 @@ class OperationDocument(Document):
         record: OperationRecord,
         settings: Settings | None = None,
         plans: Sequence[PlanDocument] = (),
-        retrying: Sequence[Retrying] = (),
+        pending: Pending | None = None,
     ) -> OperationDocument:
         """From an operation's record; with settings, its links too."""
         return cls(
@@ -135,7 +166,8 @@ class OperationDocument(Document):
             plans=tuple(plans),
             retained=record.retained,
             error=record.error,
-            retrying=tuple(map(RetryDocument.of, retrying)),
+            retrying=tuple(map(RetryDocument.of, pending.retrying)) if pending else (),
+            progress=tuple(map(ProgressDocument.of, pending.working)) if pending else (),
             trace_id=trace_id(record),
             links=links(settings, record.workflow_id) if settings else {},
         )
@@ -230,7 +262,7 @@ class ServiceDocument(Document):
         state: ServiceState,
         settings: Settings,
         live: Mapping[int, OperationRecord] | None = None,
-        retrying: Mapping[int, Sequence[Retrying]] | None = None,
+        pending: Mapping[int, Pending] | None = None,
     ) -> ServiceDocument:
         """From a service's state.
 
@@ -238,9 +270,9 @@ class ServiceDocument(Document):
             state: As the service's workflow answered.
             settings: For the links.
             live: By number, operations that run, as their own workflows answered.
-            retrying: By number, what those operations try again.
+            pending: By number, what those operations do now and try again.
         """
-        known = [*state.operations, *(pending.record for pending in state.queue)]
+        known = [*state.operations, *(queued.record for queued in state.queue)]
         records = [(live or {}).get(record.number, record) for record in known]
         newest_first = sorted(records, key=lambda record: record.number, reverse=True)
         revision = state.current.revision if state.current else None
@@ -257,7 +289,7 @@ class ServiceDocument(Document):
             inputs=masked(state.current.inputs) if state.current else {},
             outputs=masked(state.outputs),
             operations=tuple(
-                OperationDocument.of(record, settings, retrying=(retrying or {}).get(record.number, ()))
+                OperationDocument.of(record, settings, pending=(pending or {}).get(record.number))
                 for record in newest_first
             ),
             created_at=state.created_at,

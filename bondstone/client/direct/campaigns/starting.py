@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 
 from bondstone.base import names
 from bondstone.base.errors import AlreadyExists, BondError, InvalidInput, from_info
+from bondstone.base.markdown import asked_by
 from bondstone.client.direct.campaigns import listing
 from bondstone.client.direct.campaigns.files import Ready, taken
 from bondstone.client.direct.tracing import starting
@@ -67,6 +68,7 @@ class Starter:
                         task_queue=names.CONTROL_QUEUE,
                         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                         static_summary=f"campaign {name}",
+                        static_details=asked_by(start.requested_by, start.reason),
                         rpc_timeout=calls.UPDATE_TIMEOUT,
                     ),
                     names.campaign_workflow_id(name),

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput
+from bondstone.base.markdown import asked_by
 from bondstone.campaign.recurrence import gap_ends, lines
 from bondstone.campaign.windows import zone_data
 from bondstone.client.direct.schedules.files import Timing
@@ -42,7 +43,9 @@ def action_of(run: ScheduledRun) -> ScheduleActionStartWorkflow:
         run,
         id=names.schedule_id(run.schedule),
         task_queue=names.CONTROL_QUEUE,
-        static_summary=f"schedule {run.schedule}",
+        static_summary=f"run of schedule {run.schedule}",
+        static_details=f"`{run.cron}` in {run.time_zone}, strategy {run.strategy}. "
+        + asked_by(run.campaign.requested_by, run.reason),
     )
 
 

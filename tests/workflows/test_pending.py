@@ -1,4 +1,4 @@
-"""An operation that does not go on says why."""
+"""What an operation does now, and why it tries something again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from bondstone.base.errors import ToolUnavailable
 from bondstone.base.names import operation_workflow_id
-from bondstone.temporal.retries import Retrying, retrying
+from bondstone.temporal.pending import Pending, Retrying, pending
 
 
 async def test_what_is_tried_again_is_said_with_the_reason(temporal: Client) -> None:
@@ -22,16 +22,16 @@ async def test_what_is_tried_again_is_said_with_the_reason(temporal: Client) -> 
         await caller.request()
         operation = operation_workflow_id("payments", caller.service.name, 1)
         async with asyncio.timeout(120):
-            while not (found := await retrying(temporal, operation)):  # noqa: ASYNC110 - a fact of the server's
+            while not (found := (await pending(temporal, operation)).retrying):  # noqa: ASYNC110 - a fact of the server's
                 await asyncio.sleep(0.05)
         record = await caller.ended(1)
-        later = await retrying(temporal, operation)
+        later = await pending(temporal, operation)
     [tried] = found
     # Seen while it waits for the next attempt, or during it.
     assert tried == Retrying("fake.plan", tried.attempt, 30, away.info(), tried.next_at)
     assert tried.attempt >= 2
-    assert (record.status, later) == ("succeeded", [])
+    assert (record.status, later) == ("succeeded", Pending())
 
 
 async def test_of_an_operation_that_is_not_there_nothing_is_tried_again(temporal: Client) -> None:
-    assert await retrying(temporal, "service/payments/nowhere/op/1") == []
+    assert await pending(temporal, "service/payments/nowhere/op/1") == Pending()
