@@ -1,9 +1,19 @@
-"""What people read of an operation, a service and a campaign in the Temporal UI: live, in Markdown."""
+"""What people read of an operation, a service and a campaign in the Temporal UI: live, in Markdown.
+
+Links lead to other workflows in that UI, by their path: it stands at the root of its host.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
+from bondstone.base import names
+from bondstone.base.errors import ErrorInfo
+from bondstone.base.markdown import escape
 from bondstone.model.approval import missing
-from bondstone.model.campaign.run import CampaignDescription, WaveProgress
+from bondstone.model.campaign.run import CampaignDescription, TargetRecord, WaveProgress
 from bondstone.model.service import Approval, OperationRecord, ServiceState, StepRecord
 
 _MARKS = {
@@ -21,6 +31,9 @@ _MARKS = {
     "blocked": "✗",
 }
 
+MAX_TARGETS: Final = 10
+"""Targets of a campaign that are linked: of those that run, and of those that ended last."""
+
 
 def operation(record: OperationRecord) -> str:
     """An operation as a table of its steps, with change sets and decisions."""
@@ -37,8 +50,13 @@ def operation(record: OperationRecord) -> str:
     return "\n".join(lines)
 
 
-def service(state: ServiceState) -> str:
-    """A service in a few lines: phase, revision, what runs, what waits, what ran last."""
+def service(state: ServiceState, namespace: str) -> str:
+    """A service in a few lines: phase, revision, what runs, what waits, what ran last.
+
+    Args:
+        state: Of the service.
+        namespace: Of Temporal.
+    """
     revision = str(state.current.revision) if state.current else "no revision yet"
     lines = [f"**{state.service}** {state.phase}, {revision}, health {state.condition}"]
     if state.paused_by:
@@ -46,18 +64,26 @@ def service(state: ServiceState) -> str:
         lines.append(f"\npaused by {escape(state.paused_by)}{why}")
     if state.queue:
         running, *waiting = state.queue
-        lines.append(f"\nrunning {running.record.kind} `{running.record.id}`, {len(waiting)} waiting")
+        link = operation_link(running.record.id, namespace)
+        lines.append(f"\nrunning {running.record.kind} {link}, {len(waiting)} waiting")
     if state.operations:
         lines += ["", "| operation | kind | status | by |", "|---|---|---|---|"]
         lines += [
-            f"| {record.number} | {record.kind} | {record.status} | {escape(record.requested_by)} |"
+            f"| {operation_link(record.id, namespace)} | {record.kind} | {record.status} "
+            f"| {escape(record.requested_by)} |"
             for record in reversed(state.operations[-5:])
         ]
     return "\n".join(lines)
 
 
-def campaign(shown: CampaignDescription) -> str:
-    """A campaign as a table of its waves, with what it waits for."""
+def campaign(shown: CampaignDescription, recent: Sequence[TargetRecord], namespace: str) -> str:
+    """A campaign as a table of its waves, with what it waits for and links to its targets.
+
+    Args:
+        shown: The campaign.
+        recent: Targets that have ended, the newest last.
+        namespace: Of Temporal.
+    """
     job = shown.job
     if job is None:
         return f"**campaign {escape(shown.name)}** is choosing its targets"
@@ -83,13 +109,36 @@ def campaign(shown: CampaignDescription) -> str:
         )
     if shown.ending:
         lines.append(f"\n{escape(shown.ending)}")
+    targets = [
+        _target(each.operation or each.service, each.phase, None, namespace)
+        for each in shown.flights[:MAX_TARGETS]
+    ]
+    targets += [
+        _target(each.operation_id or each.service, each.outcome, each.error, namespace)
+        for each in reversed(recent[-MAX_TARGETS:])
+    ]
+    if targets:
+        lines += ["", "| target | status | why |", "|---|---|---|", *targets]
     return "\n".join(lines)
 
 
-def escape(text: str) -> str:
-    """Text from outside, made harmless in a Markdown table."""
-    flat = " ".join(text.split())
-    return "".join("\\" + char if char in "|`*_[]<>\\" else char for char in flat)[:300]
+def operation_link(operation: str, namespace: str) -> str:
+    """A link to an operation, or to a service, in the Temporal UI.
+
+    Args:
+        operation: `TEAM/NAME/op/N` or `TEAM/NAME`.
+        namespace: Of Temporal.
+    """
+    if "/op/" in operation:
+        workflow_id = names.operation_workflow_id(*names.parse_operation(operation))
+    else:
+        workflow_id = names.service_workflow_id(*names.parse_service(operation))
+    return f"[{operation}](/namespaces/{quote(namespace, safe='')}/workflows/{quote(workflow_id, safe='')})"
+
+
+def _target(operation: str, status: str, error: ErrorInfo | None, namespace: str) -> str:
+    target = operation_link(operation, namespace) if operation else "not accepted yet"
+    return f"| {target} | {status} | {escape(error.message) if error else ''} |"
 
 
 def _wave(wave: WaveProgress) -> str:

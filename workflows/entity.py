@@ -192,7 +192,7 @@ class Entity:
         if wanted != self._shown:
             workflow.upsert_search_attributes([*wanted, search_attributes.changed_at(workflow.now())])
             self._shown = wanted
-        workflow.set_current_details(details.service(self.state))
+        workflow.set_current_details(details.service(self.state, workflow.info().namespace))
 
 
 def in_words(check: Callable[[], None]) -> None:

@@ -23,6 +23,7 @@ from temporalio.exceptions import (
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo, Refused, from_info
+from bondstone.base.markdown import asked_by
 from bondstone.model.attestation import Attestable
 from bondstone.model.campaign.run import SubmitCall, WithdrawCall
 from bondstone.model.ledger import LedgerRecord
@@ -103,7 +104,7 @@ class Service:
                 workflow.logger.warning("a service is not cancelled: cancel its operation, or decommission it")
 
     async def _live(self) -> ServiceState:
-        workflow.set_current_details(details.service(self._state))
+        workflow.set_current_details(details.service(self._state, workflow.info().namespace))
         await self._wait_for_work()
         if self._state.queue and not await self._leaves_to_next_build():
             await self._operate(self._state.queue[0])
@@ -470,7 +471,7 @@ class Service:
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             search_attributes=search_attributes.of_operation(record),
             static_summary=f"{record.kind} {record.service} with {record.revision}",
-            static_details=f"asked by {details.escape(record.requested_by)}: {details.escape(record.reason)}",
+            static_details=asked_by(record.requested_by, record.reason),
         )
 
     def _before(self, record: OperationRecord) -> Resolved | None:

@@ -288,7 +288,8 @@ class ServiceExecutor(Executor):
             id=workflow_id,
             task_queue=names.CONTROL_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary=f"{request.promise} {plan.part}",
+            static_summary=f"service {plan.part}",
+            static_details=f"{request.promise}, a part. Each of its operations is a child workflow.",
         )
         accepted: Accepted = await calls.answered(
             self._temporal.execute_update_with_start_workflow(

@@ -17,19 +17,23 @@ from dataclasses import replace
 from typing import Final
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import (
     ActivitySerializationContext,
     DataConverter,
+    DefaultFailureConverter,
     DefaultFailureConverterWithEncodedAttributes,
     PayloadCodec,
+    PayloadConverter,
     SerializationContext,
     WithSerializationContext,
     WorkflowSerializationContext,
 )
+from temporalio.exceptions import ApplicationError
 from typing_extensions import override
 
-from bondstone.base.errors import KeyMissing, ObjectCorrupt, SettingsInvalid
+from bondstone.base.errors import BY_CODE, BondError, KeyMissing, ObjectCorrupt, SettingsInvalid
 from bondstone.base.settings import Settings
 from bondstone.store.crypto import KeyRing
 
@@ -43,6 +47,8 @@ argument is dropped or rejected, where an error while opening would stop the who
 BOUND: Final = "bondstone-workflow"
 """Metadata: the id of the workflow that a payload was sealed for; checked, as it is part of what is sealed."""
 
+_WORDED: Final = frozenset(BY_CODE) - {"INTERNAL"}
+"""Types of the failures that carry an `ErrorInfo`. What is a mistake of ours keeps its stack."""
 _ASSOCIATED: Final = "temporal payload"
 """What a payload is sealed as: an object of the store put in its place does not open."""
 
@@ -134,6 +140,26 @@ def _refused(why: str) -> Payload:
     return Payload(metadata={"encoding": REFUSED}, data=why.encode())
 
 
+class _InWords(DefaultFailureConverter):
+    """Failures that say in words what went wrong have no stack: people who open one in the UI read it first."""
+
+    @override
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        if isinstance(exception, ApplicationError) and exception.type in _WORDED:
+            exception.__traceback__ = None
+            if isinstance(exception.__cause__, BondError):  # it says the same
+                exception.__cause__ = None
+        super().to_failure(exception, payload_converter, failure)
+
+
+class FailuresInWords(_InWords):
+    """As it stands."""
+
+
+class EncodedFailuresInWords(_InWords, DefaultFailureConverterWithEncodedAttributes):
+    """With message and stack as a payload, which is encrypted."""
+
+
 def data_converter(settings: Settings) -> DataConverter:
     """What clients, workers and replayers of a platform convert with.
 
@@ -147,10 +173,7 @@ def data_converter(settings: Settings) -> DataConverter:
             hint="name the ring with BOND_PAYLOAD_KEYS; `bond setup` makes it",
         )
     keys = KeyRing.load(settings.payload_keys) if settings.payload_keys else None
-    converter = replace(
-        pydantic_data_converter, payload_codec=SealedPayloads(keys, require=settings.payloads_require_sealed)
-    )
-    if keys is None:
-        return converter
     # Messages and stack traces of failures may quote what they are about.
-    return replace(converter, failure_converter_class=DefaultFailureConverterWithEncodedAttributes)
+    failures = FailuresInWords if keys is None else EncodedFailuresInWords
+    codec = SealedPayloads(keys, require=settings.payloads_require_sealed)
+    return replace(pydantic_data_converter, payload_codec=codec, failure_converter_class=failures)

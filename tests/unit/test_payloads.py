@@ -15,10 +15,11 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.converter import WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 
-from bondstone.base.errors import KeyMissing, ObjectCorrupt, SettingsInvalid
+from bondstone.base.errors import KeyMissing, ObjectCorrupt, SettingsInvalid, ToolFailed
 from bondstone.base.settings import Settings
 from bondstone.model.service import ServiceId
 from bondstone.store.crypto import KeyRing
+from bondstone.temporal.failures import info_of, to_failure
 from bondstone.temporal.payloads import BOUND, SealedPayloads, data_converter
 from bondstone.workers import codec
 
@@ -51,6 +52,40 @@ async def test_messages_of_failures_are_sealed_too(converter):
     assert b"canary" not in failure.SerializeToString()
     assert failure.application_failure_info.type == "REFUSED"
     assert "canary-4711" in str(await converter.decode_failure(failure))
+
+
+def raised(error: Exception, cause: Exception) -> Exception:
+    """The error with a stack, as something that failed hands it on."""
+    try:
+        try:
+            raise cause
+        except type(cause) as before:
+            raise error from before
+    except type(error) as after:
+        return after
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_failure_in_words_has_no_stack_and_a_mistake_of_ours_has_one(ring_file, encrypted):
+    converter = data_converter(Settings(payload_keys=ring_file if encrypted else None))
+    told = ToolFailed("the subnet is taken", hint="choose another")
+    for error, cause, has_stack in (
+        (to_failure(told), told, False),
+        (ApplicationError("list index out of range", type="IndexError"), IndexError("list index"), True),
+    ):
+        failure = Failure()
+        await converter.encode_failure(raised(error, cause), failure)
+        back = await converter.decode_failure(failure)
+        assert isinstance(back, ApplicationError)
+        assert (b"raise error from before" in failure.SerializeToString()) is has_stack
+        assert failure.HasField("cause") is has_stack
+    assert info_of(await decoded(converter, to_failure(told))) == told.info()
+
+
+async def decoded(converter, error):
+    failure = Failure()
+    await converter.encode_failure(error, failure)
+    return await converter.decode_failure(failure)
 
 
 async def test_plain_payloads_of_before_pass(converter):

@@ -288,7 +288,7 @@ class CampaignMachine:
             service_of=self._runner.pages.service_of,
             batches=self._ledger.batches,
             recent=self._ledger.recent if whole else (),
-            most_flights=MAX_FLIGHTS_SHOWN if whole else 0,
+            most_flights=MAX_FLIGHTS_SHOWN if whole else details.MAX_TARGETS,
         )
 
     def _show(self) -> None:
@@ -298,4 +298,5 @@ class CampaignMachine:
         if wanted != self._shown:
             workflow.upsert_search_attributes([*wanted, search_attributes.changed_at(workflow.now())])
             self._shown = wanted
-        workflow.set_current_details(details.campaign(shown))
+        recent = self._ledger.recent[-details.MAX_TARGETS :] if self._runner is not None else ()
+        workflow.set_current_details(details.campaign(shown, recent, workflow.info().namespace))

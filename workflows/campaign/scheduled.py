@@ -15,6 +15,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from bondstone.base import names
 from bondstone.base.errors import AlreadyExists
+from bondstone.base.markdown import asked_by
 from bondstone.model.campaign.run import CampaignDescription
 from bondstone.model.campaign.schedule import RunCall, ScheduledRun, ScheduleEntry
 from bondstone.temporal.failures import to_failure
@@ -51,6 +52,8 @@ class ScheduledCampaign:
                 cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 static_summary=f"campaign {campaign}",
+                static_details=f"schedule {run.schedule}, due {planned_at:%Y-%m-%d %H:%M} UTC. "
+                + asked_by(run.campaign.requested_by, run.campaign.reason),
             )
         except WorkflowAlreadyStartedError:
             taken = AlreadyExists(

@@ -1,0 +1,38 @@
+"""What Temporal's UI shows of a workflow: words, and links to what it is made of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bondstone.base.errors import ErrorInfo
+from bondstone.base.markdown import asked_by, escape
+from bondstone.model.campaign.run import CampaignDescription, FlightView, Job, TargetRecord
+from bondstone.model.campaign.state import Outcome
+from bondstone.workflows import details
+
+AT = datetime(2026, 11, 29, 14, 2, tzinfo=UTC)
+
+
+def test_a_campaign_links_its_targets_those_that_run_and_those_that_failed():
+    flights = (
+        FlightView(
+            target=1, service="shop/carts", attempt=1, phase="running", operation="shop/carts/op/4", started_at=AT
+        ),
+        FlightView(target=2, service="shop/orders", attempt=1, phase="submitted", started_at=AT),
+    )
+    failed = TargetRecord(
+        target=3, service="shop/mail", outcome=Outcome.FAILED, ended_at=AT, operation_id="shop/mail/op/2",
+        error=ErrorInfo(code="TOOL_FAILED", message="no quota | left"),
+    )  # fmt: skip
+    job = Job.model_construct(operation="patch", promise="queue", to="1.0.1")
+    shown = CampaignDescription(name="cve", job=job, targets=3, flights=flights)
+    text = details.campaign(shown, [failed], "default")
+    assert "| [shop/carts/op/4](/namespaces/default/workflows/service%2Fshop%2Fcarts%2Fop%2F4) | running |" in text
+    assert "| [shop/orders](/namespaces/default/workflows/service%2Fshop%2Forders) | submitted |" in text
+    assert "workflows/service%2Fshop%2Fmail%2Fop%2F2) | failed | no quota \\| left |" in text
+
+
+def test_text_from_outside_cannot_break_a_table_or_make_a_link():
+    assert escape("a | [b](http://x)\n<c>") == "a \\| \\[b\\](http://x) \\<c\\>"
+    assert asked_by("ada") == "asked by ada"
+    assert asked_by("ada", "for *all*") == "asked by ada: for \\*all\\*"
