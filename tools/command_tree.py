@@ -11,8 +11,15 @@ PAGE = "bondstone/cli/command_tree.json"
 
 
 def text() -> str:
-    """The whole file."""
-    return json.dumps(_node(build(), ""), indent=1, ensure_ascii=False)
+    """The whole file: each command of the root on a line of its own."""
+    root = _node(build(), "")
+    commands = root.pop("commands")
+    lines = ",\n".join(f"{json.dumps(name)}: {_written(node)}" for name, node in commands.items())
+    return f'{_written(root)[:-1]}, "commands": {{\n{lines}\n}}}}'
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _node(command: Any, help_text: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import structlog
 from bondstone import __version__
 from bondstone.base import extras, logs
 from bondstone.base.data_directory import default_data_dir
-from bondstone.base.errors import StoreUnavailable, Unreachable
+from bondstone.base.errors import BondError, StoreUnavailable, Unreachable
 from bondstone.base.files import open_private
 from bondstone.base.names import SEARCH_ATTRIBUTES
 from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
@@ -36,6 +36,8 @@ from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.identity.local_token import ensure_local_token
 from bondstone.store.crypto import KeyRing
+from bondstone.temporal.connection import connect
+from bondstone.temporal.listing import InFlight, in_flight
 from bondstone.terminal.error_text import explain
 from bondstone.terminal.output import emit, note, print_error, requested_format
 from bondstone.terminal.platform import print_summary
@@ -52,6 +54,9 @@ CANCEL_SECONDS: Final = 40
 """Beyond `drain_seconds`, how long a worker may take; longer than the worker's own deadline."""
 TEMPORAL_STOP_SECONDS: Final = 10
 HOUSEKEEPING_SECONDS: Final = 15
+CONTINUED_SECONDS: Final = 5
+CONTINUED_NAMED: Final = 10
+"""How much of what continues is named when the platform starts on existing data."""
 MAX_CONTROL_WORKERS: Final = 4
 
 DYNAMIC_CONFIG: Final = {
@@ -186,6 +191,8 @@ class Supervisor:
         self._children: list[Child] = []
         self._client_settings: dict[str, str] = {}
         self._pools: tuple[str, ...] = ()
+        self._new = True
+        self._continued = InFlight(0, ())
         self._stop = asyncio.Event()
 
     async def run(self, announce: Callable[[Platform], None]) -> int:
@@ -250,7 +257,7 @@ class Supervisor:
         file = os.fdopen(open_private(log_file), "a", encoding="utf-8")
         logs.configure(settings, stream=file, process=SUPERVISOR)
         preflight.check_keys(self._data / DATABASE, settings.key_file)
-        new = not (self._data / DATABASE).exists()
+        self._new = new = not (self._data / DATABASE).exists()
         if copied_from:
             log.info("the data directory was copied or moved", origin=copied_from)
             note(f"this directory comes from {copied_from}; it uses its own store and keys")
@@ -269,7 +276,7 @@ class Supervisor:
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():
-            note("stopping now; what was in flight goes on at the next `bond up`")
+            note("stopping now; what was in flight continues at the next `bond up`")
             for child in self._children:
                 child.kill()
         self._stop.set()
@@ -282,6 +289,8 @@ class Supervisor:
             await asyncio.wait([asked, healthy, *running], return_when=asyncio.FIRST_COMPLETED)
             self._raise_failure(running, healthy)
             if not self._stop.is_set():
+                if not self._new:
+                    self._continued = await _continued(settings)
                 self._ready_seconds = round(time.time() - psutil.Process().create_time(), 2)
                 self._set_status("running")
                 log.info("healthy", seconds=self._ready_seconds)
@@ -352,6 +361,8 @@ class Supervisor:
             pools=self._pools,
             processes=tuple(state for child in self._children if (state := child.state)),
             settings=self._client_settings,
+            continued=self._continued.named,
+            continued_count=self._continued.count,
         )
 
     def _set_status(self, status: Literal["starting", "running", "stopping", "stopped"]) -> None:
@@ -365,6 +376,14 @@ class Supervisor:
             self._platform().write(self._data)
         except StoreUnavailable as error:
             log.error("cannot write platform.json", message=str(error))  # noqa: TRY400 - said in words
+
+
+async def _continued(settings: Settings) -> InFlight:
+    """What had begun before the platform was started; nothing is said when Temporal does not answer soon."""
+    with contextlib.suppress(BondError, TimeoutError):
+        async with asyncio.timeout(CONTINUED_SECONDS):
+            return await in_flight(await connect(settings), limit=CONTINUED_NAMED)
+    return InFlight(0, ())
 
 
 async def _temporal_version(binary: str) -> str:

@@ -71,6 +71,10 @@ class Platform(Model):
     versions: dict[str, str] = Field(default_factory=dict)
     processes: tuple[Process, ...] = ()
     pools: tuple[str, ...] = ()
+    continued: tuple[str, ...] = ()
+    """What had begun and not ended when it started, and continues: the newest, in words."""
+    continued_count: int = 0
+    """How much that is in all."""
     data: str = ""
     """The data directory that it runs in: a file found in any other was copied or moved there."""
     settings: dict[str, Any] = Field(default_factory=dict)

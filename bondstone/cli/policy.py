@@ -65,7 +65,7 @@ def list_sets(*, output: Output = OutputFormat.TABLE) -> None:
         lambda: table(
             ["version", "", "files", "published", "by", "digest"],
             rows,
-            empty="no policies are published: every plan that its promise allows goes on",
+            empty="no policies are published: every plan that its promise allows is applied",
         ),
     )
 

@@ -44,7 +44,7 @@ Overlapping = Annotated[
     Overlap | None,
     typer.Option(
         "--overlap",
-        help="of a run that is due while the one before goes on: leave it out (skip), run one of them, or all, "
+        help="of a run that is due while the one before runs: leave it out (skip), run one of them, or all, "
         "afterwards (buffer-one, buffer-all), abort the one before (cancel-other), run both (allow)",
         show_default=False,
     ),
@@ -84,7 +84,7 @@ def create(
 
     Each campaign is named after the schedule and the time it was due, in UTC: nightly-patch-20261125-0000. The
     strategy must say what is done: operation, promise, select. By default a run is left out while the one before
-    goes on.
+    runs.
     """
     data, where = read(file)
 
@@ -219,7 +219,7 @@ def trigger(
             say(f"campaign {campaign} started")
             note(f"watch it with `bond campaign show {campaign} --watch`")
         else:
-            say("no campaign started so far: another one goes on, or no control worker answers")
+            say("no campaign started so far: another one runs, or no control worker answers")
             note("--overlap allow starts it beside the other one")
 
     emit({"schedule": name, "campaign": campaign or None}, output, people)
@@ -328,7 +328,7 @@ def _people(document: ScheduleDocument) -> None:
             "jitter": duration(timedelta(seconds=document.jitter_seconds)) if document.jitter_seconds else "",
             "catch-up": duration(timedelta(seconds=document.catch_up_seconds)),
             "created": f"{document.created_at:%Y-%m-%d %H:%M:%SZ} by {document.created_by}",
-            "goes on": document.running,
+            "running": document.running,
             "waiting": [f"due {_utc(at)}" for at in document.waiting],
         }
     )

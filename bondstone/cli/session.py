@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Selector = Annotated[
+    list[str],
+    typer.Option(
+        "--selector", "-l", "--label", metavar="SELECTOR",
+        help="by labels: tier=data, env!=prod, 'env in (dev, test)', owner, !legacy; commas mean and",
+    ),
+]  # fmt: skip
 ServiceArgument = Annotated[
     str,
     typer.Argument(

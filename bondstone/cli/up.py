@@ -56,7 +56,7 @@ def up(
     """Start the embedded platform: Temporal, a control worker and an executor worker.
 
     Waits until all are healthy and prints where they are. The data directory keeps everything; started again on
-    it, everything goes on where it was.
+    it, everything continues where it was.
     """
     command = [sys.executable, "-m", "bondstone.workers.embedded", "--port", str(port), "--output", str(output)]
     if context.options.data is not None:
@@ -93,7 +93,7 @@ def down() -> None:
                 raise OperationFailed(
                     f"the platform (process {pid}) is still there after {waited:.0f} s",
                     where=str(data),
-                    hint=f"`kill -9 {pid}` ends it at once; what was in flight goes on at the next `bond up`",
+                    hint=f"`kill -9 {pid}` ends it at once; what was in flight continues at the next `bond up`",
                 )
             update(f"stopping the platform; work in flight may take a while ({waited:.0f} s)")
             time.sleep(0.05)

@@ -32,6 +32,8 @@ SILENCE_SECONDS: Final = 15.0
 """How long a platform may not answer before it is worth a remark."""
 PATIENCE_SECONDS: Final = 180.0
 """How long a platform that does not answer is waited for."""
+MAX_NAMED: Final = 20
+"""So many operations are named when somebody stops watching them."""
 EXIT_FAILED: Final = 1
 EXIT_REFUSED: Final = 4
 EXIT_AWAITING_APPROVAL: Final = 5
@@ -75,14 +77,14 @@ async def watch(
 
     Raises:
         Unreachable: the platform has not answered for `PATIENCE_SECONDS`.
-        asyncio.CancelledError: the person has seen enough; the operations go on, and it was said.
+        asyncio.CancelledError: the person has seen enough; the operations continue, and it was said.
     """
     sys.stdout.flush()
     with _view([operation.id for operation in operations], steps=steps, shown=shown) as view:
         try:
             return list(await asyncio.gather(*(_one(bond, operation, view) for operation in operations)))
         except asyncio.CancelledError:
-            _say_it_goes_on(operations)
+            _say_that_they_continue(operations)
             raise
 
 
@@ -210,11 +212,15 @@ def _say_what_it_waits_for(record: OperationDocument) -> None:
     note(f"  then watch:  bond operation wait {record.id}")
 
 
-def _say_it_goes_on(operations: Sequence[Operation]) -> None:
+def _say_that_they_continue(operations: Sequence[Operation]) -> None:
     if len(operations) == 1:
-        note(f"{operations[0].id} goes on; watch it with `bond operation wait {operations[0].id}`")
-    else:
-        note(f"{len(operations)} operations go on; `bond operation list` shows them")
+        note(f"{operations[0].id} continues; watch it with `bond operation wait {operations[0].id}`")
+        return
+    note(f"{len(operations)} operations continue; `bond operation list` shows them:")
+    for operation in operations[:MAX_NAMED]:
+        note(f"  {operation.id}")
+    if len(operations) > MAX_NAMED:
+        note(f"  and {len(operations) - MAX_NAMED} more")
 
 
 # Showing ----------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def as_ours(error: RPCError, workflow_id: str) -> BondError:
 def _no_worker() -> Unreachable:
     return Unreachable(
         "no control worker answers",
-        hint="`bond status` shows what runs; nothing is lost: what was accepted goes on when a worker is back",
+        hint="`bond status` shows what runs; nothing is lost: what was accepted continues when a worker is back",
     )
 
 

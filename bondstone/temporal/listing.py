@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from temporalio.client import Client, RPCError, WorkflowExecution, WorkflowExecutionStatus
@@ -58,6 +59,44 @@ async def operations(
         clauses.append(f"ExecutionStatus = 'Running' AND {names.SA_PHASE} = '{Phase.AWAITING_APPROVAL}'")
     rows = [_operation_row(execution) for execution in await _list(client, clauses, limit)]
     return sorted(rows, key=lambda row: row.started_at, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """What has begun and not ended."""
+
+    count: int
+    named: tuple[str, ...]
+    """The newest of it, in words: `payments/orders/op/3 (update, awaiting-approval)`, `campaign cve-1`."""
+
+
+async def in_flight(client: Client, *, limit: int) -> InFlight:
+    """The operations and campaigns that have not ended.
+
+    Args:
+        client: A connection.
+        limit: How many of them are named.
+
+    Raises:
+        Unreachable: Temporal does not answer.
+    """
+    types = ", ".join(f"'{name}'" for name in (*_KIND_BY_TYPE, names.CAMPAIGN_WORKFLOW))
+    query = f"WorkflowType IN ({types}) AND ExecutionStatus = 'Running'"
+    found = await _list(client, [query], limit)
+    if len(found) < limit:
+        return InFlight(len(found), tuple(map(_in_words, found)))
+    try:
+        count = (await client.count_workflows(query)).count
+    except RPCError as error:
+        raise Unreachable(f"Temporal did not count what runs: {error.message[:200]}") from error
+    return InFlight(max(count, len(found)), tuple(map(_in_words, found)))
+
+
+def _in_words(execution: WorkflowExecution) -> str:
+    if execution.workflow_type == names.CAMPAIGN_WORKFLOW:
+        return f"campaign {names.campaign_of(execution.id)}"
+    row = _operation_row(execution)
+    return f"{row.id} ({row.kind}, {row.status})"
 
 
 async def _list(client: Client, clauses: list[str], limit: int | None) -> list[WorkflowExecution]:

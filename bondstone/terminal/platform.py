@@ -24,6 +24,13 @@ def print_summary(platform: Platform, data: Path, *, detached: bool = False) -> 
             "  logs": data / "log",
         }
     )
+    if platform.continued_count:
+        count = platform.continued_count
+        say(f"{count} {'continues' if count == 1 else 'continue'} where {'it' if count == 1 else 'they'} stood:")
+        for words in platform.continued:
+            say(f"  {words}")
+        if count > len(platform.continued):
+            say(f"  and {count - len(platform.continued)} more: `bond operation list`, `bond campaign list`")
     say(
         "Next: `bond demo`, or `bond promise list`. "
         + ("`bond down` stops it." if detached else "Ctrl-C stops it.")

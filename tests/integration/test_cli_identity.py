@@ -70,6 +70,17 @@ def test_an_access_document_is_validated_published_shown_and_asked(local, tmp_pa
     assert "may access.publish" in local.bond("access", "can", "access.publish").stdout
 
 
+def test_whoami_says_who_the_platform_takes_the_caller_for(local):
+    own = json.loads(local.bond("--as", "grace", "whoami", "-o", "json").stdout)
+    assert (own["name"], own["source"], own["proven"]) == ("grace", "--as", False)
+    made = local.bond("token", "create", "--name", "asked", "--role", "developer", "--team", "payments")
+    token = made.stdout.strip()
+    shown = json.loads(as_token(local, token, "--as", "grace", "whoami", "-o", "json").stdout)
+    assert (shown["name"], shown["proven"]) == ("token:asked", True), "what --as claims proves nothing"
+    assert shown["roles"][0].startswith("developer in ")
+    refused(as_token(local, "bond_wrong_token", "whoami", "-o", "json", status=4), "UNAUTHENTICATED")
+
+
 def test_a_token_has_its_roles_is_listed_and_ends(local):
     made = local.bond(
         "token", "create", "--name", "ci", "--role", "developer", "--team", "payments", "--expires", "90d"

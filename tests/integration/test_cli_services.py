@@ -209,7 +209,7 @@ def test_a_pool_that_nobody_polls_is_said_and_ctrl_c_leaves_the_operation_alone(
     watcher.send_signal(signal.SIGINT)
     rest = watcher.communicate(timeout=120)[1]
     assert watcher.returncode == 130
-    assert f"{service}/op/1 goes on" in rest
+    assert f"{service}/op/1 continues" in rest
     assert "Traceback" not in rest
     assert read_json(platform, "service-show", "service", "show", service)["phase"] == "provisioning"
     read_json(platform, "operation-show", "service", "cancel", service, "--wait")

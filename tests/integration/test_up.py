@@ -103,6 +103,8 @@ async def client_of(data):
 async def start_something(data):
     client = await client_of(data)
     await client.start_workflow("Anything", id="kept", task_queue="nobody-polls-this")
+    await client.start_workflow("Provision", id="service/shop/carts/op/3", task_queue="nobody-polls-this")
+    await client.start_workflow("Campaign", id="campaign/cve-1", task_queue="nobody-polls-this")
 
 
 async def is_still_there(data):
@@ -113,6 +115,7 @@ async def is_still_there(data):
 def test_up_status_down_and_up_again_on_the_same_data(data):
     up = bond(data, "up", "--detach", "--port", "0")
     assert up.stdout.startswith("Bondstone is ready in ")
+    assert "continue" not in up.stdout, "a new platform has nothing that could"
     platform = Platform.read(data)
     assert platform.settings["temporal_ui"] in up.stdout
     assert stat(data) == 0o700
@@ -147,8 +150,11 @@ def test_up_status_down_and_up_again_on_the_same_data(data):
     assert status(data, expect=6)["status"] == "stopped"
     assert "no platform runs" in bond(data, "down").stderr
 
-    bond(data, "up", "--detach", "--port", "0")
+    again = bond(data, "up", "--detach", "--port", "0")
     assert asyncio.run(is_still_there(data))
+    assert "2 continue where they stood:\n" in again.stdout
+    assert "\n  shop/carts/op/3 (provision, running)\n" in again.stdout
+    assert "\n  campaign cve-1\n" in again.stdout
     bond(data, "down")
 
 

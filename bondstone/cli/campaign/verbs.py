@@ -47,7 +47,7 @@ All = Annotated[bool, typer.Option("--all", help="all of them")]
 def pause(
     name: Name, *, reason: Reason = "", request_id: RequestId = "", output: Output = OutputFormat.TABLE
 ) -> None:
-    """Start nothing more; what runs goes on."""
+    """Start nothing more; what runs continues."""
     _told(lambda bond: bond.campaigns.pause(name, reason=reason, request_id=request_id), "paused", output)
 
 

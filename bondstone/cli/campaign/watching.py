@@ -62,7 +62,7 @@ async def watch(bond: Bondstone, name: str, output: OutputFormat, *, leave: bool
         try:
             return await bond.campaigns.wait(name, view.changed, through_approvals=not leave)
         except asyncio.CancelledError:
-            note(f"campaign {name} goes on; watch it with `bond campaign show {name} --watch`")
+            note(f"campaign {name} continues; watch it with `bond campaign show {name} --watch`")
             raise
 
 

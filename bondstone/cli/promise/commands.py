@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +12,12 @@ import typer
 from bondstone.cli import completion
 from bondstone.cli.promise.init import init
 from bondstone.cli.promise.tests import run_cases
-from bondstone.cli.session import with_platform
+from bondstone.cli.session import Selector, with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, say, table
 
 if TYPE_CHECKING:
     from bondstone.base.errors import Problem
+    from bondstone.client import Bondstone
     from bondstone.client.documents.promise import InputDocument, PromiseDocument, PromiseRow
 
 app = typer.Typer(help="What the platform offers: promises, and their revisions.", no_args_is_help=True)
@@ -66,16 +68,20 @@ def publish(directory: Folder, *, output: Output = OutputFormat.TABLE) -> None:
     emit(done, output, lambda: say(f"{word} {done.promise}@{done.version} sha256:{done.digest}"))
 
 
-@app.command("list", epilog=examples("bond promise list", "bond promise list --all -o json"))
+@app.command(
+    "list",
+    epilog=examples("bond promise list", "bond promise list -l tier=data", "bond promise list --all -o json"),
+)
 def list_promises(
     *,
     every: Annotated[
         bool, typer.Option("--all", "-a", help="every revision, also deprecated and yanked ones")
     ] = False,
+    selector: Selector = [],  # noqa: B006 - typer copies it
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List promises, each at the version a request would get."""
-    promises = with_platform(lambda bond: bond.promises.list(every_version=every))
+    promises = with_platform(lambda bond: _listed(bond, selector, every=every))
     rows = [[each.promise, each.version, each.status, each.title, each.owner] for each in promises]
     emit(
         promises,
@@ -123,6 +129,17 @@ def yank(revision: RevisionArgument, *, reason: Reason, output: Output = OutputF
 
 
 # Helpers ----------------------------------------------------------------------------------------------------
+
+
+async def _listed(bond: Bondstone, selector: list[str], *, every: bool) -> list[PromiseRow]:
+    from bondstone.client.selectors import selector as selects  # noqa: PLC0415 - see bondstone.cli.session
+
+    selected = selects(selector)
+    rows = await bond.promises.list(every_version=every)
+    if not selector:
+        return rows
+    documents = await asyncio.gather(*(bond.promises.get(row.promise, row.version) for row in rows))
+    return [row for row, document in zip(rows, documents, strict=True) if selected(document.labels)]
 
 
 def _parsed(text: str) -> tuple[str, str]:

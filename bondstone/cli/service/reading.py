@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bondstone.cli import watch as watching
-from bondstone.cli.session import ServiceArgument, with_platform
+from bondstone.cli.session import Selector, ServiceArgument, with_platform
 from bondstone.cli.watch import Watch
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, table
 
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 """Its commands stand in the group of `bondstone.cli.service.commands`."""
-
-Selector = Annotated[
-    list[str],
-    typer.Option(
-        "--selector", "-l", "--label", metavar="SELECTOR",
-        help="by labels: tier=data, env!=prod, 'env in (dev, test)', owner, !legacy; commas mean and",
-    ),
-]  # fmt: skip
 
 
 @app.command(

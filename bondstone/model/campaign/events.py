@@ -131,7 +131,7 @@ class Verb(Attestable):
 
 
 class Pause(Verb):
-    """Start nothing more; what runs goes on."""
+    """Start nothing more; what runs continues."""
 
     kind: Literal["pause"] = "pause"
 
