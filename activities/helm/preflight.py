@@ -24,6 +24,8 @@ HOOK: Final = "helm.sh/hook"
 DELETE_POLICY: Final = "helm.sh/hook-delete-policy"
 BEFORE: Final = "before-hook-creation"
 SUCCEEDED: Final = "hook-succeeded"
+TESTS: Final = frozenset({"test", "test-success", "test-failure"})
+"""When `helm test` runs a hook, and nothing else."""
 MAX_RELEASE_BYTES: Final = 1024 * 1024
 """What the API server takes as the data of one Secret, and so what Helm can keep of one revision."""
 
