@@ -135,7 +135,7 @@ def _is_the_hook(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
     """Whether an object was made of a hook's manifest: of a first installation that failed no revision is left."""
     metadata = manifest.get("metadata") or {}
     marks = {"metadata": {key: metadata[key] for key in ("annotations", "labels") if metadata.get(key)}}
-    return project(dict(live), marks) == marks
+    return bool(project(dict(live), marks) == marks)
 
 
 def _whose(live: Mapping[str, Any], *, own: bool) -> str:
