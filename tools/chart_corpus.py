@@ -103,7 +103,9 @@ class _Work:
         self._settings = settings
         self._values = values
         self._executor = HelmExecutor()
-        self._service = ServiceId(team="corpus", name=chart.name.removesuffix(".tgz").replace(".", "-")[:30])
+        self._service = ServiceId(
+            team="corpus", name=chart.name.removesuffix(".tgz").replace(".", "-")[:46].rstrip("-")
+        )
         self._attempts = 0
 
     async def install(self) -> int:
