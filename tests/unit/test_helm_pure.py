@@ -251,10 +251,12 @@ def test_a_change_set_tells_created_updated_deleted_kept_and_untouched_apart():
         "other": "update",
         "drifted": "update",
         "gone": "delete",
+        "kept": "forget",
     }
     assert found["other"].before["data"] == {"a": "1"}
     assert found["other"].after["data"] == {"b": "2"}
-    assert [change.action for change in removed_changes(old, live, Redactor())] == ["delete"] * 4
+    gone = [change.action for change in removed_changes(old, live, Redactor())]
+    assert gone == ["delete"] * 4 + ["forget"], "what is to be kept is named, and stays"
 
 
 def test_what_the_server_writes_otherwise_is_no_drift():
@@ -316,7 +318,8 @@ def test_other_paths_are_refused(path):
         ("Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress", PlanStale, "plan"),
         ("Error: UPGRADE FAILED: context deadline exceeded", ToolFailed, "timeout"),
         ("Error: values don't meet the specifications of the schema(s)", ToolFailed, "schema"),
-        ("Error: x exists and cannot be imported into the current release: invalid", ToolFailed, "somebody else"),
+        ("Error: x exists and cannot be imported into the current release: invalid", ToolFailed, "rename one"),
+        ('Error: jobs.batch "migrate" already exists', ToolFailed, "delete a hook that an earlier attempt left"),
     ],
 )
 def test_what_helm_complains_of_becomes_a_typed_error(complaint, kind, hint):
