@@ -21,6 +21,8 @@ TREE: Final = Path(__file__).with_name("command_tree.json")
 
 _BETWEEN: Final = {"bash": "", "zsh": ":", "fish": "\t", "powershell": ":::", "pwsh": ":::"}
 """What stands between a word and its meaning; bash shows no meanings."""
+_BREAKS: Final = "=:@"
+"""What bash takes words apart at, of what stands in ours."""
 _ALONE: Final = {"fish": "", "powershell": "::: ", "pwsh": "::: "}
 """What stands behind a word that has no meaning."""
 
@@ -46,6 +48,8 @@ def complete(instruction: str) -> str | None:
         return None
     before, incomplete = _line_of(shell)
     offers = list(offered(before, incomplete))
+    if shell == "bash":
+        offers = [(word[_kept(incomplete) :], meaning) for word, meaning in offers]
     if shell == "zsh":
         words = "\n".join(_zsh(offer) for offer in offers)
         return f"_arguments '*: :(({words}))'" if offers else "_files"
@@ -155,12 +159,34 @@ def _split(line: str) -> list[str]:
 def _line_of(shell: str) -> tuple[list[str], str]:
     """The whole words of the line without `bond`, and what stands of the last one."""
     if shell == "bash":
-        words = _split(os.environ.get("COMP_WORDS", ""))
-        at = int(os.environ.get("COMP_CWORD", "0"))
-        return words[1:at], words[at] if at < len(words) else ""
+        words = os.environ.get("COMP_WORDS", "")
+        return _glued(
+            words.split("\n") if "\n" in words else _split(words), int(os.environ.get("COMP_CWORD", "0"))
+        )
     line = os.environ.get("_TYPER_COMPLETE_ARGS", "")
     words = _split(line)[1:]
     return (words[:-1], words[-1]) if words and not line.endswith(" ") else (words, "")
+
+
+def _glued(words: Sequence[str], at: int) -> tuple[list[str], str]:
+    """The line of bash, which takes words apart at each of `COMP_WORDBREAKS`: `retention=3d` comes as three."""
+    glued: list[str] = []
+    for index, word in enumerate([*words, ""][: at + 1]):
+        breaks = bool(word) and not word.strip(_BREAKS)
+        after = index > 0 and bool(words[index - 1]) and not words[index - 1].strip(_BREAKS)
+        if glued and (breaks or after):
+            glued[-1] += word
+        else:
+            glued.append(word)
+    return glued[1:-1], glued[-1].lstrip("'\"")
+
+
+def _kept(incomplete: str) -> int:
+    """How many characters of a word bash leaves alone: it replaces what stands behind the last break."""
+    if "\n" not in os.environ.get("COMP_WORDS", ""):
+        return 0
+    value = incomplete.partition("=")[2] if incomplete.startswith("-") else incomplete
+    return max(value.rfind(each) for each in _BREAKS) + 1
 
 
 def _written(offer: Offer, shell: str) -> str:

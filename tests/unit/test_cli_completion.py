@@ -123,6 +123,26 @@ def test_other_shells_are_answered_in_their_form(monkeypatch, shell, line, offer
     assert (complete(f"complete_{shell}") or "").startswith(offered)
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["bond", "service", "request", "queue", "a/b", "--set", "retention", "=", "3"], ["30d"]),
+        (["bond", "service", "request", "queue", "a/b", "--set", "retention", "="], ["1d", "30d"]),
+        (["bond", "service", "request", "queue", "a/b", "--set", "ret"], ["retention="]),
+        (["bond", "promise", "show", "queue", "@", "1.1"], ["1.1.0"]),
+        (["bond", "service", "list", "--output", "=", "js"], ["json", "jsonpath"]),
+        (["bond", "service", "request", "queue", "a/b", "--set", "retention", "=", "1d", "--wa"], ["--wait"]),
+    ],
+)
+def test_bash_takes_words_apart_and_gets_the_rest_of_one(monkeypatch, capsys, words, offered):
+    monkeypatch.setenv("COMP_WORDS", "\n".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    monkeypatch.setenv("_BOND_COMPLETE", "complete_bash")
+    with pytest.raises(SystemExit):
+        run()
+    assert capsys.readouterr().out.split() == offered
+
+
 def test_typer_answers_what_is_no_question_of_a_shell_that_it_knows():
     assert complete("source_bash") is None
     assert complete("complete_nushell") is None
