@@ -159,10 +159,9 @@ def _split(line: str) -> list[str]:
 def _line_of(shell: str) -> tuple[list[str], str]:
     """The whole words of the line without `bond`, and what stands of the last one."""
     if shell == "bash":
-        words = os.environ.get("COMP_WORDS", "")
-        return _glued(
-            words.split("\n") if "\n" in words else _split(words), int(os.environ.get("COMP_CWORD", "0"))
-        )
+        typed = os.environ.get("COMP_WORDS", "")
+        parts = typed.split("\n") if "\n" in typed else _split(typed)
+        return _glued(parts, int(os.environ.get("COMP_CWORD", "0")))
     line = os.environ.get("_TYPER_COMPLETE_ARGS", "")
     words = _split(line)[1:]
     return (words[:-1], words[-1]) if words and not line.endswith(" ") else (words, "")
