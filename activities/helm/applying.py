@@ -21,7 +21,6 @@ from bondstone.activities.helm.version import HelmVersion
 from bondstone.activities.helm.watch import Watch
 from bondstone.activities.tooling.claims import claimed
 from bondstone.activities.tooling.process import Exit
-from bondstone.activities.tooling.scratch import write_private
 from bondstone.base.errors import BondError, PlanStale, Problem, StoreUnavailable, ToolFailed
 from bondstone.executors.protocol import Outcome, Output
 from bondstone.model.promise import seconds
