@@ -13,7 +13,7 @@ import typer
 
 from bondstone.base.change_counts import COUNTED, counts_text
 from bondstone.terminal.display import display
-from bondstone.terminal.output import cell, error_text, fields, is_terminal, note, say, table
+from bondstone.terminal.output import cell, error_text, fields, is_terminal, note, paragraph, say, table
 from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def service(document: ServiceDocument) -> None:
     if document.ways_back:
         say("\nways back")
         for past in document.ways_back:
-            say(f"  {past.revision} with {json.dumps(past.inputs, ensure_ascii=False)}")
+            paragraph(f"{past.revision} with {json.dumps(past.inputs, ensure_ascii=False)}")
     if document.operations:
         say("\noperations")
         operations(document.operations)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -111,6 +112,11 @@ def say(text: str = "") -> None:
     _write(visible(text))
 
 
+def paragraph(text: str, *, indent: int = 2) -> None:
+    """Print a text for people, indented; on a terminal it is wrapped between words, and no word is broken."""
+    _write(" " * indent + _wrapped(visible(text), indent + 2))
+
+
 def emit_text(text: str) -> None:
     """Print a text that is a result as it stands; on a terminal what is hidden in it is spelt out."""
     _write(_for_terminal(text))
@@ -165,8 +171,19 @@ def fields(pairs: Mapping[str, object]) -> None:
     width = max(map(len, shown), default=0) + 1
     for name, text in shown.items():
         label = typer.style(f"{name}:", bold=True) if is_terminal(sys.stdout) else f"{name}:"
-        _write(f"{label}{' ' * (width - len(name))}{text}")
+        _write(f"{label}{' ' * (width - len(name))}{_wrapped(text, width + 1)}")
     sys.stdout.flush()
+
+
+def _wrapped(text: str, indent: int) -> str:
+    """A text that fits the terminal, its further lines indented; whole where there is no terminal."""
+    if not is_terminal(sys.stdout):
+        return text
+    width = max(shutil.get_terminal_size((80, 24)).columns - indent, 20)
+    if len(text) <= width:
+        return text
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines) or text
 
 
 def plain(value: object) -> JSON:

@@ -218,9 +218,9 @@ def test_events_and_lists_are_watched_until_ctrl_c(platform):
         staying(platform, "events", "watched", "-w") as people,
     ):
         platform.bond("service", "request", "patient", "watched/one", "--set", "seconds=0", "--wait")
-        started = json.loads(events.until('"subject":"watched/one/op/1"'))
-        assert started["event"] == "started"
-        assert json.loads(events.until('"event":"succeeded"'))["subject"] == "watched/one/op/1"
+        started = json.loads(events.until("watched/one/op/1"))
+        assert (started["subject"], started["event"]) == ("watched/one/op/1", "started")
+        assert json.loads(events.until("watched/one/op/1"))["event"] == "succeeded"
         assert "provision" in people.until("watched/one/op/1")
         assert "ready" in rows.until("ready")
         for each in (events, rows, people):
@@ -270,7 +270,8 @@ def test_programs_get_names_wide_tables_queries_and_no_titles(platform):
         ["service", "list"], ["service", "list", "-o", "wide"], ["operation", "list"],
         ["promise", "list", "--all"],
         ["events"], ["service", "history", LONG], ["approval", "list"], ["campaign", "list"], ["schedule", "list"],
-        ["freeze", "list"], ["policy", "list"], ["worker", "list"], ["state", "log", LONG], ["token", "list"],
+        ["freeze", "list"], ["policy", "list"], ["worker", "list"], ["token", "list"],
+        ["state", "log", LONG, "--step", "first"],
         ["context", "list"], ["access", "list"], ["service", "show", LONG], ["operation", "show", f"{LONG}/op/1"],
         ["service", "outputs", LONG], ["promise", "show", "patient"], ["top", "--once"], ["status"],
         ["whoami"], ["service", "tree", LONG],
