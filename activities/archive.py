@@ -53,12 +53,12 @@ class ArchiveActivities:
                 raise Refused("the state to adopt is not one that was brought for this service", where=key[:200])
             brought = await self._brought(key)
             async with await self._claim(call.service, step, call.operation) as claim:
-                there = claim.snapshot.payload
+                payload = claim.snapshot.payload
                 # Tried again after it was done, or a retry of the operation: then it is there already.
-                await claim.release(brought if there is None else None)
-            if there is None and brought is None:
+                await claim.release(brought if payload is None else None)
+            if payload is None and brought is None:
                 raise ObjectMissing("the state to adopt is not in the store any more", where=key)
-            if there is not None and brought is not None and there != brought:
+            if payload is not None and brought is not None and payload != brought:
                 raise AlreadyExists(
                     f"step {step} of {call.service} has a state already",
                     hint="`bond state push` puts another one in its place",

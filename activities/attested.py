@@ -68,8 +68,10 @@ class Checks:
         Raises:
             AttestationInvalid: it does not.
         """
-        given = call.attestation
-        keys = await self._store.platform_keys.knowing(use_of(given), given.key_id) if given else {}
+        attestation = call.attestation
+        keys = (
+            await self._store.platform_keys.knowing(use_of(attestation), attestation.key_id) if attestation else {}
+        )
         return check_attestation(call, keys, verb=verb, target=target, by=by, now=None)
 
     async def vote(self, vote: Vote, approval: Approval, operation_id: str) -> None:
@@ -195,8 +197,10 @@ class Checks:
             return
         service = str(call.service)
         if call.abandon is not None:
-            asked = call.abandon
-            await self.attestation(asked, verb="service.abandon", target=service, by=asked.requested_by)
+            abandonment = call.abandon
+            await self.attestation(
+                abandonment, verb="service.abandon", target=service, by=abandonment.requested_by
+            )
             return
         permit = await self.permit(call.permit, call.service, call.operation)
         if permit.operation_kind != "decommission" or not permit.changes:
@@ -222,8 +226,8 @@ class Checks:
             raise PermitInvalid("revision or inputs are not those of the permit", where=where)
         if json_digest(dict(labels)) != permit.labels:
             raise PermitInvalid("the labels are not those of the permit", where=where)
-        for step, given in outputs.items():
-            if not await self.has_outputs(service, step, given):
+        for step, values in outputs.items():
+            if not await self.has_outputs(service, step, values):
                 raise PermitInvalid(f"step {step} never had these outputs", where=where)
 
     async def policy(self, call: PolicyCall) -> PolicyCall:

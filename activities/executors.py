@@ -7,13 +7,12 @@ hand back exactly the plan that was stored, send sensitive outputs to the secret
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import structlog
 from temporalio import activity
@@ -22,8 +21,9 @@ from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.free_space import require_room
 from bondstone.activities.rendering import Rendering, render_step
-from bondstone.activities.temporal_watch import Contact
+from bondstone.activities.temporal_watch import TemporalWatch
 from bondstone.activities.tooling.environment import environment_secrets
+from bondstone.activities.tooling.heartbeat import Pulse
 from bondstone.base import names
 from bondstone.base.errors import BondError, ExpressionInvalid, ObjectMissing, StoreError, ToolFailed
 from bondstone.base.redact import Redactor, known_secrets
@@ -36,7 +36,6 @@ from bondstone.model.service import StepOutputs
 from bondstone.model.step import Applied, ApplyCall, Drift, Progress, StepCall
 from bondstone.store import Store
 
-HEARTBEAT_EVERY_SECONDS: Final = 5.0
 MAX_DRIFTED_ADDRESSES: Final = 100
 MAX_ATTEMPTS: Final = 5
 """How many earlier attempts at an apply are told of."""
@@ -50,7 +49,7 @@ _log = structlog.get_logger()
 
 
 def executor_activities(
-    store: Store, settings: Settings, executors: Mapping[str, Executor], contact: Contact | None = None
+    store: Store, settings: Settings, executors: Mapping[str, Executor], watch: TemporalWatch | None = None
 ) -> list[Callable[..., Any]]:
     """The four activities of each executor, ready to register with a worker of a pool.
 
@@ -58,19 +57,19 @@ def executor_activities(
         store: Everything that is kept.
         settings: Of the worker.
         executors: By kind.
-        contact: With it, an activity stops its tool when Temporal does not answer for the heartbeat time-out.
+        watch: With it, an activity stops its tool when Temporal does not answer for the heartbeat time-out.
     """
-    found: list[Callable[..., Any]] = []
+    activities: list[Callable[..., Any]] = []
     for executor in executors.values():
-        found.extend(_Adapter(store, settings, executor, contact).activities())
-    return found
+        activities.extend(_Adapter(store, settings, executor, watch).activities())
+    return activities
 
 
 class _Adapter:
     """One executor behind its four activities."""
 
-    def __init__(self, store: Store, settings: Settings, executor: Executor, contact: Contact | None) -> None:
-        self._contact = contact
+    def __init__(self, store: Store, settings: Settings, executor: Executor, watch: TemporalWatch | None) -> None:
+        self._watch = watch
         self._store = store
         self._settings = settings
         self._executor = executor
@@ -200,11 +199,11 @@ class _Adapter:
         ):
             require_room(self._settings.work_dir.absolute())
             await (self._checks.apply(call) if isinstance(call, ApplyCall) else self._checks.step(call))
-            async with _Heartbeat() as heartbeat:
+            async with Pulse(activity.heartbeat) as pulse:
                 rendering = await render_step(self._store, self._settings, self._executor, call)
                 logs = self._store.logs.writer(call.service, call.operation, call.step, verb, attempt, ())
-                async with logs as log, self._in_contact():
-                    context = self._context(call, rendering, attempt, heartbeat.beat, log.write)
+                async with logs as log, self._while_connected():
+                    context = self._context(call, rendering, attempt, pulse.report, log.write)
                     try:
                         yield context, log.key
                     except BondError as error:
@@ -219,13 +218,13 @@ class _Adapter:
                         raise
 
     @asynccontextmanager
-    async def _in_contact(self) -> AsyncIterator[None]:
+    async def _while_connected(self) -> AsyncIterator[None]:
         """Stop the tool, as a cancel would, when Temporal must have given the work to somebody else."""
         allowed = activity.info().heartbeat_timeout
-        if self._contact is None or allowed is None:
+        if self._watch is None or allowed is None:
             yield
             return
-        async with self._contact.kept(allowed.total_seconds()):
+        async with self._watch.kept(allowed.total_seconds()):
             yield
 
     def _context(
@@ -279,32 +278,6 @@ class _Adapter:
                 hint="output where the data is, not the data; what was made is kept",
             )
         return StepOutputs(values=values)
-
-
-class _Heartbeat:
-    """Beats at least every few seconds with the last progress, so that a silent tool is not taken for dead."""
-
-    def __init__(self) -> None:
-        self._last = Progress()
-        self._task: asyncio.Task[None] | None = None
-
-    def beat(self, progress: Progress) -> None:
-        """Report progress now."""
-        self._last = progress
-        activity.heartbeat(progress)
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep_beating())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _keep_beating(self) -> None:
-        while True:
-            activity.heartbeat(self._last)
-            await asyncio.sleep(HEARTBEAT_EVERY_SECONDS)
 
 
 def _whole(error: BaseException) -> list[str]:

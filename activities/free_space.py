@@ -21,8 +21,8 @@ def require_room(work: Path) -> None:
     Raises:
         ToolUnavailable: until there is room, or another worker takes the work.
     """
-    there = next(path for path in (work, *work.parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    folder = next(path for path in (work, *work.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
         raise ToolUnavailable(
             f"the worker's disk has {free // 2**20} MiB left; a tool needs at least {MIN_FREE_BYTES // 2**20} MiB",

@@ -61,10 +61,10 @@ def _measure(record: LedgerRecord) -> None:
     revision = record.revision_after or record.revision_before
     if record.kind != "operation" or record.operation_kind is None or record.status is None or revision is None:
         return
-    said = {"kind": str(record.operation_kind), "promise": revision.promise}
+    labels = {"kind": str(record.operation_kind), "promise": revision.promise}
     if record.started_at:
         OPERATION_DURATION.record(
-            (record.at - record.started_at).total_seconds(), outcome=str(record.status), **said
+            (record.at - record.started_at).total_seconds(), outcome=str(record.status), **labels
         )
     if record.started_at and record.requested_at:
-        OPERATION_QUEUE.record((record.started_at - record.requested_at).total_seconds(), **said)
+        OPERATION_QUEUE.record((record.started_at - record.requested_at).total_seconds(), **labels)

@@ -19,7 +19,7 @@ from bondstone.activities.policy import decision_key
 from bondstone.activities.promise import PromiseActivities
 from bondstone.base import names
 from bondstone.base.errors import AttestationInvalid, PermitInvalid, SettingsInvalid
-from bondstone.model.approval import asks, given, needs
+from bondstone.model.approval import asks, needs, votes_for
 from bondstone.model.attestation import (
     Attestation,
     Permit,
@@ -99,9 +99,9 @@ class PermitActivities:
         resolution = (
             Resolution(resolved=call.standing) if call.standing else await self._promise.resolve(call.call)
         )
-        found = resolution.resolved
+        resolved = resolution.resolved
         vouched = self._store.vouched
-        await vouched.add(service, "basis", basis_digest(found.revision.digest, found.inputs))
+        await vouched.add(service, "basis", basis_digest(resolved.revision.digest, resolved.inputs))
         await self._add_labels(service, call.labels, call.labels | request.labels)
         return resolution
 
@@ -235,8 +235,8 @@ class PermitActivities:
         plan = await self._insist_made(step, permit, where)
         decision = await self._store.vouched.decision(decision_key(step, plan))
         if decision is None or decision.outcome == "deny":
-            said = "deny this plan" if decision else "were not asked about this plan"
-            raise PermitInvalid(f"the policies {said}", where=where)
+            reason = "deny this plan" if decision else "were not asked about this plan"
+            raise PermitInvalid(f"the policies {reason}", where=where)
         needed = needs(OperationKind(permit.operation_kind), plan, decision, permit.asks)
         needed += await self._beyond_pins(step, permit, plan)
         if needed:
@@ -266,7 +266,9 @@ class PermitActivities:
         accepted = await self._store.vouched.accepted(key)
         if accepted is None or accepted.service != record.service:
             raise PermitInvalid("no request of this operation was accepted", where=record.id)
-        if accepted.request.requested_by != record.requested_by or _flags(operation) != _asked(accepted):
+        if accepted.request.requested_by != record.requested_by or _flags(operation) != _flags_of_request(
+            accepted
+        ):
             raise PermitInvalid("the operation is not what was asked for", where=record.id)
         if not await self._store.vouched.bind(key, record.service, record.number):
             raise PermitInvalid("the request, or the number, is of another operation", where=record.id)
@@ -275,7 +277,7 @@ class PermitActivities:
     async def _insist_own(self, operation: OperationInput) -> None:
         """Refuse an operation that nobody asked for, unless it is one that services begin by themselves.
 
-        That is a look for drift that the promise schedules, and an update because a part has changed: both of what
+        That is a drift check that the promise schedules, and an update because a part has changed: both of what
         the service stands on, and of nothing else.
         """
         record, stands = operation.record, operation.resolved
@@ -333,7 +335,7 @@ class PermitActivities:
         people = [vote.by for vote in approval.votes]
         if len(set(people)) < len(people) or not all(vote.approve for vote in approval.votes):
             raise PermitInvalid("the votes do not approve the plan", where=where)
-        missing = [each for each in needed if given(each, approval.votes, permit.by) < each.count]
+        missing = [each for each in needed if votes_for(each, approval.votes, permit.by) < each.count]
         if missing:
             who = " or ".join(missing[0].roles) or f"anybody but {permit.by}"
             raise PermitInvalid(f"the plan waits for {missing[0].count} of {who}", where=where)
@@ -372,7 +374,7 @@ def _flags(operation: OperationInput) -> dict[str, Any]:
     }
 
 
-def _asked(accepted: AcceptedRequest) -> dict[str, Any]:
+def _flags_of_request(accepted: AcceptedRequest) -> dict[str, Any]:
     run = accepted.effective
     return {
         "kind": run.kind,

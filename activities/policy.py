@@ -74,11 +74,11 @@ class PolicyActivities:
     async def _promise_modules(self, revision: RevisionRef) -> list[Module]:
         if revision.digest not in self._modules:
             promise = await self._store.revisions.promise(revision)
-            found: list[Module] = []
+            modules: list[Module] = []
             if promise.spec.policies:
                 bundle = await self._store.revisions.materialise(revision, self._settings.work_dir / REVISIONS_DIR)
-                found = await asyncio.to_thread(policy_modules, promise, bundle)
-            self._modules[revision.digest] = found
+                modules = await asyncio.to_thread(policy_modules, promise, bundle)
+            self._modules[revision.digest] = modules
         return self._modules[revision.digest]
 
 

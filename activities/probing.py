@@ -117,8 +117,8 @@ _NAT64: Final = _Nat64()
 async def _connected(
     host: str, port: int, *, secure: bool, local: bool
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)  # SOCK_STREAM
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)  # SOCK_STREAM
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
     if not local and any(is_local(ip_address(each.partition("%")[0])) for each in addresses):
         raise _NotAllowedError(
             "probes may not look at this machine or its link (the setting probe_local allows it)"
@@ -127,7 +127,7 @@ async def _connected(
     try:
         yield reader, writer
     finally:
-        writer.transport.abort()  # a server that goes on sending is not waited for
+        writer.transport.abort()  # a server that sends without end is not waited for
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 

@@ -43,18 +43,18 @@ class PromiseActivities:
         """
         request = call.request
         revisions = self._store.revisions
-        found = await self._revision(call)
-        if found.status == "yanked" and found.ref != call.current:
+        revision = await self._revision(call)
+        if revision.status == "yanked" and revision.ref != call.current:
             raise RevisionYanked(
-                f"{found.ref} was yanked: {found.reason or 'no reason was given'}",
-                hint=await self._instead(call, found.ref),
+                f"{revision.ref} was yanked: {revision.reason or 'no reason was given'}",
+                hint=await self._instead(call, revision.ref),
             )
-        _insist_versions(call, found.ref.version)
-        promise = await revisions.promise(found.ref)
+        _insist_versions(call, revision.ref.version)
+        promise = await revisions.promise(revision.ref)
         revealed = await reveal_all(self._store, call.service, [request.inputs, call.current_inputs])
-        resolved = resolve(promise, found.ref, call, lambda ref: revealed[ref.key])
-        if found.status == "deprecated":
-            warning = f"{found.ref} is deprecated: {found.reason or 'no reason was given'}"
+        resolved = resolve(promise, revision.ref, call, lambda ref: revealed[ref.key])
+        if revision.status == "deprecated":
+            warning = f"{revision.ref} is deprecated: {revision.reason or 'no reason was given'}"
             resolved = resolved.changed(warnings=(*resolved.warnings, warning))
         if not call.first:
             return Resolution(resolved=resolved)
@@ -91,8 +91,8 @@ class PromiseActivities:
         """What can be had in place of a yanked version, by the same operation where there is such."""
         kind, current, active = call.request.kind, call.current, await self._active(yanked.promise)
         if current is None or kind is OperationKind.PROVISION:
-            found = chosen(await self._store.revisions.list(yanked.promise))
-            return f"request {found.ref}" if found else f"publish a newer version of {yanked.promise}"
+            newest = chosen(await self._store.revisions.list(yanked.promise))
+            return f"request {newest.ref}" if newest else f"publish a newer version of {yanked.promise}"
         for other in (kind, OperationKind.PATCH, OperationKind.UPGRADE):
             with suppress(NotFound):
                 version = target(

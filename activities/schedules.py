@@ -40,7 +40,7 @@ class ScheduleActivities:
         begin = next((entry.at for entry in reversed(entries) if entry.kind in {"created", "updated"}), call.at)
         planned = [entry.planned_at for entry in runs if entry.planned_at]
         before = runs[-1] if runs else None
-        found, number = misses(
+        missed, number = misses(
             call.run.cron,
             call.run.time_zone,
             after=max([begin, *planned]),
@@ -57,7 +57,7 @@ class ScheduleActivities:
             by=call.run.campaign.requested_by,
             campaign=call.campaign,
             planned_at=call.planned_at,
-            misses=found,
+            misses=missed,
             missed=number,
             overlaps=overlaps,
             late=late,

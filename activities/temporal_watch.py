@@ -1,8 +1,8 @@
 """Does this worker still reach Temporal?
 
-The SDK sends heartbeats in the background and says nothing when they do not arrive. When none has for the
-heartbeat time-out, Temporal takes the attempt for dead and hands the work to another; an attempt that goes on all
-the same would work beside that one. So a worker looks by itself, and stops what it does when it is cut off.
+The SDK sends heartbeats in the background and reports nothing when they do not arrive. When none arrives for
+the heartbeat timeout, Temporal considers the attempt dead and gives the work to another. Both would then work at
+the same time. So a worker checks by itself whether Temporal answers, and stops its tools when it is cut off.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_ANSWER: Final = frozenset(
 _log = structlog.get_logger(__name__)
 
 
-class Contact:
+class TemporalWatch:
     """Looks every few seconds whether Temporal answers, for as long as somebody wants to know.
 
     Args:
@@ -56,7 +56,7 @@ class Contact:
         self._looking: asyncio.Task[None] | None = None
 
     @classmethod
-    def of(cls, client: Client) -> Contact:
+    def of(cls, client: Client) -> TemporalWatch:
         """Of a worker's own connection."""
 
         async def answers() -> None:
@@ -100,7 +100,7 @@ class Contact:
                 raise
             raise Unreachable(
                 f"this worker did not reach Temporal for {within_seconds:g} s and stopped; what it made is kept",
-                hint="another attempt goes on with the work",
+                hint="another attempt continues the work",
             ) from None
         finally:
             watching.cancel()

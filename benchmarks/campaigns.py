@@ -175,7 +175,7 @@ async def _paused(report: Report, bond: DirectClient, size: int, options: argpar
     document = runs.campaign(name, _first(size), "1.0.100", options.at_once)
     await bond.campaigns.run(document, "benchmark.yaml")
     await _until_started(bond, name, size // 3)
-    asked = datetime.now(UTC)
+    requested_at = datetime.now(UTC)
     await bond.campaigns.pause(name, reason="benchmark")
     answered = datetime.now(UTC)
     while True:
@@ -183,8 +183,8 @@ async def _paused(report: Report, bond: DirectClient, size: int, options: argpar
             break
         await asyncio.sleep(0.1)
     last = max(record.started_at for record in await _records(bond, name) if record.started_at)
-    report.add("pause: from asking to its answer", "s", (answered - asked).total_seconds())
-    after = (last - asked).total_seconds()
+    report.add("pause: from asking to its answer", "s", (answered - requested_at).total_seconds())
+    after = (last - requested_at).total_seconds()
     report.add("pause: from asking to the last start", "s", max(after, 0.0), at_most=AIM_STOP_SECONDS)
     await bond.campaigns.abort(name, reason="benchmark")
     await bond.campaigns.wait(name, through_approvals=True)
@@ -201,8 +201,8 @@ async def _broken(
     name = "broken"
     document = runs.campaign(name, _first(size), "1.0.101", options.at_once)
     await bond.campaigns.run(document, "benchmark.yaml")
-    while not (found := await bond.campaigns.describe(name)).paused or found.running:
-        if found.status.ended:
+    while not (campaign := await bond.campaigns.describe(name)).paused or campaign.running:
+        if campaign.status.ended:
             raise RuntimeError("the budget was never broken")
         await asyncio.sleep(0.1)
     records = await _records(bond, name)
@@ -216,16 +216,16 @@ async def _broken(
 
 async def _until_started(bond: DirectClient, name: str, count: int) -> None:
     while True:
-        found = await bond.campaigns.describe(name)
-        if found.frozen and found.targets - found.counts.get("waiting", 0) >= count:
+        campaign = await bond.campaigns.describe(name)
+        if campaign.frozen and campaign.targets - campaign.counts.get("waiting", 0) >= count:
             return
         await asyncio.sleep(0.05)
 
 
 async def _records(bond: DirectClient, name: str) -> list[TargetRecord]:
-    found = await bond.campaigns.describe(name)
+    campaign = await bond.campaigns.describe(name)
     kept = latest(await (await bond.connection.store()).campaigns.ledger(name))
-    return list((kept | {record.target: record for record in found.recent}).values())
+    return list((kept | {record.target: record for record in campaign.recent}).values())
 
 
 # What is said of it -----------------------------------------------------------------------------------------

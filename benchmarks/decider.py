@@ -70,11 +70,11 @@ def _drive(targets: int, events: int) -> tuple[float, CampaignState, datetime]:
                 ]
                 waiting.append(moves.PageLoaded(page=command.page, targets=tuple(keys)))
             elif isinstance(command, moves.Submit):
-                said = {"target": command.target, "attempt": command.attempt, "operation": 1}
+                answer = {"target": command.target, "attempt": command.attempt, "operation": 1}
                 failed = command.target % 100 == 7
                 status = OperationStatus.FAILED if failed else OperationStatus.SUCCEEDED
-                waiting.append(moves.Accepted(**said))
-                waiting.append(moves.Finished(**said, status=status))
+                waiting.append(moves.Accepted(**answer))
+                waiting.append(moves.Finished(**answer, status=status))
     return spent, state, now
 
 

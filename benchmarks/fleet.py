@@ -130,8 +130,8 @@ async def _look_inside(
     wrapper.write_text(WRAPPER.format(command=command(tool), log=log), encoding="utf-8")
     wrapper.chmod(0o755)
     environment = {"BOND_TERRAFORM": str(wrapper), "BOND_TERRAFORM_SLOTS": str(options.concurrency)}
-    with processes.bond_up(directory / "inside", **environment) as (platform, said):
-        watched = {each["name"]: psutil.Process(each["pid"]) for each in said["processes"]}
+    with processes.bond_up(directory / "inside", **environment) as (platform, status):
+        watched = {each["name"]: psutil.Process(each["pid"]) for each in status["processes"]}
         watched["client"] = psutil.Process()
         await processes.publish(platform.settings, promise)
         async with DirectClient.connect(platform.settings, by="benchmark") as bond:
@@ -150,11 +150,11 @@ async def _look_inside(
 
 def _runs(log: Path) -> dict[str, list[float]]:
     """Seconds of each run of Terraform, by verb."""
-    found: dict[str, list[float]] = defaultdict(list)
+    durations: dict[str, list[float]] = defaultdict(list)
     for line in log.read_text(encoding="utf-8").splitlines():
         verb, began, ended = line.split()
-        found[verb].append((int(ended) - int(began)) / 1e9)
-    return found
+        durations[verb].append((int(ended) - int(began)) / 1e9)
+    return durations
 
 
 def _add_inside(
@@ -167,10 +167,10 @@ def _add_inside(
     for verb, seconds in sorted(runs.items()):
         report.add(f"  terraform {verb}, a stack", "s", sum(seconds) / count)
     for kind in ("terraform.plan", "terraform.apply"):
-        report.add(f"  {kind}, waiting for a slot included", "s", *(found.ran[kind] for found in spent))
+        report.add(f"  {kind}, waiting for a slot included", "s", *(service.ran[kind] for service in spent))
     for kind in ("promise.resolve", "policy.check", "promise.outputs", "ledger.record", WORKFLOW_TASK):
         name = "workflow tasks, all of a service" if kind == WORKFLOW_TASK else kind
-        report.add(f"  {name}", "s", *(found.queued[kind] + found.ran[kind] for found in spent))
+        report.add(f"  {name}", "s", *(service.queued[kind] + service.ran[kind] for service in spent))
 
 
 def main() -> None:

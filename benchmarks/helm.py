@@ -55,10 +55,20 @@ async def measure(plane: ControlPlane, root: Path, helm: str) -> tuple[list[floa
 
 async def upgrade(plane: ControlPlane, helm: str, values: dict[str, object]) -> float:
     """A plain upgrade; its seconds."""
-    given = [f"--set={key}={value}" for key, value in values.items()]
+    options = [f"--set={key}={value}" for key, value in values.items()]
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        *(helm, "upgrade", "plain", str(CHART / "chart"), "--install", "--wait", "--namespace", "default", *given),
+        *(
+            helm,
+            "upgrade",
+            "plain",
+            str(CHART / "chart"),
+            "--install",
+            "--wait",
+            "--namespace",
+            "default",
+            *options,
+        ),
         env={**os.environ, **plane.environment},
         stdout=asyncio.subprocess.DEVNULL,
     )

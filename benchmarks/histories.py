@@ -34,12 +34,12 @@ class Spent:
 async def spent_by(client: Client, service: str, *, operation: int = 1) -> Spent:
     """Read the histories of a service and one operation of it."""
     team, name = names.parse_service(service)
-    found = Spent()
+    total = Spent()
     async for events in _runs(client, names.service_workflow_id(team, name)):
-        _count(found, events)
+        _count(total, events)
     handle = client.get_workflow_handle(names.operation_workflow_id(team, name, operation))
-    _count(found, list((await handle.fetch_history()).events))
-    return found
+    _count(total, list((await handle.fetch_history()).events))
+    return total
 
 
 async def _runs(client: Client, workflow_id: str) -> AsyncIterator[list[HistoryEvent]]:
@@ -53,33 +53,33 @@ async def _runs(client: Client, workflow_id: str) -> AsyncIterator[list[HistoryE
         run_id = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
 
 
-def _count(found: Spent, events: list[HistoryEvent]) -> None:
-    found.events += len(events)
+def _count(total: Spent, events: list[HistoryEvent]) -> None:
+    total.events += len(events)
     at = {event.event_id: event.event_time.ToDatetime(tzinfo=UTC) for event in events}
     kinds: dict[int, str] = {}
     for event in events:
         when = at[event.event_id]
-        found.began = min(found.began or when, when)
+        total.began = min(total.began or when, when)
         match event.event_type:
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-                found.committed = when
+                total.committed = when
             case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
                 kinds[event.event_id] = event.activity_task_scheduled_event_attributes.activity_type.name
             case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
                 done = event.activity_task_completed_event_attributes
                 _add(
-                    found,
+                    total,
                     kinds[done.scheduled_event_id],
                     at,
                     (done.scheduled_event_id, done.started_event_id, event),
                 )
             case EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
                 task = event.workflow_task_completed_event_attributes
-                found.workflow_tasks += 1
-                _add(found, WORKFLOW_TASK, at, (task.scheduled_event_id, task.started_event_id, event))
+                total.workflow_tasks += 1
+                _add(total, WORKFLOW_TASK, at, (task.scheduled_event_id, task.started_event_id, event))
 
 
-def _add(found: Spent, kind: str, at: dict[int, datetime], events: tuple[int, int, HistoryEvent]) -> None:
+def _add(total: Spent, kind: str, at: dict[int, datetime], events: tuple[int, int, HistoryEvent]) -> None:
     scheduled, started, ended = events
-    found.queued[kind] += (at[started] - at[scheduled]).total_seconds()
-    found.ran[kind] += (at[ended.event_id] - at[started]).total_seconds()
+    total.queued[kind] += (at[started] - at[scheduled]).total_seconds()
+    total.ran[kind] += (at[ended.event_id] - at[started]).total_seconds()

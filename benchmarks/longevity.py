@@ -65,7 +65,7 @@ async def measure(options: argparse.Namespace) -> Report:
 async def _kinds(report: Report, bond: DirectClient) -> None:
     """Events of one operation of each kind."""
     service = "bench/each"
-    asked: dict[OperationKind, Callable[[], Awaitable[Operation]]] = {
+    requests: dict[OperationKind, Callable[[], Awaitable[Operation]]] = {
         OperationKind.PROVISION: lambda: bond.services.request(PROMISE, service, version="1.0.0"),
         OperationKind.UPDATE: lambda: bond.services.update(service, {"number": 1}),
         OperationKind.PATCH: lambda: bond.services.patch(service),
@@ -73,7 +73,7 @@ async def _kinds(report: Report, bond: DirectClient) -> None:
         OperationKind.RECONCILE: lambda: bond.services.reconcile(service),
         OperationKind.DECOMMISSION: lambda: bond.services.decommission(service),
     }
-    for kind, ask in asked.items():
+    for kind, ask in requests.items():
         operation = await ask()
         await operation.result()
         own, run_of_service = await _events((await bond.connection.temporal()), operation)
@@ -104,7 +104,7 @@ async def _events(client: Client, operation: Operation) -> tuple[WorkflowHistory
     own = await client.get_workflow_handle(_workflow_id(operation)).fetch_history()
     workflow_id = names.service_workflow_id(operation.team, operation.name)
     carried = await client.get_workflow_handle(workflow_id).fetch_history()
-    # a service that goes on is in its next run already
+    # a service that continues is in its next run already
     while not _carries(carried, operation):
         before = carried.events[0].workflow_execution_started_event_attributes.continued_execution_run_id
         carried = await client.get_workflow_handle(workflow_id, run_id=before).fetch_history()

@@ -152,21 +152,21 @@ async def _killed_campaign(
 ) -> None:
     began = time.monotonic()
     name = await _started(bond, options, version)
-    while (found := await bond.campaigns.describe(name)).counts.get("succeeded", 0) < options.stacks // 2:
-        if found.status.ended:
-            raise RuntimeError(f"the campaign ended before it was half done: {found.counts}")
+    while (campaign := await bond.campaigns.describe(name)).counts.get("succeeded", 0) < options.stacks // 2:
+        if campaign.status.ended:
+            raise RuntimeError(f"the campaign ended before it was half done: {campaign.counts}")
         await asyncio.sleep(0.2)
     running = Platform.read(settings.data)
     executor = next(each.pid for each in running.processes if each.name == "executor") if running else 0
     hit = await asyncio.to_thread(_kill, psutil.Process(executor), options.concurrency)
     commands = 0
-    while not (found := await bond.campaigns.describe(name)).status.ended:
-        if found.paused and not found.running:
+    while not (campaign := await bond.campaigns.describe(name)).status.ended:
+        if campaign.paused and not campaign.running:
             await bond.campaigns.resume(name, reason="benchmark")
             commands += 1
         await asyncio.sleep(0.2)
     seconds = time.monotonic() - began
-    left = options.stacks - found.counts.get("succeeded", 0)
+    left = options.stacks - campaign.counts.get("succeeded", 0)
     report.add("killed half-way, Bondstone: Terraforms that were killed", "", hit)
     report.add("  targets without their change until somebody comes", "", left)
     report.add("  commands a person gives", "", commands)

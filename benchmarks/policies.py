@@ -30,8 +30,10 @@ def main() -> None:
         *load_modules(PROMISES / "_organisation"),
         *load_modules(PROMISES / "sqlite-database" / "policies", "promise"),
     ]
-    asked = document()
-    print(f"{RESOURCES} resources, {len(json.dumps(asked)) // 1024} KiB of document, {len(modules)} modules")
+    plan_document = document()
+    print(
+        f"{RESOURCES} resources, {len(json.dumps(plan_document)) // 1024} KiB of document, {len(modules)} modules"
+    )
     for name in (EMBEDDED, "opa"):
         try:
             os.environ["BOND_OPA"] = name if name == EMBEDDED else str(find("opa"))
@@ -41,7 +43,7 @@ def main() -> None:
         times = []
         for _ in range(CHECKS):
             began = time.perf_counter()
-            decision = evaluate(modules, asked)
+            decision = evaluate(modules, plan_document)
             times.append((time.perf_counter() - began) * 1000)
             if decision.outcome != "allow":
                 raise SystemExit(f"{decision.findings[0].message}")

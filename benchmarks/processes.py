@@ -109,9 +109,9 @@ class Platform:
 def bond_up(data: Path, **environment: str) -> Iterator[tuple[Platform, dict[str, Any]]]:
     """`bond up --detach` on a data directory, and what it printed; `bond down` afterwards."""
     platform = Platform(Settings(data=data), {**clean_environment(data), **environment})
-    said = json.loads(platform.bond("up", "--detach", "--port", "0", "-o", "json"))
+    status = json.loads(platform.bond("up", "--detach", "--port", "0", "-o", "json"))
     try:
-        yield Platform(Settings(data=data, **said["settings"]), platform.environment), said
+        yield Platform(Settings(data=data, **status["settings"]), platform.environment), status
     finally:
         platform.bond("down")
 

@@ -109,11 +109,11 @@ def machine() -> dict[str, Any]:
     }
 
 
-def describe(found: dict[str, Any]) -> str:
+def describe(machine: dict[str, Any]) -> str:
     """A machine in one line."""
     return (
-        f"{found['at'][:16]}: {found['cores']} cores ({found['cpu']}), {found['memory_gib']:g} GiB, "
-        f"Python {found['python']}, load before {found['load_before']:.1f}"
+        f"{machine['at'][:16]}: {machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']:g} GiB, "
+        f"Python {machine['python']}, load before {machine['load_before']:.1f}"
     )
 
 

@@ -41,7 +41,7 @@ async def measure(options: argparse.Namespace) -> Report:
             for number in range(options.runs + 1):
                 service = f"bench/s{number}"
                 time.sleep(PAUSE_SECONDS)  # noqa: ASYNC251 - idle is what is measured
-                asked, began = datetime.now(UTC), time.monotonic()
+                requested_at, began = datetime.now(UTC), time.monotonic()
                 platform.bond("service", "request", PROMISE, service, "--wait", "-o", "json")
                 wall, ended = time.monotonic() - began, datetime.now(UTC)
                 say(
@@ -60,7 +60,9 @@ async def measure(options: argparse.Namespace) -> Report:
                     parts[f"{kind}: to its worker"].append(spent.queued[kind])
                     parts[kind].append(spent.ran[kind])
                     inside += spent.queued[kind] + spent.ran[kind]
-                parts["before: process, imports, connect, promise"].append((spent.began - asked).total_seconds())
+                parts["before: process, imports, connect, promise"].append(
+                    (spent.began - requested_at).total_seconds()
+                )
                 parts["between: workflow tasks, accept, commit"].append(
                     (spent.committed - spent.began).total_seconds() - inside
                 )

@@ -196,8 +196,8 @@ async def _turn(bond: DirectClient, every: float, what: Callable[[], Awaitable[N
 async def _holds_nothing(bond: DirectClient, build: str) -> None:
     """Wait until a build holds nothing; workers without builds do not have to: what they hold moves by itself."""
     while build:
-        [found] = [each for each in await bond.workers.list() if each.build == build]
-        if not any(found.holds.model_dump().values()):
+        [worker] = [each for each in await bond.workers.list() if each.build == build]
+        if not any(worker.holds.model_dump().values()):
             return
         await asyncio.sleep(0.5)
 
@@ -214,11 +214,11 @@ def _add(report: Report, turns: Mapping[str, Turn], made: Path) -> None:
             report.add("  later, the median operation", "s", statistics.median(turn.seconds) - peace)
             report.add("  later, the last of all", "s", max(turn.seconds) - max(turns["in peace"].seconds))
     times = Counter(made.read_text(encoding="utf-8").split())
-    asked = [service for turn in turns.values() for service in turn.services]
-    report.add("services asked for", "", len(asked))
+    services = [service for turn in turns.values() for service in turn.services]
+    report.add("services asked for", "", len(services))
     report.add("  lost", "", sum(len(turn.lost) for turn in turns.values()), at_most=0)
-    report.add("  made twice", "", sum(times[service] > 1 for service in asked), at_most=0)
-    report.add("  not made", "", sum(times[service] < 1 for service in asked), at_most=0)
+    report.add("  made twice", "", sum(times[service] > 1 for service in services), at_most=0)
+    report.add("  not made", "", sum(times[service] < 1 for service in services), at_most=0)
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ async def steps(root: Path) -> dict[str, list[float]]:
     bundle = root / "bundle"
     (bundle / "m").mkdir(parents=True)
     (bundle / "m" / "main.tf").write_text(MODULE, encoding="utf-8")
-    found: dict[str, list[float]] = {"off": [], "auto": []}
+    durations: dict[str, list[float]] = {"off": [], "auto": []}
     worlds = {}
     for mode in ("off", "auto"):
         settings = Settings.load(data=root / mode, tool_sandbox=mode)
@@ -51,8 +51,8 @@ async def steps(root: Path) -> dict[str, list[float]]:
             planned = await executor.plan(context((settings, store), bundle, f"plan-{number}", number))
             applying = context((settings, store), bundle, f"apply-{number}", number)
             await executor.apply(applying, planned.artefact, planned.position)
-            found[mode].append(time.monotonic() - started)
-    return {mode: seconds[1:] for mode, seconds in found.items()}  # the first prepares the module
+            durations[mode].append(time.monotonic() - started)
+    return {mode: seconds[1:] for mode, seconds in durations.items()}  # the first prepares the module
 
 
 def context(world: tuple[Settings, Store], bundle: Path, attempt: str, number: int) -> StepContext:
@@ -76,7 +76,7 @@ def context(world: tuple[Settings, Store], bundle: Path, attempt: str, number: i
 
 async def starts(box: Sandbox | None, directory: Path) -> float:
     """Seconds of starting and ending one process that does nothing; the median."""
-    found = []
+    durations = []
     with (directory / "null").open("wb") as out:
         for _ in range(STARTS):
             started = time.monotonic()
@@ -84,18 +84,18 @@ async def starts(box: Sandbox | None, directory: Path) -> float:
                 ["/bin/true"], directory=directory, environment={}, stdin=0, stdout=out, stderr=out, sandbox=box
             )
             await process.ended
-            found.append(time.monotonic() - started)
-    return statistics.median(found)
+            durations.append(time.monotonic() - started)
+    return statistics.median(durations)
 
 
 def compared(call: Callable[[Path], object], folder: Path) -> float:
     """Milliseconds of comparing an unpacked revision with its bundle; the median."""
-    found = []
+    durations = []
     for _ in range(ROUNDS):
         started = time.monotonic()
         call(folder)
-        found.append(time.monotonic() - started)
-    return statistics.median(found) * 1000
+        durations.append(time.monotonic() - started)
+    return statistics.median(durations) * 1000
 
 
 async def main() -> int:

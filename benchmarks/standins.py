@@ -53,11 +53,11 @@ class StandIn:
         await workflow.wait_condition(lambda: self._call is not None)
         if self._call is None:
             raise AssertionError  # it was waited for
-        said: dict[str, Any] = {"target": self._call.target, "attempt": self._call.attempt, "operation": 2}
-        finished = Finished(**said, status=OperationStatus.SUCCEEDED, evidence=_evidence())
+        answer: dict[str, Any] = {"target": self._call.target, "attempt": self._call.attempt, "operation": 2}
+        finished = Finished(**answer, status=OperationStatus.SUCCEEDED, evidence=_evidence())
         campaign = workflow.get_external_workflow_handle(self._call.reply_to)
         await asyncio.gather(
-            *(campaign.signal(names.SIGNAL_REPLY, Reply(said=each)) for each in (Accepted(**said), finished))
+            *(campaign.signal(names.SIGNAL_REPLY, Reply(said=each)) for each in (Accepted(**answer), finished))
         )
 
     @workflow.signal(name=names.SIGNAL_SUBMIT)
@@ -111,20 +111,20 @@ class BareTarget:
     """As `StandIn`."""
 
     def __init__(self) -> None:
-        self._asked: tuple[str, int] | None = None
+        self._request: tuple[str, int] | None = None
 
     @workflow.run
     async def run(self) -> None:
         """Until it has replied."""
-        await workflow.wait_condition(lambda: self._asked is not None)
-        reply_to, number = self._asked or ("", 0)
+        await workflow.wait_condition(lambda: self._request is not None)
+        reply_to, number = self._request or ("", 0)
         parent = workflow.get_external_workflow_handle(reply_to)
         await asyncio.gather(*(parent.signal("reply", args=[number, finished]) for finished in (False, True)))
 
     @workflow.signal
     def submit(self, reply_to: str, number: int) -> None:
         """A parent asks."""
-        self._asked = (reply_to, number)
+        self._request = (reply_to, number)
 
 
 def _evidence() -> dict[str, Any]:

@@ -32,15 +32,15 @@ async def measure(options: argparse.Namespace) -> Report:
         with processes.scratch() as directory:
             data = directory / "data"
             began = time.monotonic()
-            with processes.bond_up(data) as (platform, said):
+            with processes.bond_up(data) as (platform, status):
                 fresh.append(time.monotonic() - began)
                 time.sleep(SETTLE_SECONDS)  # noqa: ASYNC251 - nothing else runs here
-                _weigh(said, idle)
+                _weigh(status, idle)
                 await processes.publish(platform.settings, stacks.promise(directory, PROMISE, slow=False))
                 async with DirectClient.connect(platform.settings, by="benchmark") as bond:
                     for service in range(SERVICES):
                         await (await bond.services.request(PROMISE, f"bench/s{service}")).result()
-                _weigh(said, used)
+                _weigh(status, used)
                 began = time.monotonic()
             downs.append(time.monotonic() - began)
             began = time.monotonic()
@@ -59,9 +59,12 @@ async def measure(options: argparse.Namespace) -> Report:
     return report
 
 
-def _weigh(said: Mapping[str, Any], weights: dict[str, list[float]]) -> None:
+def _weigh(status: Mapping[str, Any], weights: dict[str, list[float]]) -> None:
     """Note the memory of the supervisor and of each process it started."""
-    for name, pid in [("supervisor", said["pid"]), *((each["name"], each["pid"]) for each in said["processes"])]:
+    for name, pid in [
+        ("supervisor", status["pid"]),
+        *((each["name"], each["pid"]) for each in status["processes"]),
+    ]:
         weights[name].append(processes.resident_mib(psutil.Process(pid)))
 
 

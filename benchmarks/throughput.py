@@ -138,9 +138,9 @@ async def _compare(
     _add_cpu(report, f"CPU a service{of}", ours, options.services, ("control", "executor", *servers, CLIENT))
     bare_kinds = ("bare-control", "bare-executor", *servers, CLIENT)
     _add_cpu(report, f"CPU a bare workflow{of}", theirs, options.services, bare_kinds)
-    for kind, found in watched.items():
+    for kind, members in watched.items():
         memory = processes.tree_mib if kind == "postgres" else processes.resident_mib
-        report.add(f"memory of {_said(kind)}{of}", "MiB", *map(memory, found))
+        report.add(f"memory of {label(kind)}{of}", "MiB", *map(memory, members))
     if count == options.control[0]:
         ended = ours[-1].services[:: max(1, options.services // 20)]
         loaded = [await spent_by((await bond.connection.temporal()), name) for name in ended]
@@ -160,7 +160,7 @@ async def _turn(work: Callable[[str], Awaitable[None]], count: int, in_flight: i
             await work(name)
 
     def spent() -> dict[str, float]:
-        return {kind: sum(map(processes.cpu_seconds, found)) for kind, found in watched.items()}
+        return {kind: sum(map(processes.cpu_seconds, members)) for kind, members in watched.items()}
 
     before = spent()
     began = time.monotonic()
@@ -179,20 +179,20 @@ def _add_cpu(report: Report, title: str, rounds: list[Round], count: int, who: t
 
 
 def _add_spent(report: Report, loaded: list[Spent], idle: list[Spent]) -> None:
-    report.add("events a service", "", *(found.events for found in idle))
-    report.add("workflow tasks a service", "", *(found.workflow_tasks for found in idle))
+    report.add("events a service", "", *(service.events for service in idle))
+    report.add("workflow tasks a service", "", *(service.workflow_tasks for service in idle))
     order = ("promise.resolve", "noop.plan", "policy.check", "noop.apply", "promise.outputs", "ledger.record")
     for kind in (*order, WORKFLOW_TASK):
-        tasks = statistics.median(found.workflow_tasks for found in idle) if kind == WORKFLOW_TASK else 1
+        tasks = statistics.median(service.workflow_tasks for service in idle) if kind == WORKFLOW_TASK else 1
         times: dict[str, float] = defaultdict(float)
         for title, spent in (("loaded", loaded), ("alone", idle)):
-            times[f"{title} queued"] = statistics.median(found.queued[kind] for found in spent) / tasks
-            times[f"{title} ran"] = statistics.median(found.ran[kind] for found in spent) / tasks
+            times[f"{title} queued"] = statistics.median(service.queued[kind] for service in spent) / tasks
+            times[f"{title} ran"] = statistics.median(service.ran[kind] for service in spent) / tasks
         each = ", ".join(f"{what} {1000 * value:.1f} ms" for what, value in times.items())
         report.notes.append(f"{kind}: {each}")
 
 
-def _said(kind: str) -> str:
+def label(kind: str) -> str:
     return {"temporal": "the Temporal server", "postgres": "PostgreSQL", CLIENT: "the client"}.get(kind, kind)
 
 
@@ -248,8 +248,8 @@ def main() -> None:
         metavar="N,N",
         help="control workers a side, as in 1,2,4 (default: 1)",
     )
-    given = options.parse_args()
-    run(given, measure, production(given))
+    arguments = options.parse_args()
+    run(arguments, measure, production(arguments))
 
 
 if __name__ == "__main__":

@@ -149,9 +149,9 @@ def interpolate(text: str, variables: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match["name"] is None:
             return "$"
-        found = variables.get(match["name"], "")
-        if found:
-            return found
+        variable = variables.get(match["name"], "")
+        if variable:
+            return variable
         if match["how"] == ":-":
             return match["rest"]
         raise ComposeInvalid(f"{match['name']} is not set: {match['rest'] or 'it has no default'}")

@@ -34,7 +34,7 @@ class Stage:
 
 def stages(path: Path) -> dict[str, Stage]:
     """The named stages of a Dockerfile, build arguments filled in with their defaults."""
-    found: dict[str, Stage] = {}
+    by_name: dict[str, Stage] = {}
     arguments: dict[str, str] = {}
     name = ""
     for instruction, rest in _instructions(path.read_text(encoding="utf-8")):
@@ -44,14 +44,14 @@ def stages(path: Path) -> dict[str, Stage]:
             continue
         if instruction == "FROM":
             base, _, name = re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], rest).partition(" AS ")
-            old = found.get(base)
-            found[name] = replace(old, base=base) if old else Stage(base, {}, (), (), "", {})
+            old = by_name.get(base)
+            by_name[name] = replace(old, base=base) if old else Stage(base, {}, (), (), "", {})
             continue
-        found[name] = replace(found[name], **_said(instruction, rest, found[name], found))
-    return found
+        by_name[name] = replace(by_name[name], **_changes(instruction, rest, by_name[name], by_name))
+    return by_name
 
 
-def _said(instruction: str, rest: str, stage: Stage, others: Mapping[str, Stage]) -> dict[str, Any]:
+def _changes(instruction: str, rest: str, stage: Stage, others: Mapping[str, Stage]) -> dict[str, Any]:
     if instruction == "ENV":
         pairs = (word.split("=", 1) for word in shlex.split(rest))
         return {"environment": {**stage.environment, **dict(pairs)}}

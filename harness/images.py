@@ -91,9 +91,9 @@ def _locked_up(engine: Engine, container: str) -> str:
         CheckFailed: more than it is meant to.
     """
     status = engine.inside(container, "cat", "/proc/1/status").stdout
-    said = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    limits = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     wanted = {"Uid": "\t".join([str(USER)] * 4), "CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1"}
-    wrong = [f"{name} is {said[name]}, not {value}" for name, value in wanted.items() if said[name] != value]
+    wrong = [f"{name} is {limits[name]}, not {value}" for name, value in wanted.items() if limits[name] != value]
     paths = ("/bond", "/opt/bondstone/bond", "/var/lib/bondstone/keys/bond")
     wrong += [f"{path} can be written" for path in paths if not engine.inside(container, "touch", path).returncode]
     if engine.inside(container, "python", "-m", "pip", "--version").returncode == 0:

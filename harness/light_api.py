@@ -109,13 +109,13 @@ def serving(data: Path, listed: Listed | None = None, *, rate: float = 500, **se
         console.mount(app)
         config = uvicorn.Config(app, host=LOOPBACK, port=port, access_log=False, log_config=None)
         server.append(uvicorn.Server(config))
-        keeping = asyncio.create_task(services.keep())
+        keeper = asyncio.create_task(services.keep())
         started.set()
         try:
             await server[0].serve()
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
             await authenticator.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)

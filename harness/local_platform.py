@@ -55,13 +55,13 @@ class LocalPlatform:
         self.bond("down", seconds=DOWN_SECONDS)
 
     def bond(
-        self, *arguments: str, given: str | None = None, status: int | None = 0, seconds: float = 240
+        self, *arguments: str, stdin_text: str | None = None, status: int | None = 0, seconds: float = 240
     ) -> subprocess.CompletedProcess[str]:
         """Run the `bond` command against it.
 
         Args:
             arguments: Without `--data`.
-            given: Standard input.
+            stdin_text: Standard input.
             status: The exit status it must end with; None for any.
             seconds: The longest it may take.
         """
@@ -69,7 +69,7 @@ class LocalPlatform:
             ["--data", str(self.data), *arguments],
             environment=self.environment,
             cwd=self.data.parent,
-            given=given,
+            stdin_text=stdin_text,
             seconds=seconds,
         )
         if status is not None and ran.returncode != status:
@@ -95,11 +95,11 @@ class LocalPlatform:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        found = []
+        killed = []
         for pid in pids:
             with suppress(psutil.NoSuchProcess):
-                found.append(psutil.Process(pid))
-        psutil.wait_procs(found, timeout=60)
+                killed.append(psutil.Process(pid))
+        psutil.wait_procs(killed, timeout=60)
 
     def kill_everything(self) -> None:
         """Kill -9 of the supervisor and all its children, as a power cut would do it."""
@@ -132,8 +132,8 @@ def running(data: Path, environment: Mapping[str, str] | None = None) -> Iterato
         platform.up()
         yield platform
     finally:
-        found = Platform.read(data)
-        if found is not None and found.alive:
+        known = Platform.read(data)
+        if known is not None and known.alive:
             platform.down()
 
 

@@ -48,10 +48,10 @@ class Tool:
     def version(self) -> str:
         """As in `1.37.2`, from the module's `go.mod`."""
         text = (SOURCES / self.folder / "go.mod").read_text(encoding="utf-8")
-        found = re.search(rf"^\s*(?:require )?{re.escape(self.module)} v(\S+)", text, re.MULTILINE)
-        if not found:
+        requirement = re.search(rf"^\s*(?:require )?{re.escape(self.module)} v(\S+)", text, re.MULTILINE)
+        if not requirement:
             raise ValueError(f"tools/go/{self.folder}/go.mod does not require {self.module}")
-        return found[1]
+        return requirement[1]
 
     @property
     def import_path(self) -> str:
@@ -65,17 +65,17 @@ class Tool:
 
     def on_path(self) -> Path | None:
         """The one that somebody installed, when it is of our version."""
-        found = None if self.source else shutil.which(self.name)
-        if not found:
+        path = None if self.source else shutil.which(self.name)
+        if not path:
             return None
         try:
             ran = subprocess.run(
-                [found, *self.asks], capture_output=True, text=True, timeout=VERSION_SECONDS, check=False
+                [path, *self.asks], capture_output=True, text=True, timeout=VERSION_SECONDS, check=False
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
         same = re.search(rf"(?<![\d.]){re.escape(self.version)}(?![\d.])", ran.stdout + ran.stderr)
-        return Path(found) if same else None
+        return Path(path) if same else None
 
 
 _KUBERNETES_VERSION: Final = tuple(
@@ -144,7 +144,7 @@ def find(name: str) -> Path:
     tool = TOOLS[name]
     if tool.built.exists():
         return tool.built
-    found = tool.on_path()
-    if found is None:
+    path = tool.on_path()
+    if path is None:
         raise ToolMissing(f"no {name} {tool.version}: run `make tools` (needs Go)")
-    return found
+    return path

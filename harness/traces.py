@@ -66,7 +66,7 @@ class Collector:
             about = _attributes(resource.resource.attributes)
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    seen = Seen(
+                    received = Seen(
                         process=str(about.get("service.name", "")),
                         name=span.name,
                         trace=span.trace_id.hex(),
@@ -78,21 +78,21 @@ class Collector:
                         links=tuple(link.trace_id.hex() for link in span.links),
                         attributes=_attributes(span.attributes),
                     )
-                    self.spans.append(seen)
-                    self.last[seen.trace] = time.monotonic()
+                    self.spans.append(received)
+                    self.last[received.trace] = time.monotonic()
 
     def of(self, trace: str) -> list[Seen]:
         """The spans of one trace, the first to begin first."""
-        return sorted((seen for seen in list(self.spans) if seen.trace == trace), key=lambda seen: seen.began)
+        return sorted((span for span in list(self.spans) if span.trace == trace), key=lambda span: span.began)
 
     def tree(self, trace: str) -> Iterator[str]:
         """One trace, a line for each span."""
         spans = self.of(trace)
-        known = {seen.span for seen in spans}
+        known = {span.span for span in spans}
         yield f"trace {trace}"
-        for seen in spans:
-            if seen.parent not in known:
-                yield from _branch(spans, seen, 1)
+        for span in spans:
+            if span.parent not in known:
+                yield from _branch(spans, span, 1)
 
 
 @contextmanager
@@ -130,17 +130,17 @@ def _print_quiet(collector: Collector) -> None:
             print("\n".join(["", *collector.tree(trace)]), flush=True)
 
 
-def _branch(spans: list[Seen], seen: Seen, depth: int) -> Iterator[str]:
-    name = f"{'  ' * depth}{seen.name}"
-    failed = f"  failed: {seen.failed}" if seen.failed else ""
-    yield f"{name:42} {seen.seconds:8.3f} s  {seen.process}{failed}"
+def _branch(spans: list[Seen], span: Seen, depth: int) -> Iterator[str]:
+    name = f"{'  ' * depth}{span.name}"
+    failed = f"  failed: {span.failed}" if span.failed else ""
+    yield f"{name:42} {span.seconds:8.3f} s  {span.process}{failed}"
     for other in spans:
-        if other.parent == seen.span:
+        if other.parent == span.span:
             yield from _branch(spans, other, depth + 1)
 
 
-def _attributes(found: Any) -> dict[str, Any]:
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value") or "string_value") for pair in found}
+def _attributes(pairs: Any) -> dict[str, Any]:
+    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value") or "string_value") for pair in pairs}
 
 
 def _handler(take: Callable[[bytes], None]) -> type[BaseHTTPRequestHandler]:

@@ -44,7 +44,7 @@ class WarmCommand:
         *,
         environment: Mapping[str, str],
         cwd: Path,
-        given: str | None,
+        stdin_text: str | None,
         seconds: float,
     ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end.
@@ -53,7 +53,7 @@ class WarmCommand:
             arguments: Of `bond`.
             environment: All of its variables.
             cwd: Where it runs.
-            given: Its standard input; None for an empty one.
+            stdin_text: Its standard input; None for an empty one.
             seconds: The longest it may take.
 
         Raises:
@@ -62,7 +62,7 @@ class WarmCommand:
         request = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd)}
         answers, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            stdin.write((given or "").encode())
+            stdin.write((stdin_text or "").encode())
             stdin.seek(0)
             with answers:
                 with its_end:

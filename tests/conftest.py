@@ -87,10 +87,10 @@ def free_port() -> int:
 def binary(name: str) -> str:
     """A program of the environment the tests run in, else of PATH."""
     beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if not found:
+    result = str(beside) if beside.exists() else shutil.which(name)
+    if not result:
         pytest.fail(f"{name} is not installed; `make install` brings it")
-    return found
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -56,10 +56,10 @@ def _provide(tool: Tool, jobs: int) -> None:
     note = BUILT / f".{tool.name}.pins"
     if tool.built.exists() and note.exists() and note.read_text(encoding="utf-8") == pins:
         return
-    found = tool.on_path()
-    if found:
+    installed = tool.on_path()
+    if installed:
         tool.built.unlink(missing_ok=True)
-        print(f"{tool.name} {tool.version}: {found}")
+        print(f"{tool.name} {tool.version}: {installed}")
         return
     print(f"{tool.name} {tool.version}: building ...", flush=True)
     began, cpu = time.monotonic(), _cpu_seconds()
@@ -98,10 +98,10 @@ def _link_flags(tool: Tool) -> str:
 
 
 def _toolchain(tool: Tool) -> str:
-    found = re.search(r"^toolchain (\S+)$", _source(tool, "go.mod"), re.MULTILINE)
-    if not found:
+    line = re.search(r"^toolchain (\S+)$", _source(tool, "go.mod"), re.MULTILINE)
+    if not line:
         raise BuildFailed(f"tools/go/{tool.folder}/go.mod names no toolchain")
-    return found[1]
+    return line[1]
 
 
 def _pins(tool: Tool) -> str:

@@ -23,11 +23,11 @@ def broken_links(page: Path) -> Iterator[str]:
         if re.match(r"[a-z][a-z0-9+.-]*:", target):
             continue
         path, _, anchor = target.partition("#")
-        found = (page.parent / path).resolve() if path else page
+        destination = (page.parent / path).resolve() if path else page
         place = f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}"
-        if not found.exists():
+        if not destination.exists():
             yield f"{place}: {target}: no such file"
-        elif anchor and found.suffix == ".md" and anchor not in anchors(found):
+        elif anchor and destination.suffix == ".md" and anchor not in anchors(destination):
             yield f"{place}: {target}: no such heading"
 
 

@@ -9,7 +9,7 @@ import textwrap
 
 def field_texts(model: type) -> dict[str, str]:
     """Field name to the text under it, on one line; those of its bases too."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for kind in reversed(model.__mro__[:-1]):
         if not kind.__module__.startswith(("bondstone", "activities")):
             continue
@@ -18,8 +18,8 @@ def field_texts(model: type) -> dict[str, str]:
             continue
         for field, text in zip(body.body, body.body[1:], strict=False):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and _is_text(text):
-                found[field.target.id] = one_line(ast.literal_eval(text.value))  # type: ignore[attr-defined] # as _is_text says
-    return found
+                texts[field.target.id] = one_line(ast.literal_eval(text.value))  # type: ignore[attr-defined] # as _is_text says
+    return texts
 
 
 def one_line(text: str) -> str:

@@ -65,8 +65,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _git(*arguments: str) -> str:
-    found = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    completed = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return completed.stdout.strip()
 
 
 # The plugin -------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ async def _record(address: str, tests: dict[str, str], directory: Path) -> None:
     client = await Client.connect(address, data_converter=DATA_CONVERTER)
     await asyncio.sleep(1)  # visibility is a moment behind
     runs = [run async for run in client.list_workflows()]
-    seen: set[str] = set()
+    digests: set[str] = set()
     numbers: dict[str, int] = {}
     for run in sorted(runs, key=lambda run: run.start_time):
         test = tests.get(run.id.partition("/op/")[0])
@@ -125,9 +125,9 @@ async def _record(address: str, tests: dict[str, str], directory: Path) -> None:
         digest = hashlib.sha256(f"{run.workflow_type}\n{path}".encode()).hexdigest()
         document = {"id": run.id, **_anonymous(json.loads(history.to_json()))}
         written = json.dumps(document, separators=(",", ":")) + "\n"
-        if digest in seen or len(written) > MAX_BYTES:
+        if digest in digests or len(written) > MAX_BYTES:
             continue
-        seen.add(digest)
+        digests.add(digest)
         name = re.sub(r"[^a-z0-9]+", "-", test.removeprefix("test_").lower()).strip("-")[:100]
         numbers[name] = numbers.get(name, 0) + 1
         file = directory / f"{name}.{numbers[name]}.{run.workflow_type.lower()}.json"

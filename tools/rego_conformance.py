@@ -74,10 +74,10 @@ def cases() -> list[Case]:
         ToolMissing: `opa-cases` was not built.
     """
     ran = subprocess.run([find("opa-cases")], capture_output=True, check=True)
-    found = []
+    cases_of_suite = []
     for line in ran.stdout.decode().splitlines():
         item = json.loads(line)
-        found.append(
+        cases_of_suite.append(
             Case(
                 note=item["note"],
                 group=item["group"],
@@ -92,7 +92,7 @@ def cases() -> list[Case]:
                 error=item.get("error", ""),
             )
         )
-    return found
+    return cases_of_suite
 
 
 def judge(engine: Engine, case: Case) -> tuple[Verdict, str]:
@@ -133,15 +133,15 @@ def main() -> int:
     parser.add_argument("--opa", action="store_true", help="ask OPA too, through our seam; takes ten minutes")
     options = parser.parse_args()
     try:
-        asked, opa = cases(), find("opa")
+        suite, opa = cases(), find("opa")
     except ToolMissing as error:
         print(error, file=sys.stderr)
         return 1
-    support = {} if options.check else _support(asked, opa)
+    support = {} if options.check else _support(suite, opa)
     wrong = 0
     engines: list[Engine] = [Embedded(), *([Opa(str(opa))] if options.opa else [])]
     for engine in engines:
-        judged = [(case, *judge(engine, case)) for case in asked]
+        judged = [(case, *judge(engine, case)) for case in suite]
         engine.close()
         counts = Counter(verdict for _, verdict, _ in judged)
         print(f"{engine.version}: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
@@ -162,20 +162,20 @@ def _groups(judged: Iterable[tuple[Case, Verdict, str]]) -> dict[str, dict[str, 
     return {group: dict(sorted(counts.items())) for group, counts in sorted(groups.items())}
 
 
-def _support(asked: Iterable[Case], opa: Path) -> dict[str, Any]:
+def _support(suite: Iterable[Case], opa: Path) -> dict[str, Any]:
     """Ask with nothing refused, and refuse what is then lacking or answered otherwise."""
     ran = subprocess.run([opa, "capabilities", "--current"], capture_output=True, check=True)
     known = {item["name"] for item in json.loads(ran.stdout)["builtins"]} - _OPERATORS
     _write({"supported": sorted(known), "refused": {}})
     engine = Embedded()
-    judged = [(case, *judge(engine, case)) for case in asked if case.calls]
+    judged = [(case, *judge(engine, case)) for case in suite if case.calls]
     engine.close()
     right: Counter[str] = Counter()
     lacking: set[str] = set()
     for case, verdict, words in judged:
-        found = re.search(r"could not find function ([\w.]+)", words)
-        if verdict in {"failed", "wrong"} and found:
-            lacking.add(found[1])
+        missing = re.search(r"could not find function ([\w.]+)", words)
+        if verdict in {"failed", "wrong"} and missing:
+            lacking.add(missing[1])
         if verdict == "right" and not case.error:
             right.update(case.calls)
     lacking |= {name for name in known if not name.startswith("internal.") and not _has(name)}

@@ -87,7 +87,7 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
         )
     authenticator = await Authenticator.open(settings, store)
     services = ServiceIndex(ServiceVisibility(temporal), KeptFleet(store))
-    keeping = asyncio.create_task(services.keep())
+    keeper = asyncio.create_task(services.keep())
     try:
         yield ApiState(
             settings=settings,
@@ -101,8 +101,8 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
             rates=Rates(REQUESTS_PER_SECOND, BURST),
         )
     finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
         await authenticator.close()
 
 

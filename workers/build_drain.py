@@ -46,8 +46,8 @@ async def keep_moving(client: Client, settings: Settings) -> None:
 
 
 async def _drains(client: Client, settings: Settings) -> bool:
-    found = await find_builds(client, settings.deployment)
-    return any(build.name == settings.build_id and build.status in {"draining", "drained"} for build in found)
+    builds = await find_builds(client, settings.deployment)
+    return any(build.name == settings.build_id and build.status in {"draining", "drained"} for build in builds)
 
 
 async def _tell(client: Client, settings: Settings, told: set[str]) -> None:

@@ -68,14 +68,14 @@ class Child:
     """
 
     def __init__(
-        self, command: Command, log_directory: Path, changed: Callable[[], None], said: Callable[[str], None]
+        self, command: Command, log_directory: Path, changed: Callable[[], None], log: Callable[[str], None]
     ) -> None:
         self.command = command
         self.log_file = log_directory / f"{command.name}.log"
         self.ready = asyncio.Event()
         self.versions: dict[str, str] = {}
         self._changed = changed
-        self._said = said
+        self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._status: Literal["starting", "running", "restarting"] = "starting"
         self._started_at = datetime.now(UTC)
@@ -144,7 +144,7 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def bound_log(self) -> None:
-        """Move a log that grew too long aside. The process appends, so it goes on in the emptied file."""
+        """Move a log that grew too long aside. The process appends, so it continues in the emptied file."""
         with contextlib.suppress(OSError):
             if self.log_file.stat().st_size > LOG_BYTES:
                 shutil.copyfile(self.log_file, self.log_file.with_suffix(".log.1"))
@@ -213,7 +213,7 @@ class Child:
 
     def _say(self, text: str) -> None:
         log.warning(text, name=self.command.name)
-        self._said(text)
+        self._log(text)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:

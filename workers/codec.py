@@ -123,13 +123,13 @@ async def _convert(
     convert: Callable[[Sequence[Payload]], Awaitable[list[Payload]]], request: web.Request
 ) -> web.Response:
     try:
-        found = await convert(Parse(await request.text(), Payloads()).payloads)
+        converted = await convert(Parse(await request.text(), Payloads()).payloads)
     except (ParseError, UnicodeDecodeError):
         return web.Response(status=400, text="the body is no list of payloads")
     except BondError as error:
         log.warning("refused", code=error.code, message=error.message)
         return web.Response(status=422, text=f"{error.code}: {error.message}")
-    return web.json_response(text=MessageToJson(Payloads(payloads=found)))
+    return web.json_response(text=MessageToJson(Payloads(payloads=converted)))
 
 
 async def _nothing(_request: web.Request) -> web.Response:
@@ -137,8 +137,8 @@ async def _nothing(_request: web.Request) -> web.Response:
 
 
 def _knows(request: web.Request, token: str) -> bool:
-    kind, _, said = request.headers.get("Authorization", "").partition(" ")
-    shown = said if kind.lower() == "bearer" else request.match_info.get("token", "")
+    kind, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    shown = credentials if kind.lower() == "bearer" else request.match_info.get("token", "")
     return hmac.compare_digest(shown.encode(), token.encode())
 
 

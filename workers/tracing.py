@@ -91,12 +91,12 @@ class _Inbound(WorkflowInboundInterceptor):
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:  # noqa: A002 - the interface's name
         request = input.args[0] if input.args else None
-        asked = Place.parse(request.trace) if isinstance(request, Request) else None
-        if asked is None:
+        parent = Place.parse(request.trace) if isinstance(request, Request) else None
+        if parent is None:
             return await super().handle_update_handler(input)
-        place = spans.derived(f"{workflow.info().workflow_id} {input.id}", within=asked)
+        place = spans.derived(f"{workflow.info().workflow_id} {input.id}", within=parent)
         spans.enter(str(place))
-        write = partial(_write_update, f"Service.{input.update}", place, asked, workflow.now())
+        write = partial(_write_update, f"Service.{input.update}", place, parent, workflow.now())
         return await _until(super().handle_update_handler(input), write)
 
 
@@ -203,9 +203,9 @@ def _headers(headers: Mapping[str, Payload]) -> Mapping[str, Payload]:
 
 def _about(call: Any) -> dict[str, Value]:
     """What of an activity's argument may be said: names and numbers that lists show, too."""
-    found: dict[str, Value] = {}
+    attributes: dict[str, Value] = {}
     for name in ("service", "operation", "step", "kind"):
         value = getattr(call, name, None)
         if value is not None:
-            found[f"bond.{name}"] = value if isinstance(value, int) else str(value)
-    return found
+            attributes[f"bond.{name}"] = value if isinstance(value, int) else str(value)
+    return attributes

@@ -127,14 +127,16 @@ class Change(OperationWorkflow):
             outputs=steps.outputs,
             permit=self.permit,
         )
-        found = await activity_calls.control(names.PROMISE_OUTPUTS, call, ServiceOutputs, summary="outputs")
-        self.result = self.result.changed(outputs=found.outputs)
+        service_outputs = await activity_calls.control(
+            names.PROMISE_OUTPUTS, call, ServiceOutputs, summary="outputs"
+        )
+        self.result = self.result.changed(outputs=service_outputs.outputs)
         probes, within = _own_or_common(operation.resolved, probes)
         if not within:
             return None
         report = await activity_calls.apart(
             names.HEALTH_PROBE,
-            HealthCall(**dict(call), service_outputs=found.outputs, probes=probes),
+            HealthCall(**dict(call), service_outputs=service_outputs.outputs, probes=probes),
             HealthReport,
             summary="health",
             within=timedelta(seconds=within) + HEALTH_SLACK,
@@ -195,12 +197,12 @@ class Change(OperationWorkflow):
         failed = OperationFailed(
             f"{error.message}; and rolling back to {old.revision} failed: {left.message}",
             where=error.where,
-            hint="`bond service rollback` tries again, `bond service retry` goes on with the change",
+            hint="`bond service rollback` tries again, `bond service retry` continues the change",
         )
         return failed.info()
 
     def _note(self, steps: Steps) -> None:
-        """Keep what stands now in the result, however the operation goes on or ends."""
+        """Keep what stands now in the result, however the operation continues or ends."""
         succeeded = all(
             record.finished_at is not None and record.status not in _FELL_SHORT
             for record in steps.records.values()

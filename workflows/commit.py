@@ -91,9 +91,9 @@ def rollback_target(state: ServiceState) -> Resolved | None:
     return next(iter(state.ways_back), None)
 
 
-def remember_request(seen: dict[str, int], request_id: str, number: int) -> dict[str, int]:
+def remember_request(numbers: dict[str, int], request_id: str, number: int) -> dict[str, int]:
     """Request ids with the new one last; the oldest are forgotten."""
-    kept = list(seen.items())[-(MAX_SEEN_REQUESTS - 1) :]
+    kept = list(numbers.items())[-(MAX_SEEN_REQUESTS - 1) :]
     return dict([*kept, (request_id, number)])
 
 
@@ -125,12 +125,12 @@ def _stands(state: ServiceState, pending: PendingOperation, result: OperationRes
 
 def _failed_checks(state: ServiceState, result: OperationResult) -> dict[str, tuple[str, ...]]:
     """What the checks of each step say now: a step that was not looked at keeps what they said."""
-    found = dict(state.failed_checks)
+    checks = dict(state.failed_checks)
     for step in result.steps:
         if step.status in {StepStatus.SUCCEEDED, StepStatus.UNCHANGED}:
             destroyed = step.plan is not None and step.plan.destroy
-            found[step.id] = () if destroyed else step.failed_checks
-    return {step: words for step, words in found.items() if words}
+            checks[step.id] = () if destroyed else step.failed_checks
+    return {step: words for step, words in checks.items() if words}
 
 
 def _with_healthy(state: ServiceState, resolved: Resolved) -> tuple[Resolved, ...]:

@@ -109,11 +109,11 @@ def with_own_update(state: ServiceState, call: PartChanged, now: datetime) -> Se
     """
     if state.resolved is None or not state.healthy:
         return state
-    leaving = any(pending.record.kind is OperationKind.DECOMMISSION for pending in state.queue)
+    decommissions = any(pending.record.kind is OperationKind.DECOMMISSION for pending in state.queue)
     waiting = any(
         pending.record.cause and pending.record.status is OperationStatus.QUEUED for pending in state.queue[1:]
     )
-    if leaving or waiting:
+    if decommissions or waiting:
         return state
     number = state.next_number
     record = OperationRecord(

@@ -147,10 +147,10 @@ def _wave(wave: WaveProgress) -> str:
 
 
 def _waiting(record: OperationRecord, approval: Approval) -> str:
-    asked = "; ".join(escape(need.reason) for need in approval.needs if need.reason)
+    reasons = "; ".join(escape(need.reason) for need in approval.needs if need.reason)
     lacking = ", ".join(escape(who) for who in missing(approval, requested_by=record.requested_by))
     return (
-        f"\n**{approval.step} waits for approval** of plan `{approval.digest[:12]}`: {asked}. "
+        f"\n**{approval.step} waits for approval** of plan `{approval.digest[:12]}`: {reasons}. "
         f"Still needs {lacking}."
     )
 

@@ -17,13 +17,13 @@ def needs(operation: OperationInput, plan: PlanRef, decision: Decision) -> tuple
     return approvals.needs(operation.record.kind, plan, decision, approvals.asks(operation))
 
 
-def opened(step: str, plan: PlanRef, asked: Sequence[Need], decision: Decision, now: datetime) -> Approval:
+def opened(step: str, plan: PlanRef, required: Sequence[Need], decision: Decision, now: datetime) -> Approval:
     """A gate that waits."""
     times = [finding.expires_seconds for finding in decision.findings if finding.expires_seconds]
     return Approval(
         step=step,
         digest=plan.digest,
-        needs=tuple(asked),
+        needs=tuple(required),
         asked_at=now,
         expires_at=now + timedelta(seconds=min(times)) if times else None,
     )
@@ -55,9 +55,9 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
         raise Refused(f"{call.by} has voted on this plan already")
     counting = [need for need in approval.needs if may(need, call.roles)]
     if not counting:
-        asked = sorted({role for need in approval.needs for role in need.roles})
+        roles = sorted({role for need in approval.needs for role in need.roles})
         raise Refused(
-            f"{call.by} is in none of the roles that are asked: {', '.join(asked)}",
+            f"{call.by} is in none of the roles that are asked: {', '.join(roles)}",
             hint="say the role you act in with --role",
         )
     if approve and call.by == requested_by and not any(need.allow_requester for need in counting):

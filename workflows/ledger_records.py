@@ -53,7 +53,7 @@ def of_operation(
 
 
 def of_cancellation(record: OperationRecord, call: CancelCall, now: datetime) -> LedgerRecord:
-    """Somebody's word that an operation must stop."""
+    """The record of a request to cancel an operation."""
     return LedgerRecord(
         kind="cancellation",
         service=record.service,
@@ -62,7 +62,7 @@ def of_cancellation(record: OperationRecord, call: CancelCall, now: datetime) ->
         by=call.requested_by,
         reason=call.reason,
         attestation=call.attestation,
-        call=asked(call),
+        call=request_of(call),
         operation=record.number,
         operation_kind=record.kind,
     )
@@ -71,7 +71,7 @@ def of_cancellation(record: OperationRecord, call: CancelCall, now: datetime) ->
 def of_pause(
     state: ServiceState, call: PauseCall, now: datetime, kind: Literal["pause", "resume"]
 ) -> LedgerRecord:
-    """Somebody's word that a service starts nothing by itself any more, or does so again."""
+    """The record of a service that was paused or resumed: whether it starts drift checks on its own."""
     return LedgerRecord(
         kind=kind,
         service=state.service,
@@ -80,12 +80,12 @@ def of_pause(
         by=call.requested_by,
         reason=call.reason,
         attestation=call.attestation,
-        call=asked(call),
+        call=request_of(call),
     )
 
 
 def of_abandon(state: ServiceState, call: AbandonCall, now: datetime, retained: tuple[str, ...]) -> LedgerRecord:
-    """Somebody's word that the platform forgets a service, with what it still stands on."""
+    """The record of a service that was abandoned, with what it still holds."""
     before = state.resolved
     return LedgerRecord(
         kind="abandon",
@@ -96,7 +96,7 @@ def of_abandon(state: ServiceState, call: AbandonCall, now: datetime, retained: 
         by=call.requested_by,
         reason=call.reason,
         attestation=call.attestation,
-        call=asked(call),
+        call=request_of(call),
         revision_before=before.revision if before else None,
         inputs_before=before.inputs if before else {},
     )
@@ -111,10 +111,10 @@ def of_labels(state: ServiceState, call: LabelsCall, now: datetime) -> LedgerRec
         at=now,
         by=call.requested_by,
         attestation=call.attestation,
-        call=asked(call),
+        call=request_of(call),
     )
 
 
-def asked(call: Attestable) -> dict[str, Any]:
+def request_of(call: Attestable) -> dict[str, Any]:
     """What an attestation is of, so that it can be verified beside the record."""
     return call.model_dump(mode="json", exclude={"attestation"}, exclude_defaults=True) if call.attestation else {}

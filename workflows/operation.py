@@ -50,9 +50,9 @@ class OperationWorkflow:
     def steps(self, part: Part = "", **how: Any) -> Steps:
         """Some steps of this operation; their records show from now on."""
         operation: OperationInput = how.pop("operation", self.operation)
-        found = Steps(operation, self, part=part, **how)
-        self.parts.append(found)
-        return found
+        steps = Steps(operation, self, part=part, **how)
+        self.parts.append(steps)
+        return steps
 
     def hooks(self, wanted: tuple[str, ...], part: Part, *, outputs: Steps | None = None) -> Steps | None:
         """The hook steps of these ids, or None when there are none."""
@@ -98,15 +98,15 @@ class OperationWorkflow:
     # The gate ------------------------------------------------------------------------------------------------
 
     async def pass_gate(self, step: str, plan: PlanRef, decision: Decision) -> bool:
-        """Wait for people's word on this plan where it is needed, for as long as it takes; whether it was needed.
+        """Wait for the approvals that this plan needs, for as long as it takes; whether it needed any.
 
         Raises:
             ApprovalRejected: somebody said no, or nobody said yes in time.
         """
-        asked = gate.needs(self.operation, plan, decision)
-        if not asked:
+        required = gate.needs(self.operation, plan, decision)
+        if not required:
             return False
-        self._put(gate.opened(step, plan, asked, decision, workflow.now()))
+        self._put(gate.opened(step, plan, required, decision, workflow.now()))
         await self._say_waiting()
         approval = await self._decided(step, plan.digest)
         await self._say_waiting()
@@ -122,9 +122,9 @@ class OperationWorkflow:
 
     def would_ask(self, step: str, plan: PlanRef, decision: Decision) -> None:
         """Show whom this plan of a dry run would wait for, and wait for nobody."""
-        asked = gate.needs(self.operation, plan, decision)
-        if asked:
-            opened = gate.opened(step, plan, asked, decision, workflow.now())
+        required = gate.needs(self.operation, plan, decision)
+        if required:
+            opened = gate.opened(step, plan, required, decision, workflow.now())
             self._put(opened.changed(status="would-ask", expires_at=None))
 
     @workflow.update(name=names.UPDATE_APPROVE)
@@ -190,10 +190,10 @@ class OperationWorkflow:
             await workflow.wait_condition(decided, timeout=within)
         except TimeoutError:
             self._put(self._approvals[step].changed(status="expired"))
-        found = self._approvals[step]
-        if found.digest != digest:
+        approved = self._approvals[step]
+        if approved.digest != digest:
             raise ApprovalRejected("another plan took this one's place at the gate", where=f"step {step}")
-        return found
+        return approved
 
     def _put(self, approval: Approval) -> None:
         earlier = self._approvals.get(approval.step)

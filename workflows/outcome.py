@@ -19,7 +19,7 @@ def cancelled(result: OperationResult) -> ApplicationError:
     """What to raise because somebody asked the operation to stop."""
     error = OperationCancelled(
         "the operation was cancelled",
-        hint="what was made is kept: `bond service retry` goes on, `bond service decommission` takes it down",
+        hint="what was made is kept: `bond service retry` continues, `bond service decommission` takes it down",
     )
     return failure(result.changed(status=OperationStatus.CANCELLED, error=error.info()))
 

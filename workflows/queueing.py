@@ -64,13 +64,13 @@ def joined(
         attestation=request.attestation,
         attested=request.attestation is not None,
     )
-    seen = remember_request(state.seen_requests, request.request_id, number)
+    numbers = remember_request(state.seen_requests, request.request_id, number)
     digests = {**state.request_digests, request.request_id: request_digest(request)}
     changes = {
         "queue": (*state.queue, pending),
         "labels": state.labels | request.labels,
-        "seen_requests": seen,
-        "request_digests": {known: value for known, value in digests.items() if known in seen},
+        "seen_requests": numbers,
+        "request_digests": {known: value for known, value in digests.items() if known in numbers},
         "next_number": number + 1,
         "ledger_digest": state.ledger_digest or resolution.ledger_digest,
         "created_at": state.created_at or now,

@@ -65,8 +65,8 @@ def of_campaign(shown: CampaignDescription) -> list[SearchAttributeUpdate[Any]]:
     job = shown.job
     updates: list[SearchAttributeUpdate[Any]] = [_CAMPAIGN.value_set(shown.name), _PHASE.value_set(shown.status)]
     if job is not None:
-        given = ((_TEAM, job.owner), (_PROMISE, job.promise), (_REVISION, job.to and f"{job.promise}@{job.to}"))
-        updates += [key.value_set(value) for key, value in given if value]
+        texts = ((_TEAM, job.owner), (_PROMISE, job.promise), (_REVISION, job.to and f"{job.promise}@{job.to}"))
+        updates += [key.value_set(value) for key, value in texts if value]
     return updates
 
 

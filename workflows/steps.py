@@ -45,7 +45,7 @@ class Gatekeeper(Protocol):
     permit: Permit | None
 
     async def pass_gate(self, step: str, plan: PlanRef, decision: Decision) -> bool:
-        """Wait for people's word where it is needed; whether it was. Raises when they say no."""
+        """Wait for the approvals that a plan needs; whether it needed any. Raises when they are refused."""
         ...
 
     def would_ask(self, step: str, plan: PlanRef, decision: Decision) -> None:

@@ -49,7 +49,7 @@ class Submissions:
             )
             await entity.cancel(cancel)
         elif known is not None:
-            await self._reply(call.reply_to, submitted.said(known))
+            await self._reply(call.reply_to, submitted.last_answer(known))
 
     async def _submitted(self, call: SubmitCall) -> submitted.Said:
         """Accept a submission unless it must be refused; a repeated one gets the same answer."""
@@ -81,7 +81,7 @@ class Submissions:
         if known is None or known.status is not None or not workflow.patched("tell-campaign-of-approvals"):
             return
         awaiting = record.status is OperationStatus.AWAITING_APPROVAL
-        await self._reply(known.reply_to, submitted.said(known).changed(awaiting=awaiting))
+        await self._reply(known.reply_to, submitted.last_answer(known).changed(awaiting=awaiting))
 
     async def ended(self, number: int) -> None:
         """Tell the campaign that asked for the operation."""
@@ -91,11 +91,11 @@ class Submissions:
             return
         entity.state, known = submitted.closed(entity.state, record)
         if known is not None:
-            await self._reply(known.reply_to, submitted.said(known))
+            await self._reply(known.reply_to, submitted.last_answer(known))
 
-    async def _reply(self, campaign: str, said: submitted.Said) -> None:
+    async def _reply(self, campaign: str, answer: submitted.Said) -> None:
         try:
-            await workflow.get_external_workflow_handle(campaign).signal(names.SIGNAL_REPLY, Reply(said=said))
+            await workflow.get_external_workflow_handle(campaign).signal(names.SIGNAL_REPLY, Reply(said=answer))
         except FailureError as error:
             if is_cancelled_exception(error):
                 raise

@@ -29,7 +29,7 @@ def answer(state: ServiceState, call: SubmitCall) -> Said | Request:
     """What to say to a submission at once; or the request to take on for it."""
     known = find(state, call.request.request_id)
     if known is not None:
-        return said(known)
+        return last_answer(known)
     if any(pending.record.kind is OperationKind.DECOMMISSION for pending in state.queue):
         return _declined(call, "skipped", "it is being decommissioned")
     if state.queue:
@@ -48,7 +48,7 @@ def find(state: ServiceState, request_id: str) -> Submission | None:
     return next((known for known in state.submissions if known.request_id == request_id), None)
 
 
-def said(known: Submission) -> Accepted | Finished:
+def last_answer(known: Submission) -> Accepted | Finished:
     """What there is to say of a submission that was taken on, or withdrawn."""
     if known.status is None:
         return Accepted(target=known.target, attempt=known.attempt, operation=known.number)

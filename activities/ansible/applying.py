@@ -118,7 +118,7 @@ class _Work:
             raise StoreUnavailable(
                 "the claim on the step's record was lost or not renewed in time, so the playbook was stopped",
                 where=self._session.where,
-                hint="see why the worker could not reach the store, or stood still; another attempt goes on",
+                hint="see why the worker could not reach the store, or stood still; another attempt continues",
             )
 
     def _begun(self) -> Record:
@@ -138,7 +138,7 @@ class _Work:
         )
 
     async def _keep(self, error: BaseException) -> None:
-        """Before an error goes on: let go of the record, if it is still this attempt's."""
+        """Before an error is raised again: release the record, if it is still this attempt's."""
         if isinstance(error, Fenced):
             return
         try:

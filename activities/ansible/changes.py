@@ -124,11 +124,11 @@ def _state(side: Any) -> str:
 
 def _sides(diff: Sequence[Diff], side: str) -> dict[str, Any]:
     """One side of a task's diffs as attributes: those of a record by name, a text by what it is the text of."""
-    found: dict[str, Any] = {}
+    sides: dict[str, Any] = {}
     for part in diff:
         value = getattr(part, side)
         if isinstance(value, dict):
-            found |= {name: item for name, item in value.items() if name != "path" or side == "after"}
+            sides |= {name: item for name, item in value.items() if name != "path" or side == "after"}
         elif value is not None and value != "":
-            found[part.name or "text"] = value
-    return found
+            sides[part.name or "text"] = value
+    return sides

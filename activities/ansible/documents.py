@@ -12,7 +12,7 @@ D = TypeVar("D", "Record", "AnsiblePlan")
 
 
 class Run(Wire):
-    """The apply that came last, done or not: what tells an attempt that it goes on with its own work."""
+    """The apply that came last, done or not: what tells an attempt that it continues its own work."""
 
     plan: str
     """Digest of the artefact."""

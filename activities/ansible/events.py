@@ -66,9 +66,11 @@ class Result(Wire):
         """For the log: no value of a diff."""
         if self.checking and self.is_open:
             return f"{self.address}: will run, effect unknown (check mode cannot predict {self.module})"
-        said = f": {shortened(self.message)}" if self.message and self.status in {"failed", "unreachable"} else ""
+        message = (
+            f": {shortened(self.message)}" if self.message and self.status in {"failed", "unreachable"} else ""
+        )
         would = "would be " if self.checking and self.status == "changed" else ""
-        return f"{self.address}: {would}{self.status}{' (ignored)' if self.ignored else ''}{said}"
+        return f"{self.address}: {would}{self.status}{' (ignored)' if self.ignored else ''}{message}"
 
 
 @dataclass(slots=True)

@@ -67,7 +67,7 @@ class AnsibleExecutor(Executor):
 
         Raises:
             PlanStale: when the record has moved since, or check mode reports what the plan has not shown.
-            ToolFailed: when a task failed or a host is away; what was done stays, and the next attempt goes on.
+            ToolFailed: when a task failed or a host is away; what was done stays, and the next attempt continues.
             Fenced: when another attempt took the state.
         """
         from bondstone.activities.ansible import applying
@@ -106,8 +106,8 @@ class AnsibleExecutor(Executor):
         """The scratch directory; when it is first used, what dead attempts left in it is removed."""
         from bondstone.activities.ansible.session import scratch
 
-        found = await asyncio.to_thread(scratch, work)
+        folder = await asyncio.to_thread(scratch, work)
         if work not in self._swept:
             self._swept.add(work)
-            await asyncio.to_thread(found.sweep)
-        return found
+            await asyncio.to_thread(folder.sweep)
+        return folder

@@ -132,16 +132,16 @@ class Session:
             asyncio.CancelledError: when the attempt was asked to stop; everything that ran is stopped by then.
         """
         transcript = Transcript()
-        said = {"check": "checking", "apply": "applying"}[mode]
+        note = {"check": "checking", "apply": "applying"}[mode]
 
         def on_line(line: str) -> None:
-            found = transcript.read(line)
-            if isinstance(found, Result):
-                self.log(found.words)
+            event = transcript.read(line)
+            if isinstance(event, Result):
+                self.log(event.words)
                 done = len(transcript.results)
-                self.pulse.report(Progress(done=done, total=max(total, done), address=found.address, note=said))
-            elif found:
-                self.log(found)
+                self.pulse.report(Progress(done=done, total=max(total, done), address=event.address, note=note))
+            elif event:
+                self.log(event)
 
         ended = await self._process(plan, mode, on_line, lost)
         if self.stop.requested:
@@ -340,8 +340,8 @@ class Session:
 
 
 def _last_words(ended: Exit, transcript: Transcript) -> str:
-    said = ended.complaint or " ".join(transcript.complaints)
-    lines = [line for line in said.splitlines() if line.strip() and "WARNING" not in line]
+    complaint = ended.complaint or " ".join(transcript.complaints)
+    lines = [line for line in complaint.splitlines() if line.strip() and "WARNING" not in line]
     return shortened(" ".join(lines)) or f"exit status {ended.code}"
 
 

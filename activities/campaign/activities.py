@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -17,6 +14,7 @@ from bondstone.activities.attested import Checks
 from bondstone.activities.campaign.selection import freeze, read
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.health import HealthActivities
+from bondstone.activities.tooling.heartbeat import Pulse
 from bondstone.base import names
 from bondstone.base.errors import AttestationInvalid, BondError, NotFound
 from bondstone.campaign.windows import Freeze, Windows
@@ -57,7 +55,6 @@ CALENDAR_SECONDS: Final = 300
 """Longest time until freezes are looked at again: whoever makes one tells running campaigns, but may fail to."""
 
 LOOKS_AT_ONCE: Final = 10
-BEAT_SECONDS: Final = 5.0
 
 _LEFT: Final = frozenset({Phase.DECOMMISSIONED, Phase.ABANDONED})
 
@@ -97,7 +94,7 @@ class CampaignActivities:
         """Choose the targets, put them into waves, keep them; refuse in words what cannot be."""
         if self._checks.demanded:
             await self._checks.campaign(call)
-        async with _beating():
+        async with Pulse(activity.heartbeat):
             return await freeze(self._store, self._client, call)
 
     @activity.defn(name=names.CAMPAIGN_PAGE)
@@ -113,7 +110,7 @@ class CampaignActivities:
         now = datetime.now(UTC)
         header = await self._store.campaigns.header(call.campaign)
         campaign = read(FreezeCall(name=header.name, run_id=header.run_id, start=header.start, at=header.at))
-        freezes = [found for found in await self._store.campaigns.freezes(at=now) if found.binds(call.change)]
+        freezes = [freeze for freeze in await self._store.campaigns.freezes(at=now) if freeze.binds(call.change)]
         return calendar_at(
             now, Windows(campaign.spec.windows), freezes, cancels=campaign.spec.windows.end == "cancel"
         )
@@ -123,19 +120,21 @@ class CampaignActivities:
     async def describe(self, call: SightingsCall) -> Sightings:
         """What overdue targets are doing."""
         limit = asyncio.Semaphore(LOOKS_AT_ONCE)
-        unmanned = await self._unmanned({pool for asked in call.targets for pool in _pools(asked)})
+        unmanned = await self._unmanned({pool for target in call.targets for pool in _pools(target)})
 
-        async def one(asked: AskedService) -> Found | None:
+        async def one(target: AskedService) -> Found | None:
             async with limit:
-                seen = await self._sight(call.campaign, asked)
-            idle = unmanned.intersection(_pools(asked))
-            if seen is None or seen.what != "alive" or not idle:
-                return seen
-            return seen.changed(stalled=f"no worker serves pool {', '.join(sorted(idle))}")
+                sighting = await self._sight(call.campaign, target)
+            idle = unmanned.intersection(_pools(target))
+            if sighting is None or sighting.what != "alive" or not idle:
+                return sighting
+            return sighting.changed(stalled=f"no worker serves pool {', '.join(sorted(idle))}")
 
-        found = await asyncio.gather(*map(one, call.targets))
-        left = [asked.target for asked, seen in zip(call.targets, found, strict=True) if seen is None]
-        return Sightings(found=tuple(seen for seen in found if seen is not None), left=tuple(left))
+        sightings = await asyncio.gather(*map(one, call.targets))
+        left = [
+            target.target for target, sighting in zip(call.targets, sightings, strict=True) if sighting is None
+        ]
+        return Sightings(found=tuple(sighting for sighting in sightings if sighting is not None), left=tuple(left))
 
     @activity.defn(name=names.CAMPAIGN_PROBE)
     @speaks_failures
@@ -143,14 +142,14 @@ class CampaignActivities:
         """Whether targets still stand in health on what the campaign gave them."""
         limit = asyncio.Semaphore(LOOKS_AT_ONCE)
 
-        async def one(asked: AskedService) -> str:
+        async def one(target: AskedService) -> str:
             async with limit:
-                return await self._unhealthy(asked)
+                return await self._unhealthy(target)
 
-        async with _beating():
-            said = await asyncio.gather(*map(one, call.targets))
+        async with Pulse(activity.heartbeat):
+            reasons = await asyncio.gather(*map(one, call.targets))
         return Unhealthy(
-            unhealthy={asked.target: why for asked, why in zip(call.targets, said, strict=True) if why}
+            unhealthy={target.target: why for target, why in zip(call.targets, reasons, strict=True) if why}
         )
 
     @activity.defn(name=names.CAMPAIGN_RECORD)
@@ -186,30 +185,30 @@ class CampaignActivities:
         workflow_id = names.service_workflow_id(*names.parse_service(service))
         return await calls.query(self._client, workflow_id, ServiceState)
 
-    async def _sight(self, campaign: str, asked: AskedService) -> Found | None:
+    async def _sight(self, campaign: str, target: AskedService) -> Found | None:
         """What one target is doing; None when its service has left for good."""
-        seen = Found(target=asked.target, attempt=asked.attempt, what="silent")
-        request_id = names.campaign_request_id(campaign, asked.target, asked.attempt)
+        sighting = Found(target=target.target, attempt=target.attempt, what="silent")
+        request_id = names.campaign_request_id(campaign, target.target, target.attempt)
         try:
-            state = await self._state(asked.service)
-            return seen_in(state, request_id, seen, alive=await self._alive(asked.service))
+            state = await self._state(target.service)
+            return seen_in(state, request_id, sighting, alive=await self._alive(target.service))
         except NotFound:
-            return seen.changed(what="gone")
+            return sighting.changed(what="gone")
         except BondError:
-            return seen
+            return sighting
 
     async def _unmanned(self, pools: set[str]) -> set[str]:
         """Those of the pools that no worker has polled of late."""
         fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
-        found = set()
+        unmanned = set()
         for pool in pools:
             try:
-                seen = await pollers(self._client, names.pool_queue(pool))
+                recent = await pollers(self._client, names.pool_queue(pool))
             except RPCError:
                 continue  # then nobody can say
-            if all(poller.last_seen < fresh for poller in seen):
-                found.add(pool)
-        return found
+            if all(poller.last_seen < fresh for poller in recent):
+                unmanned.add(pool)
+        return unmanned
 
     async def _alive(self, service: str) -> bool:
         handle = self._client.get_workflow_handle(names.service_workflow_id(*names.parse_service(service)))
@@ -220,14 +219,14 @@ class CampaignActivities:
                 return False
             raise calls.as_ours(error, handle.id) from error
 
-    async def _unhealthy(self, asked: AskedService) -> str:
+    async def _unhealthy(self, target: AskedService) -> str:
         """What is wrong with one target; empty when nothing is."""
         try:
-            state = await self._state(asked.service)
+            state = await self._state(target.service)
             if state.resolved is None or state.phase in _LEFT:
                 return f"the service is {state.phase}"
-            if asked.to and state.resolved.revision.version != asked.to:
-                return f"it stands on {state.resolved.revision} and not on {asked.to}"
+            if target.to and state.resolved.revision.version != target.to:
+                return f"it stands on {state.resolved.revision} and not on {target.to}"
             if not state.resolved.health_seconds:
                 return "" if state.health is not Health.UNHEALTHY else "its last probes failed"
             call = _health_call(state)
@@ -270,23 +269,23 @@ def calendar_at(now: datetime, windows: Windows, freezes: list[FreezeRecord], *,
     )
 
 
-def seen_in(state: ServiceState, request_id: str, seen: Found, *, alive: bool) -> Found | None:
+def seen_in(state: ServiceState, request_id: str, sighting: Found, *, alive: bool) -> Found | None:
     """What a service's state says of one submission; None when the service has left and never heard of it."""
     known = next((each for each in state.submissions if each.request_id == request_id), None)
     if known is not None and known.status is not None:
         changes = {"what": "ended", "status": known.status, "error": known.error, "evidence": known.evidence}
-        return seen.changed(**changes, operation=known.number)
+        return sighting.changed(**changes, operation=known.number)
     if not alive:
-        return None if state.phase in _LEFT else seen.changed(what="gone")
+        return None if state.phase in _LEFT else sighting.changed(what="gone")
     if known is not None:
         record = next((each.record for each in state.queue if each.record.number == known.number), None)
         awaiting = record is not None and record.status is OperationStatus.AWAITING_APPROVAL
-        return seen.changed(what="alive", operation=known.number, awaiting=awaiting)
+        return sighting.changed(what="alive", operation=known.number, awaiting=awaiting)
     number = state.seen_requests.get(request_id, 0)
     record = _record(state, number)
     if record is None:
-        return seen.changed(what="unknown")
-    return seen.changed(
+        return sighting.changed(what="unknown")
+    return sighting.changed(
         what="ended",
         status=record.status,
         error=record.error,
@@ -294,8 +293,8 @@ def seen_in(state: ServiceState, request_id: str, seen: Found, *, alive: bool) -
     )
 
 
-def _pools(asked: AskedService) -> list[str]:
-    return [pool for pool in asked.pool.split(",") if pool]
+def _pools(target: AskedService) -> list[str]:
+    return [pool for pool in target.pool.split(",") if pool]
 
 
 def _record(state: ServiceState, number: int) -> OperationRecord | None:
@@ -319,21 +318,3 @@ def _health_call(state: ServiceState) -> HealthCall:
         outputs=state.step_outputs,
         service_outputs=state.outputs,
     )
-
-
-@asynccontextmanager
-async def _beating() -> AsyncIterator[None]:
-    """Give signs of life while something takes its time."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -34,9 +34,9 @@ async def check_campaign_request(store: Store, service: ServiceId, request: Requ
     if entry is None or entry.service != str(service):
         raise AttestationInvalid("the service is not that target of the campaign", where=where)
     if not any(
-        _same(request, asked)
+        _same(request, variant)
         for rollback in (False, True)
-        for asked in _variants(
+        for variant in _variants(
             submission(
                 request.campaign,
                 header.start.requested_by,

@@ -69,18 +69,18 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
     services = await fleet(client, store)
     if call.start.linked is not None:
         campaign, services = await _linked(store, call, campaign, services)
-    found = partition(campaign, services, await _published(store, campaign), name=name)
+    partitioned = partition(campaign, services, await _published(store, campaign), name=name)
     # What a linked campaign has left of the targets may be fewer than the budget of the file allows to fail.
-    flaws = [flaw for flaw in found.flaws if call.start.linked is None or flaw.path[:2] != _BUDGET]
+    flaws = [flaw for flaw in partitioned.flaws if call.start.linked is None or flaw.path[:2] != _BUDGET]
     if flaws:
         raise refuse(flaws)
-    entries = await _pinned(store, call, campaign, _entries(found))
+    entries = await _pinned(store, call, campaign, _entries(partitioned))
     await store.campaigns.begin(header)
-    digest = await store.campaigns.put_targets(name, entries, _left(found), page_size=PAGE_SIZE)
+    digest = await store.campaigns.put_targets(name, entries, _left(partitioned), page_size=PAGE_SIZE)
     frozen = Frozen(
-        rules=rules_of(name, campaign, found, requested_by=call.start.requested_by, digest=digest),
+        rules=rules_of(name, campaign, partitioned, requested_by=call.start.requested_by, digest=digest),
         job=_job(campaign, call),
-        left_out=_counted(found),
+        left_out=_counted(partitioned),
     )
     if campaign.spec.operation == "reconcile":
         frozen = frozen.changed(**await _allowed(store, services, {entry.service for entry in entries}))
@@ -88,7 +88,9 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
     return frozen
 
 
-def rules_of(name: str, campaign: Campaign, found: Partition, *, requested_by: str, digest: str = "") -> Rules:
+def rules_of(
+    name: str, campaign: Campaign, partitioned: Partition, *, requested_by: str, digest: str = ""
+) -> Rules:
     """A campaign in numbers."""
     spec = campaign.spec
     count, period = start_rate_of(spec.start_rate) if spec.start_rate else (0, 60)
@@ -96,13 +98,13 @@ def rules_of(name: str, campaign: Campaign, found: Partition, *, requested_by: s
         campaign=name,
         requested_by=requested_by,
         targets_digest=digest,
-        waves=tuple(map(_wave_rules, found.waves)),
+        waves=tuple(map(_wave_rules, partitioned.waves)),
         page_size=PAGE_SIZE,
         max_concurrent=spec.max_concurrent,
         max_concurrent_per_group=spec.per.max_concurrent if spec.per else None,
         start_count=count,
         start_period_seconds=period,
-        max_failures=found.max_failures,
+        max_failures=partitioned.max_failures,
         max_consecutive_failures=spec.budget.consecutive,
         overshoot=spec.budget.overshoot,
         on_failure=spec.on_failure,
@@ -158,16 +160,16 @@ async def _linked(
     verb = Retry.model_validate(who) if linked.verb == "retry" else Rollback.model_validate(who)
     targets = await store.campaigns.targets(linked.campaign)
     wanted = {targets[index].service: targets[index] for index in chosen(state, verb)}
-    found = [service for service in services if service.id in wanted]
+    of_linked = [service for service in services if service.id in wanted]
     changes: dict[str, object] = {"select": Select(), "source": None}
     if linked.verb == "retry":
         # One that got half-way is listed at the version it was to get, and is to be tried again all the same.
-        found = [replace(service, version=wanted[service.id].version) for service in found]
+        of_linked = [replace(service, version=wanted[service.id].version) for service in of_linked]
     else:
         back = campaign.spec.on_failure.startswith("rollback")
         changes |= {"operation": "rollback", "to": None, "inputs": {}}
         changes |= {"on_failure": "pause"} if back else {}
-    return campaign.changed(spec=campaign.spec.changed(**changes)), found
+    return campaign.changed(spec=campaign.spec.changed(**changes)), of_linked
 
 
 async def _published(store: Store, campaign: Campaign) -> dict[str, Status]:
@@ -179,7 +181,7 @@ async def _published(store: Store, campaign: Campaign) -> dict[str, Status]:
 # Writing -------------------------------------------------------------------------------------------------
 
 
-def _entries(found: Partition) -> list[TargetEntry]:
+def _entries(partitioned: Partition) -> list[TargetEntry]:
     return [
         TargetEntry(
             service=target.service,
@@ -189,7 +191,7 @@ def _entries(found: Partition) -> list[TargetEntry]:
             pool=target.pool,
             why=target.why,
         )
-        for target in found.targets
+        for target in partitioned.targets
     ]
 
 
@@ -223,13 +225,13 @@ async def _allowed(store: Store, services: Iterable[FleetService], targets: Abst
     return {"policy_set": str(current.ref.version), "allowed": sum(verdict.allowed for verdict in verdicts)}
 
 
-def _left(found: Partition) -> list[LeftOut]:
-    return [LeftOut(service=item.service, kind=item.kind, reason=item.reason) for item in found.left]
+def _left(partitioned: Partition) -> list[LeftOut]:
+    return [LeftOut(service=item.service, kind=item.kind, reason=item.reason) for item in partitioned.left]
 
 
-def _counted(found: Partition) -> dict[str, int]:
+def _counted(partitioned: Partition) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for item in found.left:
+    for item in partitioned.left:
         if item.kind == "skipped":
             counts[item.reason] = counts.get(item.reason, 0) + 1
     return counts

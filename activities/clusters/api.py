@@ -42,7 +42,7 @@ _MISTYPED: Final = "failed to create typed patch object"
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class Answer(ToolFailed):
+class ApiRefusal(ToolFailed):
     """The API server said no."""
 
     status: int = 0
@@ -100,7 +100,7 @@ class Cluster:
             if setting["in"] == "header" and setting["value"]
         }
         if not self._headers and not configuration.cert_file:
-            # the package only logs that a program failed, and goes on without credentials
+            # the package only logs that a program failed, and continues without credentials
             raise _unusable(connection, "there are none, or the program for them printed none")
         self._client = client.ApiClient(configuration)
         self._pool: Any = self._client.rest_client.pool_manager
@@ -130,7 +130,7 @@ class Cluster:
         """One request; the decoded answer.
 
         Raises:
-            Answer: when the API server refuses; `status` says how.
+            ApiRefusal: when the API server refuses; `status` says how.
             ToolUnavailable: when it does not answer, or says that it is busy.
         """
         try:
@@ -166,10 +166,10 @@ class Cluster:
         with self._lock:
             kinds = self._known.get(api_version)
         if kinds is None:
-            found = self._maybe("GET", root) or {}
+            listing = self._maybe("GET", root) or {}
             kinds = {
                 item["kind"]: Resource(root, item["name"], bool(item.get("namespaced")))
-                for item in found.get("resources") or ()
+                for item in listing.get("resources") or ()
                 if "/" not in item["name"]
             }
             with self._lock:
@@ -192,10 +192,10 @@ class Cluster:
     def get(self, ref: Ref) -> dict[str, Any] | None:
         """An object; None when it, or its kind, is not there."""
         resource = self.resource(ref.api_version, ref.kind)
-        found: dict[str, Any] | None = (
+        item: dict[str, Any] | None = (
             self._maybe("GET", resource.path(ref.namespace, ref.name)) if resource is not None else None
         )
-        return found
+        return item
 
     def list(
         self, api_version: str, kind: str, namespace: str, *, labels: str = "", metadata_only: bool = False
@@ -215,8 +215,8 @@ class Cluster:
         query = {"limit": "2000", **({"labelSelector": labels} if labels else {})}
         accept = _METADATA_ONLY if metadata_only else "application/json"
         answer = self.request("GET", resource.path(namespace), query=query, accept=accept)
-        found: list[dict[str, Any]] = answer.get("items") or []
-        return found
+        items: list[dict[str, Any]] = answer.get("items") or []
+        return items
 
     def would_be(
         self,
@@ -242,11 +242,11 @@ class Cluster:
             None when the object is not there, or an admission webhook takes part in no dry run.
 
         Raises:
-            Answer: when it would be refused; 422 for a field that cannot change.
+            ApiRefusal: when it would be refused; 422 for a field that cannot change.
         """
         try:
             return self._patch(ref, new, old, live, self._trial(strict=strict))
-        except Answer as error:
+        except ApiRefusal as error:
             if error.status == _NOT_FOUND or _NO_DRY_RUN in error.message:
                 return None
             raise
@@ -255,7 +255,7 @@ class Cluster:
         """Let a custom resource be again as its manifest says; what knows a strategic merge is left as it is.
 
         Raises:
-            Answer: when it is refused.
+            ApiRefusal: when it is refused.
         """
         if not is_built_in(ref.api_version):
             self._patch(ref, manifest, manifest, live, {"fieldManager": self.manager})
@@ -279,8 +279,8 @@ class Cluster:
             return dict(live)
         content = _STRATEGIC_MERGE if built_in else _MERGE
         path = resource.path(ref.namespace, ref.name)
-        found: dict[str, Any] = self.request("PATCH", path, query=query, body=body, content=content)
-        return found
+        patched: dict[str, Any] = self.request("PATCH", path, query=query, body=body, content=content)
+        return patched
 
     def may_be(self, ref: Ref, manifest: Mapping[str, Any]) -> bool:
         """Whether the API server would take a new object, fields that its kind does not have refused.
@@ -290,14 +290,14 @@ class Cluster:
             takes part in no dry run.
 
         Raises:
-            Answer: when the object is wrong in itself.
+            ApiRefusal: when the object is wrong in itself.
         """
         resource = self.resource(ref.api_version, ref.kind)
         if resource is None:
             return False
         try:
             self.request("POST", resource.path(ref.namespace), query=self._trial(strict=True), body=manifest)
-        except Answer as error:
+        except ApiRefusal as error:
             if error.status == _INVALID or (error.status == _BAD and _NO_DRY_RUN not in error.message):
                 raise
             return False
@@ -319,7 +319,7 @@ class Cluster:
     def _maybe(self, method: str, path: str) -> Any:
         try:
             return self.request(method, path)
-        except Answer as error:
+        except ApiRefusal as error:
             if error.status == _NOT_FOUND:
                 return None
             raise
@@ -328,25 +328,27 @@ class Cluster:
         try:
             answer = json.loads(data)
             text = str(answer.get("message") or "")
-            found = (answer.get("details") or {}).get("causes") or ()
-            causes = tuple(_cause(item) for item in found[:_MAX_CAUSES])
+            causes_given = (answer.get("details") or {}).get("causes") or ()
+            causes = tuple(_cause(item) for item in causes_given[:_MAX_CAUSES])
         except (ValueError, AttributeError, TypeError):
             text, causes = "", ()
         where = f"{self.where} {method} {path}"
-        said = _short(text or data.decode("utf-8", "replace"))
+        text_shown = _short(text or data.decode("utf-8", "replace"))
         if status == 500 and _MISTYPED in text:  # noqa: PLR2004 - HTTP's own; it will be wrong the next time, too
             status = 422
         if status in _TRANSIENT:
             return ToolUnavailable(
-                f"the API server cannot do it now ({status}): {said}", where=where, hint="it will be tried again"
+                f"the API server cannot do it now ({status}): {text_shown}",
+                where=where,
+                hint="it will be tried again",
             )
         hints = {
             401: "the cluster does not take the worker's credentials: see BOND_CLUSTERS",
             403: "give the worker's identity this right in the cluster (RBAC), or name another cluster",
         }
         problems = [Problem(message=": ".join(filter(None, (item["field"], item["message"])))) for item in causes]
-        error = Answer(
-            f"the API server refused ({status}): {said}",
+        error = ApiRefusal(
+            f"the API server refused ({status}): {text_shown}",
             where=where,
             hint=hints.get(status, ""),
             problems=problems,

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 from bondstone.activities.clusters.manifests import Ref
 from bondstone.base.cluster_settings import DEFAULT_CLUSTER, ClusterSettings, cluster_settings
 from bondstone.base.errors import Refused, ToolUnavailable
+from bondstone.base.files import write_private
 from bondstone.base.settings import Settings
 
 CONNECTIONS_DIR: Final = "clusters"
@@ -59,7 +59,9 @@ class Connection:
         tokens = [
             self.kubeconfig.parent / path.strip("\"'") for path, word in named.items() if word == "tokenFile"
         ]
-        programs = [Path(found) for name in _COMMAND.findall(text) if (found := shutil.which(name.strip("\"'")))]
+        programs = [
+            Path(program) for name in _COMMAND.findall(text) if (program := shutil.which(name.strip("\"'")))
+        ]
         return (self.kubeconfig, *files, *(path.parent for path in (*tokens, *programs)))
 
     def check_namespace(self, namespace: str, *, create: bool = False) -> None:
@@ -104,21 +106,21 @@ def connect(
         SettingsInvalid: when the pool has no such cluster.
         ToolUnavailable: when the kubeconfig or the service account is not there.
     """
-    found = cluster_settings(settings.clusters, name)
-    if found.kubeconfig is not None:
-        if not found.kubeconfig.is_file():
+    cluster = cluster_settings(settings.clusters, name)
+    if cluster.kubeconfig is not None:
+        if not cluster.kubeconfig.is_file():
             raise ToolUnavailable(
                 f"the kubeconfig of cluster {name!r} is not there",
-                where=str(found.kubeconfig),
+                where=str(cluster.kubeconfig),
                 hint="give the worker that file, or correct BOND_CLUSTERS",
             )
-        return Connection(name, found.kubeconfig.absolute(), found.context, found)
+        return Connection(name, cluster.kubeconfig.absolute(), cluster.context, cluster)
     content = (
-        _in_cluster(name, found.service_account.absolute(), environment)
-        if found.in_cluster
-        else _by_program(found)
+        _in_cluster(name, cluster.service_account.absolute(), environment)
+        if cluster.in_cluster
+        else _by_program(cluster)
     )
-    return Connection(name, _write(settings.work_dir.absolute() / CONNECTIONS_DIR, content), "", found)
+    return Connection(name, _write(settings.work_dir.absolute() / CONNECTIONS_DIR, content), "", cluster)
 
 
 def _in_cluster(name: str, account: Path, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -134,13 +136,13 @@ def _in_cluster(name: str, account: Path, environment: Mapping[str, str]) -> dic
     return _kubeconfig(cluster, {"tokenFile": str(account / "token")})
 
 
-def _by_program(found: ClusterSettings) -> dict[str, Any]:
-    program = found.exec
+def _by_program(settings: ClusterSettings) -> dict[str, Any]:
+    program = settings.exec
     if program is None:
         raise AssertionError
-    cluster = {"server": found.server}
-    if found.certificate_authority is not None:
-        cluster["certificate-authority"] = str(found.certificate_authority.absolute())
+    cluster = {"server": settings.server}
+    if settings.certificate_authority is not None:
+        cluster["certificate-authority"] = str(settings.certificate_authority.absolute())
     user = {
         "apiVersion": program.api_version,
         "command": program.command,
@@ -170,8 +172,5 @@ def _write(directory: Path, content: dict[str, Any]) -> Path:
     if path.is_file():
         return path
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = directory / f".{secrets.token_hex(8)}"
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(text)
-    new.replace(path)
+    write_private(path, text)
     return path

@@ -53,11 +53,11 @@ class JsonPath:
         self._steps: list[_Step] = []
         at = 0
         while at < len(inner):
-            found = _STEP.match(inner, at)
-            if found is None:
+            match = _STEP.match(inner, at)
+            if match is None:
                 raise ValueError(f"the path is not understood from {inner[at : at + 20]!r} on")
-            self._steps.append(_step(found))
-            at = found.end()
+            self._steps.append(_step(match))
+            at = match.end()
 
     @property
     def first(self) -> str:
@@ -76,27 +76,27 @@ class JsonPath:
         Raises:
             KeyError: when nothing is there.
         """
-        found = [value]
+        values = [value]
         for step in self._steps:
-            found = [item for each in found for item in _follow(each, step)]
+            values = [item for each in values for item in _follow(each, step)]
         if self.many:
-            return found
-        if not found:
+            return values
+        if not values:
             raise KeyError(self.text)
-        return found[0]
+        return values[0]
 
 
-def _step(found: re.Match[str]) -> _Step:
-    if found["index"] is not None:
-        return _Step("index", int(found["index"]))
-    if found["all"] is not None:
+def _step(match: re.Match[str]) -> _Step:
+    if match["index"] is not None:
+        return _Step("index", int(match["index"]))
+    if match["all"] is not None:
         return _Step("all")
-    if found["key"] is not None:
-        raw = found["value"]
-        return _Step("filter", found["key"].split("."), raw[1:-1] if raw[0] in "'\"" else json.loads(raw))
-    if found["field"] is not None:
-        return _Step("field", re.sub(r"\\(.)", r"\1", found["field"]))
-    return _Step("field", found["single"] if found["single"] is not None else found["double"])
+    if match["key"] is not None:
+        raw = match["value"]
+        return _Step("filter", match["key"].split("."), raw[1:-1] if raw[0] in "'\"" else json.loads(raw))
+    if match["field"] is not None:
+        return _Step("field", re.sub(r"\\(.)", r"\1", match["field"]))
+    return _Step("field", match["single"] if match["single"] is not None else match["double"])
 
 
 def _follow(value: Any, step: _Step) -> list[Any]:

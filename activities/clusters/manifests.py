@@ -66,17 +66,17 @@ def read_manifests(text: str, *, where: str = "") -> list[dict[str, Any]]:
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1})" if mark else ""
         raise ToolFailed(f"the manifests are not YAML that can be read{place}", where=where) from None
-    found: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = []
     for document in documents:
         for item in _objects(document):
             if not isinstance(item, dict) or not item.get("kind") or not item.get("apiVersion"):
                 raise ToolFailed(
                     "a manifest is no Kubernetes object: it has no apiVersion or no kind", where=where
                 )
-            found.append(item)
-    if len(found) > MAX_OBJECTS:
+            items.append(item)
+    if len(items) > MAX_OBJECTS:
         raise ToolFailed(f"there are more than {MAX_OBJECTS} objects", where=where)
-    return found
+    return items
 
 
 def project(value: Any, shape: Any) -> Any:
@@ -110,13 +110,14 @@ def merged_shape(*shapes: Any) -> Any:
 
 def stored(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest as the cluster keeps it: of a Secret, `stringData` becomes part of `data`."""
-    found = dict(manifest)
-    if found.get("kind") == "Secret" and isinstance(found.get("stringData"), dict):
+    manifest_stored = dict(manifest)
+    if manifest_stored.get("kind") == "Secret" and isinstance(manifest_stored.get("stringData"), dict):
         added = {
-            key: base64.b64encode(str(value).encode()).decode() for key, value in found.pop("stringData").items()
+            key: base64.b64encode(str(value).encode()).decode()
+            for key, value in manifest_stored.pop("stringData").items()
         }
-        found["data"] = {**(found.get("data") or {}), **added}
-    return found
+        manifest_stored["data"] = {**(manifest_stored.get("data") or {}), **added}
+    return manifest_stored
 
 
 def masked(manifest: Mapping[str, Any] | None, redact: Redactor) -> dict[str, Any] | None:
@@ -132,19 +133,19 @@ def masked(manifest: Mapping[str, Any] | None, redact: Redactor) -> dict[str, An
 
 def secret_texts(manifests: Iterable[Mapping[str, Any]]) -> set[str]:
     """All texts that Secrets among some manifests hold, as they are and encoded."""
-    found: set[str] = set()
+    texts: set[str] = set()
     for manifest in manifests:
         if manifest.get("kind") != "Secret":
             continue
         for encoded in _texts(manifest.get("data")):
-            found.add(encoded)
+            texts.add(encoded)
             try:
-                found.add(base64.b64decode(encoded, validate=True).decode())
+                texts.add(base64.b64decode(encoded, validate=True).decode())
             except (binascii.Error, ValueError):
                 continue
         for text in _texts(manifest.get("stringData")):
-            found |= {text, base64.b64encode(text.encode()).decode()}
-    return found
+            texts |= {text, base64.b64encode(text.encode()).decode()}
+    return texts
 
 
 def fingerprints(manifest: Mapping[str, Any] | None) -> dict[str, str]:

@@ -127,19 +127,19 @@ def _merges(rule: Rule, before: list[Any], after: list[Any]) -> bool:
 
 def _joined(gone: Manifest, delta: Manifest, rules: Mapping[str, Rule]) -> dict[str, Any]:
     """Both halves of a patch as one."""
-    found = dict(gone)
+    joined = dict(gone)
     for key, value in delta.items():
-        rule, there = rules.get(key, NO_RULE), found.get(key)
-        if isinstance(there, Mapping) and isinstance(value, Mapping):
-            found[key] = _joined(there, value, rule.below)
-        elif isinstance(there, list) and isinstance(value, list) and rule.key and not key.startswith("$"):
-            found[key] = _joined_lists(there, value, rule)
+        rule, present = rules.get(key, NO_RULE), joined.get(key)
+        if isinstance(present, Mapping) and isinstance(value, Mapping):
+            joined[key] = _joined(present, value, rule.below)
+        elif isinstance(present, list) and isinstance(value, list) and rule.key and not key.startswith("$"):
+            joined[key] = _joined_lists(present, value, rule)
         else:
-            found[key] = value
+            joined[key] = value
     for key, rule in rules.items():
-        if isinstance(found.get(key), list) and (order := found.get(f"{_ORDER}{key}")) and rule.key:
-            found[key] = _in_order(found[key], order, rule.key)
-    return found
+        if isinstance(joined.get(key), list) and (order := joined.get(f"{_ORDER}{key}")) and rule.key:
+            joined[key] = _in_order(joined[key], order, rule.key)
+    return joined
 
 
 def _in_order(items: list[Any], order: Sequence[Any], key: str) -> list[Any]:
@@ -150,40 +150,40 @@ def _in_order(items: list[Any], order: Sequence[Any], key: str) -> list[Any]:
 
 def _joined_lists(gone: Sequence[Any], delta: Sequence[Any], rule: Rule) -> list[Any]:
     """Entries of one key become one, as in Kubernetes, even where a list has several of them."""
-    found: list[Any] = list(gone)
+    items: list[Any] = list(gone)
     for item in delta:
-        at = next((index for index, one in enumerate(found) if one[rule.key] == item[rule.key]), None)
+        at = next((index for index, one in enumerate(items) if one[rule.key] == item[rule.key]), None)
         if at is None:
-            found.append(item)
+            items.append(item)
         else:
-            found[at] = _joined(found[at], item, rule.below)
-    return found
+            items[at] = _joined(items[at], item, rule.below)
+    return items
 
 
 def _changed(live: Manifest, new: Manifest) -> dict[str, Any]:
     """What a JSON merge patch sets; it cannot set null."""
-    found: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for key, value in new.items():
-        there = live.get(key)
-        if isinstance(value, Mapping) and isinstance(there, Mapping):
-            if below := _changed(there, value):
-                found[key] = below
-        elif value is not None and not (key in live and _same(there, value)):
-            found[key] = value
-    return found
+        current = live.get(key)
+        if isinstance(value, Mapping) and isinstance(current, Mapping):
+            if below := _changed(current, value):
+                changes[key] = below
+        elif value is not None and not (key in live and _same(current, value)):
+            changes[key] = value
+    return changes
 
 
 def _removed(old: Manifest, new: Manifest) -> dict[str, Any]:
     """What a JSON merge patch takes away: what the manifest before set."""
-    found: dict[str, Any] = {}
+    removals: dict[str, Any] = {}
     for key, value in old.items():
         if value is None:
             continue
         if new.get(key) is None:
-            found[key] = None
+            removals[key] = None
         elif isinstance(value, Mapping) and isinstance(new[key], Mapping) and (below := _removed(value, new[key])):
-            found[key] = below
-    return found
+            removals[key] = below
+    return removals
 
 
 def _same(one: Any, other: Any) -> bool:

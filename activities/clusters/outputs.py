@@ -67,7 +67,7 @@ async def read_outputs(
         ToolFailed: when an object or a field is not there, and the output has no default.
         InvalidInput: when an output names nothing that could be there.
     """
-    found: dict[str, Output] = {}
+    read: dict[str, Output] = {}
     for name, output in outputs.items():
         place = f"{where}, output {name}"
         try:
@@ -83,8 +83,8 @@ async def read_outputs(
                 where=place,
                 hint="correct `from` and `path`, wait for it, or give it a default; what was made is kept",
             )
-        found[name] = Output(value, sensitive=output.sensitive)
-    return found
+        read[name] = Output(value, sensitive=output.sensitive)
+    return read
 
 
 def outputs_digest(outputs: Mapping[str, ObjectOutput]) -> str:

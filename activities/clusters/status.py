@@ -46,20 +46,22 @@ def rollout(item: Mapping[str, Any]) -> Verdict:
 
 def condition_of(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A condition of an object's status; empty when it is not there."""
-    for found in (item.get("status") or {}).get("conditions") or ():
-        if isinstance(found, Mapping) and str(found.get("type", "")).lower() == name.lower():
-            return found
+    for condition in (item.get("status") or {}).get("conditions") or ():
+        if isinstance(condition, Mapping) and str(condition.get("type", "")).lower() == name.lower():
+            return condition
     return {}
 
 
 def has_condition(item: Mapping[str, Any], name: str, status: str) -> Verdict:
     """Whether a condition of an object's status is what it should be."""
-    found = condition_of(item, name)
-    if str(found.get("status", "")).lower() == status.lower():
+    condition = condition_of(item, name)
+    if str(condition.get("status", "")).lower() == status.lower():
         return Verdict(True)
-    if not found:
+    if not condition:
         return Verdict(False, f"its status has no condition {name} yet")
-    return Verdict(False, _cut(f"condition {name} is {found.get('status')}, not {status}: {_words(found)}"))
+    return Verdict(
+        False, _cut(f"condition {name} is {condition.get('status')}, not {status}: {_words(condition)}")
+    )
 
 
 def pod_reason(pod: Mapping[str, Any]) -> str:
@@ -70,10 +72,10 @@ def pod_reason(pod: Mapping[str, Any]) -> str:
         return ""
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
         state = container.get("state") or {}
-        for found in (state.get("waiting"), state.get("terminated")):
-            if found and found.get("reason") not in {"PodInitializing", "Completed"}:
-                code = f" (exit code {found['exitCode']})" if found.get("exitCode") else ""
-                return _cut(f"pod {name}, container {container.get('name')}: {_words(found)}{code}")
+        for detail in (state.get("waiting"), state.get("terminated")):
+            if detail and detail.get("reason") not in {"PodInitializing", "Completed"}:
+                code = f" (exit code {detail['exitCode']})" if detail.get("exitCode") else ""
+                return _cut(f"pod {name}, container {container.get('name')}: {_words(detail)}{code}")
     scheduled = condition_of(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return _cut(f"pod {name} is not scheduled: {_words(scheduled)}")
@@ -97,17 +99,17 @@ def stuck_reason(item: Mapping[str, Any]) -> str:
         f"waits for finalizer {', '.join(finalizers)}" if finalizers else "its grace period is not over"
     )
     left = [
-        _words(found)
-        for found in (item.get("status") or {}).get("conditions") or ()
-        if found.get("status") == "True" and item.get("kind") == "Namespace"
+        _words(condition)
+        for condition in (item.get("status") or {}).get("conditions") or ()
+        if condition.get("status") == "True" and item.get("kind") == "Namespace"
     ]
     return _cut("; ".join([words, *left]))
 
 
 def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Verdict:
-    for found in status.get("conditions") or ():
-        if found.get("type") == "Progressing" and found.get("reason") == "ProgressDeadlineExceeded":
-            return Verdict(False, f"the rollout made no progress: {_words(found)}", failed=True)
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
+            return Verdict(False, f"the rollout made no progress: {_words(condition)}", failed=True)
     wanted = int(1 if spec.get("replicas") is None else spec["replicas"])
     if wanted and spec.get("paused"):
         return Verdict(False, "the Deployment is paused")
@@ -151,8 +153,10 @@ def _count(status: Mapping[str, Any], key: str) -> int:
     return int(status.get(key) or 0)
 
 
-def _words(found: Mapping[str, Any]) -> str:
-    return ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key)) or "no reason given"
+def _words(condition: Mapping[str, Any]) -> str:
+    return (
+        ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key)) or "no reason given"
+    )
 
 
 def _cut(text: str) -> str:

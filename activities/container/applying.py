@@ -66,7 +66,7 @@ async def _run(session: Session, claim: StateClaim, plan: ContainerPlan, record:
 
 
 async def _let_go(session: Session, claim: StateClaim, error: BaseException) -> None:
-    """Before an error goes on: release the record, if it is still this attempt's."""
+    """Before an error is raised again: release the record, if it is still this attempt's."""
     if isinstance(error, Fenced):
         return
     try:

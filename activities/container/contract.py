@@ -129,12 +129,14 @@ def read_outputs(directory: Path, where: str) -> dict[str, Any]:
     return value
 
 
-def failure(code: int, action: str, directory: Path, where: str, *, said: str, out_of_memory: bool) -> BondError:
+def failure(
+    code: int, action: str, directory: Path, where: str, *, complaint: str, out_of_memory: bool
+) -> BondError:
     """The typed error for a run that failed."""
     error = ShownError()
     with suppress(ToolFailed, ValidationError):
         error = ShownError.model_validate(read_json(directory, "error.json", where) or {})
-    words = shorten(error.message or said or f"exit code {code}", _MESSAGE_CHARS)
+    words = shorten(error.message or complaint or f"exit code {code}", _MESSAGE_CHARS)
     if code == STALE:
         return PlanStale(f"the image says that its plan is overtaken: {words}", where=where, hint="plan again")
     if code == LATER:

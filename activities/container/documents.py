@@ -33,7 +33,7 @@ class Job(Wire):
 
 
 class Run(Wire):
-    """The apply that came last, done or not: what tells an attempt that it goes on with its own work."""
+    """The apply that came last, done or not: what tells an attempt that it continues its own work."""
 
     plan: str
     """Digest of the artefact."""

@@ -165,7 +165,7 @@ class Engine:
         """Wait until its program has ended."""
         await self._run("wait", name)
 
-    async def said(self, name: str) -> str:
+    async def output_of(self, name: str) -> str:
         """What it printed, the end of it."""
         code, out, err = await self._try("logs", "--tail", _LOG_LINES, name)
         return out.decode("utf-8", "replace") + err if code == 0 else ""

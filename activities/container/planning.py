@@ -74,7 +74,7 @@ async def detect_drift(session: Session) -> Drifted:
 
 async def _shown(session: Session, job: Job, record: Record, action: str, *, destroy: bool) -> ShownPlan:
     told = {"outputs": record.outputs, "destroy": destroy}
-    async with session.asked(job, action, told) as output:
+    async with session.requested(job, action, told) as output:
         return read_shown_plan(output, session.where)
 
 
@@ -87,12 +87,12 @@ def _planned(
     job: Job,
     position: int,
     tool: str,
-    found: _Found,
+    compared: _Found,
 ) -> Planned:
-    shown, changes = found.shown, found.changes
+    shown, changes = compared.shown, compared.changes
     made = ContainerPlan(
-        action="nothing" if found.empty else found.action,
-        destroy=found.destroy,
+        action="nothing" if compared.empty else compared.action,
+        destroy=compared.destroy,
         job=job,
         shown=shown.model_dump(mode="json") if shown is not None else None,
     )
@@ -100,7 +100,7 @@ def _planned(
         artefact=made.pack(),
         document=_document(job, changes),
         changes=changes,
-        empty=found.empty,
+        empty=compared.empty,
         position=position,
         tool=tool,
         failed_checks=tuple(map(session.context.redact, shown.failed_checks)) if shown is not None else (),

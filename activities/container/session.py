@@ -94,7 +94,7 @@ class Session:
         )
 
     @asynccontextmanager
-    async def asked(self, job: Job, action: str, told: Mapping[str, Any]) -> AsyncIterator[Path]:
+    async def requested(self, job: Job, action: str, told: Mapping[str, Any]) -> AsyncIterator[Path]:
         """Run a container that changes nothing, and may be run again; where its output is, gone afterwards.
 
         Raises:
@@ -110,11 +110,13 @@ class Session:
             began = time.monotonic()
             try:
                 async with asyncio.timeout(job.time_seconds + _LATE_SECONDS):
-                    code, said = await self.stop.unless(self.engine.run(name, self.owner, job, action, directory))
+                    code, log_text = await self.stop.unless(
+                        self.engine.run(name, self.owner, job, action, directory)
+                    )
             except TimeoutError:
                 raise self._too_late(job) from None
             state = State("exited", code, out_of_memory=False, ran_seconds=time.monotonic() - began)
-            self._judge(job, action, directory / "output", state, said)
+            self._judge(job, action, directory / "output", state, log_text)
             yield directory / "output"
         except BaseException:
             await self._forget(name)
@@ -142,9 +144,9 @@ class Session:
         name = f"{self._prefix}{key}"
         directory = self._root / name
         engine = self.engine
-        there = await self.clear(but=name)
+        existing = await self.clear(but=name)
         try:
-            state = await self.stop.unless(engine.state(name)) if name in there else None
+            state = await self.stop.unless(engine.state(name)) if name in existing else None
             if state is not None and state.has_begun and directory.is_dir():
                 self.context.log(f"an attempt before this one has started the container {name}: waiting for it")
             else:
@@ -154,7 +156,7 @@ class Session:
                 self.context.log(f"{action} by {job.image} in {name}")
                 await engine.start(name, self.owner, job, action, directory)
             over = await self._until_over(name, job, action, lost)
-            self._judge(job, action, directory / "output", over, await engine.said(name))
+            self._judge(job, action, directory / "output", over, await engine.output_of(name))
             yield directory / "output"
         except StoreUnavailable:
             if lost.is_set():
@@ -174,11 +176,11 @@ class Session:
         Returns:
             The containers that were there.
         """
-        there = await self.stop.unless(self.engine.names(self.owner))
+        existing = await self.stop.unless(self.engine.names(self.owner))
         left = await asyncio.to_thread(lambda: [path.name for path in self._root.glob(f"{self._prefix}*")])
-        for name in {*there, *left} - {but}:
+        for name in {*existing, *left} - {but}:
             await self._forget(name)
-        return there
+        return existing
 
     async def _until_over(self, name: str, job: Job, action: str, lost: asyncio.Event) -> State | None:
         """Wait for its end, also when what waits for it is killed; its last state, None when it is gone.
@@ -220,17 +222,17 @@ class Session:
         if done and isinstance(results[0], ToolFailed):
             raise results[0]
 
-    def _judge(self, job: Job, action: str, output: Path, state: State | None, said: str) -> None:
-        for line in said.splitlines():
+    def _judge(self, job: Job, action: str, output: Path, state: State | None, log_text: str) -> None:
+        for line in log_text.splitlines():
             self.context.log(line)
         if state is not None and state.code == 0:
             return
         if state is not None and state.ran_seconds >= job.time_seconds:
             raise self._too_late(job)
         code = KILLED if state is None else state.code
-        last = said.strip().rpartition("\n")[2]
+        last = log_text.strip().rpartition("\n")[2]
         out_of_memory = state is not None and state.out_of_memory
-        error = failure(code, action, output, self.where, said=last, out_of_memory=out_of_memory)
+        error = failure(code, action, output, self.where, complaint=last, out_of_memory=out_of_memory)
         raise error.masked(self.context.redact)
 
     def _too_late(self, job: Job) -> StepTimedOut:

@@ -62,9 +62,9 @@ async def _upgrade(
     # Before Helm does anything, so that what it makes is never forgotten.
     await claim.append(_bytes(Record(location=header.location, revision=header.revision)))
     objects = await session.objects(cluster, header.manifest, header.location.namespace)
-    found = await history(session, cluster, header.location, current)
+    releases = await history(session, cluster, header.location, current)
     try:
-        await take_back(session, cluster, found, header.location, objects)
+        await take_back(session, cluster, releases, header.location, objects)
     except (BondError, asyncio.CancelledError):
         await claim.release()
         raise
@@ -153,23 +153,23 @@ async def _until_gone(session: Session, cluster: Cluster, header: Header, until:
     """Wait for what is to leave; what still stands in the end, and why."""
     refs = [Ref(item.api_version, item.kind, item.namespace, item.name) for item in header.leaving]
     loop = asyncio.get_running_loop()
-    asked = False
+    deleted_again = False
     while True:
         objects = await asyncio.to_thread(cluster.each, cluster.get, refs)
         standing = {ref: item for ref, item in zip(refs, objects, strict=True) if item is not None}
         if not standing or session.stop.requested or loop.time() >= until:
             return [f"{ref.address}: {stuck_reason(item)}" for ref, item in standing.items()]
-        if not asked:
-            asked = True
+        if not deleted_again:
+            deleted_again = True
             await asyncio.to_thread(cluster.each, partial(_delete, cluster, header), standing.items())
         first = next(iter(standing))
         session.pulse.note(f"waiting for {first.address} to go: {stuck_reason(standing[first])}")
         await asyncio.sleep(_GONE_POLL_SECONDS)
 
 
-def _delete(cluster: Cluster, header: Header, found: tuple[Ref, dict[str, Any]]) -> None:
+def _delete(cluster: Cluster, header: Header, held: tuple[Ref, dict[str, Any]]) -> None:
     """Delete what Helm's uninstall has left, and only that: it still bears the release's name."""
-    ref, item = found
+    ref, item = held
     where = header.location
     if not item["metadata"].get("deletionTimestamp") and is_of(item, where.release, where.namespace):
         delete(cluster, ref, item)

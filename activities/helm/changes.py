@@ -41,15 +41,15 @@ def planned_changes(
     """
     remains = {item.ref.key: item for item in left}
     before = {ref.key: stored(manifest) for ref, manifest in old.items()}
-    found: list[Change] = []
+    changes: list[Change] = []
     for ref, manifest in new.items():
         wanted = _wanted(ref, before.get(ref.key), stored(manifest), remains.get(ref.key), reality)
         if wanted is not None:
-            found.append(_change(ref, *wanted, redact))
+            changes.append(_change(ref, *wanted, redact))
     kept = {ref.key for ref in new}
     gone = {ref: manifest for ref, manifest in old.items() if ref.key not in kept}
     gone |= {item.ref: item.failed[0] for item in left if item.lost}
-    return found + removed_changes(gone, reality.live, redact)
+    return changes + removed_changes(gone, reality.live, redact)
 
 
 def removed_changes(old: Manifests, live: Manifests, redact: Redactor) -> list[Change]:
@@ -70,32 +70,32 @@ def kept_changes(hooks: Manifests, redact: Redactor) -> list[Change]:
 
 def drifted_changes(applied: Manifests, reality: Reality, redact: Redactor) -> list[Change]:
     """What the cluster holds otherwise than it was applied: `before` as applied, `after` as it is."""
-    found: list[Change] = []
+    changes: list[Change] = []
     for ref, manifest in applied.items():
         wanted = stored(manifest)
         live = reality.live.get(ref)
         if live is None:
-            found.append(_change(ref, "delete", wanted, None, redact))
+            changes.append(_change(ref, "delete", wanted, None, redact))
             continue
         before, after = project(reality.merged.get(ref, wanted), wanted), project(live, wanted)
         if before != after:
-            found.append(_change(ref, "update", before, after, redact))
-    return found
+            changes.append(_change(ref, "update", before, after, redact))
+    return changes
 
 
 def left_changes(left: Sequence[Remains], live: Manifests, redact: Redactor) -> list[Change]:
     """What revisions that failed have left, as drift: `before` as it should be, `after` as it is."""
-    found: list[Change] = []
+    changes: list[Change] = []
     for item in left:
-        there = live.get(item.ref)
-        if there is None:
+        standing = live.get(item.ref)
+        if standing is None:
             continue
-        shape, clean = merged_shape(*item.failed), item.cleaned(there)
+        shape, clean = merged_shape(*item.failed), item.cleaned(standing)
         if item.lost:
-            found.append(_change(item.ref, "create", None, project(there, shape), redact))
-        elif clean != there:
-            found.append(_change(item.ref, "update", project(clean, shape), project(there, shape), redact))
-    return found
+            changes.append(_change(item.ref, "create", None, project(standing, shape), redact))
+        elif clean != standing:
+            changes.append(_change(item.ref, "update", project(clean, shape), project(standing, shape), redact))
+    return changes
 
 
 def _wanted(

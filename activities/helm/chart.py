@@ -33,16 +33,16 @@ def from_bundle(bundle: Path, text: str) -> bytes:
     Raises:
         ToolFailed: when there is none, or it is too large.
     """
-    found = bundle / chart_path(text)
-    if found.is_file():
-        if found.stat().st_size > MAX_CHART_BYTES:
+    chart = bundle / chart_path(text)
+    if chart.is_file():
+        if chart.stat().st_size > MAX_CHART_BYTES:
             raise ToolFailed(f"the chart is larger than {MAX_CHART_BYTES >> 20} MiB", where=text)
-        return found.read_bytes()
-    if not (found / "Chart.yaml").is_file():
+        return chart.read_bytes()
+    if not (chart / "Chart.yaml").is_file():
         raise ToolFailed(
             "there is no chart", where=text, hint="a chart is a folder with Chart.yaml, or an archive"
         )
-    files = sorted(path for path in found.rglob("*") if path.is_file() and not path.is_symlink())
+    files = sorted(path for path in chart.rglob("*") if path.is_file() and not path.is_symlink())
     if len(files) > MAX_CHART_FILES or sum(path.stat().st_size for path in files) > MAX_CHART_BYTES:
         raise ToolFailed(
             f"the chart has more than {MAX_CHART_FILES} files or {MAX_CHART_BYTES >> 20} MiB", where=text
@@ -53,7 +53,7 @@ def from_bundle(bundle: Path, text: str) -> bytes:
         tarfile.open(fileobj=zipped, mode="w") as archive,
     ):
         for path in files:
-            info = tarfile.TarInfo(f"chart/{path.relative_to(found).as_posix()}")
+            info = tarfile.TarInfo(f"chart/{path.relative_to(chart).as_posix()}")
             content = path.read_bytes()
             info.size, info.mode = len(content), 0o644
             archive.addfile(info, io.BytesIO(content))
@@ -72,10 +72,10 @@ def check_digest(data: bytes, sha256: str, where: str) -> bytes:
     Raises:
         ToolFailed: when it is another.
     """
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != sha256:
         raise ToolFailed(
-            f"the chart is not the one that the promise was written for: its sha256 is {found}, not {sha256}",
+            f"the chart is not the one that the promise was written for: its sha256 is {actual}, not {sha256}",
             where=where,
             hint="somebody put another archive in its place; look at it before you pin it",
         )

@@ -87,8 +87,8 @@ def to_error(
             where=where,
             hint="if nobody killed it, the worker may be out of memory: see the kernel's log",
         )
-    said = _essence(complaint)
-    message = f"helm {verb} failed: {said}"
+    summary = _essence(complaint)
+    message = f"helm {verb} failed: {summary}"
     if _BUSY.search(complaint):
         return PlanStale("somebody else is at work on the release", where=where, hint="plan again")
     if _TRANSIENT.search(complaint) and not reasons and not _CHARTS_OWN.search(complaint):
@@ -103,7 +103,7 @@ def to_error(
         )
     if (place := _TEMPLATE.search(complaint)) is not None:
         file = f"{chart}/{place[1]}" if chart else place[1]
-        problems.append(Problem(message=said, file=file, line=int(place[2]), column=int(place[3] or 0)))
+        problems.append(Problem(message=summary, file=file, line=int(place[2]), column=int(place[3] or 0)))
         message = f"helm {verb} failed: the chart cannot be rendered"
     hint = next((hint for pattern, hint in _HINTS if pattern.search(complaint)), "see the step's log")
     return ToolFailed(message, where=where, problems=problems, hint=hint)

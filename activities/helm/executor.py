@@ -107,8 +107,8 @@ class HelmExecutor(Executor):
         """The scratch directory; when it is first used, what dead attempts left in it is removed."""
         from bondstone.activities.helm.workspace import Workspace as Space
 
-        found = await asyncio.to_thread(Space, work)
+        space = await asyncio.to_thread(Space, work)
         if work not in self._swept:
             self._swept.add(work)
-            await asyncio.to_thread(found.sweep)
-        return found
+            await asyncio.to_thread(space.sweep)
+        return space

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from bondstone.activities.clusters.api import Answer, Cluster
+from bondstone.activities.clusters.api import ApiRefusal, Cluster
 from bondstone.activities.clusters.manifests import Ref, read_manifests, secret_texts
 from bondstone.activities.helm.release import (
     DEPLOYED,
@@ -59,10 +59,10 @@ async def newest(session: Session, cluster: Cluster, where: Location, *, recover
         Refused: when the release is somebody else's.
         ToolUnavailable: when somebody else is at work on it.
     """
-    found = await asyncio.to_thread(_newest, session, cluster, where, recover=recover)
-    if found is not None:
-        _note(session, [found])
-    return found
+    release = await asyncio.to_thread(_newest, session, cluster, where, recover=recover)
+    if release is not None:
+        _note(session, [release])
+    return release
 
 
 async def history(session: Session, cluster: Cluster, where: Location, current: Release | None) -> History:
@@ -82,8 +82,8 @@ async def history(session: Session, cluster: Cluster, where: Location, current: 
         return current if revision == current.revision else of_revision(cluster, where, revision)
 
     wanted = [base, *failed]
-    found = await asyncio.to_thread(cluster.each, read, [item.revision for item in wanted])
-    releases = [item for item in found if item is not None]
+    read_releases = await asyncio.to_thread(cluster.each, read, [item.revision for item in wanted])
+    releases = [item for item in read_releases if item is not None]
     _note(session, releases)
     return History(
         current,
@@ -96,7 +96,7 @@ def split(revisions: Sequence[Release]) -> tuple[Release, list[Release]]:
     """What Helm's next upgrade starts from, and the failed ones that this knows nothing of, the newest first.
 
     A failed rollback marks the failed revision before it as superseded, so what is newer than the deployed one
-    counts as failed whatever it is called. Failed ones right before the deployed one were rolled back or taken up
+    counts as failed under any status. Failed ones right before the deployed one were rolled back or taken up
     again; where Helm was interrupted it may still have been at work on them meanwhile. (Source: `pkg/action` of
     Helm 3, `prepareUpgrade`, `performRollback` and `handleContext`.)
 
@@ -114,10 +114,10 @@ def split(revisions: Sequence[Release]) -> tuple[Release, list[Release]]:
     return falling[0], older[:end]
 
 
-def mark_superseded(session: Session, cluster: Cluster, where: Location, found: History) -> None:
+def mark_superseded(session: Session, cluster: Cluster, where: Location, releases: History) -> None:
     """Call failed what a failed rollback calls superseded: `--atomic` would go back to it."""
-    for release in found.failed:
-        if found.base is None or release.status != _SUPERSEDED or release.revision < found.base.revision:
+    for release in releases.failed:
+        if releases.base is None or release.status != _SUPERSEDED or release.revision < releases.base.revision:
             continue
         secret = _secret(cluster, where, release.revision)
         if secret is not None:
@@ -187,7 +187,7 @@ def _mark_failed(session: Session, cluster: Cluster, secret: dict[str, Any], rel
         cluster.request(
             "PUT", resource.path(release.namespace, secret["metadata"]["name"]), body=marked(secret, FAILED, why)
         )
-    except Answer as error:
+    except ApiRefusal as error:
         if error.status == _CONFLICT:
             raise ToolUnavailable("the release moved while it was recovered", where=release.where) from error
         raise

@@ -54,17 +54,17 @@ def _section_problems(section: HelmSection, promise: Path) -> Iterator[_Key]:
     if section.is_remote:
         return
     try:
-        found = promise / chart_path(section.chart)
+        chart = promise / chart_path(section.chart)
     except InvalidInput as error:
         yield ("chart",), Problem(message=error.message)
         return
-    if not found.is_file() and not (found / "Chart.yaml").is_file():
-        there = sorted(str(file.parent.relative_to(promise)) for file in promise.rglob("Chart.yaml"))
+    if not chart.is_file() and not (chart / "Chart.yaml").is_file():
+        charts = sorted(str(file.parent.relative_to(promise)) for file in promise.rglob("Chart.yaml"))
         yield (
             ("chart",),
             Problem(
                 message=f"the promise has no chart {section.chart!r}",
-                hint=_meant(section.chart, there) or "a chart is a folder with Chart.yaml and templates/",
+                hint=_meant(section.chart, charts) or "a chart is a folder with Chart.yaml and templates/",
             ),
         )
 

@@ -64,11 +64,11 @@ def remains(
         failed: Those of each failed revision, the newest first.
     """
     before, after = ({ref.key: stored(item) for ref, item in each.items()} for each in (base, new))
-    found: dict[Any, tuple[Ref, list[dict[str, Any]]]] = {}
+    by_key: dict[Any, tuple[Ref, list[dict[str, Any]]]] = {}
     for each in failed:
         for ref, item in each.items():
-            found.setdefault(ref.key, (ref, []))[1].append(stored(item))
-    return [Remains(ref, tuple(items), before.get(key), after.get(key)) for key, (ref, items) in found.items()]
+            by_key.setdefault(ref.key, (ref, []))[1].append(stored(item))
+    return [Remains(ref, tuple(items), before.get(key), after.get(key)) for key, (ref, items) in by_key.items()]
 
 
 def without(live: dict[str, Any], left: Iterable[Manifest], keep: Iterable[Manifest]) -> dict[str, Any]:
@@ -84,24 +84,24 @@ def without(live: dict[str, Any], left: Iterable[Manifest], keep: Iterable[Manif
     """
     kept = [*keep, _HELMS_OWN]
     tree = _owned_fields(live)
-    found = live
+    cleaned = live
     for manifest in left:
-        found = _object(found, manifest, kept, tree)
-    return found
+        cleaned = _object(cleaned, manifest, kept, tree)
+    return cleaned
 
 
 def _object(live: dict[str, Any], left: Manifest, keep: Sequence[Manifest], tree: Manifest) -> dict[str, Any]:
-    found = dict(live)
+    cleaned = dict(live)
     for key in left:
         if key in {"apiVersion", "kind", "metadata", "status"} or key not in live:
             continue
-        _put(found, key, _value(live[key], left[key], _each(keep, key), _below(tree, key)))
+        _put(cleaned, key, _value(live[key], left[key], _each(keep, key), _below(tree, key)))
     metadata, its = left.get("metadata") or {}, dict(live.get("metadata") or {})
     for key in _IN_METADATA:
         if key in metadata and key in its:
             kept = _each(_each(keep, "metadata"), key)
             _put(its, key, _value(its[key], metadata[key], kept, _below(_below(tree, "metadata"), key)))
-    return {**found, "metadata": its}
+    return {**cleaned, "metadata": its}
 
 
 def _value(live: Any, left: Any, keep: Sequence[Any], tree: Manifest) -> Any:
@@ -109,11 +109,11 @@ def _value(live: Any, left: Any, keep: Sequence[Any], tree: Manifest) -> Any:
     if not keep:
         return _GONE
     if isinstance(live, dict) and isinstance(left, Mapping):
-        found = dict(live)
+        cleaned = dict(live)
         for key in left:
             if key in live:
-                _put(found, key, _value(live[key], left[key], _each(keep, key), _below(tree, key)))
-        return found
+                _put(cleaned, key, _value(live[key], left[key], _each(keep, key), _below(tree, key)))
+        return cleaned
     if isinstance(live, list) and isinstance(left, list):
         lists = [each for each in keep if isinstance(each, list)]
         return _entries(live, left, lists, tree)
@@ -126,15 +126,15 @@ def _entries(live: list[Any], left: list[Any], keep: Sequence[list[Any]], tree: 
     keys = next((tuple(json.loads(name[2:])) for name in tree if name.startswith("k:")), ())
     if not keys:
         return live
-    found: list[Any] = []
+    entries: list[Any] = []
     for item in live:
         its = next((one for one in left if _same(item, one, keys)), None)
         if its is not None:
             kept = [one for each in keep for one in each if _same(item, one, keys)]
             item = _value(item, its, kept, _entry(tree, item))  # noqa: PLW2901 - the entry, cleaned
         if item is not _GONE:
-            found.append(item)
-    return found
+            entries.append(item)
+    return entries
 
 
 def _same(live: Any, item: Any, keys: Sequence[str]) -> bool:
@@ -158,15 +158,15 @@ def _merge(tree: dict[str, Any], more: Manifest) -> None:
 
 
 def _below(tree: Manifest, key: str) -> Manifest:
-    found: Manifest = tree.get(f"f:{key}") or {}
-    return found
+    subtree: Manifest = tree.get(f"f:{key}") or {}
+    return subtree
 
 
 def _entry(tree: Manifest, live: Manifest) -> Manifest:
     for name, below in tree.items():
         if name.startswith("k:") and all(live.get(key) == value for key, value in json.loads(name[2:]).items()):
-            found: Manifest = below
-            return found
+            subtree: Manifest = below
+            return subtree
     return {}
 
 
@@ -174,8 +174,8 @@ def _each(keep: Sequence[Any], key: str) -> list[Any]:
     return [each[key] for each in keep if isinstance(each, Mapping) and each.get(key) is not None]
 
 
-def _put(found: dict[str, Any], key: str, value: Any) -> None:
+def _put(target: dict[str, Any], key: str, value: Any) -> None:
     if value is _GONE:
-        found.pop(key, None)
+        target.pop(key, None)
     else:
-        found[key] = value
+        target[key] = value

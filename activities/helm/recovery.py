@@ -3,7 +3,7 @@
 What revisions that failed have left is taken back: an object that only they held is deleted, one in which they
 alone set fields is put back to the manifest before, without these fields. Custom resources are put back as they
 were last applied: Helm merges them without a look at what the cluster holds, and would let drift stay. Helm
-then goes on from there.
+then continues from there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from bondstone.activities.clusters.api import Answer, Cluster
+from bondstone.activities.clusters.api import ApiRefusal, Cluster
 from bondstone.activities.clusters.manifests import Ref, project
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.history import History, mark_superseded
@@ -26,31 +26,31 @@ _UNPROCESSABLE: Final = 422
 
 
 async def left_by(
-    session: Session, cluster: Cluster, found: History, where: Location, new: Objects
+    session: Session, cluster: Cluster, releases: History, where: Location, new: Objects
 ) -> list[Remains]:
     """The objects that revisions which failed have held; whether they stand is for the caller to see.
 
     Args:
         session: The attempt at work.
         cluster: The release is in.
-        found: Its revisions.
+        releases: Its revisions.
         where: It is.
         new: The objects that are to come.
     """
-    if not found.failed:
+    if not releases.failed:
         return []
-    failed = [await session.objects(cluster, release.manifest, where.namespace) for release in found.failed]
-    base = await session.objects(cluster, found.base.manifest if found.base else "", where.namespace)
+    failed = [await session.objects(cluster, release.manifest, where.namespace) for release in releases.failed]
+    base = await session.objects(cluster, releases.base.manifest if releases.base else "", where.namespace)
     return remains(base, new, failed)
 
 
-async def take_back(session: Session, cluster: Cluster, found: History, where: Location, new: Objects) -> None:
+async def take_back(session: Session, cluster: Cluster, releases: History, where: Location, new: Objects) -> None:
     """Take back what failed revisions left, so that what is planned is what comes out.
 
     Args:
         session: The attempt at work, with the claim.
         cluster: The release is in.
-        found: Its revisions.
+        releases: Its revisions.
         where: It is.
         new: The objects that are to come.
 
@@ -58,11 +58,11 @@ async def take_back(session: Session, cluster: Cluster, found: History, where: L
         ToolFailed: when the cluster refuses to have an object put back.
         ToolUnavailable: when somebody changed one meanwhile.
     """
-    await asyncio.to_thread(mark_superseded, session, cluster, where, found)
-    for item in await left_by(session, cluster, found, where, new):
+    await asyncio.to_thread(mark_superseded, session, cluster, where, releases)
+    for item in await left_by(session, cluster, releases, where, new):
         session.check_stop()
         await asyncio.to_thread(_take_back, session, cluster, where, item)
-    base = await session.objects(cluster, found.base.manifest if found.base else "", where.namespace)
+    base = await session.objects(cluster, releases.base.manifest if releases.base else "", where.namespace)
     for ref, manifest in base.items():
         if "." in ref.key[0]:  # groups of built-in kinds may have a dot, those of custom ones have one
             session.check_stop()
@@ -77,7 +77,7 @@ def delete(cluster: Cluster, ref: Ref, live: dict[str, Any]) -> None:
     body = {"preconditions": {"uid": live["metadata"]["uid"]}, "propagationPolicy": "Background"}
     try:
         cluster.request("DELETE", resource.path(ref.namespace, ref.name), body=body)
-    except Answer as error:
+    except ApiRefusal as error:
         if error.status not in {_NOT_FOUND, _CONFLICT}:  # 409: another object has the name by now
             raise
 
@@ -105,7 +105,7 @@ def _undo_drift(session: Session, cluster: Cluster, where: Location, ref: Ref, m
         if whole is not None and project(whole, manifest) != project(live, manifest):
             session.log(f"putting back {ref.address}: somebody had changed it")
             cluster.restore_custom(ref, manifest, live)
-    except Answer as error:
+    except ApiRefusal as error:
         if error.status != _UNPROCESSABLE:  # its kind has changed: the manifest to come is what counts
             raise
 
@@ -128,7 +128,7 @@ def _put_back(session: Session, cluster: Cluster, where: Location, item: Remains
             query={"fieldManager": cluster.manager},
             body={**clean, "metadata": metadata},
         )
-    except Answer as error:
+    except ApiRefusal as error:
         if error.status == _CONFLICT:
             raise ToolUnavailable(
                 f"{item.ref.address} changed while it was put back", where=session.where

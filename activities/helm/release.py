@@ -132,10 +132,10 @@ def mark_of(attempt: str) -> str:
     return hashlib.sha256(attempt.encode()).hexdigest()[:16]
 
 
-def release_name(given: str, service: ServiceId, step: str) -> str:
+def release_name(chosen: str, service: ServiceId, step: str) -> str:
     """The name of a step's release; a long one is cut, and told apart by a digest."""
-    name = given or f"{service.name}-{step}"
-    if given or len(name) <= MAX_NAME:
+    name = chosen or f"{service.name}-{step}"
+    if chosen or len(name) <= MAX_NAME:
         return name
     short = hashlib.sha256(f"{service.name}/{step}".encode()).hexdigest()[:8]
     return f"{name[: MAX_NAME - 9].rstrip('-')}-{short}"
@@ -169,8 +169,8 @@ def is_kept(manifest: Mapping[str, Any]) -> bool:
 
 def is_of(live: Mapping[str, Any], release: str, namespace: str) -> bool:
     """Whether an object in the cluster says that it belongs to a release."""
-    found = _annotations(live)
-    return (found.get(RELEASE_NAME), found.get(RELEASE_NAMESPACE)) == (release, namespace)
+    annotations = _annotations(live)
+    return (annotations.get(RELEASE_NAME), annotations.get(RELEASE_NAMESPACE)) == (release, namespace)
 
 
 def _annotations(item: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -67,11 +67,11 @@ class Watch:
         self._pulse.report(Progress(done=total - len(waiting), total=total, address=address, note=note))
 
     def _why(self, waiting: Sequence[tuple[Ref, dict[str, Any], Verdict]]) -> list[str]:
-        found: list[str] = []
+        lines: list[str] = []
         for ref, item, verdict in waiting:
             selector = ((item.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
             labels = ",".join(f"{key}={value}" for key, value in selector.items())
             pods = self._cluster.list("v1", "Pod", ref.namespace, labels=labels) if labels else []
             reasons = [reason for pod in pods if (reason := pod_reason(pod))] or [verdict.why]
-            found += [f"{ref.address}: {reason}" for reason in dict.fromkeys(reasons)]
-        return found
+            lines += [f"{ref.address}: {reason}" for reason in dict.fromkeys(reasons)]
+        return lines

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from bondstone.activities.clusters.api import Answer
+from bondstone.activities.clusters.api import ApiRefusal
 from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.outputs import object_named, read_outputs
 from bondstone.activities.clusters.status import ROLLED_OUT, rollout
@@ -91,14 +91,14 @@ class _Work:
                 await until_ready(session, api, self._waits(), self._check, self._deadline())
                 await self._remove(api)
                 known = [item.ref for item in plan.items]
-                found = await read_outputs(
+                outputs = await read_outputs(
                     session.section.outputs, known, plan.namespace, api.get, where=session.where
                 )
             except BaseException as error:
                 await self._keep(error)
                 raise
             await self._claim.release(self._inventory(done=True).pack())
-        return Outcome(found)
+        return Outcome(outputs)
 
     async def destroy(self) -> Outcome:
         session, plan = self._session, self._plan
@@ -148,14 +148,14 @@ class _Work:
             if live is not None and live["metadata"]["uid"] == item.uid:
                 await api.delete(item.ref, item.uid)
                 await until_gone(self._session, api, [item], self._check, self._deadline())
-        found = await self._apply(api, item)
-        self._uids[item.key] = str(found["metadata"]["uid"])
+        applied = await self._apply(api, item)
+        self._uids[item.key] = str(applied["metadata"]["uid"])
         self._step(item, {"create": "created", "update": "updated", "replace": "replaced"}[item.action])
 
     async def _apply(self, api: Api, item: Item, *, dry_run: bool = False) -> dict[str, Any]:
         try:
             return await api.apply(item.ref, item.manifest, force=item.force, dry_run=dry_run)
-        except Answer as error:
+        except ApiRefusal as error:
             if error.status == CONFLICT:  # the plan's own dry run had none
                 raise self._stale(item.ref, "somebody else has set its fields meanwhile") from None
             raise
@@ -187,18 +187,18 @@ class _Work:
 
     def _waits(self) -> list[Awaited]:
         section, known = self._session.section, [item.ref for item in self._plan.items]
-        found: dict[Ref, Awaited] = {}
+        awaited: dict[Ref, Awaited] = {}
         for ref in known if section.rollout else ():
             if ref.kind not in ROLLED_OUT:
                 continue
-            found.setdefault(ref, Awaited(ref)).judges.append(rollout)
+            awaited.setdefault(ref, Awaited(ref)).judges.append(rollout)
         for wait in section.wait:
             try:
                 ref = object_named(wait.source, known, self._plan.namespace)
-                found.setdefault(ref, Awaited(ref)).judges.append(judge(wait))
+                awaited.setdefault(ref, Awaited(ref)).judges.append(judge(wait))
             except ValueError as error:
                 raise InvalidInput(str(error), where=f"{self._session.where}, wait") from None
-        return list(found.values())
+        return list(awaited.values())
 
     def _inventory(self, *, done: bool) -> Inventory:
         """The inventory as far as the work has come: what is to be made is in it before it is."""
@@ -221,7 +221,7 @@ class _Work:
         )
 
     async def _keep(self, error: BaseException) -> None:
-        """Before an error goes on: write how far the work has come, if the state is still this attempt's."""
+        """Keep how far the work has come before an error is raised again, if the state is still this attempt's."""
         if isinstance(error, Fenced):
             return
         try:
@@ -235,7 +235,7 @@ class _Work:
             raise StoreUnavailable(
                 "the claim on the state was lost or could not be renewed in time, so the work was stopped",
                 where=self._session.where,
-                hint="see why the worker could not reach the store, or stood still; another attempt goes on",
+                hint="see why the worker could not reach the store, or stood still; another attempt continues",
             )
         if self._session.stop.requested:
             raise asyncio.CancelledError

@@ -26,11 +26,11 @@ def plain(item: Mapping[str, Any] | None) -> dict[str, Any]:
     """An object without what the API server adds and controllers report."""
     if item is None:
         return {}
-    found = {key: value for key, value in item.items() if key != "status"}
-    metadata = found.get("metadata")
+    cleaned = {key: value for key, value in item.items() if key != "status"}
+    metadata = cleaned.get("metadata")
     if isinstance(metadata, Mapping):
-        found["metadata"] = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
-    return found
+        cleaned["metadata"] = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
+    return cleaned
 
 
 def difference(live: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> tuple[Any, Any]:
@@ -78,8 +78,8 @@ def owned(manifest: Mapping[str, Any], owner: str, namespace: str) -> dict[str, 
     if namespace:
         metadata["namespace"] = namespace
     metadata["annotations"] = {**(metadata.get("annotations") or {}), OWNER: owner}
-    found = {key: value for key, value in manifest.items() if key != "status"}
-    return {**found, "metadata": metadata}
+    kept = {key: value for key, value in manifest.items() if key != "status"}
+    return {**kept, "metadata": metadata}
 
 
 def holds(manifest: Any, path: str) -> bool:
@@ -92,18 +92,18 @@ def holds(manifest: Any, path: str) -> bool:
     value: Any = manifest
     at = 0
     while at < len(path):
-        found = _SELECTED.match(path, at)
-        if found is None:
+        match = _SELECTED.match(path, at)
+        if match is None:
             return False
-        at = found.end()
-        if found["field"] is not None:
+        at = match.end()
+        if match["field"] is not None:
             # names of fields may hold dots: the longest that is there is meant
-            name, at = _field(value, path, found.start() + 1, at)
+            name, at = _field(value, path, match.start() + 1, at)
             if not isinstance(value, Mapping) or name not in value:
                 return False
             value = value[name]
         else:
-            value = _selected(value, found["selector"])
+            value = _selected(value, match["selector"])
             if value is None:
                 return False
     return True
@@ -137,8 +137,8 @@ def _selected(value: Any, selector: str) -> Any:
 def _shown(ref: Ref, value: Any, redact: Redactor) -> dict[str, Any] | None:
     if value is None:
         return None
-    found = masked({**value, "kind": ref.kind}, redact) or {}
-    return {key: item for key, item in found.items() if key in value}
+    shown = masked({**value, "kind": ref.kind}, redact) or {}
+    return {key: item for key, item in shown.items() if key in value}
 
 
 def _differing(left: Any, right: Any) -> tuple[Any, Any]:
@@ -179,5 +179,5 @@ def _entry(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
 def _by_name(items: list[Any]) -> dict[str, Any] | None:
     if not all(isinstance(item, Mapping) and isinstance(item.get("name"), str) for item in items):
         return None
-    found = {item["name"]: item for item in items}
-    return found if len(found) == len(items) else None
+    by_name = {item["name"]: item for item in items}
+    return by_name if len(by_name) == len(items) else None

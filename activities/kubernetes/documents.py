@@ -41,7 +41,7 @@ class Held(Named):
 
 
 class Run(Wire):
-    """The apply that came last, done or not: what tells an attempt that it goes on with its own work."""
+    """The apply that came last, done or not: what tells an attempt that it continues its own work."""
 
     plan: str
     """Digest of the artefact."""
@@ -149,7 +149,7 @@ def read_plan(artefact: bytes) -> KubernetesPlan:
 
 
 def _read(model: type[D], data: bytes) -> D:
-    found = model.model_validate_json(data)
-    if "format" not in found.model_fields_set:
+    document = model.model_validate_json(data)
+    if "format" not in document.model_fields_set:
         raise ValueError("what does not say what it is could be anything")
-    return found
+    return document

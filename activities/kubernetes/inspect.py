@@ -40,9 +40,9 @@ def report(section: KubernetesSection, promise: Path) -> SectionReport:
             keys.append((at, Problem(message=f"the file {name} is named twice")))
             continue
         templates.append(name)
-        found, of_file = _objects(promise, name)
+        file_refs, of_file = _objects(promise, name)
         problems += of_file
-        refs += found
+        refs += file_refs
     for ref, place in _twice(refs):
         words = f"{ref.address} is declared twice"
         if isinstance(place, Problem):
@@ -66,12 +66,12 @@ def _file(source: str, promise: Path) -> tuple[str, Problem | None]:
         return "", Problem(message=error.message, hint=error.hint)
     if (promise / name).is_file():
         return name, None
-    there = sorted(
+    files = sorted(
         str(file.relative_to(promise))
         for ending in ("*.yaml", "*.yml", "*.json")
         for file in promise.rglob(ending)
     )
-    return name, Problem(message=f"the promise has no file {name!r}", hint=did_you_mean(name, there))
+    return name, Problem(message=f"the promise has no file {name!r}", hint=did_you_mean(name, files))
 
 
 def _objects(promise: Path, name: str) -> tuple[list[tuple[Ref, Problem]], list[Problem]]:
@@ -101,11 +101,11 @@ def _items(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[
 
 
 def _twice(refs: list[tuple[Ref, Any]]) -> Iterator[tuple[Ref, Any]]:
-    seen: set[Ref] = set()
+    earlier: set[Ref] = set()
     for ref, place in refs:
-        if ref in seen and "${" not in ref.address:
+        if ref in earlier and "${" not in ref.address:
             yield ref, place
-        seen.add(ref)
+        earlier.add(ref)
 
 
 def _names(section: KubernetesSection, refs: list[Ref]) -> Iterator[Key]:

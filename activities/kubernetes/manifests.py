@@ -28,7 +28,7 @@ def declared(section: KubernetesSection, bundle: Path, variables: Mapping[str, A
         ToolFailed: when a file is not there or not readable, or what is in it is no object with a name.
         ExpressionInvalid: when an expression cannot be evaluated.
     """
-    found: list[dict[str, Any]] = []
+    every: list[dict[str, Any]] = []
     size = 0
     for source in section.manifests:
         if isinstance(source, str):
@@ -42,10 +42,10 @@ def declared(section: KubernetesSection, bundle: Path, variables: Mapping[str, A
         for item in items:
             if problem := object_problem(item):
                 raise ToolFailed(problem, where=source, hint="correct the manifest")
-            found.append(item)
-    if len(found) > MAX_OBJECTS:
+            every.append(item)
+    if len(every) > MAX_OBJECTS:
         raise ToolFailed(f"there are more than {MAX_OBJECTS} objects")
-    return found
+    return every
 
 
 def object_problem(item: Any, *, rendered: bool = True) -> str:

@@ -41,10 +41,10 @@ def tier_of(kind: str) -> int:
 
 def tiers(items: Iterable[N], *, reverse: bool = False) -> list[list[N]]:
     """Objects by tier, each tier in the order they were given in."""
-    found: dict[int, list[N]] = {}
+    by_tier: dict[int, list[N]] = {}
     for item in items:
-        found.setdefault(tier_of(item.kind), []).append(item)
-    return [found[tier] for tier in sorted(found, reverse=reverse)]
+        by_tier.setdefault(tier_of(item.kind), []).append(item)
+    return [by_tier[tier] for tier in sorted(by_tier, reverse=reverse)]
 
 
 def ordered(manifests: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bondstone.activities.clusters.api import Answer
+from bondstone.activities.clusters.api import ApiRefusal
 from bondstone.activities.clusters.manifests import Ref, masked, project, stored
 from bondstone.activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
 from bondstone.activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named
@@ -54,11 +54,11 @@ async def plan(session: Session) -> Planned:
         manifests = await placed(session, api)
         session.note_secrets(manifests)
         looked = await gather(*(_look(session, api, inventory, manifests, manifest) for manifest in manifests))
-        declared_keys = {found.item.key for found in looked}
+        declared_keys = {change.item.key for change in looked}
         gone = [held for held in inventory.objects if held.key not in declared_keys]
         kept = () if section.prune else tuple(gone)
         removed, changes = await _removals(session, api, gone if section.prune else ())
-    found = KubernetesPlan(
+    planned = KubernetesPlan(
         cluster=section.cluster,
         namespace=session.namespace,
         items=tuple(one.item for one in looked),
@@ -67,10 +67,10 @@ async def plan(session: Session) -> Planned:
     )
     settled = _is_settled(session, inventory, declared_keys | {held.key for held in kept})
     return Planned(
-        artefact=found.pack(),
+        artefact=planned.pack(),
         document=_document(session, manifests),
         changes=[*(one.change for one in looked if one.change is not None), *changes],
-        empty=found.empty and settled,
+        empty=planned.empty and settled,
         position=position,
         tool=TOOL,
     )
@@ -84,9 +84,11 @@ async def plan_destroy(session: Session) -> Planned:
     if inventory.objects:
         async with session.opened(inventory.cluster, inventory.namespace) as api:
             removed, changes = await _removals(session, api, inventory.objects)
-    found = KubernetesPlan(destroy=True, cluster=inventory.cluster, namespace=inventory.namespace, removed=removed)
+    planned = KubernetesPlan(
+        destroy=True, cluster=inventory.cluster, namespace=inventory.namespace, removed=removed
+    )
     return Planned(
-        artefact=found.pack(),
+        artefact=planned.pack(),
         document=_document(session, ()),
         changes=changes,
         empty=not inventory.objects,
@@ -101,8 +103,8 @@ async def detect_drift(session: Session) -> Drifted:
     if not inventory.objects:
         return Drifted(())
     async with session.opened(inventory.cluster, inventory.namespace) as api:
-        found = await gather(*(_drift(session, api, held) for held in inventory.objects))
-    return Drifted([one for one in found if one is not None])
+        drifted = await gather(*(_drift(session, api, held) for held in inventory.objects))
+    return Drifted([one for one in drifted if one is not None])
 
 
 async def placed(session: Session, api: Api) -> list[dict[str, Any]]:
@@ -114,7 +116,7 @@ async def placed(session: Session, api: Api) -> list[dict[str, Any]]:
     """
     manifests = declared(session.section, session.context.bundle, session.context.variables)
     defined = {key: scope for item in manifests for key, scope in definitions_in(item)}
-    found: list[dict[str, Any]] = []
+    stored_manifests: list[dict[str, Any]] = []
     for manifest in ordered(manifests):
         ref = Ref.of(manifest)
         resource = await api.resource(ref)
@@ -123,23 +125,23 @@ async def placed(session: Session, api: Api) -> list[dict[str, Any]]:
         namespaced = resource.namespaced if resource else defined[ref.api_version, ref.kind]
         namespace = (ref.namespace or session.namespace) if namespaced else ""
         _check_place(session, api, ref, namespace)
-        found.append(stored(owned(manifest, session.owner, namespace)))
-    if problems := duplicates([Ref.of(item) for item in found]):
+        stored_manifests.append(stored(owned(manifest, session.owner, namespace)))
+    if problems := duplicates([Ref.of(item) for item in stored_manifests]):
         raise ToolFailed("objects are declared twice", where=session.where, problems=problems)
-    return found
+    return stored_manifests
 
 
 async def gather(*work: Any) -> list[Any]:
     """Do several things at once; when some fail, the first error after all have ended."""
-    found = await asyncio.gather(*work, return_exceptions=True)
-    errors = [one for one in found if isinstance(one, BaseException)]
+    results = await asyncio.gather(*work, return_exceptions=True)
+    errors = [one for one in results if isinstance(one, BaseException)]
     if not errors:
-        return list(found)
-    said = [one for one in errors if isinstance(one, BondError) and not one.transient]
-    raise (said or errors)[0]
+        return list(results)
+    permanent = [one for one in errors if isinstance(one, BondError) and not one.transient]
+    raise (permanent or errors)[0]
 
 
-def conflict_error(session: Session, ref: Ref, error: Answer) -> BondError:
+def conflict_error(session: Session, ref: Ref, error: ApiRefusal) -> BondError:
     """The error for fields that others set."""
     problems = [
         Problem(message=session.redact(f"{cause.get('field') or '?'}: {cause.get('message') or 'conflict'}"))
@@ -184,7 +186,7 @@ async def _look(
         if await api.resource(ref) is not None and not await _comes_with(api, ref, manifests):
             try:
                 await api.apply(ref, manifest, force=True, dry_run=True)
-            except Answer as error:
+            except ApiRefusal as error:
                 if not await _stands_on_another(api, ref, manifests, error):
                     raise _refused(session, ref, error) from None
         item = Item(**identity, action="create")
@@ -194,7 +196,7 @@ async def _look(
     identity |= {"uid": metadata["uid"], "resource_version": metadata.get("resourceVersion", "")}
     try:
         would, force = await _would_be(session, api, ref, manifest, held)
-    except Answer as error:
+    except ApiRefusal as error:
         if error.status != INVALID or not (
             "immutable" in error.message or await _is_sound_anew(api, ref, manifest)
         ):
@@ -217,7 +219,7 @@ async def _would_be(
     force = session.section.force_conflicts
     try:
         return await api.apply(ref, manifest, force=force, dry_run=True), force
-    except Answer as error:
+    except ApiRefusal as error:
         if error.status != CONFLICT:
             raise
         # what somebody changed that the step had set is the step's to put back
@@ -237,7 +239,7 @@ async def _is_sound_anew(api: Api, ref: Ref, manifest: Mapping[str, Any]) -> boo
     other = {**manifest, "metadata": {**manifest["metadata"], "name": name}}
     try:
         await api.apply(Ref(ref.api_version, ref.kind, ref.namespace, name), other, force=True, dry_run=True)
-    except Answer:
+    except ApiRefusal:
         return False
     return True
 
@@ -250,7 +252,9 @@ async def _comes_with(api: Api, ref: Ref, manifests: Sequence[Mapping[str, Any]]
     return False
 
 
-async def _stands_on_another(api: Api, ref: Ref, manifests: Sequence[Mapping[str, Any]], error: Answer) -> bool:
+async def _stands_on_another(
+    api: Api, ref: Ref, manifests: Sequence[Mapping[str, Any]], error: ApiRefusal
+) -> bool:
     """Whether a refusal is about what is declared beside it and not there yet, as the Role of a binding."""
     if error.status not in {NOT_FOUND, FORBIDDEN} or 'namespaces "' in error.message:
         return False
@@ -288,7 +292,7 @@ async def _drift(session: Session, api: Api, held: Held) -> Change | None:
         return change(held.ref, "delete", held.manifest, None, session.redact)
     try:
         would = await api.apply(held.ref, held.manifest, force=True, dry_run=True)
-    except Answer as error:
+    except ApiRefusal as error:
         if error.status != INVALID:
             raise
         # it cannot be put back by applying: the fields are compared as they were set
@@ -343,16 +347,18 @@ def _check_owner(session: Session, ref: Ref, live: Mapping[str, Any], held: Held
         )
 
 
-def _refused(session: Session, ref: Ref, error: Answer) -> BondError:
+def _refused(session: Session, ref: Ref, error: ApiRefusal) -> BondError:
     """The API server's refusal of one object, said of that object."""
     if error.status == CONFLICT:
         return conflict_error(session, ref, error)
     hint = error.hint
     if error.status == NOT_FOUND:
         hint = "make its namespace first, or declare that in this step and say cluster_scoped: true"
-    found = Answer(f"{ref.address}: {error.message}", where=session.where, hint=hint, problems=error.problems)
-    found.status, found.causes = error.status, error.causes
-    return found
+    refusal = ApiRefusal(
+        f"{ref.address}: {error.message}", where=session.where, hint=hint, problems=error.problems
+    )
+    refusal.status, refusal.causes = error.status, error.causes
+    return refusal
 
 
 def _document(session: Session, manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

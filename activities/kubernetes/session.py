@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
 from bondstone.activities.clusters import connect
-from bondstone.activities.clusters.api import Answer, Cluster, Resource
+from bondstone.activities.clusters.api import ApiRefusal, Cluster, Resource
 from bondstone.activities.clusters.manifests import Ref, secret_texts
 from bondstone.activities.kubernetes.documents import Inventory, read_inventory
 from bondstone.activities.kubernetes.section import KubernetesSection
@@ -115,10 +115,10 @@ class Api:
 
     async def get(self, ref: Ref) -> dict[str, Any] | None:
         """An object; None when it, or its kind, is not there."""
-        found = await self._call(self.cluster.get, ref)
-        if found is not None:
-            self._session.note_secrets([found])
-        return found
+        item = await self._call(self.cluster.get, ref)
+        if item is not None:
+            self._session.note_secrets([item])
+        return item
 
     async def resource(self, ref: Ref) -> Resource | None:
         """Where its kind is served; None when the cluster does not know it."""
@@ -132,7 +132,7 @@ class Api:
             return False
         try:
             await self._call(self.cluster.request, "GET", resource.path(ref.namespace), query={"limit": "1"})
-        except Answer as error:
+        except ApiRefusal as error:
             if error.status == NOT_FOUND:
                 return False
             raise
@@ -144,17 +144,17 @@ class Api:
         """Server-side apply; the object as it is then, or would be.
 
         Raises:
-            Answer: when the API server refuses: 409 for fields of others, 422 for what cannot be.
+            ApiRefusal: when the API server refuses: 409 for fields of others, 422 for what cannot be.
         """
         query = {"fieldManager": self.cluster.manager, "force": "true" if force else "false"}
         if dry_run:
             query["dryRun"] = "All"
         path = await self._path(ref)
-        found: dict[str, Any] = await self._call(
+        applied: dict[str, Any] = await self._call(
             self.cluster.request, "PATCH", path, query=query, body=manifest, content=_APPLY
         )
-        self._session.note_secrets([found])
-        return found
+        self._session.note_secrets([applied])
+        return applied
 
     async def delete(self, ref: Ref, uid: str) -> None:
         """Ask for the deletion of exactly this object, after what it owns; one that is gone is no error."""
@@ -166,7 +166,7 @@ class Api:
         }
         try:
             await self._call(self.cluster.request, "DELETE", await self._path(ref), body=body)
-        except Answer as error:
+        except ApiRefusal as error:
             # 409: another object has the name by now
             if error.status not in {NOT_FOUND, CONFLICT}:
                 raise

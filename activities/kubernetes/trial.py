@@ -32,9 +32,9 @@ async def plan(session: Session) -> Planned:
     items: list[Item] = []
     changes: list[Change] = []
     for manifest in manifests:
-        item, found = _compare(session, inventory, manifest)
+        item, item_changes = _compare(session, inventory, manifest)
         items.append(item)
-        changes += found
+        changes += item_changes
     keys = {item.key for item in items}
     gone = [held for held in inventory.objects if held.key not in keys]
     removed = tuple(Named(**held.model_dump(exclude={"manifest"})) for held in gone) if section.prune else ()

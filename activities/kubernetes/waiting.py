@@ -129,15 +129,15 @@ async def _look(api: Api, one: Awaited) -> Verdict:
 
 
 async def _problems(session: Session, api: Api, pairs: Sequence[tuple[Awaited, Verdict]]) -> list[Problem]:
-    found: list[str] = []
+    problems: list[str] = []
     for one, verdict in pairs[:MAX_REASONS]:
-        found.append(f"{one.ref.address}: {verdict.why}")
+        problems.append(f"{one.ref.address}: {verdict.why}")
         selector = ((one.last or {}).get("spec") or {}).get("selector") or {}
         labels = selector.get("matchLabels") if one.ref.kind in _WORKLOADS else None
         if labels:
             reasons = (pod_reason(pod) for pod in await api.pods(one.ref.namespace, labels))
-            found += [f"{one.ref.address}: {reason}" for reason in reasons if reason]
-    return [Problem(message=session.redact(text)) for text in found[:MAX_REASONS]]
+            problems += [f"{one.ref.address}: {reason}" for reason in reasons if reason]
+    return [Problem(message=session.redact(text)) for text in problems[:MAX_REASONS]]
 
 
 def _error(

@@ -25,6 +25,7 @@ from bondstone.base import names
 from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import BondError, NotFound, OperationCancelled, OperationFailed, PlanStale, Unreachable
 from bondstone.base.models import Manifest
+from bondstone.base.redact import MASK
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Output, Planned, SectionReport, StepContext
 from bondstone.model.plan import Action, Change
 from bondstone.model.promise import Promise
@@ -50,9 +51,8 @@ from bondstone.temporal.failures import info_of
 from bondstone.temporal.service_ids import service_id, workflow_of
 
 WAIT_SECONDS: Final = 60.0
-"""How long one attempt waits for a part's operation; the next one goes on waiting for the same."""
+"""How long one attempt waits for a part's operation; the next attempt waits for the same one."""
 POLL_SECONDS: Final = 1.0
-MASK: Final = "(secret)"
 
 _ACTIONS: Final[Mapping[str, Action]] = {
     "provision": "create", "retry": "update", "update": "update", "move": "update", "refresh": "update",
@@ -134,7 +134,7 @@ class ServiceExecutor(Executor):
         plan = await self._plan(context, section, state)
         return Drifted(changes=[self._change(plan, state)] if plan.verb != "nothing" else [])
 
-    # What the part is, and what is wanted of it --------------------------------------------------------------
+    # What the part is, and what is requested of it --------------------------------------------------------------
 
     async def _plan(self, context: StepContext, section: ServiceSection, state: ServiceState | None) -> PartPlan:
         newest = await self._newest(section)
@@ -237,8 +237,8 @@ class ServiceExecutor(Executor):
         changes: list[Change] = []
         for step in result.steps:
             if step.plan is not None:
-                found = await self._stores.plans.changes(step.plan)
-                changes += [change.changed(address=f"{plan.part}: {change.address}") for change in found]
+                part_changes = await self._stores.plans.changes(step.plan)
+                changes += [change.changed(address=f"{plan.part}: {change.address}") for change in part_changes]
         return changes
 
     async def _request(self, context: StepContext, plan: PartPlan, *, dry_run: bool) -> Request:

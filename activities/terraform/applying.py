@@ -14,10 +14,10 @@ from bondstone.activities.terraform.session import Session, outcome_of
 from bondstone.activities.terraform.state import State, parse_state
 from bondstone.activities.terraform.stream import Transcript
 from bondstone.activities.terraform.uploader import Uploader
-from bondstone.activities.terraform.workspace import write_private
 from bondstone.activities.tooling.claims import claimed
 from bondstone.activities.tooling.process import HURRIED, PATIENT, Exit, Graces
 from bondstone.base.errors import Fenced, PlanStale, StoreError, StoreUnavailable
+from bondstone.base.files import write_private
 from bondstone.executors.protocol import Outcome
 
 if TYPE_CHECKING:

@@ -37,9 +37,9 @@ def unpack(artefact: bytes) -> tuple[Header, bytes]:
     Raises:
         ObjectCorrupt: when it is none of ours.
     """
-    line, found, plan = artefact.partition(b"\n")
+    line, separator, plan = artefact.partition(b"\n")
     try:
-        content = json.loads(line.removeprefix(_MAGIC) if found else b"")
+        content = json.loads(line.removeprefix(_MAGIC) if separator else b"")
         secrets = tuple(map(str, content["secrets"]))
         return Header(bool(content["empty"]), bool(content["destroy"]), secrets), plan
     except (ValueError, KeyError, TypeError) as error:

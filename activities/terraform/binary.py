@@ -54,17 +54,17 @@ def find_tool(settings: Settings) -> Tool:
         ToolUnavailable: when there is none, or the configured one cannot be run.
     """
     if settings.terraform and settings.terraform != LIBRARY:
-        found = shutil.which(settings.terraform)
-        if found is None:
+        program = shutil.which(settings.terraform)
+        if program is None:
             raise ToolUnavailable(
                 f"BOND_TERRAFORM names {settings.terraform!r}, which is not an executable file",
                 hint="install it there, or unset BOND_TERRAFORM to use terraform or tofu on PATH",
             )
-        return Tool(str(Path(found).absolute()))
+        return Tool(str(Path(program).absolute()))
     if settings.terraform != LIBRARY:
         for name in ("terraform", "tofu"):
-            if found := shutil.which(name):
-                return Tool(str(Path(found).absolute()))
+            if program := shutil.which(name):
+                return Tool(str(Path(program).absolute()))
     if library := _library():
         return Tool(library, "library")
     raise ToolUnavailable(

@@ -30,8 +30,8 @@ def planned_changes(document: Mapping[str, Any], redact: Redact) -> list[Change]
 
 def drifted_changes(document: Mapping[str, Any], redact: Redact) -> list[Change]:
     """What a refresh-only plan found to differ from what was last applied."""
-    found = (_change(item, redact) for item in document.get("resource_drift") or ())
-    return [change for change in found if change is not None and change.action != "move"]
+    changes = (_change(item, redact) for item in document.get("resource_drift") or ())
+    return [change for change in changes if change is not None and change.action != "move"]
 
 
 def is_empty(document: Mapping[str, Any]) -> bool:

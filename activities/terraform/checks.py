@@ -18,7 +18,7 @@ _WORDS_CHARS: Final = 300
 
 def planned_checks(document: Mapping[str, Any], redact: Redact) -> tuple[str, ...]:
     """The failed checks of a plan (`show -json`), each as `check.name: words`."""
-    found = (
+    results = (
         (
             item.get("address", {}).get("to_display"),
             [problem.get("message") for problem in item.get("problems", ())],
@@ -27,24 +27,24 @@ def planned_checks(document: Mapping[str, Any], redact: Redact) -> tuple[str, ..
         for item in check.get("instances") or ()
         if item.get("status") in _BAD
     )
-    return _words(found, redact)
+    return _words(results, redact)
 
 
 def state_checks(content: Mapping[str, Any], redact: Redact) -> tuple[str, ...]:
     """The failed checks that a state file keeps of the apply that wrote it."""
-    found = (
+    results = (
         (item.get("object_addr"), item.get("failure_messages") or ())
         for check in content.get("check_results") or ()
         for item in check.get("objects") or ()
         if item.get("status") in _BAD
     )
-    return _words(found, redact)
+    return _words(results, redact)
 
 
-def _words(found: Iterator[tuple[Any, Sequence[Any]]], redact: Redact) -> tuple[str, ...]:
+def _words(results: Iterator[tuple[Any, Sequence[Any]]], redact: Redact) -> tuple[str, ...]:
     lines = [
         f"{address}: {shorten(' '.join(redact(str(text)).split()), _WORDS_CHARS)}"
-        for address, texts in found
+        for address, texts in results
         for text in texts or ["it could not be evaluated"]
     ]
     left = len(lines) - _MOST

@@ -161,7 +161,7 @@ def _hint(text: str, module: str) -> str:
 
 
 def _problem(item: Diagnostic, module: str) -> Problem:
-    detail = _COMMAND.sub(lambda found: found[1] + shorten(found[2], _COMMAND_LIMIT) + found[3], item.detail)
+    detail = _COMMAND.sub(lambda match: match[1] + shorten(match[2], _COMMAND_LIMIT) + match[3], item.detail)
     text = item.summary if not detail else f"{item.summary}: {detail}"
     if item.address:
         text = f"{item.address}: {text}"

@@ -27,10 +27,10 @@ def tool_environment(
         plugins: The provider cache, for `init` only: it is not safe for concurrent use.
         directory: Where it runs, by the name that modules shall see.
     """
-    found = allowed_environment(worker, ["TF_CLI_CONFIG_FILE", *also])
-    found |= {**_ALWAYS, "TF_DATA_DIR": str(data)}
+    variables = allowed_environment(worker, ["TF_CLI_CONFIG_FILE", *also])
+    variables |= {**_ALWAYS, "TF_DATA_DIR": str(data)}
     if plugins is not None:
-        found["TF_PLUGIN_CACHE_DIR"] = str(plugins)
+        variables["TF_PLUGIN_CACHE_DIR"] = str(plugins)
     if directory is not None:
-        found["PWD"] = str(directory)
-    return found
+        variables["PWD"] = str(directory)
+    return variables

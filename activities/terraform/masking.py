@@ -36,25 +36,25 @@ def mask(value: Any, sensitive: Any, redact: Redact) -> Any:
 def document_secrets(document: Mapping[str, Any]) -> set[str]:
     """The texts of all that a plan document (`show -json`) marks as sensitive."""
     declared = _at(document, "configuration", "root_module", "variables")
-    given = _at(document, "variables")
-    found = {
+    variables = _at(document, "variables")
+    texts = {
         text
         for name, variable in declared.items()
         if variable.get("sensitive")
-        for text in plain_texts(_at(given, name).get("value"))
+        for text in plain_texts(_at(variables, name).get("value"))
     }
     changes = [item.get("change") or {} for item in document.get("resource_changes") or ()]
     changes += [item.get("change") or {} for item in document.get("resource_drift") or ()]
     changes += _at(document, "output_changes").values()
     for change in changes:
         for side in ("before", "after"):
-            found.update(_marked(change.get(side), change.get(f"{side}_sensitive")))
-    return found
+            texts.update(_marked(change.get(side), change.get(f"{side}_sensitive")))
+    return texts
 
 
 def state_secrets(content: Mapping[str, Any]) -> set[str]:
     """The texts of all that a state file marks as sensitive."""
-    found = {
+    texts = {
         text
         for output in _at(content, "outputs").values()
         if output.get("sensitive")
@@ -63,8 +63,8 @@ def state_secrets(content: Mapping[str, Any]) -> set[str]:
     for resource in content.get("resources") or ():
         for instance in resource.get("instances") or ():
             for path in instance.get("sensitive_attributes") or ():
-                found.update(plain_texts(_follow(instance.get("attributes"), path)))
-    return found
+                texts.update(plain_texts(_follow(instance.get("attributes"), path)))
+    return texts
 
 
 def _marked(value: Any, sensitive: Any) -> Iterator[str]:

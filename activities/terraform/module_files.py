@@ -74,7 +74,7 @@ def read_module(promise: Path, module: str) -> Module:
         module: The module's path in it.
     """
     files = _Files(promise / module, PurePosixPath(module))
-    found = Module()
+    module_files = Module()
     blocks: dict[str, dict[str, dict[str, Any]]] = {"variable": {}, "output": {}}
     names = sorted(filter(is_module_file, files.names), key=lambda name: (bool(_OVERRIDE.search(name)), name))
     for name in names:
@@ -83,19 +83,21 @@ def read_module(promise: Path, module: str) -> Module:
         for kind, known in blocks.items():
             for label, body in _blocks(content, kind):
                 if label in known and not override:
-                    found.problems.append(
+                    module_files.problems.append(
                         Problem(message=f"the {kind} {label!r} is declared twice", file=files.place(name))
                     )
                 known[label] = {**known.get(label, {}), **body}
-        found.backends += _backends(content)
-    found.variables = {
+        module_files.backends += _backends(content)
+    module_files.variables = {
         name: Variable(name, required="default" not in body, ephemeral=_is_true(body.get("ephemeral")))
         for name, body in blocks["variable"].items()
     }
-    found.outputs = {name: _is_true(body.get("sensitive")) for name, body in blocks["output"].items()}
-    found.values = frozenset(key for name in files.names if _VALUES.search(name) for key in files.read(name))
-    found.problems += [*files.problems, *_test_problems(files)]
-    return found
+    module_files.outputs = {name: _is_true(body.get("sensitive")) for name, body in blocks["output"].items()}
+    module_files.values = frozenset(
+        key for name in files.names if _VALUES.search(name) for key in files.read(name)
+    )
+    module_files.problems += [*files.problems, *_test_problems(files)]
+    return module_files
 
 
 def without_nulls(variables: dict[str, Any], promise: Path, module: str) -> dict[str, Any]:
@@ -110,8 +112,8 @@ def without_nulls(variables: dict[str, Any], promise: Path, module: str) -> dict
     """
     if None not in variables.values():
         return variables
-    found = read_module(promise, module)
-    own = found.values | {item.name for item in found.variables.values() if not item.required}
+    module_files = read_module(promise, module)
+    own = module_files.values | {item.name for item in module_files.variables.values() if not item.required}
     return {name: value for name, value in variables.items() if value is not None or name not in own}
 
 
@@ -196,14 +198,14 @@ def _is_true(value: Any) -> bool:
 
 
 def _syntax_problem(text: str, file: str) -> Problem:
-    found = _PLACE.match(text)
-    if found is None:
+    match = _PLACE.match(text)
+    if match is None:
         return Problem(message=f"not valid HCL: {text}", file=file)
-    summary, _, detail = " ".join(found["text"].split()).partition("; ")
+    summary, _, detail = " ".join(match["text"].split()).partition("; ")
     return Problem(
         message=f"not valid HCL: {summary}",
         file=file,
-        line=int(found["line"]),
-        column=int(found["column"]),
+        line=int(match["line"]),
+        column=int(match["column"]),
         hint=detail,
     )

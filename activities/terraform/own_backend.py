@@ -20,9 +20,10 @@ from bondstone.activities.terraform.masking import state_secrets
 from bondstone.activities.terraform.recovery import dead_attempts, stop_leftovers
 from bondstone.activities.terraform.session import Session, outcome_of
 from bondstone.activities.terraform.state import State, parse_state
-from bondstone.activities.terraform.workspace import RunDirectory, write_private
+from bondstone.activities.terraform.workspace import RunDirectory
 from bondstone.activities.tooling.process import HURRIED, PATIENT, Exit, Graces, capture
 from bondstone.base.errors import Fenced, InvalidInput, StoreUnavailable
+from bondstone.base.files import write_private
 from bondstone.executors.protocol import Outcome
 
 if TYPE_CHECKING:

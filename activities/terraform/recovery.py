@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def recover(
-    session: Session, log: StepState, claim: StateClaim, found: list[RunDirectory]
+    session: Session, log: StepState, claim: StateClaim, dead_runs: list[RunDirectory]
 ) -> tuple[int, State | None]:
     """Bring home what dead attempts of this step left on this host.
 
@@ -38,13 +38,13 @@ async def recover(
         session: The living attempt.
         log: The step's state log.
         claim: The living attempt's claim on it.
-        found: The dead attempts' directories, oldest first; each is removed, or moved to `orphans/`.
+        dead_runs: The dead attempts' directories, oldest first; each is removed, or moved to `orphans/`.
 
     Returns:
         The newest state and its position in the log.
     """
     position, newest = claim.snapshot.position, parse_state(claim.snapshot.payload)
-    for index, dead in enumerate(found):
+    for index, dead in enumerate(dead_runs):
         try:
             await stop_leftovers(session, dead)
             state = dead.newest_state() if dead.record.verb == "apply" else None
@@ -62,7 +62,7 @@ async def recover(
                 )
                 _log.warning("terraform.state_orphaned", attempt=dead.record.attempt, kept=str(kept))
         except BaseException:
-            for rest in found[index:]:
+            for rest in dead_runs[index:]:
                 with suppress(OSError):
                     rest.abandon()
             raise
@@ -93,11 +93,11 @@ async def stop_leftovers(session: Session, dead: RunDirectory) -> None:
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENT.first_seconds
-    asked = False
+    stopped_once = False
     while (leader := _alive(dead.record.pid, dead)) is not None and loop.time() < until:
         session.pulse.note(f"waiting for the Terraform of the dead attempt {dead.record.attempt} to stop")
-        if not asked and loop.time() > until - PATIENT.first_seconds + PATIENT.second_seconds:
-            asked = True
+        if not stopped_once and loop.time() > until - PATIENT.first_seconds + PATIENT.second_seconds:
+            stopped_once = True
             with suppress(psutil.NoSuchProcess):
                 leader.send_signal(signal.SIGINT)
         await asyncio.sleep(_POLL_SECONDS)

@@ -94,8 +94,8 @@ def _parser(name: str) -> Callable[[str], Any] | None:
 
 def _blocks(content: Any, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The blocks of a kind with one label; JSON has them in an object, HCL in a list of such."""
-    found = content.get(kind) if isinstance(content, dict) else None
-    for item in found if isinstance(found, list) else [found]:
+    blocks = content.get(kind) if isinstance(content, dict) else None
+    for item in blocks if isinstance(blocks, list) else [blocks]:
         for label, body in item.items() if isinstance(item, dict) else ():
             first = body[0] if isinstance(body, list) and body else body
             if isinstance(first, dict):

@@ -153,14 +153,14 @@ class Session:
             plugins: The provider cache.
             initial: For `init`, which evaluates nothing, and makes paths relative to where it says it runs.
         """
-        found = tool_environment(
+        variables = tool_environment(
             os.environ,
             self.context.settings.tool_environment,
             data=Path(DATA_DIRECTORY),
             plugins=plugins,
             directory=None if initial else self.run.named,
         )
-        return {**found, RUN_MARK: str(self.run.path), "TMPDIR": str(self.run.temporary)}
+        return {**variables, RUN_MARK: str(self.run.path), "TMPDIR": str(self.run.temporary)}
 
     def sandbox(self, *, installing: Path | None = None) -> Sandbox | None:
         """What of the file system the processes may touch.

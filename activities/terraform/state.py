@@ -23,10 +23,10 @@ class State:
     @property
     def outputs(self) -> dict[str, Output]:
         """The outputs of the root module."""
-        found: dict[str, Any] = self.content.get("outputs") or {}
+        outputs_read: dict[str, Any] = self.content.get("outputs") or {}
         return {
             name: Output(value=item.get("value"), sensitive=bool(item.get("sensitive")))
-            for name, item in found.items()
+            for name, item in outputs_read.items()
         }
 
     @property

@@ -104,13 +104,13 @@ _SNIPPET = re.compile(r"^\s*\d+: .*$", re.MULTILINE)
 def diagnostics_in(text: str) -> list[Diagnostic]:
     """The diagnostics in what a command without `-json` has written for people, with `-no-color`."""
     heads = list(_HEAD.finditer(text))
-    found = []
+    diagnostics = []
     ends = [*(head.start() for head in heads[1:]), len(text)]
     for head, end in zip(heads, ends, strict=False):
         body = text[head.end() : end]
         place = _PLACE.search(body)
         detail = _SNIPPET.sub("", _PLACE.sub("", body))
-        found.append(
+        diagnostics.append(
             Diagnostic(
                 severity=head["severity"].lower(),
                 summary=head["summary"].strip(),
@@ -119,7 +119,7 @@ def diagnostics_in(text: str) -> list[Diagnostic]:
                 line=int(place["line"]) if place else 0,
             )
         )
-    return found
+    return diagnostics
 
 
 def _tool(message: dict[str, Any]) -> str:
@@ -129,14 +129,14 @@ def _tool(message: dict[str, Any]) -> str:
 
 
 def _diagnostic(data: Any) -> Diagnostic:
-    found = data if isinstance(data, dict) else {}
-    place = found.get("range") or {}
+    document = data if isinstance(data, dict) else {}
+    place = document.get("range") or {}
     start = place.get("start") or {}
     return Diagnostic(
-        severity=str(found.get("severity", "error")),
-        summary=str(found.get("summary", "")),
-        detail=str(found.get("detail", "")),
-        address=str(found.get("address", "")),
+        severity=str(document.get("severity", "error")),
+        summary=str(document.get("summary", "")),
+        detail=str(document.get("detail", "")),
+        address=str(document.get("address", "")),
         file=str(place.get("filename", "")),
         line=int(start.get("line", 0)),
         column=int(start.get("column", 0)),

@@ -88,7 +88,7 @@ class Uploader:
                 await self._claim.append(state.raw)
             except BondError as error:
                 self.fault = error
-            except Exception as error:  # noqa: BLE001 - whatever it is, Terraform must stop and the state be kept
+            except Exception as error:  # noqa: BLE001 - after any error Terraform must stop and the state be kept
                 self.fault = StoreUnavailable(f"the state could not be kept: {error}")
             else:
                 self._sent = state

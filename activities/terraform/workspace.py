@@ -31,6 +31,7 @@ from pathlib import Path, PurePosixPath
 from bondstone.activities.terraform import step_path
 from bondstone.activities.terraform.state import State, parse_state
 from bondstone.base.errors import InvalidInput
+from bondstone.base.files import write_private
 from bondstone.model.service import ServiceId
 
 _BACKEND_OVERRIDE = "bondstone_backend_override.tf"
@@ -260,15 +261,15 @@ def link_module(bundle: Path, module: str, tree: Path) -> None:
     """
     if not (bundle / module_path(module)).is_dir():
         raise InvalidInput(f"the promise has no module directory {module!r}")
-    here, there = bundle, tree
-    there.mkdir(mode=0o700)
+    here, target = bundle, tree
+    target.mkdir(mode=0o700)
     for part in module_path(module).parts:
         for entry in here.iterdir():
             if entry.name != part:
-                (there / entry.name).symlink_to(entry)
-        here, there = here / part, there / part
-        there.mkdir(mode=0o700)
-    _link_tree(here, there)
+                (target / entry.name).symlink_to(entry)
+        here, target = here / part, target / part
+        target.mkdir(mode=0o700)
+    _link_tree(here, target)
 
 
 def module_path(module: str) -> PurePosixPath:
@@ -288,25 +289,15 @@ def is_test_file(name: str) -> bool:
     return _TEST.search(name) is not None
 
 
-def write_private(file: Path, data: bytes) -> None:
-    """Write a file that only this user can read, whole or not at all."""
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as writer:
-        writer.write(data)
-    temporary.replace(file)
-
-
-def _link_tree(here: Path, there: Path) -> None:
+def _link_tree(here: Path, target: Path) -> None:
     for entry in os.scandir(here):
         if entry.name in _NOT_LINKED or is_test_file(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
-            (there / entry.name).mkdir(mode=0o700)
-            _link_tree(Path(entry.path), there / entry.name)
+            (target / entry.name).mkdir(mode=0o700)
+            _link_tree(Path(entry.path), target / entry.name)
         else:
-            (there / entry.name).symlink_to(entry.path)
+            (target / entry.name).symlink_to(entry.path)
 
 
 def _take_over(path: Path) -> RunDirectory | None:

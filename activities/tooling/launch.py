@@ -94,8 +94,8 @@ async def launch(
                 pass_fds=tuple(passed),
             )
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            found = error
-            tell(started, lambda future: future.set_exception(found))
+            failure = error
+            tell(started, lambda future: future.set_exception(failure))
             return
         finally:
             os.close(own_stdin)

@@ -136,9 +136,9 @@ class _Pool:
     @classmethod
     def of(cls, settings: Settings) -> _Pool:
         names = [name for name in type(settings).model_fields if name != "health_file"]
-        found = [value for name in names if isinstance(value := getattr(settings, name), Path)]
+        folders = [value for name in names if isinstance(value := getattr(settings, name), Path)]
         return cls(
-            (*found, settings.key_file, settings.work_dir),
+            (*folders, settings.key_file, settings.work_dir),
             settings.store_url,
             settings.tool_readable_paths,
             settings.tool_writable_paths,
@@ -185,11 +185,11 @@ def _shared(
 
 def _standing(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Those that exist, without those that lie below another."""
-    found: list[Path] = []
+    folders: list[Path] = []
     for path in sorted({path for path in paths if path.exists()}):
-        if not found or not any(path.is_relative_to(item) for item in found):
-            found.append(path)
-    return tuple(found)
+        if not folders or not any(path.is_relative_to(item) for item in folders):
+            folders.append(path)
+    return tuple(folders)
 
 
 def protected_paths(settings: Settings) -> tuple[Path, ...]:
@@ -207,15 +207,15 @@ def is_free(settings: Settings, path: Path) -> bool:
 @lru_cache(maxsize=16)
 def _machine(program: str) -> tuple[Path, ...]:
     """What every process needs: the system, this Python (the shim runs in it), programs on PATH, the tool."""
-    found = [Path(name) for name in _SYSTEM]
-    found += [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parent]
+    folders = [Path(name) for name in _SYSTEM]
+    folders += [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parent]
     for name in os.environ.get("PATH", "").split(os.pathsep):
         if name.startswith("/"):
-            found += [Path(name), *_version_manager(Path(name))]
+            folders += [Path(name), *_version_manager(Path(name))]
     for name in (program, sys.executable):
         if name and (path := shutil.which(name) or name):
-            found += [Path(path).parent, Path(path).resolve().parent]
-    return tuple(dict.fromkeys(found))
+            folders += [Path(path).parent, Path(path).resolve().parent]
+    return tuple(dict.fromkeys(folders))
 
 
 def _version_manager(directory: Path) -> Iterator[Path]:
@@ -281,6 +281,6 @@ def _around(path: Path, protected: tuple[Path, ...]) -> Iterator[Path]:
 
 def _made(path: Path) -> Path:
     """The directory, made if it is missing: a grant needs something to stand on."""
-    found = path.expanduser().absolute()
-    found.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return found
+    folder = path.expanduser().absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

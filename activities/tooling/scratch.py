@@ -15,6 +15,7 @@ from typing import Final
 import psutil
 
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
+from bondstone.base import files
 from bondstone.model.service import ServiceId
 
 RUN_MARK: Final = "BONDSTONE_RUN"
@@ -106,9 +107,8 @@ async def locked(held: int, pulse: Pulse, stop: Stop, *, tool: str) -> None:
 
 
 def write_private(path: Path, data: bytes) -> Path:
-    """Write a file that nobody else may read."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
+    """Write a file that nobody else may read; its path."""
+    files.write_private(path, data)
     return path
 
 
@@ -121,18 +121,18 @@ def kill_marked(run: Path) -> int:
     Returns:
         How many processes were killed.
     """
-    found: dict[int, psutil.Process] = {}
+    marked: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.environ().get(RUN_MARK) == str(run):
                 # one that a `sudo` has started has lost the mark, and is known by its parent
-                found |= {each.pid: each for each in (process, *process.children(recursive=True))}
-    found.pop(os.getpid(), None)
-    for process in found.values():
+                marked |= {each.pid: each for each in (process, *process.children(recursive=True))}
+    marked.pop(os.getpid(), None)
+    for process in marked.values():
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs([*found.values()], timeout=2)
-    return len(found)
+    psutil.wait_procs([*marked.values()], timeout=2)
+    return len(marked)
 
 
 def _open(path: Path) -> int:

@@ -104,14 +104,14 @@ def _answer(request: Request, error: BondError) -> Response:
 def _invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise TypeError("registered for invalid requests only")
-    found = [_problem(item) for item in error.errors()]
+    problems = [_problem(item) for item in error.errors()]
     if any(item["type"] == "json_invalid" for item in error.errors()):
-        return _answer(request, RequestInvalid("the body is not JSON", problems=found))
+        return _answer(request, RequestInvalid("the body is not JSON", problems=problems))
     return _answer(
         request,
         InvalidInput(
             "the request does not fit the schema",
-            problems=found,
+            problems=problems,
             where=f"{request.method} {request.url.path}",
             hint="/api/v1/openapi.json describes every request",
         ),

@@ -36,8 +36,8 @@ class Contexts:
         if name not in self.known:
             from bondstone.base.errors import NotFound  # noqa: PLC0415 - failures only; this module stays light
 
-            there = ", ".join(sorted(self.known)) or "none is known yet"
-            raise NotFound(f"there is no context {name!r}", hint=f"bond context list: {there}")
+            known = ", ".join(sorted(self.known)) or "none is known yet"
+            raise NotFound(f"there is no context {name!r}", hint=f"bond context list: {known}")
         return self.known[name]
 
 

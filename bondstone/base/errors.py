@@ -146,14 +146,14 @@ class BondError(Exception):
         Args:
             redact: Takes the secrets out of a text.
         """
-        found = copy.copy(self)
-        found.message, found.where, found.hint = redact(self.message), redact(self.where), redact(self.hint)
-        found.problems = tuple(
+        masked = copy.copy(self)
+        masked.message, masked.where, masked.hint = redact(self.message), redact(self.where), redact(self.hint)
+        masked.problems = tuple(
             item.changed(message=redact(item.message), hint=redact(item.hint)) for item in self.problems
         )
-        found.args = (found.message,)
-        found.__cause__ = found.__context__ = None
-        return found
+        masked.args = (masked.message,)
+        masked.__cause__ = masked.__context__ = None
+        return masked
 
     def __str__(self) -> str:
         text = f"{self.message} [{self.where}]" if self.where else self.message

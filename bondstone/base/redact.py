@@ -177,15 +177,15 @@ def _quoted(text: str) -> Iterator[str]:
 def _in_base64(data: bytes) -> Iterator[str]:
     """Its base64, both alphabets: alone, in lines, and what does not depend on the bytes around it."""
     alone = base64.b64encode(data).decode()
-    found = [alone]
+    forms = [alone]
     for width in _WRAPPED_AT:
         if len(alone) > width:
-            found += [alone[begin : begin + width] for begin in range(0, len(alone), width)]
+            forms += [alone[begin : begin + width] for begin in range(0, len(alone), width)]
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode()
         # a character holds six bits: leave out those that share some with a byte before or behind
-        found.append(encoded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6])
-    for text in found:
+        forms.append(encoded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6])
+    for text in forms:
         if len(text) >= MIN_SECRET_LENGTH:
             yield text
             yield text.replace("+", "-").replace("/", "_")

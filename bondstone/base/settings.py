@@ -173,9 +173,9 @@ class Settings(BaseSettings):
         Raises:
             SettingsInvalid: naming each setting that is malformed.
         """
-        given = {key: value for key, value in overrides.items() if value is not None}
+        values = {key: value for key, value in overrides.items() if value is not None}
         try:
-            return cls(**given)
+            return cls(**values)
         except ValidationError as error:
             problems = [
                 Problem(message=f"{'.'.join(map(str, item['loc']))}: {item['msg']}") for item in error.errors()

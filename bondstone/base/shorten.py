@@ -16,8 +16,8 @@ def shorten(text: str, most: int, *, pointer: str = "") -> str:
     if len(text) <= most:
         return text
     gap = f" … ({len(text) - most} characters cut{f', {pointer}' if pointer else ''}) … "
-    room = most - len(gap)
-    if room < len(gap):
+    budget = most - len(gap)
+    if budget < len(gap):
         return text[: max(most - 1, 0)] + "…"
-    head = int(room * _HEAD_SHARE)
-    return text[:head] + gap + text[len(text) - (room - head) :]
+    head = int(budget * _HEAD_SHARE)
+    return text[:head] + gap + text[len(text) - (budget - head) :]

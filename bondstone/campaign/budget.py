@@ -41,7 +41,7 @@ def limits(state: CampaignState) -> bool:
     return bool(state.broken) and state.rules.on_failure != "continue"
 
 
-def room(state: CampaignState) -> bool:
+def may_start_more(state: CampaignState) -> bool:
     """Whether a strict budget leaves room for one more target of the current wave.
 
     It does while what has failed and what runs may all fail and exceed the budget by no more than the one.

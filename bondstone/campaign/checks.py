@@ -122,18 +122,18 @@ def _versions(document: Document, spec: StrategySpec) -> Iterator[Problem]:
         yield document.problem((*_SPEC, "from"), f"no version lies in {source!r}", hint="write it as in >=1.0 <2")
     elif exact is not None and spec.operation in {"patch", "upgrade"}:
         patch = spec.operation == "patch"
-        if not any(there < exact and is_patch(there, exact) is patch for there in inside):
+        if not any(version < exact and is_patch(version, exact) is patch for version in inside):
             other = "upgrade" if patch else "patch"
             yield document.problem(
                 at, f"{to} is not {'a patch' if patch else 'an upgrade'} of any version in {source!r}",
                 hint=f"change `from`, or write operation: {other}"
-                if any(there < exact for there in inside) else "`from` must hold versions older than `to`",
+                if any(version < exact for version in inside) else "`from` must hold versions older than `to`",
             )  # fmt: skip
 
 
-def is_patch(here: Version, there: Version) -> bool:
+def is_patch(here: Version, other: Version) -> bool:
     """Whether two versions have the same `major.minor`."""
-    return (here.major, here.minor) == (there.major, there.minor)
+    return (here.major, here.minor) == (other.major, other.minor)
 
 
 def _candidates(source: str, to: Version | None) -> Iterator[Version]:
@@ -163,11 +163,11 @@ def _selection(document: Document, spec: StrategySpec) -> Iterator[Problem]:
     at: Path_ = (*_SPEC, "select")
     yield from _condition(document, (*at, "where"), spec.select.where)
     for key in ("include", "exclude"):
-        seen: set[str] = set()
+        services: set[str] = set()
         for index, service in enumerate(getattr(spec.select, key)):
-            if service in seen:
+            if service in services:
                 yield document.problem((*at, key, index), f"{service} is there twice")
-            seen.add(service)
+            services.add(service)
             if key == "exclude" and service in spec.select.include:
                 yield document.problem(
                     (*at, key, index), f"{service} is included and excluded", hint="leave it in one of the two"
@@ -244,12 +244,12 @@ def _waves(document: Document, spec: StrategySpec) -> Iterator[Problem]:
 
 def _wave_kind(document: Document, path: Path_, wave: Wave) -> Iterator[Problem]:
     """Exactly one of the keys that say which targets; and a budget of its own that can be broken."""
-    there = [key for key in KINDS if written(document, (*path, key))]
-    if len(there) > 1:
+    kinds = [key for key in KINDS if written(document, (*path, key))]
+    if len(kinds) > 1:
         yield document.problem(
-            (*path, there[1]), f"a wave has one of {', '.join(KINDS)}, and {there[0]!r} is there already", key=True
+            (*path, kinds[1]), f"a wave has one of {', '.join(KINDS)}, and {kinds[0]!r} is there already", key=True
         )
-    if not there or (there == ["rest"] and document.data["spec"]["waves"][path[-1]]["rest"] is False):
+    if not kinds or (kinds == ["rest"] and document.data["spec"]["waves"][path[-1]]["rest"] is False):
         yield document.problem(
             path, f"the wave does not say which targets it takes: it has none of {', '.join(KINDS)}",
             hint="write count: 2, percent: 50, where: … or rest: true",

@@ -48,20 +48,20 @@ def forecast(
         freezes: By team, those that bind it; under the empty name those of the whole platform.
     """
     clock = _Clock(spec, now, freezes or {})
-    found: list[WaveForecast] = []
+    forecasts: list[WaveForecast] = []
     at: datetime | None = now
     for number, wave in enumerate(plan.waves):
         targets = [target for target in plan.targets if target.wave == number]
         if at is None:
-            found.append(WaveForecast(wave.name, None, None))
+            forecasts.append(WaveForecast(wave.name, None, None))
             continue
         slots = min(spec.max_concurrent, wave.max_concurrent or spec.max_concurrent)
         begins, ends = clock.play(at, targets, slots, seconds)
         if ends is not None and targets:
             ends += timedelta(seconds=wave.soak_seconds)
-        found.append(WaveForecast(wave.name, begins, ends))
+        forecasts.append(WaveForecast(wave.name, begins, ends))
         at = ends
-    return found
+    return forecasts
 
 
 class _Clock:

@@ -59,9 +59,9 @@ def _no_word_of(state: CampaignState, approval: Approval, vote: Approve | Reject
     where = state.rules.campaign
     counting = [need for need in approval.needs if may(need, vote.roles)]
     if not counting:
-        asked = sorted({role for need in approval.needs for role in need.roles})
+        roles = sorted({role for need in approval.needs for role in need.roles})
         return Refused(
-            f"{vote.by} is in none of the roles that are asked: {', '.join(asked)}",
+            f"{vote.by} is in none of the roles that are asked: {', '.join(roles)}",
             where=where,
             hint="say the role you act in with --role",
         )

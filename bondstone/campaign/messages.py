@@ -92,7 +92,7 @@ def withdrawal(campaign: str, by: str, command: Cancel, *, attestation: Attestat
     )
 
 
-def asked(command: Asked, entry: TargetEntry) -> AskedService:
+def question_about(command: Asked, entry: TargetEntry) -> AskedService:
     """One target to ask after, with where it is."""
     return AskedService(
         target=command.target,

@@ -64,7 +64,7 @@ def due(cron: str, time_zone: str, after: datetime, before: datetime) -> Iterato
 def gap_ends(cron: str, time_zone: str, after: datetime, *, years: int = GAP_YEARS) -> list[datetime]:
     """The ends of the gaps, in the next years, in which a cron line has a time that never comes."""
     where, cron = zone(time_zone), spelled_out(cron)
-    found = []
+    ends = []
     day = after.astimezone(UTC)
     for _ in range(years * 366):
         end = _gap_end(time_zone, day, day + _DAY)
@@ -73,9 +73,9 @@ def gap_ends(cron: str, time_zone: str, after: datetime, *, years: int = GAP_YEA
             last = (end.astimezone(where) - _MINUTE).replace(tzinfo=None)
             skipped = next(CronSim(cron, last - gap), None)
             if skipped is not None and skipped <= last:
-                found.append(end)
+                ends.append(end)
         day += _DAY
-    return found
+    return ends
 
 
 def misses(
@@ -129,28 +129,28 @@ def pauses(entries: Iterable[ScheduleEntry]) -> list[Pause]:
     Args:
         entries: The ledger, oldest first.
     """
-    found: list[Pause] = []
+    closed: list[Pause] = []
     since: datetime | None = None
     for entry in entries:
         if entry.kind == "paused":
             since = since or entry.at
         elif entry.kind in {"resumed", "unpaused"} and since is not None:
-            found.append(Pause(since, entry.at))
+            closed.append(Pause(since, entry.at))
             since = None
-    return [*found, Pause(since)] if since is not None else found
+    return [*closed, Pause(since)] if since is not None else closed
 
 
 def waiting(
     cron: str, time_zone: str, *, after: datetime, before: datetime, started_at: datetime, number: int, last: bool
 ) -> list[datetime]:
-    """The due times whose runs wait for the one that goes on: they are buffered, and not missed.
+    """The due times whose runs wait for the one that still runs: they are buffered, and not missed.
 
     Args:
         cron: The line.
         time_zone: Its IANA zone.
-        after: When the run that goes on was due.
+        after: When the run that still runs was due.
         before: Now.
-        started_at: When the run that goes on began.
+        started_at: When the run that still runs began.
         number: How many runs Temporal has buffered.
         last: The last of the due times wait (all are buffered); else the first since the run began (one is).
     """

@@ -141,8 +141,8 @@ def finished(turn: Turn, reply: Finished) -> None:
 
 def described(turn: Turn, answer: Described) -> None:
     """What an overdue check saw."""
-    for found in answer.found:
-        _look(turn, found)
+    for sighting in answer.found:
+        _look(turn, sighting)
 
 
 def check_overdue(turn: Turn) -> None:
@@ -151,7 +151,7 @@ def check_overdue(turn: Turn) -> None:
     if state.check_at is None or turn.now < state.check_at:
         return
     state.check_at = None
-    asked: list[Asked] = []
+    questions: list[Asked] = []
     for target, flight in list(state.flights.items()):
         current = flight
         if flight.phase == "cancelling" and flight.cancel_by is not None and turn.now >= flight.cancel_by:
@@ -160,13 +160,13 @@ def check_overdue(turn: Turn) -> None:
             lost = flight.phase == "submitted" or flight.stalled
             cancel(turn, target, flight, "unreachable" if lost else "timed-out")
         elif flight.phase != "between" and turn.now >= flight.check_at:
-            asked.append(Asked(target=target, attempt=flight.attempt, operation=flight.operation))
+            questions.append(Asked(target=target, attempt=flight.attempt, operation=flight.operation))
             current = flight.changed(check_at=turn.after(state.rules.check_seconds))
             state.flights[target] = current
         if target in state.flights:
             _watch(turn, state.flights[target])
-    for begin in range(0, len(asked), DESCRIBE_BATCH):
-        turn.commands.append(Describe(targets=tuple(asked[begin : begin + DESCRIBE_BATCH])))
+    for begin in range(0, len(questions), DESCRIBE_BATCH):
+        turn.commands.append(Describe(targets=tuple(questions[begin : begin + DESCRIBE_BATCH])))
 
 
 def cancel(
@@ -202,31 +202,31 @@ def give_up(turn: Turn, target: int, flight: Flight) -> None:
 # What a flight comes to ----------------------------------------------------------------------------------
 
 
-def _look(turn: Turn, found: Found) -> None:
-    target, attempt = found.target, found.attempt
+def _look(turn: Turn, sighting: Found) -> None:
+    target, attempt = sighting.target, sighting.attempt
     flight = _current(turn, target, attempt)
     if flight is None:
         return
-    if found.what == "alive":
-        alive = {"operation": found.operation, "awaiting": found.awaiting}
+    if sighting.what == "alive":
+        alive = {"operation": sighting.operation, "awaiting": sighting.awaiting}
         accepted(turn, Accepted(target=target, attempt=attempt, **alive))
-        _change(turn, target, turn.state.flights[target], stalled=found.stalled)
-    elif found.what == "ended" and found.status is not None:
+        _change(turn, target, turn.state.flights[target], stalled=sighting.stalled)
+    elif sighting.what == "ended" and sighting.status is not None:
         finished(
             turn,
             Finished(
                 target=target,
                 attempt=attempt,
-                operation=found.operation,
-                status=found.status,
-                error=found.error,
-                evidence=found.evidence,
+                operation=sighting.operation,
+                status=sighting.status,
+                error=sighting.error,
+                evidence=sighting.evidence,
             ),
         )
-    elif found.what == "gone":
+    elif sighting.what == "gone":
         gone = {"why": "unreachable", "reason": "there is no such service", "gone": True}
         declined(turn, Declined.model_validate({"target": target, "attempt": attempt, **gone}))
-    elif found.what == "unknown" and flight.phase != "between":
+    elif sighting.what == "unknown" and flight.phase != "between":
         _lost(turn, target, flight)
 
 

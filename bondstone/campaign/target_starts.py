@@ -27,10 +27,10 @@ def start(turn: Turn) -> None:
         if target is not None:
             running_targets.submit(turn, target, turn.state.flights[target])
         else:
-            room = _room(turn, forward=forward)
-            lane = _lane(turn, forward=forward) if room else None
+            obstacle = _room(turn, forward=forward)
+            lane = _lane(turn, forward=forward) if obstacle else None
             if lane is None:
-                _load(turn, blocked=room)
+                _load(turn, blocked=obstacle)
                 return
             _start_first(turn, lane)
         if forward:
@@ -152,7 +152,7 @@ def _room(turn: Turn, *, forward: bool) -> bool:
     most = turn.wave_rules.max_concurrent
     if most is not None and turn.running(turn.state.wave) >= most:
         return False
-    return budget.room(turn.state)
+    return budget.may_start_more(turn.state)
 
 
 def _rate_spent(turn: Turn) -> bool:

@@ -144,9 +144,9 @@ class Turn:
             begin = number * page_size
             text = self.state.pages[number]
             places = [text.find(code, offset, last - begin) for code in codes]
-            found = [place for place in places if place >= 0]
-            if found:
-                return begin + min(found)
+            positions = [place for place in places if place >= 0]
+            if positions:
+                return begin + min(positions)
             first = begin + page_size
         return None
 

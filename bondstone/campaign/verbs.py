@@ -56,7 +56,7 @@ ROLLED_BACK: Final = {
 
 
 def rolled_back(state: CampaignState, which: str) -> tuple[Code, ...]:
-    """Which targets `rollback` takes back in a campaign that goes on."""
+    """Which targets `rollback` takes back in a campaign that still runs."""
     old = state.edition < 1 and state.result is None  # after the end, a campaign of today does it
     return (Code.SUCCEEDED,) if which == "all" and old else ROLLED_BACK[which]
 
@@ -70,12 +70,12 @@ def refusal(state: CampaignState, verb: AnyVerb) -> BondError | None:
     A request id that was seen before is never refused again: its verb is done.
     """
     where = state.rules.campaign
-    seen = state.seen_requests.get(verb.request_id)
-    if seen is not None:
-        if seen == verb.kind:
+    earlier = state.seen_requests.get(verb.request_id)
+    if earlier is not None:
+        if earlier == verb.kind:
             return None
         return InvalidInput(
-            f"the request id {verb.request_id} was a {seen}, and is a {verb.kind} now",
+            f"the request id {verb.request_id} was a {earlier}, and is a {verb.kind} now",
             where=where,
             hint="choose a new request id for each request",
         )
@@ -174,11 +174,11 @@ def _chosen_and_left(state: CampaignState, verb: Retry | Rollback) -> tuple[str,
 
 def _by_outcome(counts: Mapping[Code, int], codes: Iterable[Code]) -> str:
     """`3 succeeded, 1 timed-out`."""
-    found: dict[str, int] = {}
+    totals: dict[str, int] = {}
     for code in codes:
         if count := counts.get(code, 0):
-            found[str(code.outcome)] = found.get(str(code.outcome), 0) + count
-    return ", ".join(f"{count} {outcome}" for outcome, count in found.items())
+            totals[str(code.outcome)] = totals.get(str(code.outcome), 0) + count
+    return ", ".join(f"{count} {outcome}" for outcome, count in totals.items())
 
 
 # What is refused -----------------------------------------------------------------------------------------

@@ -99,11 +99,11 @@ def describe(
 
 def counted(counts: Mapping[Code, int]) -> dict[str, int]:
     """Targets by outcome, and `waiting` and `running`; no zeros."""
-    found: dict[str, int] = {}
+    totals: dict[str, int] = {}
     for code, count in counts.items():
         key = "waiting" if code is Code.WAITING else "running" if code in IN_FLIGHT else str(code.outcome)
-        found[key] = found.get(key, 0) + count
-    return found
+        totals[key] = totals.get(key, 0) + count
+    return totals
 
 
 def _wave(state: CampaignState, number: int) -> WaveProgress:

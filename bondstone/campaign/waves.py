@@ -188,8 +188,8 @@ class _Selection:
             return Left(service.id, "not-selected", reason)
         if self._spec.operation not in {"patch", "upgrade"}:
             return why, ""
-        found = self._goal(service)
-        return found if isinstance(found, Left) else (why, found)
+        goal = self._goal(service)
+        return goal if isinstance(goal, Left) else (why, goal)
 
     def _unfit(self, service: FleetService) -> str:
         spec = self._spec
@@ -228,12 +228,12 @@ class _Selection:
                 )
             except BondError:
                 return Left(service.id, "skipped", COMPLIANT)
-        here, there = Version.parse(service.version), Version.parse(to)
-        if here == there:
+        here, goal = Version.parse(service.version), Version.parse(to)
+        if here == goal:
             return Left(service.id, "skipped", COMPLIANT)
-        if here > there:
+        if here > goal:
             return Left(service.id, "not-selected", f"it is at {service.version}, which is newer than {to}")
-        if is_patch(here, there) is not patch:
+        if is_patch(here, goal) is not patch:
             words = "an upgrade, not a patch" if patch else "a patch, not an upgrade"
             return Left(service.id, "not-selected", f"{service.version} to {to} is {words}")
         return to

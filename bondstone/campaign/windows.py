@@ -36,7 +36,7 @@ LOOK_AHEAD: Final = timedelta(days=2)
 MAX_STEPS: Final = 600
 """Most beginnings of windows that are looked up for one answer: bounds its time, some 0.2 ms each."""
 MAX_ASKS: Final = 5
-"""How often `never_opens` goes on where one answer stopped at `MAX_STEPS`."""
+"""How often `never_opens` continues where one answer stopped at `MAX_STEPS`."""
 
 _MINUTE: Final = timedelta(minutes=1)
 _FIELDS: Final = (
@@ -203,17 +203,17 @@ class Windows:
     def _next(self, instant: datetime, freezes: Sequence[Freeze], steps: _Steps) -> datetime | None:
         """The first instant after a closed one at which a target may start."""
         horizon = instant + HORIZON
-        found: datetime | None = instant
-        while found is not None and found <= horizon:
+        candidate: datetime | None = instant
+        while candidate is not None and candidate <= horizon:
             if steps.spent:
-                return found
-            ends_at, why = self._period(found, freezes, steps)
+                return candidate
+            ends_at, why = self._period(candidate, freezes, steps)
             if why:
-                found = self._leave(found, freezes, steps)
-            elif ends_at is None or found < ends_at - self._cutoff:
-                return found
+                candidate = self._leave(candidate, freezes, steps)
+            elif ends_at is None or candidate < ends_at - self._cutoff:
+                return candidate
             else:
-                found = ends_at
+                candidate = ends_at
         return None
 
     def _leave(self, instant: datetime, freezes: Sequence[Freeze], steps: _Steps) -> datetime | None:

@@ -88,7 +88,7 @@ def parts(text: str) -> list[str | Expr]:
     """
     if "${" not in text:
         return [text] if text else []
-    found: list[str | Expr] = []
+    pieces: list[str | Expr] = []
     literal: list[str] = []
     position = 0
     while position < len(text):
@@ -98,16 +98,16 @@ def parts(text: str) -> list[str | Expr]:
         elif text.startswith("${", position):
             end = _end(text, position + 2)
             if literal:
-                found.append("".join(literal))
+                pieces.append("".join(literal))
                 literal = []
-            found.append(Expr(text[position + 2 : end], position + 2))
+            pieces.append(Expr(text[position + 2 : end], position + 2))
             position = end + 1
         else:
             literal.append(text[position])
             position += 1
     if literal:
-        found.append("".join(literal))
-    return found
+        pieces.append("".join(literal))
+    return pieces
 
 
 def _end(text: str, start: int) -> int:

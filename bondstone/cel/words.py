@@ -47,13 +47,13 @@ _FUNCTION_NAMES: Final = (
 
 def compile_faults(text: str, parsed: Parsed | None = None, names: Iterable[str] = ()) -> Iterator[Fault]:
     """The errors of the compiler in our words, with columns of the expression as it was written."""
-    found = False
+    has_details = False
     for line, column, message in errors_of(text, parsed):
-        if found and "yntax" in message:
+        if has_details and "yntax" in message:
             continue  # the first syntax error is the one that helps
-        found = True
+        has_details = True
         yield _fault(message, line, column, names)
-    if not found:
+    if not has_details:
         deep = "recursion" in text
         yield Fault("the expression is nested too deeply" if deep else "the expression does not compile")
 

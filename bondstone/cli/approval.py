@@ -1,4 +1,4 @@
-"""`bond approval`: people's word on exact plans."""
+"""`bond approval`: list, give and refuse approvals of exact plans."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Plans that wait for people: list, approve, reject.", no_args_is_help=True)
 
 Step = Annotated[
-    str, typer.Option("--step", metavar="S", help="the step; may be left out, the digest names its plan")
+    str, typer.Option("--step", metavar="S", help="the step; not needed, as the digest names its plan")
 ]
 Digest = Annotated[
     str,
@@ -48,7 +48,7 @@ Role = Annotated[
     ),
 )
 def list_(*, campaign: Campaign = "", watch: Watch = False, output: Output = OutputFormat.TABLE) -> None:
-    """List the plans that wait for people, the one that waits longest first.
+    """List the plans that wait for approval, the longest wait first.
 
     With --campaign only those of its targets, grouped by what they would change.
     """
@@ -140,13 +140,14 @@ def reject(
     *,
     digest: Digest,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="why; who asked will read it", show_default=False)
+        str,
+        typer.Option("--reason", metavar="TEXT", help="the reason, shown to the requester", show_default=False),
     ],
     step: Step = "",
     role: Role = [],  # noqa: B006 - typer copies it
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Give your word against one exact plan. One is enough: the operation ends rejected."""
+    """Reject one exact plan. One is enough: the operation ends rejected."""
     _vote(lambda bond: bond.approvals.reject(operation, digest, step=step, roles=role, reason=reason), output)
 
 

@@ -34,7 +34,7 @@ def attest(
         ),
     ],
     *,
-    given: Annotated[
+    document: Annotated[
         str,
         typer.Option("--input", metavar="JSON", help="the argument, as without attestation", show_default=False),
     ],
@@ -50,12 +50,12 @@ def attest(
 
     settings = context.settings()
     signer = Signer.load(settings.attestation_key_file)
-    signed = attested(Attestor.local(signer), workflow_id, _change(workflow_id, update, given), update=update)
+    signed = attested(Attestor.local(signer), workflow_id, _change(workflow_id, update, document), update=update)
     value = signed.model_dump(mode="json", exclude_defaults=True)
     emit(value, output, lambda: say(json.dumps(value, ensure_ascii=False)))
 
 
-def _change(workflow_id: str, update: str, given: str) -> Attestable:
+def _change(workflow_id: str, update: str, document: str) -> Attestable:
     from pydantic import ValidationError  # noqa: PLC0415 - --help is fast
 
     from bondstone.base.errors import InvalidInput  # noqa: PLC0415
@@ -66,7 +66,7 @@ def _change(workflow_id: str, update: str, given: str) -> Attestable:
     if model is None:
         raise InvalidInput(f"there is no update {update!r}", hint=did_you_mean(update, known))
     try:
-        change: Attestable = model.model_validate_json(given)
+        change: Attestable = model.model_validate_json(document)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])
         raise InvalidInput(f"this is no argument of {update}: {problems}", where="--input") from None

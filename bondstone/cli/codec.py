@@ -27,7 +27,7 @@ app = typer.Typer(help="Encryption of what Temporal keeps: keys, and a server fo
     )
 )
 def serve() -> None:
-    """Open encrypted payloads for Temporal's UI and command, for whoever has the token.
+    """Decrypt payloads for Temporal's UI and command. Callers need the token.
 
     Settings: payload_keys, codec_bind, codec_origin. The token is in BOND_CODEC_TOKEN.
     """

@@ -195,13 +195,13 @@ async def names(bond: Bondstone) -> Known:
 
 
 async def _promises(bond: Bondstone) -> Known:
-    found: Known = {}
+    known: Known = {}
     for row in await bond.promises.list(every_version=True):
-        found.setdefault(row.promise, {"versions": [], "inputs": {}})["versions"].append(row.version)
-    for name, entry in found.items():
+        known.setdefault(row.promise, {"versions": [], "inputs": {}})["versions"].append(row.version)
+    for name, entry in known.items():
         document = await bond.promises.get(name)
         entry["inputs"] = {item.name: [str(value) for value in item.values] for item in document.inputs}
-    return found
+    return known
 
 
 async def _services(bond: Bondstone) -> Known:

@@ -32,9 +32,9 @@ def events(
     ] = "",
     *,
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="not older than this, as in 30m, 2d")
+        str, typer.Option("--since", metavar="TIME", help="events not older than this, as in 30m, 2d")
     ] = "1h",
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="stay, and print what comes until Ctrl-C")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="stay, and print new lines until Ctrl-C")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Print what happened: operations and campaigns that started, ended, or wait for people; oldest first."""
@@ -61,8 +61,8 @@ def events(
         ]  # fmt: skip
 
     if not watch:
-        found = with_platform(happened)
-        emit(found, output, lambda: _people(found))
+        documents = with_platform(happened)
+        emit(documents, output, lambda: _people(documents))
         return
 
     async def follow(bond: Bondstone) -> None:
@@ -85,9 +85,9 @@ def _print(new: Sequence[EventDocument], output: OutputFormat) -> None:
     display.headers = False
 
 
-def _people(found: Sequence[EventDocument]) -> None:
+def _people(documents: Sequence[EventDocument]) -> None:
     table(
         ["when", "subject", "event", "about"],
-        [[each.at, each.subject, each.event, each.about] for each in found],
+        [[each.at, each.subject, each.event, each.about] for each in documents],
         empty="nothing happened; --since looks further back",
     )

@@ -18,7 +18,7 @@ Name = Annotated[
 ]
 _TIME = "RFC 3339, as in 2026-12-24T00:00:00Z; without an offset it is local time"
 Begins = Annotated[str, typer.Option("--from", metavar="TIME", help=f"else now; {_TIME}")]
-Ends = Annotated[str, typer.Option("--until", metavar="TIME", help="else until it is deleted")]
+Ends = Annotated[str, typer.Option("--until", metavar="TIME", help="the end; else it lasts until it is deleted")]
 
 
 @app.command(
@@ -36,7 +36,7 @@ def create(
     team: Annotated[str, typer.Option("--team", metavar="T", help="of this team only")] = "",
     exempt: Annotated[
         list[str],
-        typer.Option("--exempt", metavar="CLASS", help="changes that go on: EMG means EMG-17; may be repeated"),
+        typer.Option("--exempt", metavar="CLASS", help="allowed changes: EMG means EMG-17; may be repeated"),
     ] = [],  # noqa: B006 - typer copies it
     begins: Begins = "",
     ends: Ends = "",
@@ -60,7 +60,7 @@ def list_(
     ended: Annotated[bool, typer.Option("--ended", help="also those that have ended")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """List the freezes that are on or to come, by name."""
+    """List the current and future freezes, by name."""
     from bondstone.cli.campaign import views  # noqa: PLC0415 - see bondstone.cli.session
 
     documents = with_platform(lambda bond: bond.freezes.list(ended=ended))
@@ -81,9 +81,9 @@ def _time(text: str, option: str) -> datetime | None:
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError as error:
         raise InvalidInput(
             f"{text!r} is not a time", where=option, hint="write it as in 2026-12-24T00:00:00Z"
         ) from error
-    return found.astimezone() if found.tzinfo is None else found
+    return instant.astimezone() if instant.tzinfo is None else instant

@@ -46,8 +46,8 @@ def gather(
         ("--set-string", strings, str),
         ("--set-file", from_files, lambda name: _text(name, f"--set-file {name}")),
     )
-    for option, given, read in readers:
-        for text in given:
+    for option, texts, read in readers:
+        for text in texts:
             path, value = pair(text, option)
             assign(tree, split_path(path, option), read(value), option)
     for path, value in ask_secrets(secrets):
@@ -126,16 +126,16 @@ def read_mapping(file: str) -> dict[str, Any]:
     return document.data
 
 
-def labels(given: Sequence[str]) -> dict[str, str]:
+def labels(texts: Sequence[str]) -> dict[str, str]:
     """Labels from `KEY=VALUE`s."""
-    return dict(pair(text, "--label") for text in given)
+    return dict(pair(text, "--label") for text in texts)
 
 
-def label_changes(given: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def label_changes(texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """What `KEY=VALUE` and `KEY-` say: labels to set, and keys to remove."""
     wanted: dict[str, str] = {}
     remove: list[str] = []
-    for text in given:
+    for text in texts:
         if "=" in text:
             key, value = pair(text, "label")
             wanted[key] = value
@@ -171,9 +171,9 @@ def ask_secrets(paths: Sequence[str]) -> Iterable[tuple[str, str]]:
     text = sys.stdin.read(MAX_FILE_BYTES + 1).removesuffix("\n")
     lines = [text] if len(paths) == 1 else text.split("\n")
     if len(lines) != len(paths) or not text:
-        found = "nothing" if not text else f"{len(lines)} lines"
+        received = "nothing" if not text else f"{len(lines)} lines"
         raise _invalid(
-            f"standard input has {found} for {', '.join(f'--secret {path}' for path in paths)}",
+            f"standard input has {received} for {', '.join(f'--secret {path}' for path in paths)}",
             hint="give one line for each, in order",
         )
     yield from zip(paths, lines, strict=True)

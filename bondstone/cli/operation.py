@@ -93,7 +93,7 @@ def plan(operation: OperationArgument, *, step: Step = "", output: Output = Outp
 def logs(
     operation: OperationArgument,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="print what comes until it ends")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="print new lines until it ends")] = False,
     step: Step = "",
 ) -> None:
     """Print the logs of an operation's steps."""

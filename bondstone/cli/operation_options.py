@@ -31,7 +31,7 @@ Strings = Annotated[
         "--set-string",
         metavar="K=TEXT",
         autocompletion=completion.inputs,
-        help="an input that is text whatever it looks like",
+        help="an input that is always text, even if it looks like a number",
     ),
 ]
 FromFiles = Annotated[
@@ -43,7 +43,7 @@ Secrets = Annotated[
         "--secret",
         metavar="K",
         autocompletion=completion.input_names,
-        help="a secret input: typed unseen, or a line of standard input each",
+        help="a secret input, from a hidden prompt or one line of standard input for each",
     ),
 ]
 Files = Annotated[
@@ -53,7 +53,7 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="show what would change and what the policies say; change nothing")
 ]
 Ask = Annotated[
-    bool, typer.Option("--ask", help="let every plan that changes something wait for somebody else's approval")
+    bool, typer.Option("--ask", help="let every plan that changes something wait for another person's approval")
 ]
 
 
@@ -85,8 +85,8 @@ def accepted(
         elif watched:
             views.outcome(document)
         else:
-            said = views.from_to(document) or f"with {document.revision}"
-            say(f"{document.id} {verb}: {document.kind} {said}")
+            change = views.from_to(document) or f"with {document.revision}"
+            say(f"{document.id} {verb}: {document.kind} {change}")
             note(f"watch it with `bond operation wait {document.id}`")
 
     emit(document, output, people)

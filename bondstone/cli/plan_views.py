@@ -36,9 +36,9 @@ def dry_run(document: OperationDocument) -> None:
     plans = {(item.step, item.part): item for item in document.plans}
     for step in document.steps:
         say()
-        found = plans.get((step.id, step.part))
-        if found is not None:
-            plan(found)
+        planned = plans.get((step.id, step.part))
+        if planned is not None:
+            plan(planned)
         else:
             _styled(f"step {step_name(step)}: {_UNPLANNED.get(step.status, str(step.status))}", bold=True)
     say()

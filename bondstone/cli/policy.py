@@ -140,10 +140,10 @@ def check(
                 directory, on_service=lambda done, count: update(f"checked {done} of {count} services")
             )
 
-    found = with_platform(work)
+    impact = with_platform(work)
 
     def people() -> None:
-        shown = [item for item in found.services if every or item.outcome != "allow"]
+        shown = [item for item in impact.services if every or item.outcome != "allow"]
         table(
             ["service", "promise", "would be", "", "because"],
             [
@@ -157,14 +157,14 @@ def check(
                 ]
                 for item in shown
             ],
-            empty="every service is allowed" if found.services else "there are no services",
+            empty="every service is allowed" if impact.services else "there are no services",
             wide=("promise",),
         )
-        said = ", ".join(f"{count} {_WOULD_BE[outcome]}" for outcome, count in sorted(found.counts.items()))
-        note(f"{len(found.services)} services: {said or 'none'}; nothing was changed")
+        totals = ", ".join(f"{count} {_WOULD_BE[outcome]}" for outcome, count in sorted(impact.counts.items()))
+        note(f"{len(impact.services)} services: {totals or 'none'}; nothing was changed")
 
-    emit(found, output, people)
-    if found.counts.get("deny"):
+    emit(impact, output, people)
+    if impact.counts.get("deny"):
         raise typer.Exit(EXIT_DENIED)
 
 
@@ -177,7 +177,7 @@ def run_tests(
     *,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Run the `test_` rules of policies; nothing of a platform is needed or touched.
+    """Run the `test_` rules of policies. It needs and changes no platform.
 
     Exit code 1 when any fails, else 0.
     """

@@ -39,9 +39,12 @@ OperationArgument = Annotated[
 ]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why, for the record")]
 RequestId = Annotated[
-    str, typer.Option("--request-id", metavar="ID", help="the same id again answers with the same operation")
+    str,
+    typer.Option(
+        "--request-id", metavar="ID", help="a second request with the same id returns the same operation"
+    ),
 ]
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="watch it until it has ended")]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="wait until it has ended")]
 
 
 def with_platform(work: Callable[[Bondstone], Awaitable[T]]) -> T:

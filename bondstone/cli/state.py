@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The Terraform state of a step: pull it, push one, see who wrote it.", no_args_is_help=True)
 
-Step = Annotated[str, typer.Option("--step", metavar="S", help="whose state; may be left out when there is one")]
+Step = Annotated[str, typer.Option("--step", metavar="S", help="the step; needed only when several have a state")]
 
 
 @app.command(
@@ -66,7 +64,7 @@ def push(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="also one that is not newer than the one that is there, or when that cannot be read"
+            "--force", help="also one that is not newer than the stored one, or when the stored one cannot be read"
         ),
     ] = False,
     force_lineage: Annotated[
@@ -145,7 +143,7 @@ def hand_over(payload: bytes, file: Path | None) -> None:
     if file is None:
         sys.stdout.buffer.write(payload if payload.endswith(b"\n") else payload + b"\n")
         return
-    _write_private(file, payload)
+    _write(file, payload)
     note(f"written to {file}; it holds secrets in plain")
 
 
@@ -162,18 +160,12 @@ def read_file(file: Path) -> bytes:
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-def _write_private(file: Path, data: bytes) -> None:
-    """Replace a file atomically by one of mode 0600."""
+def _write(file: Path, data: bytes) -> None:
+    """Replace a file, with words for a disk that does not take it."""
     from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.base.files import write_private  # noqa: PLC0415
 
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # mkstemp makes it 0600
-        try:
-            with os.fdopen(handle, "wb") as opened:
-                opened.write(data)
-            Path(name).replace(file)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_private(file, data)
     except OSError as error:
         raise InvalidInput(f"the file cannot be written: {error.strerror}", where=str(file)) from error

@@ -22,7 +22,7 @@ app = typer.Typer(help="API tokens of programs: create, list, revoke.", no_args_
 )
 def create(
     *,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="what lists call it", show_default=False)],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="its name in lists", show_default=False)],
     role: Annotated[
         list[str],
         typer.Option(

@@ -204,8 +204,8 @@ def gate(document: ApprovalDocument) -> None:
         say(f"  asked: {who}{f': {need.reason}' if need.reason else ''}")
     for vote in document.votes:
         roles = f" ({', '.join(vote.roles)})" if vote.roles else ""
-        said = f": {vote.comment}" if vote.comment else ""
-        say(f"  {vote.by}{roles} {'approved' if vote.approve else 'rejected'} at {cell(vote.at)}{said}")
+        comment = f": {vote.comment}" if vote.comment else ""
+        say(f"  {vote.by}{roles} {'approved' if vote.approve else 'rejected'} at {cell(vote.at)}{comment}")
     if document.expires_at is not None and document.status == "waiting":
         say(f"  without it the operation is rejected at {cell(document.expires_at)}")
     if document.status == "waiting":
@@ -258,8 +258,8 @@ def counts(changes: ChangesDocument) -> str:
 
 def counts_of(steps: Iterable[StepDocument]) -> str:
     """What the steps that succeeded changed, together."""
-    found = [step.changes for step in steps if step.status in {"succeeded", "unchanged"}]
-    return counts_text({name: sum(getattr(item, name) for item in found) for name in COUNTED})
+    changes = [step.changes for step in steps if step.status in {"succeeded", "unchanged"}]
+    return counts_text({name: sum(getattr(item, name) for item in changes) for name in COUNTED})
 
 
 def took(started: datetime | None, finished: datetime | None) -> str:
@@ -307,8 +307,8 @@ def _outcome(decision: DecisionDocument | None) -> str:
     if decision is None:
         return ""
     warnings = sum(finding.level == "warn" for finding in decision.findings)
-    said = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
-    return f"{decision.outcome}{said}"
+    warning_text = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
+    return f"{decision.outcome}{warning_text}"
 
 
 def _attempts(step: StepDocument) -> None:

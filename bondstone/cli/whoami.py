@@ -1,4 +1,4 @@
-"""`bond whoami`: who asks, and on which platform."""
+"""`bond whoami`: your name, your roles, and the platform you use."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def evict(build: BuildName, *, output: Output = OutputFormat.TABLE) -> None:
     )
 
 
-def _show(found: Sequence[BuildDocument]) -> None:
+def _show(builds: Sequence[BuildDocument]) -> None:
     table(
         ["build", "status", "workers", "services", "operations", "campaigns", "first seen"],
         [
@@ -82,14 +82,14 @@ def _show(found: Sequence[BuildDocument]) -> None:
                 each.holds.campaigns,
                 each.first_seen,
             ]
-            for each in found
+            for each in builds
         ],
         empty="no control worker polls, and none ever had a build",
         wide=("first seen",),
     )
-    if found and not any(each.status == "current" for each in found):
+    if builds and not any(each.status == "current" for each in builds):
         note("no build is current, so nothing new is begun: bond worker promote BUILD")
-    for each in found:
+    for each in builds:
         if each.stranded and each.build:
             note(f"build {each.build} has no worker: start one, or `bond worker evict {each.build}`")
 

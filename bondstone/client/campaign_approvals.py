@@ -41,7 +41,7 @@ async def change_sets(bond: Bondstone, campaign: str) -> list[ChangeSetDocument]
     for gate, plan in zip(gates, await asyncio.gather(*map(plan_of, gates)), strict=True):
         if plan is not None:  # else it was planned anew this moment
             groups.setdefault(_id(gate.step, plan), []).append((gate, plan))
-    found = [
+    change_groups = [
         ChangeSetDocument(
             id=name,
             step=members[0][0].step,
@@ -51,7 +51,7 @@ async def change_sets(bond: Bondstone, campaign: str) -> list[ChangeSetDocument]
         )
         for name, members in groups.items()
     ]
-    return sorted(found, key=lambda group: (-len(group.approvals), group.step, group.id))
+    return sorted(change_groups, key=lambda group: (-len(group.approvals), group.step, group.id))
 
 
 async def approve(

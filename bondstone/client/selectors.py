@@ -47,22 +47,22 @@ def _split(text: str) -> list[str]:
 
 
 def _term(term: str, text: str) -> Matches:
-    found = _TERM.fullmatch(term)
-    if found is None or (found["not"] and (found["op"] or found["set"])):
+    match = _TERM.fullmatch(term)
+    if match is None or (match["not"] and (match["op"] or match["set"])):
         raise InvalidInput(
             f"{term!r} is not a label selector",
             where=f"-l {text[:200]}",
             hint="write key=value, key!=value, key in (a, b), key or !key, with commas between them",
         )
-    key, value = found["key"], found["value"]
-    if found["set"]:
-        values = {each.strip() for each in found["values"].split(",")}
-        wanted = found["set"] == "in"
+    key, value = match["key"], match["value"]
+    if match["set"]:
+        values = {each.strip() for each in match["values"].split(",")}
+        wanted = match["set"] == "in"
         return lambda labels: (labels.get(key) in values) is wanted
-    match found["op"]:
+    match match["op"]:
         case "!=":
             return lambda labels: labels.get(key) != value
         case None:
-            negated = bool(found["not"])
+            negated = bool(match["not"])
             return lambda labels: (key in labels) is not negated
     return lambda labels: labels.get(key) == value

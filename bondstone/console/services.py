@@ -14,7 +14,8 @@ from starlette.responses import Response
 from bondstone.api.index.services import SORTS, Entry
 from bondstone.api.state import State
 from bondstone.base.errors import BondError, Forbidden, InvalidInput
-from bondstone.client.documents.service import MASK, OperationDocument, ServiceDocument
+from bondstone.base.redact import MASK
+from bondstone.client.documents.service import OperationDocument, ServiceDocument
 from bondstone.client.explanation import Clock, explain_operation, explain_service
 from bondstone.client.operations import Operation
 from bondstone.client.row_filter import values_filter

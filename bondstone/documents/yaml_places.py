@@ -66,9 +66,9 @@ class Document:
     def place(self, path: Path_, *, key: bool = False) -> Place:
         """Where a path stands: its key or its value."""
         while path:
-            found = (self.keys.get(path) if key else None) or self.values.get(path) or self.keys.get(path)
-            if found:
-                return found
+            place = (self.keys.get(path) if key else None) or self.values.get(path) or self.keys.get(path)
+            if place:
+                return place
             path = path[:-1]
             key = True
         return self.values.get((), Place(1, 1))
@@ -136,15 +136,15 @@ def read_file(path: Path, file: str) -> Document:
 def read_stream(path: Path, file: str) -> list[Document]:
     """Read a YAML file of several documents; one that is empty has no data and no problem."""
     first = Document(file)
-    found = [first]
+    documents = [first]
     try:
         data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
     except OSError as error:
         first.problems.append(Problem(message=f"cannot be read: {error.strerror}", file=file))
-        return found
+        return documents
     if data is None:
         first.problems.append(Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file))
-        return found
+        return documents
     try:
         for index, node in enumerate(_yaml(_BoundedStreamComposer).compose_all(data.decode("utf-8"))):
             if index == MAX_DOCUMENTS:
@@ -153,12 +153,12 @@ def read_stream(path: Path, file: str) -> list[Document]:
                 )
                 break
             document = Document(file)
-            found.append(document)
+            documents.append(document)
             if node is not None:
                 _Builder(document).start(node)
     except _UNREADABLE as error:
         first.problems.append(_unreadable(error, file, data))
-    return found
+    return documents
 
 
 def _unreadable(error: Exception, file: str, data: bytes) -> Problem:
@@ -198,9 +198,9 @@ def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def refuse(problems: Iterable[Problem], what: str, error: type[InvalidInput] = PromiseInvalid) -> InvalidInput:
     """The error that carries problems."""
-    found = ordered(problems)
-    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-    return error(f"{what} is not valid: {count}", problems=found)
+    sorted_problems = ordered(problems)
+    count = "1 problem" if len(sorted_problems) == 1 else f"{len(sorted_problems)} problems"
+    return error(f"{what} is not valid: {count}", problems=sorted_problems)
 
 
 # Words for the findings of pydantic ----------------------------------------------------------------------
@@ -247,27 +247,27 @@ def _model_problem(document: Document, item: ErrorDetails, model: type[BaseModel
 
 def _words(item: ErrorDetails, name: str) -> tuple[str, str]:
     """Message and hint for a value that is not what it should be."""
-    kind, given = item["type"], item.get("input")
-    if kind == "string_type" and name.endswith("version") and isinstance(given, int | float):
-        return f"{name}: {given} is a number, not a version", "write MAJOR.MINOR.PATCH, as in 1.4.0"
+    kind, value = item["type"], item.get("input")
+    if kind == "string_type" and name.endswith("version") and isinstance(value, int | float):
+        return f"{name}: {value} is a number, not a version", "write MAJOR.MINOR.PATCH, as in 1.4.0"
     if kind in _KINDS:
-        quote = kind == "string_type" and isinstance(given, int | float) and not isinstance(given, bool)
+        quote = kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool)
         return (
-            f"{name} must be {_KINDS[kind]}, not {_shown(given)}",
-            f'write it in quotes: "{given}"' if quote else "",
+            f"{name} must be {_KINDS[kind]}, not {_shown(value)}",
+            f'write it in quotes: "{value}"' if quote else "",
         )
     if kind == "literal_error":
         expected = str(item.get("ctx", {}).get("expected", ""))
         choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
-        hint = did_you_mean(given, choices) if isinstance(given, str) and len(choices) > 1 else ""
-        return f"{name} must be {expected}, not {_shown(given)}", hint
+        hint = did_you_mean(value, choices) if isinstance(value, str) and len(choices) > 1 else ""
+        return f"{name} must be {expected}, not {_shown(value)}", hint
     if kind == "string_pattern_mismatch":
-        return f"{name}: {_shown(given)} is not a name", (
+        return f"{name}: {_shown(value)} is not a name", (
             "use 1 to 48 of a-z, 0-9 and '-', starting with a letter and not ending with '-'"
         )
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        return f"{name} must {word} {item.get('ctx', {}).get(key)}, not {_shown(given)}", ""
+        return f"{name} must {word} {item.get('ctx', {}).get(key)}, not {_shown(value)}", ""
     return (f"{name} must not be empty" if kind == "too_short" else f"{name}: {item['msg']}"), ""
 
 
@@ -286,8 +286,8 @@ def _inner_model(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
-        if (found := _inner_model(argument)) is not None:
-            return found
+        if (inner := _inner_model(argument)) is not None:
+            return inner
     return None
 
 
@@ -354,7 +354,7 @@ class _Builder:
         return self._scalar(node) if isinstance(node, ScalarNode) else None
 
     def _mapping(self, node: MappingNode, path: Path_) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, ScalarNode):
                 self._report(key_node, "a key must be text")
@@ -363,13 +363,13 @@ class _Builder:
             if key_node.tag == f"{_TAG}merge":
                 self._report(key_node, "merge keys (<<) are not read", "write the keys out")
                 continue
-            if key in found:
+            if key in mapping:
                 first = self.document.keys[(*path, key)]
                 self._report(key_node, f"{key!r} is there twice", f"the first is in line {first.line}")
                 continue
             self.document.keys[(*path, key)] = _place(key_node)
-            found[key] = self._value(value_node, (*path, key))
-        return found
+            mapping[key] = self._value(value_node, (*path, key))
+        return mapping
 
     def _scalar(self, node: ScalarNode) -> Any:
         tag, text = str(node.tag or f"{_TAG}str").removeprefix(_TAG), str(node.value)

@@ -36,7 +36,7 @@ from bondstone.policy.plan_secrets import sensitive_values
 from bondstone.promise.approval_rules import approvals
 from bondstone.promise.bundle import pack
 from bondstone.promise.cases import Case
-from bondstone.promise.comparing import Seen, TriedStep, compare, said
+from bondstone.promise.comparing import Seen, TriedStep, compare, refusal_text
 from bondstone.promise.inputs import split_secrets, with_secrets
 from bondstone.promise.policies import policy_modules
 from bondstone.promise.resolve import resolve
@@ -84,14 +84,14 @@ class Trial:
         run = _Run(self, case, ServiceId(team=team, name=name), number)
         differences: list[str] = []
         try:
-            seen = await run.go()
-            differences += compare(case, seen)
+            observed = await run.go()
+            differences += compare(case, observed)
         except BondError as error:
-            differences.append(said(error))
+            differences.append(refusal_text(error))
         try:
             await run.clean_up()
         except BondError as error:
-            differences.append(f"what the case made could not be taken down: {said(error)}")
+            differences.append(f"what the case made could not be taken down: {refusal_text(error)}")
         return CaseReport(case.name, file, tuple(differences), round(time.monotonic() - started, 3))
 
 
@@ -153,24 +153,24 @@ class _Run:
         self._touched: dict[str, tuple[StepSpec, dict[str, Any]]] = {}
 
     async def go(self) -> Seen:
-        given, expect = self._case.given, self._case.expect
+        request, expect = self._case.given, self._case.expect
         before: dict[str, Any] = {}
-        first = given.previous.inputs if given.previous else given.inputs
+        first = request.previous.inputs if request.previous else request.inputs
         if self._case.operation != "provision":
             made = await self._resolve(first)
             await self._steps(made, OperationKind.PROVISION, apply=True, check=False)
             before = made.inputs
         try:
-            resolved = await self._resolve(given.inputs)
+            resolved = await self._resolve(request.inputs)
         except BondError as error:
             return Seen(refusal=error)
         kind = OperationKind(self._case.operation)
         later = any(not step.skipped and self._needs(name) for name, step in expect.steps.items())
         steps = await self._steps(resolved, kind, apply=bool(expect.outputs) or later, check=True, before=before)
-        seen = Seen(steps=steps)
-        if expect.outputs and seen.outcome != "deny":
-            seen.outputs = await self._service_outputs(resolved, kind)
-        return seen
+        observed = Seen(steps=steps)
+        if expect.outputs and observed.outcome != "deny":
+            observed.outputs = await self._service_outputs(resolved, kind)
+        return observed
 
     async def clean_up(self) -> None:
         for step, inputs in reversed(self._touched.values()):
@@ -211,11 +211,11 @@ class _Run:
         check: bool,
         before: dict[str, Any] | None = None,
     ) -> dict[str, TriedStep]:
-        found: dict[str, TriedStep] = {}
+        tried: dict[str, TriedStep] = {}
         going_down = kind is OperationKind.DECOMMISSION
         for spec in reversed(resolved.steps) if going_down else resolved.steps:
-            step = found[spec.id] = TriedStep(spec)
-            waits = not going_down and not all(need in self._outputs for need in self._given_outputs(spec, found))
+            step = tried[spec.id] = TriedStep(spec)
+            waits = not going_down and not all(need in self._outputs for need in self._given_outputs(spec, tried))
             if spec.skip or waits:
                 continue
             step.plan, step.changes = await self._plan(spec, resolved.inputs, kind)
@@ -226,11 +226,11 @@ class _Run:
             if apply:
                 self._outputs[spec.id] = await self._apply(spec, resolved.inputs, kind, step.plan)
                 step.applied = True
-        return found
+        return tried
 
-    def _given_outputs(self, spec: StepSpec, found: Mapping[str, TriedStep]) -> list[str]:
+    def _given_outputs(self, spec: StepSpec, tried: Mapping[str, TriedStep]) -> list[str]:
         """The steps whose outputs a step needs; a skipped one has none to give."""
-        return [need for need in spec.needs if need in found and not found[need].spec.skip]
+        return [need for need in spec.needs if need in tried and not tried[need].spec.skip]
 
     async def _plan(
         self, spec: StepSpec, inputs: dict[str, Any], kind: OperationKind
@@ -292,7 +292,7 @@ class _Run:
         def value(ref: SecretRef) -> Any:
             return revealed[ref.key]
 
-        found = variables_for(
+        variables = variables_for(
             self._trial.promise,
             service=self._service,
             labels=self._case.given.labels,
@@ -302,7 +302,7 @@ class _Run:
                 name: StepOutputs(values=replace_refs(out.values, value)) for name, out in self._outputs.items()
             },
         )
-        return dict(found)
+        return dict(variables)
 
     async def _revealed(self, tree: Any) -> dict[str, Any]:
         store = self._trial.store
@@ -342,13 +342,13 @@ class _Run:
 
     async def _service_outputs(self, resolved: Resolved, kind: OperationKind) -> dict[str, Any]:
         variables = await self._variables(resolved.inputs, kind)
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, output in self._trial.promise.spec.outputs.items():
             value = templates.render(output.value, variables)
             if output.secret:
                 value = (await self._trial.store.secrets.put(self._service, f"outputs/{name}", value)).as_json()
-            found[name] = value
-        return found
+            values[name] = value
+        return values
 
     @asynccontextmanager
     async def _limit(self, spec: StepSpec) -> AsyncIterator[None]:

@@ -108,10 +108,10 @@ class Attestor:
         )
         return change.changed(attestation=attestation)
 
-    def _roles(self, verb: str, said: tuple[str, ...], target: str) -> tuple[str, ...]:
+    def _roles(self, verb: str, claimed: tuple[str, ...], target: str) -> tuple[str, ...]:
         """The caller's roles that allow the verb; of approvers only those that the vote says."""
         held = {role for grant in self._permissions.grants for role in grant.roles}
-        voting = {f"{APPROVER}:{role}" for role in said}
+        voting = {f"{APPROVER}:{role}" for role in claimed}
         if not self._principal.may_assert and (extra := sorted(voting - held)):
             raise Forbidden(f"{self._principal.subject} is no {extra[0]}", where=target)
         rule = VERBS[verb]

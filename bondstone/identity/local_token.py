@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import hmac
 import os
@@ -13,6 +12,7 @@ from typing import Final
 
 from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import SettingsInvalid
+from bondstone.base.files import write_private
 from bondstone.model.identity import ADMIN, Principal, Roles
 
 PREFIX: Final = "bondlocal_"
@@ -21,10 +21,8 @@ PREFIX: Final = "bondlocal_"
 def ensure_local_token(data: Path) -> str:
     """The token of a data directory, made 0600 when there is none. `bond up` calls it before the API starts."""
     path = data / LOCAL_TOKEN_FILE
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(PREFIX + secrets.token_urlsafe(32) + "\n")
+    if not path.exists():
+        write_private(path, f"{PREFIX}{secrets.token_urlsafe(32)}\n".encode(), create=True)
     token = read_local_token(data)
     if not token:
         raise SettingsInvalid(

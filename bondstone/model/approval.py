@@ -33,7 +33,7 @@ def needs(kind: OperationKind, plan: PlanRef, decision: Decision, asks: Sequence
     """
     if plan.empty:
         return ()
-    asked = [
+    required = [
         Need(
             roles=finding.roles,
             count=finding.count,
@@ -45,8 +45,8 @@ def needs(kind: OperationKind, plan: PlanRef, decision: Decision, asks: Sequence
     ]
     if kind is OperationKind.PATCH and (plan.counts.delete or plan.counts.replace or plan.counts.forget):
         verbs = "delete, replace or forget" if plan.counts.forget else "delete or replace"
-        asked.append(Need(reason=f"the patch would {verbs} something: {plan.counts}"))
-    return (*asked, *(Need(reason=reason) for reason in asks))
+        required.append(Need(reason=f"the patch would {verbs} something: {plan.counts}"))
+    return (*required, *(Need(reason=reason) for reason in asks))
 
 
 def may(need: Need, roles: Sequence[str]) -> bool:
@@ -54,7 +54,7 @@ def may(need: Need, roles: Sequence[str]) -> bool:
     return not need.roles or bool(set(need.roles) & set(roles))
 
 
-def given(need: Need, votes: Sequence[Vote], requested_by: str) -> int:
+def votes_for(need: Need, votes: Sequence[Vote], requested_by: str) -> int:
     """How many of the votes count for a need."""
     return sum(
         vote.approve and may(need, vote.roles) and (need.allow_requester or vote.by != requested_by)
@@ -67,7 +67,7 @@ def voted(approval: Approval, vote: Vote, *, requested_by: str) -> Approval:
     votes = (*approval.votes, vote)
     if not vote.approve:
         status = "rejected"
-    elif all(given(need, votes, requested_by) >= need.count for need in approval.needs):
+    elif all(votes_for(need, votes, requested_by) >= need.count for need in approval.needs):
         status = "approved"
     else:
         status = "waiting"
@@ -80,7 +80,7 @@ def missing(approval: Approval, *, requested_by: str) -> list[str]:
         return []
     lacking = []
     for need in approval.needs:
-        left = need.count - given(need, approval.votes, requested_by)
+        left = need.count - votes_for(need, approval.votes, requested_by)
         if left > 0:
             who = " or ".join(need.roles) or ("anybody" if need.allow_requester else f"anybody but {requested_by}")
             lacking.append(f"{left} of {who}")

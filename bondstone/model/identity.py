@@ -172,8 +172,8 @@ class Subject(Manifest):
         if self.token:
             return principal.means == "token" and principal.subject == f"token:{self.token}"
         if self.claim is not None:
-            said = principal.claims.get(self.claim.name)
-            values = said if isinstance(said, list | tuple) else [said]
+            claim = principal.claims.get(self.claim.name)
+            values = claim if isinstance(claim, list | tuple) else [claim]
             return principal.issuer == self.claim.issuer and self.claim.value in [str(value) for value in values]
         return True
 

@@ -16,7 +16,7 @@ KINDS: Final[dict[Kind, str]] = {
     "approval": "a plan waits for people",
     "operation": "an operation has ended",
     "campaign": "a campaign has ended",
-    "drift": "a look for drift has found some",
+    "drift": "a drift check has found some",
     "denial": "a policy has denied a plan",
     "test": "somebody tries whether it arrives",
 }

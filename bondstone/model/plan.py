@@ -46,7 +46,7 @@ class ChangeCounts(Counts, Wire):
     forget: int = 0
     move: int = 0
     imports: int = 0
-    """Actions `import`, which Python has a word of its own for."""
+    """Actions `import`, which is a keyword of Python."""
 
     @property
     def total(self) -> int:

@@ -1,8 +1,8 @@
 """Whether a new plan does nothing but what was approved: design/terraform calls it *covered*.
 
-After an interrupted apply the saved plan is stale and a new one is made. It goes on without asking again only when
-each of its changes is in the approved change set: the same address, the same action, the same planned values. What
-the operation has done already is no longer planned, so the new set is usually smaller.
+After an interrupted apply the saved plan is stale, and the step is planned again. The new plan needs no approval
+only when each of its changes is in the approved change set: the same address, the same action, the same planned
+values. What the operation has done already is no longer planned, so the new set is usually smaller.
 """
 
 from __future__ import annotations

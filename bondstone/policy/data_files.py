@@ -110,10 +110,10 @@ def _json(name: str, source: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         raise ValueError("an object names a member twice")
-    return found
+    return mapping
 
 
 def _yaml(name: str, source: str) -> Any:

@@ -22,7 +22,7 @@ from bondstone.policy.data_files import DataInvalid
 from bondstone.policy.modules import ORIGINS, Module, Origin, Rule, modules_digest, query, question
 from bondstone.policy.plan_secrets import masked_marks
 from bondstone.rego.choice import engine
-from bondstone.rego.engine import EVALUATION_SECONDS, Answer, Engine, EngineFailed
+from bondstone.rego.engine import EVALUATION_SECONDS, Engine, EngineFailed, RuleAnswer
 
 MAX_FINDINGS: Final = 50
 """Most findings of a decision; the histories of every operation carry them."""
@@ -106,16 +106,16 @@ def evaluate(
     """
     redact = Redactor(secrets)
     deciding = engine()
-    found, seeing = list(further), []
+    everything, seeing = list(further), []
     for origin in ORIGINS:
         own = [module for module in modules if module.origin == origin]
         ask = partial(_evaluate_origin, deciding, origin, own, timeout_seconds=timeout_seconds)
         if any(module.needs_secrets for module in own):
             seeing.append(origin)
-            found += ask(document)
+            everything += ask(document)
         elif own:
-            found += _without_secrets(ask, document, redact)
-    findings = _bounded([_presentable(finding, redact) for finding in found])
+            everything += _without_secrets(ask, document, redact)
+    findings = _bounded([_presentable(finding, redact) for finding in everything])
     levels = {finding.level for finding in findings}
     return Decision(
         outcome="deny" if "deny" in levels else "approval" if "approval" in levels else "allow",
@@ -144,11 +144,11 @@ def _without_secrets(
     plan = document.get("plan")
     marked = masked_marks(plan)
     masked = redact.masked(marked)
-    found = list(ask({**document, "plan": masked}))
-    yield from found
+    findings = list(ask({**document, "plan": masked}))
+    yield from findings
     if masked == marked:
         return
-    counted = Counter(map(_verdict, found))
+    counted = Counter(map(_verdict, findings))
     for finding in ask({**document, "plan": marked}):
         counted[_verdict(finding)] -= 1
         if counted[_verdict(finding)] < 0:
@@ -176,9 +176,9 @@ def _evaluate_origin(
     # As conftest asks: any member of any list in the set of exceptions.
     queries += [f"[name | name := {query((*package, 'exception'))}[_][_]]" for package in excepting]
     try:
-        asked = question(modules, queries)
+        evaluated = question(modules, queries)
         answers = deciding.evaluate(
-            asked, _as_json(_as_conftest(document, modules)), timeout_seconds=timeout_seconds
+            evaluated, _as_json(_as_conftest(document, modules)), timeout_seconds=timeout_seconds
         )
     except (EngineFailed, DataInvalid) as error:
         _log.warning("policies failed", origin=origin, rules=len(rules), reason=str(error))
@@ -224,7 +224,7 @@ def _as_conftest(document: Mapping[str, Any], modules: Iterable[Module]) -> Mapp
     return {**{name: value for name, value in plan.items() if name in wanted}, **document}
 
 
-def _findings(rule: Rule, policy: str, answer: Answer) -> Iterator[Finding]:
+def _findings(rule: Rule, policy: str, answer: RuleAnswer) -> Iterator[Finding]:
     if answer.error:
         yield Finding(level="deny", message=f"the policy cannot be evaluated: {answer.error}", policy=policy)
     for value in answer.values:
@@ -257,13 +257,15 @@ def _finding(level: str, policy: str, item: Any) -> Finding:
             level="deny" if level == "deny" else "warn", message=message, policy=policy, details=details
         )
     try:
-        asked = _Asked.model_validate(item if isinstance(item, dict) else {})
+        details_of_rule = _Asked.model_validate(item if isinstance(item, dict) else {})
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))
         return Finding(level="deny", message=f"{message}: {place}: {wrong['msg']}", policy=policy)
     details = _details(item, {"msg", *_Asked.model_fields})
-    return Finding(level="approval", message=message, policy=policy, details=details, **asked.model_dump())
+    return Finding(
+        level="approval", message=message, policy=policy, details=details, **details_of_rule.model_dump()
+    )
 
 
 def _details(item: Any, known: set[str]) -> dict[str, Any]:
@@ -293,10 +295,10 @@ def _redacted(details: dict[str, Any], redact: Redactor) -> dict[str, Any]:
         return {}
     text = redact(json.dumps(details))
     try:
-        found = json.loads(text) if len(text) <= MAX_DETAILS_CHARACTERS else {}
+        masked = json.loads(text) if len(text) <= MAX_DETAILS_CHARACTERS else {}
     except ValueError:  # a secret was a part of the JSON itself
-        found = {}
-    return found if isinstance(found, dict) else {}
+        masked = {}
+    return masked if isinstance(masked, dict) else {}
 
 
 def _bounded(findings: list[Finding]) -> tuple[Finding, ...]:
@@ -305,7 +307,7 @@ def _bounded(findings: list[Finding]) -> tuple[Finding, ...]:
     if len(ordered) <= MAX_FINDINGS:
         return tuple(ordered)
     kept, rest = ordered[: MAX_FINDINGS - 1], ordered[MAX_FINDINGS - 1 :]
-    # An approval that is not shown could not be given, so then nothing goes on.
+    # An approval that is not shown could not be given, so the plan is refused.
     level = "warn" if rest[0].level == "warn" else "deny"
     return (
         *kept,

@@ -205,10 +205,10 @@ def check_syntax(modules: Sequence[Module]) -> list[Problem]:
             (*module.package, name): module.name for module in own if not module.is_data for name in module.names
         }
         data = [(module.path_in_folder, module.source) for module in own if module.is_data]
-        found = list(data_files.problems(data, rules))
-        if not found and own and not problems:
-            found = engine().check(question(own))
-        problems += found
+        faults = list(data_files.problems(data, rules))
+        if not faults and own and not problems:
+            faults = engine().check(question(own))
+        problems += faults
     return problems
 
 
@@ -248,8 +248,8 @@ def _hidden(path: Path, directory: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(directory).parts)
 
 
-def _names(found: list[list[Token]]) -> Iterator[str]:
-    for statement in found:
+def _names(token_lists: list[list[Token]]) -> Iterator[str]:
+    for statement in token_lists:
         match [token.text for token in statement]:
             case ["package" | "import", *_]:
                 pass

@@ -70,8 +70,8 @@ def _masked(value: Any, mark: Any) -> Any:
 
 
 def _member(value: Any, name: str) -> dict[str, Any]:
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}
+    places = value.get(name) if isinstance(value, dict) else None
+    return places if isinstance(places, dict) else {}
 
 
 def _marked(value: Any, mark: Any) -> Iterator[Any]:

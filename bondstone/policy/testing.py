@@ -14,7 +14,7 @@ from bondstone.base.models import Document
 from bondstone.policy.data_files import DataInvalid
 from bondstone.policy.modules import Module, load_modules, query, question, require_valid
 from bondstone.rego.choice import engine
-from bondstone.rego.engine import Answer, EngineFailed
+from bondstone.rego.engine import EngineFailed, RuleAnswer
 
 TESTS_SECONDS: Final = 60.0
 """Longest time that all tests of a directory may take."""
@@ -74,14 +74,14 @@ def run_tests(directory: Path) -> PolicyTestReport:
     )
 
 
-def _answers(modules: Sequence[Module], queries: Sequence[str]) -> list[Answer]:
+def _answers(modules: Sequence[Module], queries: Sequence[str]) -> list[RuleAnswer]:
     try:
         return engine().evaluate(question(modules, queries), "{}", timeout_seconds=TESTS_SECONDS)
     except (EngineFailed, DataInvalid) as error:
         raise PolicyInvalid(f"the tests cannot be run: {error}") from error
 
 
-def _report(name: str, file: str, answer: Answer | None) -> PolicyTest:
+def _report(name: str, file: str, answer: RuleAnswer | None) -> PolicyTest:
     if answer is None:
         return PolicyTest(name=name, file=file, outcome="skipped")
     if answer.error:

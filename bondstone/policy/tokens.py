@@ -58,13 +58,13 @@ def tokens(source: str) -> Iterator[Token]:
 
 def statements(source: str) -> list[list[Token]]:
     """The tokens of a module, a list for each package line, import and rule (its `else` branches with it)."""
-    found: list[list[Token]] = []
+    lines: list[list[Token]] = []
     for token in tokens(source):
-        previous = found[-1][-1] if found else None
+        previous = lines[-1][-1] if lines else None
         if previous is None or _begins(token, previous):
-            found.append([])
-        found[-1].append(token)
-    return found
+            lines.append([])
+        lines[-1].append(token)
+    return lines
 
 
 def _begins(token: Token, previous: Token) -> bool:

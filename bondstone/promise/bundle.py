@@ -113,11 +113,11 @@ def folder_stamp(folder: Path) -> str | None:
     try:
         for parent, directories, names in os.walk(folder):
             for name in (".", *sorted(directories), *sorted(names)):
-                found = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - thousands of them before each run
+                status = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - thousands of them before each run
                 whole.update(
-                    f"{name}\0{found.st_ino} {found.st_mode} {found.st_size} {found.st_ctime_ns}\n".encode()
+                    f"{name}\0{status.st_ino} {status.st_mode} {status.st_size} {status.st_ctime_ns}\n".encode()
                 )
-                newest = max(newest, found.st_ctime_ns)
+                newest = max(newest, status.st_ctime_ns)
     except OSError:
         return None
     return whole.hexdigest() if time.time_ns() - newest > _SETTLED_NS else None
@@ -261,7 +261,7 @@ def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the files of a bundle, every bound checked."""
     if len(data) > MAX_BUNDLE_BYTES + 4096 * MAX_FILES:
         raise ObjectCorrupt("the bundle is too large")
-    seen: set[str] = set()
+    names: set[str] = set()
     folders: set[str] = set()
     total = 0
     try:
@@ -269,15 +269,15 @@ def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
             for member in tar:
                 if not member.isreg():
                     raise ObjectCorrupt("the bundle holds something that is not a regular file", where=member.name)
-                if (problem := _name_problem(member.name)) or member.name in seen:
+                if (problem := _name_problem(member.name)) or member.name in names:
                     raise ObjectCorrupt(f"the bundle holds a bad path: {problem or 'twice'}", where=member.name)
                 parents = {str(parent) for parent in PurePosixPath(member.name).parents}
-                if parents & seen or member.name in folders:
+                if parents & names or member.name in folders:
                     raise ObjectCorrupt("the bundle holds a file where a folder is", where=member.name)
                 folders |= parents
-                seen.add(member.name)
+                names.add(member.name)
                 total += member.size
-                if len(seen) > MAX_FILES or total > MAX_BUNDLE_BYTES:
+                if len(names) > MAX_FILES or total > MAX_BUNDLE_BYTES:
                     raise ObjectCorrupt("the bundle is larger than a bundle may be")
                 content = tar.extractfile(member)
                 yield member.name, content.read() if content else b""

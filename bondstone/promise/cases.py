@@ -130,7 +130,7 @@ def load_cases(directory: Path, promise: Promise) -> list[tuple[str, Case]]:
         PromiseInvalid: with every problem by file, line and column.
     """
     problems: list[Problem] = []
-    found: list[tuple[str, Case]] = []
+    cases: list[tuple[str, Case]] = []
     for path in sorted((directory / DIRECTORY).glob("*.y*ml")):
         document = read_file(path, f"{DIRECTORY}/{path.name}")
         problems += document.problems
@@ -138,12 +138,12 @@ def load_cases(directory: Path, promise: Promise) -> list[tuple[str, Case]]:
             for case, wrong in _cases(document, promise):
                 problems += wrong
                 if case is not None:
-                    found.append((document.file, case))
-    if len(found) > MAX_CASES:
+                    cases.append((document.file, case))
+    if len(cases) > MAX_CASES:
         problems.append(Problem(message=f"there are more than {MAX_CASES} cases", file=DIRECTORY))
     if problems:
         raise refuse(ordered(problems), "the promise's tests")
-    return found
+    return cases
 
 
 def _cases(document: Document, promise: Promise) -> Iterator[tuple[Case | None, list[Problem]]]:

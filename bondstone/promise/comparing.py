@@ -42,45 +42,46 @@ class Seen:
     @property
     def outcome(self) -> str:
         """The gravest decision of all steps."""
-        found = {step.decision.outcome for step in self.steps.values() if step.decision}
-        return next((outcome for outcome in ("deny", "approval") if outcome in found), "allow")
+        outcomes = {step.decision.outcome for step in self.steps.values() if step.decision}
+        return next((outcome for outcome in ("deny", "approval") if outcome in outcomes), "allow")
 
 
-def compare(case: Case, seen: Seen) -> list[str]:
+def compare(case: Case, observed: Seen) -> list[str]:
     """Every difference between what a case expects and what was seen, in words."""
     expect = case.expect
     if expect.refused is not None:
-        return _compare_refusal(case, seen)
-    if seen.refusal is not None:
-        return [f"the request was refused: {said(seen.refusal)}"]
+        return _compare_refusal(case, observed)
+    if observed.refusal is not None:
+        return [f"the request was refused: {refusal_text(observed.refusal)}"]
     differences: list[str] = []
     if expect.decision is not None:
-        if seen.outcome != expect.decision.outcome:
-            differences.append(
-                f"the policies say {seen.outcome}, and {expect.decision.outcome} was expected{_messages(seen)}"
-            )
-        messages = [finding.message for finding in seen.findings]
+        if observed.outcome != expect.decision.outcome:
+            expected = expect.decision.outcome
+            differences.append(f"the policies say {observed.outcome}, not {expected}{_messages(observed)}")
+        messages = [finding.message for finding in observed.findings]
         differences += [
-            f"no policy says {message!r}{_messages(seen)}"
+            f"no policy says {message!r}{_messages(observed)}"
             for message in expect.decision.messages
             if not any(message in text for text in messages)
         ]
-    elif seen.outcome == "deny":
-        differences.append(f"the policies deny it{_messages(seen)}")
+    elif observed.outcome == "deny":
+        differences.append(f"the policies deny it{_messages(observed)}")
     for name, step in expect.steps.items():
-        differences += [f"step {name}: {difference}" for difference in _compare_step(step, seen.steps.get(name))]
-    differences += _compare_outputs(expect.outputs, seen)
+        differences += [
+            f"step {name}: {difference}" for difference in _compare_step(step, observed.steps.get(name))
+        ]
+    differences += _compare_outputs(expect.outputs, observed)
     return differences
 
 
-def _compare_refusal(case: Case, seen: Seen) -> list[str]:
-    expected, error = case.expect.refused, seen.refusal
-    if error is None and seen.outcome == "deny":
-        error = PolicyDenied("denied", problems=[Problem(message=item.message) for item in seen.findings])
+def _compare_refusal(case: Case, observed: Seen) -> list[str]:
+    expected, error = case.expect.refused, observed.refusal
+    if error is None and observed.outcome == "deny":
+        error = PolicyDenied("denied", problems=[Problem(message=item.message) for item in observed.findings])
     if expected is None or error is None:
         return [f"the request was accepted, and refusing it with {expected.code if expected else ''} was expected"]
     differences = []
-    text = said(error)
+    text = refusal_text(error)
     if error.code != expected.code:
         differences.append(f"it was refused with {error.code}, and {expected.code} was expected: {text}")
     if expected.message not in text:
@@ -93,23 +94,23 @@ def _compare_refusal(case: Case, seen: Seen) -> list[str]:
     return differences
 
 
-def _compare_step(expected: ExpectedStep, seen: TriedStep | None) -> list[str]:
-    if seen is None:
+def _compare_step(expected: ExpectedStep, tried: TriedStep | None) -> list[str]:
+    if tried is None:
         return ["it was not reached"]
-    if expected.skipped or seen.spec.skip:
-        if expected.skipped == seen.spec.skip:
+    if expected.skipped or tried.spec.skip:
+        if expected.skipped == tried.spec.skip:
             return []
-        return ["it was skipped" if seen.spec.skip else "it was not skipped, and it was expected to be"]
-    if seen.plan is None:
+        return ["it was skipped" if tried.spec.skip else "it was not skipped, and it was expected to be"]
+    if tried.plan is None:
         return ["it was not planned, because a step that it needs was not applied"]
     differences = []
     if expected.changes is not None:
-        counts, wanted = ChangeCounts.of(seen.changes), ChangeCounts.of_actions(expected.changes)
+        counts, wanted = ChangeCounts.of(tried.changes), ChangeCounts.of_actions(expected.changes)
         if counts != wanted:
             differences.append(
                 f"the plan is {counts}, and {wanted} was expected (create, update, replace, delete)"
             )
-    actions = {change.address: change.action for change in seen.changes}
+    actions = {change.address: change.action for change in tried.changes}
     for address, action in expected.addresses.items():
         if address not in actions:
             touched = ", ".join(actions) or "nothing"
@@ -119,12 +120,12 @@ def _compare_step(expected: ExpectedStep, seen: TriedStep | None) -> list[str]:
     return differences
 
 
-def _compare_outputs(expected: Mapping[str, Any], seen: Seen) -> list[str]:
-    if expected and seen.outputs is None:
+def _compare_outputs(expected: Mapping[str, Any], observed: Seen) -> list[str]:
+    if expected and observed.outputs is None:
         return ["there are no outputs, because nothing was applied"]
     differences = []
     for name, wanted in expected.items():
-        value = (seen.outputs or {})[name]
+        value = (observed.outputs or {})[name]
         secret = as_ref(value) is not None
         if isinstance(wanted, dict) and wanted and set(wanted) <= set(ExpectedOutput.model_fields):
             look = ExpectedOutput.model_validate(wanted)
@@ -145,12 +146,12 @@ def _shown(value: Any) -> str:
     return "a secret" if as_ref(value) is not None else json.dumps(value, ensure_ascii=False)
 
 
-def _messages(seen: Seen) -> str:
-    said = "; ".join(f"{finding.level}: {finding.message}" for finding in seen.findings)
-    return f" ({said})" if said else ""
+def _messages(observed: Seen) -> str:
+    messages = "; ".join(f"{finding.level}: {finding.message}" for finding in observed.findings)
+    return f" ({messages})" if messages else ""
 
 
-def said(error: BondError) -> str:
+def refusal_text(error: BondError) -> str:
     """An error with all its problems, in one line."""
     problems = "; ".join(problem.message for problem in error.problems)
     return f"{error.message}: {problems}" if problems else error.message

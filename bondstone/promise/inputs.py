@@ -185,9 +185,9 @@ def _fill(schema: Any, value: Any, root: Schema, depth: int) -> Any:
 
 def _certain_parts(schema: Any, root: Schema) -> Iterator[Schema]:
     """The schemas that surely apply: the schema itself and its `allOf`."""
-    found = resolved(schema, root)
-    yield found
-    for option in found.get("allOf") or ():
+    part = resolved(schema, root)
+    yield part
+    for option in part.get("allOf") or ():
         yield from _certain_parts(option, root)
 
 
@@ -239,8 +239,8 @@ def _known(promise: Promise, path: str) -> list[str]:
     ]
 
 
-def _walk(found: tuple[Field, ...]) -> Iterator[Field]:
-    for item in found:
+def _walk(fields: tuple[Field, ...]) -> Iterator[Field]:
+    for item in fields:
         yield item
         yield from _walk(item.members)
 

@@ -103,7 +103,7 @@ def _too_many(document: Document, path: Path_, kinds: list[str]) -> Iterator[Pro
 
 def _misspelt(kinds: list[str]) -> dict[str, str]:
     """Which of several keys are misspelt keys of a step; one is left over."""
-    found = {key: close[0] for key in kinds if (close := difflib.get_close_matches(key, STEP_KEYS, n=1))}
-    if len(found) == len(kinds):
-        found.pop(kinds[0], None)
-    return found
+    corrections = {key: close[0] for key in kinds if (close := difflib.get_close_matches(key, STEP_KEYS, n=1))}
+    if len(corrections) == len(kinds):
+        corrections.pop(kinds[0], None)
+    return corrections

@@ -19,7 +19,7 @@ def policy_modules(promise: Promise, directory: Path) -> list[Module]:
         PolicyInvalid: when a file cannot be read as Rego source.
         NotFound: when a name leads nowhere.
     """
-    found: dict[str, Module] = {}
+    by_path: dict[str, Module] = {}
     for name in promise.spec.policies:
         target = directory / name
         folder = target.parent if target.suffix == ".rego" else target
@@ -27,5 +27,5 @@ def policy_modules(promise: Promise, directory: Path) -> list[Module]:
         for module in load_modules(folder, "promise"):
             path = module.name if prefix == "." else f"{prefix}/{module.name}"
             if folder == target or path == target.relative_to(directory).as_posix():
-                found[path] = Module(path, module.source, "promise", "" if prefix == "." else prefix)
-    return [found[path] for path in sorted(found)]
+                by_path[path] = Module(path, module.source, "promise", "" if prefix == "." else prefix)
+    return [by_path[path] for path in sorted(by_path)]

@@ -65,11 +65,13 @@ def changed(current: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     """Inputs with some of them changed: objects are merged, null goes back to the default (RFC 7396)."""
     merged = dict(current)
     for name, value in changes.items():
-        there = merged.get(name)
+        existing = merged.get(name)
         if value is None:
             merged.pop(name, None)
         elif isinstance(value, dict) and as_ref(value) is None:
-            merged[name] = changed(there if isinstance(there, dict) and as_ref(there) is None else {}, value)
+            merged[name] = changed(
+                existing if isinstance(existing, dict) and as_ref(existing) is None else {}, value
+            )
         else:
             merged[name] = value
     return merged

@@ -49,9 +49,9 @@ def fields_of(schema: Schema) -> tuple[Field, ...]:
     return tuple(_Reader(schema).fields([schema]))
 
 
-def walk(found: tuple[Field, ...]) -> Iterator[Field]:
+def walk(fields: tuple[Field, ...]) -> Iterator[Field]:
     """Every field and, after each, its members."""
-    for item in found:
+    for item in fields:
         yield item
         yield from walk(item.members)
 
@@ -72,15 +72,15 @@ def types(schema: Schema) -> dict[str, str]:
 
 def resolved(schema: Any, root: Schema) -> Schema:
     """The schema with a local `$ref` followed; `{}` where there is nothing to follow."""
-    seen = 0
-    while isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str) and seen < MAX_SCHEMA_DEPTH:
+    depth = 0
+    while isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str) and depth < MAX_SCHEMA_DEPTH:
         target: Any = root
         for part in schema["$ref"].removeprefix("#").split("/")[1:]:
             part = part.replace("~1", "/").replace("~0", "~")  # noqa: PLW2901 - the part as it is meant
             target = target.get(part) if isinstance(target, Mapping) else None
         rest = {key: value for key, value in schema.items() if key != "$ref"}
         schema = {**target, **rest} if isinstance(target, Mapping) else rest
-        seen += 1
+        depth += 1
     return schema if isinstance(schema, Mapping) else {}
 
 
@@ -119,18 +119,18 @@ class _Reader:
         self, schemas: Sequence[Schema], prefix: str = "", *, nullable: bool = False, depth: int = 0
     ) -> Iterator[Field]:
         """The fields of an object that some schemas describe."""
-        found: dict[str, list[Schema]] = {}
+        by_name: dict[str, list[Schema]] = {}
         for part in self._graph.parts(schemas):
             properties = part.get("properties")
             for name, inner in properties.items() if isinstance(properties, Mapping) else ():
-                found.setdefault(str(name), []).append(inner)
+                by_name.setdefault(str(name), []).append(inner)
         required = {
             name
             for schema in schemas[:1]
             for name in _listed(resolved(schema, self._root).get("required"))
             if isinstance(name, str)
         }
-        for name, inners in found.items():
+        for name, inners in by_name.items():
             merged = {
                 key: value for inner in reversed(inners) for key, value in resolved(inner, self._root).items()
             }
@@ -155,12 +155,12 @@ def uncovered_secrets(schema: Schema) -> list[Place]:
     """Where `writeOnly` stands that makes no declared input a secret: such values would be kept in plain."""
     graph = SchemaGraph(schema)
     covered = graph.reachable(part for item in walk(fields_of(schema)) if item.secret for part in item.parts)
-    found = {graph.places[id(secret)] for secret in graph.secrets if id(secret) not in covered}
+    places = {graph.places[id(secret)] for secret in graph.secrets if id(secret) not in covered}
     for part in graph.parts([schema]):  # the inputs as a whole, which have no path
         loose = [part] if is_secret(part) else []
         loose += [inner for inner in graph.below(part) if graph.leads_to_secret(inner)]
-        found |= {graph.places[id(inner)] for inner in loose if id(inner) in graph.places}
-    return sorted(found, key=str)
+        places |= {graph.places[id(inner)] for inner in loose if id(inner) in graph.places}
+    return sorted(places, key=str)
 
 
 def count_fields(schema: Schema) -> int:

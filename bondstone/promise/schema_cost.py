@@ -127,8 +127,8 @@ def _negated(schema: Schema) -> list[Schema]:
 
 
 def _mapping(schema: Schema, word: str) -> Mapping[str, Any]:
-    found = schema.get(word)
-    return found if isinstance(found, Mapping) else {}
+    value = schema.get(word)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _size(value: Any) -> int:

@@ -52,25 +52,25 @@ class SchemaGraph:
 
     def parts(self, schemas: Iterable[Any]) -> list[Schema]:
         """Those schemas and all that apply to the same value: what they refer to, combine, and depend on."""
-        found: dict[int, Schema] = {}
+        parts: dict[int, Schema] = {}
         waiting = [*schemas]
         while waiting:
             schema = waiting.pop(0)
-            if isinstance(schema, Mapping) and id(schema) not in found:
-                found[id(schema)] = schema
+            if isinstance(schema, Mapping) and id(schema) not in parts:
+                parts[id(schema)] = schema
                 waiting += self._beside(schema)
-        return list(found.values())
+        return list(parts.values())
 
     def all(self) -> list[Schema]:
         """Every schema that the document's keywords lead to."""
-        found: dict[int, Schema] = {}
+        by_id: dict[int, Schema] = {}
         waiting = [self.root]
         while waiting:
             schema = waiting.pop()
-            if id(schema) not in found:
-                found[id(schema)] = schema
+            if id(schema) not in by_id:
+                by_id[id(schema)] = schema
                 waiting += self._next(schema)
-        return list(found.values())
+        return list(by_id.values())
 
     def beside(self, schema: Schema) -> list[Schema]:
         """The schemas that apply to the same value: what it refers to, combines, and depends on."""
@@ -78,9 +78,9 @@ class SchemaGraph:
 
     def below(self, schema: Schema) -> list[Schema]:
         """The schemas of what has no declared name in a value: items, other properties, decoded content."""
-        found = [schema.get(word) for word in _BELOW_ONE]
-        found += _listed(schema, _BELOW_MANY) + _named(schema, _BELOW_NAMED)
-        return [inner for inner in found if isinstance(inner, Mapping)]
+        children = [schema.get(word) for word in _BELOW_ONE]
+        children += _listed(schema, _BELOW_MANY) + _named(schema, _BELOW_NAMED)
+        return [inner for inner in children if isinstance(inner, Mapping)]
 
     def leads_to_secret(self, schema: Schema) -> bool:
         """Whether the schema, or one reached from it over any keyword, is secret."""
@@ -92,14 +92,14 @@ class SchemaGraph:
 
     def reachable(self, schemas: Iterable[Schema]) -> set[int]:
         """The identities of all schemas reached from some, over any keyword."""
-        found: set[int] = set()
+        ids: set[int] = set()
         waiting = [*schemas]
         while waiting:
             schema = waiting.pop()
-            if id(schema) not in found:
-                found.add(id(schema))
+            if id(schema) not in ids:
+                ids.add(id(schema))
                 waiting += self._next(schema)
-        return found
+        return ids
 
     def _next(self, schema: Schema) -> list[Schema]:
         return [
@@ -109,12 +109,12 @@ class SchemaGraph:
         ]
 
     def _beside(self, schema: Schema) -> list[Any]:
-        found: list[Any] = [
+        beside: list[Any] = [
             target for word in _REFERENCES if (target := self._target(schema.get(word))) is not None
         ]
-        found += _listed(schema, _SAME_MANY)
-        found += [schema[word] for word in _SAME_ONE if word in schema]
-        return found + _named(schema, _SAME_NAMED)
+        beside += _listed(schema, _SAME_MANY)
+        beside += [schema[word] for word in _SAME_ONE if word in schema]
+        return beside + _named(schema, _SAME_NAMED)
 
     def _target(self, reference: Any) -> Schema | None:
         """What a reference inside the document leads to: a JSON pointer, or the name of an anchor."""
@@ -162,13 +162,13 @@ class SchemaGraph:
         if not self.secrets:
             return set()
         before: dict[int, list[int]] = {}
-        seen: set[int] = set()
+        visited: set[int] = set()
         waiting = [self.root, *self.secrets]
         while waiting:
             schema = waiting.pop()
-            if id(schema) in seen:
+            if id(schema) in visited:
                 continue
-            seen.add(id(schema))
+            visited.add(id(schema))
             for inner in self._next(schema):
                 before.setdefault(id(inner), []).append(id(schema))
                 waiting.append(inner)

@@ -32,35 +32,35 @@ def variables_for(
     float, so that `inputs.ratio * 2.0` holds for 3 as for 3.5, but for a whole one beyond 2**53.
     Values are taken as they are: reveal references first where the values are wanted.
     """
-    found: dict[str, Any] = {f"inputs.{name}": value for name, value in inputs.items()}
+    variables: dict[str, Any] = {f"inputs.{name}": value for name, value in inputs.items()}
     for item in fields(promise):
-        _add(found, item, inputs.get(item.path))
-    found["service.name"] = service.name
-    found["service.team"] = service.team
-    found["service.labels"] = dict(labels)
-    found["context.operation"] = str(kind)
+        _add(variables, item, inputs.get(item.path))
+    variables["service.name"] = service.name
+    variables["service.team"] = service.team
+    variables["service.labels"] = dict(labels)
+    variables["context.operation"] = str(kind)
     parts = {step.id for step in promise.spec.steps if step.executor == SERVICE_EXECUTOR}
     for step, step_outputs in outputs.items():
         for name, value in step_outputs.values.items():
-            found[f"steps.{step}.outputs.{name}"] = value
+            variables[f"steps.{step}.outputs.{name}"] = value
             if step in parts:
-                found[f"requires.{step}.outputs.{name}"] = value
+                variables[f"requires.{step}.outputs.{name}"] = value
     for name, value in (service_outputs or {}).items():
-        found[f"outputs.{name}"] = value
-    return found
+        variables[f"outputs.{name}"] = value
+    return variables
 
 
-def _add(found: dict[str, Any], item: Field, value: Any) -> None:
+def _add(variables: dict[str, Any], item: Field, value: Any) -> None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if item.type.startswith("double"):
             value = _as_float(value)
         elif item.type.startswith("int") and isinstance(value, float) and value.is_integer():
             value = int(value)
-    found[f"inputs.{item.path}"] = value
+    variables[f"inputs.{item.path}"] = value
     for member in item.members:
         name = member.path.rpartition(".")[2]
         inside = value.get(name) if isinstance(value, Mapping) and as_ref(value) is None else None
-        _add(found, member, inside)
+        _add(variables, member, inside)
 
 
 def _as_float(value: float) -> float:

@@ -41,18 +41,18 @@ def target(kind: OperationKind, *, promise: str, current: str, wanted: str, avai
     if not wanted:
         return _newest(kind, where, Version.parse(current), available)
     try:
-        here, there = Version.parse(current), Version.parse(wanted)
+        here, goal = Version.parse(current), Version.parse(wanted)
     except ValueError as error:
         raise InvalidInput(f"{wanted!r} is not a version", hint="write MAJOR.MINOR.PATCH, as in 1.4.0") from error
-    if there == here:
+    if goal == here:
         raise Refused(f"the service is at {wanted} already", where=where)
-    if there < here:
+    if goal < here:
         raise Refused(
             f"{wanted} is older than {current}",
             where=where,
             hint="`bond service rollback` goes back to the last revision that was healthy",
         )
-    within = (there.major, there.minor) == (here.major, here.minor)
+    within = (goal.major, goal.minor) == (here.major, here.minor)
     if kind is OperationKind.PATCH and not within:
         raise Refused(
             f"{current} to {wanted} is an upgrade, not a patch", where=where, hint="`bond service upgrade`"
@@ -67,11 +67,11 @@ def target(kind: OperationKind, *, promise: str, current: str, wanted: str, avai
 def _newest(kind: OperationKind, where: str, here: Version, available: Iterable[str]) -> str:
     patch = kind is OperationKind.PATCH
     newer = [
-        there
-        for there in map(Version.parse, available)
-        if there > here and ((there.major, there.minor) == (here.major, here.minor)) is patch
+        version
+        for version in map(Version.parse, available)
+        if version > here and ((version.major, version.minor) == (here.major, here.minor)) is patch
     ]
-    released = [there for there in newer if not there.prerelease] or newer
+    released = [version for version in newer if not version.prerelease] or newer
     if released:
         return str(max(released))
     if patch:

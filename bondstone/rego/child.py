@@ -231,8 +231,8 @@ def _described(text: str, sources: dict[str, str]) -> str:
 def _message(text: str) -> str:
     """What regorus says, without the picture of the place and without Rust's own trace."""
     text = text.split("Stack backtrace:", maxsplit=1)[0].strip()
-    _, found, after = text.partition("\nerror: ")
-    message = after.split("\n-->")[0] if found else text
+    _, separator, after = text.partition("\nerror: ")
+    message = after.split("\n-->")[0] if separator else text
     return " ".join(message.split())[:500]
 
 

@@ -108,13 +108,13 @@ def cycles(definitions: Iterable[Rule]) -> Iterator[tuple[Rule, list[Path]]]:
     for rule in definitions:
         by_path.setdefault(rule.path, []).append(rule)
     edges = {
-        path: sorted({other for rule in found for need in rule.needs for other in _met(need, by_path)})
-        for path, found in by_path.items()
+        path: sorted({other for rule in group for need in rule.needs for other in _met(need, by_path)})
+        for path, group in by_path.items()
     }
-    for path, found in sorted(by_path.items()):
+    for path, group in sorted(by_path.items()):
         way = _way(path, edges)
         if way:
-            yield found[0], way
+            yield group[0], way
 
 
 def _met(need: Path, by_path: Mapping[Path, Any]) -> Iterator[Path]:

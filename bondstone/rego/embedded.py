@@ -23,9 +23,9 @@ from bondstone.rego.engine import (
     MAX_COMPLAINT_CHARS,
     MAX_QUESTION_BYTES,
     PROCESSES,
-    Answer,
     EngineFailed,
     Question,
+    RuleAnswer,
 )
 
 DISTRIBUTION: Final = "gordon-to-regorus"
@@ -55,14 +55,14 @@ class Embedded:
 
     def evaluate(
         self, question: Question, document: str, *, timeout_seconds: float = EVALUATION_SECONDS
-    ) -> list[Answer]:
+    ) -> list[RuleAnswer]:
         """See `bondstone.rego.engine.Engine.evaluate`."""
         answer = self._ask(
             {**_message(question), "document": document, "queries": question.queries}, timeout_seconds
         )
         if answer.get("problems"):
             raise EngineFailed(str(_problems(answer["problems"])[0]))
-        return [Answer(tuple(item.get("values", ())), item.get("error", "")) for item in answer["answers"]]
+        return [RuleAnswer(tuple(item.get("values", ())), item.get("error", "")) for item in answer["answers"]]
 
     def check(self, question: Question) -> list[Problem]:
         """See `bondstone.rego.engine.Engine.check`."""
@@ -163,5 +163,5 @@ def _message(question: Question) -> dict[str, Any]:
     return {"modules": question.modules, "data": question.data}
 
 
-def _problems(found: list[dict[str, Any]]) -> list[Problem]:
-    return [Problem(**item) for item in found]
+def _problems(items: list[dict[str, Any]]) -> list[Problem]:
+    return [Problem(**item) for item in items]

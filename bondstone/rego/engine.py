@@ -46,7 +46,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RuleAnswer:
     """What the engine said of one query: its value, or why there is none. A set comes as a list."""
 
     values: tuple[Any, ...] = ()
@@ -64,8 +64,8 @@ class Engine(Protocol):
 
     def evaluate(
         self, question: Question, document: str, *, timeout_seconds: float = EVALUATION_SECONDS
-    ) -> list[Answer]:
-        """Answer each query about a document, a JSON text.
+    ) -> list[RuleAnswer]:
+        """RuleAnswer each query about a document, a JSON text.
 
         Raises:
             EngineFailed: when there is no answer at all, or the modules do not compile.

@@ -27,9 +27,9 @@ from bondstone.rego.engine import (
     MAX_QUESTION_BYTES,
     MEMORY_BYTES,
     PROCESSES,
-    Answer,
     EngineFailed,
     Question,
+    RuleAnswer,
 )
 
 OLDEST: Final = (1, 0)
@@ -68,11 +68,11 @@ class Opa:
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise NoOpa(f"{program} does not run: {error}") from error
-        found = _VERSION.search(ran.stdout)
-        if found is None:
+        version_line = _VERSION.search(ran.stdout)
+        if version_line is None:
             raise NoOpa(f"{program} is not OPA: `{program} version` names no version")
-        self._version = found[0].removeprefix("Version: ")
-        if (int(found[1]), int(found[2])) < OLDEST:
+        self._version = version_line[0].removeprefix("Version: ")
+        if (int(version_line[1]), int(version_line[2])) < OLDEST:
             raise NoOpa(f"{program} is OPA {self._version}, and Rego v1 needs 1.0 or newer")
 
     @property
@@ -82,7 +82,7 @@ class Opa:
 
     def evaluate(
         self, question: Question, document: str, *, timeout_seconds: float = EVALUATION_SECONDS
-    ) -> list[Answer]:
+    ) -> list[RuleAnswer]:
         """See `bondstone.rego.engine.Engine.evaluate`."""
         size = len(document) + sum(len(source) for _, source in question.modules) + sum(map(len, question.data))
         if size > MAX_QUESTION_BYTES:
@@ -106,7 +106,7 @@ class Opa:
     def close(self) -> None:
         """Nothing waits: each evaluation is a process of its own."""
 
-    def _answers(self, folder: _Folder, queries: list[str], document: str, deadline: float) -> list[Answer]:
+    def _answers(self, folder: _Folder, queries: list[str], document: str, deadline: float) -> list[RuleAnswer]:
         """All queries at once; when an error ends them all, each half again."""
         left = deadline - time.monotonic()
         if left <= 0:
@@ -125,14 +125,15 @@ class Opa:
         if not errors:
             values = told["result"][0]["expressions"][0]["value"]
             return [
-                Answer((values[name],)) if (name := f"q{i}") in values else Answer() for i in range(len(queries))
+                RuleAnswer((values[name],)) if (name := f"q{i}") in values else RuleAnswer()
+                for i in range(len(queries))
             ]
         problem = folder.problem(errors[0])
         if not str(errors[0].get("code", "")).startswith("eval_"):
             raise EngineFailed(str(problem))
         if len(queries) == 1:
             place = f"{problem.file}:{problem.line}: " if problem.file else ""
-            return [Answer(error=f"{place}{problem.message}")]
+            return [RuleAnswer(error=f"{place}{problem.message}")]
         middle = len(queries) // 2
         return [
             *self._answers(folder, queries[:middle], document, deadline),

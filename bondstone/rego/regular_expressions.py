@@ -64,8 +64,8 @@ def regex_find_n(pattern: str, text: str, limit: int) -> list[str]:
 def regex_find_all_string_submatch_n(pattern: str, text: str, limit: int) -> list[list[str]]:
     """`regex.find_all_string_submatch_n`."""
     require_strings(pattern, text)
-    found = _matches(_compiled(pattern), text, _whole(limit))
-    return [[match.group(), *(group or "" for group in match.groups())] for match in found]
+    matches = _matches(_compiled(pattern), text, _whole(limit))
+    return [[match.group(), *(group or "" for group in match.groups())] for match in matches]
 
 
 def regex_replace(text: str, pattern: str, template: str) -> str:

@@ -103,15 +103,15 @@ def _compare(one: Any, other: Any) -> int:
     if isinstance(one, dict):
         keys = [sorted(value, key=ordering) for value in (one, other)]
         for mine, others in zip(*keys, strict=False):
-            found = _compare(mine, others) or _compare(one[mine], other[others])
-            if found:
-                return found
+            order = _compare(mine, others) or _compare(one[mine], other[others])
+            if order:
+                return order
         return len(one) - len(other)
     if isinstance(one, list | set | frozenset):
         lists = [value if isinstance(value, list) else sorted(value, key=ordering) for value in (one, other)]
         for mine, others in zip(*lists, strict=False):
-            if found := _compare(mine, others):
-                return found
+            if order := _compare(mine, others):
+                return order
         return len(one) - len(other)
     return 0 if one is None or one == other else -1 if one < other else 1
 

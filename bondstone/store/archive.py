@@ -43,7 +43,7 @@ class Archive:
     async def list(self, service: ServiceId) -> list[Archived]:
         """All that is kept of services of this name, the last life last."""
         prefix = f"{names.archive_prefix(service.team, service.name)}/"
-        found = [
+        entries = [
             Archived(
                 name=info.key.removeprefix(prefix),
                 kind=info.key.removeprefix(prefix).split("/")[1],
@@ -52,7 +52,7 @@ class Archive:
             )
             for info in await self._sealed.objects.list(prefix.rstrip("/"))
         ]
-        return sorted(found, key=lambda item: (_number(item.name), item.name))
+        return sorted(entries, key=lambda item: (_number(item.name), item.name))
 
     async def read(self, service: ServiceId, name: str) -> bytes:
         """One of them.

@@ -93,8 +93,8 @@ class Campaigns:
 
     async def names(self) -> list[str]:
         """Every campaign there ever was, by name; only those whose header tells are counted."""
-        found = await self._objects.list("campaigns")
-        keys = [info.key for info in found if info.key.endswith("/header")]
+        listing = await self._objects.list("campaigns")
+        keys = [info.key for info in listing if info.key.endswith("/header")]
         headers = await self._read_all(keys, CampaignHeader)
         return sorted(header.name for header in headers)
 
@@ -117,8 +117,8 @@ class Campaigns:
 
     async def targets(self, name: str) -> list[TargetEntry]:
         """The whole list, in order: a target's number is its index."""
-        found = await self._objects.list(f"{_prefix(name)}/targets")
-        pages = await self._read_all([info.key for info in found], TargetPage)
+        listing = await self._objects.list(f"{_prefix(name)}/targets")
+        pages = await self._read_all([info.key for info in listing], TargetPage)
         return [target for page in pages for target in page.targets]
 
     async def left_out(self, name: str) -> tuple[LeftOut, ...]:
@@ -158,8 +158,8 @@ class Campaigns:
             after: Leave out batches up to this number: for who has read them.
         """
         prefix = _ledger(name)
-        found = await self._objects.list(prefix, after=f"{prefix}/{after:06}.json" if after else "")
-        return await self._read_all([info.key for info in found], LedgerBatch, plain=True)
+        listing = await self._objects.list(prefix, after=f"{prefix}/{after:06}.json" if after else "")
+        return await self._read_all([info.key for info in listing], LedgerBatch, plain=True)
 
     async def end(self, name: str) -> CampaignState | None:
         """How each target of a campaign ended; None while it has not."""
@@ -185,8 +185,8 @@ class Campaigns:
 
     async def freezes(self, *, at: datetime | None = None) -> list[FreezeRecord]:
         """Every freeze, by name; with a time, those that are not over by then."""
-        found = await self._objects.list("freezes")
-        freezes = await self._read_all([info.key for info in found], FreezeRecord)
+        listing = await self._objects.list("freezes")
+        freezes = await self._read_all([info.key for info in listing], FreezeRecord)
         return [freeze for freeze in freezes if at is None or freeze.ends_at is None or freeze.ends_at > at]
 
     async def freeze(self, name: str) -> FreezeRecord:

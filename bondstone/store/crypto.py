@@ -23,6 +23,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bondstone.base.errors import KeyMissing, ObjectCorrupt, SettingsInvalid
+from bondstone.base.files import write_private
 
 KEY_BYTES: Final = 32
 _MAGIC: Final = b"BOND\x01"
@@ -179,20 +180,10 @@ def _write(path: Path, ring: KeyRing, *, replace: bool) -> None:
         "active": ring.active,
         "keys": {key_id: base64.b64encode(key).decode() for key_id, key in ring.keys.items()},
     }
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=2)
-                file.flush()
-                os.fsync(file.fileno())
-            (os.replace if replace else os.link)(staged, path)
-        finally:
-            staged.unlink(missing_ok=True)
-    except FileExistsError:
-        return  # somebody made it meanwhile: theirs is the ring
+        # Where another process made the file meanwhile, that one is the ring.
+        write_private(path, json.dumps(content, indent=2).encode(), create=not replace)
     except OSError as error:
         raise SettingsInvalid(
             f"the key ring file cannot be written: {error.strerror or error}",

@@ -103,8 +103,8 @@ class Ledger:
 
 def unsigned(data: bytes) -> dict[str, Any]:
     """A record as it was before it was signed."""
-    found: dict[str, Any] = json.loads(data)
-    return {name: value for name, value in found.items() if name not in {"key_id", "signature"}}
+    document: dict[str, Any] = json.loads(data)
+    return {name: value for name, value in document.items() if name not in {"key_id", "signature"}}
 
 
 def _keys(record: LedgerRecord) -> tuple[str, str]:

@@ -104,14 +104,14 @@ async def verify(objects: Objects, keys: PublicKeys, *, chain: str = "") -> Veri
             were kept elsewhere to be independent of that.
         chain: `TEAM/NAME` or `campaign/NAME`; empty for all.
     """
-    found = Verification()
+    verification = Verification()
     heads: dict[str, list[str]] = {}
     for name, records in (await _chains(objects, chain)).items():
-        found.chains += 1
-        walk = _Walk(name, keys, found, Vouched(objects))
+        verification.chains += 1
+        walk = _Walk(name, keys, verification, Vouched(objects))
         heads[name] = await walk.over(objects, records)
-    await _check_anchors(objects, heads, found, only=chain)
-    return found
+    await _check_anchors(objects, heads, verification, only=chain)
+    return verification
 
 
 async def anchor(objects: Objects, *, now: datetime | None = None) -> Anchor:
@@ -129,10 +129,10 @@ async def anchor(objects: Objects, *, now: datetime | None = None) -> Anchor:
 class _Walk:
     """Over one chain, until it breaks."""
 
-    def __init__(self, chain: str, keys: PublicKeys, found: Verification, vouched: Vouched) -> None:
+    def __init__(self, chain: str, keys: PublicKeys, verification: Verification, vouched: Vouched) -> None:
         self._chain = chain
         self._keys = keys
-        self._found = found
+        self._found = verification
         self._vouched = vouched
         self._campaign = chain.startswith("campaign/")
 
@@ -231,8 +231,8 @@ class _Walk:
             target = f"{target}/op/{record.operation}" if record.kind == "cancellation" else target
             check_attestation(call, self._keys, verb=verb, target=target, by=record.by, now=None)
         elif record.kind == "state":
-            asked = record.changed(previous="", key_id="", signature="")
-            check_attestation(asked, self._keys, verb="state.push", target=target, by=record.by, now=None)
+            signed = record.changed(previous="", key_id="", signature="")
+            check_attestation(signed, self._keys, verb="state.push", target=target, by=record.by, now=None)
         else:
             check_signature(attestation, self._keys.of(attestation))
         self._found.attested += 1
@@ -298,15 +298,15 @@ def _parsed(key: str, data: bytes | None) -> dict[str, Any]:
 
 
 async def _check_anchors(
-    objects: Objects, heads: Mapping[str, Sequence[str]], found: Verification, *, only: str
+    objects: Objects, heads: Mapping[str, Sequence[str]], verification: Verification, *, only: str
 ) -> None:
     """Every head that was ever anchored must still be in its chain."""
-    broken = {each.chain for each in found.breaks}
+    broken = {each.chain for each in verification.breaks}
     previous = ""
     for info in await objects.list(ANCHORS):
         made = Anchor.model_validate_json(await objects.get(info.key))
         if made.previous != previous:
-            found.breaks.append(
+            verification.breaks.append(
                 Break(chain="anchors", record=info.key, why="it does not follow the anchor before")
             )
             return
@@ -315,8 +315,8 @@ async def _check_anchors(
             if chain in broken or (only and chain != only):
                 continue
             if head in heads.get(chain, ()):
-                found.anchored += 1
+                verification.anchored += 1
             else:
                 why = f"the record that was its last at {made.at:%Y-%m-%dT%H:%M:%SZ} is not in it: it was cut off"
-                found.breaks.append(Break(chain=chain, record=info.key, why=why))
+                verification.breaks.append(Break(chain=chain, record=info.key, why=why))
                 broken.add(chain)

@@ -215,13 +215,13 @@ class Logs:
     async def list(self, service: ServiceId, operation: int) -> Listing:
         """The logs of an operation, in the order they began."""
         prefix = _prefix(service, operation)
-        found: dict[str, LogInfo] = {}
+        logs: dict[str, LogInfo] = {}
         for info in await self._sealed.objects.list(prefix):
             key = info.key.rpartition("/")[0]
             match key.removeprefix(f"{prefix}/").split("/"):
                 case [step, verb, attempt]:
-                    first = found.get(key)
-                    found[key] = LogInfo(
+                    first = logs.get(key)
+                    logs[key] = LogInfo(
                         key=key,
                         step=_unescaped(step),
                         verb=_unescaped(verb),
@@ -229,7 +229,7 @@ class Logs:
                         began=first.began if first else info.modified,
                         size=info.size + (first.size if first else 0),
                     )
-        return sorted(found.values(), key=lambda log: (log.began, log.key))
+        return sorted(logs.values(), key=lambda log: (log.began, log.key))
 
     async def chunks(self, service: ServiceId, operation: int) -> Written:
         """The logs of an operation, in the order they began, each with what is written of it so far.

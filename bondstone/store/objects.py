@@ -185,11 +185,11 @@ class Objects:
         """
         prefix = prefix.rstrip("/")
         check_key(prefix)
-        found: Listing = []
+        listing: Listing = []
         with _errors(prefix):
             async for batch in self._backend.list(prefix, offset=after or None):
-                found += [ObjectInfo(item["path"], item["size"], item["last_modified"]) for item in batch]
-        return sorted(found, key=lambda info: info.key)
+                listing += [ObjectInfo(item["path"], item["size"], item["last_modified"]) for item in batch]
+        return sorted(listing, key=lambda info: info.key)
 
     async def delete(self, *keys: str) -> None:
         """Remove objects; those that are not there do not matter."""
@@ -202,9 +202,9 @@ class Objects:
 
     async def delete_prefix(self, prefix: str) -> int:
         """Remove every object below a prefix; how many there were."""
-        found = await self.list(prefix)
-        await self.delete(*(info.key for info in found))
-        return len(found)
+        listing = await self.list(prefix)
+        await self.delete(*(info.key for info in listing))
+        return len(listing)
 
     async def _delete(self, keys: Sequence[str]) -> None:
         if self._root is None:

@@ -82,8 +82,8 @@ class Plans:
 
     async def document(self, ref: PlanRef) -> dict[str, Any]:
         """What policies see as `input.plan`. Not masked: never show it."""
-        found: dict[str, Any] = await self._json(f"{ref.key}/document", dict)
-        return found
+        document: dict[str, Any] = await self._json(f"{ref.key}/document", dict)
+        return document
 
     async def _json(self, key: str, kind: type) -> Any:
         data = await self._sealed.get(key)

@@ -75,15 +75,15 @@ class PolicySets:
     async def publish_once(self, directory: Path, *, by: str = "unknown") -> tuple[PolicySetRef, bool]:
         """As `publish`, and whether it was new."""
         modules = await asyncio.to_thread(load_valid, directory)
-        found = modules_digest(modules)
+        digest = modules_digest(modules)
         while True:
             current = await self.current()
-            if current is not None and current.ref.digest == found:
+            if current is not None and current.ref.digest == digest:
                 return current.ref, False
             version = current.ref.version + 1 if current else 1
             ref = PolicySetRef(
                 version=version,
-                digest=found,
+                digest=digest,
                 published_at=datetime.now(UTC),
                 published_by=by,
                 modules=tuple(module.name for module in modules),
@@ -103,8 +103,8 @@ class PolicySets:
 
     async def list(self) -> list[PolicySetRef]:
         """Every set, newest first."""
-        found = await self._objects.list(PREFIX)
-        sets = await asyncio.gather(*(self._read(_version(info.key)) for info in found))
+        listing = await self._objects.list(PREFIX)
+        sets = await asyncio.gather(*(self._read(_version(info.key)) for info in listing))
         return [item.ref for item in reversed(sets)]
 
     async def get(self, version: int) -> PolicySet:

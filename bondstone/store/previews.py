@@ -44,14 +44,14 @@ class Previews:
         """
         try:
             data = await self._sealed.get(f"{_PREFIX}/{name}")
-            found = PinnedPreview.model_validate_json(data)
+            preview = PinnedPreview.model_validate_json(data)
         except ObjectMissing as error:
             raise _none(name) from error
         except ValidationError as error:
             raise ObjectCorrupt("a preview is not readable", where=f"{_PREFIX}/{name}") from error
         if digest(data) != name:
             raise ObjectCorrupt("a preview is not what its digest says", where=f"{_PREFIX}/{name}")
-        return found
+        return preview
 
     async def find(self, text: str) -> PinnedPreview:
         """A preview by its digest, or the beginning of it.
@@ -66,8 +66,8 @@ class Previews:
                 f"{text[:80]!r} is not the digest of a preview",
                 hint=f"`bond campaign preview --plan` prints it; its first {SHORTEST} characters are enough",
             )
-        found = [info.key.rpartition("/")[2] for info in await self._sealed.objects.list(_PREFIX)]
-        fits = [name for name in found if name.startswith(text)]
+        names = [info.key.rpartition("/")[2] for info in await self._sealed.objects.list(_PREFIX)]
+        fits = [name for name in names if name.startswith(text)]
         if not fits:
             raise _none(text)
         if len(fits) > 1:
@@ -82,16 +82,16 @@ def check_pinned(preview: PinnedPreview, campaign: Campaign) -> None:
         Refused: saying what differs.
     """
     spec = campaign.spec
-    for what, seen, wanted in (
+    for what, actual, wanted in (
         ("operation", preview.operation, spec.operation),
         ("promise", preview.promise, spec.promise or ""),
         ("inputs", preview.inputs, spec.inputs),
     ):
-        if seen != wanted:
+        if actual != wanted:
             raise Refused(
-                f"the preview is of other {what}: {seen} and not {wanted}"
+                f"the preview is of other {what}: {actual} and not {wanted}"
                 if what == "inputs"
-                else f"the preview is of another {what}: {seen or 'none'} and not {wanted or 'none'}",
+                else f"the preview is of another {what}: {actual or 'none'} and not {wanted or 'none'}",
                 where=f"campaign {campaign.metadata.name}",
                 hint="make one of this campaign: `bond campaign preview --plan`",
             )

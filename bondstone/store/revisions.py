@@ -117,14 +117,14 @@ class Revisions:
         await self._objects.put_if_absent(_bundle_key(bundle.digest), bundle.data)
         new = await self._objects.put_if_absent(_key(ref.promise, ref.version), record.model_dump_json().encode())
         if not new:
-            there = await self._record(ref.promise, ref.version)
-            if there.digest != bundle.digest:
+            existing = await self._record(ref.promise, ref.version)
+            if existing.digest != bundle.digest:
                 raise RevisionConflict(
                     f"{ref} is published with other content",
-                    where=f"sha256:{there.digest}",
+                    where=f"sha256:{existing.digest}",
                     hint="a revision never changes: raise metadata.version and publish again",
                 )
-            new = there.published_at == record.published_at and there.published_by == by
+            new = existing.published_at == record.published_at and existing.published_by == by
         return ref, new
 
     async def get(self, promise: str, version: str) -> RevisionInfo:
@@ -150,14 +150,14 @@ class Revisions:
         revisions = await self.list(promise)
         if not revisions:
             raise await self._missing(promise, "")
-        found = chosen(revisions)
-        if found is None:
+        newest = chosen(revisions)
+        if newest is None:
             usable = _some([info for info in revisions if info.status != "yanked"])
             raise NotFound(
                 f"every revision of {promise} is deprecated or yanked",
                 hint="publish a newer one" + (f", or name a deprecated version: {usable}" if usable else ""),
             )
-        return found
+        return newest
 
     async def names(self) -> Sequence[str]:
         """Names of all promises, sorted."""
@@ -166,9 +166,9 @@ class Revisions:
     async def list(self, promise: str) -> Sequence[RevisionInfo]:
         """Every revision of a promise, newest version first; empty when there is none."""
         check_name("promise", promise)
-        found = await self._objects.list(f"revisions/{promise}")
+        listing = await self._objects.list(f"revisions/{promise}")
         statuses = {info.key.split("/")[2] for info in await self._objects.list(f"revision-status/{promise}")}
-        versions = [info.key.split("/")[2] for info in found]
+        versions = [info.key.split("/")[2] for info in listing]
         infos = await asyncio.gather(
             *(self._listed(promise, version, version in statuses) for version in versions)
         )
@@ -259,10 +259,10 @@ class Revisions:
             raise ObjectCorrupt("the record of a revision cannot be read", where=key) from error
 
     async def _status(self, promise: str, version: str) -> _StatusRecord | None:
-        found = await self._objects.list(_status_prefix(promise, version))
-        if not found:
+        listing = await self._objects.list(_status_prefix(promise, version))
+        if not listing:
             return None
-        key = found[-1].key
+        key = listing[-1].key
         try:
             return _StatusRecord.model_validate_json(await self._objects.get(key))
         except ValidationError as error:

@@ -43,7 +43,7 @@ class Schedules:
         Raises:
             ObjectCorrupt: when one is not readable.
         """
-        found = sorted(info.key for info in await self._objects.list(_prefix(schedule)))
+        keys = sorted(info.key for info in await self._objects.list(_prefix(schedule)))
         limit = asyncio.Semaphore(_READS_AT_ONCE)
 
         async def one(key: str) -> ScheduleEntry:
@@ -58,7 +58,7 @@ class Schedules:
                     hint="restore it from a backup of the store",
                 ) from error
 
-        return list(await asyncio.gather(*map(one, found[-last:] if last else found)))
+        return list(await asyncio.gather(*map(one, keys[-last:] if last else keys)))
 
 
 def _prefix(schedule: str) -> str:

@@ -102,7 +102,7 @@ class PlatformKeys:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._known: dict[Use, dict[str, bytes]] = {}
-        self._asked: dict[Use, float] = {}
+        self._last_read: dict[Use, float] = {}
         self._lock = asyncio.Lock()
 
     async def register(self, use: Use, signer: Signer) -> None:
@@ -121,20 +121,23 @@ class PlatformKeys:
             key_id = info.key.rsplit("/", 1)[1]
             if key_id not in known:
                 known[key_id] = await self._read(info.key)
-        self._asked[use] = time.monotonic()
+        self._last_read[use] = time.monotonic()
         return known
 
     async def knowing(self, use: Use, key_id: str) -> Mapping[str, bytes]:
         """The public keys of a use; the store is asked again when a key is not among them."""
         async with self._lock:
             known = self._known.get(use, {})
-            if key_id not in known and time.monotonic() - self._asked.get(use, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
+            if (
+                key_id not in known
+                and time.monotonic() - self._last_read.get(use, -_AGAIN_SECONDS) >= _AGAIN_SECONDS
+            ):
                 return await self.all(use)
         return known
 
     async def _read(self, key: str) -> bytes:
         try:
-            found = PublicKey.model_validate_json(await self._objects.get(key))
-            return base64.b64decode(found.public, validate=True)
+            public_key = PublicKey.model_validate_json(await self._objects.get(key))
+            return base64.b64decode(public_key.public, validate=True)
         except (ValidationError, ValueError) as error:
             raise ObjectCorrupt("a public key of the platform cannot be read", where=key) from error

@@ -178,8 +178,8 @@ class Store:
     async def stateful_steps(self, service: ServiceId) -> list[str]:
         """Every step that ever had a state, hooks and steps of earlier revisions too."""
         prefix = f"state/{service.team}/{service.name}/"
-        found = await self.objects.list(prefix)
-        return sorted({info.key.removeprefix(prefix).partition("/")[0] for info in found})
+        listing = await self.objects.list(prefix)
+        return sorted({info.key.removeprefix(prefix).partition("/")[0] for info in listing})
 
 
 def _load_ring(path: Path, used: set[str], *, create: bool) -> KeyRing:

@@ -71,10 +71,10 @@ class Vouched:
     async def request_of(self, service: ServiceId, number: int) -> str:
         """The id of an operation's accepted request; empty when none was bound to it."""
         try:
-            found = await self._objects.get(f"{PREFIX}/operations/{service.team}/{service.name}/{number:08}")
+            digest = await self._objects.get(f"{PREFIX}/operations/{service.team}/{service.name}/{number:08}")
         except ObjectMissing:
             return ""
-        return found.decode()
+        return digest.decode()
 
     async def add(self, service: ServiceId, kind: Fact, digest: str) -> None:
         """Vouch for a fact."""
@@ -110,10 +110,10 @@ class Vouched:
     async def plan(self, ref: PlanRef) -> VouchedPlan | None:
         """A plan as the executor made it; None when none did."""
         try:
-            found = await self._objects.get(f"{PREFIX}/plans/{_plan(ref)}")
+            document = await self._objects.get(f"{PREFIX}/plans/{_plan(ref)}")
         except ObjectMissing:
             return None
-        return VouchedPlan.model_validate_json(found)
+        return VouchedPlan.model_validate_json(document)
 
     async def use(self, service: ServiceId, operation: int, step: str, plan: PlanRef, user: str) -> bool:
         """Use the permit of a plan; False when another activity did. The same may go on with it after a crash."""

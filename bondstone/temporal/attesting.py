@@ -58,14 +58,14 @@ def attested(attestor: Attests, workflow_id: str, change: Attestable, *, update:
         change: The argument of the update, of the start or of the signal.
         update: Name of the update, where it tells `approve` from `reject`, or `pause` from `resume`.
     """
-    asked = _asked(workflow_id, change, update)
-    if asked is None:
+    subject = _subject(workflow_id, change, update)
+    if subject is None:
         return change
-    verb, target, by, roles = asked
+    verb, target, by, roles = subject
     return attestor.attest(change, verb=verb, target=target, by=by, roles=roles)
 
 
-def _asked(workflow_id: str, change: Attestable, update: str) -> tuple[str, str, str, tuple[str, ...]] | None:
+def _subject(workflow_id: str, change: Attestable, update: str) -> tuple[str, str, str, tuple[str, ...]] | None:
     """Verb, target, who says to ask, and in which roles; None for what nobody attests."""
     target = workflow_id.removeprefix("service/")
     roles: tuple[str, ...] = ()
@@ -158,8 +158,8 @@ class _Outbound(temporal.OutboundInterceptor):
         return replace(schedule, action=replace(action, args=args))
 
     def _updater(self, updater: Callable[[temporal.ScheduleUpdateInput], Any]) -> Callable[..., Any]:
-        async def attesting(given: temporal.ScheduleUpdateInput) -> temporal.ScheduleUpdate | None:
-            answer = updater(given)
+        async def attesting(schedule_input: temporal.ScheduleUpdateInput) -> temporal.ScheduleUpdate | None:
+            answer = updater(schedule_input)
             update: temporal.ScheduleUpdate | None = await answer if isawaitable(answer) else answer
             if update is None:
                 return None

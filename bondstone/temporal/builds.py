@@ -64,10 +64,10 @@ async def find_builds(client: Client, deployment: str) -> list[Build]:
         if error.status is RPCStatusCode.NOT_FOUND:
             return []
         raise
-    found = [
+    builds = [
         _build(each, answer.worker_deployment_info) for each in answer.worker_deployment_info.version_summaries
     ]
-    return sorted(found, key=lambda build: build.first_seen)
+    return sorted(builds, key=lambda build: build.first_seen)
 
 
 async def are_settled(client: Client, deployment: str) -> bool:

@@ -92,8 +92,8 @@ def silence_core() -> None:
 def reason(text: str) -> str:
     """What went wrong, out of what the transport says of it: layers of wrappers around one short message."""
     inner = re.findall(r'message: "([^"]+)"', text)
-    found = inner[-1] if inner else re.split(r"[({]", text, maxsplit=1)[0].rpartition(": ")[2] or text
-    return " ".join(found.split())[:MAX_REASON_CHARS].rstrip(" :,")
+    words = inner[-1] if inner else re.split(r"[({]", text, maxsplit=1)[0].rpartition(": ")[2] or text
+    return " ".join(words.split())[:MAX_REASON_CHARS].rstrip(" :,")
 
 
 async def ensure_namespace(client: Client, retention: timedelta) -> None:

@@ -68,8 +68,8 @@ def bounded(info: ErrorInfo, problems_chars: int = MAX_PROBLEMS_CHARS) -> ErrorI
     left = problems_chars
     for index, problem in enumerate(problems):
         rest = (len(problems) - index - 1) * _LEAST_CHARS * 2
-        room = min(MAX_PROBLEM_CHARS, max(_LEAST_CHARS, left - rest))
-        words = {"message": shorten(problem.message, room), "hint": shorten(problem.hint, _LEAST_CHARS)}
+        budget = min(MAX_PROBLEM_CHARS, max(_LEAST_CHARS, left - rest))
+        words = {"message": shorten(problem.message, budget), "hint": shorten(problem.hint, _LEAST_CHARS)}
         cut.append(problem.changed(**words))
         left -= sum(map(len, words.values()))
     if left_out:

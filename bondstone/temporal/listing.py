@@ -101,7 +101,7 @@ def _in_words(execution: WorkflowExecution) -> str:
 
 async def _list(client: Client, clauses: list[str], limit: int | None) -> list[WorkflowExecution]:
     try:
-        return [found async for found in client.list_workflows(" AND ".join(clauses), limit=limit)]
+        return [execution async for execution in client.list_workflows(" AND ".join(clauses), limit=limit)]
     except RPCError as error:
         raise Unreachable(
             f"Temporal did not answer the list: {error.message[:200]}", hint="`bond status` shows what runs"
@@ -110,46 +110,46 @@ async def _list(client: Client, clauses: list[str], limit: int | None) -> list[W
 
 def service_row(execution: WorkflowExecution) -> ServiceRow | None:
     """A service in a list; None of one that has accepted no request yet."""
-    found = execution.typed_search_attributes
-    service = keyword(found, names.SA_SERVICE)
+    attributes = execution.typed_search_attributes
+    service = keyword(attributes, names.SA_SERVICE)
     if not service:
         return None  # started, and no request accepted yet
     team, _, name = service.partition("/")
-    labels = found.get(SearchAttributeKey.for_keyword_list(names.SA_LABELS)) or []
+    labels = attributes.get(SearchAttributeKey.for_keyword_list(names.SA_LABELS)) or []
     return ServiceRow(
         id=service,
         team=team,
         name=name,
-        promise=keyword(found, names.SA_PROMISE),
-        revision=keyword(found, names.SA_REVISION),
-        phase=keyword(found, names.SA_PHASE),
-        health=keyword(found, names.SA_HEALTH),
+        promise=keyword(attributes, names.SA_PROMISE),
+        revision=keyword(attributes, names.SA_REVISION),
+        phase=keyword(attributes, names.SA_PHASE),
+        health=keyword(attributes, names.SA_HEALTH),
         labels=dict(label.split("=", 1) for label in labels),
-        pool=keyword(found, names.SA_POOL),
-        operation=keyword(found, names.SA_OPERATION) or None,
+        pool=keyword(attributes, names.SA_POOL),
+        operation=keyword(attributes, names.SA_OPERATION) or None,
         changed_at=execution.start_time,
     )
 
 
 def _operation_row(execution: WorkflowExecution) -> OperationRow:
-    found = execution.typed_search_attributes
+    attributes = execution.typed_search_attributes
     status = _STATUS_BY_EXECUTION.get(execution.status, OperationStatus.FAILED) if execution.status else ""
-    if status is OperationStatus.RUNNING and keyword(found, names.SA_PHASE) == Phase.AWAITING_APPROVAL:
+    if status is OperationStatus.RUNNING and keyword(attributes, names.SA_PHASE) == Phase.AWAITING_APPROVAL:
         status = OperationStatus.AWAITING_APPROVAL
     return OperationRow(
         id=execution.id.removeprefix("service/"),
-        service=keyword(found, names.SA_SERVICE),
+        service=keyword(attributes, names.SA_SERVICE),
         kind=_KIND_BY_TYPE[execution.workflow_type],
         status=status,
-        revision=keyword(found, names.SA_REVISION),
+        revision=keyword(attributes, names.SA_REVISION),
         started_at=execution.start_time,
         finished_at=execution.close_time,
     )
 
 
-def keyword(found: TypedSearchAttributes, name: str) -> str:
+def keyword(attributes: TypedSearchAttributes, name: str) -> str:
     """The value of a search attribute; empty when it has none."""
-    value: Any = found.get(SearchAttributeKey.for_keyword(name))
+    value: Any = attributes.get(SearchAttributeKey.for_keyword(name))
     return value or ""
 
 

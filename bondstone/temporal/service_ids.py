@@ -18,5 +18,5 @@ def service_id(service: str) -> ServiceId:
 
 def workflow_of(service: str) -> str:
     """The id of the workflow of `TEAM/NAME`."""
-    found = service_id(service)
-    return names.service_workflow_id(found.team, found.name)
+    parsed = service_id(service)
+    return names.service_workflow_id(parsed.team, parsed.name)

@@ -58,7 +58,7 @@ Output = Annotated[
 def examples(*lines: str) -> str:
     """The epilog of a command: `@app.command(epilog=examples("bond up --detach"))`.
 
-    What is too long for 80 columns goes on in the next line, as a shell takes it.
+    What is too long for 80 columns continues in the next line, as a shell takes it.
     """
     return "\b\nExamples:\n" + "\n".join(f"  {part}" for line in lines for part in _continued(line))
 
@@ -261,7 +261,7 @@ def query(value: JSON, path: str) -> Iterator[str]:
 
     text = path.strip().removeprefix("{").removesuffix("}").strip()
     try:
-        found = jsonpath.findall(text if text.startswith("$") else f"${text}", value)
+        values = jsonpath.findall(text if text.startswith("$") else f"${text}", value)
     except jsonpath.JSONPathError as error:
         from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - failures only
 
@@ -270,7 +270,7 @@ def query(value: JSON, path: str) -> Iterator[str]:
             where="-o jsonpath",
             hint="write it as in -o jsonpath='$[*].id'",
         ) from error
-    for item in found:
+    for item in values:
         yield item if isinstance(item, str) else _as_json(item)
 
 

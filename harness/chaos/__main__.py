@@ -41,12 +41,12 @@ def main() -> None:
         print(table(done))
         leave(0)
     if done and not options.resume:
-        print(f"{options.results} has results already: --resume goes on with them", file=sys.stderr)
+        print(f"{options.results} has results already: --resume continues them", file=sys.stderr)
         leave(2)
     for name in list(os.environ):
         if name.startswith(("BOND_", "TEMPORAL_")) and name != "BOND_TERRAFORM":
             del os.environ[name]  # what leads to somebody's platform
-    known = {found.kill.key for found in done}
+    known = {outcome.kill.key for outcome in done}
     todo = [
         kill
         for kill in _planned(options)
@@ -54,18 +54,26 @@ def main() -> None:
     ]
     with _directory(options.directory) as directory, options.results.open("a") as results:
 
-        def on_outcome(found: Outcome) -> None:
-            done.append(found)
-            results.write(json.dumps(found.as_json()) + "\n")
+        def on_outcome(outcome: Outcome) -> None:
+            done.append(outcome)
+            results.write(json.dumps(outcome.as_json()) + "\n")
             results.flush()
-            said = (
-                "missed" if not found.hit and found.kill.delay_seconds else "ready" if found.ready else "NOT READY"
+            verdict = (
+                "missed"
+                if not outcome.hit and outcome.kill.delay_seconds
+                else "ready"
+                if outcome.ready
+                else "NOT READY"
             )
-            print(f"{found.kill}: {said} after {found.seconds:.1f} s {found.error}", file=sys.stderr, flush=True)
+            print(
+                f"{outcome.kill}: {verdict} after {outcome.seconds:.1f} s {outcome.error}",
+                file=sys.stderr,
+                flush=True,
+            )
 
         asyncio.run(lanes.carry_out(todo, directory, on_outcome, things_each=options.things, lanes=options.lanes))
     print(f"seed {options.seed}, {describe(machine())}\n\n{table(done)}")
-    leave(UNSOUND if any(found.kill.side is Side.BONDSTONE and not found.sound for found in done) else 0)
+    leave(UNSOUND if any(outcome.kill.side is Side.BONDSTONE and not outcome.sound for outcome in done) else 0)
 
 
 def _planned(options: argparse.Namespace) -> Iterator[Kill]:
@@ -100,7 +108,7 @@ def _options() -> argparse.Namespace:
     made.add_argument("--things", type=int, default=20, help="things each run makes (default: %(default)s)")
     made.add_argument("--seed", type=int, default=1, help="the same seed, the same kills (default: %(default)s)")
     made.add_argument("--lanes", type=int, default=1, help="kills at once, each on a platform of its own")
-    made.add_argument("--results", type=Path, required=True, help="JSON lines, written as it goes on")
+    made.add_argument("--results", type=Path, required=True, help="JSON lines, written while it runs")
     made.add_argument("--resume", action="store_true", help="go on with the results that are there")
     made.add_argument("--table", action="store_true", help="only print the results that are there")
     made.add_argument(
@@ -111,13 +119,13 @@ def _options() -> argparse.Namespace:
 
 def _read(file: Path) -> list[Outcome]:
     """The results that are there; a line that was cut off while it was written does not count."""
-    found = []
+    outcomes = []
     for line in file.read_text().splitlines() if file.exists() else ():
         try:
-            found.append(Outcome.from_json(json.loads(line)))
+            outcomes.append(Outcome.from_json(json.loads(line)))
         except ValueError:
             continue
-    return found
+    return outcomes
 
 
 @contextmanager

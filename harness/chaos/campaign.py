@@ -47,30 +47,30 @@ def main() -> None:
             refusing=options.refusing,
             say=lambda text: print(text, file=sys.stderr, flush=True),
         )
-        found = asyncio.run(run.outcome(planned(options.seed, options.kills, options.targets)))
-    print(f"seed {options.seed}, {options.at_once} at once, {describe(machine())}\n\n{table(found)}")
-    leave(0 if found.sound else UNSOUND)
+        outcome = asyncio.run(run.outcome(planned(options.seed, options.kills, options.targets)))
+    print(f"seed {options.seed}, {options.at_once} at once, {describe(machine())}\n\n{table(outcome)}")
+    leave(0 if outcome.sound else UNSOUND)
 
 
-def table(found: Outcome) -> str:
+def table(result: Outcome) -> str:
     """What became of it, in Markdown."""
-    killed = Counter(kill.victim for kill in found.kills)
-    said = ", ".join(f"{killed[victim]} {victim}" for victim in Victim)
+    killed = Counter(kill.victim for kill in result.kills)
+    victims = ", ".join(f"{killed[victim]} {victim}" for victim in Victim)
     rows = [
-        ("targets", found.targets),
-        ("kills", f"{len(found.kills)}: {said}"),
-        ("outcomes", ", ".join(f"{count} {outcome}" for outcome, count in sorted(found.counts.items()))),
-        ("targets without exactly one effect", len(found.broken["effects"])),
-        ("targets without exactly one operation", len(found.broken["operations"])),
-        ("differences of report and ledgers", len(found.broken["report"])),
-        ("slots left taken", len(found.broken["slots"])),
-        ("starts beyond budget or concurrency", len(found.broken["budget"])),
-        ("times the tool was asked again, and changed nothing", found.asked_again),
-        ("seconds of the campaign", f"{found.seconds:.0f}"),
-        ("seconds to make the services before it", f"{found.provision_seconds:.0f}"),
+        ("targets", result.targets),
+        ("kills", f"{len(result.kills)}: {victims}"),
+        ("outcomes", ", ".join(f"{count} {outcome}" for outcome, count in sorted(result.counts.items()))),
+        ("targets without exactly one effect", len(result.broken["effects"])),
+        ("targets without exactly one operation", len(result.broken["operations"])),
+        ("differences of report and ledgers", len(result.broken["report"])),
+        ("slots left taken", len(result.broken["slots"])),
+        ("starts beyond budget or concurrency", len(result.broken["budget"])),
+        ("times the tool was asked again, and changed nothing", result.asked_again),
+        ("seconds of the campaign", f"{result.seconds:.0f}"),
+        ("seconds to make the services before it", f"{result.provision_seconds:.0f}"),
     ]
-    lines = ["| what | seen |", "| --- | --- |", *(f"| {what} | {seen} |" for what, seen in rows)]
-    for rule, wrong in found.broken.items():
+    lines = ["| what | seen |", "| --- | --- |", *(f"| {what} | {value} |" for what, value in rows)]
+    for rule, wrong in result.broken.items():
         lines += [f"\n{rule}: {each}" for each in wrong[:SHOWN]]
     return "\n".join(lines)
 

@@ -57,16 +57,16 @@ def _effects(left: Left) -> Iterator[str]:
     before, after = left.wanted
     for service in sorted(left.targets):
         wanted = [before] if service in left.refusing else [before, after]
-        if (seen := list(left.versions.get(service, ()))) != wanted:
-            yield f"{service} was brought to {seen}, not to {wanted}"
+        if (versions := list(left.versions.get(service, ()))) != wanted:
+            yield f"{service} was brought to {versions}, not to {wanted}"
 
 
 def _operations(left: Left) -> Iterator[str]:
     """One operation for each target, with the end it must have."""
     for service in sorted(left.targets):
         wanted = OperationStatus.FAILED if service in left.refusing else OperationStatus.SUCCEEDED
-        if (seen := [record.status for record in left.operations.get(service, ())]) != [wanted]:
-            yield f"{service} has operations that ended {seen}, not one that ended {wanted}"
+        if (statuses := [record.status for record in left.operations.get(service, ())]) != [wanted]:
+            yield f"{service} has operations that ended {statuses}, not one that ended {wanted}"
 
 
 def _report(left: Left) -> Iterator[str]:
@@ -85,9 +85,9 @@ def _report(left: Left) -> Iterator[str]:
         yield f"the ledger knows {len(records)} targets of {len(left.targets)}"
     for target in left.report.targets:
         record = records.get(target.target)
-        said = (target.service, target.outcome, target.operation)
-        if record is None or said != (record.service, record.outcome, record.operation_id):
-            yield f"the report says {said}, the ledger {record}"
+        reported = (target.service, target.outcome, target.operation)
+        if record is None or reported != (record.service, record.outcome, record.operation_id):
+            yield f"the report says {reported}, the ledger {record}"
         done = [f"{each.service}/op/{each.operation}" for each in left.operations.get(target.service, ())]
         if done != [target.operation]:
             yield f"the report says {target.operation}, the service's ledger {done}"

@@ -142,26 +142,26 @@ class Run:
 
     async def outcome(self, kills: list[Kill]) -> Outcome:
         """Do it, with these kills, and look at what it left behind."""
-        found = Outcome(len(self._services))
+        outcome = Outcome(len(self._services))
         await asyncio.to_thread(self._platform.up)
         try:
             async with self._platform.client() as bond:
                 await publish(bond, counting.promise(self._directory, BEFORE))
                 began = time.monotonic()
                 await self._provision(bond)
-                found.provision_seconds = time.monotonic() - began
-                self._say(f"{found.targets} services made in {found.provision_seconds:.0f} s")
+                outcome.provision_seconds = time.monotonic() - began
+                self._say(f"{outcome.targets} services made in {outcome.provision_seconds:.0f} s")
                 await publish(bond, counting.promise(self._directory, AFTER))
                 began = time.monotonic()
-                ended = await self._campaign(bond, kills, found)
-                found.seconds = time.monotonic() - began
-                found.counts = ended.counts
-                found.asked_again = sum(times - 1 for times in self._effects.asked(AFTER).values())
-                found.left = await self._look(bond, ended)
-                found.broken = campaign_rules.broken(found.left)
+                ended = await self._campaign(bond, kills, outcome)
+                outcome.seconds = time.monotonic() - began
+                outcome.counts = ended.counts
+                outcome.asked_again = sum(times - 1 for times in self._effects.requests(AFTER).values())
+                outcome.left = await self._look(bond, ended)
+                outcome.broken = campaign_rules.broken(outcome.left)
         finally:
             await asyncio.to_thread(self._platform.down)
-        return found
+        return outcome
 
     async def _provision(self, bond: DirectClient) -> None:
         places = asyncio.Semaphore(PROVISIONS_AT_ONCE)
@@ -174,11 +174,11 @@ class Run:
 
         await asyncio.gather(*map(one, self._services))
 
-    async def _campaign(self, bond: DirectClient, kills: list[Kill], found: Outcome) -> CampaignDescription:
+    async def _campaign(self, bond: DirectClient, kills: list[Kill], outcome: Outcome) -> CampaignDescription:
         fields = {"name": NAME, "promise": PROMISE, "to": AFTER, "at_once": self._at_once}
         document = CAMPAIGN.format(**fields, max_failures=self._max_failures)
         await bond.campaigns.run(document.encode(), "chaos.yaml")
-        striking = asyncio.create_task(self._strike(kills, found))
+        striking = asyncio.create_task(self._strike(kills, outcome))
         try:
             while True:
                 ended = await _answered(lambda: bond.campaigns.describe(NAME))
@@ -192,15 +192,15 @@ class Run:
             with contextlib.suppress(asyncio.CancelledError):
                 await striking
 
-    async def _strike(self, kills: list[Kill], found: Outcome) -> None:
+    async def _strike(self, kills: list[Kill], outcome: Outcome) -> None:
         for kill in kills:
             await self._running()
             while self._done() < kill.after:  # noqa: ASYNC110 - a fact of other processes, no event of ours
                 await asyncio.sleep(0.2)
             await asyncio.sleep(kill.delay_seconds)
             self._platform.kill(*self._victims(kill.victim))
-            found.kills.append(kill)
-            self._say(f"kill {len(found.kills)}: {kill}; {self._done()} of {found.targets} are done")
+            outcome.kills.append(kill)
+            self._say(f"kill {len(outcome.kills)}: {kill}; {self._done()} of {outcome.targets} are done")
 
     def _victims(self, victim: Victim) -> list[int]:
         match victim:
@@ -221,7 +221,7 @@ class Run:
         await until(all_run, seconds=BACK_SECONDS, what="every process runs again")
 
     def _done(self) -> int:
-        return len(self._effects.asked(AFTER))
+        return len(self._effects.requests(AFTER))
 
     async def _look(self, bond: DirectClient, ended: CampaignDescription) -> campaign_rules.Left:
         places = asyncio.Semaphore(READS_AT_ONCE)

@@ -58,15 +58,17 @@ class Effects:
 
     def versions(self) -> dict[str, list[str]]:
         """The versions that each service was brought to, in order."""
-        found: dict[str, list[str]] = defaultdict(list)
+        versions: dict[str, list[str]] = defaultdict(list)
         for what, service, version in self._lines():
             if what == "made":
-                found[service].append(version)
-        return found
+                versions[service].append(version)
+        return versions
 
-    def asked(self, version: str) -> Counter[str]:
+    def requests(self, version: str) -> Counter[str]:
         """How often each service was to be brought to a version."""
-        return Counter(service for what, service, found in self._lines() if (what, found) == ("asked", version))
+        return Counter(
+            service for what, service, line_version in self._lines() if (what, line_version) == ("asked", version)
+        )
 
     def _lines(self) -> list[list[str]]:
         text = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
@@ -95,9 +97,11 @@ class CountingExecutor(Executor):
 
     async def plan(self, context: StepContext) -> Planned:
         """Whether the service is at another version."""
-        there = Effects(Path(context.section.log)).versions()[str(context.service)]
+        versions = Effects(Path(context.section.log)).versions()[str(context.service)]
         wanted = context.section.version
-        changes = [] if there[-1:] == [wanted] else [Change(address=STEP, action="update" if there else "create")]
+        changes = (
+            [] if versions[-1:] == [wanted] else [Change(address=STEP, action="update" if versions else "create")]
+        )
         return Planned(
             artefact=wanted.encode(), document={}, changes=changes, empty=not changes, position=0, tool="count"
         )

@@ -11,7 +11,7 @@ from harness.chaos.kills import Kill, Moment, Side, Victim
 
 @dataclass(slots=True)
 class Outcome:
-    """One run, from the request to the last look; filled in as it goes on."""
+    """One run, from the request to the last look; filled in while it runs."""
 
     kill: Kill
     hit: bool = False

@@ -59,57 +59,57 @@ class PlainRun:
 
     async def outcome(self) -> Outcome:
         """Do it."""
-        found = Outcome(self._kill)
+        outcome = Outcome(self._kill)
         self._directory.mkdir(parents=True)
         (self._directory / "main.tf").write_text(things.module(self._count))
         if self._kill.side is Side.REMOTE:
             text = _BACKEND.format(url=self._backend.url(self._name))
             (self._directory / "backend.tf").write_text(text)
         try:
-            await self._by_hand(found)
+            await self._by_hand(outcome)
         except Exception as error:  # noqa: BLE001 - a result like others; the next run follows
-            found.error = f"{type(error).__name__}: {error}"[:500]
-        return found
+            outcome.error = f"{type(error).__name__}: {error}"[:500]
+        return outcome
 
-    async def _by_hand(self, found: Outcome) -> None:
+    async def _by_hand(self, outcome: Outcome) -> None:
         async with asyncio.timeout(APPLY_SECONDS):
             await (await self._start("init")).wait()
             process = await self._start("apply", "-auto-approve", "-no-color")
             began = time.monotonic()
             if self._kill.victim is not Victim.NOTHING:
-                began = await self._strike(process.pid, found)
+                began = await self._strike(process.pid, outcome)
             status = await process.wait()
             known = things.held(self._state())
             if self._kill.victim is not Victim.NOTHING:
-                status = await self._again(found)
-            found.seconds = time.monotonic() - began
+                status = await self._again(outcome)
+            outcome.seconds = time.monotonic() - began
         now = things.held(self._state())
-        found.ready = status == 0
-        found.made_twice, found.begun_twice = self._counted.twice("made"), self._counted.twice("begun")
-        found.blocked = "force-unlock" in found.by_hand
-        found.lost = [name for name, its in known.items() if now.get(name) != its]
-        found.lost += [name for name in things.names(self._count) if name not in now]
+        outcome.ready = status == 0
+        outcome.made_twice, outcome.begun_twice = self._counted.twice("made"), self._counted.twice("begun")
+        outcome.blocked = "force-unlock" in outcome.by_hand
+        outcome.lost = [name for name, its in known.items() if now.get(name) != its]
+        outcome.lost += [name for name in things.names(self._count) if name not in now]
         if self._kill.side is Side.LOCAL and list(self._directory.glob(".*.lock.info")):
-            found.left.append("lock.info")
+            outcome.left.append("lock.info")
 
-    async def _again(self, found: Outcome) -> int:
+    async def _again(self, outcome: Outcome) -> int:
         """What a person does who finds it killed."""
         for _ in range(TRIES):
-            found.by_hand.append("apply")
+            outcome.by_hand.append("apply")
             process = await self._start("apply", "-auto-approve", "-no-color")
             status = await process.wait()
-            said = self._log.read_text(errors="replace")
+            output = self._log.read_text(errors="replace")
             if status == 0:
-                found.error = ""
+                outcome.error = ""
                 return 0
-            if "Error acquiring the state lock" in said:
-                found.by_hand.append("force-unlock")
-                lock = self._backend.lock_id(self._name) or _lock_id(said)
+            if "Error acquiring the state lock" in output:
+                outcome.by_hand.append("force-unlock")
+                lock = self._backend.lock_id(self._name) or _lock_id(output)
                 await (await self._start("force-unlock", "-force", lock)).wait()
-            found.error = said[-300:]
+            outcome.error = output[-300:]
         return 1
 
-    async def _strike(self, pid: int, found: Outcome) -> float:
+    async def _strike(self, pid: int, outcome: Outcome) -> float:
         match self._kill.moment:
             case Moment.PLAN:
                 await asyncio.sleep(0.05)
@@ -129,7 +129,7 @@ class PlainRun:
         for victim in victims:
             with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-                found.hit = True
+                outcome.hit = True
         return time.monotonic()
 
     @property
@@ -157,6 +157,6 @@ class PlainRun:
             )
 
 
-def _lock_id(said: str) -> str:
-    found = re.search(r"ID:\s+(\S+)", said)
-    return found.group(1) if found else ""
+def _lock_id(output: str) -> str:
+    lock_line = re.search(r"ID:\s+(\S+)", output)
+    return lock_line.group(1) if lock_line else ""

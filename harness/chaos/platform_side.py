@@ -107,43 +107,43 @@ class Run:
 
     async def outcome(self) -> Outcome:
         """Do it."""
-        found = Outcome(self._kill)
+        outcome = Outcome(self._kill)
         try:
             await self._until(self._all_running, "every process of the platform runs")
             async with self._witness.watching():
                 gated = self._kill.moment is Moment.APPROVAL
                 inputs = {"made": str(self._counted.file), "gated": gated}
                 operation = await self._bond.services.request(things.PROMISE, str(self.id), inputs)
-                began = await self._strike(operation, found)
+                began = await self._strike(operation, outcome)
                 if gated:
                     await self._approve(operation)
                 async with asyncio.timeout(READY_SECONDS):
                     record = await operation.wait(through_approvals=True)
-                found.seconds = time.monotonic() - began
-                await self._look_at(record, found)
+                outcome.seconds = time.monotonic() - began
+                await self._look_at(record, outcome)
         except Exception as error:  # noqa: BLE001 - a result like others; the next run follows
-            found.error = found.error or f"{type(error).__name__}: {error}"[:500]
-        return found
+            outcome.error = outcome.error or f"{type(error).__name__}: {error}"[:500]
+        return outcome
 
-    async def _look_at(self, record: OperationDocument, found: Outcome) -> None:
+    async def _look_at(self, record: OperationDocument, outcome: Outcome) -> None:
         if record.status is not OperationStatus.SUCCEEDED:
-            found.error = f"{record.status}: {record.error.message if record.error else ''}"[:500]
+            outcome.error = f"{record.status}: {record.error.message if record.error else ''}"[:500]
         state = await self._bond.services.get(str(self.id))
         last = things.names(self._count)[-1]
         made = self._counted.times("made")
-        found.ready = (
-            not found.error
+        outcome.ready = (
+            not outcome.error
             and (state.phase, state.outputs) == (Phase.READY, {"last": last})
             and set(made) == set(things.names(self._count))
         )
-        if not found.ready and not found.error:
-            found.error = f"{state.phase}, outputs {state.outputs}, {len(made)} things made"
-        found.made_twice, found.begun_twice = self._counted.twice("made"), self._counted.twice("begun")
-        found.blocked = not await self._can_be_claimed()
+        if not outcome.ready and not outcome.error:
+            outcome.error = f"{state.phase}, outputs {state.outputs}, {len(made)} things made"
+        outcome.made_twice, outcome.begun_twice = self._counted.twice("made"), self._counted.twice("begun")
+        outcome.blocked = not await self._can_be_claimed()
         await self._witness.look()
-        found.lost = self._witness.missing(self._count)
+        outcome.lost = self._witness.missing(self._count)
         orphans = self._platform.settings.work_dir / "orphans"
-        found.left = [path.name for path in [*self._runs.glob("*"), *orphans.glob(f"*{self.id.name}*")]]
+        outcome.left = [path.name for path in [*self._runs.glob("*"), *orphans.glob(f"*{self.id.name}*")]]
 
     async def _can_be_claimed(self) -> bool:
         """Whether whoever comes next has the state at once."""
@@ -165,7 +165,7 @@ class Run:
 
     # When ----------------------------------------------------------------------------------------------------
 
-    async def _strike(self, operation: Operation, found: Outcome) -> float:
+    async def _strike(self, operation: Operation, outcome: Outcome) -> float:
         """Wait for the moment, and kill; the time from which recovery counts."""
         began = time.monotonic()
         if self._kill.victim is Victim.NOTHING:
@@ -193,7 +193,7 @@ class Run:
                 await self._until(lambda: self._counted.times("made")[last], "all is made")
                 await self._until(lambda: not self._terraform("apply"), "Terraform has ended")
         await asyncio.sleep(self._kill.delay_seconds)
-        return await self._do_kill(found)
+        return await self._do_kill(outcome)
 
     async def _until(self, condition: Callable[[], object], what: str) -> None:
         await until(condition, seconds=MOMENT_SECONDS, what=f"{self.id}: {what}")
@@ -220,7 +220,7 @@ class Run:
                 await asyncio.sleep(0.1)
 
     async def _approve(self, operation: Operation) -> None:
-        """Give somebody else's word, as soon as there is anybody to take it."""
+        """Approve as another person, as soon as the gate is open."""
         digest = await self._at_the_gate(operation)
         async with self._platform.client("grace") as grace:
             held = grace.operation(operation.id)
@@ -228,28 +228,28 @@ class Run:
 
     # What ----------------------------------------------------------------------------------------------------
 
-    async def _do_kill(self, found: Outcome) -> float:
+    async def _do_kill(self, outcome: Outcome) -> float:
         terraforms = self._terraform("plan") + self._terraform("apply")
         began = time.monotonic()
         match self._kill.victim:
             case Victim.WORKER:
-                found.hit = _kill([self._platform.pid("executor")])
+                outcome.hit = _kill([self._platform.pid("executor")])
             case Victim.TERRAFORM:
-                found.hit = _kill(_programs(terraforms))
+                outcome.hit = _kill(_programs(terraforms))
             case Victim.BOTH:
-                found.hit = bool(terraforms)
+                outcome.hit = bool(terraforms)
                 _kill([self._platform.pid("executor"), *_programs(terraforms)])
             case Victim.SERVER:
-                found.hit = _kill([self._platform.pid("temporal")])
+                outcome.hit = _kill([self._platform.pid("temporal")])
             case Victim.MACHINE:
-                found.hit = True
+                outcome.hit = True
                 started = [pid for leader in terraforms for pid in _session(leader)]
                 _kill([*self._platform.everything(), *started])
                 self._platform.kill_everything()  # and wait until they are gone
                 _kill([pid for leader in terraforms for pid in _session(leader)])
                 await asyncio.to_thread(self._platform.up)
             case Victim.PAUSE:
-                found.hit = True
+                outcome.hit = True
                 worker = self._platform.pid("executor")
                 os.kill(worker, signal.SIGSTOP)
                 try:
@@ -280,21 +280,21 @@ async def _answered(ask: Callable[[], Awaitable[_T]]) -> _T:
 
 
 def _session(leader: int) -> list[int]:
-    found = []
+    members = []
     for pid in psutil.pids():
         with suppress(OSError):
             if os.getsid(pid) == leader:
-                found.append(pid)
-    return found
+                members.append(pid)
+    return members
 
 
 def _programs(leaders: list[int]) -> list[int]:
     """Terraform itself and the shim in front of it, not what its provisioners run."""
-    found = list(leaders)
+    programs = list(leaders)
     for leader in leaders:
         with suppress(psutil.Error):
-            found += [child.pid for child in psutil.Process(leader).children() if "terraform" in child.name()]
-    return found
+            programs += [child.pid for child in psutil.Process(leader).children() if "terraform" in child.name()]
+    return programs
 
 
 def _kill(pids: list[int]) -> bool:

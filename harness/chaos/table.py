@@ -21,20 +21,20 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
     Kills that hit nothing are counted below it and nowhere else.
     """
-    hits = [found for found in outcomes if found.hit or found.kill.victim is Victim.NOTHING]
+    hits = [outcome for outcome in outcomes if outcome.hit or outcome.kill.victim is Victim.NOTHING]
     rows = [HEAD, tuple("---" for _ in HEAD)]
     for side in Side:
         kinds: dict[tuple[Victim, Moment], list[Outcome]] = defaultdict(list)
-        for found in hits:
-            if found.kill.side is side:
-                kinds[found.kill.victim, found.kill.moment].append(found)
+        for outcome in hits:
+            if outcome.kill.side is side:
+                kinds[outcome.kill.victim, outcome.kill.moment].append(outcome)
         order: Callable[[tuple[Victim, Moment]], tuple[int, int]] = lambda kind: (  # noqa: E731 - one use
             list(Victim).index(kind[0]),
             list(Moment).index(kind[1]),
         )
         for victim, moment in sorted(kinds, key=order):
             rows.append((side, victim, moment, *_numbers(kinds[victim, moment])))
-        killed = [found for kind, group in kinds.items() if kind[0] is not Victim.NOTHING for found in group]
+        killed = [outcome for kind, group in kinds.items() if kind[0] is not Victim.NOTHING for outcome in group]
         if killed:
             rows.append((f"**{side}**", "**all**", "", *_numbers(killed)))
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
@@ -42,25 +42,25 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def _numbers(group: Sequence[Outcome]) -> tuple[str, ...]:
-    seconds = [found.seconds for found in group if found.ready]
+    seconds = [outcome.seconds for outcome in group if outcome.ready]
     return (
         str(len(group)),
-        str(sum(found.ready for found in group)),
-        str(sum(found.made_twice for found in group)),
-        str(max(found.made_twice for found in group)),
-        str(sum(found.begun_twice for found in group)),
-        str(sum(found.blocked for found in group)),
-        str(sum(len(found.by_hand) for found in group)),
-        str(sum(bool(found.lost) for found in group)),
-        str(sum(bool(found.left) for found in group)),
+        str(sum(outcome.ready for outcome in group)),
+        str(sum(outcome.made_twice for outcome in group)),
+        str(max(outcome.made_twice for outcome in group)),
+        str(sum(outcome.begun_twice for outcome in group)),
+        str(sum(outcome.blocked for outcome in group)),
+        str(sum(len(outcome.by_hand) for outcome in group)),
+        str(sum(bool(outcome.lost) for outcome in group)),
+        str(sum(bool(outcome.left) for outcome in group)),
         f"{statistics.median(seconds):.1f}" if seconds else "",
         f"{max(seconds):.1f}" if seconds else "",
     )
 
 
 def _notes(outcomes: Sequence[Outcome]) -> str:
-    missed = [found for found in outcomes if not found.hit and found.kill.victim is not Victim.NOTHING]
-    broken = [found for found in outcomes if found.kill.side is Side.BONDSTONE and not found.sound]
+    missed = [outcome for outcome in outcomes if not outcome.hit and outcome.kill.victim is not Victim.NOTHING]
+    broken = [outcome for outcome in outcomes if outcome.kill.side is Side.BONDSTONE and not outcome.sound]
     notes = [f"{len(outcomes)} runs; {len(missed)} kills came too late to hit anything and are not in the table."]
-    notes += [f"- not sound: {found.kill}: {found.error or found.lost or 'blocked'}" for found in broken]
+    notes += [f"- not sound: {outcome.kill}: {outcome.error or outcome.lost or 'blocked'}" for outcome in broken]
     return "\n".join(notes)

@@ -64,11 +64,11 @@ def names(count: int) -> list[str]:
 
 def module(count: int) -> str:
     """The module, so that one is made after the other."""
-    found, after = [_HEAD], ""
+    blocks, after = [_HEAD], ""
     for name in names(count):
-        found.append(_THING.format(name=name, after=after, pause=PAUSE_SECONDS))
+        blocks.append(_THING.format(name=name, after=after, pause=PAUSE_SECONDS))
         after = f"terraform_data.{name}"
-    return "".join([*found, _TAIL.format(name=names(count)[-1])])
+    return "".join([*blocks, _TAIL.format(name=names(count)[-1])])
 
 
 def promise(directory: Path, count: int) -> Path:

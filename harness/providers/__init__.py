@@ -27,8 +27,8 @@ def missing_python() -> str:
 
 def missing_node() -> str:
     """Why the provider on Node cannot be started; empty when it can."""
-    there = (NODE_PROVIDER / ".pins").exists() and shutil.which("node")
-    return "" if there else f"npm's oidc-provider is not installed: {HOW}"
+    installed = (NODE_PROVIDER / ".pins").exists() and shutil.which("node")
+    return "" if installed else f"npm's oidc-provider is not installed: {HOW}"
 
 
 @contextmanager

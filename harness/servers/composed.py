@@ -72,14 +72,14 @@ class Composed:
             inside: In a container, where paths and programs are as the file has them.
         """
         image = self._stages[service.build].environment if service.build else {}
-        said = {**image, **service.environment}
-        said.pop("PATH", None)
-        host = next((value for key, value in said.items() if key.endswith(_HOST)), "")
+        declared = {**image, **service.environment}
+        declared.pop("PATH", None)
+        host = next((value for key, value in declared.items() if key.endswith(_HOST)), "")
         return {
             key: str(self.port(host, int(value)))
             if host and key.endswith("_PORT")
             else self._here(service, instance, value, host, inside=inside)
-            for key, value in said.items()
+            for key, value in declared.items()
         }
 
     def port(self, service: str, port: int) -> int:
@@ -155,12 +155,12 @@ class Composed:
     def _start_postgres(self, service: Service, stack: ExitStack) -> None:
         directory = self.directory / "postgres"
         directory.mkdir(mode=0o711)
-        said = service.environment
+        environment = service.environment
         self.postgres = stack.enter_context(
             postgres.running(
                 directory,
-                user=said["POSTGRES_USER"],
-                password=said["POSTGRES_PASSWORD"],
+                user=environment["POSTGRES_USER"],
+                password=environment["POSTGRES_PASSWORD"],
                 options=service.command[1:],
             )
         )
@@ -206,8 +206,8 @@ class Composed:
         return [self._program(service, first), *rest]
 
     def _health(self, service: Service, instance: str, environment: Mapping[str, str]) -> Callable[[], bool]:
-        asked = service.health or (self._stages[service.build].health if service.build else ())
-        match list(asked):
+        health_check = service.health or (self._stages[service.build].health if service.build else ())
+        match list(health_check):
             case ["nc", "-z", "localhost", port]:
                 return listens(self.port(service.name, int(port)))
             case ["python", "-c", connects] if asks := re.search(r", (\d+)\), \d+\)$", connects):
@@ -215,7 +215,7 @@ class Composed:
             case ["python", "-c", looks] if not self.engine and (url := _HEALTH_URL.search(looks)):
                 return answers(f"http://{LOOPBACK}:{self.port(instance, int(url[1]))}{url[2]}")
             case ["python", *_] if engine := self.engine:
-                return lambda: not engine.inside(self.container(instance), *asked).returncode
+                return lambda: not engine.inside(self.container(instance), *health_check).returncode
             case ["python", *rest]:
                 told = Path(environment["BOND_HEALTH_FILE"])
 
@@ -227,7 +227,7 @@ class Composed:
 
                 return well
             case _:
-                raise ServerFailed(f"{service.name}: no health check that can be asked here: {asked}")
+                raise ServerFailed(f"{service.name}: no health check that can be asked here: {health_check}")
 
     def _here(self, service: Service, instance: str, value: str, host: str, *, inside: bool) -> str:
         if value in {host, "0.0.0.0"} - {""}:  # noqa: S104 - a container's; here it becomes loopback
@@ -243,7 +243,9 @@ class Composed:
             return f"{LOOPBACK}:{self.port(instance, int(listening[1]))}"
         names = "|".join(map(re.escape, self.compose.services))
         return re.sub(
-            rf"(?<![\w.-])({names}):(\d+)", lambda found: f"{LOOPBACK}:{self.port(found[1], int(found[2]))}", value
+            rf"(?<![\w.-])({names}):(\d+)",
+            lambda address: f"{LOOPBACK}:{self.port(address[1], int(address[2]))}",
+            value,
         )
 
     def _mapped(self, service: Service, words: list[str]) -> list[str]:

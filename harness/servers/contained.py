@@ -66,7 +66,7 @@ class Engine:
         options += ["--init"] if raw.get("init") and self._has_init() else []
         options += [f"--tmpfs={path}" for path in raw.get("tmpfs", ())]
         options += [f"--cap-drop={name}" for name in raw.get("cap_drop", ())]
-        options += [f"--security-opt={said.replace(':true', '')}" for said in raw.get("security_opt", ())]
+        options += [f"--security-opt={option.replace(':true', '')}" for option in raw.get("security_opt", ())]
         options += [f"--env={key}={value}" for key, value in environment.items()]
         options += [f"--volume={own}:{path}{':ro' * ro}" for path, (own, ro) in volumes.items()]
         return [*self.program, *options, str(raw["image"]), *arguments]

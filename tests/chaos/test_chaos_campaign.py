@@ -19,12 +19,12 @@ KILLS = planned(2, 3, TARGETS, [Victim.CONTROL, Victim.EXECUTOR, Victim.SERVER])
 
 async def test_after_kills_each_target_has_its_effect_once_and_the_report_is_the_ledger(tmp_path: Path) -> None:
     run = Run(tmp_path, targets=TARGETS, at_once=4, refusing=6, say=print)
-    found = await run.outcome(KILLS)
-    assert found.broken == {rule: [] for rule in campaign_rules.RULES}
-    assert found.counts == {"succeeded": 10, "failed": 2}
-    assert [kill.victim for kill in found.kills] == [kill.victim for kill in KILLS]
-    assert found.left is not None
-    _sees_what_is_wrong(found.left)
+    outcome = await run.outcome(KILLS)
+    assert outcome.broken == {rule: [] for rule in campaign_rules.RULES}
+    assert outcome.counts == {"succeeded": 10, "failed": 2}
+    assert [kill.victim for kill in outcome.kills] == [kill.victim for kill in KILLS]
+    assert outcome.left is not None
+    _sees_what_is_wrong(outcome.left)
 
 
 def _sees_what_is_wrong(left: Left) -> None:

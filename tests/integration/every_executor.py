@@ -247,8 +247,8 @@ class InCluster:
 
     @property
     def data(self) -> dict[str, str]:
-        found: dict[str, str] = self._plane.call("GET", f"{self._path}/thing")["data"]
-        return found
+        result: dict[str, str] = self._plane.call("GET", f"{self._path}/thing")["data"]
+        return result
 
     @property
     def names(self) -> set[str]:
@@ -256,8 +256,8 @@ class InCluster:
         return {item["metadata"]["name"] for item in items} - {"kube-root-ca.crt"}
 
     def by_hand(self, **data: str) -> None:
-        found = self._plane.call("GET", f"{self._path}/thing")
-        self._plane.call("PUT", f"{self._path}/thing", {**found, "data": {**found["data"], **data}})
+        answer = self._plane.call("GET", f"{self._path}/thing")
+        self._plane.call("PUT", f"{self._path}/thing", {**answer, "data": {**answer["data"], **data}})
 
     def lose(self) -> None:
         self._plane.call("DELETE", f"{self._path}/thing")
@@ -283,8 +283,8 @@ class OnHost:
 
     @property
     def data(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads(self._file("thing.json").read_text())
-        return found
+        document: dict[str, str] = json.loads(self._file("thing.json").read_text())
+        return document
 
     @property
     def names(self) -> set[str]:
@@ -319,8 +319,8 @@ class InService:
 
     @property
     def data(self) -> dict[str, str]:
-        found: dict[str, str] = self._things["thing"]
-        return found
+        result: dict[str, str] = self._things["thing"]
+        return result
 
     @property
     def names(self) -> set[str]:

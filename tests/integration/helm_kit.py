@@ -119,12 +119,12 @@ class Bench:
         return cls(root, plane, namespace, store, settings, service, tool=tool)
 
     def context(self, *, attempt: str = "", secrets=(), options=None, **values: object) -> StepContext:
-        given = {"chart": "chart", "namespace": self.namespace, "timeout": "30s", **(options or {})}
+        inputs = {"chart": "chart", "namespace": self.namespace, "timeout": "30s", **(options or {})}
         return StepContext(
             service=self.service,
             operation=1,
             step=STEP,
-            section=HelmSection.model_validate({**given, "values": values}),
+            section=HelmSection.model_validate({**inputs, "values": values}),
             bundle=self.root / "bundle",
             revision_digest="digest-of-the-bundle",
             state=self.store.state(self.service, STEP),
@@ -168,7 +168,8 @@ class Bench:
 
     def statuses(self) -> dict[int, str]:
         path = f"/api/v1/namespaces/{self.namespace}/secrets?labelSelector=owner%3Dhelm"
-        found = [item["metadata"]["labels"] for item in self.plane.call("GET", path)["items"]]
+        released = [item["metadata"]["labels"] for item in self.plane.call("GET", path)["items"]]
         return {
-            int(labels["version"]): labels["status"] for labels in sorted(found, key=lambda it: int(it["version"]))
+            int(labels["version"]): labels["status"]
+            for labels in sorted(released, key=lambda it: int(it["version"]))
         }

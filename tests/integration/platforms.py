@@ -16,9 +16,11 @@ PROMISES = Path(__file__).with_name("promises")
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 
 
-def read_json(platform: LocalPlatform, schema: str, *arguments: str, status: int = 0, given: str | None = None):
+def read_json(
+    platform: LocalPlatform, schema: str, *arguments: str, status: int = 0, stdin_text: str | None = None
+):
     """What a command prints with `-o json`, checked against its schema."""
-    ran = platform.bond(*arguments, "-o", "json", status=status, given=given)
+    ran = platform.bond(*arguments, "-o", "json", status=status, stdin_text=stdin_text)
     value = json.loads(ran.stdout)
     written = json.loads((SCHEMAS / f"{schema}.json").read_text())
     jsonschema_rs.validator_for(written, validate_formats=True).validate(value)

@@ -59,8 +59,8 @@ class PlainTerraform:
             command, cwd=self.directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
             assert process.stdout is not None
-            said = process.stdout.read()
-            assert process.wait(timeout=120) == 0, said.decode()
+            text = process.stdout.read()
+            assert process.wait(timeout=120) == 0, text.decode()
 
     @property
     def state(self) -> bytes:
@@ -69,9 +69,9 @@ class PlainTerraform:
 
 @pytest.fixture
 def stack(tmp_path: Path) -> PlainTerraform:
-    found = PlainTerraform(tmp_path)
-    found.run("apply", "-auto-approve", "-input=false")
-    return found
+    plain_terraform = PlainTerraform(tmp_path)
+    plain_terraform.run("apply", "-auto-approve", "-input=false")
+    return plain_terraform
 
 
 async def at_the_gate(operation: Operation) -> str:
@@ -157,8 +157,8 @@ async def test_a_pushed_state_continues_the_one_that_is_there(own_platform, bond
     assert "lineage" in push(lineage="another", serial=99, status=4)
     assert "not a Terraform state" in push(version=3, status=2)
     gone = [item for item in content["resources"] if item["name"] != "thing_2"]
-    said = push("--reason", "thing_2 is somebody else's now", serial=content["serial"] + 1, resources=gone)
-    assert "2 objects" in said
+    text = push("--reason", "thing_2 is somebody else's now", serial=content["serial"] + 1, resources=gone)
+    assert "2 objects" in text
     assert "that very state already" in push(serial=content["serial"] + 1, resources=gone)
     record = (await bond.services.history(service))[-1]
     assert (record.kind, record.reason) == ("state", "thing_2 is somebody else's now")

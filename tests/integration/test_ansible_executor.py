@@ -180,13 +180,13 @@ async def test_secrets_are_in_no_command_line_log_change_set_or_file_that_stays(
         """
     )
     section = {"vars": {"key": SECRET}, "outputs": {"key": {"sensitive": True}}, "secrets": (SECRET,)}
-    seen: set[str] = set()
+    recorded: set[str] = set()
 
     async def look() -> None:
         while True:
             for process in psutil.process_iter():
                 try:
-                    seen.add(" ".join(process.cmdline()))
+                    recorded.add(" ".join(process.cmdline()))
                 except psutil.Error:
                     continue
             await asyncio.sleep(0.05)
@@ -198,8 +198,8 @@ async def test_secrets_are_in_no_command_line_log_change_set_or_file_that_stays(
     assert outcome.outputs["key"].value == SECRET
     assert outcome.outputs["key"].sensitive
     assert (bench.home() / "key.conf").read_text() == f"key={SECRET}"
-    assert any("ansible-playbook" in line for line in seen)
-    assert not [line for line in seen if SECRET in line]
+    assert any("ansible-playbook" in line for line in recorded)
+    assert not [line for line in recorded if SECRET in line]
     shown_to_people = "\n".join(bench.log) + json.dumps([item.model_dump() for item in planned.changes])
     assert SECRET not in shown_to_people + json.dumps(planned.document)
     assert planned.changes[1].after == {"effect": "hidden by the task's no_log"}
@@ -302,7 +302,7 @@ def _belongs(process: psutil.Process, root: Path) -> bool:
 
 def _verbs(root: Path) -> set[str]:
     """Which kinds of ansible-playbook of this test run now."""
-    found = set()
+    collected = set()
     for process in psutil.process_iter():
         if _belongs(process, root):
             try:
@@ -310,8 +310,8 @@ def _verbs(root: Path) -> set[str]:
             except psutil.Error:
                 continue
             if any(part.endswith("ansible-playbook") for part in line):
-                found.add("check" if "--check" in line else "apply")
-    return found
+                collected.add("check" if "--check" in line else "apply")
+    return collected
 
 
 async def test_a_playbook_that_is_not_idempotent_is_noticed(bench: Bench):

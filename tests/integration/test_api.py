@@ -241,15 +241,15 @@ def test_a_promise_is_published_by_upload_once_and_never_with_other_content(api,
 def test_an_operation_and_its_logs_are_followed_to_their_end_and_resumed(api):
     body = {"promise": "patient", "service": "api/followed", "inputs": {"seconds": 1}}
     assert api.post("/services", json=body).status_code == 202
-    seen = list(events(api, "/operations/api/followed/op/1/events"))
-    assert [event["event"] for event in seen[-2:]] == ["operation", "end"]
-    assert json.loads(seen[-2]["data"])["status"] == "succeeded"
-    assert len(seen) >= 3, "states on the way were told too"
-    assert len({event["id"] for event in seen}) == len(seen)
+    recorded = list(events(api, "/operations/api/followed/op/1/events"))
+    assert [event["event"] for event in recorded[-2:]] == ["operation", "end"]
+    assert json.loads(recorded[-2]["data"])["status"] == "succeeded"
+    assert len(recorded) >= 3, "states on the way were told too"
+    assert len({event["id"] for event in recorded}) == len(recorded)
 
-    last = {"Last-Event-ID": seen[-1]["id"]}
+    last = {"Last-Event-ID": recorded[-1]["id"]}
     assert api.get("/operations/api/followed/op/1/events", headers=last).status_code == 204
-    resumed = list(events(api, "/operations/api/followed/op/1/events", **{"Last-Event-ID": seen[-2]["id"]}))
+    resumed = list(events(api, "/operations/api/followed/op/1/events", **{"Last-Event-ID": recorded[-2]["id"]}))
     assert [event["event"] for event in resumed] == ["end"]
 
     whole = list(events(api, "/operations/api/followed/op/1/logs/events"))

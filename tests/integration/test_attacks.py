@@ -395,11 +395,11 @@ async def test_workflows_that_are_started_with_made_up_inputs_do_nothing(local, 
         fake.changed(attested=True),
         fake.changed(attested=True, resolved=state.resolved),
     )
-    for number, given in enumerate(permits):
+    for number, inputs in enumerate(permits):
         for kind in (names.PROVISION_WORKFLOW, names.DECOMMISSION_WORKFLOW, names.RECONCILE_WORKFLOW):
             with pytest.raises(WorkflowFailureError):
                 await attacker.client.execute_workflow(
-                    kind, given, id=f"fake-{kind}-{number}-{service.name}", task_queue=names.CONTROL_QUEUE
+                    kind, inputs, id=f"fake-{kind}-{number}-{service.name}", task_queue=names.CONTROL_QUEUE
                 )
     assert not other.exists()
     # a service with a history of its own making
@@ -461,9 +461,9 @@ async def test_requests_without_or_with_a_foreign_attestation_leave_no_trace(loc
     workflow_id = names.service_workflow_id(service.team, service.name)
     handle = attacker.client.get_workflow_handle(workflow_id)
     before = (await state_of(attacker, service)).next_number
-    asked = Request(request_id="r-2", kind=OperationKind.DECOMMISSION, requested_by="ada")
+    request = Request(request_id="r-2", kind=OperationKind.DECOMMISSION, requested_by="ada")
     calls: list[tuple[str, Any]] = [
-        ("request_operation", asked),
+        ("request_operation", request),
         ("cancel_operation", CancelCall(number=1, requested_by="ada")),
         ("set_labels", LabelsCall(set={"a": "b"}, requested_by="ada")),
         ("pause", PauseCall(requested_by="ada")),
@@ -475,9 +475,9 @@ async def test_requests_without_or_with_a_foreign_attestation_leave_no_trace(loc
     history = [event async for event in handle.fetch_history_events()]
     [real] = await first_request(attacker, handle, history, dict)
     stolen = Attestation.model_validate(real["attestation"])
-    assert await attacker.update_refused(workflow_id, "request_operation", asked.changed(attestation=stolen)) == (
-        AttestationInvalid.code
-    )
+    assert await attacker.update_refused(
+        workflow_id, "request_operation", request.changed(attestation=stolen)
+    ) == (AttestationInvalid.code)
     # and states and secrets are not put away by a stranger
     argument = PutAwayCall(service=service, operation=1, sequence="op-1", secrets="erase")
     assert await attacker.refused("service.put_away", names.CONTROL_QUEUE, argument) == PermitInvalid.code

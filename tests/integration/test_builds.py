@@ -66,18 +66,18 @@ def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 async def _prepare(address: str, data: Path) -> Settings:
-    found = Settings(
+    settings = Settings(
         data=data,
         temporal_address=address,
         temporal_namespace=f"builds-{secrets.token_hex(4)}",
         drain_seconds=20,
     )
     async with asyncio.timeout(SECONDS):
-        await ensure_namespace(await _client(found), timedelta(days=1))
-    await Store.open(found, create_keys=True)
-    async with DirectClient.connect(found, by="ada") as bond:
+        await ensure_namespace(await _client(settings), timedelta(days=1))
+    await Store.open(settings, create_keys=True)
+    async with DirectClient.connect(settings, by="ada") as bond:
         await publish(bond, PROMISES / "held")
-    return found
+    return settings
 
 
 async def _client(settings: Settings) -> Client:
@@ -126,8 +126,8 @@ async def holds(bond: DirectClient, name: str, services: int, operations: int, c
     wanted = {"services": services, "operations": operations, "campaigns": campaigns}
     async with asyncio.timeout(SECONDS):
         while True:
-            [found] = [each for each in await bond.workers.list() if each.build == name]
-            if found.holds.model_dump() == wanted:
+            [result] = [each for each in await bond.workers.list() if each.build == name]
+            if result.holds.model_dump() == wanted:
                 return
             await asyncio.sleep(0.2)
 
@@ -173,17 +173,17 @@ async def ends(bond: DirectClient, operation: str) -> OperationRecord:
 
 async def ran_on(bond: DirectClient, workflow: str) -> list[str]:
     """The builds that completed a run's workflow tasks, in order; waits for the first of a run that just began."""
-    found: list[str] = []
+    collected: list[str] = []
     async with asyncio.timeout(SECONDS):
-        while not found:
+        while not collected:
             async for event in (
                 (await bond.connection.temporal()).get_workflow_handle(workflow).fetch_history_events()
             ):
                 done = event.workflow_task_completed_event_attributes
                 name = done.deployment_version.build_id
-                if event.HasField("workflow_task_completed_event_attributes") and found[-1:] != [name]:
-                    found.append(name)
-    return found
+                if event.HasField("workflow_task_completed_event_attributes") and collected[-1:] != [name]:
+                    collected.append(name)
+    return collected
 
 
 def made_once(file: Path) -> bool:
@@ -196,7 +196,7 @@ async def test_workers_are_replaced_one_by_one_under_load_and_then_by_a_first_bu
     settings: Settings, tmp_path: Path
 ) -> None:
     started: list[Server] = []
-    asked: list[Operation] = []
+    requests: list[Operation] = []
 
     async def start() -> list[Server]:
         new = []
@@ -211,8 +211,8 @@ async def test_workers_are_replaced_one_by_one_under_load_and_then_by_a_first_bu
 
     async def load(bond: DirectClient) -> None:
         while True:
-            name = f"busy-{len(asked)}"
-            asked.append(
+            name = f"busy-{len(requests)}"
+            requests.append(
                 await bond.services.request("held", f"t/{name}", {"made": str(tmp_path / name), "pause": "0.5"})
             )
             await asyncio.sleep(1)
@@ -225,10 +225,10 @@ async def test_workers_are_replaced_one_by_one_under_load_and_then_by_a_first_bu
             for old in fleet:
                 assert await leaves(old) == 0
             loading.cancel()
-            for operation in asked:
+            for operation in requests:
                 await ends(bond, operation.id)
                 assert made_once(tmp_path / operation.id.split("/")[1])
-            assert len(asked) >= len(fleet)
+            assert len(requests) >= len(fleet)
 
             # The first build of a platform that had none takes over what waits, too.
             gated = await bond.services.request(
@@ -256,10 +256,10 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
 
     with build(settings, "a") as old, build(settings, "b") as new:
         await bond.workers.promote("a")
-        for asked in [
+        for request in [
             await bond.services.request("held", f"t/{name}", inputs(name)) for name in ("idle", "other", "third")
         ]:
-            await ends(bond, asked.id)
+            await ends(bond, request.id)
         gated = await bond.services.request("held", "t/gated", inputs("gated", gated=True))
         plan = await asks(bond, gated.id)
         await bond.campaigns.run(CAMPAIGN.encode(), "campaign.yaml")
@@ -274,11 +274,11 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
 
         await bond.workers.promote("b")
         early = await bond.services.update("t/third", {"value": "two"})
-        in_flight = [not (await bond.operations.record(asked.id)).status.ended for asked in busy]
+        in_flight = [not (await bond.operations.record(operation.id)).status.ended for operation in busy]
         assert in_flight == [True] * 3
         done.touch()
-        for asked in (*busy, behind, early):
-            await ends(bond, asked.id)
+        for operation in (*busy, behind, early):
+            await ends(bond, operation.id)
         # Idle ones too, and a campaign that waits: nobody has asked anything of them.
         await holds(bond, "a", services=1, operations=1)
         for waiting in ("service/t/idle", "campaign/quiet"):
@@ -294,10 +294,10 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
         update = await bond.services.update("t/busy-1", {"value": "two"})
         await ends(bond, update.id)
 
-        for asked in (gated, *busy):
-            assert await ran_on(bond, f"service/{asked.id}") == ["a"], "an operation ends where it began"
-        for asked in (behind, early, update):
-            assert await ran_on(bond, f"service/{asked.id}") == ["b"]
+        for request in (gated, *busy):
+            assert await ran_on(bond, f"service/{request.id}") == ["a"], "an operation ends where it began"
+        for request in (behind, early, update):
+            assert await ran_on(bond, f"service/{request.id}") == ["b"]
         for name in ("idle", "gated", "third", *(f"busy-{n}" for n in range(3))):
             assert await ran_on(bond, f"service/t/{name}") == ["b"]
             records = await bond.services.history(f"t/{name}")
@@ -317,22 +317,24 @@ async def test_the_command_ramps_takes_back_and_evicts_what_a_lost_build_held_in
         assert "there is no build 'e'" in refused(_bond(settings, "promote", "e"), "NOT_FOUND")["message"]
         await bond.workers.promote("c")
         assert "gets new work" in refused(_bond(settings, "evict", "c"), "REFUSED")["message"]
-        found = _listed(_bond(settings, "promote", "d", "--percent", "25"))
-        assert (found["d"]["status"], found["d"]["percent"]) == ("ramping", 25)
-        assert (found["c"]["status"], found["c"]["workers"]) == ("current", 1)
+        result = _listed(_bond(settings, "promote", "d", "--percent", "25"))
+        assert (result["d"]["status"], result["d"]["percent"]) == ("ramping", 25)
+        assert (result["c"]["status"], result["c"]["workers"]) == ("current", 1)
         await bond.workers.promote("c")
         assert [each.status for each in await bond.workers.list() if each.build in "cd"] == ["current", "draining"]
 
-        asked = await bond.services.request("held", "t/stranded", {"made": str(tmp_path / "made"), "gated": True})
-        plan = await asks(bond, asked.id)
+        operation = await bond.services.request(
+            "held", "t/stranded", {"made": str(tmp_path / "made"), "gated": True}
+        )
+        plan = await asks(bond, operation.id)
         lost.kill()
         await bond.workers.promote("d")
         await holds(bond, "c", services=1, operations=1)
         evicted = json.loads(_bond(settings, "evict", "c").stdout)
         assert (evicted["to"], evicted["moved"]) == ("d", {"services": 1, "operations": 1, "campaigns": 0})
-        await approve(settings, asked.id, plan)
-        await ends(bond, asked.id)
-        assert await ran_on(bond, f"service/{asked.id}") == ["c", "d"]
+        await approve(settings, operation.id, plan)
+        await ends(bond, operation.id)
+        assert await ran_on(bond, f"service/{operation.id}") == ["c", "d"]
         assert made_once(tmp_path / "made")
         await holds(bond, "c", services=0, operations=0)
 
@@ -350,7 +352,7 @@ def _bond(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[st
 def _listed(ran: subprocess.CompletedProcess[str]) -> dict[str, dict]:
     """What `bond worker list -o json` says, checked against its schema, by build."""
     assert ran.returncode == 0, ran.stderr
-    found: list[dict] = json.loads(ran.stdout)
+    document: list[dict] = json.loads(ran.stdout)
     schema = json.loads((SCHEMAS / "worker-list.json").read_text())
-    jsonschema_rs.validator_for(schema, validate_formats=True).validate(found)
-    return {each["build"]: each for each in found}
+    jsonschema_rs.validator_for(schema, validate_formats=True).validate(document)
+    return {each["build"]: each for each in document}

@@ -63,9 +63,9 @@ async def frozen_teams(handle: WorkflowHandle) -> CampaignDescription:
     async with asyncio.timeout(120):
         while True:
             with contextlib.suppress(RPCError, WorkflowQueryFailedError):
-                found = await handle.query(names.QUERY_DESCRIBE, result_type=CampaignDescription)
-                if found.calendar and found.calendar.frozen_teams:
-                    return found
+                result = await handle.query(names.QUERY_DESCRIBE, result_type=CampaignDescription)
+                if result.calendar and result.calendar.frozen_teams:
+                    return result
             await asyncio.sleep(0.1)
 
 

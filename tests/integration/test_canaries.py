@@ -84,7 +84,7 @@ class Scene:
     platform: LocalPlatform
     root: Path
     planted: list[Planted]
-    said: str
+    printed: str
 
     def by(self, name: str) -> Planted:
         return next(item for item in self.planted if item.name == name)
@@ -116,8 +116,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     root = tmp_path_factory.mktemp("canaries")
     (root / "tmp").mkdir()
     with running(root / "data", {"TMPDIR": str(root / "tmp"), "BOND_LOG_LEVEL": "debug"}) as platform:
-        planted, said = asyncio.run(plant(platform, root))
-        yield Scene(platform, root, planted, said)
+        planted, text = asyncio.run(plant(platform, root))
+        yield Scene(platform, root, planted, text)
 
 
 async def plant(platform: LocalPlatform, root: Path) -> tuple[list[Planted], str]:
@@ -126,14 +126,14 @@ async def plant(platform: LocalPlatform, root: Path) -> tuple[list[Planted], str
     by_client, by_options, by_file, gone = map(Planted, ("client", "options", "file", "gone"))
     async with platform.client() as bond:
         await publish(bond, PROMISES / "leaky")
-        said = await asyncio.gather(
+        results = await asyncio.gather(
             *(request_by_client(bond, item) for item in (by_client, *careless)),
             asyncio.to_thread(request_by_options, platform, root, by_options),
             asyncio.to_thread(request_by_file, platform, by_file),
             asyncio.to_thread(request_refused, platform, by_options),
             come_and_go(bond, gone),
         )
-    return [by_client, by_options, by_file, gone, *careless], "\n".join(said)
+    return [by_client, by_options, by_file, gone, *careless], "\n".join(results)
 
 
 async def request_by_client(bond: DirectClient, item: Planted) -> str:
@@ -144,10 +144,10 @@ async def request_by_client(bond: DirectClient, item: Planted) -> str:
 
 
 async def come_and_go(bond: DirectClient, item: Planted) -> str:
-    said = await request_by_client(bond, item)
+    text = await request_by_client(bond, item)
     record = await (await bond.services.decommission(item.service)).wait()
     assert record.status == "succeeded", record.error
-    return said + record.model_dump_json()
+    return text + record.model_dump_json()
 
 
 def request_by_options(platform: LocalPlatform, root: Path, item: Planted) -> str:
@@ -155,7 +155,7 @@ def request_by_options(platform: LocalPlatform, root: Path, item: Planted) -> st
     token.write_text(item.token)
     options = [f"--set={name}={value}" for name, value in item.plain.items()]
     options += ["--set-file", f"auth.token={token}", "--secret", "password", "--wait"]
-    ran = platform.bond("service", "request", "leaky", item.service, *options, given=item.password)
+    ran = platform.bond("service", "request", "leaky", item.service, *options, stdin_text=item.password)
     token.unlink()
     return ran.stdout + ran.stderr
 
@@ -163,7 +163,7 @@ def request_by_options(platform: LocalPlatform, root: Path, item: Planted) -> st
 def request_by_file(platform: LocalPlatform, item: Planted) -> str:
     inputs = {**item.plain, "password": item.password, "auth": {"token": item.token}}
     command = ["service", "request", "leaky", item.service, "-f", "-", "--wait", "-o", "json"]
-    ran = platform.bond(*command, given=json.dumps(inputs))
+    ran = platform.bond(*command, stdin_text=json.dumps(inputs))
     return ran.stdout + ran.stderr
 
 
@@ -171,7 +171,7 @@ def request_refused(platform: LocalPlatform, item: Planted) -> str:
     """Secrets that the schema refuses, by the value and by the type: the refusal must not repeat them."""
     inputs = {**item.plain, "password": item.password * 10, "auth": {"token": [item.token]}}
     command = ["service", "request", "leaky", "payments/refused", "-f", "-"]
-    ran = platform.bond(*command, given=json.dumps(inputs), status=2)
+    ran = platform.bond(*command, stdin_text=json.dumps(inputs), status=2)
     assert "password" in ran.stderr
     assert "token" in ran.stderr
     return ran.stdout + ran.stderr
@@ -179,23 +179,23 @@ def request_refused(platform: LocalPlatform, item: Planted) -> str:
 
 def files(directory: Path, *patterns: str) -> bytes:
     """The content of all files there, with their names."""
-    found: list[bytes] = []
+    collected: list[bytes] = []
     for pattern in patterns or ("*",):
         for path in sorted(directory.rglob(pattern)):
             if path.is_file():
-                found += [str(path.relative_to(directory)).encode(), path.read_bytes()]
-    return b"\n".join(found)
+                collected += [str(path.relative_to(directory)).encode(), path.read_bytes()]
+    return b"\n".join(collected)
 
 
 def test_rule_7_what_commands_say_while_they_work_has_no_secret(scene):
-    assert scene.leaks(scene.said.encode()) == []
-    assert scene.marked(scene.said.encode()) >= {*CARELESS}
+    assert scene.leaks(scene.printed.encode()) == []
+    assert scene.marked(scene.printed.encode()) >= {*CARELESS}
 
 
 def test_rule_7_the_database_of_temporal_has_no_secret(scene):
-    found = files(scene.platform.data, "temporal.db*")
-    assert scene.marked(found) == {item.name for item in scene.planted}
-    assert scene.leaks(found) == []
+    content = files(scene.platform.data, "temporal.db*")
+    assert scene.marked(content) == {item.name for item in scene.planted}
+    assert scene.leaks(content) == []
 
 
 async def test_rule_7_no_history_has_a_secret(scene):
@@ -207,22 +207,22 @@ async def test_rule_7_no_history_has_a_secret(scene):
             kinds.add(execution.workflow_type)
             histories.append(history.to_json().encode())
             histories += [event.SerializeToString() for event in history.events]
-    found = b"\n".join(histories)
+    result = b"\n".join(histories)
     assert kinds == {"Service", "Provision", "Decommission"}
-    assert scene.marked(found) == {item.name for item in scene.planted}
-    assert scene.leaks(found) == []
+    assert scene.marked(result) == {item.name for item in scene.planted}
+    assert scene.leaks(result) == []
 
 
 def test_rule_7_the_logs_of_the_platform_have_no_secret(scene):
-    found = files(scene.platform.data / "log")
-    assert scene.marked(found) >= {"diagnostic"}, "what a tool complained of is logged"
-    assert scene.leaks(found) == []
+    content = files(scene.platform.data / "log")
+    assert scene.marked(content) >= {"diagnostic"}, "what a tool complained of is logged"
+    assert scene.leaks(content) == []
 
 
 def test_rule_7_no_object_holds_a_secret_in_plain(scene):
-    found = files(scene.platform.data / "objects")
-    assert scene.marked(found), "the ledger is for everyone to read"
-    assert scene.leaks(found) == []
+    content = files(scene.platform.data / "objects")
+    assert scene.marked(content), "the ledger is for everyone to read"
+    assert scene.leaks(content) == []
 
 
 def test_rule_7_states_do_hold_secrets_and_are_sealed(scene):
@@ -250,9 +250,9 @@ def test_rule_7_nothing_else_in_the_data_directory_has_a_secret(scene):
 def test_rule_7_no_command_shows_a_secret_unasked(scene):
     leaks, marked = {}, set()
     for command in [*commands_on_all(), *(each for item in scene.planted for each in commands_on(item))]:
-        said = in_process(scene.platform, command)
-        leaks |= {" ".join(command): found for found in [scene.leaks(said)] if found}
-        marked |= {(command[1], name) for name in scene.marked(said)}
+        text = in_process(scene.platform, command)
+        leaks |= {" ".join(command): entry for entry in [scene.leaks(text)] if entry}
+        marked |= {(command[1], name) for name in scene.marked(text)}
     assert leaks == {}
     names = {item.name for item in scene.planted}
     silent = {
@@ -267,8 +267,8 @@ def test_rule_7_no_command_shows_a_secret_unasked(scene):
 def test_outputs_show_secrets_to_those_who_ask(scene):
     for name in ("client", "options", "file"):
         item = scene.by(name)
-        said = scene.platform.bond("service", "outputs", item.service, "--reveal", "-o", "json").stdout
-        assert json.loads(said) == {
+        output = scene.platform.bond("service", "outputs", item.service, "--reveal", "-o", "json").stdout
+        assert json.loads(output) == {
             "marker": item.marker,
             "made": f"made-{item.made}",
             "pin": item.pin,

@@ -62,8 +62,8 @@ class Fleet:
 
     def show(self, name: str) -> dict[str, Any]:
         """The campaign for programs, checked against its schema."""
-        found: dict[str, Any] = read_json(self.platform, "campaign-show", "campaign", "show", name)
-        return found
+        document: dict[str, Any] = read_json(self.platform, "campaign-show", "campaign", "show", name)
+        return document
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +92,12 @@ def _revision(directory: Path, version: str) -> Path:
     target = directory / version
     shutil.copytree(PROMISES / "turning", target)
     yaml = YAML(typ="safe")
-    found = yaml.load(target / "promise.yaml")
-    found["metadata"] |= {"name": PROMISE, "version": version}
-    found["spec"]["steps"][0]["terraform"]["variables"]["text"] = f"{version} ${{inputs.size}}"
+    document = yaml.load(target / "promise.yaml")
+    document["metadata"] |= {"name": PROMISE, "version": version}
+    document["spec"]["steps"][0]["terraform"]["variables"]["text"] = f"{version} ${{inputs.size}}"
     if version != "1.0.0":
-        found["spec"]["patch"] = {"health": [{"expression": "!inputs.frail", "within": "1s"}]}
-    yaml.dump(found, target / "promise.yaml")
+        document["spec"]["patch"] = {"health": [{"expression": "!inputs.frail", "within": "1s"}]}
+    yaml.dump(document, target / "promise.yaml")
     return target
 
 
@@ -202,8 +202,8 @@ def test_what_people_tell_a_campaign(fleet: Fleet) -> None:
     assert fleet.show("told")["counts"] == {"succeeded": 1, "skipped": 1}
     refused(bond("campaign", "pause", "told", "-o", "json", status=4), "REFUSED")
     events = read_json(fleet.platform, "campaign-report", "campaign", "report", "told")["events"]
-    said = [(event["what"], event["by"]) for event in events if event["by"]]
-    assert said.count(("pause", "eve")) == 1
+    text = [(event["what"], event["by"]) for event in events if event["by"]]
+    assert text.count(("pause", "eve")) == 1
 
 
 def test_a_broken_budget_pauses_and_the_wait_says_so(fleet: Fleet) -> None:
@@ -226,7 +226,7 @@ def test_what_is_wrong_is_said_before_anything_starts(fleet: Fleet, tmp_path: Pa
     assert "there is no service payments/nobody" in [problem["message"] for problem in error["problems"]]
     text = Path(file).read_text().replace("count: 1", "count: 0").replace("to: 1.0.1", "to: new")
     error = refused(
-        bond("campaign", "validate", "-f", "-", "-o", "json", given=text, status=2), "CAMPAIGN_INVALID"
+        bond("campaign", "validate", "-f", "-", "-o", "json", stdin_text=text, status=2), "CAMPAIGN_INVALID"
     )
     assert [problem["line"] for problem in error["problems"]] == [7, 13]
     refused(bond("campaign", "show", "wrong", "-o", "json", status=3), "NOT_FOUND")
@@ -238,7 +238,7 @@ def test_what_is_wrong_is_said_before_anything_starts(fleet: Fleet, tmp_path: Pa
         .replace("patch\n", "update\n")
         .replace("to: 1.0.1", "inputs: {password: hunter2hunter2}")
     )
-    ran = bond("campaign", "run", "-f", "-", "-o", "json", given=changed, status=2)
+    ran = bond("campaign", "run", "-f", "-", "-o", "json", stdin_text=changed, status=2)
     assert "password is a secret" in refused(ran, "CAMPAIGN_INVALID")["problems"][0]["message"]
     assert "hunter2" not in ran.stderr
 
@@ -252,10 +252,10 @@ def test_policies_are_checked_against_the_fleet_and_nothing_changes(fleet: Fleet
         'warn contains "frail" if input.inputs.frail\n'
     )
     before = fleet.platform.bond("policy", "list").stdout
-    found = read_json(fleet.platform, "policy-check", "policy", "check", str(policies), status=4)
-    by_service = {item["service"]: item for item in found["services"]}
+    document = read_json(fleet.platform, "policy-check", "policy", "check", str(policies), status=4)
+    by_service = {item["service"]: item for item in document["services"]}
     assert (by_service[FRAIL]["outcome"], by_service[FRAIL]["newly"]) == ("deny", True)
     assert by_service[service_name(0)]["outcome"] == "allow"
-    assert sum(found["counts"].values()) == len(found["services"])
+    assert sum(document["counts"].values()) == len(document["services"])
     assert "shop is closed" in fleet.platform.bond("policy", "check", str(policies), status=4).stdout
     assert fleet.platform.bond("policy", "list").stdout == before

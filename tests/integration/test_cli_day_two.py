@@ -50,14 +50,14 @@ def revisions(base: Path) -> dict[str, dict[str, Any]]:
     """The manifests: a patch, a patch that will be yanked, a minor and a major version with other inputs."""
 
     def manifest(version: str) -> dict[str, Any]:
-        found: dict[str, Any] = YAML(typ="safe").load(base / "promise.yaml")
-        found["metadata"]["version"] = version
-        found["spec"]["steps"][0]["terraform"]["variables"]["text"] = f"{version} ${{inputs.size}}"
-        return found
+        document: dict[str, Any] = YAML(typ="safe").load(base / "promise.yaml")
+        document["metadata"]["version"] = version
+        document["spec"]["steps"][0]["terraform"]["variables"]["text"] = f"{version} ${{inputs.size}}"
+        return document
 
     patch, yanked, minor, major = map(manifest, ("1.0.1", "1.0.2", "1.1.0", "2.0.0"))
-    for found in (yanked, minor):
-        found["spec"]["health"][0]["expression"] = "!inputs.frail"
+    for entry in (yanked, minor):
+        entry["spec"]["health"][0]["expression"] = "!inputs.frail"
     patch["spec"]["patch"] = {"health": [{"expression": "!inputs.frail", "within": "1s"}]}
     text = "${steps.thing.outputs.text} and more"
     minor["spec"]["steps"].append(
@@ -77,7 +77,7 @@ def revisions(base: Path) -> dict[str, dict[str, Any]]:
     spec["steps"][0]["terraform"]["variables"]["text"] = "2.0.0 ${inputs.cores} for ${inputs.owner}"
     spec["upgrade"] = {"from": ">=1.1", "inputs": {"cores": "${inputs.size == 'large' ? 8 : 2}"}}
     spec["policies"] = []
-    return {found["metadata"]["version"]: found for found in (patch, yanked, minor, major)}
+    return {entry["metadata"]["version"]: entry for entry in (patch, yanked, minor, major)}
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +109,8 @@ async def provision(platform: LocalPlatform) -> None:
     """All services at once."""
     inputs = {"frail": {"frail": True}, "rising": {"size": "large", "password": CANARY}}
     async with platform.client() as bond:
-        asked = [await bond.services.request("turning", f"team/{name}", inputs.get(name, {})) for name in FIRST]
-        await asyncio.gather(*(operation.result() for operation in asked))
+        request = [await bond.services.request("turning", f"team/{name}", inputs.get(name, {})) for name in FIRST]
+        await asyncio.gather(*(operation.result() for operation in request))
 
 
 def text(platform: LocalPlatform, service: str) -> str:
@@ -120,10 +120,10 @@ def text(platform: LocalPlatform, service: str) -> str:
 
 def test_an_update_changes_what_is_named_and_a_rollback_goes_back(day):
     service = "team/changed"
-    asked = ("service", "update", service, "--set", "size=large", "--reason", "more orders", "--wait")
-    done = read_json(day, "operation-show", *asked, "--request-id", "u1")
+    request = ("service", "update", service, "--set", "size=large", "--reason", "more orders", "--wait")
+    done = read_json(day, "operation-show", *request, "--request-id", "u1")
     assert (done["kind"], done["status"], done["reason"]) == ("update", "succeeded", "more orders")
-    assert read_json(day, "operation-show", *asked, "--request-id", "u1")["id"] == done["id"]
+    assert read_json(day, "operation-show", *request, "--request-id", "u1")["id"] == done["id"]
     shown = read_json(day, "service-show", "service", "show", service)
     assert (shown["inputs"]["size"], shown["inputs"]["frail"]) == ("large", False)
     assert [(past["revision"], past["inputs"]["size"]) for past in shown["ways_back"]] == [
@@ -215,15 +215,15 @@ def test_an_upgrade_across_a_major_version_transforms_the_inputs_and_waits_for_s
     plan = day.bond("service", "upgrade", service, "--set", "owner=ops", "--dry-run").stdout
     assert "step removed: extra: 1 to delete" in plan
 
-    asked = day.bond(
+    completed = day.bond(
         "service", "upgrade", service, "--set", "owner=ops", "--secret", "token", "--as", "ada", "--reason", "new",
-        "--wait", status=5, given=f"{CANARY}\n",
+        "--wait", status=5, stdin_text=f"{CANARY}\n",
     )  # fmt: skip
     operation = f"{service}/op/4"
     words = "waits for approval of step thing by anybody but ada, since"
-    assert asked.stdout.startswith(f"{operation} upgrade {words} ")
-    assert "because:     the upgrade crosses a major version: 1.1.0 to 2.0.0" in asked.stderr
-    command = re.search(r"bond (approval approve .*)", asked.stderr)
+    assert completed.stdout.startswith(f"{operation} upgrade {words} ")
+    assert "because:     the upgrade crosses a major version: 1.1.0 to 2.0.0" in completed.stderr
+    command = re.search(r"bond (approval approve .*)", completed.stderr)
     assert command
 
     [waits] = read_json(day, "approval-list", "approval", "list")
@@ -252,8 +252,8 @@ def test_an_upgrade_across_a_major_version_transforms_the_inputs_and_waits_for_s
         error = refused(day.bond(*wrong, "-o", "json", status=status), code)
         assert words in error["message"]
 
-    said = day.bond(*command[1].split(), "--as", "eve", "--comment", "seen")
-    assert f"{operation} step thing plan {waits['digest'][:12]}: approved" in said.stdout
+    printed = day.bond(*command[1].split(), "--as", "eve", "--comment", "seen")
+    assert f"{operation} step thing plan {waits['digest'][:12]}: approved" in printed.stdout
     # taking away what the new revision no longer has is a plan of its own
     [second] = waiting_for(day, operation, "extra")
     day.bond("approval", "approve", operation, "--digest", second["digest"], "--as", "eve")
@@ -266,7 +266,7 @@ def test_an_upgrade_across_a_major_version_transforms_the_inputs_and_waits_for_s
     assert "the operation has ended: succeeded" in error["message"]
     kinds = [record["kind"] for record in read_json(day, "service-history", "service", "history", service)]
     assert kinds[-3:] == ["approval", "approval", "operation"]
-    for told in (asked.stderr, look, json.dumps(done), json.dumps(shown)):
+    for told in (completed.stderr, look, json.dumps(done), json.dumps(shown)):
         assert CANARY not in told
 
 

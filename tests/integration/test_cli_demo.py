@@ -23,8 +23,8 @@ def toured(tmp_path_factory):
     try:
         yield local, local.bond("demo", seconds=300)
     finally:
-        found = Platform.read(local.data)
-        if found is not None and found.alive:
+        result = Platform.read(local.data)
+        if result is not None and result.alive:
             local.down()
 
 
@@ -73,6 +73,6 @@ def test_a_second_tour_keeps_what_is_there_and_stops_the_platform_if_asked(toure
     second = local.bond("demo", "--down", seconds=200)
     assert f"{len(FLEET) - 1} are ready from an earlier tour and are kept" in second.stdout
     assert "1 of 1 ready" in second.stdout
-    found = Platform.read(local.data)
-    assert found is not None
-    assert not found.alive
+    result = Platform.read(local.data)
+    assert result is not None
+    assert not result.alive

@@ -14,18 +14,18 @@ def test_the_fleet_stops_at_the_failure_and_is_patched_with_the_fix(tmp_path):
     local = LocalPlatform(tmp_path / "data")
     try:
         toured = local.bond("demo", "--campaign", seconds=400)
-        said = toured.stdout
-        assert "campaign cve-2026-1234 paused" in said
-        assert "search/web-18 step server" in said
-        assert "openssl 3.0.8 has no tls12" in said
-        assert "campaign cve-2026-1234-retry completed" in said
-        assert "40 of 40 services are patched" in said
+        stdout = toured.stdout
+        assert "campaign cve-2026-1234 paused" in stdout
+        assert "search/web-18 step server" in stdout
+        assert "openssl 3.0.8 has no tls12" in stdout
+        assert "campaign cve-2026-1234-retry completed" in stdout
+        assert "40 of 40 services are patched" in stdout
         for name in ("cve-2026-1234", "cve-2026-1234-retry"):
             page = (local.data / f"{name}.html").read_text()
             assert "<html" in page
             assert "billing/web-01" in page or "search/web-18" in page
         assert local.bond("service", "show", "search/web-18").stdout.count("web-server@1.0.2") >= 1
     finally:
-        found = Platform.read(local.data)
-        if found is not None and found.alive:
+        result = Platform.read(local.data)
+        if result is not None and result.alive:
             local.down()

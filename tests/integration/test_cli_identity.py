@@ -89,8 +89,8 @@ def test_a_token_has_its_roles_is_listed_and_ends(local):
     assert token.startswith("bond_")
     assert "not shown again" in made.stderr
     service = f"payments/svc-{uuid.uuid4().hex[:8]}"
-    asked = as_token(local, token, "service", "request", "patient", service, "--set", "seconds=0", "--wait")
-    assert "succeeded" in asked.stdout
+    request = as_token(local, token, "service", "request", "patient", service, "--set", "seconds=0", "--wait")
+    assert "succeeded" in request.stdout
     history = json.loads(local.bond("service", "history", service, "-o", "json").stdout)
     assert history[-1]["by"] == "token:ci"
     # outside its scope, and beyond its roles

@@ -72,9 +72,9 @@ async def test_a_triggered_schedule_starts_a_campaign_that_is_recorded(
     shown = read_json(platform, "schedule-show", "schedule", "show", "nightly")
     assert [(run["campaign"], run["status"]) for run in shown["runs"]] == [(campaign, "completed")]
     assert shown["acts"][0] | {"at": ""} == {"at": "", "what": "triggered", "by": "ada", "note": "the fix is out"}
-    found = read_json(platform, "campaign-show", "campaign", "show", campaign)
-    assert found["reason"] == "drift is looked for every night"
-    assert found["counts"] == {"succeeded": 1}
+    document = read_json(platform, "campaign-show", "campaign", "show", campaign)
+    assert document["reason"] == "drift is looked for every night"
+    assert document["counts"] == {"succeeded": 1}
     [row] = [row for row in read_json(platform, "schedule-list", "schedule", "list") if row["name"] == "nightly"]
     assert (row["last"], row["paused"], row["next"]) == (campaign, True, None)
 

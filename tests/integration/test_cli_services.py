@@ -20,39 +20,43 @@ CANARY = "canary-7f3a-wren"
 
 def test_a_service_from_request_to_decommission_as_programs_see_it(platform):
     service = "alpha/whole"
-    asked = read_json(
+    document = read_json(
         platform, "operation-show", "service", "request", "patient", service, "--set", "net.cidr=10.1.0.0/16",
         "--set", "size=medium", "--secret", "password", "--label", "tier=data", "--reason", "a test",
-        "--as", "ada", "--wait", given=f"{CANARY}\n",
+        "--as", "ada", "--wait", stdin_text=f"{CANARY}\n",
     )  # fmt: skip
-    assert (asked["id"], asked["status"], asked["requested_by"]) == (f"{service}/op/1", "succeeded", "ada")
-    assert [(step["id"], step["status"], step["changes"]["create"]) for step in asked["steps"]] == [
+    assert (document["id"], document["status"], document["requested_by"]) == (
+        f"{service}/op/1",
+        "succeeded",
+        "ada",
+    )
+    assert [(step["id"], step["status"], step["changes"]["create"]) for step in document["steps"]] == [
         ("first", "succeeded", 1),
         ("second", "succeeded", 1),
     ]
-    assert asked["steps"][0]["policy"]["findings"][0]["message"] == "medium is rather much"
+    assert document["steps"][0]["policy"]["findings"][0]["message"] == "medium is rather much"
 
     shown = read_json(platform, "service-show", "service", "show", service)
     assert (shown["phase"], shown["health"], shown["revision"]) == ("ready", "unknown", "patient@1.0.0")
     assert shown["inputs"]["net"] == {"cidr": "10.1.0.0/16"}
     assert shown["inputs"]["password"] == shown["outputs"]["password"] == "(secret)"
-    assert shown["operations"][0]["id"] == asked["id"]
+    assert shown["operations"][0]["id"] == document["id"]
     assert shown["links"]["temporal"].endswith("/workflows/service%2Falpha%2Fwhole")
 
     assert read_json(platform, "service-outputs", "service", "outputs", service)["password"] == "(secret)"
     revealed = read_json(platform, "service-outputs", "service", "outputs", service, "--reveal")
     assert revealed == {"size": "medium", "password": CANARY, "cidr": "10.1.0.0/16"}
 
-    plans = read_json(platform, "operation-plan", "operation", "plan", asked["id"])
+    plans = read_json(platform, "operation-plan", "operation", "plan", document["id"])
     assert [(plan["step"], plan["counts"]["create"]) for plan in plans] == [("first", 1), ("second", 1)]
     assert plans[0]["changes"][0]["address"] == "terraform_data.thing"
-    assert plans[0]["digest"] == asked["steps"][0]["plan"]
+    assert plans[0]["digest"] == document["steps"][0]["plan"]
 
     log = read_json(platform, "state-log", "state", "log", service, "--step", "first")
     assert {entry["kind"] for entry in log} >= {"claim", "release"}
 
-    for said in (shown, plans, log, asked):
-        assert CANARY not in json.dumps(said)
+    for text in (shown, plans, log, document):
+        assert CANARY not in json.dumps(text)
 
     ended = read_json(platform, "operation-show", "service", "decommission", service, "--yes", "--wait")
     assert (ended["kind"], ended["status"]) == ("decommission", "succeeded")
@@ -94,9 +98,9 @@ def test_a_service_as_people_see_it(platform, tmp_path):
     assert re.search(r"^first apply \| .*terraform_data.thing", logs, re.MULTILINE)
     assert "second apply" in logs
     assert "first" not in platform.bond("operation", "logs", f"{service}/op/1", "--step", "second", "-f").stdout
-    for said in [ran.stdout, ran.stderr, *outputs]:
-        assert CANARY not in said
-        assert "$secret" not in said
+    for text in [ran.stdout, ran.stderr, *outputs]:
+        assert CANARY not in text
+        assert "$secret" not in text
 
     file = tmp_path / "state.json"
     platform.bond("state", "pull", service, "--step", "first", "-f", str(file))
@@ -127,23 +131,23 @@ def test_inputs_that_do_not_fit_are_refused_before_anything_starts(platform):
     arguments = ("service", "request", "patient", "gamma/wrong", "--set", "size=huge", "--set", "sizze=1")
     error = refused(platform.bond(*arguments, "-o", "json", status=2), "INPUTS_INVALID")
     assert {problem["message"].partition(":")[0] for problem in error["problems"]} == {"size", "sizze"}
-    said = platform.bond(*arguments, status=2).stderr
-    assert said.startswith("error[INPUTS_INVALID]: ")
-    assert "did you mean 'size'" in said
+    errors = platform.bond(*arguments, status=2).stderr
+    assert errors.startswith("error[INPUTS_INVALID]: ")
+    assert "did you mean 'size'" in errors
     refused(platform.bond("service", "show", "gamma/wrong", "-o", "json", status=3), "NOT_FOUND")
 
 
 def test_a_secret_that_does_not_fit_is_not_repeated(platform):
     ran = platform.bond(
-        "service", "request", "patient", "gamma/short", "--secret", "password", given="tiny7", status=2
+        "service", "request", "patient", "gamma/short", "--secret", "password", stdin_text="tiny7", status=2
     )
     assert "password" in ran.stderr
     assert "tiny7" not in ran.stderr
 
 
 def test_a_plan_that_policy_denies_is_not_applied_and_exits_4(platform):
-    asked = ("service", "request", "patient", "delta/denied", "--set", "size=large", "--wait")
-    document = read_json(platform, "operation-show", *asked, status=4)
+    request = ("service", "request", "patient", "delta/denied", "--set", "size=large", "--wait")
+    document = read_json(platform, "operation-show", *request, status=4)
     assert document["error"]["code"] == "POLICY_DENIED"
     [plan] = read_json(platform, "operation-plan", "operation", "plan", document["id"])
     assert plan["policy"]["outcome"] == "deny"
@@ -168,11 +172,11 @@ def test_a_failed_step_is_said_and_retry_takes_up_there(platform, tmp_path):
 
 
 def test_the_same_request_id_answers_the_same_and_a_taken_name_is_refused(platform):
-    asked = ("service", "request", "patient", "epsilon/once")
-    first = read_json(platform, "operation-show", *asked, "--request-id", "r1")
-    again = read_json(platform, "operation-show", *asked, "--request-id", "r1", "--wait")
+    request = ("service", "request", "patient", "epsilon/once")
+    first = read_json(platform, "operation-show", *request, "--request-id", "r1")
+    again = read_json(platform, "operation-show", *request, "--request-id", "r1", "--wait")
     assert again["id"] == first["id"]
-    refused(platform.bond(*asked, "-o", "json", status=4), "ALREADY_EXISTS")
+    refused(platform.bond(*request, "-o", "json", status=4), "ALREADY_EXISTS")
 
 
 def test_what_runs_can_be_cancelled(platform):
@@ -199,13 +203,13 @@ def test_a_pool_that_nobody_polls_is_said_and_ctrl_c_leaves_the_operation_alone(
         env=platform.environment,
     )  # fmt: skip
     assert watcher.stderr
-    said = ""
+    text = ""
     for line in watcher.stderr:
-        said += line
+        text += line
         if "no worker polls pool nowhere" in line:
             break
     else:
-        pytest.fail(f"it was not said: {said}")
+        pytest.fail(f"it was not said: {text}")
     watcher.send_signal(signal.SIGINT)
     rest = watcher.communicate(timeout=120)[1]
     assert watcher.returncode == 130

@@ -43,9 +43,9 @@ class Account:
         return {"in_cluster": True, "service_account": str(self.folder)}
 
     def program(self) -> dict[str, Any]:
-        asked = {"command": sys.executable, "args": [str(self.folder / "plugin.py")], "env": {"WHOSE": "token"}}
+        request = {"command": sys.executable, "args": [str(self.folder / "plugin.py")], "env": {"WHOSE": "token"}}
         ca = str(self.folder / "ca.crt")
-        return {"exec": asked, "server": self.plane.url, "certificate_authority": ca}
+        return {"exec": request, "server": self.plane.url, "certificate_authority": ca}
 
     def kubeconfig(self) -> dict[str, Any]:
         """A kubeconfig as cloud providers write it: a program for the credentials, in a context among others."""
@@ -80,8 +80,8 @@ def account(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
         "subjects": [{"kind": "ServiceAccount", "name": "worker", "namespace": name}],
     }
     call("POST", f"/apis/{group}/v1/namespaces/{name}/rolebindings", binding)
-    asked = call("POST", f"/api/v1/namespaces/{name}/serviceaccounts/worker/token", {"spec": {}})
-    (folder / "token").write_text(asked["status"]["token"])
+    answer = call("POST", f"/api/v1/namespaces/{name}/serviceaccounts/worker/token", {"spec": {}})
+    (folder / "token").write_text(answer["status"]["token"])
     cluster = json.loads(control_plane.kubeconfig.read_text())["clusters"][0]["cluster"]
     (folder / "ca.crt").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
     (folder / "plugin.py").write_text(

@@ -101,8 +101,8 @@ def test_all_that_the_file_describes_runs(platform):
 
 
 def test_the_command_of_the_file_speaks_to_it_and_setup_may_run_again(platform):
-    said = platform.run("bond", "status", "-o", "json")
-    assert [queue["workers"] for queue in json.loads(said)["queues"]] == [2, 1]
+    completed = platform.run("bond", "status", "-o", "json")
+    assert [queue["workers"] for queue in json.loads(completed)["queues"]] == [2, 1]
     again = json.loads(platform.run("setup", "bond", "setup", "-o", "json"))
     assert again["namespace"] == "bond"
     platform.run("temporal-schema")
@@ -126,12 +126,12 @@ async def test_what_temporal_keeps_is_encrypted_and_the_codec_server_opens_it(bo
     )
     [sealed] = history.events[0].workflow_execution_started_event_attributes.input.payloads
     token = read_variables(platform.directory / ".env")["BOND_CODEC_TOKEN"]
-    asked = urllib.request.Request(
+    request = urllib.request.Request(
         f"http://127.0.0.1:{platform.port('codec', 8234)}/decode",
         MessageToJson(Payloads(payloads=[sealed])).encode(),
         {"Authorization": f"Bearer {token}", "Origin": "http://127.0.0.1:8233"},
     )
-    with await asyncio.to_thread(urllib.request.urlopen, asked, timeout=10) as answer:
+    with await asyncio.to_thread(urllib.request.urlopen, request, timeout=10) as answer:
         [opened] = Parse(answer.read(), Payloads()).payloads
     assert marker.encode() in opened.data
     assert marker.encode() not in sealed.data
@@ -192,17 +192,17 @@ def scraped(platform: Composed, name: str) -> str:
 
 
 def test_workers_serve_the_metrics_that_the_page_lists(platform):
-    found = {"control": scraped(platform, "control-1") + scraped(platform, "control-2")}
-    found["executor"] = scraped(platform, "executor")
+    result = {"control": scraped(platform, "control-1") + scraped(platform, "control-2")}
+    result["executor"] = scraped(platform, "executor")
     for metric in METRICS:
-        [series] = re.findall(rf"^# TYPE {metric.name} {metric.kind}$", found[metric.process], re.MULTILINE)[:1]
+        [series] = re.findall(rf"^# TYPE {metric.name} {metric.kind}$", result[metric.process], re.MULTILINE)[:1]
         assert series
-        labels = re.findall(rf"^{metric.name}(?:_count)?\{{(.*?)\}} ", found[metric.process], re.MULTILINE)
+        labels = re.findall(rf"^{metric.name}(?:_count)?\{{(.*?)\}} ", result[metric.process], re.MULTILINE)
         assert labels, metric.name
         for each in labels:
             assert set(re.findall(r'(\w+)="', each)) == {*metric.labels, "process"}, metric.name
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
-    both = "".join(found.values())
+    both = "".join(result.values())
     ours = {metric.name for metric in METRICS}
     listed = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     missing = {name for name in listed - ours if not re.search(rf"^# TYPE {name} ", both, re.MULTILINE)}

@@ -99,11 +99,11 @@ async def test_secrets_are_files_and_in_no_command_line_inspection_or_log(
     applying = asyncio.create_task(bench.provision(**section))
     await until_begun(bench, containers)
     [name] = containers.names()
-    seen = containers.engine("inspect", name)
-    seen += "".join(" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+    observed = containers.engine("inspect", name)
+    observed += "".join(" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
     assert (await applying).outputs["key"].value == SECRET
-    assert "slow_seconds" not in seen
-    assert SECRET not in seen + "\n".join(bench.log)
+    assert "slow_seconds" not in observed
+    assert SECRET not in observed + "\n".join(bench.log)
     for visible in ({"env": {"KEY": SECRET}}, {"command": (f"--key={SECRET}",)}):
         with pytest.raises(InvalidInput, match="would show a secret"):
             await bench.plan(**visible, secrets=(SECRET,))
@@ -189,11 +189,11 @@ async def test_a_container_is_locked_up(bench: Bench, containers):
     [name] = containers.names()
     pid = containers.engine("inspect", name, "--format={{.State.Pid}}").strip()
     status = await asyncio.to_thread(Path("/proc", pid, "status").read_text)
-    said = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     host = json.loads(containers.engine("inspect", name))[0]["HostConfig"]
     await applying
-    assert (said["CapEff"], said["CapBnd"], said["NoNewPrivs"]) == ("0" * 16, "0" * 16, "1")
-    assert said["Uid"].split() == ["65534"] * 4
+    assert (lines["CapEff"], lines["CapBnd"], lines["NoNewPrivs"]) == ("0" * 16, "0" * 16, "1")
+    assert lines["Uid"].split() == ["65534"] * 4
     assert (host["Memory"], host["ReadonlyRootfs"], host["PidsLimit"]) == (64 << 20, True, 256)
     with pytest.raises(ToolUnavailable, match="dial tcp"):
         await bench.plan(network="none")

@@ -119,18 +119,18 @@ def test_pods_may_do_nothing_but_their_work(helm, values):
 
 def test_workers_are_told_settings_that_exist(helm, values):
     known = {f"BOND_{name.upper()}" for name in Settings.model_fields} | {"BOND_CODEC_TOKEN"}
-    found = deployments(rendered(helm, values))
-    assert set(found) == {
+    pods = deployments(rendered(helm, values))
+    assert set(pods) == {
         "bond-api", "bond-control-1", "bond-codec", "bond-executor-default", "bond-executor-prod-eu"
     }  # fmt: skip
     for pod in deployments(rendered(helm, values), "Job").values():
         assert set(environment(pod)) <= known
-    assert json.loads(environment(found["bond-executor-prod-eu"])["BOND_POOLS"]) == ["prod-eu", "prod-eu-2"]
-    assert json.loads(environment(found["bond-executor-default"])["BOND_POOLS"]) == ["default"]
+    assert json.loads(environment(pods["bond-executor-prod-eu"])["BOND_POOLS"]) == ["prod-eu", "prod-eu-2"]
+    assert json.loads(environment(pods["bond-executor-default"])["BOND_POOLS"]) == ["default"]
 
 
 @pytest.mark.parametrize(
-    ("given", "build"),
+    ("inputs", "build"),
     [
         ({}, "1"),
         ({"images.control": "reg.example:5000/worker:v1.5.0_x"}, "v1.5.0_x"),
@@ -139,12 +139,12 @@ def test_workers_are_told_settings_that_exist(helm, values):
         ({"control.build.enabled": "false"}, None),
     ],
 )
-def test_the_image_of_control_workers_is_their_build_unless_it_has_a_name(helm, values, given, build):
-    found = rendered(helm, values, "--set", ",".join(f"{name}={value}" for name, value in given.items()))
-    [(name, pod)] = [each for each in deployments(found).items() if each[0].startswith("bond-control")]
+def test_the_image_of_control_workers_is_their_build_unless_it_has_a_name(helm, values, inputs, build):
+    result = rendered(helm, values, "--set", ",".join(f"{name}={value}" for name, value in inputs.items()))
+    [(name, pod)] = [each for each in deployments(result).items() if each[0].startswith("bond-control")]
     assert environment(pod).get("BOND_BUILD_ID") == build
     assert name == (f"bond-control-{build}".replace(".", "-").replace("_", "-") if build else "bond-control")
-    promotes = [pod["containers"][0]["command"][-3:] for pod in deployments(found, "Job").values() if build]
+    promotes = [pod["containers"][0]["command"][-3:] for pod in deployments(result, "Job").values() if build]
     assert ["worker", "promote", build] in promotes or build is None
     Settings(build_id=build or "")
 
@@ -154,27 +154,27 @@ def test_workers_are_traced_only_where_a_collector_is_named(helm, values):
         name for name in environment(deployments(rendered(helm, values))["bond-control-1"]) if "OTEL" in name
     ]
     traced = ["tracing.endpoint=http://collector:4318", "tracing.environment.OTEL_TRACES_SAMPLER=always_on"]
-    found = deployments(rendered(helm, values, "--set", ",".join(traced)))
+    result = deployments(rendered(helm, values, "--set", ",".join(traced)))
     for name in ("bond-control-1", "bond-executor-default", "bond-executor-prod-eu"):
-        told = environment(found[name])
+        told = environment(result[name])
         assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
         assert told["OTEL_TRACES_SAMPLER"] == "always_on"
 
 
 def test_a_pool_with_a_cluster_role_is_told_of_this_cluster_and_no_other(helm, values, monkeypatch):
-    found = deployments(rendered(helm, values, "--namespace", "bond-ns"))
-    assert "BOND_CLUSTERS" not in environment(found["bond-executor-default"])
-    monkeypatch.setenv("BOND_CLUSTERS", environment(found["bond-executor-prod-eu"])["BOND_CLUSTERS"])
+    result = deployments(rendered(helm, values, "--namespace", "bond-ns"))
+    assert "BOND_CLUSTERS" not in environment(result["bond-executor-default"])
+    monkeypatch.setenv("BOND_CLUSTERS", environment(result["bond-executor-prod-eu"])["BOND_CLUSTERS"])
     cluster = Settings.load().clusters["default"]
     assert (cluster.in_cluster, cluster.namespaces, cluster.create_namespaces) == (True, ("bond-ns",), False)
 
 
 def test_pods_may_stop_for_longer_than_workers_drain(helm, values):
-    found = deployments(rendered(helm, values))
+    result = deployments(rendered(helm, values))
     for name in ("bond-control-1", "bond-executor-default", "bond-executor-prod-eu"):
-        drain = int(environment(found[name])["BOND_DRAIN_SECONDS"])
-        assert found[name]["terminationGracePeriodSeconds"] >= drain + CANCEL_SECONDS + 10
-    assert environment(found["bond-executor-default"])["BOND_DRAIN_SECONDS"] == "120"
+        drain = int(environment(result[name])["BOND_DRAIN_SECONDS"])
+        assert result[name]["terminationGracePeriodSeconds"] >= drain + CANCEL_SECONDS + 10
+    assert environment(result["bond-executor-default"])["BOND_DRAIN_SECONDS"] == "120"
 
 
 def test_api_processes_know_where_people_sign_in_and_drain_before_they_are_killed(helm, values, monkeypatch):
@@ -192,10 +192,10 @@ def test_api_processes_know_where_people_sign_in_and_drain_before_they_are_kille
 
 
 def test_credentials_of_a_pool_are_with_no_other(helm, values):
-    found = deployments(rendered(helm, values))
+    result = deployments(rendered(helm, values))
     secrets = {
         name: [each["secretRef"]["name"] for each in pod["containers"][0].get("envFrom", ())]
-        for name, pod in found.items()
+        for name, pod in result.items()
     }
     assert secrets == {
         "bond-api": ["store"],

@@ -64,11 +64,11 @@ async def test_one_port_for_two_protocols_lives_its_whole_life(dns):
 
 
 def test_the_rules_of_merging_are_those_of_the_api_server(control_plane):
-    seen, differences = 0, {}
+    observed, differences = 0, {}
 
     def document(path: str) -> Any:
-        found = control_plane.call("GET", path)
-        return json.loads(found) if isinstance(found, str) else found  # its index is called plain text
+        answer = control_plane.call("GET", path)
+        return json.loads(answer) if isinstance(answer, str) else answer  # its index is called plain text
 
     for path in document("/openapi/v3")["paths"]:
         _, _, version = path.partition("/")
@@ -85,11 +85,11 @@ def test_the_rules_of_merging_are_those_of_the_api_server(control_plane):
                     or "metadata" not in schema.get("properties", ())
                 ):
                     continue
-                seen += 1
+                observed += 1
                 rules = rules_of({"apiVersion": api_version, "kind": kind["kind"]})
                 differences |= dict(_differences(rules, schema, schemas, kind["kind"]))
     assert sorted(differences) == []
-    assert seen > 50
+    assert observed > 50
 
 
 def _differences(

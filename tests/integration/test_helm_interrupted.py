@@ -62,8 +62,8 @@ def deployment(bench: Bench) -> dict[str, Any]:
 
 def template(bench: Bench) -> tuple[dict[str, str], list[dict[str, str]]]:
     """What its pods are annotated with, and their environment."""
-    found = deployment(bench)["spec"]["template"]
-    return found["metadata"].get("annotations") or {}, found["spec"]["containers"][0].get("env") or []
+    result = deployment(bench)["spec"]["template"]
+    return result["metadata"].get("annotations") or {}, result["spec"]["containers"][0].get("env") or []
 
 
 def extras(bench: Bench) -> set[str]:

@@ -46,8 +46,8 @@ def leaks(platform: LocalPlatform) -> list[str]:
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         dump = "\n".join(connection.iterdump()).encode()
     files = [path for path in platform.data.rglob("*") if path.is_file() and "keys" not in path.name]
-    found = [str(path) for path in files if any(form in path.read_bytes() for form in forms(KEY))]
-    return found + (["the histories"] if any(form in dump for form in forms(KEY)) else [])
+    result = [str(path) for path in files if any(form in path.read_bytes() for form in forms(KEY))]
+    return result + (["the histories"] if any(form in dump for form in forms(KEY)) else [])
 
 
 def test_a_service_of_terraform_and_helm_lives_and_ends(platform, control_plane):
@@ -55,10 +55,10 @@ def test_a_service_of_terraform_and_helm_lives_and_ends(platform, control_plane)
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
     settings = ["--set", f"namespace={namespace}"]
 
-    asked = ["service", "request", "web-app", SERVICE, "--set", "image=example/shop:1.4", *settings]
-    dry = platform.bond(*asked, "--dry-run").stdout
+    request = ["service", "request", "web-app", SERVICE, "--set", "image=example/shop:1.4", *settings]
+    dry = platform.bond(*request, "--dry-run").stdout
     assert "app" in dry
-    platform.bond(*asked, "--secret", "apiKey", "--wait", given=KEY, seconds=150)
+    platform.bond(*request, "--secret", "apiKey", "--wait", stdin_text=KEY, seconds=150)
     deployment = control_plane.call("GET", path)
     assert deployment["status"]["readyReplicas"] == 2
     config = control_plane.call("GET", f"/api/v1/namespaces/{namespace}/configmaps/web")["data"]

@@ -108,11 +108,11 @@ async def test_an_app_is_installed_updated_watched_and_taken_down(bench, control
     image = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "example/web:2"}]}}}}
     assert changes["Deployment"].after == image
     assert changes["Secret"].after == {"data": {"password": "(secret)"}}
-    said = json.dumps(
+    text = json.dumps(
         [[change.model_dump(mode="json") for change in planned.changes], planned.document, bench.log]
     )
     for secret in (CANARY, base64.b64encode(CANARY.encode()).decode()):
-        assert secret not in said
+        assert secret not in text
     await bench.apply(planned, **options)
 
     planned = await bench.executor.plan_destroy(bench.context(**options))
@@ -233,9 +233,9 @@ async def test_what_does_not_get_ready_is_said_with_its_pods_reason(bench):
     bench.write(pending)
     with pytest.raises(StepTimedOut, match=r"Deployment.*not ready after 2s") as caught:
         await bench.provision(variables=VALUES, timeout="2s")
-    said = " ".join(problem.message for problem in caught.value.problems)
-    assert "0 of 2 replicas are available" in said
-    assert "pod web-" in said
+    text = " ".join(problem.message for problem in caught.value.problems)
+    assert "0 of 2 replicas are available" in text
+    assert "pod web-" in text
     assert any("waiting for" in beat.note for beat in bench.beats)
     assert not (await bench.plan(variables=VALUES)).empty  # nothing to change, and yet not done
 

@@ -92,8 +92,8 @@ def platform(control_plane, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_a_service_of_manifests_lives_and_ends(platform, control_plane):
     namespace = f"life-{uuid.uuid4().hex[:8]}"
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
-    asked = ["service", "request", "manifests", SERVICE, "--set", f"namespace={namespace}", "--secret", "key"]
-    platform.bond(*asked, "--wait", given=KEY, seconds=150)
+    request = ["service", "request", "manifests", SERVICE, "--set", f"namespace={namespace}", "--secret", "key"]
+    platform.bond(*request, "--wait", stdin_text=KEY, seconds=150)
     assert control_plane.call("GET", path)["status"]["readyReplicas"] == 2
     shown = json.loads(platform.bond("service", "outputs", SERVICE, "-o", "json").stdout)
     assert shown["address"].startswith("10.96.")
@@ -109,12 +109,12 @@ def test_a_service_of_manifests_lives_and_ends(platform, control_plane):
     platform.bond("service", "reconcile", SERVICE, "--repair", "--wait", seconds=150)
     assert control_plane.call("GET", path)["spec"]["replicas"] == 1
 
-    said = platform.bond("service", "logs", SERVICE).stdout
-    said += platform.bond("service", "history", SERVICE, "-o", "json").stdout
+    output = platform.bond("service", "logs", SERVICE).stdout
+    output += platform.bond("service", "history", SERVICE, "-o", "json").stdout
     database = next(platform.data.rglob("*.db"))
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        said += "\n".join(connection.iterdump())
-    assert KEY not in said
+        output += "\n".join(connection.iterdump())
+    assert KEY not in output
     files = [path for path in platform.data.rglob("*") if path.is_file() and "keys" not in path.name]
     assert [str(path) for path in files if KEY.encode() in path.read_bytes()] == []
 

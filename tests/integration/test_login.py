@@ -121,8 +121,8 @@ def test_a_person_signs_in_with_a_code_and_has_the_roles_of_the_access_document(
 
 
 def test_a_group_of_the_token_gives_its_roles_in_a_browser_on_this_machine(terminal):
-    said = terminal.login("eve", "--browser", "--no-open", pattern=r"browser at (\S+)")
-    assert "signed in as dev:eve" in said
+    output = terminal.login("eve", "--browser", "--no-open", pattern=r"browser at (\S+)")
+    assert "signed in as dev:eve" in output
     assert terminal.whoami()["roles"] == ["operator everywhere"]
 
 

@@ -111,9 +111,9 @@ class Wire:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self._target
-        there, back = await asyncio.open_connection(host, int(port))
+        other, back = await asyncio.open_connection(host, int(port))
         self._open |= {writer, back}
-        for source, sink in ((reader, back), (there, writer)):
+        for source, sink in ((reader, back), (other, writer)):
             task = asyncio.create_task(self._pump(source, sink))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -129,12 +129,12 @@ class Wire:
 
 @asynccontextmanager
 async def wire(target: str) -> AsyncIterator[tuple[Wire, str]]:
-    found = Wire(target)
-    address = await found.start()
+    wire = Wire(target)
+    address = await wire.start()
     try:
-        yield found, address
+        yield wire, address
     finally:
-        await found.cut()
+        await wire.cut()
 
 
 @contextmanager

@@ -38,15 +38,15 @@ def settings(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3.environment.items():
             patch.setenv(name, value)
-        found = Settings(
+        settings = Settings(
             data=tmp_path_factory.mktemp("production"),
             store=f"{s3.new_bucket()}/bond",
             temporal_address=production_temporal.address,
             temporal_namespace=production_temporal.namespace,
             drain_seconds=2,
         )
-        asyncio.run(_prepare(found))
-        yield found
+        asyncio.run(_prepare(settings))
+        yield settings
 
 
 async def _prepare(settings: Settings) -> None:
@@ -78,8 +78,8 @@ async def ended(bond: DirectClient, operation_id: str) -> OperationRecord:
 
 
 async def test_a_service_is_provisioned_updated_and_decommissioned(bond: DirectClient) -> None:
-    asked = await bond.services.request("patient", "payments/one", {"password": "correct horse"})
-    await ended(bond, asked.id)
+    operation = await bond.services.request("patient", "payments/one", {"password": "correct horse"})
+    await ended(bond, operation.id)
     assert (await bond.services.outputs("payments/one", reveal=True))["password"] == "correct horse"
     await ended(bond, (await bond.services.update("payments/one", {"size": "medium"})).id)
     assert (await bond.services.get("payments/one")).outputs["size"] == "medium"
@@ -89,24 +89,24 @@ async def test_a_service_is_provisioned_updated_and_decommissioned(bond: DirectC
 
 
 async def test_services_are_found_by_the_search_attributes_of_sql_visibility(bond: DirectClient) -> None:
-    asked = await bond.services.request("patient", "found/two", {"pool": "other"})
-    await ended(bond, asked.id)
+    operation = await bond.services.request("patient", "found/two", {"pool": "other"})
+    await ended(bond, operation.id)
     async with asyncio.timeout(SECONDS):
-        while not (found := await bond.services.list(team="found", phase="ready")):  # noqa: ASYNC110 - seen a little later
+        while not (rows := await bond.services.list(team="found", phase="ready")):  # noqa: ASYNC110 - seen a little later
             await asyncio.sleep(0.05)
-    assert [row.name for row in found] == ["two"]
+    assert [row.name for row in rows] == ["two"]
 
 
 async def test_an_operation_outlives_kill_9_of_temporal_and_of_its_database(
     bond: DirectClient, production_temporal: ProductionTemporal, postgres: Postgres
 ) -> None:
-    asked = await bond.services.request("patient", "payments/three", {"seconds": 3})
+    operation = await bond.services.request("patient", "payments/three", {"seconds": 3})
     await asyncio.to_thread(production_temporal.server.kill)
     await asyncio.to_thread(postgres.server.kill)
     # Not in a thread: a server dies with the thread that started it, and those of this loop end with the test.
     postgres.server.start()
     production_temporal.server.start()
-    await ended(bond, asked.id)
+    await ended(bond, operation.id)
 
 
 async def test_a_worker_says_what_is_wrong_with_its_store_and_does_not_start(settings: Settings, tmp_path: Path):

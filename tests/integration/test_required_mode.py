@@ -54,9 +54,9 @@ class Scene:
     drifted: Path
     root: Path
 
-    def bond(self, *arguments: str, by: str = "ada", given: str | None = None, status: int | None = 0) -> str:
+    def bond(self, *arguments: str, by: str = "ada", stdin_text: str | None = None, status: int | None = 0) -> str:
         """What a command of somebody prints."""
-        return self.platform.bond("--as", by, *arguments, given=given, status=status, seconds=150).stdout
+        return self.platform.bond("--as", by, *arguments, stdin_text=stdin_text, status=status, seconds=150).stdout
 
     def written(self, text: str) -> str:
         """A file that says this."""
@@ -108,7 +108,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def test_a_service_from_request_to_decommission(scene: Scene) -> None:
     service = "life/whole"
     scene.bond("service", "request", "turning", service, "--version", "1.0.0", "--secret", "password", "--wait",
-               given="correct horse")  # fmt: skip
+               stdin_text="correct horse")  # fmt: skip
     scene.bond("service", "update", service, "--set", "size=large", "--wait")
     scene.bond("service", "patch", service, "--to", "1.0.1", "--wait")
     assert scene.show(service)["revision"].startswith("turning@1.0.1")
@@ -258,8 +258,8 @@ def test_the_temporal_command_triggers_what_bond_attest_has_signed(scene: Scene)
 async def test_the_bare_sdk_triggers_what_bond_attest_has_signed(scene: Scene) -> None:
     service = f"bare/svc-{uuid.uuid4().hex[:8]}"
     bare = {"request_id": "r-1", "promise": "turning", "inputs": {"size": "large"}, "requested_by": "ada"}
-    asked = ["attest", f"service/{service}", "request_operation", "--input", json.dumps(bare)]
-    signed = await asyncio.to_thread(scene.bond, *asked)
+    request = ["attest", f"service/{service}", "request_operation", "--input", json.dumps(bare)]
+    signed = await asyncio.to_thread(scene.bond, *request)
     client = await connect(scene.platform.settings)
     team, name = service.split("/")
     accepted = await client.execute_update_with_start_workflow(

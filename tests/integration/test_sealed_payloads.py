@@ -73,11 +73,11 @@ async def attacker(platform: LocalPlatform) -> Client:
 async def updates_of(client: Client, service: str) -> list[Payload]:
     """The arguments of the requests that a service was sent, as its history holds them."""
     history = await client.get_workflow_handle(names.service_workflow_id(*service.split("/"))).fetch_history()
-    found = []
+    collected = []
     for event in history.events:
         accepted = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
-        found += [*accepted.args.payloads, *event.workflow_execution_started_event_attributes.input.payloads]
-    return found
+        collected += [*accepted.args.payloads, *event.workflow_execution_started_event_attributes.input.payloads]
+    return collected
 
 
 def test_services_campaigns_and_schedules_work(platform: LocalPlatform, tmp_path: Path) -> None:

@@ -34,10 +34,10 @@ class Shown:
         """Whether it may be run again and again."""
         return re.match(r"temporal workflow (result|metadata|query|list|count) ", self.command) is not None
 
-    def matches(self, said: str) -> bool:
+    def matches(self, text: str) -> bool:
         """Whether it says that, but for white space, ages, and what the page leaves out."""
         parts = [re.escape(_plain(part)) for part in self.output.split("…")]
-        return re.fullmatch(".*".join(parts), _plain(said), re.DOTALL) is not None
+        return re.fullmatch(".*".join(parts), _plain(text), re.DOTALL) is not None
 
 
 def _plain(text: str) -> str:
@@ -99,11 +99,11 @@ def test_the_page_shows_commands():
 
 def test_every_command_of_the_how_to_does_what_the_page_says(platform):
     for each in commands():
-        said = run(platform, each.command)
+        completed = run(platform, each.command)
         until = time.monotonic() + NOT_YET_SECONDS
-        while each.only_looks and not each.matches(said) and time.monotonic() < until:
-            said = run(platform, each.command)
-        assert each.matches(said), f"$ {each.command}\n{said}"
+        while each.only_looks and not each.matches(completed) and time.monotonic() < until:
+            completed = run(platform, each.command)
+        assert each.matches(completed), f"$ {each.command}\n{completed}"
 
 
 def test_a_secret_in_plain_is_refused(platform):
@@ -111,13 +111,13 @@ def test_a_secret_in_plain_is_refused(platform):
         '{"request_id": "a", "promise": "sqlite-database", "requested_by": "ada", '
         '"inputs": {"contact": "ada@example.com", "adminPassword": "correct horse battery"}}'
     )
-    said = run(
+    completed = run(
         platform,
         "temporal workflow execute-update-with-start --workflow-id service/payments/leak --type Service"
         " --task-queue bond-control --id-conflict-policy UseExisting"
         ' --input \'{"service": {"team": "payments", "name": "leak"}}\''
         f" --update-name request_operation --update-input '{request}'",
     )
-    assert "INPUTS_INVALID" in said
-    assert "adminPassword" in said
-    assert "battery" not in said
+    assert "INPUTS_INVALID" in completed
+    assert "adminPassword" in completed
+    assert "battery" not in completed

@@ -95,10 +95,10 @@ async def test_tools_see_only_the_allowed_environment(bench, monkeypatch):
     monkeypatch.setenv("BOND_TEST_CANARY", CANARY)
     monkeypatch.setenv("TF_VAR_size", CANARY)
     monkeypatch.setenv("POOL_PROFILE", "let-through")
-    seen = bench.root / "environment"
+    observed = bench.root / "environment"
     object.__setattr__(bench.settings, "tool_environment", ("POOL_PROFILE",))
-    await bench.provision(size="small", password="hush hush", file=str(seen))
-    environment = seen.read_text()
+    await bench.provision(size="small", password="hush hush", file=str(observed))
+    environment = observed.read_text()
     assert CANARY not in environment
     assert "POOL_PROFILE=let-through" in environment
     assert "TF_IN_AUTOMATION=1" in environment

@@ -70,14 +70,14 @@ def resources(raw):
 
 def alive(bench):
     """Processes that work in this bench's directories."""
-    found = []
+    collected = []
     for each in psutil.process_iter():
         try:
             if str(bench.root) in each.environ().get("BONDSTONE_RUN", "") and each.status() != "zombie":
-                found.append(each)
+                collected.append(each)
         except psutil.Error:
             continue
-    return found
+    return collected
 
 
 async def test_a_cancelled_apply_keeps_its_state_and_lets_go(bench, made):
@@ -145,9 +145,9 @@ async def test_a_killed_worker_takes_its_terraform_along_and_the_next_attempt_ca
     await kit.until(lambda: not alive(bench))
     assert kit.lines(made) == ["0", "1"], "Terraform did not run on unwatched"
     (dead,) = bench.settings.work_dir.glob("runs/*/*/*/*.apply")
-    said = (dead / "apply.out").read_text()
-    assert "Gracefully" in said
-    assert "Two interrupts" not in said, "a second signal is a hard stop, which may lose state"
+    text = (dead / "apply.out").read_text()
+    assert "Gracefully" in text
+    assert "Two interrupts" not in text, "a second signal is a hard stop, which may lose state"
 
     planned = await bench.plan(made=str(made))
     assert alive(bench) == []

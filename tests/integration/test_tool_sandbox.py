@@ -118,15 +118,15 @@ async def deeds(tmp_path: Path, victim: subprocess.Popen[bytes], mode: str) -> d
     }
     (bench.settings.data / "objects").mkdir(exist_ok=True)
     await bench.provision(targets=json.dumps(targets))
-    found: dict[str, object] = json.loads((out / "report.json").read_text())
-    return found
+    document: dict[str, object] = json.loads((out / "report.json").read_text())
+    return document
 
 
 @needs_landlock
 async def test_a_module_reaches_nothing_of_the_platform(tmp_path: Path, victim: subprocess.Popen[bytes]) -> None:
-    found = await deeds(tmp_path, victim, "required")
-    assert len(found) == 11
-    for deed, outcome in found.items():
+    result = await deeds(tmp_path, victim, "required")
+    assert len(result) == 11
+    for deed, outcome in result.items():
         assert str(outcome).startswith("refused: "), f"{deed}: {outcome}"
     assert victim.poll() is None
 
@@ -134,10 +134,10 @@ async def test_a_module_reaches_nothing_of_the_platform(tmp_path: Path, victim: 
 async def test_without_the_sandbox_every_one_of_these_deeds_succeeds(
     tmp_path: Path, victim: subprocess.Popen[bytes]
 ) -> None:
-    found = await deeds(tmp_path, victim, "off")
-    for deed, outcome in found.items():
+    result = await deeds(tmp_path, victim, "off")
+    for deed, outcome in result.items():
         assert not str(outcome).startswith("refused: "), f"{deed}: {outcome}"
-    assert SECRET in str(found["environment of the worker"])
+    assert SECRET in str(result["environment of the worker"])
     assert victim.wait(timeout=60) == 7
 
 
@@ -184,10 +184,10 @@ async def test_what_a_module_needs_of_the_machine_still_works(
         }}
     """)
     await bench.provision()
-    found = {file.name: file.read_text().strip() for file in made.iterdir()}
-    assert (found["token"], found["more"], found["ran"]) == ("from a file", "more", "ran")
-    assert found["mktemp"].startswith(str(bench.settings.work_dir / "tmp")) or "bondstone-" in found["mktemp"]
-    assert "localhost" in found["hosts"]
+    result = {file.name: file.read_text().strip() for file in made.iterdir()}
+    assert (result["token"], result["more"], result["ran"]) == ("from a file", "more", "ran")
+    assert result["mktemp"].startswith(str(bench.settings.work_dir / "tmp")) or "bondstone-" in result["mktemp"]
+    assert "localhost" in result["hosts"]
     assert bench.left_behind() == []
     assert not list((bench.settings.work_dir / "tmp").glob("*"))
 

@@ -55,18 +55,18 @@ class Scene:
     def request(self, service: str, *options: str, status: int = 0) -> str:
         """Ask for a service with a secret; the trace of that."""
         command = ["service", "request", "traced", service, "--secret", "password", "--wait", *options]
-        return self.traced(*command, given=CANARY, status=status)
+        return self.traced(*command, stdin_text=CANARY, status=status)
 
-    def traced(self, *command: str, given: str | None = None, status: int = 0) -> str:
+    def traced(self, *command: str, stdin_text: str | None = None, status: int = 0) -> str:
         """Run a command as a step of a pipeline that is traced; its trace."""
         trace = secrets.token_hex(16)
         self.platform.environment["TRACEPARENT"] = f"00-{trace}-00000000000000aa-01"
-        self.platform.bond(*command, given=given, status=status)
+        self.platform.bond(*command, stdin_text=stdin_text, status=status)
         return trace
 
     async def whole(self, trace: str, *names: str) -> list[Seen]:
         """The spans of a trace, once all these are there."""
-        await until(lambda: {*names} <= {seen.name for seen in self.collector.of(trace)}, what=trace)
+        await until(lambda: {*names} <= {span.name for span in self.collector.of(trace)}, what=trace)
         return self.collector.of(trace)
 
 
@@ -88,8 +88,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 def parents(spans: list[Seen]) -> dict[str, str]:
     """The name of each span, and that of its parent."""
-    by_id = {seen.span: seen.name for seen in spans}
-    return {seen.name: by_id.get(seen.parent, seen.parent) for seen in spans}
+    by_id = {span.span: span.name for span in spans}
+    return {span.name: by_id.get(span.parent, span.parent) for span in spans}
 
 
 TREE = {
@@ -111,13 +111,13 @@ TREE = {
 
 async def test_one_request_is_one_tree_from_the_client_to_the_tool(scene: Scene) -> None:
     spans = await scene.whole(scene.platform.environment["FIRST_TRACE"], *TREE)
-    found = parents(spans)
-    assert {name: found[name] for name in TREE} == TREE
-    by_id = {seen.span for seen in spans}
-    assert [seen.name for seen in spans if seen.parent not in by_id] == ["bond service request"]
-    assert [seen.name for seen in spans if seen.failed] == []
-    assert {seen.process for seen in spans} == {"bond", "bondstone-control", "bondstone-executor"}
-    by_name = {seen.name: seen for seen in spans}
+    result = parents(spans)
+    assert {name: result[name] for name in TREE} == TREE
+    by_id = {span.span for span in spans}
+    assert [span.name for span in spans if span.parent not in by_id] == ["bond service request"]
+    assert [span.name for span in spans if span.failed] == []
+    assert {span.process for span in spans} == {"bond", "bondstone-control", "bondstone-executor"}
+    by_name = {span.name: span for span in spans}
     applied = by_name["terraform apply"]
     assert applied.attributes["process.exit.code"] == 0
     assert 0 < applied.seconds < by_name["provision"].seconds < by_name["bond service request"].seconds
@@ -128,7 +128,7 @@ async def test_one_request_is_one_tree_from_the_client_to_the_tool(scene: Scene)
 async def test_a_failed_operation_is_marked_from_the_tool_up_to_the_command(scene: Scene) -> None:
     trace = scene.request("payments/broken", "--set", "exit=3", status=1)
     spans = await scene.whole(trace, "bond service request", "provision", "terraform apply", "ledger.record")
-    failed = {seen.name: seen.failed for seen in spans if seen.failed}
+    failed = {span.name: span.failed for span in spans if span.failed}
     assert failed == {
         "terraform apply": "exit 1",
         "terraform.apply": "TOOL_FAILED",
@@ -149,9 +149,9 @@ async def test_rule_7_no_span_has_a_secret(scene: Scene) -> None:
 async def test_the_tool_and_the_logs_say_where_in_the_trace_they_are(scene: Scene) -> None:
     trace = scene.request("payments/said", "--set", "exit=1", status=1)
     spans = await scene.whole(trace, "terraform apply", "terraform.apply")
-    applied = next(seen for seen in spans if seen.name == "terraform apply")
-    said = scene.platform.bond("service", "logs", "payments/said").stdout
-    assert {*re.findall(r"traceparent is (00-[0-9a-f-]+)", said)} == {f"00-{trace}-{applied.span}-01"}
+    applied = next(span for span in spans if span.name == "terraform apply")
+    output = scene.platform.bond("service", "logs", "payments/said").stdout
+    assert {*re.findall(r"traceparent is (00-[0-9a-f-]+)", output)} == {f"00-{trace}-{applied.span}-01"}
     lines = [line for line in scene.platform.log("executor").splitlines() if trace in line]
     assert [line for line in lines if '"trace_id"' in line and '"activity failed"' in line]
     shown = scene.platform.bond("operation", "show", "payments/said/op/1").stdout
@@ -164,7 +164,7 @@ async def test_a_service_that_lives_on_has_a_trace_for_each_request(scene: Scene
     third = scene.traced("service", "update", "payments/long", "--set", "size=3", "--wait")
 
     def named(trace: str) -> list[str]:
-        return sorted(seen.name for seen in scene.collector.of(trace))
+        return sorted(span.name for span in scene.collector.of(trace))
 
     await scene.whole(first, "bond service request", "provision", "ledger.record")
     await scene.whole(third, "bond service update", "update", "ledger.record")
@@ -177,8 +177,8 @@ async def test_a_cold_worker_that_replays_repeats_no_span(scene: Scene) -> None:
     await scene.whole(trace, "Service.request_operation", "promise.resolve", "policy.check")
     scene.platform.kill(*scene.platform.workers("control").values())
     spans = await scene.whole(trace, "update", "terraform.apply", "ledger.record")
-    assert len({seen.span for seen in spans}) == len(spans)
-    assert len([seen for seen in spans if seen.name in {"update", "Service.request_operation"}]) == 2
+    assert len({span.span for span in spans}) == len(spans)
+    assert len([span for span in spans if span.name in {"update", "Service.request_operation"}]) == 2
 
 
 async def test_a_program_that_traces_itself_has_the_operation_in_its_own_trace(scene: Scene) -> None:
@@ -193,11 +193,11 @@ async def test_a_program_that_traces_itself_has_the_operation_in_its_own_trace(s
         timeout=300,
     )
     assert ran.returncode == 0, ran.stderr
-    await until(lambda: [seen for seen in scene.collector.spans if seen.name == "POST /databases"])
-    root = next(seen for seen in scene.collector.spans if seen.name == "POST /databases")
-    found = parents(await scene.whole(root.trace, "update", "terraform apply"))
-    assert (found["POST /databases"], found["Bondstone.request"]) == ("", "POST /databases")
-    assert (found["update"], found["terraform apply"]) == ("Bondstone.request", "terraform.apply")
+    await until(lambda: [span for span in scene.collector.spans if span.name == "POST /databases"])
+    root = next(span for span in scene.collector.spans if span.name == "POST /databases")
+    parent_of = parents(await scene.whole(root.trace, "update", "terraform apply"))
+    assert (parent_of["POST /databases"], parent_of["Bondstone.request"]) == ("", "POST /databases")
+    assert (parent_of["update"], parent_of["terraform apply"]) == ("Bondstone.request", "terraform.apply")
 
 
 async def test_operations_of_a_campaign_are_traces_of_their_own_that_link_to_it(
@@ -217,9 +217,9 @@ async def test_operations_of_a_campaign_are_traces_of_their_own_that_link_to_it(
     )
     trace = scene.traced("campaign", "run", "-f", str(tmp_path / "c.yaml"), "--wait")
     campaign = await scene.whole(trace, "bond campaign run", "Bondstone.start_campaign")
-    assert {seen.name for seen in campaign} == {"bond campaign run", "Bondstone.start_campaign"}
-    await until(lambda: [seen for seen in scene.collector.spans if seen.name == "patch"])
-    [patch] = [seen for seen in scene.collector.spans if seen.name == "patch"]
+    assert {span.name for span in campaign} == {"bond campaign run", "Bondstone.start_campaign"}
+    await until(lambda: [span for span in scene.collector.spans if span.name == "patch"])
+    [patch] = [span for span in scene.collector.spans if span.name == "patch"]
     assert (patch.links, patch.parent) == ((trace,), "")
-    found = parents(await scene.whole(patch.trace, "terraform.plan", "ledger.record"))
-    assert found["terraform.plan"] == found["ledger.record"] == "patch"
+    result = parents(await scene.whole(patch.trace, "terraform.plan", "ledger.record"))
+    assert result["terraform.plan"] == result["ledger.record"] == "patch"

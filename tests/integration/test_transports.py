@@ -66,11 +66,11 @@ async def test_a_service_from_request_to_decommission(bond, team):
         "patient", name, {"size": "medium", "seconds": 1}, labels={"tier": "prod"}, reason="new"
     )
     assert operation.id == f"{name}/op/1"
-    seen = []
-    document = await operation.result(seen.append)
+    recorded = []
+    document = await operation.result(recorded.append)
     assert document.status == "succeeded"
-    assert [each.status for each in seen][-1] == "succeeded"
-    assert len(seen) > 1
+    assert [each.status for each in recorded][-1] == "succeeded"
+    assert len(recorded) > 1
     assert document.requested_by == "ada"
     assert document.reason == "new"
 

@@ -80,7 +80,7 @@ def eventually(condition, what):
 
 
 def process(data, name):
-    return next(found for found in Platform.read(data).processes if found.name == name)
+    return next(processe for processe in Platform.read(data).processes if processe.name == name)
 
 
 @pytest.fixture

@@ -49,8 +49,8 @@ def start(tmp_path, temporal_address):
         started.append(process)
         os.close(writer)
         with os.fdopen(reader) as pipe:
-            said = [json.loads(line) for line in pipe] if wait else []
-        return process, said
+            text = [json.loads(line) for line in pipe] if wait else []
+        return process, text
 
     yield _start
     for process in started:
@@ -75,8 +75,8 @@ async def ended(process, within):
 
 
 async def test_a_worker_says_when_it_is_ready_and_then_what_it_found(start):
-    _, said = await asyncio.to_thread(start)
-    assert said == [{"ready": True}, {"versions": {"tool": "1.2"}}]
+    _, text = await asyncio.to_thread(start)
+    assert text == [{"ready": True}, {"versions": {"tool": "1.2"}}]
 
 
 async def test_told_to_stop_it_lets_its_activities_finish(start, temporal, tmp_path):

@@ -259,15 +259,15 @@ class Checker:
             case moves.Declined():
                 self.over.setdefault((event.target, event.attempt), self.time)
             case moves.Described():
-                for found in event.found:
-                    if found.what in {"ended", "gone", "unknown"}:
-                        self.over.setdefault((found.target, found.attempt), self.time)
+                for entry in event.found:
+                    if entry.what in {"ended", "gone", "unknown"}:
+                        self.over.setdefault((entry.target, entry.attempt), self.time)
                 self.finished |= {(f.target, f.attempt) for f in event.found if f.what == "ended"}
             case moves.Probed() if event.batch in self.batches:
-                asked, targets = self.batches.pop(event.batch)
+                request, targets = self.batches.pop(event.batch)
                 self.unhealthy = set(targets) & set(event.unhealthy)
                 for target in targets:
-                    self.asked_probe[target] = asked
+                    self.asked_probe[target] = request
                     self.probed[target] = self.time
 
     def command_cancel(self, cancel: moves.Cancel) -> None:

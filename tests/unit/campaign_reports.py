@@ -28,9 +28,9 @@ DIGEST = "3f2a91c07d5e" * 5 + "abcd"
 
 def report(targets: int = 18, *, hostile: str = "", outcomes: tuple[str, ...] = OUTCOMES) -> CampaignReport:
     """A report of two waves; `hostile` stands wherever somebody could have written something."""
-    found = [_target(number, targets, outcomes[number % len(outcomes)], hostile) for number in range(targets)]
-    waves = tuple(_wave(name, [item for item in found if item.wave == name]) for name in ("canary", "rest"))
-    counts = Counter(target.outcome for target in found)
+    result = [_target(number, targets, outcomes[number % len(outcomes)], hostile) for number in range(targets)]
+    waves = tuple(_wave(name, [item for item in result if item.wave == name]) for name in ("canary", "rest"))
+    counts = Counter(target.outcome for target in result)
     return CampaignReport(
         name="cve-2026-1234",
         status=CampaignStatus.COMPLETED_WITH_FAILURES,
@@ -47,7 +47,7 @@ def report(targets: int = 18, *, hostile: str = "", outcomes: tuple[str, ...] = 
         as_of=BEGAN + timedelta(hours=3),
         targets_digest=DIGEST,
         counts=dict(counts),
-        failures=sum(target.failed for target in found),
+        failures=sum(target.failed for target in result),
         max_failures=2,
         budget=f"3 failures of at most 2{hostile}",
         rules={"operation": "patch", "select": {"where": f"team != 'lab'{hostile}"}},
@@ -62,7 +62,7 @@ def report(targets: int = 18, *, hostile: str = "", outcomes: tuple[str, ...] = 
         compliance=ComplianceReport(
             measure=f"postgres at 1.4.2{hostile}", services=targets + 2, before=1, after=5
         ),
-        targets=tuple(found),
+        targets=tuple(result),
         left=(
             LeftReport(service="lab/one", kind="not-selected", reason=f"`where` is not true of it{hostile}"),
             LeftReport(service="payments/new", kind="skipped", reason="compliant"),

@@ -263,21 +263,21 @@ class World:
             self.push(self.random.random() * 5, "end", key)
 
     def on_describe(self, describe: moves.Describe) -> None:
-        found = []
-        for asked in describe.targets:
-            key = (asked.target, asked.attempt)
+        collected = []
+        for target in describe.targets:
+            key = (target.target, target.attempt)
             job = self.jobs.get(key)
-            said: dict[str, Any] = {"target": asked.target, "attempt": asked.attempt}
+            text: dict[str, Any] = {"target": target.target, "attempt": target.attempt}
             if self.chance(self.chaos.lost):
-                said["what"] = "silent"
+                text["what"] = "silent"
             elif job is None:
-                said["what"] = "gone" if asked.target in self.gone else "unknown"
+                text["what"] = "gone" if target.target in self.gone else "unknown"
             elif job.ended:
-                said |= {"what": "ended", "status": job.status, "operation": job.number}
+                text |= {"what": "ended", "status": job.status, "operation": job.number}
             else:
-                said |= {"what": "alive", "operation": job.number}
-            found.append(moves.Found(**said))
-        self.send(moves.Described(found=tuple(found)))
+                text |= {"what": "alive", "operation": job.number}
+            collected.append(moves.Found(**text))
+        self.send(moves.Described(found=tuple(collected)))
 
     # People ------------------------------------------------------------------------------------------------
 

@@ -164,11 +164,11 @@ def test_records_and_plans_of_others_are_refused():
 
 def words(tmp_path: Path, playbook: str, **section: Any) -> list[str]:
     (tmp_path / "site.yml").write_text(playbook)
-    found = report(
+    result = report(
         AnsibleSection.model_validate({"playbook": "site.yml", "inventory": {"all": {}}, **section}), tmp_path
     )
-    return [f"{item.file}:{item.line}: {item.message}" for item in found.problems] + [
-        f"{'.'.join(map(str, path))}: {problem.message}" for path, problem in found.keys
+    return [f"{item.file}:{item.line}: {item.message}" for item in result.problems] + [
+        f"{'.'.join(map(str, path))}: {problem.message}" for path, problem in result.keys
     ]
 
 
@@ -180,8 +180,8 @@ def test_mistakes_are_named_when_a_promise_is_published(tmp_path: Path):
     asking = "- hosts: all\n  vars_prompt: [{name: key}]\n"
     assert words(tmp_path, asking) == ["site.yml:2: nobody is there to answer `vars_prompt`"]
     early = "- hosts: all\n  tasks:\n    - block:\n        - command: reboot\n          check_mode: false\n"
-    [said] = words(tmp_path, early)
-    assert said.startswith("site.yml:5: with `check_mode: false` this runs while the plan is only made")
+    [text] = words(tmp_path, early)
+    assert text.startswith("site.yml:5: with `check_mode: false` this runs while the plan is only made")
     assert words(tmp_path, early, check="skip") == []
     assert words(tmp_path, good, destroy="site.yaml") == ["destroy: the promise has no file 'site.yaml'"]
     assert words(tmp_path, good, inventory={}) == ["inventory: the inventory names no host"]

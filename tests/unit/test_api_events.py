@@ -41,13 +41,13 @@ def parsed(event):
 
 async def ids(stream, count):
     """The ids of the next events that have one."""
-    found = []
+    collected = []
     async for event in stream:
         if "id" in (fields := parsed(event)):
-            found.append(fields["id"])
-        if len(found) == count:
-            return found
-    return found
+            collected.append(fields["id"])
+        if len(collected) == count:
+            return collected
+    return collected
 
 
 def follow(hub, subject, last=""):
@@ -172,18 +172,18 @@ class StoredLogs:
         return self.parts[step][int(number)]
 
 
-async def said(stored, *, ended, last=""):
+async def followed_lines(stored, *, ended, last=""):
     """Every line with its step, and the last position."""
     hub = Watchers()
     read = logs.reader(stored, None, 1, ended)
-    found, position = [], ""
+    result, position = [], ""
     async for event in logs.lines(hub, logs.LogChunks(stored), "logs/a", read, logs.position_of(last)):
         fields = parsed(event)
         position = fields.get("id", position)
         if fields["event"] == "log":
             data = json.loads(fields["data"])
-            found += [f"{data['step']} {line}" for line in data["lines"]]
-    return found, position
+            result += [f"{data['step']} {line}" for line in data["lines"]]
+    return result, position
 
 
 async def yes():
@@ -193,11 +193,11 @@ async def yes():
 async def test_lines_of_all_logs_come_once_and_go_on_where_the_client_was():
     stored = StoredLogs()
     stored.parts["schema"].append(["b1"])
-    lines, position = await said(stored, ended=yes)
+    lines, position = await followed_lines(stored, ended=yes)
     assert lines == ["database a1", "database a2", "schema b1"]
     assert position == "1.1:end"
     stored.parts["database"].append(["a3"])
-    assert (await said(stored, ended=yes, last="1.1"))[0] == ["database a3"]
+    assert (await followed_lines(stored, ended=yes, last="1.1"))[0] == ["database a3"]
 
 
 async def test_lines_that_come_while_it_runs_are_told_and_the_end_is_after_the_last():
@@ -210,7 +210,7 @@ async def test_lines_that_come_while_it_runs_are_told_and_the_end_is_after_the_l
             stored.parts["schema"].append(["b1"])
         return now
 
-    assert (await said(stored, ended=ended))[0] == ["database a1", "database a2", "schema b1"]
+    assert (await followed_lines(stored, ended=ended))[0] == ["database a1", "database a2", "schema b1"]
 
 
 async def test_a_long_part_comes_in_events_of_a_bounded_size_and_only_the_last_moves_the_position():

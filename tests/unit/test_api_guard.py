@@ -39,10 +39,10 @@ async def ask(app, *, path="/api/v1/services", headers=(), chunks=(b"",), never_
     async def send(message):
         sent.append(message)
 
-    given = {"host": "127.0.0.1:8080", **dict(headers)}
+    inputs = {"host": "127.0.0.1:8080", **dict(headers)}
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
-        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+        "headers": [(name.encode(), value.encode()) for name, value in inputs.items()],
     }  # fmt: skip
     await app(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(part.get("body", b"") for part in sent[1:])

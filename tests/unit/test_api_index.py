@@ -99,12 +99,12 @@ async def test_the_list_is_tried_again_until_temporal_answers(monkeypatch):
     index = ServiceIndex(visibility, poll_seconds=0.01)
     with pytest.raises(Unreachable):
         await index.ready()
-    keeping = asyncio.create_task(index.keep())
+    task = asyncio.create_task(index.keep())
     await asyncio.wait_for(index._listed.wait(), 5)
     await index.ready()
     assert names(index) == ["a"]
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 class Kept:

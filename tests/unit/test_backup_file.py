@@ -43,8 +43,14 @@ def test_what_is_backed_up_is_restored_and_what_is_made_anew_is_left_out(data, t
     assert file.stat().st_mode & 0o777 == 0o600
     assert restore(file, other) == summary
     assert summary.origin == str(data)
-    found = sorted(path.relative_to(other).as_posix() for path in other.rglob("*") if path.is_file())
-    assert found == ["keys.json", "objects/state/one", "services/team/site", DATABASE, "work/orphans/left"]
+    sorted_entries = sorted(path.relative_to(other).as_posix() for path in other.rglob("*") if path.is_file())
+    assert sorted_entries == [
+        "keys.json",
+        "objects/state/one",
+        "services/team/site",
+        DATABASE,
+        "work/orphans/left",
+    ]
     assert other.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

@@ -21,21 +21,21 @@ CASES: dict[str, Any] = YAML(typ="safe").load(Path(__file__).with_name("broken_c
 @pytest.mark.parametrize("kind", CASES)
 def test_a_broken_campaign_is_refused_at_its_place_in_words(kind: str) -> None:
     case = CASES[kind]
-    found = read_text(edited(*((change["from"], change["to"]) for change in case["change"])))
-    assert [str(problem) for problem in found.problems] == case["says"].splitlines()
+    text = read_text(edited(*((change["from"], change["to"]) for change in case["change"])))
+    assert [str(problem) for problem in text.problems] == case["says"].splitlines()
     with pytest.raises(CampaignInvalid) as caught:
-        found.require()
-    assert (caught.value.code, caught.value.problems) == ("CAMPAIGN_INVALID", found.problems)
+        text.require()
+    assert (caught.value.code, caught.value.problems) == ("CAMPAIGN_INVALID", text.problems)
 
 
 def test_the_sample_itself_is_fine() -> None:
-    found = read_text(edited())
-    assert found.problems == ()
-    assert found.require().metadata.name == "cve-2026-1234"
+    text = read_text(edited())
+    assert text.problems == ()
+    assert text.require().metadata.name == "cve-2026-1234"
 
 
 def test_one_mistake_does_not_hide_the_others() -> None:
-    found = read_text(
+    text = read_text(
         edited(
             ("  reason: CVE-2026-1234 in libpq\n", ""),
             ("to: 1.4.2", "to: latest"),
@@ -47,7 +47,7 @@ def test_one_mistake_does_not_hide_the_others() -> None:
             ("9d, time_zone: Europe/London", "9d, time_zone: Europe/Londn"),
         )
     )
-    assert [(problem.line, problem.column) for problem in found.problems] == [
+    assert [(problem.line, problem.column) for problem in text.problems] == [
         (3, 1),
         (10, 7),
         (13, 50),
@@ -63,9 +63,9 @@ def test_one_mistake_does_not_hide_the_others() -> None:
     "text", ["", "[]", "7", "\x00", "spec: 3", "{spec: {waves: {}}}", "a: &a [*a]", "é" * 2_000_000]
 )
 def test_what_is_no_campaign_at_all_is_refused_too(text: str) -> None:
-    found = read_campaign(text.encode(), "campaign.yaml", now=NOW)
-    assert found.manifest is None
-    assert found.problems
+    result = read_campaign(text.encode(), "campaign.yaml", now=NOW)
+    assert result.manifest is None
+    assert result.problems
 
 
 def test_a_file_that_is_not_text_is_refused() -> None:
@@ -113,5 +113,5 @@ def test_a_run_needs_a_reason() -> None:
 
 def test_a_strategy_is_checked_as_a_campaign_is() -> None:
     text = STRATEGY.replace("to: latest-patch", "to: latest").replace("0 1 * * *", "0 1 * *")
-    found = read_strategy(text.encode(), "strategy.yaml", now=NOW)
-    assert [(problem.line, problem.column) for problem in found.problems] == [(7, 7), (9, 29)]
+    result = read_strategy(text.encode(), "strategy.yaml", now=NOW)
+    assert [(problem.line, problem.column) for problem in result.problems] == [(7, 7), (9, 29)]

@@ -25,7 +25,7 @@ class Story:
         self.state: CampaignState = new_campaign(self.rules)
         self.now = datetime(2026, 11, 24, tzinfo=UTC)
         self.requests = 0
-        self.seen: list[Any] = []
+        self.commands_seen: list[Any] = []
 
     def send(self, *events: Any) -> list[Any]:
         """The commands of these events, pages loaded."""
@@ -37,7 +37,7 @@ class Story:
                 if isinstance(command, moves.LoadPage):
                     keys = tuple(moves.TargetKey(group=group, team=group) for group in self.groups)
                     made += self.send(moves.PageLoaded(page=command.page, targets=keys))
-        self.seen += made
+        self.commands_seen += made
         return made
 
     def begin(self) -> list[int]:
@@ -60,9 +60,9 @@ class Story:
         return made
 
     def say(self, verb: type[moves.Verb], **about: Any) -> list[Any]:
-        said = self.verb(verb, **about)
-        assert refusal(self.state, said) is None
-        return self.send(said)
+        text = self.verb(verb, **about)
+        assert refusal(self.state, text) is None
+        return self.send(text)
 
     def verb(self, verb: type[moves.Verb], **about: Any) -> Any:
         self.requests += 1
@@ -175,7 +175,7 @@ def test_an_attempt_that_failed_is_tried_again_and_late_words_of_it_are_ignored(
     assert story.codes == "r"
     story.finish(0, attempt=2, status="failed")
     assert story.status is CampaignStatus.COMPLETED_WITH_FAILURES
-    assert of(moves.Record, story.seen)[-1].attempts == 2
+    assert of(moves.Record, story.commands_seen)[-1].attempts == 2
 
 
 def test_attempts_wait_longer_each_time_and_keep_their_slot() -> None:
@@ -201,10 +201,10 @@ def test_no_retry_starts_while_paused() -> None:
 def test_a_lost_submission_is_found_and_the_same_attempt_submitted_again() -> None:
     story = Story(wave(1), check_seconds=10)
     story.begin()
-    asked = of(moves.Describe, story.wait())[0].targets
-    assert [(one.target, one.attempt) for one in asked] == [(0, 1)]
-    found = moves.Described(found=(moves.Found(target=0, attempt=1, what="unknown"),))
-    assert [(one.target, one.attempt) for one in of(moves.Submit, story.send(found))] == [(0, 1)]
+    targets = of(moves.Describe, story.wait())[0].targets
+    assert [(one.target, one.attempt) for one in targets] == [(0, 1)]
+    described = moves.Described(found=(moves.Found(target=0, attempt=1, what="unknown"),))
+    assert [(one.target, one.attempt) for one in of(moves.Submit, story.send(described))] == [(0, 1)]
 
 
 def test_a_lost_reply_does_not_leak_the_slot() -> None:
@@ -301,8 +301,8 @@ def test_a_broken_budget_counts_each_target_once_and_in_the_words_of_the_table()
     story.begin()
     story.finish(0, status="failed")
     story.finish(1, status="rolled-back")
-    said = "2 targets count as failed (1 failed, 1 rolled back after failing); the budget allows 1"
-    assert story.state.broken == said
+    text = "2 targets count as failed (1 failed, 1 rolled back after failing); the budget allows 1"
+    assert story.state.broken == text
     story.say(moves.Resume)
     story.finish(2, status="failed")
     story.finish(3, status="failed")
@@ -369,13 +369,13 @@ def test_what_runs_too_long_for_want_of_a_worker_is_unreachable_and_says_which_p
         story = Story(wave(1), timeout_seconds=100, check_seconds=50, unreachable=rule)
         story.begin()
         story.send(moves.Accepted(target=0, attempt=1))
-        seen = moves.Found(target=0, attempt=1, what="alive", stalled="no worker serves pool edge")
+        observed = moves.Found(target=0, attempt=1, what="alive", stalled="no worker serves pool edge")
         story.wait(50)
-        story.send(moves.Described(found=(seen,)))
+        story.send(moves.Described(found=(observed,)))
         story.wait(50)
         story.finish(0, status="cancelled")
         assert story.codes == code
-        assert "pool edge" in of(moves.Record, story.seen)[-1].reason
+        assert "pool edge" in of(moves.Record, story.commands_seen)[-1].reason
 
 
 def test_a_worker_that_came_meanwhile_makes_it_a_timeout() -> None:
@@ -422,7 +422,7 @@ def test_refused_and_skipped_targets_are_no_failures() -> None:
     story.send(moves.Declined(target=0, attempt=1, why="refused", reason="policy"))
     story.send(moves.Declined(target=1, attempt=1, why="skipped", reason="compliant"))
     assert (story.codes, story.status) == ("RK", CampaignStatus.COMPLETED)
-    assert of(moves.Record, story.seen)[0].reason == "policy"
+    assert of(moves.Record, story.commands_seen)[0].reason == "policy"
 
 
 def test_a_soak_runs_from_the_last_success_and_unhealthy_targets_are_failures() -> None:
@@ -495,7 +495,7 @@ def test_a_gate_that_nobody_decides_in_time_ends_the_campaign_paused_or_not() ->
         story.now += timedelta(seconds=1)
         assert started(story.send(late)) == []
         assert (story.codes, story.status) == ("N", CampaignStatus.ABORTED)
-        assert "gate-expired" in [note.what for note in of(moves.Note, story.seen)]
+        assert "gate-expired" in [note.what for note in of(moves.Note, story.commands_seen)]
 
 
 def test_a_gate_whose_time_goes_by_while_the_campaign_is_elsewhere_is_asked_again() -> None:
@@ -508,8 +508,8 @@ def test_a_gate_whose_time_goes_by_while_the_campaign_is_elsewhere_is_asked_agai
     story.wait(500)
     story.finish(0)
     assert story.status is CampaignStatus.AWAITING_APPROVAL
-    asked = [note for note in of(moves.Note, story.seen) if note.what == "gate-asked"]
-    assert len(asked) == 2
+    request = [note for note in of(moves.Note, story.commands_seen) if note.what == "gate-asked"]
+    assert len(request) == 2
     story.wait(599)
     assert story.status is CampaignStatus.AWAITING_APPROVAL
     story.wait(1)
@@ -528,7 +528,7 @@ def test_nothing_starts_before_the_calendar_has_said_so_nor_after() -> None:
     assert started(story.send(Calendar(until=until))) == [0]
     story.now = until
     assert started(story.finish(0)) == []
-    assert of(moves.AskCalendar, story.seen)
+    assert of(moves.AskCalendar, story.commands_seen)
 
 
 def test_a_freeze_binds_its_team_at_once_and_lets_others_go() -> None:
@@ -665,9 +665,9 @@ def test_verbs_that_have_no_place_are_refused_in_words_and_change_nothing() -> N
         (story.verb(moves.SetConcurrency, max_concurrent=5000), InvalidInput),
         (story.verb(moves.Approve, wave="w", digest="x"), Refused),
     ):
-        found = refusal(story.state, verb)
-        assert type(found) is error
-        assert found.where == "cve"
+        result = refusal(story.state, verb)
+        assert type(result) is error
+        assert result.where == "cve"
         before = story.state
         assert story.send(verb) == []
         assert story.state == before

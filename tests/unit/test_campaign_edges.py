@@ -65,28 +65,28 @@ ALWAYS = Windows(WindowsSpec())
 
 
 def test_without_windows_and_freezes_it_is_open_and_looked_at_again() -> None:
-    found = calendar_at(NOW, ALWAYS, [], cancels=True)
-    assert (found.open, found.until) == (True, NOW + timedelta(seconds=CALENDAR_SECONDS))
-    assert (found.window_ends_at, found.frozen_teams) == (None, ())
+    result = calendar_at(NOW, ALWAYS, [], cancels=True)
+    assert (result.open, result.until) == (True, NOW + timedelta(seconds=CALENDAR_SECONDS))
+    assert (result.window_ends_at, result.frozen_teams) == (None, ())
 
 
 def test_a_freeze_of_the_platform_closes_it_and_cancels_nothing() -> None:
-    found = calendar_at(NOW, ALWAYS, [freeze()], cancels=True)
-    assert not found.open
-    assert found.window_ends_at is None
+    result = calendar_at(NOW, ALWAYS, [freeze()], cancels=True)
+    assert not result.open
+    assert result.window_ends_at is None
 
 
 def test_a_freeze_of_a_team_holds_up_that_team() -> None:
     soon = NOW + timedelta(seconds=10)
     others = [freeze("later", team="shop", begins_at=soon), freeze(team="payments")]
-    found = calendar_at(NOW, ALWAYS, others, cancels=False)
-    assert (found.open, found.frozen_teams, found.until) == (True, ("payments",), soon)
+    result = calendar_at(NOW, ALWAYS, others, cancels=False)
+    assert (result.open, result.frozen_teams, result.until) == (True, ("payments",), soon)
 
 
 def test_a_closed_window_opens_when_it_does() -> None:
     at = NOW.replace(hour=21, minute=59)
-    found = calendar_at(at, NIGHTS, [], cancels=False)
-    assert (found.open, found.until) == (False, NOW.replace(hour=22))
+    result = calendar_at(at, NIGHTS, [], cancels=False)
+    assert (result.open, result.until) == (False, NOW.replace(hour=22))
 
 
 def test_the_end_of_a_window_is_known_where_what_runs_is_cancelled_then() -> None:
@@ -134,8 +134,8 @@ DONE = entry(status=OperationStatus.SUCCEEDED)
     ids=["never heard of it", "runs", "failed", "did the decommission", "left by itself", "was terminated"],
 )
 def test_what_a_state_says_of_a_submission(fields: dict[str, Any], what: str | None, *, alive: bool) -> None:
-    found = seen_in(SERVICE.changed(**fields), "r", SEEN, alive=alive)
-    assert (found.what if found else None) == what
+    result = seen_in(SERVICE.changed(**fields), "r", SEEN, alive=alive)
+    assert (result.what if result else None) == what
 
 
 # Messages ------------------------------------------------------------------------------------------------
@@ -167,11 +167,11 @@ def test_a_description_grows_with_the_campaign() -> None:
     state, _ = decide(new_campaign(rules), Tick(), NOW)
     assert open_questions(state) == [LoadPage(page=0)]
     state, _ = decide(state, PageLoaded(page=0, targets=(TargetKey(), TargetKey())), NOW)
-    found = describe("c", start, frozen, state, service_of=lambda target: f"payments/db-{target}")
-    assert found.status is CampaignStatus.RUNNING
-    assert found.counts == {"running": 1, "waiting": 1}
-    assert [(flight.target, flight.service) for flight in found.flights] == [(0, "payments/db-0")]
-    assert [(wave.name, wave.status) for wave in found.waves] == [("one", "running")]
+    description = describe("c", start, frozen, state, service_of=lambda target: f"payments/db-{target}")
+    assert description.status is CampaignStatus.RUNNING
+    assert description.counts == {"running": 1, "waiting": 1}
+    assert [(flight.target, flight.service) for flight in description.flights] == [(0, "payments/db-0")]
+    assert [(wave.name, wave.status) for wave in description.waves] == [("one", "running")]
 
 
 def test_every_wave_of_a_campaign_that_has_ended_is_done_or_was_not_attempted() -> None:
@@ -186,14 +186,14 @@ def test_every_wave_of_a_campaign_that_has_ended_is_done_or_was_not_attempted() 
         events += [Finished(target=1, attempt=1, status=OperationStatus.SUCCEEDED)]
         for event in events:
             state, _ = decide(state, event, NOW)
-        found = describe(
+        description = describe(
             "cve",
             CampaignInput(requested_by="ada"),
             Frozen(rules=state.rules, job=Job(operation=OperationKind.PATCH)),
             state,
         )
-        assert found.status.ended
-        assert [wave.status for wave in found.waves] == words
+        assert description.status.ended
+        assert [wave.status for wave in description.waves] == words
 
 
 # The store -----------------------------------------------------------------------------------------------
@@ -228,22 +228,22 @@ async def test_targets_come_back_in_order_and_any_change_shows_in_the_digest() -
 
 
 async def test_the_ledger_is_a_chain_that_nobody_changes() -> None:
-    found = store()
+    result = store()
     batch = LedgerBatch(campaign="c", number=1, notes=(Note(what="pause", wave=0, at=NOW),))
-    first = await found.campaigns.record(batch)
-    assert await found.campaigns.record(batch) == first
+    first = await result.campaigns.record(batch)
+    assert await result.campaigns.record(batch) == first
     with pytest.raises(AlreadyExists):
-        await found.campaigns.record(batch.changed(notes=()))
+        await result.campaigns.record(batch.changed(notes=()))
     target = TargetRecord(target=0, outcome=Outcome.FAILED, ended_at=NOW)
     later = target.changed(outcome=Outcome.SUCCEEDED)
     second = LedgerBatch(campaign="c", number=2, records=(target, later), previous=first.digest)
-    await found.campaigns.record(second)
-    ledger = await found.campaigns.ledger("c")
+    await result.campaigns.record(second)
+    ledger = await result.campaigns.ledger("c")
     assert [each.number for each in ledger] == [1, 2]
     assert latest(ledger) == {0: later}
-    assert [each.number for each in await found.campaigns.ledger("c", after=1)] == [2]
-    assert await found.campaigns.end("c") is None
-    assert b'"previous"' in await found.objects.get(first.key)
+    assert [each.number for each in await result.campaigns.ledger("c", after=1)] == [2]
+    assert await result.campaigns.end("c") is None
+    assert b'"previous"' in await result.objects.get(first.key)
 
 
 async def test_freezes_are_listed_until_they_are_over() -> None:

@@ -29,9 +29,9 @@ def played(
         for number in range(size)
     ]
     waves = tuple(WaveNumbers(f"w{wave}", size, None, None, soak, None) for wave, size in enumerate(sizes))
-    given = CampaignSpec.model_validate({"operation": "patch", "promise": "postgres", "waves": REST, **spec})
+    inputs = CampaignSpec.model_validate({"operation": "patch", "promise": "postgres", "waves": REST, **spec})
     plan = Partition(tuple(targets), waves, None, (), ())
-    return forecast(given, plan, now=NOW, seconds=lambda _: 60.0, freezes=freezes)
+    return forecast(inputs, plan, now=NOW, seconds=lambda _: 60.0, freezes=freezes)
 
 
 def after(**time: float) -> datetime:

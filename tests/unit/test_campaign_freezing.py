@@ -80,8 +80,8 @@ class Scene:
     async def freeze(
         self, name: str = "fix", *, run_id: str = "1", source: str = MANIFEST, **start: Any
     ) -> Frozen:
-        given = CampaignInput(source=source, file="fix.yaml", requested_by="ada", **start)
-        call = FreezeCall(name=name, run_id=run_id, start=given, at=NOW)
+        campaign_input = CampaignInput(source=source, file="fix.yaml", requested_by="ada", **start)
+        call = FreezeCall(name=name, run_id=run_id, start=campaign_input, at=NOW)
         return await freeze(self.store, None, call)  # type: ignore[arg-type] - the fleet is faked
 
 

@@ -57,13 +57,13 @@ class Page(HTMLParser):
 
 
 def test_every_format_has_the_same_numbers() -> None:
-    found = report(180)
-    from_json = CampaignReport.model_validate_json(found.model_dump_json())
+    result = report(180)
+    from_json = CampaignReport.model_validate_json(result.model_dump_json())
     outcomes = Counter(target.outcome for target in from_json.targets)
     failures = sum(outcomes[outcome] for outcome in FAILED)
-    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
-    junit = ET.fromstring(as_junit(found))  # noqa: S314 - our own
-    page = Page(as_html(found))
+    rows = list(csv.DictReader(io.StringIO(as_csv(result))))
+    junit = ET.fromstring(as_junit(result))  # noqa: S314 - our own
+    page = Page(as_html(result))
 
     assert dict(outcomes) == from_json.counts
     assert Counter(row["outcome"] for row in rows) == outcomes
@@ -94,19 +94,19 @@ def test_the_page_stands_alone() -> None:
 
 def test_nobody_can_write_markup_into_the_page() -> None:
     plain, hostile = Page(as_html(report())), as_html(report(hostile=HOSTILE))
-    seen = Page(hostile)
-    assert set(seen.tags) == set(plain.tags)
-    assert seen.tags["style"] == 1
-    assert seen.attributes == plain.attributes
-    assert "alert(1)" in "".join(seen.text)
+    page = Page(hostile)
+    assert set(page.tags) == set(plain.tags)
+    assert page.tags["style"] == 1
+    assert page.attributes == plain.attributes
+    assert "alert(1)" in "".join(page.text)
     assert "\x1b" not in hostile
     assert "\u202e" not in hostile
 
 
 def test_every_target_has_its_evidence_in_the_page() -> None:
-    found = report(36)
-    text = "".join(Page(as_html(found)).text)
-    for target in found.targets:
+    result = report(36)
+    text = "".join(Page(as_html(result)).text)
+    for target in result.targets:
         assert target.service in text
         assert (target.operation or "") in text
     assert "terraform said no" in text
@@ -133,8 +133,8 @@ def test_hostile_words_leave_junit_valid() -> None:
 )  # fmt: skip
 def test_no_cell_is_a_formula(start: str) -> None:
     formula = f"{start}HYPERLINK(1)"
-    found = report().changed(change=formula, requested_by=formula)
-    rows = list(csv.reader(io.StringIO(as_csv(found))))
+    result = report().changed(change=formula, requested_by=formula)
+    rows = list(csv.reader(io.StringIO(as_csv(result))))
     for row in rows[1:]:
         # What is seen first: letters, digits and marks, whatever stands unseen before them.
         first = [next((char for char in cell if char in "=+-@|%\uff1d'" or char.isalnum()), "") for cell in row]
@@ -145,15 +145,15 @@ def test_no_cell_is_a_formula(start: str) -> None:
 @given(st.text(max_size=60))
 @settings(max_examples=60, deadline=None)
 def test_whatever_people_write_all_formats_can_be_read_back(words: str) -> None:
-    found = report(9, hostile=words)
-    rows = list(csv.DictReader(io.StringIO(as_csv(found), newline="")))
-    assert len(rows) == len(found.targets)
-    assert len(list(ET.fromstring(as_junit(found)).iter("testcase"))) == len(found.targets)  # noqa: S314 - our own
-    assert Page(as_html(found)).tags["script"] == 0
+    result = report(9, hostile=words)
+    rows = list(csv.DictReader(io.StringIO(as_csv(result), newline="")))
+    assert len(rows) == len(result.targets)
+    assert len(list(ET.fromstring(as_junit(result)).iter("testcase"))) == len(result.targets)  # noqa: S314 - our own
+    assert Page(as_html(result)).tags["script"] == 0
     if words.isprintable():
-        assert json.loads(found.model_dump_json())["reason"].endswith(words)
+        assert json.loads(result.model_dump_json())["reason"].endswith(words)
 
 
 def test_a_campaign_that_has_not_begun_has_a_page() -> None:
-    found = report(0).changed(started_at=None, waves=(), events=(), compliance=None)
-    assert Page(as_html(found)).tags["svg"] == 0
+    result = report(0).changed(started_at=None, waves=(), events=(), compliance=None)
+    assert Page(as_html(result)).tags["svg"] == 0

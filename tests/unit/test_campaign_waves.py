@@ -49,8 +49,8 @@ def campaign(waves: list[dict[str, Any]], name: str = "cve", **spec: Any) -> Cam
 REST = [{"name": "rest", "rest": True}]
 
 
-def reasons(found: Partition) -> dict[str, tuple[str, str]]:
-    return {left.service: (left.kind, left.reason) for left in found.left}
+def reasons(partition: Partition) -> dict[str, tuple[str, str]]:
+    return {left.service: (left.kind, left.reason) for left in partition.left}
 
 
 # Properties ----------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ waves = st.lists(
     ),
     min_size=1,
     max_size=5,
-).map(lambda found: [{"name": f"wave-{n}", **wave} for n, wave in enumerate(found)])
+).map(lambda result: [{"name": f"wave-{n}", **wave} for n, wave in enumerate(result)])
 
 services = st.lists(
     st.tuples(
@@ -98,23 +98,23 @@ def test_every_service_is_in_one_wave_or_left_for_a_reason(
     order, limit = how
     rest = chosen[-1].get("rest", False)
     wanted = campaign(chosen, order=order, select={"max": limit}, unmatched="skip")
-    found = partition(wanted, fleet, PUBLISHED)
+    parts = partition(wanted, fleet, PUBLISHED)
 
-    assert Counter([*(t.service for t in found.targets), *(left.service for left in found.left)]) == Counter(
+    assert Counter([*(t.service for t in parts.targets), *(left.service for left in parts.left)]) == Counter(
         it.id for it in fleet
     )
-    assert [t.wave for t in found.targets] == sorted(t.wave for t in found.targets)
-    assert [wave.size for wave in found.waves] == [
-        sum(t.wave == index for t in found.targets) for index in range(len(chosen))
+    assert [t.wave for t in parts.targets] == sorted(t.wave for t in parts.targets)
+    assert [wave.size for wave in parts.waves] == [
+        sum(t.wave == index for t in parts.targets) for index in range(len(chosen))
     ]
-    kinds = reasons(found)
+    kinds = reasons(parts)
     unmatched = [name for name, reason in kinds.items() if reason == ("skipped", "no wave takes it")]
-    total = len(found.targets) + len(unmatched)
+    total = len(parts.targets) + len(unmatched)
     assert total <= limit
     assert not (rest and unmatched)
 
     by_id, left = {it.id: it for it in fleet}, total
-    for wave, numbers in zip(chosen, found.waves, strict=True):
+    for wave, numbers in zip(chosen, parts.waves, strict=True):
         if "count" in wave:
             assert numbers.size == min(wave["count"], left)
         elif "percent" in wave:
@@ -123,7 +123,7 @@ def test_every_service_is_in_one_wave_or_left_for_a_reason(
         elif wave.get("rest"):
             assert numbers.size == left
         left -= numbers.size
-    for target in found.targets:
+    for target in parts.targets:
         it = by_id[target.service]
         assert (it.version in {"1.4.0", "1.4.1"}, it.promise, it.phase != "decommissioning") == (
             True,
@@ -137,7 +137,7 @@ def test_every_service_is_in_one_wave_or_left_for_a_reason(
 
     again = list(fleet)
     shuffle.shuffle(again)
-    assert partition(wanted, again, PUBLISHED) == found
+    assert partition(wanted, again, PUBLISHED) == parts
 
 
 @given(st.integers(0, 9999), st.integers(0, 100_000))
@@ -170,8 +170,8 @@ SHUFFLED = [
 
 def test_targets_go_by_the_value_of_a_label_and_those_without_it_last() -> None:
     fleet = [service(1), service(2), service(3, labels={}), service(4)]
-    found = partition(campaign(REST, order="label:region"), fleet, PUBLISHED)
-    assert [t.service for t in found.targets] == ["team1/db-1", "team1/db-4", "team2/db-2", "team0/db-3"]
+    parts = partition(campaign(REST, order="label:region"), fleet, PUBLISHED)
+    assert [t.service for t in parts.targets] == ["team1/db-1", "team1/db-4", "team2/db-2", "team0/db-3"]
 
 
 # Selection -----------------------------------------------------------------------------------------------
@@ -193,10 +193,10 @@ def test_why_each_service_is_no_target() -> None:
         service(11),
     ]
     select = {"where": "labels.tier == 'prod'", "exclude": ["team2/db-11"]}
-    found = partition(campaign(REST, **{"from": ">=1.3"}, select=select), fleet, PUBLISHED)
-    assert [(t.service, t.why, t.to) for t in found.targets] == [("team0/db-0", "`where` is true of it", "1.4.2")]
-    assert found.flaws == ()
-    assert reasons(found) == {
+    parts = partition(campaign(REST, **{"from": ">=1.3"}, select=select), fleet, PUBLISHED)
+    assert [(t.service, t.why, t.to) for t in parts.targets] == [("team0/db-0", "`where` is true of it", "1.4.2")]
+    assert parts.flaws == ()
+    assert reasons(parts) == {
         "team1/db-1": ("not-selected", "it is of the promise redis"),
         "team2/db-2": ("not-selected", "it is being decommissioned"),
         "team0/db-3": ("not-selected", "it is abandoned"),
@@ -205,11 +205,11 @@ def test_why_each_service_is_no_target() -> None:
         "team0/db-6": ("not-selected", "1.3.0 to 1.4.2 is an upgrade, not a patch"),
         "team1/db-7": ("skipped", "compliant"),
         "team2/db-8": ("not-selected", "it is at 1.5.0, which is newer than 1.4.2"),
-        "team0/db-9": ("not-selected", reasons(found)["team0/db-9"][1]),
+        "team0/db-9": ("not-selected", reasons(parts)["team0/db-9"][1]),
         "team1/db-10": ("not-selected", "`where` is not true of it"),
         "team2/db-11": ("not-selected", "it is named in select.exclude"),
     }
-    assert reasons(found)["team0/db-9"][1].startswith("`where` cannot be evaluated for it: ")
+    assert reasons(parts)["team0/db-9"][1].startswith("`where` cannot be evaluated for it: ")
 
 
 def test_included_services_are_targets_whatever_where_says() -> None:
@@ -222,15 +222,15 @@ def test_included_services_are_targets_whatever_where_says() -> None:
 
 def test_each_target_of_latest_patch_goes_to_the_newest_of_its_own_line() -> None:
     fleet = [service(0, version="1.3.0"), service(1), service(2, version="1.4.2")]
-    found = partition(campaign(REST, to="latest-patch", order="name"), fleet, PUBLISHED)
-    assert [(t.service, t.to) for t in found.targets] == [("team0/db-0", "1.3.9"), ("team1/db-1", "1.4.2")]
-    assert reasons(found) == {"team2/db-2": ("skipped", "compliant")}
+    parts = partition(campaign(REST, to="latest-patch", order="name"), fleet, PUBLISHED)
+    assert [(t.service, t.to) for t in parts.targets] == [("team0/db-0", "1.3.9"), ("team1/db-1", "1.4.2")]
+    assert reasons(parts) == {"team2/db-2": ("skipped", "compliant")}
 
 
 def test_what_moves_no_version_takes_every_promise() -> None:
     fleet = [service(0), service(1, promise="redis", version="7.0.0")]
-    found = partition(campaign(REST, operation="reconcile", promise=None, to=None), fleet, {})
-    assert {(t.service, t.to) for t in found.targets} == {("team0/db-0", ""), ("team1/db-1", "")}
+    parts = partition(campaign(REST, operation="reconcile", promise=None, to=None), fleet, {})
+    assert {(t.service, t.to) for t in parts.targets} == {("team0/db-0", ""), ("team1/db-1", "")}
 
 
 # Numbers -------------------------------------------------------------------------------------------------
@@ -327,18 +327,18 @@ def test_what_shows_only_beside_the_fleet_has_its_place_too(
     edits: list[tuple[str, str]], fleet: int, published: dict[str, Any], says: list[str]
 ) -> None:
     read = read_text(edited(*edits))
-    found = partition(read.require(), [*map(service, range(fleet)), *OLD[:fleet]], published)
-    error = read.refuse(found.flaws)
+    parts = partition(read.require(), [*map(service, range(fleet)), *OLD[:fleet]], published)
+    error = read.refuse(parts.flaws)
     assert isinstance(error, CampaignInvalid)
     assert [str(problem) for problem in error.problems] == says
 
 
 def test_a_small_night_does_not_break_a_schedule_whose_budget_is_for_the_fleet() -> None:
     fleet = [service(n, version="1.4.2" if n else "1.4.0") for n in range(20)]
-    found = partition(campaign(REST, budget={"max_failures": 3}), fleet, PUBLISHED)
-    assert (len(found.targets), found.flaws) == (1, ())
+    parts = partition(campaign(REST, budget={"max_failures": 3}), fleet, PUBLISHED)
+    assert (len(parts.targets), parts.flaws) == (1, ())
 
 
 def test_a_fleet_that_is_compliant_already_is_no_mistake() -> None:
-    found = partition(campaign(REST), [service(n, version="1.4.2") for n in range(3)], PUBLISHED)
-    assert (found.targets, found.flaws) == ((), ())
+    parts = partition(campaign(REST), [service(n, version="1.4.2") for n in range(3)], PUBLISHED)
+    assert (parts.targets, parts.flaws) == ((), ())

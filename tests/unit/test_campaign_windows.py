@@ -165,28 +165,28 @@ def test_every_answer_is_the_oracles(case: Case, minutes: list[int]) -> None:
     windows = Windows(case.spec)
     near = [int((CHANGES[name][1] - case.first) / MINUTE) for name in CHANGES]
     for n in {*minutes, *(m + d for m in near if 0 <= m < 3 * 1440 for d in (-1, 0, 1, 29, 30, 59, 60))}:
-        found = windows.at(case.first + n * MINUTE, case.freezes)
-        assert found.open == oracle.open[n], n
-        assert_until(oracle, found, n, total)
-        if found.ends_at is not None:
-            assert found.ends_at == case.first + (n + (oracle.left[n] or 0)) * MINUTE
-        assert bool(found.why) is not found.open
+        result = windows.at(case.first + n * MINUTE, case.freezes)
+        assert result.open == oracle.open[n], n
+        assert_until(oracle, result, n, total)
+        if result.ends_at is not None:
+            assert result.ends_at == case.first + (n + (oracle.left[n] or 0)) * MINUTE
+        assert bool(result.why) is not result.open
 
 
-def assert_until(oracle: Oracle, found: Opening, n: int, total: int) -> None:
+def assert_until(oracle: Oracle, opening: Opening, n: int, total: int) -> None:
     """`until` is where the answer changes; an open one may stop short of that, after `LOOK_AHEAD`."""
-    changes = next((m for m in range(n, total) if oracle.open[m] != found.open), None)
+    changes = next((m for m in range(n, total) if oracle.open[m] != opening.open), None)
     at = oracle.first + changes * MINUTE if changes is not None else None
     horizon = oracle.first + (n * MINUTE) + LOOK_AHEAD
-    if found.open and (at is None or at > horizon):
-        assert found.until in {None, horizon}
-        assert found.until is not None or at is None
+    if opening.open and (at is None or at > horizon):
+        assert opening.until in {None, horizon}
+        assert opening.until is not None or at is None
     elif at is not None:
-        assert found.until == at
-    elif found.until is not None:
+        assert opening.until == at
+    elif opening.until is not None:
         # Short windows that never let anything start may stop the search at MAX_STEPS; it goes on from there.
         asked_at = oracle.first + n * MINUTE
-        assert found.until >= min(oracle.first + total * MINUTE, asked_at + timedelta(days=1))
+        assert opening.until >= min(oracle.first + total * MINUTE, asked_at + timedelta(days=1))
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,8 @@ def test_a_skipped_start_is_the_end_of_the_gap_and_a_double_one_the_first(
 def test_a_window_that_began_the_first_time_round_is_on_the_second_time_too() -> None:
     window = Window(cron="30 1 25 10 *", duration="2h", time_zone="Europe/London")
     again = datetime(2026, 10, 25, 1, 15, tzinfo=UTC)  # 01:15 for the second time; it began at 01:30 of the first
-    found = Windows(WindowsSpec(allow=(window,))).at(again)
-    assert (found.open, found.until) == (True, datetime(2026, 10, 25, 2, 30, tzinfo=UTC))
+    result = Windows(WindowsSpec(allow=(window,))).at(again)
+    assert (result.open, result.until) == (True, datetime(2026, 10, 25, 2, 30, tzinfo=UTC))
 
 
 def test_the_zone_of_the_machine_decides_nothing() -> None:
@@ -248,15 +248,15 @@ def test_nothing_without_windows_and_freezes_is_open_for_good() -> None:
 
 def test_a_freeze_that_nobody_has_ended_has_no_end() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    found = Windows(WindowsSpec()).at(at, [Freeze("incident", at, None)])
-    assert found == Opening(open=False, until=None, why="the freeze 'incident' is on")
+    result = Windows(WindowsSpec()).at(at, [Freeze("incident", at, None)])
+    assert result == Opening(open=False, until=None, why="the freeze 'incident' is on")
 
 
 def test_the_cutoff_counts_to_a_freeze_too() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     freeze = Freeze("release", at + 60 * MINUTE, at + 120 * MINUTE)
-    found = Windows(WindowsSpec(cutoff="30m", deny=())).at(at + 30 * MINUTE, [freeze])
-    assert (found.open, found.until, found.why) == (
+    result = Windows(WindowsSpec(cutoff="30m", deny=())).at(at + 30 * MINUTE, [freeze])
+    assert (result.open, result.until, result.why) == (
         False,
         at + 120 * MINUTE,
         "less than the cutoff of 30m is left",

@@ -92,8 +92,8 @@ def counted(codes: str) -> dict[Code, int]:
 
 def described(codes: str = "S...", **changes: Any) -> CampaignDescription:
     """The campaign with its four targets at these codes."""
-    found = view.describe("cve", START, FROZEN, stated(codes))
-    return found.changed(**{"started_at": NOW, "status": CampaignStatus.RUNNING, **changes})
+    description = view.describe("cve", START, FROZEN, stated(codes))
+    return description.changed(**{"started_at": NOW, "status": CampaignStatus.RUNNING, **changes})
 
 
 def record(target: int, service: str, outcome: Outcome, **changes: Any) -> TargetRecord:
@@ -217,8 +217,8 @@ def test_a_later_record_of_a_target_replaces_the_one_before() -> None:
 def test_where_no_version_is_the_goal_compliance_is_what_success_means(
     operation: OperationKind, says: str | None
 ) -> None:
-    found = kept("SF..", (record(0, "a/one", Outcome.SUCCEEDED),), job=Job(operation=operation))
-    compliance = build(found, as_of=NOW).compliance
+    result = kept("SF..", (record(0, "a/one", Outcome.SUCCEEDED),), job=Job(operation=operation))
+    compliance = build(result, as_of=NOW).compliance
     assert (compliance is None) is (says is None)
     if compliance is not None and says is not None:
         assert says in compliance.measure
@@ -232,20 +232,20 @@ def test_failures_are_those_that_count_against_the_budget() -> None:
         record(2, "c/x", Outcome.ROLLED_BACK),
         record(3, "d/x", Outcome.REFUSED),
     )
-    found = failures(described(), [LedgerBatch(campaign="cve", number=1, records=records)])
-    assert [failure.service for failure in found] == ["a/x", "b/x"]
+    result = failures(described(), [LedgerBatch(campaign="cve", number=1, records=records)])
+    assert [failure.service for failure in result] == ["a/x", "b/x"]
 
 
 def test_whom_and_what_it_waits_for_is_said() -> None:
     gate = Approval(step="rest", digest="c" * 64, needs=(Need(roles=("sre",), count=2),), asked_at=NOW)
-    found = described(
+    result = described(
         waiting_for=gate,
         wave="rest",
         paused=Paused(cause="verb", by="eve", reason="lunch", at=NOW),
         calendar=Calendar(open=False, until=NOW),
         running=2,
     )
-    assert awaits(found) == [
+    assert awaits(result) == [
         "somebody to resume it: paused by eve, lunch",
         f"an approval of wave rest: {' and '.join(missing(gate, requested_by='dana'))}",
         "a window: nothing may start until 2026-11-24 22:00:00 UTC",
@@ -289,21 +289,21 @@ def test_a_gate_that_expired_is_what_show_says_of_the_end() -> None:
     [("completed", 0), ("completed-with-failures", 1), ("aborted", 1), ("paused", 1), ("awaiting-approval", 5)],
 )
 def test_the_exit_code_says_how_a_campaign_that_was_watched_ended(status: str, code: int) -> None:
-    found = CampaignDocument.of(described(status=CampaignStatus(status)))
-    assert watching.exit_code(found) == code
+    result = CampaignDocument.of(described(status=CampaignStatus(status)))
+    assert watching.exit_code(result) == code
     if code:
         with pytest.raises(typer.Exit):
-            watching.finish(found)
+            watching.finish(result)
 
 
 def test_a_line_is_printed_once_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
     lines = watching.Lines()
     running = described("Sr..", running=1)
-    for found in (running, running, described("SF..", broken="1 failure")):
+    for entry in (running, running, described("SF..", broken="1 failure")):
         records = [
             LedgerBatch(campaign="cve", number=1, records=(record(1, "a/two", Outcome.FAILED, error=ERROR),))
         ]
-        lines.changed(CampaignDocument.of(found, failures(found, records if found.failures else [])))
+        lines.changed(CampaignDocument.of(entry, failures(entry, records if entry.failures else [])))
     printed = [line.split("s  ", 1)[1] for line in capsys.readouterr().err.splitlines()]
     assert printed.count("a/two failed: terraform said no") == 1
     assert printed.count("cve running") == 1
@@ -312,11 +312,11 @@ def test_a_line_is_printed_once_for_each_change(capsys: pytest.CaptureFixture[st
 def test_a_live_view_draws_bars_and_no_escapes_of_others() -> None:
     hostile = ErrorInfo(code="TOOL_FAILED", message="[bold]no[/bold]\x1b[31m")
     batch = LedgerBatch(campaign="cve", number=1, records=(record(1, "a/two", Outcome.FAILED, error=hostile),))
-    found = described(Code.SUCCEEDED + "F..", broken="too \x1b[31mmany")
+    result = described(Code.SUCCEEDED + "F..", broken="too \x1b[31mmany")
     bars = watching.Bars("cve")
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(bars.render())
-    bars.changed(CampaignDocument.of(found, failures(found, [batch])))
+    bars.changed(CampaignDocument.of(result, failures(result, [batch])))
     console.print(bars.render())
     text = console.export_text()
     assert "its targets are being chosen" in text

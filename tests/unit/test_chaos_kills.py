@@ -26,8 +26,8 @@ def test_a_longer_list_of_a_seed_begins_with_the_shorter_one(seed, count, more):
 @given(seed=st.integers())
 def test_every_kind_of_kill_comes_about_as_often(seed):
     for choose, kinds in ((kills, KINDS), (plain_kills, PLAIN_KINDS)):
-        found = choose(seed, 3 * kinds, things=20)
-        times = [(kill.side, kill.victim, kill.moment) for kill in found]
+        result = choose(seed, 3 * kinds, things=20)
+        times = [(kill.side, kill.victim, kill.moment) for kill in result]
         assert {times.count(kind) for kind in times} == {3}
         assert len(set(times)) == kinds
 
@@ -42,8 +42,8 @@ def test_a_kill_lands_within_its_moment_on_a_thing_that_is_not_the_last(seed):
 
 def test_results_that_were_written_are_read_again():
     (kill,) = kills(1, 1, things=20)
-    found = Outcome(kill, hit=True, ready=True, made_twice=1, lost=["thing_01"], seconds=2.5)
-    assert Outcome.from_json(json.loads(json.dumps(found.as_json()))) == found
+    outcome = Outcome(kill, hit=True, ready=True, made_twice=1, lost=["thing_01"], seconds=2.5)
+    assert Outcome.from_json(json.loads(json.dumps(outcome.as_json()))) == outcome
 
 
 def test_the_table_counts_each_kind_and_leaves_out_what_hit_nothing():

@@ -27,15 +27,15 @@ SLEEP = READY + "time.sleep(60)\n"
 
 
 @pytest.fixture
-def said():
+def messages():
     return []
 
 
 @pytest.fixture
-def make(tmp_path, said):
+def make(tmp_path, messages):
     def _make(code, **options):
         command = Command("thing", (sys.executable, "-c", textwrap.dedent(code)), dict(os.environ), **options)
-        return Child(command, tmp_path, lambda: None, said.append)
+        return Child(command, tmp_path, lambda: None, messages.append)
 
     return _make
 
@@ -78,25 +78,25 @@ async def test_a_process_with_a_port_is_ready_when_it_listens(make):
     await task
 
 
-async def test_one_that_dies_is_started_again_and_said(make, said):
+async def test_one_that_dies_is_started_again_and_said(make, messages):
     child = make(SLEEP)
     task = await running(child)
     first = child.state.pid
     os.kill(first, signal.SIGKILL)
     await until(lambda: child.state.pid != first and child.state.status == "running")
     assert child.state.restarts == 1
-    assert said == ["thing ended (killed by SIGKILL); starting it again in 0.2 s", "thing runs again"]
+    assert messages == ["thing ended (killed by SIGKILL); starting it again in 0.2 s", "thing runs again"]
     await child.stop(5)
     await task
 
 
-async def test_the_pause_doubles_while_it_keeps_dying(make, said, monkeypatch):
+async def test_the_pause_doubles_while_it_keeps_dying(make, messages, monkeypatch):
     monkeypatch.setattr(children, "FIRST_BACKOFF_SECONDS", 0.1)
     monkeypatch.setattr(children, "MAX_BACKOFF_SECONDS", 0.2)
     child = make(READY)
     task = asyncio.create_task(child.keep_running())
-    await until(lambda: sum("starting it again" in text for text in said) == 3)
-    pauses = [text.rpartition("in ")[2] for text in said if "starting it again" in text]
+    await until(lambda: sum("starting it again" in text for text in messages) == 3)
+    pauses = [text.rpartition("in ")[2] for text in messages if "starting it again" in text]
     assert pauses == ["0.1 s", "0.2 s", "0.2 s"]
     await child.stop(5)
     await task
@@ -115,13 +115,13 @@ async def test_a_program_that_is_not_there_is_said_in_words(make, tmp_path):
         await child.keep_running()
 
 
-async def test_one_that_does_not_end_is_ended_after_the_grace(make, said):
+async def test_one_that_does_not_end_is_ended_after_the_grace(make, messages):
     child = make("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + SLEEP)
     task = await running(child)
     await child.stop(0.2)
     await task
     assert not child.state.alive
-    assert "did not end within" in said[-1]
+    assert "did not end within" in messages[-1]
 
 
 async def test_a_log_that_grew_too_long_is_moved_aside_while_it_is_written(make, tmp_path, monkeypatch):

@@ -12,13 +12,13 @@ WIDTH = 80
 def groups() -> dict[str, set[str]]:
     root = build()
     context = root.make_context("bond", [], resilient_parsing=True)
-    found = {}
+    collected = {}
     for name in COMMANDS:
         lazy = root.get_command(context, name)
         command = lazy.make_context(name, [], parent=context, resilient_parsing=True).command
         if verbs := getattr(command, "commands", {}):
-            found[name] = dict.fromkeys(verbs).keys()
-    return found
+            collected[name] = dict.fromkeys(verbs).keys()
+    return collected
 
 
 GROUPS = groups()

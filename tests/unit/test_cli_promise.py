@@ -79,12 +79,12 @@ def test_a_broken_promise_is_refused_with_every_place(bond: Bond, folder: Path) 
 
 
 def test_validate_changes_nothing_and_gives_the_digest_that_publish_will(bond: Bond, folder: Path) -> None:
-    found = bond.json("validate", str(folder))
+    result = bond.json("validate", str(folder))
     assert bond.json("list") == []
     assert bond.json("publish", str(folder)) == {
         "promise": "postgres",
         "version": "1.4.0",
-        "digest": found["digest"],
+        "digest": result["digest"],
         "published": True,
         "warnings": [],
     }
@@ -124,9 +124,9 @@ def test_list_shows_what_a_request_would_get(bond: Bond, folder: Path) -> None:
 def test_show_tells_inputs_outputs_steps_and_versions(bond: Bond, folder: Path) -> None:
     bond("publish", str(folder))
     bond("deprecate", "postgres@1.4.0", "--reason", "use 1.5.0")
-    found = bond.json("show", "postgres")
-    assert (found["status"], found["reason"], found["published_by"]) == ("deprecated", "use 1.5.0", "ada")
-    assert [(item["name"], item["required"], item["secret"], item["default"]) for item in found["inputs"]] == [
+    result = bond.json("show", "postgres")
+    assert (result["status"], result["reason"], result["published_by"]) == ("deprecated", "use 1.5.0", "ada")
+    assert [(item["name"], item["required"], item["secret"], item["default"]) for item in result["inputs"]] == [
         ("size", False, False, "small"),
         ("region", False, False, "eu"),
         ("replicas", False, False, None),
@@ -134,8 +134,8 @@ def test_show_tells_inputs_outputs_steps_and_versions(bond: Bond, folder: Path) 
         ("network.cidr", False, False, "10.0.0.0/16"),
         ("adminPassword", False, True, None),
     ]
-    assert [item["id"] for item in found["steps"]] == ["database", "dashboard"]
-    assert found["versions"] == [{"version": "1.4.0", "status": "deprecated"}]
+    assert [item["id"] for item in result["steps"]] == ["database", "dashboard"]
+    assert result["versions"] == [{"version": "1.4.0", "status": "deprecated"}]
     code, out, _ = bond("show", "postgres@1.4.0")
     assert code == 0
     assert "deprecated: use 1.5.0" in out
@@ -158,7 +158,7 @@ def test_mistakes_get_words_and_an_exit_code(
     bond: Bond, folder: Path, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     bond("publish", str(folder))
-    found, out, err = bond(*arguments)
-    assert (found, out) == (code, "")
+    result, out, err = bond(*arguments)
+    assert (result, out) == (code, "")
     assert err.startswith(says)
     assert "Traceback" not in err

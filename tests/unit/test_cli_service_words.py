@@ -112,19 +112,19 @@ def test_a_plan_is_read_by_action_and_address_with_only_what_changes(capsys):
             ),
         )
     )
-    said = capsys.readouterr().out
-    assert "1 to create, 1 to update, 1 to delete" in said.splitlines()[0]
-    assert [line for line in said.splitlines() if line[:3] in {"  +", "  ~", "  -"}] == [
+    out = capsys.readouterr().out
+    assert "1 to create, 1 to update, 1 to delete" in out.splitlines()[0]
+    assert [line for line in out.splitlines() if line[:3] in {"  +", "  ~", "  -"}] == [
         "  + a.new\\x1b[31m",
         "  ~ m.changed",
         "  - z.gone",
     ]
-    assert 'size = "small" -> "large"' in said
-    assert "arn  = (none) -> (known after apply)" in said
-    assert "same" not in said
-    assert "none " not in said
-    assert "\x1b" not in said
-    assert max(map(len, said.splitlines())) < 150
+    assert 'size = "small" -> "large"' in out
+    assert "arn  = (none) -> (known after apply)" in out
+    assert "same" not in out
+    assert "none " not in out
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) < 150
 
 
 def test_a_plan_shows_what_is_let_go_moved_and_imported_and_what_fails(capsys):
@@ -137,12 +137,12 @@ def test_a_plan_shows_what_is_let_go_moved_and_imported_and_what_fails(capsys):
     words = ("check.c: the endpoint is down",)
     made = {"operation": "a/b/op/1", "step": "database", "digest": "d" * 64, "counts": counts}
     plan_views.plan(PlanDocument(**made, changes=changes, failed_checks=words))
-    said = capsys.readouterr().out.splitlines()
-    assert "1 to forget, 1 to move, 1 to import" in said[0]
-    assert "  ! a.gone  (stays, and is managed no more)" in said
-    assert "  > a.new  (moved from a.old)" in said
-    assert "  < a.vpc  (imported from vpc-1)" in said
-    assert "  check.c: the endpoint is down" in said
+    lines = capsys.readouterr().out.splitlines()
+    assert "1 to forget, 1 to move, 1 to import" in lines[0]
+    assert "  ! a.gone  (stays, and is managed no more)" in lines
+    assert "  > a.new  (moved from a.old)" in lines
+    assert "  < a.vpc  (imported from vpc-1)" in lines
+    assert "  check.c: the endpoint is down" in lines
     assert views.counts(counts) == "+0 ~0 ±0 -0, 1 to forget, 1 to move, 1 to import"
 
 
@@ -159,17 +159,17 @@ def test_a_difference_past_the_cut_is_shown(capsys):
     change = ChangeDocument(address="a.b", action="update", before=spec("one", "old"), after=spec("two", "new"))
     made = {"operation": "a/b/op/1", "step": "s", "digest": "d" * 64, "counts": ChangesDocument(update=1)}
     plan_views.plan(PlanDocument(**made, changes=(change,)))
-    said = capsys.readouterr().out
-    assert '"image": "one"' in said
-    assert '"image": "two"' in said
-    assert "xxx" not in said
+    out = capsys.readouterr().out
+    assert '"image": "one"' in out
+    assert '"image": "two"' in out
+    assert "xxx" not in out
     only = ChangeDocument(
         address="a.b", action="update", before={"t": "y" * 900 + "old"}, after={"t": "y" * 900 + "new"}
     )
     plan_views.plan(PlanDocument(**made, changes=(only,)))
-    said = capsys.readouterr().out
-    assert "old" in said
-    assert "new" in said
+    out = capsys.readouterr().out
+    assert "old" in out
+    assert "new" in out
 
 
 async def test_a_pool_is_asked_about_only_when_a_step_stands_still(monkeypatch):
@@ -184,10 +184,10 @@ async def test_a_pool_is_asked_about_only_when_a_step_stands_still(monkeypatch):
         workers = Workers()
 
     class View:
-        said: list[str] = []
+        printed: list[str] = []
 
         def remark(self, text):
-            self.said.append(text)
+            self.printed.append(text)
 
     now = 0.0
     monkeypatch.setattr(waiting.time, "monotonic", lambda: now)
@@ -201,5 +201,5 @@ async def test_a_pool_is_asked_about_only_when_a_step_stands_still(monkeypatch):
     await pools.look()
     await pools.look()
     assert looked == ["prod-eu"]
-    [said] = View.said
-    assert "no worker polls pool prod-eu" in said
+    [words] = View.printed
+    assert "no worker polls pool prod-eu" in words

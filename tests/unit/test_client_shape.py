@@ -45,7 +45,7 @@ def interface(noun: str) -> type:
 
 def verbs(kind: type) -> dict[str, object]:
     return {
-        name: found for name, found in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")
+        name: result for name, result in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")
     }
 
 
@@ -60,14 +60,14 @@ def test_the_verbs_of_each_noun_are_these(noun):
 
 
 def test_the_client_has_these_nouns():
-    nouns = {name for name, found in inspect.getmembers(Bondstone) if isinstance(found, property)}
+    nouns = {name for name, result in inspect.getmembers(Bondstone) if isinstance(result, property)}
     assert nouns == set(NOUNS)
 
 
 @pytest.mark.parametrize("noun", NOUNS)
 def test_a_transport_takes_what_the_interface_says(noun):
-    found = getattr(DirectClient, noun).func
-    direct = type(found(DirectClient.of(by="ada")))
+    func = getattr(DirectClient, noun).func
+    direct = type(func(DirectClient.of(by="ada")))
     assert not inspect.isabstract(direct)
     for name, verb in verbs(interface(noun)).items():
         assert inspect.signature(getattr(direct, name)) == inspect.signature(verb), f"{noun}.{name}"

@@ -191,4 +191,4 @@ def test_what_a_worker_unpacks_has_room_on_a_read_only_root(compose, stages):
         assert service.raw["read_only"]
         written = {**stages[service.build].environment, **service.environment}["BOND_WORK"]
         rooms = [*service.raw["tmpfs"], *(mount.target for mount in service.mounts if not mount.read_only)]
-        assert any(Path(written).is_relative_to(room) for room in rooms), f"{name}: {written} is read-only"
+        assert any(Path(written).is_relative_to(space) for space in rooms), f"{name}: {written} is read-only"

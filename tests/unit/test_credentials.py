@@ -316,16 +316,16 @@ async def test_administrators_of_the_settings_need_no_document(platform):
 
 async def test_keys_come_by_discovery_rotate_and_outlive_their_issuer(tmp_path):
     """One request for a new key, none for made-up ones, and the known ones while the issuer is away."""
-    asked: list[str] = []
+    requests: list[str] = []
     published = [PUBLIC]
     app = web.Application()
 
     async def discovery(request: web.Request) -> web.Response:
-        asked.append(request.path)
+        requests.append(request.path)
         return web.json_response({"issuer": base, "jwks_uri": f"{base}/keys"})
 
     async def keys(request: web.Request) -> web.Response:
-        asked.append(request.path)
+        requests.append(request.path)
         return web.json_response({"keys": published})
 
     app.add_routes([web.get("/.well-known/openid-configuration", discovery), web.get("/keys", keys)])
@@ -343,16 +343,16 @@ async def test_keys_come_by_discovery_rotate_and_outlive_their_issuer(tmp_path):
     authenticator = Authenticator(await Store.open(settings, create_keys=True), settings, keys=source)
     try:
         assert (await caller(authenticator, token(iss=base))).subject == "ada"
-        assert asked == ["/.well-known/openid-configuration", "/keys"]
+        assert requests == ["/.well-known/openid-configuration", "/keys"]
         for number in range(20):
             with pytest.raises(TokenForeign):
                 await caller(authenticator, token(iss=base, key_id=f"made-up-{number}"))
-        assert len(asked) == 2
+        assert len(requests) == 2
         new, public = key_pair("k2")
         published.append(public)
         source._known[base].tried -= 60  # half a minute later
         assert (await caller(authenticator, token(new, iss=base, key_id="k2"))).subject == "ada"
-        assert asked[2:] == ["/keys"]
+        assert requests[2:] == ["/keys"]
     finally:
         await runner.cleanup()
     source._known[base].fetched -= 3600

@@ -134,8 +134,8 @@ def test_no_reference_and_no_secret_is_in_any_document(settings):
         )
     )
     fits("service-history", [entry])
-    for found in (document, entry):
-        assert "$secret" not in json.dumps(plain(found))
+    for item_found in (document, entry):
+        assert "$secret" not in json.dumps(plain(item_found))
 
 
 def test_without_a_ui_there_are_no_links(tmp_path):

@@ -62,9 +62,9 @@ class World:
         self.call = StepCall(
             service=SERVICE, operation=2, kind=OperationKind.DECOMMISSION, revision=revision, step="second"
         )
-        found = executor_activities(self.store, settings, {"terraform": TerraformExecutor()})
+        result = executor_activities(self.store, settings, {"terraform": TerraformExecutor()})
         self.verbs: dict[str, Callable[..., Any]] = {
-            getattr(function, "__temporal_activity_definition").name: function for function in found
+            getattr(function, "__temporal_activity_definition").name: function for function in result
         }
         return self
 
@@ -166,8 +166,8 @@ async def run(
         "service": SERVICE, "operation": 1, "kind": OperationKind.PROVISION, "revision": revision, "step": "only",
         "inputs": {"password": password.as_json()},
     }  # fmt: skip
-    found = executor_activities(store, settings, {"talkative": Talkative(show)})  # type: ignore[dict-item] # verbs that the test needs
-    verbs = {getattr(function, "__temporal_activity_definition").name: function for function in found}
+    result = executor_activities(store, settings, {"talkative": Talkative(show)})  # type: ignore[dict-item] # verbs that the test needs
+    verbs = {getattr(function, "__temporal_activity_definition").name: function for function in result}
     environment = ActivityEnvironment()
     environment.on_heartbeat = lambda *details: beats.extend(details) if beats is not None else None
     if verb != "apply":

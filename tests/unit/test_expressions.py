@@ -80,9 +80,9 @@ SCOPE = Scope(
     ],
 )
 def test_a_template_gives(template: Any, value: Any) -> None:
-    found = render(template, VARIABLES)
-    assert found == value
-    assert json.dumps(found) == json.dumps(value)  # 3 is not 3.0, and keys are in order
+    rendered = render(template, VARIABLES)
+    assert rendered == value
+    assert json.dumps(rendered) == json.dumps(value)  # 3 is not 3.0, and keys are in order
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_references_are_paths_outside_of_text_and_without_methods() -> None:
 
 def test_joining_what_may_be_null_into_text_is_found_before_it_happens() -> None:
     findings, _ = check({"host": "x-${inputs.maybe}"}, SCOPE)
-    assert [(found.path, found.offset, found.fault.message) for found in findings] == [
+    assert [(finding.path, finding.offset, finding.fault.message) for finding in findings] == [
         (("host",), 4, "`inputs.maybe` may be null, which cannot be joined into text")
     ]
 
@@ -268,8 +268,8 @@ def test_a_value_passes_through_its_own_expression_unchanged(value: Any) -> None
 @given(JSON)
 @settings(max_examples=150, deadline=None)
 def test_a_value_survives_the_engine(value: Any) -> None:
-    found = evaluate("[inputs.value][0]", {"inputs.value": value})
-    assert found == value
+    decision = evaluate("[inputs.value][0]", {"inputs.value": value})
+    assert decision == value
 
 
 @given(st.text(st.sampled_from("inputs.size ${}()[]'\"`+-*/?:&|=!<>,0123ab\\\n\tmapé")) | st.text())
@@ -279,7 +279,7 @@ def test_no_text_makes_anything_but_words(text: str) -> None:
         with contextlib.suppress(ExpressionInvalid):
             json.dumps(render(whole, VARIABLES))
         findings, _ = check(whole, SCOPE)
-        assert all(0 <= found.offset <= len(whole) for found in findings)
+        assert all(0 <= finding.offset <= len(whole) for finding in findings)
 
 
 @given(
@@ -297,8 +297,8 @@ def test_what_a_scope_passes_can_be_evaluated(text: str) -> None:
         return
     assert not [path for path in compiled.references if path not in values]
     with contextlib.suppress(ExpressionInvalid):  # as when a number is divided by zero
-        found = evaluate(text, values)
-        assert compiled.type not in {"string", "bool"} or type(found).__name__ in {"str", "bool"}
+        decision = evaluate(text, values)
+        assert compiled.type not in {"string", "bool"} or type(decision).__name__ in {"str", "bool"}
 
 
 @pytest.mark.parametrize(

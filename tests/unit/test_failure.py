@@ -31,7 +31,7 @@ def test_only_what_may_go_through_later_is_tried_again():
 
 def test_the_first_problem_is_whole_and_later_ones_get_what_is_left():
     problems = [Problem(message="a" * 1400), Problem(message="b" * 1400), *[Problem(message="c" * 900)] * 6]
-    found = info_of(to_failure(ToolFailed("x", problems=problems))).problems
-    assert [problem.message for problem in found[:1]] == ["a" * 1400]
-    assert all(len(problem.message) >= 120 for problem in found)
+    result = info_of(to_failure(ToolFailed("x", problems=problems))).problems
+    assert [problem.message for problem in result[:1]] == ["a" * 1400]
+    assert all(len(problem.message) >= 120 for problem in result)
     assert len(info_of(to_failure(StoreUnavailable("x", problems=problems))).model_dump_json()) < 3_000

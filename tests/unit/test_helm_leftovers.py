@@ -44,8 +44,8 @@ def revisions(*statuses: str) -> list[Release]:
     ],
 )
 def test_which_revisions_helm_knows_nothing_of(statuses, base, failed):
-    found, others = split(revisions(*statuses))
-    assert (found.revision, [item.revision for item in others]) == (base, failed)
+    result, others = split(revisions(*statuses))
+    assert (result.revision, [item.revision for item in others]) == (base, failed)
 
 
 def deployment(containers: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
@@ -69,17 +69,17 @@ def main(*ports: dict[str, Any], env: tuple[str, ...] = (), **more: Any) -> dict
 
 def live(manifest: dict[str, Any]) -> dict[str, Any]:
     """As the API server holds it: defaults, Helm's own marks, and whose the fields are."""
-    found = copy.deepcopy(manifest)
-    found["spec"].setdefault("replicas", 1)
-    for container in found["spec"]["template"]["spec"]["containers"]:
+    result = copy.deepcopy(manifest)
+    result["spec"].setdefault("replicas", 1)
+    for container in result["spec"]["template"]["spec"]["containers"]:
         container.setdefault("imagePullPolicy", "Always")
         for port in container.get("ports", ()):
             port.setdefault("protocol", "TCP")
-    metadata = found["metadata"]
+    metadata = result["metadata"]
     metadata["labels"] = {**metadata.get("labels", {}), "app.kubernetes.io/managed-by": "Helm"}
     metadata["annotations"] = {RELEASE_NAME: "web", RELEASE_NAMESPACE: "shop", "by/somebody": "else"}
     metadata["managedFields"] = [{"manager": "helm", "fieldsV1": fields(manifest)}]
-    return found
+    return result
 
 
 KEYS = {"containers": ("name",), "env": ("name",), "ports": ("containerPort", "protocol")}
@@ -98,8 +98,8 @@ def fields(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def spec(item: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = item["spec"]
-    return found
+    result: dict[str, Any] = item["spec"]
+    return result
 
 
 def test_fields_that_only_a_failed_revision_set_go_and_no_others():
@@ -113,9 +113,9 @@ def test_fields_that_only_a_failed_revision_set_go_and_no_others():
         paused=True,
         strategy={"type": "Recreate"},
     )
-    found = live(failed)
-    found["spec"]["template"]["spec"]["containers"].append({"name": "injected"})
-    cleaned = without(found, [failed], [base, base])
+    result = live(failed)
+    result["spec"]["template"]["spec"]["containers"].append({"name": "injected"})
+    cleaned = without(result, [failed], [base, base])
     [container, injected] = spec(cleaned)["template"]["spec"]["containers"]
     assert container == {
         "name": "main",
@@ -126,7 +126,7 @@ def test_fields_that_only_a_failed_revision_set_go_and_no_others():
     assert injected == {"name": "injected"}
     assert set(spec(cleaned)) == {"template", "replicas"}
     assert cleaned["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "Helm"}
-    assert cleaned["metadata"]["annotations"] == found["metadata"]["annotations"]
+    assert cleaned["metadata"]["annotations"] == result["metadata"]["annotations"]
 
 
 def test_what_comes_next_keeps_what_it_has_in_common_with_what_failed():
@@ -137,15 +137,15 @@ def test_what_comes_next_keeps_what_it_has_in_common_with_what_failed():
 
 def test_ports_are_told_apart_by_protocol():
     tcp, udp = {"containerPort": 53}, {"containerPort": 53, "protocol": "UDP"}
-    found = without(live(deployment([main(tcp, udp)])), [deployment([main(tcp, udp)])], [deployment([main(tcp)])])
-    [container] = spec(found)["template"]["spec"]["containers"]
+    result = without(live(deployment([main(tcp, udp)])), [deployment([main(tcp, udp)])], [deployment([main(tcp)])])
+    [container] = spec(result)["template"]["spec"]["containers"]
     assert container["ports"] == [{"containerPort": 53, "protocol": "TCP"}]
 
 
 def test_a_finalizer_that_only_a_failed_revision_set_goes():
     failed = {"metadata": {"name": "x", "finalizers": ["a", "b"]}}
-    found = {"metadata": {"finalizers": ["a", "b", "c"], "managedFields": [{"fieldsV1": fields(failed)}]}}
-    kept = without(found, [failed], [{"metadata": {"finalizers": ["a"]}}])
+    result = {"metadata": {"finalizers": ["a", "b", "c"], "managedFields": [{"fieldsV1": fields(failed)}]}}
+    kept = without(result, [failed], [{"metadata": {"finalizers": ["a"]}}])
     assert kept["metadata"]["finalizers"] == ["a", "c"]
 
 
@@ -163,7 +163,7 @@ containers = st.lists(
     unique_by=lambda item: item["name"],
 )
 manifests = st.builds(
-    lambda found, labels, more: deployment(found, labels=labels, **more),
+    lambda result, labels, more: deployment(result, labels=labels, **more),
     containers,
     st.dictionaries(st.sampled_from("kl"), st.just("v")),
     st.dictionaries(st.sampled_from(["paused", "minReadySeconds"]), st.just(1)),
@@ -181,10 +181,10 @@ def leaves(value: Any, prefix: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
 
 @given(base=manifests, failed=manifests, new=manifests)
 def test_nothing_is_left_that_nobody_wants_and_nothing_goes_that_somebody_does(base, failed, new):
-    found = live(failed)
-    cleaned = without(found, [failed], [new, base])
+    result = live(failed)
+    cleaned = without(result, [failed], [new, base])
     wanted = leaves(new) | leaves(base)
-    gone = leaves(found) - leaves(cleaned)
+    gone = leaves(result) - leaves(cleaned)
     assert not (gone & wanted)
     unwanted = {path for path in leaves(failed) - wanted if path[0] != "metadata" or path[1] == "labels"}
     assert not (leaves(cleaned) & unwanted)
@@ -216,5 +216,5 @@ def test_objects_that_only_failed_revisions_held_are_to_go_unless_they_are_to_be
         (item, {}, {REF: item}, False),
         (item, {}, {other_version: item}, False),
     ):
-        [found] = remains(base, new, [{REF: manifest}])
-        assert found.lost is lost
+        [result] = remains(base, new, [{REF: manifest}])
+        assert result.lost is lost

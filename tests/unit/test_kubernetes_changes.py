@@ -72,11 +72,11 @@ def test_differences_of_other_values_have_other_digests():
 
 
 def test_what_secrets_hold_is_masked_in_part_of_them_too():
-    found = change(
+    result = change(
         Ref("v1", "Secret", "n", "s"), "update", {"data": {"k": "b2xk"}}, {"data": {"k": "bmV3"}}, Redactor()
     )
-    assert (found.before, found.after) == ({"data": {"k": MASK}}, {"data": {"k": MASK}})
-    assert found.address == "v1/Secret/n/s"
+    assert (result.before, result.after) == ({"data": {"k": MASK}}, {"data": {"k": MASK}})
+    assert result.address == "v1/Secret/n/s"
     plain = change(
         Ref("v1", "ConfigMap", "n", "c"), "create", None, {"data": {"k": "x hunter22"}}, Redactor(["hunter22"])
     )
@@ -84,7 +84,7 @@ def test_what_secrets_hold_is_masked_in_part_of_them_too():
 
 
 @pytest.mark.parametrize(
-    ("path", "there"),
+    ("path", "other"),
     [
         (".spec.replicas", True),
         (".spec.other", False),
@@ -98,7 +98,7 @@ def test_what_secrets_hold_is_masked_in_part_of_them_too():
         (".spec[", False),
     ],
 )
-def test_fields_as_the_server_names_them_are_found_in_a_manifest(path, there):
+def test_fields_as_the_server_names_them_are_found_in_a_manifest(path, other):
     manifest = {
         "metadata": {"annotations": {"example.com/a.b": "1"}, "finalizers": ["x/y"]},
         "spec": {
@@ -107,13 +107,15 @@ def test_fields_as_the_server_names_them_are_found_in_a_manifest(path, there):
             "template": {"spec": {"containers": [{"name": "web", "image": "i"}]}},
         },
     }
-    assert holds(manifest, path) is there
+    assert holds(manifest, path) is other
 
 
 def test_a_manifest_says_whose_it_is_and_keeps_its_own_annotations():
-    found = owned({"kind": "X", "metadata": {"name": "n", "annotations": {"a": "b"}}, "status": {}}, "t/s/p", "ns")
-    assert (owner_of(found), found["metadata"]["namespace"], "status" in found) == ("t/s/p", "ns", False)
-    assert found["metadata"]["annotations"]["a"] == "b"
+    result = owned(
+        {"kind": "X", "metadata": {"name": "n", "annotations": {"a": "b"}}, "status": {}}, "t/s/p", "ns"
+    )
+    assert (owner_of(result), result["metadata"]["namespace"], "status" in result) == ("t/s/p", "ns", False)
+    assert result["metadata"]["annotations"]["a"] == "b"
     assert "namespace" not in owned({"metadata": {"name": "n", "namespace": "x"}}, "t/s/p", "")["metadata"]
 
 

@@ -59,7 +59,7 @@ def test_a_good_section_is_published(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         (GOOD.replace("inputs.replicas", "inputs.replcas"), "app.yaml:4:"),
         (GOOD.replace("kind: Deployment\n", ""), "app.yaml:1:1: the manifest has no kind"),
@@ -74,12 +74,12 @@ def test_a_good_section_is_published(tmp_path):
         ("&a [*a]", "app.yaml"),
     ],
 )
-def test_mistakes_in_files_are_said_with_their_place(tmp_path, text, said):
-    assert any(said in problem for problem in check(tmp_path, text)), check(tmp_path, text)
+def test_mistakes_in_files_are_said_with_their_place(tmp_path, text, words):
+    assert any(words in problem for problem in check(tmp_path, text)), check(tmp_path, text)
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "text"),
     [
         ({"manifests": ["ap.yaml"]}, "did you mean 'app.yaml'?"),
         ({"manifests": ["../app.yaml"]}, "is not inside the promise"),
@@ -92,9 +92,9 @@ def test_mistakes_in_files_are_said_with_their_place(tmp_path, text, said):
         ({"namespaces": "x"}, "did you mean 'namespace'?"),
     ],
 )
-def test_mistakes_in_the_section_are_said(tmp_path, section, said):
-    found = check(tmp_path, GOOD, **section)
-    assert any(said in problem for problem in found), found
+def test_mistakes_in_the_section_are_said(tmp_path, section, text):
+    problems = check(tmp_path, GOOD, **section)
+    assert any(text in problem for problem in problems), problems
 
 
 def test_what_comes_from_a_secret_is_no_plain_output_of_the_promise(tmp_path):
@@ -109,6 +109,6 @@ def test_files_are_rendered_value_by_value(tmp_path):
     values = {"service.name": "a: b\nc: d", "inputs.replicas": 3}
     with pytest.raises(BondError, match=r"metadata\.name"):
         declared(section, tmp_path, values)  # what a value holds cannot become YAML, nor a name
-    found = declared(section, tmp_path, {**values, "service.name": "web"})
-    assert [item["kind"] for item in found] == ["Deployment", "Service"]
-    assert (found[0]["metadata"]["name"], found[0]["spec"]["replicas"]) == ("web", 3)
+    result = declared(section, tmp_path, {**values, "service.name": "web"})
+    assert [item["kind"] for item in result] == ["Deployment", "Service"]
+    assert (result[0]["metadata"]["name"], result[0]["spec"]["replicas"]) == ("web", 3)

@@ -52,8 +52,8 @@ async def test_a_trial_plans_applies_and_takes_down_without_a_cluster(tmp_path):
     assert (await executor.plan(context(MANIFESTS))).empty
     fewer = [MANIFESTS[0], {**MANIFESTS[2], "spec": {"ports": [{"port": 81}]}}]
     planned = await executor.plan(context(fewer))
-    found = [(change.action, change.type) for change in planned.changes]
-    assert found == [("update", "Service"), ("delete", "Namespace")]
+    result = [(change.action, change.type) for change in planned.changes]
+    assert result == [("update", "Service"), ("delete", "Namespace")]
     await run(planned, fewer)
     planned = await executor.plan_destroy(context(fewer))
     assert [change.action for change in planned.changes] == ["delete", "delete"]

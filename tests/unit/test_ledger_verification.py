@@ -84,9 +84,9 @@ async def chain() -> Chain:
 
 
 async def test_a_whole_ledger_is_whole_and_every_vote_is_proved(chain):
-    found = await verify(chain.objects, KEYS)
-    assert found.whole, found.breaks
-    assert (found.chains, found.records, found.signed, found.approvals) == (1, 3, 3, 3)
+    verification = await verify(chain.objects, KEYS)
+    assert verification.whole, verification.breaks
+    assert (verification.chains, verification.records, verification.signed, verification.approvals) == (1, 3, 3, 3)
 
 
 async def test_what_was_changed_after_it_was_signed_is_named(chain):
@@ -130,9 +130,9 @@ async def test_the_first_records_cannot_be_cut_off_nor_the_last_ones_once_they_a
     index = [info.key for info in await chain.objects.list("ledger-index")]
     made = await anchor(chain.objects, now=NOON)
     await chain.add(vote(4))
-    found = await verify(chain.objects, KEYS)
-    assert found.whole
-    assert found.anchored == 1
+    verification = await verify(chain.objects, KEYS)
+    assert verification.whole
+    assert verification.anchored == 1
     content = await chain.objects.get(keys[0])
     await chain.objects.delete(keys[0], index[0])
     assert "records before it are missing" in await chain.why()

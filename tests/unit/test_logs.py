@@ -80,10 +80,10 @@ def test_the_level_is_respected(stream):
     assert lines(stream) == []
 
 
-@pytest.mark.parametrize(("given", "terminal", "expected"), [
+@pytest.mark.parametrize(("inputs", "terminal", "expected"), [
     ("auto", False, True), ("auto", True, False), ("json", True, True), ("console", False, False),
 ])  # fmt: skip
-def test_auto_means_json_unless_somebody_is_looking(given, terminal, expected):
+def test_auto_means_json_unless_somebody_is_looking(inputs, terminal, expected):
     stream = io.StringIO()
     stream.isatty = lambda: terminal
-    assert logs.wants_json(Settings(log_format=given), stream) is expected
+    assert logs.wants_json(Settings(log_format=inputs), stream) is expected

@@ -22,33 +22,33 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture
-def said():
-    found = defaultdict(list)
-    metrics.use(lambda metric, value, labels: found[metric.name, *sorted(labels.items())].append(value))
-    yield found
+def measured():
+    measured = defaultdict(list)
+    metrics.use(lambda metric, value, labels: measured[metric.name, *sorted(labels.items())].append(value))
+    yield measured
     metrics.use(metrics._nowhere)
 
 
-def slots(said, use: str) -> dict[str, float]:
+def slots(measured, use: str) -> dict[str, float]:
     return {
-        state: said["bond_terraform_slots", ("state", state), ("use", use)][-1]
+        state: measured["bond_terraform_slots", ("state", state), ("use", use)][-1]
         for state in ("total", "used", "waiting")
     }
 
 
-async def test_slots_count_who_has_one_and_who_waits(said):
+async def test_slots_count_who_has_one_and_who_waits(measured):
     places = Slots(Settings(terraform_slots=1))
-    assert slots(said, "change") == {"total": 1, "used": 0, "waiting": 0}
+    assert slots(measured, "change") == {"total": 1, "used": 0, "waiting": 0}
     async with Pulse(lambda _: None) as pulse:
         async with places.changing(pulse, Stop()):
             waiting = asyncio.create_task(places.changing(pulse, Stop()).__aenter__())
-            while slots(said, "change")["waiting"] == 0:  # noqa: ASYNC110 - no event to await
+            while slots(measured, "change")["waiting"] == 0:  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0)
-            assert slots(said, "change") == {"total": 1, "used": 1, "waiting": 1}
+            assert slots(measured, "change") == {"total": 1, "used": 1, "waiting": 1}
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
-            assert slots(said, "change") == {"total": 1, "used": 1, "waiting": 0}
-        assert slots(said, "change") == {"total": 1, "used": 0, "waiting": 0}
+            assert slots(measured, "change") == {"total": 1, "used": 1, "waiting": 0}
+        assert slots(measured, "change") == {"total": 1, "used": 0, "waiting": 0}
 
 
 class NoLedger:
@@ -67,7 +67,7 @@ async def recorded(**fields) -> None:
     )
 
 
-async def test_an_operation_is_measured_by_kind_promise_and_outcome(said):
+async def test_an_operation_is_measured_by_kind_promise_and_outcome(measured):
     await recorded(
         kind="operation",
         operation_kind=OperationKind.PATCH,
@@ -77,13 +77,13 @@ async def test_an_operation_is_measured_by_kind_promise_and_outcome(said):
         started_at=NOW - timedelta(seconds=7),
     )
     kind, promise = ("kind", "patch"), ("promise", "queue")
-    assert said["bond_operation_duration_seconds", kind, ("outcome", "failed"), promise] == [7]
-    assert said["bond_operation_queue_seconds", kind, promise] == [3]
+    assert measured["bond_operation_duration_seconds", kind, ("outcome", "failed"), promise] == [7]
+    assert measured["bond_operation_queue_seconds", kind, promise] == [3]
 
 
-async def test_what_is_no_operation_is_not_measured(said):
+async def test_what_is_no_operation_is_not_measured(measured):
     await recorded(kind="pause")
-    assert not said
+    assert not measured
 
 
 @pytest.mark.parametrize("bind", ["localhost:9464", "9464", "nonsense"])

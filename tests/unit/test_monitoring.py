@@ -19,8 +19,8 @@ SDK_LABELS = {"process", "task_queue", "activity_type", "workflow_type", "instan
 
 
 def rules() -> list[dict]:
-    found = YAML(typ="safe").load((ROOT / "deploy" / "monitoring" / "alerts.yaml").read_text())
-    return [rule for group in found["groups"] for rule in group["rules"]]
+    document = YAML(typ="safe").load((ROOT / "deploy" / "monitoring" / "alerts.yaml").read_text())
+    return [rule for group in document["groups"] for rule in group["rules"]]
 
 
 def queries() -> list[str]:

@@ -183,15 +183,15 @@ async def server(ring_file) -> AsyncIterator[ClientSession]:
 
 
 @pytest.fixture
-async def asked(converter) -> str:
+async def encoded(converter) -> str:
     return MessageToJson(Payloads(payloads=await converter.encode([SERVICE])))
 
 
 @pytest.mark.parametrize("how", ["header", "path"])
-async def test_the_codec_server_opens_for_who_has_the_token(server, asked, how):
+async def test_the_codec_server_opens_for_who_has_the_token(server, encoded, how):
     path = "/decode" if how == "header" else f"/{TOKEN}/decode"
     headers = {"Origin": ORIGIN, **({"Authorization": f"Bearer {TOKEN}"} if how == "header" else {})}
-    answer = await server.post(path, data=asked, headers=headers)
+    answer = await server.post(path, data=encoded, headers=headers)
     assert answer.status == 200
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert answer.headers["Cache-Control"] == "no-store"
@@ -209,17 +209,17 @@ async def test_the_codec_server_opens_for_who_has_the_token(server, asked, how):
         (f"/{TOKEN}/decode", {"Origin": "null"}, 403),
     ],
 )
-async def test_the_codec_server_opens_for_nobody_else(server, asked, path, headers, status):
-    answer = await server.post(path, data=asked, headers=headers)
+async def test_the_codec_server_opens_for_nobody_else(server, encoded, path, headers, status):
+    answer = await server.post(path, data=encoded, headers=headers)
     assert answer.status == status
     assert "canary" not in await answer.text()
     assert answer.headers.get("Access-Control-Allow-Origin") in {None, ORIGIN}
 
 
 async def test_a_page_of_the_ui_may_ask_first_whether_it_may(server):
-    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-    assert (await server.options("/decode", headers=asked)).headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert (await server.options("/decode", headers={**asked, "Origin": "http://evil.example"})).status == 403
+    request = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    assert (await server.options("/decode", headers=request)).headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert (await server.options("/decode", headers={**request, "Origin": "http://evil.example"})).status == 403
 
 
 @pytest.mark.parametrize(("body", "status"), [("nonsense", 400), ('{"payloads": [{"metadata": 1}]}', 400)])

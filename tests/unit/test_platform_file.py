@@ -38,13 +38,13 @@ def holder(tmp_path):
 
 
 def platform(**changes):
-    given = {
+    inputs = {
         "status": "running",
         "pid": os.getpid(),
         "born": birth(os.getpid()),
         "started_at": datetime.now(UTC),
     }
-    return Platform(**{**given, **changes})
+    return Platform(**{**inputs, **changes})
 
 
 def test_a_directory_in_use_is_refused_and_names_the_process(tmp_path, holder):

@@ -103,15 +103,15 @@ async def test_the_organisations_policies_apply_from_the_moment_they_are_publish
 async def test_the_promises_approval_rules_look_at_the_change_set(world: World) -> None:
     decision = await world.check(CREATE, DELETE)
     assert decision.outcome == "approval"
-    found = next(finding for finding in decision.findings if finding.level == "approval")
-    assert (found.roles, found.count, found.policy) == (("dba",), 2, "promise:approval[0]")
+    result = next(finding for finding in decision.findings if finding.level == "approval")
+    assert (result.roles, result.count, result.policy) == (("dba",), 2, "promise:approval[0]")
 
 
 async def test_an_approval_rule_may_expire_and_may_be_met_by_who_asked(world: World) -> None:
-    (strict,) = (found for found in (await world.check(DELETE)).findings if found.level == "approval")
+    (strict,) = (finding for finding in (await world.check(DELETE)).findings if finding.level == "approval")
     assert (strict.allow_requester, strict.expires_seconds) == (False, 0)
     replaced = Change(address="a.d", action="replace", type="a")
-    (lenient,) = (found for found in (await world.check(replaced)).findings if found.level == "approval")
+    (lenient,) = (finding for finding in (await world.check(replaced)).findings if finding.level == "approval")
     assert (lenient.allow_requester, lenient.expires_seconds) == (True, 3 * 86400)
 
 

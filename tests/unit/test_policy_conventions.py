@@ -35,7 +35,7 @@ exception contains rules if {
 """
 
 
-def said(document: dict, *modules: Module) -> list[tuple[str, str]]:
+def findings_of(document: dict, *modules: Module) -> list[tuple[str, str]]:
     decision = evaluate(modules, document)
     return [(finding.level, finding.message) for finding in decision.findings]
 
@@ -43,14 +43,14 @@ def said(document: dict, *modules: Module) -> list[tuple[str, str]]:
 def test_an_exception_takes_the_force_of_the_rules_that_it_names_and_of_no_other() -> None:
     everything = {"root": True, "latest": True, "plain": True}
     module = Module("a.rego", EXCEPTED)
-    assert said({**everything, "name": "other"}, module) == [
+    assert findings_of({**everything, "name": "other"}, module) == [
         ("deny", "plain"),
         ("deny", "is latest"),
         ("deny", "runs as root"),
         ("approval", "ask"),
         ("warn", "is odd"),
     ]
-    assert said({**everything, "name": "trusted"}, module) == [
+    assert findings_of({**everything, "name": "trusted"}, module) == [
         ("deny", "is latest"),
         ("approval", "ask"),
         ("warn", "by exception: plain"),
@@ -61,8 +61,8 @@ def test_an_exception_takes_the_force_of_the_rules_that_it_names_and_of_no_other
 
 def test_an_exception_is_of_its_own_package_only() -> None:
     other = Module("b.rego", 'package other\ndeny_root contains "other" if input.root\n')
-    found = said({"root": True, "name": "trusted"}, Module("a.rego", EXCEPTED), other)
-    assert ("deny", "other") in found
+    result = findings_of({"root": True, "name": "trusted"}, Module("a.rego", EXCEPTED), other)
+    assert ("deny", "other") in result
 
 
 def test_an_exception_that_fails_denies() -> None:
@@ -110,8 +110,8 @@ def test_data_files_become_data_below_their_folders(tmp_path: Path) -> None:
     folder = write(
         tmp_path, a_rego=POLICY, limits__sizes_yaml="forbidden: [huge]\n", b_json='{"most": 9007199254740993}'
     )
-    assert said({"size": "huge"}, *load_valid(folder)) == [("deny", '"huge", over 9007199254740993')]
-    assert said({"size": "small"}, *load_valid(folder)) == []
+    assert findings_of({"size": "huge"}, *load_valid(folder)) == [("deny", '"huge", over 9007199254740993')]
+    assert findings_of({"size": "small"}, *load_valid(folder)) == []
 
 
 def test_data_files_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
@@ -160,11 +160,11 @@ def test_authors_tests_run_and_say_what_fails(tmp_path: Path, deciding_engine: s
         'test_error if upper(input.n) == "A" with input as {"n": 1}\n\n'
         'test_each["a"] := true\n\ntest_each["b"] := false\n'
     )
-    found = {test.name: (test.outcome, test.problem) for test in run_tests(folder).tests}
-    assert found["main.test_wrong"] == ("failed", "")
-    assert found["main.test_each"] == ("failed", "b")
-    assert found["main.test_error"][0] == "error"
-    assert "b_test.rego:5: " in found["main.test_error"][1]
+    result = {test.name: (test.outcome, test.problem) for test in run_tests(folder).tests}
+    assert result["main.test_wrong"] == ("failed", "")
+    assert result["main.test_each"] == ("failed", "b")
+    assert result["main.test_error"][0] == "error"
+    assert "b_test.rego:5: " in result["main.test_error"][1]
 
 
 def test_a_directory_without_tests_is_no_success(tmp_path: Path) -> None:

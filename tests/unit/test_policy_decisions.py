@@ -33,7 +33,7 @@ def decide(body: str, data: object = None, *, origin: str = "organisation", **mo
     return evaluate([Module("a.rego", HEAD + body, origin)], data or {}, **more)
 
 
-def said(decision: Decision) -> list[tuple[str, str]]:
+def findings_of(decision: Decision) -> list[tuple[str, str]]:
     return [(finding.level, finding.message) for finding in decision.findings]
 
 
@@ -73,8 +73,8 @@ def test_deny_is_stronger_than_approval_and_approval_than_a_warning() -> None:
 
 
 def test_findings_from_elsewhere_count_as_much() -> None:
-    asked = Finding(level="approval", message="m", roles=("dba",))
-    assert evaluate([], {}, further=[asked]).outcome == "approval"
+    finding = Finding(level="approval", message="m", roles=("dba",))
+    assert evaluate([], {}, further=[finding]).outcome == "approval"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_is_not_understood_denies_and_says_which_policy(body: str, words: s
 
 def test_one_broken_rule_does_not_silence_the_others() -> None:
     decision = decide('deny contains "plain" if true\ndeny_b contains "x" if to_number(input.a) > 1\n', {"a": "q"})
-    assert ("deny", "plain") in said(decision)
+    assert ("deny", "plain") in findings_of(decision)
     assert decision.outcome == "deny"
 
 
@@ -148,8 +148,8 @@ def test_what_the_engine_prints_stays_away(capfd) -> None:
 def test_conftest_users_find_the_plan_where_they_expect_it() -> None:
     body = "deny contains r.address if { some r in input.resource_changes; r.type == `a` }\n"
     data = {"plan": {"resource_changes": [{"type": "a", "address": "a.b"}], "inputs": "mine"}, "inputs": {"x": 1}}
-    assert said(decide(body, data)) == [("deny", "a.b")]
-    assert said(decide("deny contains `x` if input.inputs.x == 1", data)) == [("deny", "x")]
+    assert findings_of(decide(body, data)) == [("deny", "a.b")]
+    assert findings_of(decide("deny contains `x` if input.inputs.x == 1", data)) == [("deny", "x")]
 
 
 @settings(max_examples=60, deadline=None)
@@ -211,21 +211,21 @@ def call(**more: object) -> PolicyCall:
 def test_the_document_says_all_there_is_and_no_secret() -> None:
     change = Change(address="a.b", action="create", type="a")
     before = RevisionRef(promise="db", version="0.9.0", digest="e")
-    found = document(
+    result = document(
         call(before=before, before_inputs={"password": {"$secret": "x"}}),
         {"format_version": "1.2"},
         [change],
         "terraform",
     )
-    assert found["service"] == {"team": "payments", "name": "orders", "labels": {"tier": "gold"}}
-    assert found["promise"] == {"name": "db", "version": "1.0.0", "digest": "d"}
-    assert found["operation"]["kind"] == "provision"
-    assert found["operation"]["destroy"] is False
-    assert found["inputs"] == {"size": "small", "password": "(secret)"}
-    assert found["step"] == {"id": "database", "executor": "terraform"}
-    assert found["changes"][0]["address"] == "a.b"
-    assert found["previous"] == {"promise": "db", "version": "0.9.0", "inputs": {"password": "(secret)"}}
-    assert "$secret" not in json.dumps(found)
+    assert result["service"] == {"team": "payments", "name": "orders", "labels": {"tier": "gold"}}
+    assert result["promise"] == {"name": "db", "version": "1.0.0", "digest": "d"}
+    assert result["operation"]["kind"] == "provision"
+    assert result["operation"]["destroy"] is False
+    assert result["inputs"] == {"size": "small", "password": "(secret)"}
+    assert result["step"] == {"id": "database", "executor": "terraform"}
+    assert result["changes"][0]["address"] == "a.b"
+    assert result["previous"] == {"promise": "db", "version": "0.9.0", "inputs": {"password": "(secret)"}}
+    assert "$secret" not in json.dumps(result)
     assert document(call(), {}, [])["previous"] is None
 
 

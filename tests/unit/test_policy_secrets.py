@@ -71,8 +71,8 @@ def test_policies_that_need_secrets_see_them_and_the_decision_says_so(origin: st
 def test_what_one_set_needs_the_other_does_not_get() -> None:
     rule = "warn contains input.plan.resource.change.after.password if true\n"
     modules = [Module("a.rego", SEEING + rule), Module("b.rego", HEAD + rule, "promise")]
-    found = {finding.policy: finding.message for finding in evaluate(modules, {"plan": PLAN}).findings}
-    assert found == {"organisation:main.warn": "p-marked", "promise:main.warn": "(secret)"}
+    result = {finding.policy: finding.message for finding in evaluate(modules, {"plan": PLAN}).findings}
+    assert result == {"organisation:main.warn": "p-marked", "promise:main.warn": "(secret)"}
 
 
 def test_a_known_secret_is_masked_where_nothing_marks_it() -> None:

@@ -47,10 +47,10 @@ def problems(source: str) -> list[str]:
     ],
 )
 def test_a_broken_policy_is_refused_at_its_line(source: str, line: int, words: str) -> None:
-    found = problems(source)
-    assert found
-    assert found[0].startswith(f"p/a.rego:{line}:")
-    assert words in found[0]
+    result = problems(source)
+    assert result
+    assert result[0].startswith(f"p/a.rego:{line}:")
+    assert words in result[0]
 
 
 def test_an_unclosed_bracket_is_refused() -> None:

@@ -42,10 +42,10 @@ def test_every_control_and_every_format_character_but_joiners_is_hidden() -> Non
     joiners = {"\u200c", "\u200d"}
     marks = {char for char in map(chr, range(0x110000)) if unicodedata.category(char) == "Cf"}
     # Marks that are seen: numbers and verses of Arabic, Syriac and Kaithi, and of hieroglyphs and shorthand.
-    seen = {char for char in marks if is_plain(char)} - joiners
+    observed = {char for char in marks if is_plain(char)} - joiners
     assert all(ord(char) in {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD,
                              *range(0x13430, 0x13456), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B)}
-               for char in seen)  # fmt: skip
+               for char in observed)  # fmt: skip
     controls = {char for char in map(chr, range(0xA0)) if unicodedata.category(char) == "Cc"} - {"\n", "\t"}
     assert not any(map(is_plain, controls))
 
@@ -74,9 +74,9 @@ def test_tables_messages_and_errors_spell_out_what_is_hidden(capsys: pytest.Capt
     for form in (OutputFormat.JSON, OutputFormat.YAML):
         output.emit({"name": HOSTILE}, form)
     output.emit_lines([{"name": HOSTILE}])
-    said = "".join(capsys.readouterr())
-    assert said.count("202e") >= 12
-    assert is_plain(said)
+    text = "".join(capsys.readouterr())
+    assert text.count("202e") >= 12
+    assert is_plain(text)
 
 
 def test_a_name_for_a_program_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

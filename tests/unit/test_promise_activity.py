@@ -157,18 +157,20 @@ async def test_what_is_named_when_a_version_is_missing_can_be_had(tmp_path):
     assert caught.value.hint == "publish a newer one"
 
 
-@pytest.mark.parametrize(("given", "seen"), [(2**53 + 1, 2**53 + 1), (2**70, 2**70), (10**400, 10**400), (3, 3.0)])
-def test_a_number_is_passed_on_as_it_is(given, seen):
+@pytest.mark.parametrize(
+    ("inputs", "observed"), [(2**53 + 1, 2**53 + 1), (2**70, 2**70), (10**400, 10**400), (3, 3.0)]
+)
+def test_a_number_is_passed_on_as_it_is(inputs, observed):
     text = MANIFEST.format(version="1.0.0").replace("{type: string, default: small}", "{type: number}")
     variables = variables_for(
         parse_promise(text.encode()),
         service=SERVICE,
         labels={},
         kind=OperationKind.PROVISION,
-        inputs={"size": given},
+        inputs={"size": inputs},
         outputs={},
     )
-    assert render({"n": "${inputs.size}"}, variables) == {"n": seen}
-    assert json.dumps(render({"n": "${inputs.size}"}, variables)) == json.dumps({"n": seen})
-    if seen == 2**53 + 1:
-        assert render("n=${inputs.size}", variables) == f"n={seen}"
+    assert render({"n": "${inputs.size}"}, variables) == {"n": observed}
+    assert json.dumps(render({"n": "${inputs.size}"}, variables)) == json.dumps({"n": observed})
+    if observed == 2**53 + 1:
+        assert render("n=${inputs.size}", variables) == f"n={observed}"

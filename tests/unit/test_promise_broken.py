@@ -43,18 +43,18 @@ def _broken() -> list[Broken]:
 @pytest.mark.parametrize("broken", _broken(), ids=lambda broken: broken.kind.replace(" ", "-"))
 def test_a_broken_promise_is_refused_at_its_place_in_words(broken: Broken, tmp_path: Path) -> None:
     write_promise(tmp_path, edited(*broken.edits), broken.files)
-    found = validate(tmp_path, EXECUTORS)
-    assert [str(problem) for problem in found.problems] == broken.says
+    problems = validate(tmp_path, EXECUTORS)
+    assert [str(problem) for problem in problems.problems] == broken.says
     with pytest.raises(PromiseInvalid) as caught:
-        found.require()
+        problems.require()
     assert caught.value.code == "PROMISE_INVALID"
-    assert caught.value.problems == found.problems
+    assert caught.value.problems == problems.problems
 
 
 def test_the_sample_itself_is_fine(tmp_path: Path) -> None:
-    found = validate(write_promise(tmp_path), EXECUTORS)
-    assert (found.problems, found.warnings) == ((), ())
-    assert found.require().name == "postgres"
+    problems = validate(write_promise(tmp_path), EXECUTORS)
+    assert (problems.problems, problems.warnings) == ((), ())
+    assert problems.require().name == "postgres"
 
 
 def test_one_mistake_does_not_hide_the_others(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_one_mistake_does_not_hide_the_others(tmp_path: Path) -> None:
         ("[policies/]", "[polices/]"),
         ("roles: [dba], ", ""),
     )
-    found = validate(write_promise(tmp_path, text), EXECUTORS)
-    assert [(problem.line, problem.column) for problem in found.problems] == [
+    problems = validate(write_promise(tmp_path, text), EXECUTORS)
+    assert [(problem.line, problem.column) for problem in problems.problems] == [
         (7, 3),
         (15, 67),
         (33, 16),
@@ -99,8 +99,8 @@ def test_an_executor_that_breaks_is_named_and_the_rest_is_still_checked(tmp_path
             raise RuntimeError("boom")
 
     text = edited(("inputs.size != 'small'", "inputs.sizze != 'small'"))
-    found = validate(write_promise(tmp_path, text), {**EXECUTORS, "terraform": Breaks()})
-    assert [str(problem) for problem in found.problems] == [
+    problems = validate(write_promise(tmp_path, text), {**EXECUTORS, "terraform": Breaks()})
+    assert [str(problem) for problem in problems.problems] == [
         (
             "promise.yaml:28:7: the executor 'terraform' failed to check the step: RuntimeError"
             " (this is a fault of the executor)"
@@ -112,9 +112,9 @@ def test_an_executor_that_breaks_is_named_and_the_rest_is_still_checked(tmp_path
 def test_executables_are_warned_about_because_bundles_keep_no_modes(tmp_path: Path) -> None:
     write_promise(tmp_path, files={"terraform/database/seed.sh": "true\n"})
     (tmp_path / "terraform/database/seed.sh").chmod(0o755)
-    found = validate(tmp_path, EXECUTORS)
-    assert found.problems == ()
-    assert [warning.file for warning in found.warnings] == ["terraform/database/seed.sh"]
+    problems = validate(tmp_path, EXECUTORS)
+    assert problems.problems == ()
+    assert [warning.file for warning in problems.warnings] == ["terraform/database/seed.sh"]
 
 
 def test_load_names_every_problem_of_shape(tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ def test_load_names_every_problem_of_shape(tmp_path: Path) -> None:
 
 def test_outputs_of_a_step_that_may_be_skipped_may_be_null(tmp_path: Path) -> None:
     edits = ('"${steps.database.outputs.endpoint}"}\n    pass', '"x-${steps.dashboard.outputs.status}"}\n    pass')
-    found = validate(write_promise(tmp_path, edited(edits)), EXECUTORS)
-    assert [problem.message for problem in found.problems] == [
+    problems = validate(write_promise(tmp_path, edited(edits)), EXECUTORS)
+    assert [problem.message for problem in problems.problems] == [
         "`steps.dashboard.outputs.status` may be null, which cannot be joined into text"
     ]
 

@@ -75,8 +75,8 @@ def test_what_is_packed_comes_out(files: dict[str, bytes]) -> None:
         packed = pack(_write(Path(scratch) / "a", files, 0))
         out = Path(scratch) / "out"
         unpack(packed.data, out)
-        found = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-        assert found == files
+        result = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        assert result == files
         assert pack(out) == packed
         bundle.remove(out)
 
@@ -217,8 +217,8 @@ def test_many_processes_unpack_one_bundle_at_once(tmp_path: Path) -> None:
     processes = [spawned.Process(target=_unpack_often, args=(data, into, results)) for _ in range(3)]
     for process in processes:
         process.start()
-    found = [results.get(timeout=60) for _ in processes]
+    result = [results.get(timeout=60) for _ in processes]
     for process in processes:
         process.join(60)
-    assert found == ["whole"] * 3
+    assert result == ["whole"] * 3
     assert [path.name for path in into.parent.iterdir()] == ["digest"]

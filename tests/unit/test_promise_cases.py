@@ -74,7 +74,7 @@ def case(**expect: Any) -> Case:
     return Case.model_validate({"name": "c", "expect": expect})
 
 
-def seen(*findings: Finding, outcome: str = "allow", skip: bool = False, **more: Any) -> Seen:
+def observed(*findings: Finding, outcome: str = "allow", skip: bool = False, **more: Any) -> Seen:
     step = TriedStep(
         StepSpec(id="database", executor="terraform", skip=skip),
         plan=None if skip else PlanRef(digest="d", key="k"),
@@ -91,16 +91,16 @@ REFUSED = Seen(refusal=InputsInvalid("the inputs do not fit", problems=[Problem(
 @pytest.mark.parametrize(
     ("expect", "reality"),
     [
-        ({}, seen()),
-        ({"steps": {"database": {"changes": {"create": 1, "replace": 1}}}}, seen()),
-        ({"steps": {"database": {"addresses": {"a.b": "create"}}}}, seen()),
-        ({"steps": {"database": {"skipped": True}}}, seen(skip=True)),
-        ({"decision": {"outcome": "deny", "messages": ["small"]}}, seen(DENIED, outcome="deny")),
-        ({"refused": {"code": "POLICY_DENIED", "message": "too small"}}, seen(DENIED, outcome="deny")),
+        ({}, observed()),
+        ({"steps": {"database": {"changes": {"create": 1, "replace": 1}}}}, observed()),
+        ({"steps": {"database": {"addresses": {"a.b": "create"}}}}, observed()),
+        ({"steps": {"database": {"skipped": True}}}, observed(skip=True)),
+        ({"decision": {"outcome": "deny", "messages": ["small"]}}, observed(DENIED, outcome="deny")),
+        ({"refused": {"code": "POLICY_DENIED", "message": "too small"}}, observed(DENIED, outcome="deny")),
         ({"refused": {"fields": ["size"]}}, REFUSED),
-        ({"outputs": {"path": {"matches": "/x/.*"}}}, seen(outputs={"path": "/x/y"})),
-        ({"outputs": {"path": 3}}, seen(outputs={"path": 3})),
-        ({"outputs": {"password": {"secret": True}}}, seen(outputs={"password": {"$secret": "k"}})),
+        ({"outputs": {"path": {"matches": "/x/.*"}}}, observed(outputs={"path": "/x/y"})),
+        ({"outputs": {"path": 3}}, observed(outputs={"path": 3})),
+        ({"outputs": {"password": {"secret": True}}}, observed(outputs={"password": {"$secret": "k"}})),
     ],
 )
 def test_what_was_expected_makes_no_difference(expect: dict[str, Any], reality: Seen) -> None:
@@ -110,26 +110,34 @@ def test_what_was_expected_makes_no_difference(expect: dict[str, Any], reality: 
 @pytest.mark.parametrize(
     ("expect", "reality", "words"),
     [
-        ({}, seen(DENIED, outcome="deny"), "the policies deny it (deny: too small)"),
+        ({}, observed(DENIED, outcome="deny"), "the policies deny it (deny: too small)"),
         ({}, REFUSED, "the request was refused: the inputs do not fit: size"),
-        ({"steps": {"database": {"changes": {"create": 2}}}}, seen(), "the plan is +1 ~0 ±1 -0, and +2 ~0 ±0 -0"),
-        ({"steps": {"database": {"addresses": {"a.x": "create"}}}}, seen(), "does not touch a.x; it touches a.b"),
-        ({"steps": {"database": {"addresses": {"a.c": "update"}}}}, seen(), "a.c: the plan says replace"),
-        ({"steps": {"database": {"skipped": True}}}, seen(), "it was not skipped"),
-        ({"steps": {"database": {}}}, seen(skip=True), "it was skipped"),
-        ({"decision": {"outcome": "deny"}}, seen(), "the policies say allow, and deny was expected"),
+        (
+            {"steps": {"database": {"changes": {"create": 2}}}},
+            observed(),
+            "the plan is +1 ~0 ±1 -0, and +2 ~0 ±0 -0",
+        ),
+        (
+            {"steps": {"database": {"addresses": {"a.x": "create"}}}},
+            observed(),
+            "does not touch a.x; it touches a.b",
+        ),
+        ({"steps": {"database": {"addresses": {"a.c": "update"}}}}, observed(), "a.c: the plan says replace"),
+        ({"steps": {"database": {"skipped": True}}}, observed(), "it was not skipped"),
+        ({"steps": {"database": {}}}, observed(skip=True), "it was skipped"),
+        ({"decision": {"outcome": "deny"}}, observed(), "the policies say allow, not deny"),
         (
             {"decision": {"outcome": "deny", "messages": ["big"]}},
-            seen(DENIED, outcome="deny"),
+            observed(DENIED, outcome="deny"),
             "no policy says 'big'",
         ),
-        ({"refused": {}}, seen(), "the request was accepted"),
+        ({"refused": {}}, observed(), "the request was accepted"),
         ({"refused": {"fields": ["siz"]}}, REFUSED, "does not name the input 'siz'"),
         ({"refused": {"code": "NOT_FOUND"}}, REFUSED, "refused with INPUTS_INVALID, and NOT_FOUND"),
-        ({"outputs": {"path": "b"}}, seen(outputs={"path": "a"}), 'output path is "a", and "b" was expected'),
-        ({"outputs": {"path": {"matches": "b"}}}, seen(outputs={"path": "ab"}), "does not match 'b'"),
-        ({"outputs": {"path": {"secret": True}}}, seen(outputs={"path": "a"}), "output path is not secret"),
-        ({"outputs": {"path": "b"}}, seen(), "nothing was applied"),
+        ({"outputs": {"path": "b"}}, observed(outputs={"path": "a"}), 'output path is "a", and "b" was expected'),
+        ({"outputs": {"path": {"matches": "b"}}}, observed(outputs={"path": "ab"}), "does not match 'b'"),
+        ({"outputs": {"path": {"secret": True}}}, observed(outputs={"path": "a"}), "output path is not secret"),
+        ({"outputs": {"path": "b"}}, observed(), "nothing was applied"),
     ],
 )
 def test_each_difference_is_said_in_words(expect: dict[str, Any], reality: Seen, words: str) -> None:
@@ -139,5 +147,7 @@ def test_each_difference_is_said_in_words(expect: dict[str, Any], reality: Seen,
 
 
 def test_a_secret_output_is_never_shown() -> None:
-    (difference,) = compare(case(outputs={"password": "x"}), seen(outputs={"password": {"$secret": "the-key"}}))
+    (difference,) = compare(
+        case(outputs={"password": "x"}), observed(outputs={"password": {"$secret": "the-key"}})
+    )
     assert difference == 'output password is a secret, and "x" was expected'

@@ -60,14 +60,14 @@ def nested() -> Promise:
 
 
 def test_defaults_are_filled_in_inside_objects_and_lists_too(nested: Promise) -> None:
-    given = {"account": {"password": "long-enough"}, "accounts": [{}, {"user": "x"}]}
-    assert complete_inputs(nested, given) == {
+    inputs = {"account": {"password": "long-enough"}, "accounts": [{}, {"user": "x"}]}
+    assert complete_inputs(nested, inputs) == {
         "account": {"user": "admin", "password": "long-enough"},
         "accounts": [{"user": "admin"}, {"user": "x"}],
         "count": 2,
         "tags": ["a"],
     }
-    assert given == {"account": {"password": "long-enough"}, "accounts": [{}, {"user": "x"}]}
+    assert inputs == {"account": {"password": "long-enough"}, "accounts": [{}, {"user": "x"}]}
 
 
 def test_an_object_that_was_not_given_is_not_made_up() -> None:
@@ -81,9 +81,9 @@ def test_a_default_belongs_to_nobody(nested: Promise) -> None:
 
 
 def test_every_wrong_field_is_named(nested: Promise) -> None:
-    given = {"ratio": 11, "mail": "nobody", "conut": 3, "account": {"user": 3}, "tags": ["a", 1]}
+    inputs = {"ratio": 11, "mail": "nobody", "conut": 3, "account": {"user": 3}, "tags": ["a", 1]}
     with pytest.raises(InputsInvalid) as caught:
-        complete_inputs(nested, given)
+        complete_inputs(nested, inputs)
     assert [str(problem) for problem in caught.value.problems] == [
         'account.user: 3 is not of type "string"',
         "conut: there is no such input (did you mean 'count'?)",
@@ -95,7 +95,7 @@ def test_every_wrong_field_is_named(nested: Promise) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "inputs",
     [
         {"token": CANARY},
         {"token": [CANARY]},
@@ -108,9 +108,9 @@ def test_every_wrong_field_is_named(nested: Promise) -> None:
         {"account": {"password": 17}, "token": {"$secret": CANARY, "more": CANARY}},
     ],
 )
-def test_no_message_repeats_a_secret(nested: Promise, given: dict[str, Any]) -> None:
+def test_no_message_repeats_a_secret(nested: Promise, inputs: dict[str, Any]) -> None:
     with pytest.raises(InputsInvalid) as caught:
-        complete_inputs(nested, given)
+        complete_inputs(nested, inputs)
     error = caught.value
     assert CANARY[:7] not in f"{error} {error.info()} {error.__cause__!r} {error.__context__!r}"
 
@@ -129,9 +129,9 @@ def test_a_secret_is_checked_behind_its_reference_without_being_repeated() -> No
 
 
 def test_a_reference_where_no_secret_belongs_is_refused() -> None:
-    for asked in ({"region": {"$secret": "k"}}, {"network": {"cidr": {"$secret": "k"}}}):
+    for request in ({"region": {"$secret": "k"}}, {"network": {"cidr": {"$secret": "k"}}}):
         with pytest.raises(InputsInvalid, match="not a secret input, so it takes no reference"):
-            complete_inputs(promise(), asked, lambda _: "eu")
+            complete_inputs(promise(), request, lambda _: "eu")
 
 
 def test_a_plain_value_for_a_secret_input_is_refused_without_repeating_it() -> None:
@@ -163,9 +163,9 @@ def test_a_secret_inside_a_list_makes_the_whole_list_secret(nested: Promise) -> 
     )
 )
 @settings(max_examples=60, deadline=None)
-def test_secrets_taken_out_and_put_back_are_all_there(given: dict[str, Any]) -> None:
+def test_secrets_taken_out_and_put_back_are_all_there(inputs: dict[str, Any]) -> None:
     nested = parse_promise(NESTED.encode())
-    public, values = split_secrets(nested, given)
+    public, values = split_secrets(nested, inputs)
     whole = with_secrets(public, {path: SecretRef(key=path) for path in values})
     require_references(nested, whole)
     for path, value in values.items():
@@ -175,11 +175,11 @@ def test_secrets_taken_out_and_put_back_are_all_there(given: dict[str, Any]) -> 
             holder = holder[name]
         assert holder[last] == {"$secret": path}
         holder[last] = value
-    assert whole == given
+    assert whole == inputs
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("inputs", "words"),
     [
         ({"region": "x" * 300_000}, "larger than"),
         ({"region": float("nan")}, "not JSON: region is nan"),
@@ -187,9 +187,9 @@ def test_secrets_taken_out_and_put_back_are_all_there(given: dict[str, Any]) -> 
         ({"region": {"a": [1, {1, 2}]}}, r"not JSON: region\.a\[1\] is a set"),
     ],
 )
-def test_inputs_are_bounded_json(given: dict[str, Any], words: str) -> None:
+def test_inputs_are_bounded_json(inputs: dict[str, Any], words: str) -> None:
     with pytest.raises(InputsInvalid, match=words):
-        complete_inputs(promise(), given)
+        complete_inputs(promise(), inputs)
 
 
 def test_inputs_nested_too_deeply_are_refused() -> None:
@@ -216,7 +216,7 @@ def test_types_of_inputs_as_expressions_see_them(nested: Promise) -> None:
 
 
 def test_variables_hold_every_declared_input_and_numbers_by_their_type(nested: Promise) -> None:
-    found = variables_for(
+    result = variables_for(
         nested,
         service=ServiceId(team="payments", name="orders"),
         labels={"tier": "gold"},
@@ -225,14 +225,14 @@ def test_variables_hold_every_declared_input_and_numbers_by_their_type(nested: P
         outputs={"one": StepOutputs(values={"url": "http://x"})},
         service_outputs={"url": "http://y"},
     )
-    assert repr(found["inputs.ratio"]) == "3.0"
-    assert repr(found["inputs.count"]) == "2"
-    assert found["inputs.account.user"] == "u"
-    assert found["inputs.account.password"] == {"$secret": "k"}
-    assert found["inputs.mail"] is None
-    assert found["inputs.free"] is None
-    assert (found["service.team"], found["service.name"]) == ("payments", "orders")
-    assert found["service.labels"] == {"tier": "gold"}
-    assert found["context.operation"] == "provision"
-    assert found["steps.one.outputs.url"] == "http://x"
-    assert found["outputs.url"] == "http://y"
+    assert repr(result["inputs.ratio"]) == "3.0"
+    assert repr(result["inputs.count"]) == "2"
+    assert result["inputs.account.user"] == "u"
+    assert result["inputs.account.password"] == {"$secret": "k"}
+    assert result["inputs.mail"] is None
+    assert result["inputs.free"] is None
+    assert (result["service.team"], result["service.name"]) == ("payments", "orders")
+    assert result["service.labels"] == {"tier": "gold"}
+    assert result["context.operation"] == "provision"
+    assert result["steps.one.outputs.url"] == "http://x"
+    assert result["outputs.url"] == "http://y"

@@ -24,28 +24,28 @@ def _provision(manifest: Promise, inputs: dict[str, Any], **request: Any) -> Res
 
 
 def test_a_provision_is_resolved_with_defaults_conditions_and_pools() -> None:
-    found = _provision(promise(), {})
-    assert found.inputs == {"size": "small", "region": "eu"}
-    assert [(step.id, step.executor, step.needs, step.pool, step.skip) for step in found.steps] == [
+    result = _provision(promise(), {})
+    assert result.inputs == {"size": "small", "region": "eu"}
+    assert [(step.id, step.executor, step.needs, step.pool, step.skip) for step in result.steps] == [
         ("database", "terraform", (), "default", False),
         ("dashboard", "helm", ("database",), "eu", True),
     ]
-    assert [step.timeout_seconds for step in found.steps] == [1800, 3600]
-    assert found.health_seconds == 120
+    assert [step.timeout_seconds for step in result.steps] == [1800, 3600]
+    assert result.health_seconds == 120
     assert not _provision(promise(), {"size": "large"}).steps[1].skip
 
 
 def test_how_long_probes_may_take_is_known_from_the_start() -> None:
     own = "  patch: {health: [{tcp: 'a:1', within: 1m}, {tcp: 'a:2', within: 30s}]}\n  health:\n"
-    found = _provision(promise(("  health:\n", own)), {})
-    assert found.health_seconds == 120
-    assert (found.day_two.patch_health_seconds, found.day_two.upgrade_health_seconds) == (90, 0)
+    result = _provision(promise(("  health:\n", own)), {})
+    assert result.health_seconds == 120
+    assert (result.day_two.patch_health_seconds, result.day_two.upgrade_health_seconds) == (90, 0)
 
 
 def test_secrets_stay_references() -> None:
-    found = _provision(promise(), {"adminPassword": {"$secret": "k"}})
-    assert found.inputs["adminPassword"] == {"$secret": "k"}
-    assert "hunter2" not in found.model_dump_json()
+    result = _provision(promise(), {"adminPassword": {"$secret": "k"}})
+    assert result.inputs["adminPassword"] == {"$secret": "k"}
+    assert "hunter2" not in result.model_dump_json()
 
 
 def test_a_plain_secret_is_refused_without_repeating_it() -> None:
@@ -100,8 +100,8 @@ def test_every_step_comes_after_those_it_needs(count: int, data: st.DataObject) 
     ]
     ordered = in_order(steps)
     assert sorted(step.id for step in ordered) == sorted(step.id for step in steps)
-    seen: set[str] = set()
+    recorded: set[str] = set()
     for step in ordered:
-        assert seen.issuperset(step.needs)
-        seen.add(step.id)
+        assert recorded.issuperset(step.needs)
+        recorded.add(step.id)
     assert in_order(ordered) == ordered

@@ -144,9 +144,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("kind", COVERED)
 def test_a_secret_is_taken_out_wherever_the_schema_says_so(kind: str) -> None:
     schema, inputs = COVERED[kind]
-    found = promise(schema)
-    assert uncovered_secrets(found.spec.inputs) == []
-    public, values = split_secrets(found, complete_inputs(found, inputs))
+    result = promise(schema)
+    assert uncovered_secrets(result.spec.inputs) == []
+    public, values = split_secrets(result, complete_inputs(result, inputs))
     assert CANARY not in json.dumps(public)
     assert CANARY in json.dumps(values)
 
@@ -154,7 +154,7 @@ def test_a_secret_is_taken_out_wherever_the_schema_says_so(kind: str) -> None:
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_secret_that_no_declared_input_covers_is_refused(kind: str, tmp_path: Path) -> None:
     schema, place = REFUSED[kind]
-    assert place in [".".join(map(str, found)) for found in uncovered_secrets(schema)]
+    assert place in [".".join(map(str, entry)) for entry in uncovered_secrets(schema)]
     messages = problems_of(schema, tmp_path)
     assert any("kept in plain" in message or "means nothing" in message for message in messages), messages
 
@@ -185,8 +185,8 @@ def test_a_default_never_holds_a_secret(schema: dict[str, Any], tmp_path: Path) 
 def test_a_schema_that_refers_to_itself_over_and_over_is_bounded() -> None:
     schema = below({"$ref": "#/$defs/node"}, **{"$defs": {"node": NODE}})
     assert count_fields(schema) >= MAX_FIELDS
-    found = promise(schema)
-    public, values = split_secrets(found, {"x": nested(18, {"password": CANARY}, "right")})
+    result = promise(schema)
+    public, values = split_secrets(result, {"x": nested(18, {"password": CANARY}, "right")})
     assert CANARY not in json.dumps(public)
     assert CANARY in json.dumps(values)
 
@@ -208,6 +208,6 @@ def test_a_secret_below_any_chain_of_keywords_makes_the_input_secret(chain: list
     schema: dict[str, Any] = dict(HIDDEN)
     for word in chain:
         schema = {"properties": {"p": schema}} if word == "properties" else wrapped(word, schema)
-    found = promise(below(schema))
-    assert uncovered_secrets(found.spec.inputs) == []
-    assert any(path == "x" or path.startswith("x.") for path in secret_paths(found))
+    result = promise(below(schema))
+    assert uncovered_secrets(result.spec.inputs) == []
+    assert any(path == "x" or path.startswith("x.") for path in secret_paths(result))

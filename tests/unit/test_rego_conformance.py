@@ -14,11 +14,11 @@ from tools.rego_conformance import SUPPORT, cases, judge
 
 def test_no_case_of_opa_is_decided_wrongly_and_the_table_says_what_came_of_them() -> None:
     try:
-        asked = cases()
+        request = cases()
     except ToolMissing as error:
         pytest.skip(str(error))
     engine = Embedded()
-    judged = [(case.note, *judge(engine, case)) for case in asked]
+    judged = [(case.note, *judge(engine, case)) for case in request]
     engine.close()
     assert [(note, words) for note, verdict, words in judged if verdict == "wrong"] == []
     recorded = json.loads(SUPPORT.read_text(encoding="utf-8"))

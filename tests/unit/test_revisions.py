@@ -64,9 +64,9 @@ async def test_of_many_who_publish_at_once_one_wins(objects: Objects, tmp_path: 
         except RevisionConflict:
             return ""
 
-    found = await asyncio.gather(*(one(number) for number in range(8)))
-    assert len([digest for digest in found if digest]) == 1
-    assert (await Revisions(objects).get("postgres", "1.4.0")).ref.digest in found
+    results = await asyncio.gather(*(one(number) for number in range(8)))
+    assert len([digest for digest in results if digest]) == 1
+    assert (await Revisions(objects).get("postgres", "1.4.0")).ref.digest in results
 
 
 async def test_the_newest_is_the_highest_version_and_no_prerelease(revisions: Revisions, tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ async def test_a_revision_that_was_changed_on_disk_is_unpacked_anew(
         folder.rename(tmp_path / "elsewhere")
         folder.mkdir()
     for again in (revisions, Revisions(revisions._objects)):
-        found = await asyncio.gather(*(again.materialise(ref, tmp_path / "cache") for _ in range(3)))
-        assert set(found) == {folder}
+        results = await asyncio.gather(*(again.materialise(ref, tmp_path / "cache") for _ in range(3)))
+        assert set(results) == {folder}
         assert not file.is_symlink()
         assert file.read_bytes() == good
         assert not (folder / "evil_override.tf").exists()

@@ -30,12 +30,12 @@ def test_rule_9_a_mistake_is_answered_in_words(
     monkeypatch.setenv("BOND_TEMPORAL_ADDRESS", "127.0.0.1:9")  # the discard port: nobody listens
     (tmp_path / "data").mkdir()
     status = main(["--data", str(tmp_path / "data"), *arguments, "-o", "json"])
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     assert status != 0
-    assert "Traceback" not in said.err + said.out
+    assert "Traceback" not in captured.err + captured.out
     if code is None:
         return
-    error = json.loads(said.err.strip().splitlines()[-1])["error"]
+    error = json.loads(captured.err.strip().splitlines()[-1])["error"]
     assert error["code"] == code
     assert BY_CODE[code].exit_code == status
     assert len(error["message"]) > 10
@@ -55,17 +55,17 @@ def test_rule_9_nothing_is_published_where_no_platform_is(tmp_path, capsys, monk
     promises = Path(__file__).parents[2] / "promises"
     written = [argument.format(promises=promises) for argument in arguments]
     assert main(["--data", str(tmp_path / "data"), *written]) == BY_CODE["UNREACHABLE"].exit_code
-    said = capsys.readouterr()
-    assert "there is no platform" in said.err
-    assert "bond up" in said.err
-    assert "published" not in said.out
+    captured = capsys.readouterr()
+    assert "there is no platform" in captured.err
+    assert "bond up" in captured.err
+    assert "published" not in captured.out
     assert list(tmp_path.iterdir()) == []
 
 
 def test_rule_9_a_setting_that_is_wrong_is_named(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("BOND_DRAIN_SECONDS", "soon")
     assert main(["--data", str(tmp_path), "service", "list"]) == 2
-    said = capsys.readouterr().err
-    assert "error[SETTINGS_INVALID]" in said
-    assert "drain_seconds" in said
-    assert "BOND_*" in said
+    err = capsys.readouterr().err
+    assert "error[SETTINGS_INVALID]" in err
+    assert "drain_seconds" in err
+    assert "BOND_*" in err

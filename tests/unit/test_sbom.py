@@ -22,6 +22,6 @@ def test_every_pinned_package_and_image_is_in_it_with_its_hashes() -> None:
 
 
 def test_images_that_have_a_digest_are_pinned_by_it() -> None:
-    found = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)", DOCKERFILE.read_text(), re.MULTILINE))
+    collected = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)", DOCKERFILE.read_text(), re.MULTILINE))
     for name in ("PYTHON_IMAGE", "TERRAFORM_IMAGE"):
-        assert re.fullmatch(r"[\w/.-]+:[\w.-]+@sha256:[0-9a-f]{64}", found[name])
+        assert re.fullmatch(r"[\w/.-]+:[\w.-]+@sha256:[0-9a-f]{64}", collected[name])

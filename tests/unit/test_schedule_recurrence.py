@@ -39,7 +39,7 @@ def brute(cron: str, where: ZoneInfo, begin: datetime, end: datetime) -> list[da
         if local > local_end:
             break
         wanted.add(local)
-    found, seen = [], set()
+    result, observed = [], set()
     before = (begin - timedelta(days=1)).astimezone(where).replace(tzinfo=None)
     instant = begin - timedelta(days=1)
     while instant < end:
@@ -49,12 +49,12 @@ def brute(cron: str, where: ZoneInfo, begin: datetime, end: datetime) -> list[da
             if clock - before != MINUTE
             else wanted & {clock}
         )
-        if hits - seen and instant > begin:
-            found.append(instant)
-        seen |= hits
+        if hits - observed and instant > begin:
+            result.append(instant)
+        observed |= hits
         before = max(before, clock)
         instant += MINUTE
-    return found
+    return result
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"])
@@ -99,14 +99,14 @@ def test_july_is_no_last_day() -> None:
 def test_times_that_saw_no_run_are_misses_with_their_reason() -> None:
     after, before = datetime(2026, 11, 20, 1, tzinfo=UTC), datetime(2026, 11, 24, 1, tzinfo=UTC)
     between = [datetime(2026, 11, day, 1, tzinfo=UTC) for day in (21, 22, 23)]
-    found, number = misses("0 1 * * *", "UTC", after=after, before=before, overlaps=3)
-    assert ([miss.at for miss in found], number) == (between, 3)
-    assert {miss.why for miss in found} == {"overlap"}
+    result, number = misses("0 1 * * *", "UTC", after=after, before=before, overlaps=3)
+    assert ([miss.at for miss in result], number) == (between, 3)
+    assert {miss.why for miss in result} == {"overlap"}
     for counts, why in (({"late": 3}, "late"), ({}, "unknown"), ({"late": 1, "overlaps": 2}, "unknown")):
-        found, _ = misses("0 1 * * *", "UTC", after=after, before=before, **counts)
-        assert {miss.why for miss in found} == {why}
-    found, _ = misses("0 1 * * *", "UTC", after=after, before=before, ran=between[:2])
-    assert [miss.at for miss in found] == between[2:]
+        result, _ = misses("0 1 * * *", "UTC", after=after, before=before, **counts)
+        assert {miss.why for miss in result} == {why}
+    result, _ = misses("0 1 * * *", "UTC", after=after, before=before, ran=between[:2])
+    assert [miss.at for miss in result] == between[2:]
 
 
 def test_paused_is_said_only_of_times_at_which_somebody_had_paused_it() -> None:
@@ -116,7 +116,7 @@ def test_paused_is_said_only_of_times_at_which_somebody_had_paused_it() -> None:
 
     days = (("created", 1), ("paused", 2), ("paused", 3), ("resumed", 4), ("paused", 6))
     entries = [entry(kind, day) for kind, day in days]
-    found, number = misses(
+    result, number = misses(
         "@daily",
         "UTC",
         after=datetime(2026, 11, 1, 12, tzinfo=UTC),
@@ -125,7 +125,7 @@ def test_paused_is_said_only_of_times_at_which_somebody_had_paused_it() -> None:
         overlaps=2,
     )
     assert number == 7
-    assert [(miss.at.day, miss.why) for miss in found] == [
+    assert [(miss.at.day, miss.why) for miss in result] == [
         (2, "paused"), (3, "paused"), (4, "overlap"), (5, "overlap"), (6, "paused"), (7, "paused"), (8, "paused")
     ]  # fmt: skip
 
@@ -166,14 +166,14 @@ def test_what_looks_like_a_nickname_is_refused_for_what_it_is(line: str, message
 
 def test_the_second_of_a_time_that_comes_twice_is_no_second_miss() -> None:
     second = datetime(2027, 10, 31, 1, 30, tzinfo=UTC)  # half past two in winter; windows mean the one in summer
-    found, number = misses(
+    result, number = misses(
         "30 2 * * *",
         "Europe/Berlin",
         after=datetime(2027, 10, 30, 0, 30, tzinfo=UTC),
         before=datetime(2027, 11, 1, 1, 30, tzinfo=UTC),
         ran=[second],
     )
-    assert (found, number) == ((), 0)
+    assert (result, number) == ((), 0)
 
 
 def test_the_longest_name_of_a_schedule_still_names_campaigns() -> None:
@@ -212,11 +212,11 @@ def test_mistakes_of_a_strategy_are_told_with_line_and_column(
 
 
 def test_each_run_is_told_a_campaign_of_the_strategy() -> None:
-    found = run("nightly")
-    assert found.campaign.document["kind"] == "Campaign"
-    assert found.campaign.requested_by == "ada"
-    assert found.campaign.reason == "nightly patches"
-    assert found.campaign.schedule == "nightly"
+    completed = run("nightly")
+    assert completed.campaign.document["kind"] == "Campaign"
+    assert completed.campaign.requested_by == "ada"
+    assert completed.campaign.reason == "nightly patches"
+    assert completed.campaign.schedule == "nightly"
 
 
 def run(name: str, data: bytes = STRATEGY):

@@ -116,6 +116,6 @@ def test_the_validator_itself_does_take_that_long() -> None:
     script = (
         "import json, sys, jsonschema_rs as j; s, v = json.load(sys.stdin); j.Draft202012Validator(s).evaluate(v)"
     )
-    given = json.dumps([itself("y", "z"), nested(28)])
+    inputs = json.dumps([itself("y", "z"), nested(28)])
     with pytest.raises(subprocess.TimeoutExpired):
-        subprocess.run([sys.executable, "-c", script], input=given, text=True, timeout=3, check=False)
+        subprocess.run([sys.executable, "-c", script], input=inputs, text=True, timeout=3, check=False)

@@ -41,8 +41,8 @@ def test_the_objects_of_a_state_are_called_as_terraform_calls_them():
         {"mode": "managed", "type": "disk", "name": "c", "instances": [{"index_key": "x"}, {"index_key": "y"}]},
         {"mode": "data", "type": "disk", "name": "d", "instances": [{}]},
     ]
-    found = read_state_file(state(resources=resources)).addresses
-    assert found == ("disk.a", "module.m.disk.b[0]", 'disk.c["x"]', 'disk.c["y"]')
+    addresses = read_state_file(state(resources=resources)).addresses
+    assert addresses == ("disk.a", "module.m.disk.b[0]", 'disk.c["x"]', 'disk.c["y"]')
 
 
 @pytest.mark.parametrize(

@@ -218,11 +218,11 @@ def test_who_leaves_without_a_release_is_not_waited_for(world: World) -> None:
 def test_a_waiter_says_whom_it_waits_for(world: World) -> None:
     claim(world, 1)
     world.serve_everybody()
-    seen: list[Holder] = []
-    start(world, world.log(2).claim(Holder(attempt="a2"), on_wait=seen.append))
+    recorded: list[Holder] = []
+    start(world, world.log(2).claim(Holder(attempt="a2"), on_wait=recorded.append))
     let_pass(world, 5)
-    assert len(seen) >= 4
-    assert {holder.attempt for holder in seen} == {"a1"}
+    assert len(recorded) >= 4
+    assert {holder.attempt for holder in recorded} == {"a1"}
 
 
 def test_a_forgotten_state_is_gone_also_from_fences_and_whoever_slept_stays_fenced(world: World) -> None:

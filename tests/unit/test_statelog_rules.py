@@ -28,12 +28,12 @@ def test_an_empty_or_released_log_is_free() -> None:
 
 
 def test_a_waiter_takes_over_only_after_a_whole_term_without_a_sign_of_life() -> None:
-    seen = judge(entry(1), None, None, now=100, holder_is_dead=False).observation
-    assert not judge(entry(1), None, seen, now=129.9, holder_is_dead=False).go
-    assert judge(entry(1), None, seen, now=130, holder_is_dead=False).takes_over
+    observation = judge(entry(1), None, None, now=100, holder_is_dead=False).observation
+    assert not judge(entry(1), None, observation, now=129.9, holder_is_dead=False).go
+    assert judge(entry(1), None, observation, now=130, holder_is_dead=False).takes_over
     for moved in (
-        judge(entry(1), Lease(token="t", beat=1), seen, now=130, holder_is_dead=False),
-        judge(entry(2), None, seen, now=130, holder_is_dead=False),
+        judge(entry(1), Lease(token="t", beat=1), observation, now=130, holder_is_dead=False),
+        judge(entry(2), None, observation, now=130, holder_is_dead=False),
     ):
         assert not moved.go
         assert moved.observation is not None

@@ -198,23 +198,23 @@ async def test_a_log_is_read_as_it_was_written(logs: Logs) -> None:
 
 
 async def test_a_log_is_followed_while_it_grows(logs: Logs) -> None:
-    said, ended = asyncio.Queue[str](), asyncio.Event()
+    text, ended = asyncio.Queue[str](), asyncio.Event()
     writer = logs.writer(SERVICE, 1, "db", "apply", "a1", [])
 
     async def follow() -> None:
         async for line in logs.follow(writer.key, ended.is_set):
-            said.put_nowait(line)
+            text.put_nowait(line)
 
     follower = asyncio.create_task(follow())
     async with writer:
         writer.write("one")
-        assert await asyncio.wait_for(said.get(), 5) == "one"
+        assert await asyncio.wait_for(text.get(), 5) == "one"
         writer.write("two")
-        assert await asyncio.wait_for(said.get(), 5) == "two"
+        assert await asyncio.wait_for(text.get(), 5) == "two"
         writer.write("last")
     ended.set()
     await asyncio.wait_for(follower, 5)
-    assert said.get_nowait() == "last"
+    assert text.get_nowait() == "last"
 
 
 async def test_a_log_is_bounded_and_keeps_its_end(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,11 +221,11 @@ async def test_no_secret_is_readable_in_any_file_of_the_store(store: Store, tmp_
     async with await store.state(SERVICE, "db").claim(Holder.me("a1")) as claim:
         await claim.append(canary.encode())
         await claim.release()
-    said = "\n".join([line async for line in store.logs.read(log.key)])
+    text = "\n".join([line async for line in store.logs.read(log.key)])
     kept = files_below(tmp_path)
     assert len(kept) > 8
     for form in ("canary", "7f3a"):
-        assert form not in said
+        assert form not in text
         assert not [name for name, content in kept.items() if form in name or form.encode() in content]
 
 

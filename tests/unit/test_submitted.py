@@ -59,12 +59,12 @@ def state(**fields: Any) -> ServiceState:
 
 
 def call(attempt: int = 1, *, undoes: str = "", **request: Any) -> SubmitCall:
-    given = {"request_id": f"campaign/c/0/{attempt}", "kind": OperationKind.PATCH, "version": "1.0.1"} | request
+    inputs = {"request_id": f"campaign/c/0/{attempt}", "kind": OperationKind.PATCH, "version": "1.0.1"} | request
     return SubmitCall(
         campaign="c",
         target=0,
         attempt=attempt,
-        request=Request.model_validate(given),
+        request=Request.model_validate(inputs),
         reply_to="campaign/c",
         undoes=undoes,
     )
@@ -143,19 +143,19 @@ def test_what_is_withdrawn_before_it_comes_is_never_begun() -> None:
 
 
 def test_what_is_remembered_is_bounded_and_never_forgets_what_runs() -> None:
-    found = submitted.taken(state(), call(1), 1)
+    result = submitted.taken(state(), call(1), 1)
     for number in range(2, 100):
-        found = submitted.taken(found, call(number), number)
-        found, _ = submitted.closed(found, record(number))
-    assert len(found.submissions) == submitted.MAX_ENDED + 1
-    assert submitted.answer(found, call(1)) == Accepted(target=0, attempt=1, operation=1)
+        result = submitted.taken(result, call(number), number)
+        result, _ = submitted.closed(result, record(number))
+    assert len(result.submissions) == submitted.MAX_ENDED + 1
+    assert submitted.answer(result, call(1)) == Accepted(target=0, attempt=1, operation=1)
 
 
 UNDOES = "campaign/c/0/"
 
 
-def undo(found: ServiceState) -> Accepted | Declined | Finished | Request:
-    return submitted.answer(found, call(5, undoes=UNDOES, kind=OperationKind.ROLLBACK, version=""))
+def undo(service_state: ServiceState) -> Accepted | Declined | Finished | Request:
+    return submitted.answer(service_state, call(5, undoes=UNDOES, kind=OperationKind.ROLLBACK, version=""))
 
 
 def test_what_the_campaign_changed_last_is_rolled_back() -> None:
@@ -185,7 +185,7 @@ def test_a_change_that_is_long_ago_is_known_by_its_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "found",
+    "service_state",
     [
         state(operations=(record(1, status=OperationStatus.ROLLED_BACK),)),
         state(operations=(record(1, status=OperationStatus.FAILED),), retryable=pending(1)),
@@ -193,12 +193,12 @@ def test_a_change_that_is_long_ago_is_known_by_its_request() -> None:
     ],
     ids=["rolled back by itself", "never moved", "rolled back before"],
 )
-def test_what_is_back_already_is_not_taken_further_back(found: ServiceState) -> None:
-    answer = undo(found)
+def test_what_is_back_already_is_not_taken_further_back(service_state: ServiceState) -> None:
+    answer = undo(service_state)
     assert isinstance(answer, Finished)
     assert answer.status in {OperationStatus.ROLLED_BACK, OperationStatus.SUCCEEDED}
 
 
 def test_a_failure_that_moved_it_is_rolled_back() -> None:
-    found = state(resolved=NEW, operations=(record(1, status=OperationStatus.FAILED),), retryable=pending(1))
-    assert isinstance(undo(found), Request)
+    result = state(resolved=NEW, operations=(record(1, status=OperationStatus.FAILED),), retryable=pending(1))
+    assert isinstance(undo(result), Request)

@@ -13,7 +13,7 @@ REFUSED = (
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "shown"),
     [
         (REFUSED, "Connection refused"),
         ('call error: Status { code: Unavailable, message: "error trying to connect", metadata: {} }',
@@ -23,8 +23,8 @@ REFUSED = (
         ("", ""),
     ],
 )  # fmt: skip
-def test_the_reason_is_found_among_the_wrappers(said: str, shown: str) -> None:
-    assert reason(said) == shown
+def test_the_reason_is_found_among_the_wrappers(text: str, shown: str) -> None:
+    assert reason(text) == shown
 
 
 def test_a_reason_is_short_whatever_was_said() -> None:

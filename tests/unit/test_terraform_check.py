@@ -73,9 +73,9 @@ def test_a_required_variable_that_is_not_passed_is_named(promise):
     ],
 )
 def test_a_module_that_cannot_be_is_said_at_its_key(promise, module, message, hint):
-    ((path, said, suggested),) = keys(check(promise, module=module))
+    ((path, text, suggested),) = keys(check(promise, module=module))
     assert path == ("module",)
-    assert message in said
+    assert message in text
     assert suggested == hint
 
 
@@ -157,8 +157,8 @@ def test_an_ephemeral_variable_cannot_be_kept_in_a_plan(promise):
 )
 def test_a_valid_module_is_taken(promise, file, text):
     (promise / "terraform/database" / file).write_bytes(text.encode())
-    given = {} if "size" in text else {"size": "x"}
-    report = check(promise, variables=given)
+    inputs = {} if "size" in text else {"size": "x"}
+    report = check(promise, variables=inputs)
     assert (list(report.problems), list(report.keys)) == ([], [])
 
 
@@ -191,5 +191,5 @@ def test_null_leaves_a_variable_to_its_default(promise):
     module = promise / "terraform/database"
     (module / "values.auto.tfvars").write_text('zone = "a"\n')
     (module / "zone.tf").write_text('variable "zone" {}\nvariable "tier" {}\n')
-    given = {"size": "x", "engine": None, "zone": None, "tier": None}
-    assert without_nulls(given, promise, "terraform/database") == {"size": "x", "tier": None}
+    inputs = {"size": "x", "engine": None, "zone": None, "tier": None}
+    assert without_nulls(inputs, promise, "terraform/database") == {"size": "x", "tier": None}

@@ -80,8 +80,8 @@ def test_the_environment_is_an_allow_list():
         "POOL": "z",
         "HTTP_PROXY": "p",
     }
-    found = tool_environment(worker, ["POOL"], data=Path("/d"))
-    assert found == {
+    result = tool_environment(worker, ["POOL"], data=Path("/d"))
+    assert result == {
         "PATH": "/bin", "LC_ALL": "C", "POOL": "z", "HTTP_PROXY": "p",
         "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "TF_DATA_DIR": "/d",
     }  # fmt: skip
@@ -206,9 +206,9 @@ class Init:
 
     async def __call__(self, data: Path, plugins: Path, readonly: bool) -> None:  # noqa: FBT001 - the interface
         self.calls.append(readonly)
-        self.found(data, plugins, readonly=readonly)
+        self.installed(data, plugins, readonly=readonly)
 
-    def found(self, data: Path, plugins: Path, *, readonly: bool) -> None:
+    def installed(self, data: Path, plugins: Path, *, readonly: bool) -> None:
         assert data.is_dir()
         assert plugins.is_dir()
         if not readonly:

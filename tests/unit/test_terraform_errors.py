@@ -11,8 +11,8 @@ from bondstone.temporal.failures import info_of, to_failure
 
 
 def error_for(summary: str, detail: str = "", *, code: int = 1, **more) -> BondError:
-    found = [Diagnostic("error", summary, detail, **more)]
-    return to_error(found, verb="apply", module="terraform/db", code=code, where="payments/orders step db")
+    result = [Diagnostic("error", summary, detail, **more)]
+    return to_error(result, verb="apply", module="terraform/db", code=code, where="payments/orders step db")
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_a_hint_is_the_next_command(summary, detail, hint):
 
 
 def test_one_real_error_among_temporary_ones_decides():
-    found = [Diagnostic("error", "a", "429 Too Many Requests"), Diagnostic("error", "b", "no such argument")]
-    assert isinstance(to_error(found, verb="plan", module="m", code=1), ToolFailed)
+    result = [Diagnostic("error", "a", "429 Too Many Requests"), Diagnostic("error", "b", "no such argument")]
+    assert isinstance(to_error(result, verb="plan", module="m", code=1), ToolFailed)
 
 
 @pytest.mark.parametrize(

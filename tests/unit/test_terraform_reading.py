@@ -32,14 +32,14 @@ def same(text: str) -> str:
 
 def test_a_failed_apply_is_followed_line_by_line():
     transcript = Transcript()
-    seen = [(transcript.read(line), transcript.progress.done) for line in LINES]
+    observed = [(transcript.read(line), transcript.progress.done) for line in LINES]
     assert transcript.tool == "terraform 1.11.4"
-    assert seen[1][0] == "terraform_data.first: Plan to update"
+    assert observed[1][0] == "terraform_data.first: Plan to update"
     assert (transcript.progress.done, transcript.progress.total) == (1, 2), "half a replacement is not done"
     (error,) = transcript.errors
     assert (error.summary, error.address) == ("local-exec provisioner error", "terraform_data.second")
     assert (error.file, error.line, error.column) == ("main.tf", 12, 30)
-    assert "exit status 7" in seen[-1][0]
+    assert "exit status 7" in observed[-1][0]
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def change(*actions, **more):
     ],
 )
 def test_actions_are_normalised(actions, expected):
-    found = planned_changes({"resource_changes": [change(*actions)]}, same)
-    assert [one.action for one in found] == ([expected] if expected else [])
+    result = planned_changes({"resource_changes": [change(*actions)]}, same)
+    assert [one.action for one in result] == ([expected] if expected else [])
 
 
 def test_empty_means_that_nothing_at_all_would_change():
@@ -149,8 +149,8 @@ def test_drift_is_masked_too():
             )
         ]
     }
-    (found,) = drifted_changes(document, same)
-    assert (found.before, found.after) == ({"p": MASK}, {"p": MASK})
+    (result,) = drifted_changes(document, same)
+    assert (result.before, result.after) == ({"p": MASK}, {"p": MASK})
 
 
 json_values = st.recursive(
@@ -177,8 +177,8 @@ def test_masking_keeps_the_shape_and_shows_nothing_marked(value, marks):
 def test_lines_are_the_same_however_the_file_grows(lines, data):
     content = b"\n".join(lines)
     file = io.BytesIO()
-    seen: list[str] = []
-    tail = Tail(file, seen.append)
+    recorded: list[str] = []
+    tail = Tail(file, recorded.append)
     rest = content
     while rest:
         cut = data.draw(st.integers(1, len(rest)))
@@ -189,7 +189,7 @@ def test_lines_are_the_same_however_the_file_grows(lines, data):
         rest = rest[cut:]
         tail.read()
     tail.read(last=True)
-    assert seen == [line.decode("utf-8", "replace") for line in lines if line.strip()]
+    assert recorded == [line.decode("utf-8", "replace") for line in lines if line.strip()]
 
 
 def test_half_a_state_file_is_no_state():
@@ -234,8 +234,8 @@ def test_what_moves_or_comes_in_is_a_change_of_its_own():
     moved = {**change("no-op"), "previous_address": "a.old"}
     besides = {**change("update"), "previous_address": "a.old"}
     document = {"resource_changes": [moved, besides, change("no-op", importing={"id": "vpc-1"})]}
-    found = [(one.action, one.moved_from, one.import_id) for one in planned_changes(document, same)]
-    assert found == [("move", "a.old", ""), ("update", "a.old", ""), ("import", "", "vpc-1")]
+    result = [(one.action, one.moved_from, one.import_id) for one in planned_changes(document, same)]
+    assert result == [("move", "a.old", ""), ("update", "a.old", ""), ("import", "", "vpc-1")]
     assert not is_empty(document)
     assert drifted_changes({"resource_drift": [moved]}, same) == [], "reality is as it was"
     identity = {"resource_changes": [change("no-op", importing={"identity": {"zone": "a", "name": "b"}})]}

@@ -24,9 +24,9 @@ def warm() -> Iterator[WarmCommand]:
     command.close()
 
 
-def run(warm: WarmCommand, cwd: Path, *arguments: str, given: str | None = None, **variables: str):
+def run(warm: WarmCommand, cwd: Path, *arguments: str, stdin_text: str | None = None, **variables: str):
     environment = {**os.environ, "COLUMNS": "80", **variables}
-    return warm.run(arguments, environment=environment, cwd=cwd, given=given, seconds=120)
+    return warm.run(arguments, environment=environment, cwd=cwd, stdin_text=stdin_text, seconds=120)
 
 
 def test_it_is_what_a_shell_would_start(warm, tmp_path):
@@ -59,5 +59,5 @@ def test_commands_of_several_threads_run_at_once_and_one_that_takes_too_long_is_
     assert len(set(versions)) == 1
     assert versions[0].strip()
     with pytest.raises(subprocess.TimeoutExpired):
-        warm.run(("--help",), environment=dict(os.environ), cwd=tmp_path, given=None, seconds=0.001)
+        warm.run(("--help",), environment=dict(os.environ), cwd=tmp_path, stdin_text=None, seconds=0.001)
     assert run(warm, tmp_path, "--version").stdout == versions[0]

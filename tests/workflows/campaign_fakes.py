@@ -229,7 +229,7 @@ class Fleet:
         name = names.CAMPAIGN_VERBS[verb.kind]  # type: ignore[attr-defined]
         return await calls.update(self.client, self.handle.id, name, verb, CampaignDescription)
 
-    async def seen(self) -> CampaignDescription:
+    async def description(self) -> CampaignDescription:
         """How it stands."""
         return await calls.query(self.client, self.handle.id, CampaignDescription)
 
@@ -238,11 +238,11 @@ class Fleet:
         async with asyncio.timeout(WITHIN_SECONDS):
             while True:
                 try:
-                    found = await self.seen()
+                    result = await self.description()
                 except BondError:
-                    found = None
-                if found is not None and test(found):
-                    return found
+                    result = None
+                if result is not None and test(result):
+                    return result
                 await asyncio.sleep(0.05)
 
     @property
@@ -267,13 +267,13 @@ class Fleet:
 
     async def histories(self) -> list[WorkflowHistory]:
         """Of each of its runs, in order."""
-        run_id, found = self.first_run_id, []
+        run_id, result = self.first_run_id, []
         while run_id:
             history = await self.client.get_workflow_handle(self.handle.id, run_id=run_id).fetch_history()
-            found.append(history)
+            result.append(history)
             last = history.events[-1].workflow_execution_continued_as_new_event_attributes
             run_id = last.new_execution_run_id
-        return found
+        return result
 
     def submission(self, target: int, **changes: Any) -> SubmitCall:
         """What the campaign sends, to send it by hand."""

@@ -49,9 +49,9 @@ async def test_a_target_that_waits_for_an_approval_is_what_the_campaign_waits_fo
     fleet = await Fleet.of(temporal, platform, [2], max_failures=0)
     async with serving(temporal, platform):
         await fleet.start()
-        seen = await fleet.until(lambda seen: seen.awaiting == 2)
-        assert seen.status is CampaignStatus.AWAITING_APPROVAL
-        assert all(flight.awaiting and flight.operation for flight in seen.flights)
+        observed = await fleet.until(lambda observed: observed.awaiting == 2)
+        assert observed.status is CampaignStatus.AWAITING_APPROVAL
+        assert all(flight.awaiting and flight.operation for flight in observed.flights)
         for service in fleet.services:
             handle = temporal.get_workflow_handle(f"service/{service}/op/1")
             record = await handle.query(names.QUERY_DESCRIBE, result_type=OperationRecord)
@@ -85,9 +85,9 @@ async def test_a_fleet_is_patched_wave_after_wave(temporal: Client) -> None:
     waves = {record.target: record.wave for record in records.values()}
     assert waves == {0: "wave-0", 1: "wave-1", 2: "wave-1", 3: "wave-1"}
     assert (await fleet.notes()) == ["wave-started", "wave-ended", "wave-started", "wave-ended", "ended"]
-    found = description.typed_search_attributes
-    assert found[SearchAttributeKey.for_keyword(names.SA_PHASE)] == "completed"
-    assert found[SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)] == fleet.name
+    typed_search_attributes = description.typed_search_attributes
+    assert typed_search_attributes[SearchAttributeKey.for_keyword(names.SA_PHASE)] == "completed"
+    assert typed_search_attributes[SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)] == fleet.name
 
 
 async def test_a_run_of_a_schedule_starts_a_campaign_of_its_own_and_sees_it_through(temporal: Client) -> None:
@@ -125,8 +125,8 @@ async def test_the_operations_of_a_campaign_name_it_and_who_started_it(temporal:
     assert (record.campaign, record.requested_by) == (fleet.name, "ada")
     assert record.request_id == f"campaign/{fleet.name}/0/1"
     assert fleet.name in record.reason
-    found = operation.typed_search_attributes
-    assert found[SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)] == fleet.name
+    typed_search_attributes = operation.typed_search_attributes
+    assert typed_search_attributes[SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)] == fleet.name
 
 
 async def test_rule_6_a_failing_canary_pauses_the_campaign_and_nothing_else_starts(temporal: Client) -> None:
@@ -135,7 +135,7 @@ async def test_rule_6_a_failing_canary_pauses_the_campaign_and_nothing_else_star
     platform.failing.add(fleet.services[0])
     async with serving(temporal, platform):
         await fleet.start()
-        paused = await fleet.until(lambda seen: seen.status is CampaignStatus.PAUSED)
+        paused = await fleet.until(lambda observed: observed.status is CampaignStatus.PAUSED)
         assert paused.paused is not None
         assert paused.paused.cause == "budget"
         assert paused.counts == {"failed": 1, "waiting": 2}
@@ -160,7 +160,7 @@ async def test_a_resume_accepts_the_failures_so_far(temporal: Client) -> None:
     platform.failing.add(fleet.services[0])
     async with serving(temporal, platform):
         await fleet.start()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.PAUSED)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.PAUSED)
         with pytest.raises(Refused):
             await fleet.verb(NextWave)
         await fleet.verb(Resume)
@@ -235,7 +235,7 @@ async def test_a_rollback_takes_back_all_that_succeeded(temporal: Client) -> Non
     platform.rules = platform.rules.changed(waves=(wave(0, 2), wave(1, 1, needs=needs)))
     async with serving(temporal, platform):
         await fleet.start()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.AWAITING_APPROVAL)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.AWAITING_APPROVAL)
         await fleet.verb(Rollback, which="all", reason="it leaks")
         result = await fleet.result()
         versions = await fleet.versions()
@@ -252,7 +252,7 @@ async def test_a_rollback_leaves_alone_what_others_have_changed_since(temporal: 
     platform.rules = platform.rules.changed(waves=(wave(0, 1), wave(1, 1, needs=needs)))
     async with serving(temporal, platform):
         await fleet.start()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.AWAITING_APPROVAL)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.AWAITING_APPROVAL)
         await fleet.callers[0].request(kind=OperationKind.PATCH, version="1.0.2")
         await fleet.callers[0].ended(2)
         await fleet.verb(Rollback, which="all", reason="it leaks")
@@ -271,7 +271,7 @@ async def test_a_wave_waits_for_people_who_name_the_frozen_targets(temporal: Cli
     platform.rules = platform.rules.changed(waves=(wave(0, 1, needs=needs),))
     async with serving(temporal, platform):
         await fleet.start()
-        waiting = await fleet.until(lambda seen: seen.waiting_for is not None)
+        waiting = await fleet.until(lambda observed: observed.waiting_for is not None)
         with pytest.raises(Refused, match="not ffff"):
             await fleet.verb(Approve, wave="wave-0", digest="f" * 64, roles=("sre",))
         with pytest.raises(Refused, match="somebody else"):
@@ -290,7 +290,7 @@ async def test_a_rejected_wave_ends_the_campaign(temporal: Client) -> None:
     platform.rules = platform.rules.changed(waves=(wave(0, 1, needs=needs),))
     async with serving(temporal, platform):
         await fleet.start()
-        waiting = await fleet.until(lambda seen: seen.waiting_for is not None)
+        waiting = await fleet.until(lambda observed: observed.waiting_for is not None)
         await fleet.verb(Reject, wave="wave-0", digest=waiting.targets_digest, roles=("sre",), reason="no")
         result = await fleet.result()
     assert result.status is CampaignStatus.ABORTED
@@ -305,9 +305,9 @@ async def test_a_soak_ends_early_by_hand_and_an_unhealthy_target_counts_as_faile
     platform.rules = platform.rules.changed(waves=waves)
     async with serving(temporal, platform):
         await fleet.start()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.SOAKING)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.SOAKING)
         await fleet.verb(NextWave, reason="we are in a hurry")
-        paused = await fleet.until(lambda seen: seen.status is CampaignStatus.PAUSED)
+        paused = await fleet.until(lambda observed: observed.status is CampaignStatus.PAUSED)
         await fleet.verb(Abort, reason="enough")
         result = await fleet.result()
     assert paused.counts == {"failed": 1, "waiting": 1}
@@ -353,7 +353,7 @@ async def test_every_run_of_a_campaign_replays(temporal: Client) -> None:
     platform.failing.add(fleet.services[1])
     async with serving(temporal, platform):
         await fleet.start()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.PAUSED)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.PAUSED)
         await fleet.verb(Skip, target=5)
         await fleet.verb(Resume)
         await fleet.result()
@@ -373,9 +373,9 @@ async def test_a_freeze_binds_at_once_and_lets_go_at_once(temporal: Client) -> N
         await platform.until_applying(1)
         platform.calendar = Calendar(open=False)
         await fleet.handle.signal(names.SIGNAL_CALENDAR)
-        await fleet.until(lambda seen: seen.calendar is not None and not seen.calendar.open)
+        await fleet.until(lambda observed: observed.calendar is not None and not observed.calendar.open)
         platform.holding.set()
-        waiting = await fleet.until(lambda seen: seen.status is CampaignStatus.WAITING_WINDOW)
+        waiting = await fleet.until(lambda observed: observed.status is CampaignStatus.WAITING_WINDOW)
         platform.calendar = Calendar()
         await fleet.handle.signal(names.SIGNAL_CALENDAR)
         result = await fleet.result()
@@ -389,7 +389,7 @@ async def test_a_campaign_waits_for_its_window(temporal: Client) -> None:
     fleet = await Fleet.of(temporal, platform, [1], has_calendar=True, check_seconds=1)
     async with serving(temporal, platform):
         await fleet.start()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.WAITING_WINDOW)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.WAITING_WINDOW)
         platform.calendar = Calendar()
         result = await fleet.result()
     assert result.counts == {"succeeded": 1}
@@ -403,7 +403,7 @@ async def test_a_verb_during_a_continuation_is_done_once(temporal: Client) -> No
     fleet = await Fleet.of(temporal, platform, [6], max_concurrent=2)
     async with serving(temporal, platform):
         await fleet.start()
-        await fleet.until(lambda seen: seen.counts.get("succeeded", 0) >= 1)
+        await fleet.until(lambda observed: observed.counts.get("succeeded", 0) >= 1)
         await asyncio.gather(
             *(fleet.verb(SetConcurrency, max_concurrent=1, request_id="one") for _ in range(3)),
             return_exceptions=True,
@@ -460,7 +460,7 @@ async def test_lost_replies_are_found_by_looking_and_lost_submissions_are_sent_a
         await platform.until_applying(1)
         carried = await fleet.carried([Accepted(target=0, attempt=1, operation=1)])
         await fleet.start(carried=carried)
-        await fleet.until(lambda seen: seen.counts.get("succeeded") == 1)
+        await fleet.until(lambda observed: observed.counts.get("succeeded") == 1)
         await platform.until_applying(2)
         platform.holding.set()
         await fleet.callers[1].ended(1)
@@ -504,7 +504,7 @@ async def test_a_busy_service_is_skipped_where_the_rules_say_so(temporal: Client
         await fleet.callers[0].request(kind=OperationKind.PATCH, version=TO)
         await platform.until_applying(1)
         await fleet.start()
-        await fleet.until(lambda seen: seen.counts.get("skipped") == 1)
+        await fleet.until(lambda observed: observed.counts.get("skipped") == 1)
         platform.holding.set()
         result = await fleet.result()
     assert result.counts == {"skipped": 1, "succeeded": 1}
@@ -520,7 +520,7 @@ async def test_a_busy_service_is_waited_for(temporal: Client) -> None:
         await fleet.callers[0].request(kind=OperationKind.PATCH, version=TO)
         await platform.until_applying(1)
         await fleet.start()
-        await fleet.until(lambda seen: any(flight.phase == "between" for flight in seen.flights))
+        await fleet.until(lambda observed: any(flight.phase == "between" for flight in observed.flights))
         platform.holding.set()
         await fleet.callers[0].ended(1)
         platform.failing.clear()
@@ -561,7 +561,7 @@ async def test_a_cancelled_workflow_is_an_abort(temporal: Client) -> None:
         await fleet.start()
         await fleet.until(lambda _: bool(platform.applying))
         await fleet.handle.cancel()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.ABORTING)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.ABORTING)
         platform.holding.set()
         result = await fleet.result()
     assert result.status is CampaignStatus.ABORTED
@@ -579,6 +579,6 @@ async def test_what_comes_after_the_end_is_refused_or_without_effect(temporal: C
                 names.SIGNAL_REPLY, {"said": {"kind": "accepted", "target": 0, "attempt": 1}}
             )
         await fleet.callers[0].handle.signal(names.SIGNAL_SUBMIT, fleet.submission(0))
-        seen = await fleet.seen()
-    assert seen.counts == result.counts == {"succeeded": 1}
+        observed = await fleet.description()
+    assert observed.counts == result.counts == {"succeeded": 1}
     assert platform.done() == ["main"]

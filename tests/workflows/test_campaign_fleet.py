@@ -102,8 +102,8 @@ async def test_twenty_teams_in_three_pools_of_which_nobody_serves_one(temporal: 
             TargetEntry(service=name, version="1.0.0", to=TO, pool=pools[name]) for name in fleet.services
         ]
         await fleet.start()
-        await fleet.until(lambda seen: sum("pool far" in flight.stalled for flight in seen.flights) == 3)
-        await fleet.until(lambda seen: seen.counts == {"succeeded": TEAMS - 3, "running": 3})
+        await fleet.until(lambda observed: sum("pool far" in flight.stalled for flight in observed.flights) == 3)
+        await fleet.until(lambda observed: observed.counts == {"succeeded": TEAMS - 3, "running": 3})
         await fleet.verb(Abort, running="cancel", reason="they are not coming")
         result = await fleet.result()
     unserved = sorted(name for name, pool in pools.items() if pool == "far")
@@ -196,7 +196,7 @@ async def test_two_campaigns_on_the_same_services_take_turns_and_each_effect_is_
         await one.start()
         await platform.until_applying(3)
         await other.start()
-        await other.until(lambda seen: sum(flight.phase == "between" for flight in seen.flights) == 3)
+        await other.until(lambda observed: sum(flight.phase == "between" for flight in observed.flights) == 3)
         platform.holding.set()
         results = [await one.result(), await other.result()]
         versions = await one.versions()

@@ -102,7 +102,7 @@ class StandIn:
         known = self.known.get(request_id)
         chance = self.random.random()
         if known is not None:
-            await self.say(call.reply_to, self.said(known))
+            await self.say(call.reply_to, self.last_answer(known))
         elif request_id in self.refused:
             await self.say(call.reply_to, Declined(**about, why="refused", reason="no"))
         elif chance < 0.15:
@@ -118,7 +118,8 @@ class StandIn:
                 request_id=request_id, reply_to=call.reply_to, number=number, **about
             )
             await asyncio.gather(
-                self.say(call.reply_to, self.said(self.known[request_id])), self.work(request_id, call.reply_to)
+                self.say(call.reply_to, self.last_answer(self.known[request_id])),
+                self.work(request_id, call.reply_to),
             )
 
     async def work(self, request_id: str, reply_to: str) -> None:
@@ -135,7 +136,7 @@ class StandIn:
         status = OperationStatus.CANCELLED if request_id in self.stopped else status
         self.known[request_id] = known.changed(status=status)
         self.done[request_id] = done.changed(status=status, ended_at=workflow.now())
-        await self.say(reply_to, self.said(self.known[request_id]))
+        await self.say(reply_to, self.last_answer(self.known[request_id]))
 
     @workflow.signal(name=names.SIGNAL_WITHDRAW)
     async def withdraw(self, call: WithdrawCall) -> None:
@@ -149,14 +150,14 @@ class StandIn:
             status=OperationStatus.CANCELLED,
         )
         self.known[call.request_id] = known
-        await self.say(call.reply_to, self.said(known))
+        await self.say(call.reply_to, self.last_answer(known))
 
     @staticmethod
-    def said(known: Submission) -> Accepted | Finished:
+    def last_answer(known: Submission) -> Accepted | Finished:
         about = {"target": known.target, "attempt": known.attempt, "operation": known.number}
         return Accepted(**about) if known.status is None else Finished(**about, status=known.status)
 
-    async def say(self, campaign: str, said: Accepted | Declined | Finished) -> None:
+    async def say(self, campaign: str, text: Accepted | Declined | Finished) -> None:
         """Say it twice, once or never, each time when it pleases."""
         copies = self.random.choice([0, 0, 1, 1, 1, 1, 2, 2])
         pauses = [self.random.choice([0.0, 0.0, self.random.random()]) for _ in range(copies)]
@@ -164,7 +165,7 @@ class StandIn:
         async def late(pause: float) -> None:
             if pause:
                 await asyncio.sleep(pause)
-            await workflow.get_external_workflow_handle(campaign).signal(names.SIGNAL_REPLY, Reply(said=said))
+            await workflow.get_external_workflow_handle(campaign).signal(names.SIGNAL_REPLY, Reply(said=text))
 
         await asyncio.gather(*map(late, pauses), return_exceptions=True)  # the campaign may be over
 

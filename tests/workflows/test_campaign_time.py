@@ -62,14 +62,16 @@ class Quick:
         await workflow.wait_condition(lambda: False)
 
     @workflow.query
-    def asked(self) -> list[datetime]:
+    def requested_at(self) -> list[datetime]:
         return self.at
 
     @workflow.signal(name=names.SIGNAL_SUBMIT)
     async def submit(self, call: SubmitCall) -> None:
         self.at.append(workflow.now())
-        said = Finished(target=call.target, attempt=call.attempt, operation=1, status=OperationStatus.SUCCEEDED)
-        await workflow.get_external_workflow_handle(call.reply_to).signal(names.SIGNAL_REPLY, Reply(said=said))
+        finished = Finished(
+            target=call.target, attempt=call.attempt, operation=1, status=OperationStatus.SUCCEEDED
+        )
+        await workflow.get_external_workflow_handle(call.reply_to).signal(names.SIGNAL_REPLY, Reply(said=finished))
 
 
 @dataclass
@@ -157,19 +159,21 @@ async def test_a_soak_of_a_day_is_kept_and_health_is_asked_at_its_end(*, sick: b
         platform.turns_unhealthy_after = 23 * HOUR if sick else timedelta.max
         platform.began = await environment.get_current_time()
         result = await ended(fleet)
-        asked = [await caller.handle.query("asked", result_type=list[datetime]) for caller in fleet.callers]
+        request = [
+            await caller.handle.query("requested_at", result_type=list[datetime]) for caller in fleet.callers
+        ]
     records = await fleet.records()
     [probed] = platform.probed
-    success = max(records[target].ended_at if not sick else asked[target][0] for target in (0, 1))
+    success = max(records[target].ended_at if not sick else request[target][0] for target in (0, 1))
     assert timedelta() <= probed - success - DAY < 10 * MINUTE
     if sick:
         assert result.status is CampaignStatus.ABORTED
         assert records[0].outcome is Outcome.FAILED
         assert "fell over in the night" in records[0].reason
-        assert asked[2] == []
+        assert request[2] == []
     else:
         assert result.counts == {"succeeded": 3}
-        assert asked[2][0] >= probed
+        assert request[2][0] >= probed
 
 
 async def test_a_gate_that_nobody_decides_for_three_days_ends_the_campaign() -> None:
@@ -193,7 +197,7 @@ def oracle(
 ) -> list[tuple[datetime, datetime]]:
     """The daily windows that begin between two instants: every minute is looked at."""
     begun: set[date] = set()
-    found = []
+    collected = []
     now = first
     before = (now - MINUTE).astimezone(where).replace(tzinfo=None)
     while now < last:
@@ -201,9 +205,9 @@ def oracle(
         wanted = datetime.combine(here.date(), at)
         if before < wanted <= here and here.date() not in begun:  # reached, or jumped over; the first of two
             begun.add(here.date())
-            found.append((now, now + lasts))
+            collected.append((now, now + lasts))
         before, now = here, now + MINUTE
-    return found
+    return collected
 
 
 def offset(where: ZoneInfo, at: datetime) -> timedelta:
@@ -246,9 +250,11 @@ async def test_targets_start_inside_their_windows_and_nowhere_else_whatever_the_
         platform.windows = Windows(WindowsSpec(allow=(window,), cutoff="30m"))
         began = await environment.get_current_time()
         result = await ended(fleet)
-        asked = [await caller.handle.query("asked", result_type=list[datetime]) for caller in fleet.callers]
+        request = [
+            await caller.handle.query("requested_at", result_type=list[datetime]) for caller in fleet.callers
+        ]
     assert result.counts == {"succeeded": 8}
-    starts = sorted(at for each in asked for at in each)
+    starts = sorted(at for each in request for at in each)
     assert len(starts) == 8
     windows = oracle(where, at, lasts, _minute(began - DAY), _minute(starts[-1] + DAY))
     for start in starts:

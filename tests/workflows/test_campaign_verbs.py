@@ -73,7 +73,7 @@ async def test_each_verb_has_its_time_and_is_done_once_and_recorded_once(tempora
     async with serving(temporal, platform):
         await fleet.start()
         await platform.until_applying(1)
-        digest = (await fleet.seen()).targets_digest
+        digest = (await fleet.description()).targets_digest
         vote = {"digest": digest, "roles": ("sre",)}
 
         # Out of order: what has no place yet says so, and leaves no trace.
@@ -95,9 +95,9 @@ async def test_each_verb_has_its_time_and_is_done_once_and_recorded_once(tempora
         await refused(fleet, "not waiting any more: skipped", Skip, target=3)
 
         platform.holding.set()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.SOAKING)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.SOAKING)
         await twice(fleet, NextWave)
-        await fleet.until(lambda seen: seen.waiting_for is not None)
+        await fleet.until(lambda observed: observed.waiting_for is not None)
         await refused(fleet, "no wave is soaking", NextWave)  # late: that soak is over
         await refused(fleet, "waits for nobody", Approve, wave="canary", **vote)  # late: that wave is over
         await refused(fleet, "needs a reason", Reject, wave="half", **vote)
@@ -148,14 +148,14 @@ async def test_retry_and_rollback_are_done_once_however_often_they_come(
         await platform.until_applying(1)
         await fleet.verb(Skip, target=2, by="eve")
         platform.holding.set()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.PAUSED)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.PAUSED)
         platform.failing.clear()
         verb = {"which": which, "request_id": "once", "by": "grace", "reason": "OPS-1"}
         await asyncio.gather(*(fleet.verb(kind, **verb) for _ in range(4)))
-        seen = await fleet.until(lambda seen: not seen.running and seen.counts == counts)
-        if not seen.status.ended:
+        observed = await fleet.until(lambda observed: not observed.running and observed.counts == counts)
+        if not observed.status.ended:
             await fleet.verb(kind, **verb)
-            assert (await fleet.seen()).counts == counts
+            assert (await fleet.description()).counts == counts
             await fleet.verb(Abort)
         await fleet.result()
     once = [note for note in await told(fleet) if note.request_id == "once"]
@@ -172,21 +172,21 @@ async def test_of_people_who_say_the_same_at_once_one_is_heard_and_the_others_ar
     people = [f"p{number}" for number in range(5)]
 
     async def all_say(kind: type[Verb], **fields: Any) -> list[BondError]:
-        asked = (fleet.verb(kind, by=person, **fields) for person in people)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
+        request = (fleet.verb(kind, by=person, **fields) for person in people)
+        answers = await asyncio.gather(*request, return_exceptions=True)
         assert sum(isinstance(answer, CampaignDescription) for answer in answers) == 1
         return [answer for answer in answers if isinstance(answer, Refused)]
 
     async with serving(temporal, platform):
         await fleet.start()
         await platform.until_applying(1)
-        digest = (await fleet.seen()).targets_digest
+        digest = (await fleet.description()).targets_digest
         assert len(await all_say(Pause)) == 4
         assert len(await all_say(Resume)) == 4
         assert len(await all_say(Skip, target=1)) == 4
         assert len(await all_say(Retry, which="not-started")) == 4
         platform.holding.set()
-        await fleet.until(lambda seen: seen.waiting_for is not None)
+        await fleet.until(lambda observed: observed.waiting_for is not None)
         assert len(await all_say(Approve, wave="two", digest=digest, roles=("sre",))) == 4
         result = await fleet.result()
     assert result.counts == {"succeeded": 2}
@@ -224,7 +224,7 @@ async def test_verbs_hold_across_runs_and_each_is_done_once(temporal: Client) ->
 
     async with serving(temporal, platform):
         await fleet.start()
-        await fleet.until(lambda seen: seen.frozen)
+        await fleet.until(lambda observed: observed.frozen)
         insisting = asyncio.gather(*(insist(kind, **fields) for kind, fields in sent.items()))
         async with asyncio.timeout(WITHIN_SECONDS):
             while not all(answered.values()):  # noqa: ASYNC110 - set by answers
@@ -249,9 +249,9 @@ async def test_after_the_end_a_request_starts_one_linked_campaign_however_often_
     bond = DirectClient(Connection(Settings(), temporal=temporal, store=platform.store), "grace")
     async with serving(temporal, platform):
         await fleet.start()
-        await fleet.until(lambda seen: seen.status is CampaignStatus.PAUSED)
+        await fleet.until(lambda observed: observed.status is CampaignStatus.PAUSED)
         header = {"name": fleet.name, "run_id": fleet.first_run_id, "start": CampaignInput(requested_by="ada")}
-        at = (await fleet.seen()).started_at
+        at = (await fleet.description()).started_at
         await platform.store.campaigns.begin(CampaignHeader.model_validate({**header, "at": at}))
         await fleet.verb(Abort)
         await fleet.result()
@@ -264,6 +264,6 @@ async def test_after_the_end_a_request_starts_one_linked_campaign_however_often_
             await handle.terminate()
         with pytest.raises(Refused, match="has ended: aborted"):
             await bond.campaigns.pause(fleet.name)
-    assert {found.name for found in (*started, later)} == {f"{fleet.name}-retry"}
+    assert {entry.name for entry in (*started, later)} == {f"{fleet.name}-retry"}
     assert (later.requested_by, later.reason) == ("grace", "fixed")
     assert other.name == f"{fleet.name}-retry-2"

@@ -55,10 +55,10 @@ async def test_a_request_becomes_a_ready_service(temporal: Client) -> None:
     assert state.phase is Phase.READY
     assert state.outputs == {"main": {"id": "main-1"}}
     description = await caller.handle.describe()
-    found = description.typed_search_attributes
-    assert found[SearchAttributeKey.for_keyword(names.SA_PHASE)] == "ready"
-    assert found[SearchAttributeKey.for_keyword_list(names.SA_LABELS)] == ["tier=prod"]
-    assert found.get(SearchAttributeKey.for_keyword(names.SA_OPERATION)) is None
+    typed_search_attributes = description.typed_search_attributes
+    assert typed_search_attributes[SearchAttributeKey.for_keyword(names.SA_PHASE)] == "ready"
+    assert typed_search_attributes[SearchAttributeKey.for_keyword_list(names.SA_LABELS)] == ["tier=prod"]
+    assert typed_search_attributes.get(SearchAttributeKey.for_keyword(names.SA_OPERATION)) is None
 
 
 async def test_a_ledger_record_is_built_once_even_if_the_workflow_task_that_writes_it_is_lost(
@@ -123,8 +123,8 @@ async def test_rule_1_an_illegal_command_is_refused_and_leaves_no_trace(temporal
 
 async def _updates_in(caller: Caller) -> list[str]:
     history = await caller.handle.fetch_history()
-    found = [EventType.Name(event.event_type) for event in history.events]
-    return [name for name in found if "UPDATE_ACCEPTED" in name or "UPDATE_COMPLETED" in name]
+    result = [EventType.Name(event.event_type) for event in history.events]
+    return [name for name in result if "UPDATE_ACCEPTED" in name or "UPDATE_COMPLETED" in name]
 
 
 async def test_rule_4_a_denied_plan_is_never_applied(temporal: Client) -> None:
@@ -442,10 +442,10 @@ async def test_labels_are_set_and_removed_without_an_operation(temporal: Client)
 
 
 async def test_labels_set_while_a_request_is_resolved_are_not_lost(temporal: Client) -> None:
-    asked, go = asyncio.Event(), asyncio.Event()
+    request, go = asyncio.Event(), asyncio.Event()
 
     async def slowly() -> None:
-        asked.set()
+        request.set()
         await asyncio.wait_for(go.wait(), 20)
 
     platform = FakePlatform()
@@ -457,7 +457,7 @@ async def test_labels_set_while_a_request_is_resolved_are_not_lost(temporal: Cli
         update = asyncio.create_task(
             caller.request(kind=OperationKind.UPDATE, promise="", inputs={"n": 1}, labels={"b": "2"})
         )
-        await asyncio.wait_for(asked.wait(), 20)
+        await asyncio.wait_for(request.wait(), 20)
         await caller.update(names.UPDATE_SET_LABELS, LabelsCall(set={"a": "1"}))
         go.set()
         await update

@@ -37,8 +37,8 @@ def _command(command: Any, name: str, parent: Any) -> Iterator[str]:
     context = command.make_context(name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH)
     yield _block(context.command_path, context)
     commands = getattr(context.command, "commands", {})
-    for below, found in commands.items():
-        yield from _command(found, below, context)
+    for below, subcommand in commands.items():
+        yield from _command(subcommand, below, context)
 
 
 def _block(path: str, context: Any) -> str:

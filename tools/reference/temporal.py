@@ -107,7 +107,9 @@ def _workflows() -> Iterator[str]:
 def _handlers() -> Iterator[str]:
     for title, kind in (("Of a service", Service), ("Of an operation", Provision), ("Of a campaign", Campaign)):
         yield f"\n### {title}\n\n| name | | takes | answers | |\n|---|---|---|---|---|\n"
-        for sort, name, function in sorted(_defined(kind), key=lambda found: (found[0] != "update", found[:2])):
+        for sort, name, function in sorted(
+            _defined(kind), key=lambda handler: (handler[0] != "update", handler[:2])
+        ):
             hints = typing.get_type_hints(function)
             result = _type(hints.pop("return", None))
             takes = ", ".join(_type(hint) for hint in hints.values())
@@ -116,8 +118,12 @@ def _handlers() -> Iterator[str]:
 
 def _defined(kind: type) -> Iterator[tuple[str, str, Any]]:
     """Sort, name and function of each handler, as the SDK registers it."""
-    found = workflow._Definition.must_from_class(kind)  # noqa: SLF001 - the SDK has no public way to ask
-    for sort, handlers in (("update", found.updates), ("query", found.queries), ("signal", found.signals)):
+    definition = workflow._Definition.must_from_class(kind)  # noqa: SLF001 - the SDK has no public way to ask
+    for sort, handlers in (
+        ("update", definition.updates),
+        ("query", definition.queries),
+        ("signal", definition.signals),
+    ):
         for name, handler in handlers.items():
             if name:
                 yield sort, name, handler.fn
@@ -151,7 +157,7 @@ def _search_attributes() -> Iterator[str]:
 
 def _kinds() -> list[type]:
     """Every model and enumeration that a client meets, by name."""
-    found: dict[str, type] = {}
+    kinds: dict[str, type] = {}
     waiting: list[Any] = [*ALSO]
     for kind in workflows.ALL:
         for _, _, function in _defined(kind):
@@ -159,10 +165,10 @@ def _kinds() -> list[type]:
     while waiting:
         hint = waiting.pop()
         waiting += typing.get_args(hint)
-        if isinstance(hint, type) and issubclass(hint, BaseModel | StrEnum) and hint.__name__ not in found:
-            found[hint.__name__] = hint
+        if isinstance(hint, type) and issubclass(hint, BaseModel | StrEnum) and hint.__name__ not in kinds:
+            kinds[hint.__name__] = hint
             waiting += typing.get_type_hints(hint).values() if issubclass(hint, BaseModel) else ()
-    return [found[name] for name in sorted(found)]
+    return [kinds[name] for name in sorted(kinds)]
 
 
 def _enum(kind: type[Any]) -> Iterator[str]:

@@ -151,8 +151,8 @@ class CommandRunner:
 
     async def _missed(self, command: Submit) -> None:
         """A service cannot be signalled: was it decommissioned, or what?"""
-        asked = Describe.model_validate({"targets": [{"target": command.target, "attempt": command.attempt}]})
-        sightings = await self._sightings(asked)
+        question = Describe.model_validate({"targets": [{"target": command.target, "attempt": command.attempt}]})
+        sightings = await self._sightings(question)
         declined = Declined(target=command.target, attempt=command.attempt, why="unreachable")
         if command.target in sightings.left:
             self._answered(declined.changed(why="skipped", reason="decommissioned meanwhile", gone=True))
@@ -161,16 +161,17 @@ class CommandRunner:
 
     async def _look(self, command: Describe) -> None:
         sightings = await self._sightings(command)
-        attempts = {asked.target: asked.attempt for asked in command.targets}
+        attempts = {overdue.target: overdue.attempt for overdue in command.targets}
         for target in sightings.left:
             declined = Declined(target=target, attempt=attempts[target], why="skipped", gone=True)
             self._answered(declined.changed(reason="decommissioned meanwhile"))
         self._answered(Described(found=sightings.found))
 
     async def _sightings(self, command: Describe) -> Sightings:
-        entries = [(asked, await self.pages.entry(asked.target)) for asked in command.targets]
+        entries = [(overdue, await self.pages.entry(overdue.target)) for overdue in command.targets]
         call = SightingsCall(
-            campaign=self._campaign, targets=tuple(messages.asked(asked, entry) for asked, entry in entries)
+            campaign=self._campaign,
+            targets=tuple(messages.question_about(overdue, entry) for overdue, entry in entries),
         )
         return await activity_calls.apart(
             names.CAMPAIGN_DESCRIBE, call, Sightings, within=DESCRIBE_WITHIN, summary=f"see {len(entries)} targets"
@@ -179,8 +180,8 @@ class CommandRunner:
     async def _probe(self, command: Probe) -> None:
         targets = []
         for target in command.targets:
-            asked = messages.plain(target)
-            targets.append(messages.asked(asked, await self.pages.entry(target)))
+            plain_target = messages.plain(target)
+            targets.append(messages.question_about(plain_target, await self.pages.entry(target)))
         call = SightingsCall(campaign=self._campaign, targets=tuple(targets))
         answer = await activity_calls.apart(
             names.CAMPAIGN_PROBE,

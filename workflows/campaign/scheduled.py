@@ -1,7 +1,7 @@
 """ScheduledCampaign: one run of a schedule. It names the campaign, records the run, and waits for its end.
 
-It waits so that the schedule's overlap policy sees that the campaign goes on; cancelling it aborts the campaign,
-which lets what runs finish.
+It waits so that the schedule's overlap policy sees that the campaign still runs. Cancelling it aborts the
+campaign: running targets finish, no others start.
 """
 
 from __future__ import annotations

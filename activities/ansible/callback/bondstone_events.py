@@ -71,8 +71,8 @@ def _say(**event: Any) -> None:
 
 
 def _result(result: Any, status: str) -> dict[str, Any]:
-    task, found = result._task, result._result
-    items = [item for item in found.get("results", ()) if isinstance(item, dict)] or [found]
+    task, returned = result._task, result._result
+    items = [item for item in returned.get("results", ()) if isinstance(item, dict)] or [returned]
     return {
         "event": "result",
         "host": result._host.get_name(),
@@ -82,8 +82,8 @@ def _result(result: Any, status: str) -> dict[str, Any]:
         "checking": bool(context.CLIARGS.get("check")),
         "unpredicted": any(_is_unpredicted(task, item, status) for item in items),
         "background": bool(task.async_val),
-        "hidden": "censored" in found or any(item.get("_ansible_no_log") for item in items),
-        "message": _message(found, items),
+        "hidden": "censored" in returned or any(item.get("_ansible_no_log") for item in items),
+        "message": _message(returned, items),
         "diff": [_diff(part) for item in items for part in _parts(item.get("diff"))],
         "place": PurePath(task.get_path() or "").name,
     }
@@ -98,9 +98,9 @@ def _is_unpredicted(task: Any, item: dict[str, Any], status: str) -> bool:
     return is_raw and skipped and not {"skip_reason", "false_condition"} & item.keys()
 
 
-def _message(found: dict[str, Any], items: list[dict[str, Any]]) -> str:
-    texts = [found.get("msg"), *(item.get("msg") for item in items if item.get("failed"))]
-    texts += [found.get(name) for name in ("module_stderr", "stderr", "module_stdout")]
+def _message(returned: dict[str, Any], items: list[dict[str, Any]]) -> str:
+    texts = [returned.get("msg"), *(item.get("msg") for item in items if item.get("failed"))]
+    texts += [returned.get(name) for name in ("module_stderr", "stderr", "module_stdout")]
     words = "; ".join(
         str(text) for text in dict.fromkeys(text for text in texts if isinstance(text, str) and text)
     )

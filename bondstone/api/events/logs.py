@@ -46,18 +46,18 @@ async def lines(watchers: Watchers, chunks: LogChunks, subject: str, read: Read,
     after = ""
     async with watchers.follow(subject, read) as watcher:
         while True:
-            seen = await watcher.next(after)
-            written: Written = seen.detail
+            update = await watcher.next(after)
+            written: Written = update.detail
             done += [0] * (len(written) - len(done))
             for number, (log, keys) in enumerate(written):
                 for key in keys[done[number] :]:
                     done[number] += 1
                     for event in _events(log, await chunks.lines(key), ".".join(map(str, done))):
                         yield event
-            if seen.final:
+            if update.final:
                 yield end(".".join(map(str, done)))
                 return
-            after = seen.id
+            after = update.id
 
 
 def reader(logs: Logs, service: ServiceId, operation: int, ended: Callable[[], Awaitable[bool]]) -> Read:

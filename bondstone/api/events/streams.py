@@ -48,18 +48,18 @@ async def states(watchers: Watchers, subject: str, read: Read, last_event_id: st
     async with watchers.follow(subject, read) as watcher:
         after = last_event_id
         while True:
-            seen = await watcher.next(after)
-            if seen.id != after:
-                yield encoded(seen)
-            after = seen.id
-            if seen.final:
-                yield end(seen.id)
+            update = await watcher.next(after)
+            if update.id != after:
+                yield encoded(update)
+            after = update.id
+            if update.final:
+                yield end(update.id)
                 return
 
 
-def encoded(seen: Seen) -> bytes:
+def encoded(update: Seen) -> bytes:
     """An event."""
-    return format_sse_event(data_str=seen.data, event=seen.event, id=seen.id)
+    return format_sse_event(data_str=update.data, event=update.event, id=update.id)
 
 
 def end(last_id: str = "") -> bytes:

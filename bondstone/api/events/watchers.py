@@ -81,7 +81,7 @@ class Watcher:
         while True:
             began = time.monotonic()
             try:
-                seen = await self._read()
+                update = await self._read()
             except BondError as error:
                 if not error.transient:
                     self._failure = error
@@ -91,10 +91,10 @@ class Watcher:
                     "a subject of event streams cannot be read now", code=error.code, message=error.message
                 )
             else:
-                if self._latest is None or seen.id != self._latest.id:
-                    self._latest = seen
+                if self._latest is None or update.id != self._latest.id:
+                    self._latest = update
                     self._wake()
-                if seen.final:
+                if update.final:
                     return
             await asyncio.sleep(max(self._pause(), time.monotonic() - began))
 

@@ -174,7 +174,7 @@ async def reject_plan(
 
 @router.get("/approvals", tags=["approvals"])
 async def list_approvals(asking: Asking) -> list[ApprovalDocument]:
-    """List the plans that wait for people, the one that waits longest first."""
+    """List the plans that wait for approval, the longest wait first."""
     permitted = asking.allowed.filter("approval.read")
     gates = await asking.bond.approvals.list()
     return [

@@ -94,7 +94,7 @@ async def deprecate_revision(asking: Asking, promise: PromiseName, version: Vers
 
 @router.post("/{promise}/{version}/yank")
 async def yank_revision(asking: Asking, promise: PromiseName, version: Version, body: Because) -> PromiseRow:
-    """Take no new services at a revision; those that stand on it stay."""
+    """Refuse new services at a revision; services that use it stay."""
     asking.require("promise.yank", _target(promise))
     return await asking.bond.promises.yank(promise, version, reason=body.reason)
 
@@ -144,10 +144,10 @@ def _files_only(data: bytes) -> bytes:
         raise ObjectCorrupt("it is empty")
     out = io.BytesIO()
     with (
-        tarfile.open(fileobj=io.BytesIO(data), mode="r:") as given,
+        tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive,
         tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as files,
     ):
-        for count, member in enumerate(given):
+        for count, member in enumerate(archive):
             if count > 2 * MAX_FILES:
                 raise ObjectCorrupt(f"it has more than {2 * MAX_FILES} entries")
             if member.isdir():
@@ -156,5 +156,5 @@ def _files_only(data: bytes) -> bytes:
                 raise ObjectCorrupt("it holds something that is not a regular file", where=member.name)
             plain = tarfile.TarInfo(member.name.removeprefix("./"))
             plain.size, plain.mode = member.size, 0o644
-            files.addfile(plain, given.extractfile(member))
+            files.addfile(plain, archive.extractfile(member))
     return out.getvalue()

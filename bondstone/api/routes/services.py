@@ -112,7 +112,7 @@ class UpgradeBody(Asked):
 
 
 class ReconcileBody(Asked):
-    """A look for drift."""
+    """Check a service for drift."""
 
     repair: bool = False
     """Undo what has drifted"""
@@ -290,8 +290,8 @@ async def update_service(
 ) -> AcceptedDocument:  # fmt: skip
     """Change inputs at the same revision."""
     service = await _changeable(asking, "service.update", f"{team}/{name}", if_match)
-    asked = asking.bond.services.update(service, body.inputs, **_options(body, key))
-    return await accepted(asking, await asked, response, wait)
+    request = asking.bond.services.update(service, body.inputs, **_options(body, key))
+    return await accepted(asking, await request, response, wait)
 
 
 @router.post("/services/{team}/{name}/patch", status_code=status.HTTP_202_ACCEPTED)
@@ -301,8 +301,8 @@ async def patch_service(
 ) -> AcceptedDocument:  # fmt: skip
     """Move to a newer revision of the same major and minor version."""
     service = await _changeable(asking, "service.patch", f"{team}/{name}", if_match)
-    asked = asking.bond.services.patch(service, to=body.to, **_options(body, key))
-    return await accepted(asking, await asked, response, wait)
+    request = asking.bond.services.patch(service, to=body.to, **_options(body, key))
+    return await accepted(asking, await request, response, wait)
 
 
 @router.post("/services/{team}/{name}/upgrade", status_code=status.HTTP_202_ACCEPTED)
@@ -312,8 +312,8 @@ async def upgrade_service(
 ) -> AcceptedDocument:  # fmt: skip
     """Move to a newer minor or major version."""
     service = await _changeable(asking, "service.upgrade", f"{team}/{name}", if_match)
-    asked = asking.bond.services.upgrade(service, to=body.to, inputs=body.inputs or None, **_options(body, key))
-    return await accepted(asking, await asked, response, wait)
+    request = asking.bond.services.upgrade(service, to=body.to, inputs=body.inputs or None, **_options(body, key))
+    return await accepted(asking, await request, response, wait)
 
 
 @router.post("/services/{team}/{name}/rollback", status_code=status.HTTP_202_ACCEPTED)
@@ -335,8 +335,8 @@ async def reconcile_service(
 ) -> AcceptedDocument:  # fmt: skip
     """Look for drift; with `repair` undo it."""
     service = await _changeable(asking, "service.reconcile", f"{team}/{name}", if_match)
-    asked = asking.bond.services.reconcile(service, repair=body.repair, **_options(body, key))
-    return await accepted(asking, await asked, response, wait)
+    request = asking.bond.services.reconcile(service, repair=body.repair, **_options(body, key))
+    return await accepted(asking, await request, response, wait)
 
 
 @router.post("/services/{team}/{name}/decommission", status_code=status.HTTP_202_ACCEPTED)
@@ -346,8 +346,8 @@ async def decommission_service(
 ) -> AcceptedDocument:  # fmt: skip
     """Destroy what a service is made of."""
     service = await _changeable(asking, "service.decommission", f"{team}/{name}", if_match)
-    asked = asking.bond.services.decommission(service, **_options(body, key))
-    return await accepted(asking, await asked, response, wait)
+    request = asking.bond.services.decommission(service, **_options(body, key))
+    return await accepted(asking, await request, response, wait)
 
 
 @router.post("/services/{team}/{name}/retry", status_code=status.HTTP_202_ACCEPTED)
@@ -357,8 +357,8 @@ async def retry_service(
 ) -> AcceptedDocument:  # fmt: skip
     """Run the last failed operation again, from the step that failed."""
     service = await _changeable(asking, "service.retry", f"{team}/{name}", if_match)
-    asked = asking.bond.services.retry(service, reason=body.reason, request_id=key or None)
-    return await accepted(asking, await asked, response, wait)
+    request = asking.bond.services.retry(service, reason=body.reason, request_id=key or None)
+    return await accepted(asking, await request, response, wait)
 
 
 @router.post("/services/{team}/{name}/cancel", status_code=status.HTTP_202_ACCEPTED)

@@ -102,7 +102,7 @@ def _provide(process: str) -> TracerProvider:
 
 
 def _exporter() -> Any:
-    protocol = next((said for name in _PROTOCOLS if (said := os.environ.get(name))), "http/protobuf")
+    protocol = next((value for name in _PROTOCOLS if (value := os.environ.get(name))), "http/protobuf")
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter  # noqa: PLC0415 - a package of its own
 

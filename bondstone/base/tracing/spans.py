@@ -51,10 +51,10 @@ class Place:
     @classmethod
     def parse(cls, traceparent: str) -> Place | None:
         """What a W3C `traceparent` says; None when it is none."""
-        found = _FORM.fullmatch(traceparent)
-        if found is None or not int(found["trace"], 16) or not int(found["span"], 16):
+        match = _FORM.fullmatch(traceparent)
+        if match is None or not int(match["trace"], 16) or not int(match["span"], 16):
             return None
-        return cls(found["trace"], found["span"], found["flags"])
+        return cls(match["trace"], match["span"], match["flags"])
 
     def __str__(self) -> str:
         return f"00-{self.trace}-{self.span}-{self.flags}"
@@ -101,7 +101,7 @@ def enter(traceparent: str) -> None:
 def span(
     name: str, attributes: Mapping[str, Value] | None = None, *, parent: str = "", kind: Kind = "INTERNAL"
 ) -> Iterator[Span]:
-    """Trace what happens inside; an error marks the span with its code, and goes on.
+    """Trace what happens inside; an error marks the span with its code, and is raised again.
 
     Args:
         name: The same for all of its kind: no ids in it.

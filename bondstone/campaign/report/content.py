@@ -66,7 +66,7 @@ class Kept:
 
 
 def build(kept: Kept, *, as_of: datetime) -> CampaignReport:
-    """The report of a campaign, while it goes on or when it has ended.
+    """The report of a campaign that runs or has ended.
 
     Args:
         kept: What there is.
@@ -110,8 +110,8 @@ def build(kept: Kept, *, as_of: datetime) -> CampaignReport:
 
 def last_records(description: CampaignDescription, batches: Iterable[LedgerBatch]) -> dict[int, TargetRecord]:
     """The last word on each target: from the ledger, and from what the campaign has not written there yet."""
-    found = {record.target: record for batch in batches for record in batch.records}
-    return {**found, **{record.target: record for record in description.recent}}
+    records = {record.target: record for batch in batches for record in batch.records}
+    return {**records, **{record.target: record for record in description.recent}}
 
 
 # Targets -------------------------------------------------------------------------------------------------

@@ -49,8 +49,8 @@ _COLUMNS: Final[dict[str, Callable[[CampaignReport, TargetReport], object]]] = {
     "policy": lambda _, target: "; ".join(
         f"{plan_name(plan)} {plan.policy}" for plan in target.plans if plan.policy
     ),
-    "findings": lambda _, target: "; ".join(said for plan in target.plans for said in plan.findings),
-    "approvals": lambda _, target: "; ".join(said for plan in target.plans for said in plan.approvals),
+    "findings": lambda _, target: "; ".join(text for plan in target.plans for text in plan.findings),
+    "approvals": lambda _, target: "; ".join(text for plan in target.plans for text in plan.approvals),
     "error_code": lambda _, target: target.error.code if target.error else "",
     "error": lambda _, target: target.error.message if target.error else "",
 }
@@ -124,14 +124,14 @@ def _case(suite: ET.Element, report: CampaignReport, target: TargetReport) -> No
             "time": f"{target.seconds or 0:.3f}",
         },
     )
-    said = printable(
+    message = printable(
         ": ".join(filter(None, [target.outcome, target.error.message if target.error else target.reason]))
     )
     if target.failed:
-        failure = ET.SubElement(case, "failure", {"type": printable(target.outcome), "message": said})
+        failure = ET.SubElement(case, "failure", {"type": printable(target.outcome), "message": message})
         failure.text = printable(_words(target))
     elif target.outcome != "succeeded":
-        ET.SubElement(case, "skipped", {"message": said})
+        ET.SubElement(case, "skipped", {"message": message})
 
 
 def _words(target: TargetReport) -> str:
@@ -153,7 +153,7 @@ def _totals(targets: Sequence[TargetReport]) -> dict[str, str]:
 
 
 def _properties(report: CampaignReport) -> dict[str, str]:
-    found = {
+    properties = {
         "status": report.status.value,
         "operation": report.operation,
         "promise": report.promise,
@@ -163,4 +163,4 @@ def _properties(report: CampaignReport) -> dict[str, str]:
         "requested_by": report.requested_by,
         "targets_digest": report.targets_digest,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in properties.items() if value}

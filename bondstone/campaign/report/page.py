@@ -82,19 +82,19 @@ def _tiles(counts: Mapping[str, int], total: int) -> str:
     return f'<ul class="tiles">{"".join(items)}</ul>'
 
 
-def _compliance(found: ComplianceReport | None) -> str:
-    if found is None or not found.services:
+def _compliance(compliance: ComplianceReport | None) -> str:
+    if compliance is None or not compliance.services:
         return ""
     rows = []
-    for when, count in (("before", found.before), ("after", found.after)):
+    for when, count in (("before", compliance.before), ("after", compliance.after)):
         if count is None:
             continue
-        share = 100 * count / found.services
+        share = 100 * count / compliance.services
         rows.append(
-            f"<p>{when}: <strong>{count}</strong> of {found.services} ({share:.1f}%)</p>"
+            f"<p>{when}: <strong>{count}</strong> of {compliance.services} ({share:.1f}%)</p>"
             f'<div class="meter"><span style="width:{share:.1f}%"></span></div>'
         )
-    return f"<p class=soft>{xml(found.measure)}</p>{''.join(rows)}"
+    return f"<p class=soft>{xml(compliance.measure)}</p>{''.join(rows)}"
 
 
 def _waves(waves: Sequence[WaveReport]) -> str:

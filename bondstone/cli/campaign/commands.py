@@ -102,7 +102,7 @@ def run(
 
 @app.command(epilog=examples("bond campaign validate -f cve-2026-1234.yaml"))
 def validate(*, file: File, output: Output = OutputFormat.TABLE) -> None:
-    """Check a campaign's file by itself: no platform is asked. `preview` checks it beside the fleet too."""
+    """Check a campaign's file. It needs no platform. `preview` checks it beside the fleet too."""
     data, where = _read(file)
     check = with_platform(lambda bond: bond.campaigns.validate(data, where))
     emit(check, output, lambda: say(f"{where}: campaign {check.name} is valid, {_counted(check.waves, 'wave')}"))
@@ -170,9 +170,7 @@ def list_(*, watch: ListWatch = False, output: Output = OutputFormat.TABLE) -> N
 def show(
     name: Name,
     *,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="stay, and show it live until it has ended")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="show it live until it has ended")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show a campaign: its waves, what runs, what failed, whom or what it waits for."""
@@ -226,11 +224,11 @@ def report(
     """
     from bondstone.cli.campaign import views  # noqa: PLC0415 - see bondstone.cli.session
 
-    found = with_platform(lambda bond: bond.campaigns.report(name))
+    document = with_platform(lambda bond: bond.campaigns.report(name))
     if output is ReportFormat.TABLE and to is None:
-        views.report(found)
+        views.report(document)
         return
-    text = _rendered(found, output)
+    text = _rendered(document, output)
     if to is None:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -250,20 +248,20 @@ app.registered_commands += verbs.registered_commands
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-def _rendered(found: CampaignReport, output: ReportFormat) -> str:
+def _rendered(document: CampaignReport, output: ReportFormat) -> str:
     from bondstone.base.errors import InvalidInput  # noqa: PLC0415
     from bondstone.campaign.report.formats import as_csv, as_junit  # noqa: PLC0415 - see bondstone.cli.session
     from bondstone.campaign.report.page import as_html  # noqa: PLC0415
 
     match output:
         case ReportFormat.JSON:
-            return f"{json.dumps(plain(found), indent=2, ensure_ascii=False)}\n"
+            return f"{json.dumps(plain(document), indent=2, ensure_ascii=False)}\n"
         case ReportFormat.CSV:
-            return as_csv(found)
+            return as_csv(document)
         case ReportFormat.JUNIT:
-            return as_junit(found)
+            return as_junit(document)
         case ReportFormat.HTML:
-            return as_html(found)
+            return as_html(document)
         case ReportFormat.TABLE:
             raise InvalidInput("a table is for reading here", hint="with --to say -o json, csv, junit or html")
 
@@ -283,21 +281,21 @@ def _read(file: str) -> tuple[bytes, str]:
     return data, "standard input" if file == "-" else file
 
 
-def _zone(given: str) -> str:
+def _zone(option: str) -> str:
     """The IANA zone of who asks; empty when this machine does not say."""
     import os  # noqa: PLC0415 - only for a preview
 
     from bondstone.base.errors import InvalidInput  # noqa: PLC0415
     from bondstone.campaign.windows import zone_names  # noqa: PLC0415 - see bondstone.cli.session
 
-    if given:
-        if given not in zone_names():
-            raise InvalidInput(f"there is no time zone {given!r}", hint="an IANA name, as in Europe/London")
-        return given
+    if option:
+        if option not in zone_names():
+            raise InvalidInput(f"there is no time zone {option!r}", hint="an IANA name, as in Europe/London")
+        return option
     link = Path("/etc/localtime")
     linked = str(link.resolve()).partition("zoneinfo/")[2] if link.is_symlink() else ""
-    found = os.environ.get("TZ", "").removeprefix(":") or linked
-    return found if found in zone_names() else ""
+    zone_name = os.environ.get("TZ", "").removeprefix(":") or linked
+    return zone_name if zone_name in zone_names() else ""
 
 
 def _counted(number: int, noun: str) -> str:

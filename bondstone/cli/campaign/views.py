@@ -29,7 +29,7 @@ SHOWN: Final = 20
 DIGEST_CHARACTERS: Final = 12
 
 
-def rows(found: Sequence[CampaignRow]) -> None:
+def rows(campaigns: Sequence[CampaignRow]) -> None:
     """`bond campaign list`."""
     table(
         ["campaign", "status", "to", "started", "took", "owner"],
@@ -42,80 +42,84 @@ def rows(found: Sequence[CampaignRow]) -> None:
                 row.ended_at - row.started_at if row.ended_at else None,
                 row.owner,
             ]
-            for row in found
+            for row in campaigns
         ],
         empty="no campaigns",
         wide=("owner",),
     )
 
 
-def campaign(found: CampaignDocument) -> None:
+def campaign(document: CampaignDocument) -> None:
     """`bond campaign show`."""
     from bondstone.cli.views import clock  # noqa: PLC0415 - see bondstone.cli.session
     from bondstone.client.explanation import explain_campaign  # noqa: PLC0415
 
-    say(f"campaign {found.name} {explain_campaign(found, clock())}")
+    say(f"campaign {document.name} {explain_campaign(document, clock())}")
     say()
     fields(
         {
-            "campaign": found.name,
-            "status": found.status,
-            "waits for": "; ".join(found.awaits),
-            "what": goal(found.operation, found.promise, found.to),
-            "why": found.reason,
-            "change": found.change,
-            "owner": found.owner,
-            "asked by": found.requested_by,
-            "started": found.started_at,
-            "ended": found.ended_at,
-            "targets": f"{found.targets}, sha256:{found.targets_digest[:DIGEST_CHARACTERS]}"
-            if found.targets
+            "campaign": document.name,
+            "status": document.status,
+            "waits for": "; ".join(document.awaits),
+            "what": goal(document.operation, document.promise, document.to),
+            "why": document.reason,
+            "change": document.change,
+            "owner": document.owner,
+            "asked by": document.requested_by,
+            "started": document.started_at,
+            "ended": document.ended_at,
+            "targets": f"{document.targets}, sha256:{document.targets_digest[:DIGEST_CHARACTERS]}"
+            if document.targets
             else "",
-            "skipped": "; ".join(f"{count} {why}" for why, count in found.skipped.items()),
-            "at once": found.max_concurrent or "",
-            "failed": failed_of(found.failed, found.max_failures),
-            "budget": found.budget,
-            "ends": found.ending,
-            "takes up": found.linked_from,
+            "skipped": "; ".join(f"{count} {why}" for why, count in document.skipped.items()),
+            "at once": document.max_concurrent or "",
+            "failed": failed_of(document.failed, document.max_failures),
+            "budget": document.budget,
+            "ends": document.ending,
+            "takes up": document.linked_from,
         }
     )
-    waves(found)
-    if found.flights:
+    waves(document)
+    if document.flights:
         say()
         table(
             ["runs", "attempt", "phase", "operation", "since", "before that"],
             [
                 [it.service, it.attempt, _phase(it), it.operation, it.started_at, _message(it.error)]
-                for it in found.flights[:SHOWN]
+                for it in document.flights[:SHOWN]
             ],
             wide=("operation",),
         )
-        _more(found.running - min(len(found.flights), SHOWN), "run")
-    _failures(found)
-    if not found.status.ended:
-        _next(found)
+        _more(document.running - min(len(document.flights), SHOWN), "run")
+    _failures(document)
+    if not document.status.ended:
+        _next(document)
 
 
-def outcome(found: CampaignDocument) -> None:
+def outcome(document: CampaignDocument) -> None:
     """What is left of a campaign that was watched."""
-    took = f" in {duration(found.ended_at - found.started_at)}" if found.ended_at and found.started_at else ""
-    say(f"campaign {found.name} {found.status}{took}: {counts(found.counts)}")
-    if found.ending:
-        say(f"it ended early: {found.ending}" if found.status.ended else f"it is ending: {found.ending}")
-    for awaited in found.awaits:
+    took = (
+        f" in {duration(document.ended_at - document.started_at)}"
+        if document.ended_at and document.started_at
+        else ""
+    )
+    say(f"campaign {document.name} {document.status}{took}: {counts(document.counts)}")
+    if document.ending:
+        say(f"it ended early: {document.ending}" if document.status.ended else f"it is ending: {document.ending}")
+    for awaited in document.awaits:
         say(f"waits for {awaited}")
-    _failures(found)
-    if found.status.ended:
-        note(f"report it with `bond campaign report {found.name} -o html --to {found.name}.html`")
-        if found.failed:
-            note(f"take the failed up again with `bond campaign retry {found.name} --failed`")
+    _failures(document)
+    if document.status.ended:
+        note(f"report it with `bond campaign report {document.name} -o html --to {document.name}.html`")
+        if document.failed:
+            note(f"take the failed up again with `bond campaign retry {document.name} --failed`")
     else:
-        _next(found)
+        _next(document)
 
 
-def waves(found: CampaignDocument) -> None:
+def waves(document: CampaignDocument) -> None:
     """The waves of a campaign, with a line under it for each gate that waits."""
-    if not found.waves:
+    if not document.waves:
         return
     say()
     table(
@@ -133,24 +137,26 @@ def waves(found: CampaignDocument) -> None:
                 wave.started_at,
                 wave.ended_at,
             ]
-            for wave in found.waves
+            for wave in document.waves
         ],
         wide=("others", "began", "ended"),
     )
 
 
-def preview(found: PreviewDocument, *, every: bool) -> None:
+def preview(document: PreviewDocument, *, every: bool) -> None:
     """`bond campaign preview`."""
     fields(
         {
-            "campaign": found.name,
-            "what": goal(found.operation, found.promise, found.to),
-            "targets": found.targets,
-            "may fail": "each wave has its own budget" if found.max_failures is None else str(found.max_failures),
-            "one takes": f"{duration(timedelta(seconds=found.seconds_each))}, {found.based_on}",
-            "asks": "; ".join(found.asks),
-            "held up by": "; ".join(found.freezes),
-            "overlaps": "; ".join(found.overlaps),
+            "campaign": document.name,
+            "what": goal(document.operation, document.promise, document.to),
+            "targets": document.targets,
+            "may fail": "each wave has its own budget"
+            if document.max_failures is None
+            else str(document.max_failures),
+            "one takes": f"{duration(timedelta(seconds=document.seconds_each))}, {document.based_on}",
+            "asks": "; ".join(document.asks),
+            "held up by": "; ".join(document.freezes),
+            "overlaps": "; ".join(document.overlaps),
         }
     )
     say()
@@ -165,53 +171,53 @@ def preview(found: PreviewDocument, *, every: bool) -> None:
                 timedelta(seconds=wave.soak_seconds) if wave.soak_seconds else None,
                 wave.gate,
             ]
-            for wave in found.waves
+            for wave in document.waves
         ],
     )
     say()
     table(
         ["wave", "would begin", "would end", "zone"],
-        [[wave.name, *line] for wave in found.waves for line in _lines(wave.starts_at, wave.ends_at)],
+        [[wave.name, *line] for wave in document.waves for line in _lines(wave.starts_at, wave.ends_at)],
     )
-    selected = found.selected if every else found.selected[:SHOWN]
+    selected = document.selected if every else document.selected[:SHOWN]
     say()
     table(
         ["target", "wave", "from", "to", "because"],
         [[target.service, target.wave, target.version, target.to, target.why] for target in selected],
         empty="no targets: all that it selects is done",
     )
-    _more(len(found.selected) - len(selected), "targets; --all names them")
-    if found.left:
+    _more(len(document.selected) - len(selected), "targets; --all names them")
+    if document.left:
         say()
         if every:
-            table(["no target", "", "because"], [[it.service, it.kind, it.reason] for it in found.left])
+            table(["no target", "", "because"], [[it.service, it.kind, it.reason] for it in document.left])
         else:
-            table(["no targets", "", "because"], _reasons(found)[:SHOWN])
+            table(["no targets", "", "because"], _reasons(document)[:SHOWN])
             note("--all names each service")
     note("nothing was started")
 
 
-def report(found: CampaignReport) -> None:
+def report(document: CampaignReport) -> None:
     """`bond campaign report`, for reading on a terminal."""
     fields(
         {
-            "campaign": found.name,
-            "status": found.status,
-            "what": goal(found.operation, found.promise, found.to),
-            "why": found.reason,
-            "change": found.change,
-            "owner": found.owner,
-            "asked by": found.requested_by,
-            "started": found.started_at,
-            "ended": found.ended_at,
-            "targets": f"{len(found.targets)}, sha256:{found.targets_digest}",
-            "outcomes": counts(found.counts),
-            "failed": failed_of(found.failures, found.max_failures),
-            "budget": found.budget,
-            "waits for": "; ".join(found.awaits),
-            "ended early": found.ending,
-            "compliant": _compliant(found.compliance),
-            "takes up": found.linked_from,
+            "campaign": document.name,
+            "status": document.status,
+            "what": goal(document.operation, document.promise, document.to),
+            "why": document.reason,
+            "change": document.change,
+            "owner": document.owner,
+            "asked by": document.requested_by,
+            "started": document.started_at,
+            "ended": document.ended_at,
+            "targets": f"{len(document.targets)}, sha256:{document.targets_digest}",
+            "outcomes": counts(document.counts),
+            "failed": failed_of(document.failures, document.max_failures),
+            "budget": document.budget,
+            "waits for": "; ".join(document.awaits),
+            "ended early": document.ending,
+            "compliant": _compliant(document.compliance),
+            "takes up": document.linked_from,
         }
     )
     say()
@@ -227,13 +233,13 @@ def report(found: CampaignReport) -> None:
                 wave.ended_at,
                 "; ".join(filter(None, [wave.gate, *wave.votes])),
             ]
-            for wave in found.waves
+            for wave in document.waves
         ],
     )
     say()
     table(
         ["at", "what", "wave", "by", "why"],
-        [[event.at, event.what, event.wave, event.by, event.reason] for event in found.events],
+        [[event.at, event.what, event.wave, event.by, event.reason] for event in document.events],
         empty="nothing has happened yet",
     )
     say()
@@ -251,14 +257,14 @@ def report(found: CampaignReport) -> None:
                 target.operation,
                 _message(target.error) or target.reason,
             ]
-            for target in found.targets
+            for target in document.targets
         ],
         empty="no targets",
         wide=("attempts", "before", "operation"),
     )
 
 
-def freezes(found: Sequence[FreezeDocument]) -> None:
+def freezes(documents: Sequence[FreezeDocument]) -> None:
     """`bond freeze list`."""
     table(
         ["freeze", "of", "from", "until", "but", "by", "why"],
@@ -272,7 +278,7 @@ def freezes(found: Sequence[FreezeDocument]) -> None:
                 freeze.by,
                 freeze.reason,
             ]
-            for freeze in found
+            for freeze in documents
         ],
         empty="no freezes",
         wide=("by",),
@@ -284,9 +290,9 @@ def goal(operation: str, promise: str, to: str) -> str:
     return " ".join(filter(None, [operation, promise, f"to {to}" if to else ""]))
 
 
-def counts(found: Mapping[str, int]) -> str:
+def counts(totals: Mapping[str, int]) -> str:
     """`38 succeeded, 1 failed, 1 skipped`."""
-    return ", ".join(f"{count} {cell(outcome)}" for outcome, count in found.items() if count) or "no targets"
+    return ", ".join(f"{count} {cell(outcome)}" for outcome, count in totals.items() if count) or "no targets"
 
 
 def failed_of(failed: int, most: int | None) -> str:
@@ -299,34 +305,34 @@ def failed_of(failed: int, most: int | None) -> str:
 _NEVER: Final = "never, as far as can be seen"
 
 
-def _failures(found: CampaignDocument) -> None:
-    if not found.failures:
+def _failures(document: CampaignDocument) -> None:
+    if not document.failures:
         return
     say()
     table(
         ["failed", "wave", "outcome", "operation", "why"],
         [
             [it.service, it.wave, it.outcome, it.operation, _message(it.error) or it.reason]
-            for it in found.failures[:SHOWN]
+            for it in document.failures[:SHOWN]
         ],
     )
-    _more(found.failed - min(len(found.failures), SHOWN), "failed")
-    first = next((it.error for it in found.failures if it.error and it.error.hint), None)
+    _more(document.failed - min(len(document.failures), SHOWN), "failed")
+    first = next((it.error for it in document.failures if it.error and it.error.hint), None)
     if first is not None:
         say()
         typer.echo(error_text(first, color=is_terminal(sys.stdout)))
 
 
-def _next(found: CampaignDocument) -> None:
+def _next(document: CampaignDocument) -> None:
     """The commands for what it waits for."""
-    for wave in found.waves:
+    for wave in document.waves:
         if wave.missing:
-            note(f"approve it with `bond campaign approve {found.name} {wave.name} --role ROLE`")
-    if found.awaiting:
-        note(f"see the plans with `bond approval list --campaign {found.name}`")
-        note(f"approve those with the same changes with `bond approval approve --campaign {found.name}`")
-    if found.status == "paused":
-        note(f"let it go on with `bond campaign resume {found.name}`, or `bond campaign abort {found.name}`")
+            note(f"approve it with `bond campaign approve {document.name} {wave.name} --role ROLE`")
+    if document.awaiting:
+        note(f"see the plans with `bond approval list --campaign {document.name}`")
+        note(f"approve those with the same changes with `bond approval approve --campaign {document.name}`")
+    if document.status == "paused":
+        note(f"let it go on with `bond campaign resume {document.name}`, or `bond campaign abort {document.name}`")
 
 
 def _phase(flight: FlightDocument) -> str:
@@ -351,17 +357,17 @@ def _lines(starts: ZonedTime | None, ends: ZonedTime | None) -> list[list[str]]:
     return [[begin, end, zone] for zone, (begin, end) in zones.items()]
 
 
-def _reasons(found: PreviewDocument) -> list[list[object]]:
+def _reasons(document: PreviewDocument) -> list[list[object]]:
     """How many services are no targets, by why; the most common first."""
     number: dict[tuple[str, str], int] = {}
-    for item in found.left:
+    for item in document.left:
         number[item.kind, item.reason] = number.get((item.kind, item.reason), 0) + 1
     ordered = sorted(number.items(), key=lambda item: (-item[1], item[0]))
     return [[count, kind, reason] for (kind, reason), count in ordered]
 
 
-def _compliant(found: ComplianceReport | None) -> str:
-    if found is None:
+def _compliant(compliance: ComplianceReport | None) -> str:
+    if compliance is None:
         return ""
-    before = "unknown" if found.before is None else str(found.before)
-    return f"{before} of {found.services} before, {found.after} after"
+    before = "unknown" if compliance.before is None else str(compliance.before)
+    return f"{before} of {compliance.services} before, {compliance.after} after"

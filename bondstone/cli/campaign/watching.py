@@ -38,9 +38,9 @@ _COLOURS = {
 
 
 class View(Protocol):
-    """What is told while a campaign goes on."""
+    """What is printed while a campaign runs."""
 
-    def changed(self, found: CampaignDocument) -> None:
+    def changed(self, document: CampaignDocument) -> None:
         """The campaign is not what it was."""
 
 
@@ -54,7 +54,7 @@ async def watch(bond: Bondstone, name: str, output: OutputFormat, *, leave: bool
         leave: Come back too when only people can let it go on: a gate, or a budget that is broken.
 
     Raises:
-        asyncio.CancelledError: the person has seen enough; the campaign goes on, and it was said.
+        asyncio.CancelledError: the person stopped watching; the campaign continues, and a line says so.
     """
     sys.stdout.flush()
     shown = output is OutputFormat.TABLE or is_terminal(sys.stderr)
@@ -71,21 +71,21 @@ async def wait_for(bond: Bondstone, name: str, output: OutputFormat) -> Campaign
     return await watch(bond, name, output, leave=True)
 
 
-def finish(found: CampaignDocument) -> None:
+def finish(document: CampaignDocument) -> None:
     """Leave with the exit code of a campaign that was watched; return when it completed without a failure.
 
     Raises:
         typer.Exit: with 5 when a wave waits for an approval, else 1.
     """
-    if code := exit_code(found):
+    if code := exit_code(document):
         raise typer.Exit(code)
 
 
-def exit_code(found: CampaignDocument) -> int:
+def exit_code(document: CampaignDocument) -> int:
     """0 when it completed without a failure, 5 when a wave waits for an approval, else 1."""
-    if found.status == "awaiting-approval":
+    if document.status == "awaiting-approval":
         return EXIT_AWAITING_APPROVAL
-    return 0 if found.status == "completed" else EXIT_FAILED
+    return 0 if document.status == "completed" else EXIT_FAILED
 
 
 # Showing ----------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def _view(name: str, *, shown: bool) -> Iterator[View]:
 
 
 class _Nothing:
-    def changed(self, found: CampaignDocument) -> None:
+    def changed(self, document: CampaignDocument) -> None:
         pass
 
 
@@ -118,19 +118,19 @@ class Lines:
         self._began = time.monotonic()
         self._seen: dict[str, str] = {}
 
-    def changed(self, found: CampaignDocument) -> None:
+    def changed(self, document: CampaignDocument) -> None:
         """Say what is new."""
-        for wave in found.waves:
+        for wave in document.waves:
             tenth = TENTHS * _done(wave) // max(wave.targets, 1)
             if wave.status != "waiting":
                 text = f"wave {wave.name} {wave.status}: {_words(wave)}"
                 self._line(f"wave {wave.name}", text, mark=f"{wave.status} {tenth} {wave.failed}")
-        for failure in found.failures:
+        for failure in document.failures:
             why = failure.error.message.splitlines()[0] if failure.error else failure.reason
             self._line(f"target {failure.service}", f"{failure.service} {failure.outcome}: {why}")
-        people = [awaited for awaited in found.awaits if not awaited[:1].isdigit()]  # not how many run
+        people = [awaited for awaited in document.awaits if not awaited[:1].isdigit()]  # not how many run
         waits = f", waits for {'; '.join(people)}" if people else ""
-        self._line("status", f"{found.name} {found.status}{waits}")
+        self._line("status", f"{document.name} {document.status}{waits}")
 
     def _line(self, key: str, text: str, *, mark: str = "") -> None:
         if self._seen.get(key) != (mark or text):
@@ -145,47 +145,47 @@ class Bars:
         self._name = name
         self._found: CampaignDocument | None = None
 
-    def changed(self, found: CampaignDocument) -> None:
+    def changed(self, document: CampaignDocument) -> None:
         """Draw this from now on."""
-        self._found = found
+        self._found = document
 
     def render(self) -> RenderableType:
         """The view as it is now."""
         from rich.console import Group  # noqa: PLC0415 - only on a terminal
         from rich.text import Text  # noqa: PLC0415
 
-        found = self._found
-        if found is None:
+        document = self._found
+        if document is None:
             return Text(f"campaign {self._name}: its targets are being chosen")
         head = Text.assemble(
-            (f"{cell(found.name)}  ", "bold"),
-            (found.status, _COLOURS.get(found.status, "")),
-            f"  {found.operation} {found.promise} {found.to}".rstrip(),
-            f"  {_elapsed(found.started_at, found.ended_at)}",
+            (f"{cell(document.name)}  ", "bold"),
+            (document.status, _COLOURS.get(document.status, "")),
+            f"  {document.operation} {document.promise} {document.to}".rstrip(),
+            f"  {_elapsed(document.started_at, document.ended_at)}",
         )
-        parts: list[RenderableType] = [head, self._waves(found)]
-        parts += [Text(f"waits for {cell(awaited)}", style="cyan") for awaited in found.awaits]
-        if found.budget:
-            parts.append(Text(f"budget broken: {cell(found.budget)}", style="red"))
-        for flight in found.flights[:LINES]:
+        parts: list[RenderableType] = [head, self._waves(document)]
+        parts += [Text(f"waits for {cell(awaited)}", style="cyan") for awaited in document.awaits]
+        if document.budget:
+            parts.append(Text(f"budget broken: {cell(document.budget)}", style="red"))
+        for flight in document.flights[:LINES]:
             words = f"  {flight.service}  {flight.phase}  {_elapsed(flight.started_at, None)}"
             parts.append(Text(words, style="yellow"))
-        if found.running > LINES:
-            parts.append(Text(f"  and {found.running - LINES} more run", style="dim"))
-        for failure in found.failures[-LINES:]:
+        if document.running > LINES:
+            parts.append(Text(f"  and {document.running - LINES} more run", style="dim"))
+        for failure in document.failures[-LINES:]:
             why = failure.error.message if failure.error else failure.reason
             parts.append(
                 Text(f"  {failure.service}  {failure.outcome}: {cell(why)}", style="red", overflow="ellipsis")
             )
         return Group(*parts)
 
-    def _waves(self, found: CampaignDocument) -> RenderableType:
+    def _waves(self, document: CampaignDocument) -> RenderableType:
         from rich.progress_bar import ProgressBar  # noqa: PLC0415 - only on a terminal
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
         grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-        for wave in found.waves:
+        for wave in document.waves:
             style = "red" if wave.failed else "green"
             bar = ProgressBar(
                 total=max(wave.targets, 1),
@@ -207,8 +207,8 @@ def _done(wave: WaveDocument) -> int:
 
 def _words(wave: WaveDocument) -> str:
     others = _done(wave) - wave.succeeded - wave.failed
-    said = {"succeeded": wave.succeeded, "failed": wave.failed, "running": wave.running, "others": others}
-    return ", ".join(f"{number} {name}" for name, number in said.items() if number) or "nothing yet"
+    numbers = {"succeeded": wave.succeeded, "failed": wave.failed, "running": wave.running, "others": others}
+    return ", ".join(f"{number} {name}" for name, number in numbers.items() if number) or "nothing yet"
 
 
 def _elapsed(started: datetime | None, ended: datetime | None) -> str:

@@ -138,9 +138,9 @@ async def _campaign(bond: Bondstone, data: Path, name: str, number: int) -> Camp
     say()
     stage.shell(data, f"campaign run -f {file.name} --wait")
     await bond.campaigns.run(file.read_bytes(), file.name)
-    found = await watching.wait_for(bond, name, OutputFormat.TABLE)
-    views.outcome(found)
-    return found
+    document = await watching.wait_for(bond, name, OutputFormat.TABLE)
+    views.outcome(document)
+    return document
 
 
 async def _fix_published(bond: Bondstone, version: str, broken: CampaignDocument) -> None:
@@ -159,10 +159,10 @@ async def _retried(bond: Bondstone, data: Path, name: str) -> CampaignDocument:
     await bond.campaigns.wait(name, through_approvals=True)
     stage.shell(data, f"campaign retry {name} --all --reason 'with the fix'")
     linked = await bond.campaigns.retry(name, "all", reason="with the fix")
-    found = await watching.wait_for(bond, linked.name, OutputFormat.TABLE)
-    views.outcome(found)
-    views.waves(found)
-    return found
+    document = await watching.wait_for(bond, linked.name, OutputFormat.TABLE)
+    views.outcome(document)
+    views.waves(document)
+    return document
 
 
 async def _reported(bond: Bondstone, data: Path, name: str, ended: CampaignDocument) -> None:

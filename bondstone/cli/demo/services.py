@@ -25,8 +25,8 @@ class Wanted:
 
 
 def _database(service: str, by: str, environment: str, tier: str = "", **inputs: Any) -> Wanted:
-    contact = {"contact": f"{service.partition('/')[0]}@example.org"}
-    return Wanted(service, "sqlite-database", by, environment, contact | inputs, tier)
+    address = {"contact": f"{service.partition('/')[0]}@example.org"}
+    return Wanted(service, "sqlite-database", by, environment, address | inputs, tier)
 
 
 def _site(service: str, by: str, environment: str, tier: str = "", **inputs: Any) -> Wanted:

@@ -118,8 +118,8 @@ async def _provision(bond: Bondstone) -> list[OperationDocument]:
     """The fleet, all at once; what is ready already is kept, what failed is tried again."""
     from bondstone.cli.waiting import watch  # noqa: PLC0415 - see bondstone.cli.session
 
-    there = {row.id: row for row in await bond.services.list()}
-    kept = [wanted for wanted in FLEET if (row := there.get(wanted.service)) and row.phase == "ready"]
+    rows = {row.id: row for row in await bond.services.list()}
+    kept = [wanted for wanted in FLEET if (row := rows.get(wanted.service)) and row.phase == "ready"]
     teams = {wanted.service.partition("/")[0] for wanted in FLEET}
     stage.heading(
         "Services", f"{len(FLEET)} of them for {len(teams)} teams: plan, policies, apply, health, ledger"
@@ -128,7 +128,7 @@ async def _provision(bond: Bondstone) -> list[OperationDocument]:
         say(f"  {len(kept)} are ready from an earlier tour and are kept")
     missing = [wanted for wanted in FLEET if wanted not in kept]
     began = time.monotonic()
-    operations = await asyncio.gather(*(_ask(bond, wanted, there.get(wanted.service)) for wanted in missing))
+    operations = await asyncio.gather(*(_ask(bond, wanted, rows.get(wanted.service)) for wanted in missing))
     records = await watch(bond, operations)
     _say_failures(records)
     done = sum(record.status == "succeeded" for record in records)
@@ -157,8 +157,8 @@ async def _refused_by_policy(bond: Bondstone, data: Path) -> None:
         "Refused by policy", "planned, judged by the organisation's and the promise's Rego, nothing applied"
     )
     stage.shell(data, _request_line(DENIED) + " --wait")
-    there = {row.id: row for row in await bond.services.list(team=DENIED.service.partition("/")[0])}
-    operation = await _ask(bond, DENIED, there.get(DENIED.service))
+    rows = {row.id: row for row in await bond.services.list(team=DENIED.service.partition("/")[0])}
+    operation = await _ask(bond, DENIED, rows.get(DENIED.service))
     record = await operation.wait()
     if record.error is not None:
         stage.error(error_text(record.error, color=is_terminal(sys.stdout)))
@@ -227,10 +227,10 @@ def _in_order(catalogue: Path) -> list[Path]:
     return [folders[promise.name] for promise in parts_first(promises.values())]
 
 
-async def _ask(bond: Bondstone, wanted: Wanted, there: ServiceRow | None) -> Operation:
+async def _ask(bond: Bondstone, wanted: Wanted, row: ServiceRow | None) -> Operation:
     """The operation that gives a service: one that runs already, or a new one."""
-    if there is not None and there.operation:
-        return bond.operation(there.operation)
+    if row is not None and row.operation:
+        return bond.operation(row.operation)
     return await bond.acting_as(wanted.by).services.request(
         wanted.promise, wanted.service, wanted.inputs, labels=wanted.labels, reason="the guided tour"
     )

@@ -34,7 +34,7 @@ RevisionArgument = Annotated[
         autocompletion=completion.revisions,
     ),
 ]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; people will read it")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="the reason, shown to people")]
 
 
 @app.command(epilog=examples("bond promise validate promises/postgres", "bond promise validate . -o json"))
@@ -108,7 +108,7 @@ def show(
     *,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Show a promise: what it takes, what it gives, what it does, and its other versions."""
+    """Show a promise: its inputs, outputs, steps and other versions."""
     promise, version = _parsed(name)
     document = with_platform(lambda bond: bond.promises.get(promise, version))
     emit(document, output, lambda: _show(document))
@@ -123,7 +123,7 @@ def deprecate(revision: RevisionArgument, *, reason: Reason, output: Output = Ou
 
 @app.command(epilog=examples("bond promise yank postgres@1.3.1 --reason 'it opens the port to all'"))
 def yank(revision: RevisionArgument, *, reason: Reason, output: Output = OutputFormat.TABLE) -> None:
-    """Take no new services at a revision; those that stand on it stay."""
+    """Refuse new services at a revision; services that use it stay."""
     promise, version = _exact(revision)
     _marked(with_platform(lambda bond: bond.promises.yank(promise, version, reason=reason)), output)
 

@@ -35,7 +35,7 @@ def init(
         typer.Option(
             "--from",
             metavar="KIND:PATH",
-            help=f"what it is made from; KIND is one of {', '.join(SOURCES)}",
+            help=f"its source; KIND is one of {', '.join(SOURCES)}",
             show_default=False,
         ),
     ],

@@ -30,7 +30,7 @@ def run_cases(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show what the tools say")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Run a promise's tests with the real tools; nothing of a platform is needed or touched."""
+    """Run a promise's tests with the real tools. It needs and changes no platform."""
     from bondstone.base import logs  # noqa: PLC0415 - see bondstone.cli.session
 
     # Warnings only: what the tools print is asked for with --verbose, and standard output is the result.

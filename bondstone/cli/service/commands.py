@@ -54,7 +54,7 @@ def request(
     request_id: RequestId = "",
     on_failure: Annotated[
         Literal["keep", "destroy"],
-        typer.Option("--on-failure", help="what to do with what was made when it fails"),
+        typer.Option("--on-failure", help="what to do with created resources when it fails"),
     ] = "keep",
     dry_run: DryRun = False,
     ask: Ask = False,
@@ -62,12 +62,12 @@ def request(
     wait: Wait = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Ask for a service. Returns when the request is accepted; --wait watches it to its end.
+    """Request a service. Returns when the request is accepted; --wait watches it to its end.
 
     Options win over files; --set-string, --set-file and --secret over --set. A secret on a command line stays in
     the shell's history: use --secret or --set-file.
     """
-    given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
+    inputs = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
     labels = cli_inputs.labels(label)
 
     async def send(bond: Bondstone) -> Operation:
@@ -75,7 +75,7 @@ def request(
         return await bond.services.request(
             promise,
             service,
-            given,
+            inputs,
             version=version,
             labels=labels,
             request_id=request_id or None,
@@ -121,12 +121,12 @@ def adopt(
     wait: Wait = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Make a service of what Terraform has made already. Nothing is changed that nobody has approved.
+    """Adopt existing Terraform state as a service. Nothing is changed that nobody has approved.
 
     The inputs are those it was made with. If the first plan is empty the service is ready; else it waits for
     somebody else's approval. Rejected, it stays failed: `bond service abandon` lets go of it unharmed.
     """
-    given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
+    inputs = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
     labels = cli_inputs.labels(label)
     brought = {}
     for text in states:
@@ -141,7 +141,7 @@ def adopt(
             promise,
             service,
             brought,
-            given,
+            inputs,
             version=version,
             labels=labels,
             request_id=request_id or None,
@@ -233,7 +233,7 @@ def label(
     *,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Set and remove labels; prints all that the service has then."""
+    """Set and remove labels, then print all labels of the service."""
     from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
 
     wanted, remove = cli_inputs.label_changes(changes)
@@ -251,11 +251,11 @@ app.add_typer(archive.app)
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-async def _warn_of_visible_secrets(bond: Bondstone, promise: str, version: str, given: list[str]) -> None:
+async def _warn_of_visible_secrets(bond: Bondstone, promise: str, version: str, words: list[str]) -> None:
     """Say which secrets stood on the command line, and how to keep them off it next time."""
-    if not given:
+    if not words:
         return
-    paths = {text.partition("=")[0] for text in given}
+    paths = {text.partition("=")[0] for text in words}
     secrets = {item.name for item in (await bond.promises.get(promise, version)).inputs if item.secret}
     for path in sorted(secrets & paths):
         note(f"warning: {path} is a secret and stood on the command line; use --secret {path} or --set-file")

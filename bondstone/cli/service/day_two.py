@@ -47,11 +47,11 @@ def update(
     wait: Wait = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Change inputs at the same revision; what is not named stays. Objects are merged, null is the default."""
-    given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
+    """Change inputs at the same revision; those not named stay. Objects are merged; null sets the default."""
+    inputs = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
     options = _options(reason, request_id, dry_run=dry_run, ask=ask)
     accepted(
-        lambda bond: bond.services.update(service, given, **options), wait=wait, output=output, dry_run=dry_run
+        lambda bond: bond.services.update(service, inputs, **options), wait=wait, output=output, dry_run=dry_run
     )
 
 
@@ -108,10 +108,12 @@ def upgrade(
 
     Across a major version it waits for an approval, unless the promise says otherwise.
     """
-    given = cli_inputs.gather(files=files, values=values, strings=strings, from_files=from_files, secrets=secrets)
+    transformed = cli_inputs.gather(
+        files=files, values=values, strings=strings, from_files=from_files, secrets=secrets
+    )
     options = _options(reason, request_id, dry_run=dry_run, ask=ask)
     accepted(
-        lambda bond: bond.services.upgrade(service, to=to, inputs=given, **options),
+        lambda bond: bond.services.upgrade(service, to=to, inputs=transformed, **options),
         wait=wait,
         output=output,
         dry_run=dry_run,
@@ -143,27 +145,27 @@ def rollback(
 def reconcile(
     service: ServiceArgument,
     *,
-    repair: Annotated[bool, typer.Option("--repair", help="undo what differs, through policies and gate")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="undo the drift, after policies and approvals")] = False,
     ask: Ask = False,
     reason: Reason = "",
     request_id: RequestId = "",
     wait: Wait = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Look whether reality still is as it was made; without --repair nothing changes, and drift is no failure."""
+    """Check for drift; without --repair nothing changes, and drift is no failure."""
     options = _options(reason, request_id, dry_run=False, ask=ask)
     accepted(lambda bond: bond.services.reconcile(service, repair=repair, **options), wait=wait, output=output)
 
 
 @app.command(epilog=examples("bond service pause payments/orders --reason 'moving house'"))
 def pause(service: ServiceArgument, *, reason: Reason = "", output: Output = OutputFormat.TABLE) -> None:
-    """Let the service start nothing by itself; what people ask for still runs."""
+    """Pause a service's own drift checks. Operations that people request still run."""
     _told(service, lambda bond: bond.services.pause(service, reason=reason), "paused", output)
 
 
 @app.command(epilog=examples("bond service resume payments/orders"))
 def resume(service: ServiceArgument, *, reason: Reason = "", output: Output = OutputFormat.TABLE) -> None:
-    """Let a paused service work by itself again."""
+    """Resume a service's own drift checks."""
     _told(service, lambda bond: bond.services.resume(service, reason=reason), "resumed", output)
 
 
@@ -188,8 +190,8 @@ def _options(reason: str, request_id: str, *, dry_run: bool, ask: bool) -> Reque
 
 
 def _told(
-    service: str, tell: Callable[[Bondstone], Awaitable[ServiceDocument]], said: str, output: OutputFormat
+    service: str, tell: Callable[[Bondstone], Awaitable[ServiceDocument]], outcome: str, output: OutputFormat
 ) -> None:
     """Tell a service something that is not an operation, and show it as it is then."""
     document = with_platform(tell)
-    emit(document, output, lambda: say(f"{service} {said}"))
+    emit(document, output, lambda: say(f"{service} {outcome}"))

@@ -88,7 +88,7 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any], where: str =
         InvalidInput: a secret was written into the file.
     """
     from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.client.documents.service import MASK  # noqa: PLC0415
+    from bondstone.base.redact import MASK  # noqa: PLC0415
 
     changes: dict[str, Any] = {}
     for name in {**before, **after}:

@@ -41,7 +41,7 @@ def list_(
         str, typer.Option("--where", metavar="CEL", help="an expression over a row's fields, see the examples")
     ] = "",
     everything: Annotated[
-        bool, typer.Option("--all", "-a", help="also decommissioned ones, while Temporal remembers them")
+        bool, typer.Option("--all", "-a", help="also decommissioned ones, for as long as Temporal keeps them")
     ] = False,
     watch: Watch = False,
     output: Output = OutputFormat.TABLE,
@@ -83,7 +83,7 @@ def list_(
     )
 )
 def show(service: ServiceArgument, *, watch: Watch = False, output: Output = OutputFormat.TABLE) -> None:
-    """Show one service: why it is where it is, inputs, outputs, its last operations. Secrets are masked."""
+    """Show one service: its phase and why, its inputs, outputs and last operations. Secrets are masked."""
 
     def people(document: ServiceDocument) -> None:
         from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
@@ -128,7 +128,7 @@ def outputs(
     reveal: Annotated[bool, typer.Option("--reveal", help="secret ones in plain, from the secret store")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Print what a service gives; secret outputs are masked without --reveal."""
+    """Print a service's outputs. Secret ones are masked without --reveal."""
     from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
 
     values = with_platform(lambda bond: bond.services.outputs(service, reveal=reveal))
@@ -142,7 +142,7 @@ def logs(
     service: ServiceArgument,
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="print what comes until the operation ends")
+        bool, typer.Option("--follow", "-f", help="print new lines until the operation ends")
     ] = False,
     step: Annotated[str, typer.Option("--step", metavar="S", help="of this step only")] = "",
 ) -> None:
@@ -157,7 +157,7 @@ def logs(
 
 @app.command(epilog=examples("bond service history payments/orders"))
 def history(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> None:
-    """Print the ledger of a service, oldest first, also when it is long gone."""
+    """Print the ledger of a service, oldest first, even after it was decommissioned."""
     from bondstone.base.errors import NotFound  # noqa: PLC0415
     from bondstone.cli import views  # noqa: PLC0415 - see bondstone.cli.session
 

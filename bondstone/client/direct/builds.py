@@ -55,7 +55,7 @@ class Builds:
 
     async def list(self) -> list[BuildDocument]:
         """As `Workers.list`."""
-        found = await self._find()
+        builds = await self._find()
         workers = await self._workers()
         shown = [
             BuildDocument(
@@ -66,9 +66,9 @@ class Builds:
                 holds=await self._holds(build.name),
                 first_seen=build.first_seen,
             )
-            for build in found
+            for build in builds
         ]
-        current = any(build.status == "current" for build in found)
+        current = any(build.status == "current" for build in builds)
         without = BuildDocument(
             build="",
             status="draining" if current else "current",
@@ -106,10 +106,10 @@ class Builds:
 
     async def evict(self, build: str) -> EvictedDocument:
         """As `Workers.evict`."""
-        found = await self._find()
-        if self._known(build, found).status in {"current", "ramping"}:
+        builds = await self._find()
+        if self._known(build, builds).status in {"current", "ramping"}:
             raise Refused(f"build {build} gets new work", hint="promote the build that is to follow it first")
-        current = next((each.name for each in found if each.status == "current"), None)
+        current = next((each.name for each in builds if each.status == "current"), None)
         if current is None:
             raise Refused("no build is current", hint="`bond worker promote BUILD` first")
         moved: Counter[str] = Counter()
@@ -133,11 +133,11 @@ class Builds:
         except RPCError as error:
             raise as_ours(error, "") from error
 
-    def _known(self, build: str, found: Sequence[Build]) -> Build:
-        for each in found:
+    def _known(self, build: str, builds: Sequence[Build]) -> Build:
+        for each in builds:
             if each.name == build:
                 return each
-        known = f"known are {', '.join(each.name for each in found)}" if found else "no control worker has one"
+        known = f"known are {', '.join(each.name for each in builds)}" if builds else "no control worker has one"
         raise NotFound(
             f"there is no build {build!r}", hint=f"{known}; a worker of BOND_BUILD_ID={build} has to poll first"
         )
@@ -145,9 +145,9 @@ class Builds:
     async def _workers(self) -> Counter[str]:
         """How many workers of each build poll."""
         fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
-        seen = await pollers(self._temporal, names.CONTROL_QUEUE, workflows=True)
+        recent = await pollers(self._temporal, names.CONTROL_QUEUE, workflows=True)
         return Counter(
-            build for _, build in {(each.identity, each.build) for each in seen if each.last_seen > fresh}
+            build for _, build in {(each.identity, each.build) for each in recent if each.last_seen > fresh}
         )
 
     async def _holds(self, build: str) -> HeldDocument:

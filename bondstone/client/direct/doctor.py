@@ -132,7 +132,7 @@ async def _ledgers(store: Store) -> list[Finding]:
 async def _operations(client: Client) -> list[Finding]:
     types = ", ".join(f"'{name}'" for name in (*names.OPERATION_WORKFLOWS.values(), names.CAMPAIGN_WORKFLOW))
     query = f"WorkflowType IN ({types}) AND ExecutionStatus = 'Running'"
-    running = [found.id async for found in client.list_workflows(query, limit=MAX_OPERATIONS)]
+    running = [execution.id async for execution in client.list_workflows(query, limit=MAX_OPERATIONS)]
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def look(workflow_id: str) -> list[str]:
@@ -140,7 +140,7 @@ async def _operations(client: Client) -> list[Finding]:
             described = await client.get_workflow_handle(workflow_id).describe()
         return stuck(described.raw_description)
 
-    seen = zip(running, await asyncio.gather(*map(look, running)), strict=True)
+    reports = zip(running, await asyncio.gather(*map(look, running)), strict=True)
     findings = [
         Finding(
             check="operations",
@@ -148,7 +148,7 @@ async def _operations(client: Client) -> list[Finding]:
             message=f"{workflow_id.removeprefix('service/')}: {sentence}",
             hint="`bond operation show` and `bond operation logs` say more; `bond service cancel` stops it",
         )
-        for workflow_id, sentences in seen
+        for workflow_id, sentences in reports
         for sentence in sentences
     ]
     queues = {names.pool_queue(pool): pool for pool in await _pools(client, running)}
@@ -163,14 +163,14 @@ async def _operations(client: Client) -> list[Finding]:
 
 async def _pools(client: Client, running: list[str]) -> set[str]:
     """The pools for which activities of running operations wait without having been begun."""
-    found: set[str] = set()
+    pools: set[str] = set()
     for workflow_id in running:
         described = (await client.get_workflow_handle(workflow_id).describe()).raw_description
         for activity in described.pending_activities:
             queue = activity.activity_options.task_queue.name
             if not activity.HasField("last_started_time") and queue.startswith(names.pool_queue("")):
-                found.add(queue.removeprefix(names.pool_queue("")))
-    return found
+                pools.add(queue.removeprefix(names.pool_queue("")))
+    return pools
 
 
 def stuck(described: DescribeWorkflowExecutionResponse) -> list[str]:

@@ -57,11 +57,11 @@ async def push(
         )
     holder = Holder.me(f"push-{uuid.uuid4().hex[:8]}", f"bond state push by {by}")
     async with await store.state(service, step).claim(holder, on_wait=on_wait, replacing=True) as claim:
-        there = claim.snapshot.payload
-        changed = there != raw
+        payload = claim.snapshot.payload
+        changed = payload != raw
         try:
             if changed:
-                current = read_state_file(there, where=where) if there is not None else None
+                current = read_state_file(payload, where=where) if payload is not None else None
                 check_successor(new, current, force=force, force_lineage=force_lineage, where=where)
         except BaseException:
             await claim.release()
@@ -116,10 +116,13 @@ def refuse_own(promise: Promise, step: str) -> None:
     """Refuse what is about a state that the platform does not have.
 
     Raises:
-        Refused: the step says `backend: own`.
+        Refused: the step's executor leaves its state to the tool.
     """
-    found = next((each for each in promise.spec.steps if each.id == step), None)
-    if found is not None and isinstance(found.section, dict) and found.section.get("backend") == "own":
+    from bondstone.executors.registry import load_executors  # noqa: PLC0415 - these verbs only
+
+    spec = next((each for each in promise.spec.steps if each.id == step), None)
+    executor = None if spec is None else load_executors().get(spec.executor)
+    if spec and executor and isinstance(spec.section, dict) and executor.keeps_own_state(spec.section):
         raise Refused(
             f"the state of step {step} is kept by the module's own backend, not by the platform",
             where=f"{promise.name}@{promise.version}",
@@ -134,7 +137,7 @@ def by_step(promise: Promise, states: Mapping[str, bytes]) -> dict[str, bytes]:
         InvalidInput: a step is not one of the promise's Terraform steps, or a file is no state.
     """
     steps = [step.id for step in promise.spec.steps if step.executor == EXECUTOR]
-    found: dict[str, bytes] = {}
+    by_name: dict[str, bytes] = {}
     for name, raw in states.items():
         step = name or (steps[0] if len(steps) == 1 else "")
         if step not in steps:
@@ -143,14 +146,14 @@ def by_step(promise: Promise, states: Mapping[str, bytes]) -> dict[str, bytes]:
                 where=f"{promise.name}@{promise.version}",
                 hint=f"write STEP=FILE; the steps are {', '.join(steps)}" if steps else "it has none at all",
             )
-        if step in found:
+        if step in by_name:
             raise InvalidInput(f"step {step} is to adopt two states", where=promise.name)
         refuse_own(promise, step)
-        found[step] = raw
+        by_name[step] = raw
         read_state_file(raw, where=f"state of step {step}")
-    if not found:
+    if not by_name:
         raise InvalidInput("there is no state to adopt", hint="give one for each step that has one")
-    return found
+    return by_name
 
 
 async def stage(store: Store, service: ServiceId, states: Mapping[str, bytes]) -> dict[str, str]:

@@ -233,39 +233,39 @@ class CampaignDocument(Document):
     """Name to URL; `temporal` is the campaign's workflow in the Temporal UI"""
 
     @classmethod
-    def of(cls, found: CampaignDescription, failures: Iterable[FailureDocument] = ()) -> CampaignDocument:
+    def of(cls, description: CampaignDescription, failures: Iterable[FailureDocument] = ()) -> CampaignDocument:
         """From what the campaign answered, and what is known of its failures."""
-        job, rules, paused, calendar = found.job, found.rules, found.paused, found.calendar
+        job, rules, paused, calendar = description.job, description.rules, description.paused, description.calendar
         return cls(
-            name=found.name,
-            status=found.status,
+            name=description.name,
+            status=description.status,
             operation=job.operation if job else "",
             promise=job.promise if job else "",
             to=job.to if job else "",
             owner=job.owner if job else "",
-            reason=found.reason or (job.reason if job else ""),
+            reason=description.reason or (job.reason if job else ""),
             change=job.change if job else "",
-            requested_by=found.requested_by,
-            started_at=found.started_at,
-            ended_at=found.ended_at,
-            targets=found.targets,
-            targets_digest=found.targets_digest,
-            wave=found.wave,
-            max_concurrent=found.max_concurrent,
-            counts=found.counts,
-            waves=tuple(WaveDocument.of(wave, found.requested_by) for wave in found.waves),
-            running=found.running,
-            awaiting=found.awaiting,
-            flights=tuple(map(FlightDocument.of, found.flights)),
+            requested_by=description.requested_by,
+            started_at=description.started_at,
+            ended_at=description.ended_at,
+            targets=description.targets,
+            targets_digest=description.targets_digest,
+            wave=description.wave,
+            max_concurrent=description.max_concurrent,
+            counts=description.counts,
+            waves=tuple(WaveDocument.of(wave, description.requested_by) for wave in description.waves),
+            running=description.running,
+            awaiting=description.awaiting,
+            flights=tuple(map(FlightDocument.of, description.flights)),
             failures=tuple(failures),
-            failed=found.failures,
+            failed=description.failures,
             max_failures=rules.max_failures if rules else None,
-            budget=found.broken,
-            awaits=tuple(awaits(found)),
-            ending=found.ending,
-            effect=found.effect,
-            skipped=found.left_out,
-            linked_from=found.linked.campaign if found.linked else "",
+            budget=description.broken,
+            awaits=tuple(awaits(description)),
+            ending=description.ending,
+            effect=description.effect,
+            skipped=description.left_out,
+            linked_from=description.linked.campaign if description.linked else "",
             paused=PausedDocument(**paused.model_dump()) if paused else None,
             freezes=tuple(HoldingFreeze(**each.model_dump()) for each in calendar.freezes) if calendar else (),
             opens_at=(calendar.opens_at or calendar.until) if calendar and not calendar.open else None,
@@ -352,10 +352,10 @@ def waits_for_people(campaign: CampaignDocument) -> bool:
     return at_gate or (campaign.status == "paused" and bool(campaign.budget) and not campaign.running)
 
 
-def failures(found: CampaignDescription, batches: Iterable[LedgerBatch]) -> list[FailureDocument]:
+def failures(description: CampaignDescription, batches: Iterable[LedgerBatch]) -> list[FailureDocument]:
     """The targets that failed, of what is kept and of what is not kept yet, by service."""
     last: dict[int, TargetRecord] = {record.target: record for batch in batches for record in batch.records}
-    last.update({record.target: record for record in found.recent})
+    last.update({record.target: record for record in description.recent})
     failed = sorted(filter(_failed, last.values()), key=lambda record: record.service)
     return [
         FailureDocument(

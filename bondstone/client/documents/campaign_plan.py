@@ -130,5 +130,5 @@ class CampaignVote(Document):
 
 def total(counts: Iterable[ChangeCounts]) -> ChangeCounts:
     """The sum of several."""
-    found = list(counts)
-    return ChangeCounts(**{name: sum(getattr(each, name) for each in found) for name in ChangeCounts.model_fields})
+    every = list(counts)
+    return ChangeCounts(**{name: sum(getattr(each, name) for each in every) for name in ChangeCounts.model_fields})

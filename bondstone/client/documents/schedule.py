@@ -83,7 +83,7 @@ class ScheduleDocument(Document):
     running: tuple[str, ...]
     """Campaigns that go on"""
     waiting: tuple[ZonedTime, ...] = ()
-    """When runs were due that wait for the one that goes on (overlap buffer-one or buffer-all): not missed"""
+    """When runs were due that wait for the one that still runs (overlap buffer-one or buffer-all): not missed"""
     zone_data: Literal["ours", "other", "server"] = "ours"
     """Whose data of the time zone it uses: this version's, another version's, or the Temporal server's own"""
     runs: tuple[ScheduleRunDocument, ...]

@@ -16,6 +16,7 @@ from pydantic import Field
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Document
 from bondstone.base.names import service_workflow_id
+from bondstone.base.redact import MASK
 from bondstone.base.settings import Settings
 from bondstone.client.documents.step import ApprovalDocument, PlanDocument, StepDocument, approvals
 from bondstone.model.ledger import LedgerRecord
@@ -36,9 +37,6 @@ from bondstone.model.service import (
 if TYPE_CHECKING:
     from bondstone.store.archive import Archived
     from bondstone.temporal.pending import Pending, Retrying, Working
-
-MASK: Final = "(secret)"
-"""What stands in every document where a secret is."""
 
 
 class RetryDocument(Document):

@@ -52,11 +52,11 @@ class DecisionDocument(Document):
     @classmethod
     def of(cls, decision: Decision) -> DecisionDocument:
         """From a recorded decision."""
-        found = (
+        findings = (
             FindingDocument(level=item.level, message=item.message, policy=item.policy)
             for item in decision.findings
         )
-        return cls(outcome=decision.outcome, findings=tuple(found))
+        return cls(outcome=decision.outcome, findings=tuple(findings))
 
 
 class StepDocument(Document):
@@ -240,5 +240,5 @@ def approvals(record: OperationRecord, *, waiting: bool = False) -> Sequence[App
 
 
 def _approval(record: OperationRecord, step: str, digest: str) -> ApprovalDocument | None:
-    found = (one for one in record.approvals if (one.step, one.digest) == (step, digest))
-    return next((ApprovalDocument.of(record, one) for one in found), None)
+    approvals = (one for one in record.approvals if (one.step, one.digest) == (step, digest))
+    return next((ApprovalDocument.of(record, one) for one in approvals), None)

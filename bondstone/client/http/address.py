@@ -56,14 +56,14 @@ def find_api(data: Path | None = None, values: Mapping[str, Any] | None = None) 
         data: The data directory, where the caller names one.
         values: Settings that the caller gives, as of a context: before everything else.
     """
-    given = values or {}
-    if "temporal_address" in given and "api" not in given:
+    overrides = values or {}
+    if "temporal_address" in overrides and "api" not in overrides:
         return None
     written = _toml()
     directory = data or Path(written.get("data") or default_data_dir())
     token = os.environ.get(TOKEN_VARIABLE, "")
     own = _platform_api(directory)
-    named = given.get("api", os.environ.get("BOND_API", written.get("api")))
+    named = overrides.get("api", os.environ.get("BOND_API", written.get("api")))
     if named is None:
         if os.environ.get("BOND_TEMPORAL_ADDRESS") or written.get("temporal_address"):
             return None

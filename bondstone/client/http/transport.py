@@ -38,7 +38,7 @@ Query = Mapping[str, str | int | bool | list[str] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What the API answered."""
 
     status: int
@@ -126,7 +126,7 @@ class Transport:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send a request, again where that cannot do anything twice.
 
         Args:
@@ -186,7 +186,7 @@ class Transport:
             response = await asyncio.to_thread(_open, connection, target, headers)
             if response.status >= http.client.BAD_REQUEST:
                 body = await asyncio.to_thread(response.read, MAX_ANSWER_BYTES)
-                raise error_of(Answer(response.status, response.headers, body))
+                raise error_of(HttpAnswer(response.status, response.headers, body))
             while response.status == http.client.OK:
                 event = await asyncio.to_thread(next_event, response)
                 if event is None:
@@ -202,7 +202,7 @@ class Transport:
         bearer = self._address.bearer()
         return {**headers, "Authorization": f"Bearer {bearer}"} if bearer else dict(headers)
 
-    def _send(self, method: str, target: str, content: bytes | None, headers: dict[str, str]) -> Answer:
+    def _send(self, method: str, target: str, content: bytes | None, headers: dict[str, str]) -> HttpAnswer:
         headers = self._authorized(headers)
         kept = self._take()
         if kept is not None:
@@ -226,7 +226,7 @@ class Transport:
         target: str,
         content: bytes | None,
         headers: dict[str, str],
-    ) -> Answer:
+    ) -> HttpAnswer:
         try:
             connection.request(method, target, content, headers)
             response = connection.getresponse()
@@ -241,7 +241,7 @@ class Transport:
             connection.close()
         else:
             self._idle.append(connection)
-        return Answer(response.status, response.headers, body)
+        return HttpAnswer(response.status, response.headers, body)
 
     def _take(self) -> http.client.HTTPConnection | None:
         try:
@@ -265,7 +265,7 @@ class Transport:
         )
 
 
-def error_of(answer: Answer) -> BondError:
+def error_of(answer: HttpAnswer) -> BondError:
     """One of our errors for what the API refused with."""
     from bondstone.base.errors import BondError, ErrorInfo, Unauthenticated, from_info  # noqa: PLC0415 - failures only
 

@@ -159,7 +159,7 @@ class Gate(Manifest):
     """What a wave waits for before it starts; looked at after the soak of the wave before it."""
 
     approval: GateApproval
-    """People's word on the campaign's frozen targets."""
+    """The approval of the campaign's selected targets."""
 
 
 class Wave(Manifest):

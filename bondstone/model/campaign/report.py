@@ -56,7 +56,7 @@ class TargetReport(Document):
     """Where its steps ran when the targets were frozen; several are parted by commas"""
     outcome: str
     """succeeded, failed, timed-out, unreachable, refused, skipped, rolled-back, not-attempted; or, while the
-    campaign goes on, waiting, running or rolling-back"""
+    campaign runs, waiting, running or rolling-back"""
     failed: bool = False
     """Whether it counts against the budget"""
     reason: str = ""

@@ -41,7 +41,7 @@ MAX_FLIGHTS_SHOWN: Final = 50
 
 
 class Linked(Wire):
-    """The campaign that has ended and that this one goes on from: its targets are chosen from that one's."""
+    """The campaign that has ended and that this one continues: its targets are chosen from that one's."""
 
     campaign: str
     verb: Literal["retry", "rollback"]

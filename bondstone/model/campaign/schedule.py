@@ -12,7 +12,7 @@ MAX_MISSES: Final = 200
 """Most times that one entry names; more are counted."""
 
 Overlap = Literal["skip", "buffer-one", "buffer-all", "cancel-other", "allow"]
-"""What becomes of a run that is due while the one before goes on."""
+"""What happens to a run that is due while an earlier one still runs."""
 
 Why = Literal["overlap", "late", "paused", "unknown"]
 """Why a time saw no run: the run before went on; the platform was away for longer than the catch-up window;

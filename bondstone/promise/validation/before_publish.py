@@ -101,13 +101,13 @@ def _salvage(document: Document) -> Promise | None:
 
 def _check_names(document: Document, promise: Promise) -> Iterator[Problem]:
     """Names that would clash."""
-    seen: set[str] = set()
+    names: set[str] = set()
     for index, requirement in enumerate(promise.spec.requires):
         path: Path_ = ("spec", "requires", index)
         name = requirement.alias or requirement.promise
-        if name in seen:
+        if name in names:
             yield document.problem(path, f"two requirements are called {name!r}", hint="tell them apart with `as`")
-        seen.add(name)
+        names.add(name)
         if requirement.promise == promise.name:
             yield document.problem((*path, "promise"), "a promise cannot require itself")
     upgrade = promise.spec.upgrade

@@ -116,8 +116,8 @@ class _Checker:
         if count > MAX_EXPRESSIONS:
             yield document.problem((), f"the document has {count} expressions, and {MAX_EXPRESSIONS} are allowed")
             return
-        for found in check(document.data, scope)[0]:
-            yield document.inside(found.path, found.offset, found.fault.message, hint=found.fault.hint)
+        for finding in check(document.data, scope)[0]:
+            yield document.inside(finding.path, finding.offset, finding.fault.message, hint=finding.fault.hint)
 
     def _sound_needs(self, index: int, step: Step) -> bool:
         """Whether `needs` says what its author meant, as far as can be told."""
@@ -178,24 +178,24 @@ class _Checker:
 
     def _steps(self, ids: Iterable[str]) -> dict[str, str]:
         """The outputs of steps, as names and types; those of a step with a condition may be null."""
-        found: dict[str, str] = {}
+        types: dict[str, str] = {}
         conditional = {step.id for step in self.spec.steps if step.when is not True} | set(
             hooks(self.promise).values()
         )
         parts = {step.id for step in self.spec.steps if step.executor == SERVICE_EXECUTOR}
         for step in ids:
             if step in parts:
-                found[f"requires.{step}.outputs"] = "dyn"  # the part's promise is looked at where it is published
+                types[f"requires.{step}.outputs"] = "dyn"  # the part's promise is looked at where it is published
                 continue
             report = self.reports.get(step)
             if report is None or report.outputs is None:
-                found[f"steps.{step}.outputs"] = "dyn"  # what it gives is not known, which is said elsewhere
+                types[f"steps.{step}.outputs"] = "dyn"  # what it gives is not known, which is said elsewhere
                 continue
             for name, kind in report.outputs.items():
                 # A number may come as 3 or as 3.5, and nobody converts it on the way.
                 kind = "dyn" if kind in {"double", "number"} else kind  # noqa: PLW2901 - the type as it is meant
-                found[f"steps.{step}.outputs.{name}"] = f"{kind.rstrip('?')}?" if step in conditional else kind
-        return found
+                types[f"steps.{step}.outputs.{name}"] = f"{kind.rstrip('?')}?" if step in conditional else kind
+        return types
 
     def _secret_outputs(self) -> set[str]:
         return {
@@ -205,8 +205,8 @@ class _Checker:
     def _tree(self, path: Path_, template: Any, scope: Scope) -> tuple[list[Problem], list[Use]]:
         findings, uses = check(template, scope, path=path)
         problems = [
-            self.document.inside(found.path, found.offset, found.fault.message, hint=found.fault.hint)
-            for found in findings
+            self.document.inside(finding.path, finding.offset, finding.fault.message, hint=finding.fault.hint)
+            for finding in findings
         ]
         return problems, uses
 

@@ -66,7 +66,7 @@ def own_steps(document: Document) -> int:
 
 def hooks(promise: Promise) -> dict[Path_, str]:
     """The steps that run only where an operation names them, by the place that names them."""
-    found: dict[Path_, str] = {}
+    named: dict[Path_, str] = {}
     for section, words in (
         ("patch", ("before", "after")),
         ("upgrade", ("before", "after")),
@@ -74,22 +74,22 @@ def hooks(promise: Promise) -> dict[Path_, str]:
     ):
         part = getattr(promise.spec, section)
         for word in words if part is not None else ():
-            found |= {("spec", section, word, index): name for index, name in enumerate(getattr(part, word))}
-    return found
+            named |= {("spec", section, word, index): name for index, name in enumerate(getattr(part, word))}
+    return named
 
 
 def needed_by(promise: Promise, step: Step) -> set[str]:
     """Ids of all steps that a step needs, directly or through others."""
     by_id = {candidate.id: candidate for candidate in promise.spec.steps}
-    found: set[str] = set()
+    needed: set[str] = set()
     waiting = list(step.needs)
     while waiting:
         need = waiting.pop()
-        if need in found or need not in by_id:
+        if need in needed or need not in by_id:
             continue
-        found.add(need)
+        needed.add(need)
         waiting += by_id[need].needs
-    return found - {step.id}
+    return needed - {step.id}
 
 
 def _check_section(
@@ -105,7 +105,7 @@ def _check_section(
         return
     try:
         section = executor.section.model_validate(step.section)
-        found = executor.check(section, directory)
+        inspection = executor.check(section, directory)
     except ValidationError as error:
         report.problems += model_problems(document, error, executor.section, at)
         return
@@ -119,16 +119,16 @@ def _check_section(
         message = f"the executor {step.executor!r} failed to check the step: {type(error).__name__}"
         report.problems.append(document.problem(at, message, hint="this is a fault of the executor", key=True))
         return
-    report.problems += found.problems
-    for key, problem in found.keys:
+    report.problems += inspection.problems
+    for key, problem in inspection.keys:
         placed = document.problem(
             (*at, *key), problem.message, hint=problem.hint, key=(*at, *key) in document.keys
         )
         report.problems.append(placed)
-    if found.outputs or not (found.problems or found.keys):
-        report.outputs = found.outputs  # else it could not look far enough to tell
-    report.sensitive = found.sensitive
-    for name in found.templates:
+    if inspection.outputs or not (inspection.problems or inspection.keys):
+        report.outputs = inspection.outputs  # else it could not look far enough to tell
+    report.sensitive = inspection.sensitive
+    for name in inspection.templates:
         report.templates += [item for item in read_stream(directory / name, name) if not item.problems]
 
 
@@ -196,13 +196,13 @@ def _cycles(promise: Promise) -> Iterator[list[str]]:
 def _way(needs: Mapping[str, list[str]], start: str, goal: str) -> list[str]:
     """The shortest way from a step through its needs to `goal`."""
     ways: list[list[str]] = [[start]]
-    seen: set[str] = set()
+    visited: set[str] = set()
     while ways:
         way = ways.pop(0)
         for need in needs.get(way[-1], ()):
             if need == goal:
                 return way
-            if need not in seen:
-                seen.add(need)
+            if need not in visited:
+                visited.add(need)
                 ways.append([*way, need])
     return []

@@ -112,7 +112,7 @@ class Claim:
     async def forget(self) -> None:
         """Give the state back, and have none from here on: what was there is removed.
 
-        The log goes on behind it. Its positions stay taken, so that whoever slept meanwhile stays fenced.
+        The log continues behind it. Its positions stay taken, so that whoever slept meanwhile stays fenced.
 
         Raises:
             Fenced: as `append`.
@@ -282,5 +282,5 @@ class Claim:
         return Fenced(
             f"{self.holder} lost the state to {self._fenced_by}",
             where=self._log.where,
-            hint="the other attempt goes on with the work; this one must change nothing more",
+            hint="the other attempt continues the work; this one must change nothing more",
         )

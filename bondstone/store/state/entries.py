@@ -114,7 +114,7 @@ class EntryLog:
         Raises:
             ObjectMissing: when the log says that there is a state and the store does not have it.
         """
-        seen = None
+        last_position = None
         while True:
             try:
                 head = await self.head()
@@ -129,13 +129,13 @@ class EntryLog:
             except ObjectCorrupt as error:
                 raise ObjectCorrupt(error.message, where=error.where, hint=_REPLACE) from error
             except ObjectMissing as error:
-                if seen == head.entry.position:
+                if last_position == head.entry.position:
                     raise ObjectMissing(
                         f"the state at position {head.entry.state} is not in the store",
                         where=self._key(head.entry.state),
                         hint=_REPLACE,
                     ) from error
-                seen = head.entry.position  # once more, in case that the log has moved on meanwhile
+                last_position = head.entry.position  # once more, in case that the log has moved on meanwhile
 
     async def add(self, entry: Entry, payload: bytes | None) -> Read | None:
         """Write the next entry. None when it is written, else what stands at its position.

@@ -113,14 +113,14 @@ class Verdict:
 
 
 def judge(
-    head: Entry | None, lease: Lease | None, seen: Observation | None, *, now: float, holder_is_dead: bool
+    head: Entry | None, lease: Lease | None, earlier: Observation | None, *, now: float, holder_is_dead: bool
 ) -> Verdict:
     """Whether the state may be claimed now.
 
     Args:
         head: The newest entry.
         lease: The sign of life of the claim it was written under, if there is one.
-        seen: What this same waiter saw when it looked last.
+        earlier: What this same waiter saw when it looked last.
         now: Seconds of the waiter's own monotonic clock.
         holder_is_dead: Whether the head's holder is provably dead.
     """
@@ -132,11 +132,11 @@ def judge(
     if mine is not None and mine.left:
         return Verdict(go=True, takes_over=True, reason="it stopped without a release")
     beat = mine.beat if mine is not None else 0
-    if seen is None or (seen.position, seen.beat) != (head.position, beat):
+    if earlier is None or (earlier.position, earlier.beat) != (head.position, beat):
         return Verdict(go=False, observation=Observation(head.position, beat, now))
-    if now - seen.since >= head.term_seconds:
+    if now - earlier.since >= head.term_seconds:
         return Verdict(go=True, takes_over=True, reason=f"its lease stood still for {head.term_seconds:g} s")
-    return Verdict(go=False, observation=seen)
+    return Verdict(go=False, observation=earlier)
 
 
 def fences_after(head: Entry | None, *, position: int, takes_over: bool) -> tuple[int, ...]:

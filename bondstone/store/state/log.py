@@ -99,8 +99,8 @@ class StateLog:
             StoreUnavailable: when the store does not answer.
         """
         token = secrets.token_hex(8)
-        seen: Observation | None = None
-        asked = self._log.clock.elapsed()
+        observation: Observation | None = None
+        since = self._log.clock.elapsed()
         while True:
             head, state = await self._newest(replacing=replacing)
             lease = (
@@ -109,12 +109,12 @@ class StateLog:
             verdict = judge(
                 head,
                 lease,
-                seen,
+                observation,
                 now=self._log.clock.waited(),
                 holder_is_dead=head is not None and self._dead(head.holder),
             )
             if not verdict.go and head is not None:
-                seen = verdict.observation
+                observation = verdict.observation
                 if on_wait is not None:
                     on_wait(head.holder)
                 await self._log.clock.sleep(self._terms.poll_seconds)
@@ -135,7 +135,7 @@ class StateLog:
             )
             began = self._log.clock.elapsed()
             if await self._took(entry):
-                LEASE_WAIT.record(self._log.clock.elapsed() - asked, found="held" if seen else "free")
+                LEASE_WAIT.record(self._log.clock.elapsed() - since, found="held" if observation else "free")
                 if head is not None and head.unreadable:
                     await self._log.mend(head)
                 snapshot = Snapshot(
@@ -170,8 +170,8 @@ class StateLog:
                 except ObjectMissing:
                     return None  # pruned meanwhile
 
-        found = await asyncio.gather(*map(one, await self._log.positions()))
-        return [entry for entry in found if entry is not None]
+        entries = await asyncio.gather(*map(one, await self._log.positions()))
+        return [entry for entry in entries if entry is not None]
 
     async def attempt_of(self, position: int) -> str:
         """The attempt that wrote the state at a position; empty when no state is kept there any more."""

@@ -114,7 +114,7 @@ class CampaignFiles:
         past = await past_seconds(self._temporal, OperationKind(spec.operation))
         if not past:  # the first of its kind: what was made may take as long to be changed
             kind, past = "provision", await past_seconds(self._temporal, OperationKind.PROVISION)
-        overall = max(past.values(), key=lambda found: found[1], default=(FALLBACK_SECONDS, 0))
+        overall = max(past.values(), key=lambda sample: sample[1], default=(FALLBACK_SECONDS, 0))
 
         def seconds(target: Target) -> float:
             return past.get(target.promise, overall)[0]

@@ -33,21 +33,21 @@ async def campaigns(client: Client, *, running: bool = False) -> list[CampaignRo
     status = "= 'Running'" if running else "!= 'ContinuedAsNew'"
     query = f"WorkflowType = '{names.CAMPAIGN_WORKFLOW}' AND ExecutionStatus {status}"
     try:
-        rows = [_row(found) async for found in client.list_workflows(query)]
+        rows = [_row(execution) async for execution in client.list_workflows(query)]
     except RPCError as error:
         raise calls.as_ours(error, names.campaign_workflow_id("")) from error
     return sorted(rows, key=lambda row: row.started_at, reverse=True)
 
 
-def _row(found: WorkflowExecution) -> CampaignRow:
-    attributes = found.typed_search_attributes
-    status = FAILED.get(found.status) if found.status else None
+def _row(execution: WorkflowExecution) -> CampaignRow:
+    attributes = execution.typed_search_attributes
+    status = FAILED.get(execution.status) if execution.status else None
     return CampaignRow(
-        name=names.campaign_of(found.id),
+        name=names.campaign_of(execution.id),
         status=status or keyword(attributes, names.SA_PHASE) or "running",
         owner=keyword(attributes, names.SA_TEAM),
         promise=keyword(attributes, names.SA_PROMISE),
         revision=keyword(attributes, names.SA_REVISION),
-        started_at=found.start_time,
-        ended_at=found.close_time,
+        started_at=execution.start_time,
+        ended_at=execution.close_time,
     )

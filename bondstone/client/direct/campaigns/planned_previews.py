@@ -44,11 +44,11 @@ async def plan(
     async def one(target: Target) -> PreviewedTarget:
         nonlocal done
         async with limit:
-            found = await _target(bond, ready, target)
+            previewed = await _target(bond, ready, target)
         done += 1
         if on_target is not None:
-            on_target(found, done)
-        return found
+            on_target(previewed, done)
+        return previewed
 
     targets = await asyncio.gather(*map(one, ready.plan.targets))
     spec = ready.campaign.spec
@@ -65,7 +65,7 @@ async def plan(
 
 
 async def _target(bond: DirectClient, ready: Ready, target: Target) -> PreviewedTarget:
-    found = PreviewedTarget(
+    previewed = PreviewedTarget(
         service=target.service,
         wave=ready.plan.waves[target.wave].name,
         version=target.version,
@@ -73,10 +73,10 @@ async def _target(bond: DirectClient, ready: Ready, target: Target) -> Previewed
     )
     try:
         operation = await _dry_run(bond, ready, target)
-        found = found.changed(operation=operation.id)
-        return found.changed(**_outcome(await bond.operations.ended(operation.id)))
+        previewed = previewed.changed(operation=operation.id)
+        return previewed.changed(**_outcome(await bond.operations.ended(operation.id)))
     except BondError as error:
-        return found.changed(error=error.info())
+        return previewed.changed(error=error.info())
 
 
 async def _dry_run(bond: DirectClient, ready: Ready, target: Target) -> Operation:

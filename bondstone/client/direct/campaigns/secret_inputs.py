@@ -28,18 +28,18 @@ async def secret_inputs(
         return []
     if versions is None:
         versions = [info.ref.version for info in (await store.revisions.list(promise))[:MAX_VERSIONS_CHECKED]]
-    found: dict[str, None] = {}
+    paths: dict[str, None] = {}
     for version in sorted(versions)[:MAX_VERSIONS_CHECKED]:
         info = await store.revisions.get(promise, version)
         secrets = secret_paths(await store.revisions.promise(info.ref))
-        found.update(dict.fromkeys(path for path in sorted(secrets) if _holds(inputs, path)))
+        paths.update(dict.fromkeys(path for path in sorted(secrets) if _holds(inputs, path)))
     return [
         Flaw(
             ("spec", "inputs", path.split(".")[0]),
             f"{path} is a secret, which every target and this file would share",
             "leave it out, and use `bond service update --secret` for each service",
         )
-        for path in found
+        for path in paths
     ]
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FIRST_POLL_SECONDS: Final = 0.2
 BEGINS_WITHIN_SECONDS: Final = 20.0
-"""How long a start waits for the campaign to choose its targets; the campaign goes on choosing after that."""
+"""How long a start waits for the campaign to choose its targets; the campaign continues to choose after that."""
 LONGEST_NAME: Final = 48
 
 

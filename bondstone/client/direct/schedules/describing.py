@@ -106,7 +106,7 @@ def _seconds(length: timedelta | None) -> int:
 def _waiting(
     described: ScheduleDescription, run: ScheduledRun, runs: Sequence[ScheduleEntry], now: datetime
 ) -> list[datetime]:
-    """When the runs were due that wait for the one that goes on."""
+    """When the runs were due that wait for the one that still runs."""
     number = described.raw_description.info.buffer_size
     ran = [entry.planned_at for entry in runs if entry.planned_at]
     if not number or not ran:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bondstone.activities.temporal_watch import Contact
+from bondstone.activities.temporal_watch import TemporalWatch
 from bondstone.base.errors import Unreachable
 
 
@@ -16,17 +16,17 @@ class Temporal:
     def __init__(self) -> None:
         self.cut = False
         self.looks = 0
-        self.seen = asyncio.Event()
+        self.looked = asyncio.Event()
 
     async def answers(self) -> None:
         self.looks += 1
-        self.seen.set()
+        self.looked.set()
         if self.cut:
             raise OSError("cut")
 
     @property
-    def contact(self) -> Contact:
-        return Contact(self.answers, look_seconds=0.02)
+    def watch(self) -> TemporalWatch:
+        return TemporalWatch(self.answers, look_seconds=0.02)
 
 
 async def test_what_runs_is_cancelled_once_temporal_was_silent_for_too_long() -> None:
@@ -35,7 +35,7 @@ async def test_what_runs_is_cancelled_once_temporal_was_silent_for_too_long() ->
 
     async def work() -> None:
         nonlocal saved
-        async with temporal.contact.kept(0.2):
+        async with temporal.watch.kept(0.2):
             temporal.cut = True
             try:
                 await asyncio.Event().wait()
@@ -47,7 +47,7 @@ async def test_what_runs_is_cancelled_once_temporal_was_silent_for_too_long() ->
     with pytest.raises(Unreachable, match=r"0\.2 s") as caught:
         await work()
     assert saved
-    assert caught.value.transient, "another attempt goes on"
+    assert caught.value.transient, "another attempt continues"
     task = asyncio.current_task()
     assert task is not None
     assert not task.cancelling()
@@ -55,14 +55,14 @@ async def test_what_runs_is_cancelled_once_temporal_was_silent_for_too_long() ->
 
 async def test_while_temporal_answers_nothing_is_stopped() -> None:
     temporal = Temporal()
-    async with temporal.contact.kept(0.3):
+    async with temporal.watch.kept(0.3):
         await asyncio.sleep(0.6)
     assert temporal.looks > 5
 
 
 async def test_a_short_silence_is_forgiven() -> None:
     temporal = Temporal()
-    async with temporal.contact.kept(0.5):
+    async with temporal.watch.kept(0.5):
         temporal.cut = True
         await asyncio.sleep(0.2)
         temporal.cut = False
@@ -71,7 +71,7 @@ async def test_a_short_silence_is_forgiven() -> None:
 
 async def test_a_cancel_from_elsewhere_stays_a_cancel() -> None:
     async def work() -> None:
-        async with Temporal().contact.kept(30):
+        async with Temporal().watch.kept(30):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -86,7 +86,7 @@ async def test_a_cancel_that_comes_while_the_cut_off_tool_stops_stays_a_cancel()
     stopping = asyncio.Event()
 
     async def work() -> None:
-        async with temporal.contact.kept(0.1):
+        async with temporal.watch.kept(0.1):
             temporal.cut = True
             try:
                 await asyncio.Event().wait()
@@ -103,11 +103,11 @@ async def test_a_cancel_that_comes_while_the_cut_off_tool_stops_stays_a_cancel()
 
 async def test_nobody_looks_when_nothing_runs() -> None:
     temporal = Temporal()
-    contact = temporal.contact
+    watch = temporal.watch
     for _ in range(2):
-        async with contact.kept(30), contact.kept(30):
-            temporal.seen.clear()
-            await temporal.seen.wait()
+        async with watch.kept(30), watch.kept(30):
+            temporal.looked.clear()
+            await temporal.looked.wait()
         before = temporal.looks
         await asyncio.sleep(0.1)
         assert temporal.looks == before
@@ -115,6 +115,6 @@ async def test_nobody_looks_when_nothing_runs() -> None:
 
 async def test_without_a_heartbeat_timeout_nobody_is_missed() -> None:
     temporal = Temporal()
-    async with temporal.contact.kept(None):
+    async with temporal.watch.kept(None):
         pass
     assert not temporal.looks

@@ -43,8 +43,8 @@ async def store(tmp_path: Path) -> Store:
 
 async def put_away(store: Store, **how: str) -> PutAway:
     call = PutAwayCall(service=SERVICE, operation=2, sequence="op-2", **how)
-    found: PutAway = await ActivityEnvironment().run(ArchiveActivities(store, EXECUTORS).put_away, call)
-    return found
+    completed: PutAway = await ActivityEnvironment().run(ArchiveActivities(store, EXECUTORS).put_away, call)
+    return completed
 
 
 async def adopt(store: Store, states: dict[str, str]) -> int:
@@ -61,15 +61,15 @@ async def current(store: Store, step: str) -> bytes | None:
 async def test_a_state_that_still_holds_something_is_archived_whatever_the_promise_says(store, kept):
     await push(store, SERVICE, "main", state(), by="ada")
     await push(store, SERVICE, "backup", state("dump", "copy"), by="ada")
-    found = await put_away(store, state=kept)
+    result = await put_away(store, state=kept)
     assert await current(store, "main") is None
     assert await current(store, "backup") is None
-    backup, *others = found.retained
+    backup, *others = result.retained
     assert "what still stands: thing.dump, thing.copy" in backup
     assert len(others) == (1 if kept == "archive" else 0)
     key = backup.rpartition("(")[2].rstrip(")")
     assert await store.sealed.get(key) == state("dump", "copy")
-    assert await put_away(store, state=kept) == found, "tried again, it says the same"
+    assert await put_away(store, state=kept) == result, "tried again, it says the same"
 
 
 async def test_secrets_go_with_the_saved_plans_or_are_archived_with_them(store):
@@ -182,12 +182,12 @@ async def test_what_was_put_away_can_be_listed_and_read(store):
     await store.secrets.put(SERVICE, "inputs/password", "hunter2")
     await put_away(store, secrets="archive")
     await push(store, OTHER, "main", state("other"), by="ada")
-    found = await store.archive.list(SERVICE)
-    assert [(item.kind, item.name.rpartition("/")[0]) for item in found] == [
+    rows = await store.archive.list(SERVICE)
+    assert [(item.kind, item.name.rpartition("/")[0]) for item in rows] == [
         ("secrets", "op-2/secrets/inputs/password"),
         ("state", "op-2/state"),
     ]
-    assert json.loads(await store.archive.read(SERVICE, found[0].name)) == "hunter2"
+    assert json.loads(await store.archive.read(SERVICE, rows[0].name)) == "hunter2"
     assert await store.archive.read(SERVICE, "op-2/state/main") == state("a")
     for name in ("op-2/state/nope", "../../secrets/x", ""):
         with pytest.raises(NotFound):
