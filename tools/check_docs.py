@@ -1,4 +1,7 @@
-"""Check that every relative link in the documentation leads somewhere: `python -m tools.check_docs`."""
+"""Check the links of the documentation, and every name and sentence: `python -m tools.check_docs`.
+
+Each relative link must lead somewhere. Names and sentences keep to docs/style.md, see `tools.check_words`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from tools import check_words
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
@@ -52,7 +57,7 @@ def main() -> int:
     pages = [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
     problems = [problem for page in pages for problem in broken_links(page)]
     print("\n".join(problems) if problems else f"documentation: {len(pages)} pages, every link leads somewhere")
-    return 1 if problems else 0
+    return check_words.main() or bool(problems)
 
 
 if __name__ == "__main__":
