@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from typing_extensions import override
 
 from bondstone.client.http.address import ApiAddress
-from bondstone.client.http.transport import Answer, Event, Query, Transport, encoded, error_of, next_event
+from bondstone.client.http.transport import Event, HttpAnswer, Query, Transport, encoded, error_of, next_event
 
 _ADDRESS = "http://127.0.0.1"
 
@@ -39,7 +39,7 @@ class InsideTransport(Transport):
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         del repeatable  # nothing is lost on the way
         asgi = httpx2.ASGITransport(self._app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=asgi, base_url=_ADDRESS, timeout=None) as client:
@@ -52,7 +52,7 @@ class InsideTransport(Transport):
         message = http.client.HTTPMessage()
         for name, value in answer.headers.items():
             message[name] = value
-        read = Answer(answer.status_code, message, answer.content)
+        read = HttpAnswer(answer.status_code, message, answer.content)
         if answer.status_code >= http.client.BAD_REQUEST:
             raise error_of(read)
         return read

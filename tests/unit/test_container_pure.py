@@ -85,11 +85,11 @@ def test_no_file_of_the_worker_is_read_by_way_of_the_output(tmp_path: Path):
 def test_exit_codes_mean_what_the_contract_says(tmp_path: Path, code, kind, words):
     (tmp_path / "error.json").write_text('{"message": "no disk", "hint": "buy one"}')
     with pytest.raises(kind, match=words):
-        raise failure(code, "apply", tmp_path, "here", said="", out_of_memory=False)
+        raise failure(code, "apply", tmp_path, "here", complaint="", out_of_memory=False)
     (tmp_path / "error.json").write_text("not json")
-    error = failure(1, "apply", tmp_path, "here", said="the last line", out_of_memory=False)
+    error = failure(1, "apply", tmp_path, "here", complaint="the last line", out_of_memory=False)
     assert "the last line" in str(error)
-    assert "memory" in str(failure(137, "apply", tmp_path, "here", said="", out_of_memory=True))
+    assert "memory" in str(failure(137, "apply", tmp_path, "here", complaint="", out_of_memory=True))
 
 
 def test_only_digests_are_images_and_names_of_files_lead_nowhere():
