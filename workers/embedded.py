@@ -2,7 +2,7 @@
 
 It starts a real Temporal server on a file, control workers and an executor worker, says when all are healthy,
 starts again what dies, and stops everything in order: workers first, so that what they finish is recorded.
-Whatever way it ends itself, its children end too, and the next start goes on with the same data.
+Whatever way it ends itself, its children end too, and the next start continues with the same data.
 """
 
 from __future__ import annotations

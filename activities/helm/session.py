@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bondstone.activities.clusters import Connection
-from bondstone.activities.clusters.api import Answer, Cluster
+from bondstone.activities.clusters.api import ApiRefusal, Cluster
 from bondstone.activities.clusters.manifests import Ref, read_manifests, secret_texts
 from bondstone.activities.helm import chart
 from bondstone.activities.helm.artefact import Location
@@ -170,7 +170,7 @@ class Session:
     def _refusals(self, ref: Ref) -> Iterator[None]:
         try:
             yield
-        except Answer as error:
+        except ApiRefusal as error:
             if error.status not in {_BAD_REQUEST, _UNPROCESSABLE}:
                 raise
             raise ToolFailed(

@@ -34,7 +34,7 @@ _PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What a pipeline says of how its workflow goes on."""
+    """What a pipeline says of how its workflow continues."""
 
     suspend: bool = False
     """Nothing runs until a person lets it."""

@@ -1,4 +1,7 @@
-"""Files of a local store: private to their owner, and on the disk before anyone is told that they are written.
+"""Files that only their owner may read, written whole or not at all, and flushed before anyone is told.
+
+`write_private` is the one way to write such a file: key rings, tokens, states, plans, variables, kubeconfigs. A
+local store adds directories and their flush (`write_durably`).
 
 obstore's own local store makes files readable by everyone and does not flush them, so that a power cut may leave
 an empty object under a name that put-if-absent then guards for ever. Reading and listing stay with obstore.
@@ -25,6 +28,40 @@ def open_private(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
 
+def write_private(path: Path, data: bytes, *, create: bool = False) -> bool:
+    """Write a file of mode 0600, at once or not at all, with its content flushed to the disk.
+
+    Args:
+        path: The file; its directory must exist.
+        data: The content.
+        create: Leave an existing file alone, and say so.
+
+    Returns:
+        False when `create` was asked for and the file exists.
+
+    Raises:
+        OSError: The disk does not take it. Nothing is left behind, and an old file is as it was.
+    """
+    # obstore's listing leaves out names that end in `#` and digits: what a crash leaves is no object.
+    staged = path.with_name(f"{path.name}#{secrets.randbits(63)}")
+    try:
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if create:
+            try:
+                os.link(staged, path)
+            except FileExistsError:
+                return False
+        else:
+            staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+    return True
+
+
 def write_durably(root: Path, key: str, data: bytes, *, create: bool) -> bool:
     """Write the file `root/key` at once or not at all, flushed to the disk.
 
@@ -38,20 +75,9 @@ def write_durably(root: Path, key: str, data: bytes, *, create: bool) -> bool:
         False when `create` was asked for and the file exists.
     """
     path = root / key
-    # obstore's listing leaves out names that end in `#` and digits: what a crash leaves is no object.
-    staged = path.with_name(f"{path.name}#{secrets.randbits(63)}")
     made = _make_directories(path.parent)
-    _write_private(staged, data)
-    try:
-        if create:
-            try:
-                os.link(staged, path)
-            except FileExistsError:
-                return False
-        else:
-            staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    if not write_private(path, data, create=create):
+        return False
     for directory in {path.parent, *made}:
         _flush_directory(directory)
     return True
@@ -73,18 +99,6 @@ def _make_directories(directory: Path) -> list[Path]:
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
     return [path.parent for path in missing]
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
 
 
 def _flush_directory(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bondstone.client.documents.service import MASK
+from bondstone.base.redact import MASK
 from bondstone.client.manifests.services import is_alive
 from bondstone.client.manifests.three_way import MISSING, at, leaves, same, tree
 from bondstone.model.promise import API_VERSION

@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 from semver import Version
 
 from bondstone.base.errors import InvalidInput, Problem
+from bondstone.base.redact import MASK
 from bondstone.client.documents.promise import PromiseDocument
-from bondstone.client.documents.service import MASK, AppliedDocument, ServiceDocument
+from bondstone.client.documents.service import AppliedDocument, ServiceDocument
 from bondstone.client.manifests import secrets
 from bondstone.client.manifests.files import ServiceEntry
 from bondstone.client.manifests.three_way import MISSING, Difference, at, differences, leaves, merged, tree

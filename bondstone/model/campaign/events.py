@@ -52,7 +52,7 @@ class Accepted(Wire):
     attempt: int
     operation: int = 0
     awaiting: bool = False
-    """The operation waits for an approval; said again, without, when it goes on."""
+    """The operation waits for an approval; said again, without, when it continues."""
 
 
 class Declined(Wire):
@@ -66,7 +66,7 @@ class Declined(Wire):
     reason: str = ""
     error: ErrorInfo | None = None
     gone: bool = False
-    """There is no such service any more, so that nothing that it had accepted goes on."""
+    """There is no such service any more, so that nothing that it had accepted continues."""
 
 
 class Finished(Wire):
