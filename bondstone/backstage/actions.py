@@ -191,7 +191,7 @@ async def _wait(call: Call, given: OperationInput) -> Output:
             break
     words = f"{document.id} {explain_operation(document, Clock())}"
     failed = document.status.ended and document.status != "succeeded"
-    return _of(call, document).model_copy(update={"words": words, "problem": words if failed else ""})
+    return _of(call, document, words=words, problem=words if failed else "")
 
 
 async def _list_promises(call: Call, _given: NoInput) -> Output:
@@ -320,11 +320,13 @@ def _entered(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _accepted(call: Call, answer: Any) -> Output:
     document = OperationDocument.model_validate(answer)
-    return _of(call, document).model_copy(update={"words": f"{document.id} was accepted"})
+    return _of(call, document, words=f"{document.id} was accepted")
 
 
-def _of(call: Call, document: OperationDocument) -> Output:
+def _of(call: Call, document: OperationDocument, *, words: str = "", problem: str = "") -> Output:
     return Output(
+        words=words,
+        problem=problem,
         operation=document.id,
         service=document.service,
         entity=_entity(document.service),

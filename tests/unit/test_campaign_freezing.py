@@ -72,7 +72,7 @@ class Scene:
         self.store = Store(Objects(MemoryStore()), KeyRing.generate())
         self.fleet: Sequence[FleetService] = [row("a"), row("b"), row("c")]
 
-        async def fleet(_: object) -> Sequence[FleetService]:
+        async def fleet(_client: object, _store: Store) -> Sequence[FleetService]:
             return self.fleet
 
         monkeypatch.setattr(selection, "fleet", fleet)

@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 from promise_samples import EXECUTORS, edited, write_promise
 
+from bondstone.base.settings import Settings
 from bondstone.cli import app, context
+from bondstone.store import Store
 
 
 @pytest.fixture(autouse=True)
-def _own_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def _own_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOND_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("BOND_AS", "ada")
     monkeypatch.delenv("BOND_STORE", raising=False)
     monkeypatch.setattr(context, "options", context.GlobalOptions())
     monkeypatch.setattr("bondstone.executors.registry.load_executors", lambda: dict(EXECUTORS))
+    await Store.open(Settings(data=tmp_path / "data"), create_keys=True)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from bondstone.base.errors import ErrorInfo
 from bondstone.base.markdown import asked_by, escape
 from bondstone.model.campaign.run import CampaignDescription, FlightView, Job, TargetRecord
 from bondstone.model.campaign.state import Outcome
+from bondstone.model.service import OperationKind
 from bondstone.workflows import details
 
 AT = datetime(2026, 11, 29, 14, 2, tzinfo=UTC)
@@ -24,7 +25,7 @@ def test_a_campaign_links_its_targets_those_that_run_and_those_that_failed():
         target=3, service="shop/mail", outcome=Outcome.FAILED, ended_at=AT, operation_id="shop/mail/op/2",
         error=ErrorInfo(code="TOOL_FAILED", message="no quota | left"),
     )  # fmt: skip
-    job = Job.model_construct(operation="patch", promise="queue", to="1.0.1")
+    job = Job(operation=OperationKind.PATCH, promise="queue", to="1.0.1")
     shown = CampaignDescription(name="cve", job=job, targets=3, flights=flights)
     text = details.campaign(shown, [failed], "default")
     assert "| [shop/carts/op/4](/namespaces/default/workflows/service%2Fshop%2Fcarts%2Fop%2F4) | running |" in text

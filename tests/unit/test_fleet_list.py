@@ -15,13 +15,13 @@ from bondstone.temporal.fleet_list import KeptFleet, alive_services
 NOW = datetime.now(UTC)
 
 
-def listed(name, *, phase="ready", minutes=0.0, alive=True):
+def listed(name, *, phase="ready", minutes=0.0, at=None, alive=True):
     """A service that was last changed that many minutes from now."""
     row = ServiceRow(
         id=f"payments/{name}", team="payments", name=name, promise="queue", revision="queue@1.0.0", phase=phase,
         health="healthy", labels={}, changed_at=NOW,
     )  # fmt: skip
-    return ListedService(row=row, alive=alive, stamp=NOW + timedelta(minutes=minutes))
+    return ListedService(row=row, alive=alive, stamp=at or NOW + timedelta(minutes=minutes))
 
 
 class Visibility:
@@ -89,7 +89,8 @@ async def test_a_service_without_a_mark_is_missed_by_the_count_and_everything_is
 async def test_a_change_that_visibility_shows_late_is_seen_by_the_next_reader(kept):
     visibility = Visibility(listed("a", minutes=-60))
     await alive_services(visibility, kept)
-    visibility.services[0] = listed("a", phase="failed", minutes=-1)  # of before the list was made
+    late = datetime.now(UTC) - fleet_list.MARGIN / 2  # of before the list was made, and not in it yet
+    visibility.services[0] = listed("a", phase="failed", at=late)
     assert shown(await alive_services(visibility, kept)) == [("a", "failed")]
 
 

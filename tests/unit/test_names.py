@@ -72,4 +72,7 @@ def test_every_operation_kind_has_its_workflow_and_every_workflow_is_served():
     assert set(names.OPERATION_WORKFLOWS) == set(OperationKind)
     served = {vars(workflow)["__temporal_workflow_definition"].name for workflow in workflows.ALL}
     campaigns = {names.CAMPAIGN_WORKFLOW, names.SCHEDULED_CAMPAIGN_WORKFLOW}
-    assert served == {names.SERVICE_WORKFLOW, *names.OPERATION_WORKFLOWS.values()} | campaigns
+    assert (
+        served
+        == {names.SERVICE_WORKFLOW, names.NOTIFICATION_WORKFLOW, *names.OPERATION_WORKFLOWS.values()} | campaigns
+    )

@@ -102,6 +102,19 @@ def deciding_engine(request):
             },
         ),
         (
+            "host-access/policies",
+            {
+                **PRODUCTION,
+                "inputs": {"login": "root", "people": {"ada": "ssh-dss AAAA", "grace": "ssh-ed25519 AAAA"}},
+                "plan": {"partial": True},
+            },
+            {
+                "the key of ada is a DSA key, which no host should take",
+                "check mode cannot say what this would do to the host",
+                "root of a production host: a second person looks at it",
+            },
+        ),
+        (
             "web-app/policies",
             {**PRODUCTION, "plan": {"manifests": [DEPLOYMENT]}},
             {
@@ -121,6 +134,7 @@ def test_every_shipped_policy_is_here() -> None:
     folders = {path.parent.relative_to(PROMISES).as_posix() for path in PROMISES.rglob("*.rego")}
     here = {
         "_organisation",
+        "host-access/policies",
         "static-site/policies",
         "sqlite-database/policies",
         "queue/policies",
