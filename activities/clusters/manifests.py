@@ -61,7 +61,7 @@ def read_manifests(text: str, *, where: str = "") -> list[dict[str, Any]]:
     if len(text) > MAX_MANIFEST_CHARS:
         raise ToolFailed(f"the manifests are larger than {MAX_MANIFEST_CHARS // 1024**2} MiB", where=where)
     try:
-        documents = _Plain().of(list(yaml.load_all(text, Loader=_Loader)))
+        documents = _Plain().of(list(yaml.load_all(text, Loader=ManifestLoader)))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1})" if mark else ""
@@ -153,11 +153,12 @@ def fingerprints(manifest: Mapping[str, Any] | None) -> dict[str, str]:
     return {path: digest(canonical(value)) for path, value in _leaves(manifest)}
 
 
-class _Loader(yaml.CSafeLoader):  # type: ignore[misc]  # the package has no types
-    """Reads YAML 1.1, as Helm and the API server do (`yes` is true); a date is a text to them."""
+class ManifestLoader(yaml.CSafeLoader):  # type: ignore[misc]  # the package has no types
+    """Reads YAML 1.1, as Helm and the API server do (`yes` is true); a date and a plain `=` are texts to them."""
 
 
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
+for _tag in ("timestamp", "value"):
+    ManifestLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", lambda loader, node: loader.construct_scalar(node))
 
 
 class _Plain:

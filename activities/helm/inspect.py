@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 from bondstone.activities.clusters.jsonpath import JsonPath
+from bondstone.activities.clusters.manifests import ManifestLoader
 from bondstone.activities.clusters.outputs import named_parts
 from bondstone.activities.helm.chart import MAX_CHART_BYTES, MAX_CHART_FILES, chart_path
 from bondstone.activities.helm.section import HelmSection
@@ -93,7 +94,7 @@ def _read(name: str, chart: Path) -> tuple[dict[str, Any], list[Problem]]:
     for file, text in texts.items():
         place = name if chart.is_file() else f"{name.rstrip('/')}/{file}"
         try:
-            files[file] = json.loads(text) if file.endswith(".json") else yaml.load(text, Loader=yaml.CSafeLoader)
+            files[file] = json.loads(text) if file.endswith(".json") else yaml.load(text, Loader=ManifestLoader)  # noqa: S506 - a safe one
         except json.JSONDecodeError as error:
             problems.append(
                 Problem(message=f"not valid JSON: {error.msg}", file=place, line=error.lineno, column=error.colno)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import yaml
 
+from bondstone.activities.clusters.manifests import ManifestLoader
 from bondstone.base.errors import InvalidInput
 from bondstone.executors.scaffold import Draft, fits
 
@@ -64,7 +65,7 @@ def _load(file: Path, *, needed: bool = False) -> dict[str, Any]:
             raise InvalidInput(f"{file.parent} is no chart: it has no {file.name}", hint="name the chart's folder")
         return {}
     try:
-        content = yaml.load(file.read_text("utf-8-sig"), Loader=yaml.CSafeLoader)
+        content = yaml.load(file.read_text("utf-8-sig"), Loader=ManifestLoader)  # noqa: S506 - a safe one
     except yaml.YAMLError as error:
         raise InvalidInput(
             f"{file.name} is not valid YAML: {str(error).splitlines()[0]}", where=str(file)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import yaml
 
+from bondstone.activities.clusters.manifests import ManifestLoader
 from bondstone.activities.kratix.section import KratixSection
 from bondstone.base.errors import ToolFailed
 
@@ -207,7 +208,7 @@ def platform_objects(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _objects(name: str, text: str) -> Iterator[dict[str, Any]]:
     try:
-        for document in yaml.load_all(text, Loader=yaml.CSafeLoader):
+        for document in yaml.load_all(text, Loader=ManifestLoader):
             if document is None:
                 continue
             if not isinstance(document, dict):
@@ -223,7 +224,7 @@ def _objects(name: str, text: str) -> Iterator[dict[str, Any]]:
 
 def _yaml(text: str, name: str) -> Any:
     try:
-        return yaml.load(text, Loader=yaml.CSafeLoader)
+        return yaml.load(text, Loader=ManifestLoader)  # noqa: S506 - a safe one
     except yaml.YAMLError as error:
         words = str(error).splitlines()[0]
         raise ToolFailed(f"{name} is no YAML: {words}", where=f"/kratix/metadata/{name}") from None

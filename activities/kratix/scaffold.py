@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from bondstone.activities.clusters.manifests import ManifestLoader
 from bondstone.activities.kubernetes.scaffold import spec_inputs
 from bondstone.base.errors import InvalidInput
 from bondstone.executors.scaffold import Draft
@@ -226,7 +227,7 @@ def _served(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _read(file: Path) -> Mapping[str, Any]:
     try:
-        found = [item for item in yaml.load_all(file.read_text("utf-8-sig"), Loader=yaml.CSafeLoader) if item]
+        found = [item for item in yaml.load_all(file.read_text("utf-8-sig"), Loader=ManifestLoader) if item]
     except (OSError, yaml.YAMLError) as error:
         raise InvalidInput(f"{file} cannot be read: {str(error).splitlines()[0]}", where=str(file)) from error
     promises = [item for item in found if isinstance(item, dict) and _is_promise(item)]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import yaml
 
+from bondstone.activities.clusters.manifests import ManifestLoader
 from bondstone.base.errors import InvalidInput
 from bondstone.executors.scaffold import Draft, fits
 
@@ -38,7 +39,7 @@ def draft(file: Path) -> Draft:
         InvalidInput: when it holds none, or more than one.
     """
     try:
-        documents = list(yaml.load_all(file.read_text("utf-8-sig"), Loader=yaml.CSafeLoader))
+        documents = list(yaml.load_all(file.read_text("utf-8-sig"), Loader=ManifestLoader))
     except (OSError, yaml.YAMLError) as error:
         raise InvalidInput(f"{file} cannot be read: {str(error).splitlines()[0]}", where=str(file)) from error
     kinds = [item for item in documents if isinstance(item, dict) and item.get("kind") in {CRD, XRD}]

@@ -198,6 +198,11 @@ def test_an_artefact_survives_and_others_are_refused():
 # Manifests and change sets -----------------------------------------------------------------------------------
 
 
+def test_a_plain_equals_sign_is_a_text_as_in_the_crds_of_prometheus():
+    text = "apiVersion: v1\nkind: ConfigMap\ndata: {matchTypes: [=, '!=', =~]}\n"
+    assert read_manifests(text)[0]["data"]["matchTypes"] == ["=", "!=", "=~"]
+
+
 def test_manifests_are_read_as_kubernetes_reads_them():
     text = "---\napiVersion: v1\nkind: ConfigMap\ndata: {on: yes, at: 2020-01-01}\n---\n---\n"
     text += "{kind: List, apiVersion: v1, items: []}"
