@@ -42,7 +42,8 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
         raise Refused(f"step {call.step!r} waits for nobody", hint="`bond approval list` shows what waits")
     if approval.digest != call.digest:
         raise Refused(
-            f"step {call.step} waits for a word on plan {approval.digest[:12]}, not on {call.digest[:12]}",
+            f"step {call.step} waits for approval of plan {approval.digest[:12]}, "
+            f"and this vote names {call.digest[:12]}",
             hint="look at the plan that is there now with `bond operation plan`, and vote on its digest",
         )
     if approval.status == "would-ask":

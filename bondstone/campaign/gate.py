@@ -12,7 +12,7 @@ from bondstone.model.service import Approval
 
 
 def opened(rules: Rules, wave: WaveRules, now: datetime) -> Approval:
-    """A gate that waits for a word on the list of targets."""
+    """A gate that waits for approval of the list of targets."""
     expires_at = now + timedelta(seconds=wave.expires_seconds) if wave.expires_seconds else None
     return Approval(
         step=wave.name, digest=rules.targets_digest, needs=wave.needs, asked_at=now, expires_at=expires_at

@@ -378,7 +378,7 @@ class Accepted(Wire):
 
 
 class Vote(Wire):
-    """One person's word on one plan."""
+    """One person's vote on one plan."""
 
     by: str
     roles: tuple[str, ...] = ()

@@ -349,7 +349,7 @@ async def test_rule_3_the_gate_waits_for_n_of_m_by_role_and_applies_exactly_what
         await in_phase(caller, Phase.AWAITING_APPROVAL)
         ballot = VoteCall(step="main", digest=approval.digest, by="bob", roles=("dba",))
         for wrong, words in [
-            (ballot.changed(digest="0" * 64), "waits for a word on plan"),
+            (ballot.changed(digest="0" * 64), "waits for approval of plan"),
             (ballot.changed(step="other"), "waits for nobody"),
             (ballot.changed(roles=("intern",)), "none of the roles that are asked: dba, sre"),
             (ballot.changed(by="ada"), "somebody else must approve"),

@@ -115,7 +115,7 @@ class NeedDocument(Document):
 
 
 class VoteDocument(Document):
-    """One person's word."""
+    """One person's vote."""
 
     by: str
     roles: tuple[str, ...] = ()

@@ -194,7 +194,7 @@ class Rollback(Verb):
 
 
 class Approve(Verb):
-    """A word for a wave that waits at its gate."""
+    """An approval of a wave that waits at its gate."""
 
     kind: Literal["approve"] = "approve"
     wave: str
@@ -203,7 +203,7 @@ class Approve(Verb):
 
 
 class Reject(Verb):
-    """A word against it: the campaign ends."""
+    """A rejection of it: the campaign ends."""
 
     kind: Literal["reject"] = "reject"
     wave: str
