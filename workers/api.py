@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Final
 
@@ -26,13 +27,14 @@ from bondstone.api.rates import Rates
 from bondstone.api.state import ApiState
 from bondstone.backstage import routes as backstage
 from bondstone.base import logs
-from bondstone.base.errors import BondError, SettingsInvalid
+from bondstone.base.errors import BondError, SettingsInvalid, StoreError
 from bondstone.base.platform_file import ready_pipe
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.console import app as console
 from bondstone.identity.authenticator import Authenticator
 from bondstone.store import Store
+from bondstone.store.sessions import Sessions
 from bondstone.store.signing import Signer
 from bondstone.temporal.fleet_list import KeptFleet
 from bondstone.temporal.service_changes import ServiceVisibility
@@ -47,6 +49,7 @@ BURST: Final = 1000
 
 BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 75
+SWEEP_SECONDS: Final = 3600.0
 """Longer than the 60 s after which load balancers commonly close an idle connection themselves."""
 
 log = structlog.get_logger(__name__)
@@ -87,7 +90,7 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
         )
     authenticator = await Authenticator.open(settings, store)
     services = ServiceIndex(ServiceVisibility(temporal), KeptFleet(store))
-    keeper = asyncio.create_task(services.keep())
+    tasks = [asyncio.create_task(services.keep()), asyncio.create_task(keep_swept(store.sessions))]
     try:
         yield ApiState(
             settings=settings,
@@ -101,9 +104,26 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
             rates=Rates(REQUESTS_PER_SECOND, BURST),
         )
     finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await authenticator.close()
+
+
+async def keep_swept(sessions: Sessions, *, every_seconds: float = SWEEP_SECONDS) -> None:
+    """Remove sessions and sign-ins that ended long ago, now and again, until cancelled.
+
+    Args:
+        sessions: Those of the platform; other API processes may do the same.
+        every_seconds: Between two sweeps.
+    """
+    while True:
+        try:
+            removed = await sessions.sweep(now=datetime.now(UTC))
+            log.debug("removed old sessions", count=removed)
+        except StoreError as error:
+            log.warning("cannot remove old sessions", error=error.message)
+        await asyncio.sleep(every_seconds)
 
 
 class _Server(uvicorn.Server):

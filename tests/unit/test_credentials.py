@@ -15,6 +15,7 @@ from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import (
     AlreadyExists,
     SettingsInvalid,
+    StoreUnavailable,
     TokenAudience,
     TokenExpired,
     TokenForeign,
@@ -33,6 +34,7 @@ from bondstone.identity.issuer_keys import IssuerKeys
 from bondstone.identity.local_token import ensure_local_token
 from bondstone.model.identity import Principal, Roles, Scope, Target
 from bondstone.store.store import Store
+from bondstone.workers.api import keep_swept
 
 ISSUER = "https://id.example.com"
 CI = "https://ci.example.com"
@@ -377,3 +379,26 @@ def test_no_secret_of_a_token_is_in_the_environment_of_children(tmp_path):
             os.environ.pop(name)
     assert again.issuers == settings.issuers
     assert again.admins == ("user:ada",)
+
+
+async def test_the_api_process_sweeps_now_and_again_also_after_the_store_was_away():
+    class Sweeps:
+        """Sessions whose store fails at first."""
+
+        def __init__(self):
+            self.count = 0
+            self.again = asyncio.Event()
+
+        async def sweep(self, *, now):
+            assert now.tzinfo is not None
+            self.count += 1
+            if self.count == 1:
+                raise StoreUnavailable("away")
+            self.again.set()
+            return 0
+
+    sweeps = Sweeps()
+    task = asyncio.create_task(keep_swept(sweeps, every_seconds=0.01))
+    await asyncio.wait_for(sweeps.again.wait(), 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
