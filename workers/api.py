@@ -49,8 +49,9 @@ BURST: Final = 1000
 
 BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 75
-SWEEP_SECONDS: Final = 3600.0
 """Longer than the 60 s after which load balancers commonly close an idle connection themselves."""
+SWEEP_SECONDS: Final = 3600.0
+"""How often old sessions are removed."""
 
 log = structlog.get_logger(__name__)
 
