@@ -184,7 +184,8 @@ def test_a_patch_says_from_where_to_where(day):
 def test_a_patch_that_is_not_healthy_is_rolled_back_and_says_both(day):
     service = "team/frail"
     ran = day.bond("service", "patch", service, "--to", "1.0.1", "--wait", status=1)
-    words = "was rolled back: health !inputs.frail: the expression is not true (rolled back to turning@1.0.0)"
+    words = "was rolled back: health !inputs.frail (inputs.frail is true): the expression is not true "
+    words += "(rolled back to turning@1.0.0)"
     assert ran.stdout == f"{service}/op/2 patch {words}\n"
     assert "error[UNHEALTHY]" in ran.stderr
     assert "rolled back to turning@1.0.0" in ran.stderr

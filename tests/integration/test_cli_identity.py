@@ -78,7 +78,7 @@ def test_whoami_says_who_the_platform_takes_the_caller_for(local):
     shown = json.loads(as_token(local, token, "--as", "grace", "whoami", "-o", "json").stdout)
     assert (shown["name"], shown["proven"]) == ("token:asked", True), "what --as claims proves nothing"
     assert shown["roles"][0].startswith("developer in ")
-    refused(as_token(local, "bond_wrong_token", "whoami", "-o", "json", status=4), "UNAUTHENTICATED")
+    refused(as_token(local, "bond_wrong_token", "whoami", "-o", "json", status=4), "TOKEN_INVALID")
 
 
 def test_a_token_has_its_roles_is_listed_and_ends(local):
