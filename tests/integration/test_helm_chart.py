@@ -279,7 +279,7 @@ def test_it_is_installed_upgraded_and_uninstalled(helm, values, control_plane, n
             for each in control_plane.call("GET", path)["items"]
         }
 
-    others = {"bond-codec": 1, "bond-executor-default": 2, "bond-executor-prod-eu": 1}
+    others = {"bond-api": 2, "bond-codec": 1, "bond-executor-default": 2, "bond-executor-prod-eu": 1}
     assert ready() == {"bond-control-1": 2, **others}
     upgrade = ("upgrade", "bond", CHART, "--values", values, "--wait", "--timeout", "90s")
     ask(*upgrade, "--set", "control.replicas=3")
