@@ -94,7 +94,8 @@ async def test_twenty_teams_in_three_pools_of_which_nobody_serves_one(temporal: 
         )
         async with asyncio.timeout(WITHIN_SECONDS):  # visibility may lag
             while True:
-                pools = {it.id: it.pool for it in await listed(temporal) if it.id in platform.pool_of}
+                services = await listed(temporal, platform.store)
+                pools = {it.id: it.pool for it in services if it.id in platform.pool_of}
                 if pools == platform.pool_of:
                     break
                 await asyncio.sleep(0.2)
