@@ -176,7 +176,7 @@ def _versions(hosts: Hosts) -> dict[str, int]:
     return dict(Counter(file.read_text().removeprefix("version=") for file in files))
 
 
-def _said(version: str, campaign: CampaignDescription, hosts: dict[str, int], seconds: float) -> str:
+def _report_line(version: str, campaign: CampaignDescription, hosts: dict[str, int], seconds: float) -> str:
     return f"patch to {version}: {campaign.status} in {seconds:.0f} s, {campaign.counts}; on the hosts: {hosts}"
 
 
@@ -203,8 +203,8 @@ def main() -> int:
     made, broken, mended = found.seconds
     for line in (
         f"{count} hosts set up in {made:.0f} s",
-        _said(BROKEN, found.broken, found.after_broken, broken),
-        _said("1.0.2", found.mended, found.after_mended, mended),
+        _report_line(BROKEN, found.broken, found.after_broken, broken),
+        _report_line("1.0.2", found.mended, found.after_mended, mended),
     ):
         sys.stdout.write(f"{line}\n")
     kept = found.after_broken == {"1.0.0": count} and found.after_mended == {"1.0.2": count}

@@ -31,7 +31,7 @@ async def bench(tmp_path: Path, containers) -> Bench:
     assert left == [], "no directory is left"
 
 
-def thing(bench: Bench, containers):
+def made_thing(bench: Bench, containers):
     return containers.things.space(bench.service.name).get("thing")
 
 
@@ -49,10 +49,10 @@ async def test_a_thing_is_made_changed_looked_after_and_taken_down(bench: Bench,
     planned = await bench.plan()
     assert (shown(planned), planned.document["partial"]) == ([("create", "thing")], False)
     assert planned.tool.startswith("podman ")
-    assert thing(bench, containers) is None
+    assert made_thing(bench, containers) is None
     outcome = await bench.apply(planned)
     assert {name: output.value for name, output in outcome.outputs.items()} == {"colour": "blue", "version": "1"}
-    assert thing(bench, containers) == {"colour": "blue", "version": "1"}
+    assert made_thing(bench, containers) == {"colour": "blue", "version": "1"}
     assert (await bench.plan()).empty
 
     red = {"inputs": {"colour": "red"}}
@@ -60,14 +60,14 @@ async def test_a_thing_is_made_changed_looked_after_and_taken_down(bench: Bench,
     assert shown(changed) == [("update", "thing")]
     assert (await bench.apply(changed, **red)).outputs["colour"].value == "red"
     assert (await bench.drift(**red)).changes == []
-    thing(bench, containers)["colour"] = "pink"
+    made_thing(bench, containers)["colour"] = "pink"
     [drifted] = (await bench.drift(**red)).changes
     assert (drifted.before["colour"], drifted.after["colour"]) == ("red", "pink")
 
     gone = await bench.plan_destroy(**red)
     assert shown(gone) == [("delete", "thing")]
     await bench.apply(gone, **red)
-    assert thing(bench, containers) is None
+    assert made_thing(bench, containers) is None
     assert bench.executor.held(json.dumps(await bench.record()).encode()) == ()
     assert (await bench.plan_destroy(**red)).empty
 
@@ -84,7 +84,7 @@ async def test_an_image_that_cannot_plan_has_a_plan_of_unknown_effect(bench: Ben
     gone = await bench.plan_destroy(**only)
     assert shown(gone) == [("forget", "container")]
     await bench.apply(gone, **only)
-    assert thing(bench, containers) is not None
+    assert made_thing(bench, containers) is not None
 
 
 async def test_secrets_are_files_and_in_no_command_line_inspection_or_log(
@@ -134,7 +134,7 @@ async def test_a_cancel_stops_the_container(bench: Bench, containers):
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await applying
-    assert thing(bench, containers) is None
+    assert made_thing(bench, containers) is None
 
 
 async def killed_worker(bench: Bench, containers, planned, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ async def test_the_container_of_a_killed_worker_is_waited_for_and_nothing_is_don
     await killed_worker(bench, containers, planned, tmp_path)
     outcome = await bench.apply(planned)
     assert outcome.outputs["colour"].value == "blue"
-    assert (begun(bench, containers), thing(bench, containers)["colour"]) == (1, "blue")
+    assert (begun(bench, containers), made_thing(bench, containers)["colour"]) == (1, "blue")
     assert any("waiting for it" in line for line in bench.log)
     # an answer that got lost is given again, and runs nothing
     assert (await bench.apply(planned)).outputs["colour"].value == "blue"
@@ -178,9 +178,9 @@ async def test_a_killed_container_or_engine_is_said_and_nothing_is_run_again_una
         os.kill(int(containers.engine("inspect", name, "--format={{.State.Pid}}")), signal.SIGKILL)
     with pytest.raises(ToolFailed, match=r"was killed during apply|failed to apply"):
         await applying
-    assert (begun(bench, containers), thing(bench, containers)) == (1, None)
+    assert (begun(bench, containers), made_thing(bench, containers)) == (1, None)
     await bench.provision()
-    assert thing(bench, containers)["colour"] == "blue"
+    assert made_thing(bench, containers)["colour"] == "blue"
 
 
 async def test_a_container_is_locked_up(bench: Bench, containers):
