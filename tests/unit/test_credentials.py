@@ -100,26 +100,34 @@ async def test_a_token_of_a_trusted_issuer_is_its_subject_with_groups_and_claims
     assert principal.claims["sub"] == "ada"
 
 
-NOW = datetime.now(UTC)
+def moment(minutes: float) -> datetime:
+    """That many minutes from now: from when a test runs, which may be long after this file was read."""
+    return datetime.now(UTC) + timedelta(minutes=minutes)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return moment(0)
+
 
 REFUSED = {
-    "expired": (lambda: token(exp=NOW - timedelta(minutes=2)), TokenExpired, "expired at"),
+    "expired": (lambda: token(exp=moment(-2)), TokenExpired, "expired at"),
     "expired, by a clock five minutes off": (
-        lambda: token(iat=NOW - timedelta(minutes=10), exp=NOW - timedelta(minutes=5)),
+        lambda: token(iat=moment(-10), exp=moment(-5)),
         TokenExpired,
         "and it is",
     ),
     "issued in five minutes": (
-        lambda: token(iat=NOW + timedelta(minutes=5), exp=NOW + timedelta(minutes=10)),
+        lambda: token(iat=moment(5), exp=moment(10)),
         TokenNotYetValid,
         "valid from",
     ),
-    "not before": (lambda: token(nbf=NOW + timedelta(minutes=5)), TokenNotYetValid, "valid from"),
+    "not before": (lambda: token(nbf=moment(5)), TokenNotYetValid, "valid from"),
     "another audience": (lambda: token(aud="grafana"), TokenAudience, "grafana"),
     "another client's": (lambda: token(azp="grafana"), TokenAudience, "grafana"),
     "no audience": (lambda: token(aud=None), TokenInvalid, "`aud`"),
     "no end": (lambda: token(exp=None), TokenInvalid, "`exp`"),
-    "too long": (lambda: token(exp=NOW + timedelta(days=9)), TokenInvalid, "24 hours"),
+    "too long": (lambda: token(exp=moment(9 * 24 * 60)), TokenInvalid, "24 hours"),
     "another issuer": (lambda: token(iss="https://evil.example.com"), TokenForeign, "evil.example.com"),
     "another key of that name": (lambda: token(OTHER), TokenForeign, "not signed by"),
     "an unknown key": (lambda: token(key_id="k2"), TokenForeign, "'k2'"),
@@ -226,11 +234,11 @@ async def test_without_a_bearer_token_nobody_is_known(platform, header, words):
         await authenticator.principal(authorization=header)
 
 
-async def test_api_tokens_are_kept_as_hashes_used_listed_revoked_and_expire(platform):
+async def test_api_tokens_are_kept_as_hashes_used_listed_revoked_and_expire(platform, now):
     authenticator = await platform()
     tokens, objects = authenticator.store.tokens, authenticator.store.objects
     grant = Roles(roles=("developer",), scope=Scope(teams=("payments",)))
-    record, text = await tokens.create("ci", (grant,), by="ada", now=NOW, lifetime=timedelta(days=90))
+    record, text = await tokens.create("ci", (grant,), by="ada", now=now, lifetime=timedelta(days=90))
     kept = b"".join([await objects.get(info.key) for info in await objects.list("tokens")])
     assert text.split("_", 2)[2].encode() not in kept  # the secret may have a `_` in it
     assert text.encode() not in kept
@@ -243,69 +251,69 @@ async def test_api_tokens_are_kept_as_hashes_used_listed_revoked_and_expire(plat
     assert (await tokens.named("ci")).last_used_at is not None
 
     with pytest.raises(AlreadyExists):
-        await tokens.create("ci", (), by="ada", now=NOW)
+        await tokens.create("ci", (), by="ada", now=now)
     with pytest.raises(TokenInvalid):
         await caller(authenticator, text[:-1] + ("A" if text[-1] != "A" else "B"))
-    await tokens.revoke(record.id, by="ada", now=NOW)
+    await tokens.revoke(record.id, by="ada", now=now)
     with pytest.raises(TokenRevoked, match="by ada"):
         await caller(authenticator, text)
 
     second, text = await tokens.create(
-        "ci", (), by="ada", now=NOW - timedelta(hours=2), lifetime=timedelta(hours=1)
+        "ci", (), by="ada", now=now - timedelta(hours=2), lifetime=timedelta(hours=1)
     )
     with pytest.raises(TokenExpired, match="has expired"):
         await caller(authenticator, text)
-    assert [each.status(NOW) for each in await tokens.list()] == ["revoked", "expired"]
+    assert [each.status(now) for each in await tokens.list()] == ["revoked", "expired"]
     assert (await tokens.named("ci")).id == second.id
 
 
-async def test_of_two_who_make_a_token_of_one_name_one_does(platform):
+async def test_of_two_who_make_a_token_of_one_name_one_does(platform, now):
     tokens = (await platform()).store.tokens
     made = await asyncio.gather(
-        *(tokens.create("ci", (), by=str(number), now=NOW) for number in range(8)), return_exceptions=True
+        *(tokens.create("ci", (), by=str(number), now=now) for number in range(8)), return_exceptions=True
     )
     assert sum(not isinstance(each, Exception) for each in made) == 1
     assert len(await tokens.list()) == 1
 
 
-async def test_sessions_last_while_they_are_used_and_end(platform):
+async def test_sessions_last_while_they_are_used_and_end(platform, now):
     authenticator = await platform()
     sessions = authenticator.store.sessions
     ada = Principal(subject="ada", means="oidc")
-    cookie, session = await sessions.begin(ada, now=NOW)
+    cookie, session = await sessions.begin(ada, now=now)
     assert (await authenticator.principal(session=cookie)).subject == "ada"
-    used = await sessions.get(cookie, now=NOW + timedelta(minutes=50))
-    assert used.expires_at == NOW + timedelta(minutes=110)
+    used = await sessions.get(cookie, now=now + timedelta(minutes=50))
+    assert used.expires_at == now + timedelta(minutes=110)
     with pytest.raises(TokenExpired):
-        await sessions.get(cookie, now=NOW + timedelta(hours=3))
+        await sessions.get(cookie, now=now + timedelta(hours=3))
     for half_hours in range(1, 24):
-        await sessions.get(cookie, now=NOW + timedelta(minutes=30) * half_hours)
+        await sessions.get(cookie, now=now + timedelta(minutes=30) * half_hours)
     with pytest.raises(TokenExpired):  # however much it is used
-        await sessions.get(cookie, now=NOW + timedelta(hours=12))
-    other, _ = await sessions.begin(ada, now=NOW)
+        await sessions.get(cookie, now=now + timedelta(hours=12))
+    other, _ = await sessions.begin(ada, now=now)
     await sessions.end(other)
     with pytest.raises(TokenInvalid, match="ended"):
         await authenticator.principal(session=other)
     with pytest.raises(TokenInvalid):
         await authenticator.principal(session="../../keys")
-    assert session.csrf != (await sessions.begin(ada, now=NOW))[1].csrf
+    assert session.csrf != (await sessions.begin(ada, now=now))[1].csrf
 
 
-async def test_a_code_is_good_once_for_one_of_many_and_not_for_long(platform):
+async def test_a_code_is_good_once_for_one_of_many_and_not_for_long(platform, now):
     sessions = (await platform()).store.sessions
-    code = await sessions.issue_code(Principal(subject="ada", means="local"), now=NOW)
+    code = await sessions.issue_code(Principal(subject="ada", means="local"), now=now)
     won = await asyncio.gather(
-        *(sessions.redeem(code, Principal, now=NOW) for _ in range(8)), return_exceptions=True
+        *(sessions.redeem(code, Principal, now=now) for _ in range(8)), return_exceptions=True
     )
     assert [each.subject for each in won if isinstance(each, Principal)] == ["ada"]
     assert sum(isinstance(each, TokenReplayed) for each in won) == 7
-    late = await sessions.issue_code(Principal(subject="ada", means="local"), now=NOW)
+    late = await sessions.issue_code(Principal(subject="ada", means="local"), now=now)
     with pytest.raises(TokenExpired):
-        await sessions.redeem(late, Principal, now=NOW + timedelta(hours=1))
+        await sessions.redeem(late, Principal, now=now + timedelta(hours=1))
     with pytest.raises(TokenInvalid):
-        await sessions.redeem("made-up", Principal, now=NOW)
-    assert await sessions.sweep(now=NOW + timedelta(days=3)) == 3
-    assert await sessions.sweep(now=NOW + timedelta(days=3)) == 0
+        await sessions.redeem("made-up", Principal, now=now)
+    assert await sessions.sweep(now=now + timedelta(days=3)) == 3
+    assert await sessions.sweep(now=now + timedelta(days=3)) == 0
 
 
 async def test_administrators_of_the_settings_need_no_document(platform):

@@ -12,16 +12,19 @@ from bondstone.store.objects import Objects
 from bondstone.temporal import fleet_list
 from bondstone.temporal.fleet_list import KeptFleet, alive_services
 
-NOW = datetime.now(UTC)
+
+def moment(minutes):
+    """That many minutes from now, where now is when the test runs and not when this file was read."""
+    return datetime.now(UTC) + timedelta(minutes=minutes)
 
 
 def listed(name, *, phase="ready", minutes=0.0, at=None, alive=True):
     """A service that was last changed that many minutes from now."""
     row = ServiceRow(
         id=f"payments/{name}", team="payments", name=name, promise="queue", revision="queue@1.0.0", phase=phase,
-        health="healthy", labels={}, changed_at=NOW,
+        health="healthy", labels={}, changed_at=at or moment(minutes),
     )  # fmt: skip
-    return ListedService(row=row, alive=alive, stamp=at or NOW + timedelta(minutes=minutes))
+    return ListedService(row=row, alive=alive, stamp=at or moment(minutes))
 
 
 class Visibility:
@@ -95,12 +98,12 @@ async def test_a_change_that_visibility_shows_late_is_seen_by_the_next_reader(ke
 
 
 async def test_of_two_states_the_later_one_counts(kept):
-    await kept.put(FleetList(current_to=NOW - timedelta(minutes=5), services=(listed("a", phase="failed"),)))
+    await kept.put(FleetList(current_to=moment(-5), services=(listed("a", phase="failed"),)))
     assert shown(await alive_services(Visibility(listed("a", minutes=-1)), kept)) == [("a", "failed")]
 
 
 async def test_an_old_list_is_kept_anew_without_what_has_ended(kept):
-    old = NOW - 2 * fleet_list.KEEP_AGAIN
+    old = datetime.now(UTC) - 2 * fleet_list.KEEP_AGAIN
     await kept.put(FleetList(current_to=old, services=(listed("a", minutes=-60), listed("b", minutes=-60))))
     visibility = Visibility(listed("a", minutes=-60), listed("b", minutes=-1, alive=False))
     await alive_services(visibility, kept)
