@@ -144,15 +144,14 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     reason = submitted.get("reason", "")
     request_id = submitted.get("request_id", "")
     bond = visitor.bond.campaigns
-    if verb == "approve":
+    if verb in {"approve", "reject"}:
         wave = (await bond.get(name)).wave
-        changed = await bond.approve(
-            name, wave, roles=decision.approver_roles, reason=reason, request_id=request_id
-        )
-    elif verb == "reject":
-        wave = (await bond.get(name)).wave
-        why = reason or "rejected in the console"
-        changed = await bond.reject(name, wave, roles=decision.approver_roles, reason=why, request_id=request_id)
+        roles = visitor.votes(decision, submitted.get("roles", ""))
+        if verb == "approve":
+            changed = await bond.approve(name, wave, roles=roles, reason=reason, request_id=request_id)
+        else:
+            why = reason or "rejected in the console"
+            changed = await bond.reject(name, wave, roles=roles, reason=why, request_id=request_id)
     elif verb in {"rollback-failed", "rollback-all"}:
         which: Literal["failed", "all"] = "all" if verb == "rollback-all" else "failed"
         changed = await bond.rollback(name, which, reason=reason, request_id=request_id)

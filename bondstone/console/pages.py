@@ -63,7 +63,7 @@ class View:
         )  # fmt: skip
 
     def inner(self, visitor: Visitor) -> str:
-        """What is inside of `#live`. Forms stand outside: an update never takes away what a person types."""
+        """What is inside of `#live`. Its fields have an id and `hx-morph-skip`: an update leaves them as typed."""
         return self.html(visitor).partition(_LIVE_BEGINS)[2].partition(_LIVE_ENDS)[0]
 
 
@@ -133,8 +133,8 @@ async def live(
         html = steady.replace("\n", " ")
         return Seen(id=hashlib.sha256(_without_ids(html).encode()).hexdigest()[:32], event="", data=html)
 
-    subject = f"{visitor.name} {path}"
-    # One read serves all browsers of a person that show the same page.
+    # One read serves all windows of a session that show the same page; forms carry the token of their session.
+    subject = f"{visitor.csrf} {path}"
     return answer(state.watchers, states(state.watchers, subject, read, last_event_id), last_event_id)
 
 

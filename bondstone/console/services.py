@@ -228,18 +228,12 @@ async def vote(request: Request, visitor: Visit, team: str, name: str, number: i
     word = "approve" if submitted.get("vote") == "approve" else "reject"
     decision = visitor.permissions.decide(f"approval.{word}", target).require()
     step, digest, comment = (submitted.get(key, "") for key in ("step", "digest", "comment"))
+    roles = visitor.votes(decision, submitted.get("roles", ""))
     if word == "approve":
-        await visitor.bond.approvals.approve(
-            operation_id, digest, step=step, roles=decision.approver_roles, comment=comment
-        )
+        await visitor.bond.approvals.approve(operation_id, digest, step=step, roles=roles, comment=comment)
     else:
-        await visitor.bond.approvals.reject(
-            operation_id,
-            digest,
-            step=step,
-            roles=decision.approver_roles,
-            reason=comment or "rejected in the console",
-        )
+        why = comment or "rejected in the console"
+        await visitor.bond.approvals.reject(operation_id, digest, step=step, roles=roles, reason=why)
     return to(address(operation_id))
 
 

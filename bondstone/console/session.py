@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from bondstone.api.state import State, bond, is_secure
 from bondstone.base.errors import Unauthenticated
 from bondstone.client import Bondstone
-from bondstone.identity.access import Permissions, permissions_of
+from bondstone.identity.access import Decision, Permissions, permissions_of
 from bondstone.identity.authenticator import session_cookie
 from bondstone.model.identity import Principal
 
@@ -38,6 +38,17 @@ class Visitor:
     def name(self) -> str:
         """Whom the platform knows them as."""
         return self.principal.subject
+
+    def votes(self, decision: Decision, named: str) -> tuple[str, ...]:
+        """The roles that a vote is recorded with: the visitor's own; the holder of the data directory names them.
+
+        Args:
+            decision: That the visitor may vote.
+            named: Roles parted by commas, which only the holder of the data directory may name.
+        """
+        if self.principal.may_assert:
+            return tuple(role for role in (part.strip() for part in named.split(",")) if role)
+        return decision.approver_roles
 
 
 async def visitor(request: Request, state: State) -> Visitor:

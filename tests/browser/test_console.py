@@ -80,6 +80,31 @@ def test_one_person_requests_another_approves_and_the_page_follows_by_itself(
     expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
 
 
+def test_an_update_of_the_page_leaves_what_a_person_types(
+    platform: LocalPlatform, browser: Browser, tmp_path: Path
+) -> None:
+    promise = shutil.copytree(ROOT / "tests" / "integration" / "promises" / "held", tmp_path / "held")
+    manifest = promise / "promise.yaml"
+    manifest.write_text(manifest.read_text().replace("roles: [dba], count: 1", "roles: [dba], count: 2"))
+    platform.bond("promise", "publish", str(promise))
+    inputs = ("--set", f"made={tmp_path}/made", "--set", "gated=true")
+    platform.bond("--as", "ada", "service", "request", "held", "payments/paired", *inputs)
+    eve, base = signed_in(platform, browser, "eve")
+    eve.goto(f"{base}/services/payments/paired/operations/1")
+    expect(eve.locator(".lead")).to_contain_text("by 2 of dba", timeout=180_000)
+    eve.get_by_label("Comment").fill("looked at it")
+    eve.locator("#plan-things details").first.click()
+    [waiting] = json.loads(platform.bond("approval", "list", "-o", "json").stdout)
+    vote = ("--digest", waiting["digest"], "--role", "dba")
+    platform.bond("--as", "bob", "approval", "approve", waiting["operation"], *vote)
+    expect(eve.locator(".lead")).to_contain_text("by one of dba", timeout=180_000)
+    assert eve.get_by_label("Comment").input_value() == "looked at it"
+    expect(eve.locator("#plan-things details").first).to_have_attribute("open", "")
+    eve.get_by_role("button", name="Approve this plan").click()
+    expect(eve.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
+    expect(eve.get_by_role("listitem").filter(has_text="eve approved step things")).to_contain_text("looked at it")
+
+
 def test_the_requester_cannot_approve_and_reads_why(platform: LocalPlatform, browser: Browser) -> None:
     platform.bond("--as", "ada", "service", "update", "payments/orders", "--set", "size=medium", "--ask")
     ada, base = signed_in(platform, browser, "ada")
