@@ -19,7 +19,7 @@ class Job(Wire):
     env: dict[str, str] = {}
     inputs: dict[str, Any] = {}
     files: dict[str, str] = {}
-    network: str = "none"
+    network: Literal["none", "pool"] = "none"
     cpus: float = 1
     memory_mib: int = 256
     processes: int = 256

@@ -50,9 +50,9 @@ class ContainerExecutor(Executor):
         Raises:
             ToolUnavailable: there is none, or it does not answer.
         """
-        from bondstone.activities.container.engine import Engine
+        from bondstone.activities.tooling.container_engine import ContainerEngine
 
-        return await Engine.of(settings).version()
+        return await ContainerEngine.of(settings).version()
 
     async def plan(self, context: StepContext) -> Planned:
         """Ask the image what it would change."""
@@ -90,11 +90,13 @@ class ContainerExecutor(Executor):
     async def _work(self, context: StepContext, work: Callable[[Session], Awaitable[T]]) -> T:
         from bondstone.activities.container.engine import Engine
         from bondstone.activities.container.session import Session
+        from bondstone.activities.tooling.container_engine import ContainerEngine
         from bondstone.activities.tooling.heartbeat import Pulse, to_its_end
 
         async def whole(stop: Stop) -> T:
             async with Pulse(context.heartbeat) as pulse:
-                return await work(Session(context, Engine.of(context.settings), pulse, stop))
+                engine = Engine(ContainerEngine.of(context.settings))
+                return await work(Session(context, engine, pulse, stop))
 
         return await to_its_end(whole)
 

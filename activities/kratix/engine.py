@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shlex
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from bondstone.activities.kratix.section import Container
-from bondstone.activities.tooling.environment import allowed_environment
-from bondstone.activities.tooling.process import capture, tied
-from bondstone.base.errors import StepTimedOut, ToolFailed, ToolUnavailable
+from bondstone.activities.tooling.container_engine import ContainerEngine
+from bondstone.base.errors import StepTimedOut, ToolFailed
 
 MAX_PROCESSES: Final = 512
 MAX_OPEN_FILES: Final = 1024
 MEMORY: Final = "1g"
-_ENGINE_ENVIRONMENT: Final = (
-    "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_DATA_HOME",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +72,11 @@ class Podman:
     """podman, or another engine with its command line.
 
     Args:
-        command: As `podman`, or with options: `podman --storage-driver=vfs`; empty for `podman`.
+        engine: The engine of the worker.
     """
 
-    def __init__(self, command: str) -> None:
-        self._command = shlex.split(command) or ["podman"]
-
-    async def version(self) -> str:
-        """The engine and its version."""
-        _, out, _ = await self._capture(["--version"], Path.cwd(), "version")
-        return out.decode("utf-8", "replace").strip()
+    def __init__(self, engine: ContainerEngine) -> None:
+        self._engine = engine
 
     async def run(
         self,
@@ -115,7 +103,7 @@ class Podman:
         arguments += [container.image, *container.args]
         try:
             async with asyncio.timeout(seconds + 30):
-                code, out, err = await self._capture(arguments, mounts.input.parent, "run")
+                code, out, err = await self._engine.attempt(*arguments, dies_with_worker=True)
         except TimeoutError:
             raise StepTimedOut(f"the container {container.name} has not ended in {seconds} s") from None
         text = out.decode("utf-8", "replace")
@@ -127,14 +115,3 @@ class Podman:
                 hint="`bond logs` has all that it printed",
             )
         return text + err
-
-    async def _capture(self, arguments: Sequence[str], directory: Path, verb: str) -> tuple[int, bytes, str]:
-        program = shutil.which(self._command[0])
-        if program is None:
-            raise ToolUnavailable(
-                f"there is no {self._command[0]}",
-                hint="install podman on the pool's workers, or set BOND_CONTAINER_ENGINE",
-            )
-        command = [program, *self._command[1:], *arguments]
-        environment = allowed_environment(os.environ, _ENGINE_ENVIRONMENT)
-        return await capture(tied(command), directory, environment, tool="Podman", verb=verb)

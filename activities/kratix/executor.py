@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bondstone.activities.kratix.section import KratixSection
 from bondstone.activities.kubernetes import KubernetesExecutor
-from bondstone.activities.kubernetes.section import KubernetesSection
+from bondstone.activities.kubernetes.section import GeneratedSection
 from bondstone.executors.protocol import (
     Drifted,
     Executor,
@@ -51,9 +51,9 @@ class KratixExecutor(Executor):
 
     async def version(self, settings: Settings) -> str:
         """The container engine and its version."""
-        from bondstone.activities.kratix.engine import Podman
+        from bondstone.activities.tooling.container_engine import ContainerEngine
 
-        return await Podman(settings.container_engine).version()
+        return await ContainerEngine.of(settings).version()
 
     async def plan(self, context: StepContext) -> Planned:
         """Run the pipelines, and ask the API server what applying their output would change."""
@@ -84,24 +84,26 @@ class KratixExecutor(Executor):
         return await self._manifests.detect_drift(replace(context, section=_manifests(context.section, ())))
 
 
-def _manifests(section: KratixSection, documents: Any) -> KubernetesSection:
-    """The section of the executor of manifests; none at all is what a pipeline may write too."""
-    values: dict[str, Any] = {
-        "manifests": tuple(documents),
-        "namespace": section.namespace,
-        "cluster": section.cluster,
-        "cluster_scoped": True,
-        "timeout": section.timeout,
-    }
-    return KubernetesSection(**values) if documents else KubernetesSection.model_construct(**values)
+def _manifests(section: KratixSection, documents: Any) -> GeneratedSection:
+    """The section of the executor of manifests."""
+    return GeneratedSection(
+        manifests=tuple(documents),
+        namespace=section.namespace,
+        cluster=section.cluster,
+        cluster_scoped=True,
+        timeout=section.timeout,
+    )
 
 
 async def _rendered(context: StepContext, action: str) -> Rendered:
     from bondstone.activities.kratix.engine import Podman
     from bondstone.activities.kratix.pipelines import run_pipelines
+    from bondstone.activities.tooling.container_engine import ContainerEngine
     from bondstone.activities.tooling.heartbeat import Pulse, Stop, to_its_end
 
     section: KratixSection = context.section
+    engine = ContainerEngine.of(context.settings)
+    network = engine.network(section.network)
     context.settings.work_dir.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="kratix-", dir=context.settings.work_dir))
 
@@ -110,13 +112,13 @@ async def _rendered(context: StepContext, action: str) -> Rendered:
             pulse.note(f"runs the pipelines of {section.promise}")
             return await stop.unless(
                 run_pipelines(
-                    Podman(context.settings.container_engine),
+                    Podman(engine),
                     section,
                     directory,
                     action=action,
                     owner=f"{context.settings.work_dir}/{context.service}/{context.step}",
                     log=context.log,
-                    pool_network=context.settings.container_network,
+                    network=network,
                 )
             )
 

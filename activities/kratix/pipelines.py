@@ -14,7 +14,7 @@ from bondstone.activities.kratix import contract
 from bondstone.activities.kratix.engine import Engine, Mounts
 from bondstone.activities.kratix.section import KratixSection, Pipeline
 from bondstone.base.canonical import digest
-from bondstone.base.errors import OperationFailed, ToolFailed, ToolUnavailable, TryLater
+from bondstone.base.errors import OperationFailed, ToolFailed, TryLater
 from bondstone.model.promise import seconds
 
 MAX_OUTPUT_BYTES: Final = 16 * 1024 * 1024
@@ -42,7 +42,7 @@ async def run_pipelines(
     action: str,
     owner: str,
     log: Callable[[str], None],
-    pool_network: str = "",
+    network: str = "none",
 ) -> Rendered:
     """Run pipelines one after the other, each with the status that those before it have left.
 
@@ -53,7 +53,7 @@ async def run_pipelines(
         action: configure or delete.
         owner: Whose containers they are: names them, so that those of an earlier attempt are replaced.
         log: Takes what the containers print.
-        pool_network: What `network: pool` means on this worker; empty to have none.
+        network: The engine's name of the containers' network.
 
     Raises:
         TryLater: a pipeline asked to run again later (`retryAfter`).
@@ -63,7 +63,6 @@ async def run_pipelines(
     documents: list[dict[str, Any]] = []
     notes: list[str] = []
     status: dict[str, Any] = {}
-    network = _network(section, pool_network)
     pipelines = section.configure if action == "configure" else section.delete
     for number, pipeline in enumerate(pipelines):
         mounts = Mounts.under(directory / f"{number:02d}-{pipeline.name}")
@@ -107,15 +106,6 @@ async def _run(
         )
         for line in printed.splitlines():
             log(f"{container.name}: {line}")
-
-
-def _network(section: KratixSection, pool_network: str) -> str:
-    if section.network == "pool" and not pool_network:
-        raise ToolUnavailable(
-            "the step asks for the pool's network, and the pool has none",
-            hint="set BOND_CONTAINER_NETWORK on its workers, or write `network: none`",
-        )
-    return pool_network if section.network == "pool" else "none"
 
 
 def _follow(control: contract.Control, pipeline: Pipeline) -> None:

@@ -59,3 +59,9 @@ class KubernetesSection(Manifest):
     taken back anyway."""
     outputs: dict[str, ObjectOutput] = Field(default={}, max_length=100)
     """What later steps and the promise may use."""
+
+
+class GeneratedSection(KubernetesSection):
+    """A section whose manifests another executor has written; there may be none."""
+
+    manifests: tuple[str | dict[str, Any], ...] = Field(max_length=500)
