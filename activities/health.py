@@ -66,14 +66,14 @@ class HealthActivities:
         )
         redact = Redactor(known_secrets(revealed.values()))
         for probe in _probes(promise, call.probes):
-            asked = redact(expanded(probe, variables))
+            address = redact(expanded(probe, variables))
 
-            def beat(problem: str, asked: str = asked) -> None:
-                activity.heartbeat(Progress(address=asked, note=redact(problem)))
+            def beat(problem: str, address: str = address) -> None:
+                activity.heartbeat(Progress(address=address, note=redact(problem)))
 
             problem = await passes(probe, variables, beat=beat, local=self._probe_local)
             if problem:
-                return HealthReport(health=Health.UNHEALTHY, message=f"health {asked}: {redact(problem)}")
+                return HealthReport(health=Health.UNHEALTHY, message=f"health {address}: {redact(problem)}")
         return HealthReport(health=Health.HEALTHY)
 
 

@@ -96,21 +96,21 @@ async def read(feed: Feed, known: dict[str, str]) -> Reading:
 async def measure(count: int) -> dict[str, Any]:
     """All three readings, medians of some rounds."""
     rows = Rows(count)
-    found: dict[str, list[Reading]] = {"first": [], "nothing changed": [], "one service changed": []}
+    readings: dict[str, list[Reading]] = {"first": [], "nothing changed": [], "one service changed": []}
     for turn in range(ROUNDS):
         index = ServiceIndex(cast("ServiceVisibility", rows))
         await index.relist()
         settings = BackstageSettings(url="https://backstage.example", feed_token_file=Path("feed"))
         feed = Feed(index, cast("Bondstone", None), Places(settings, "https://bond.example"))
         known: dict[str, str] = {}
-        found["first"].append(await read(feed, known))
-        found["nothing changed"].append(await read(feed, known))
+        readings["first"].append(await read(feed, known))
+        readings["nothing changed"].append(await read(feed, known))
         rows.services[turn] = listed(turn, "updating", datetime.now(UTC))
         await index.poll()
-        found["one service changed"].append(await read(feed, known))
+        readings["one service changed"].append(await read(feed, known))
     return {
-        name: vars(sorted(readings, key=lambda reading: reading.cpu_ms)[ROUNDS // 2])
-        for name, readings in found.items()
+        name: vars(sorted(rounds, key=lambda reading: reading.cpu_ms)[ROUNDS // 2])
+        for name, rounds in readings.items()
     }
 
 

@@ -47,8 +47,8 @@ async def _whole(bond: DirectClient, name: str) -> float:
 
 async def _by_hand(bond: DirectClient, name: str) -> float:
     began = time.monotonic()
-    asked = [await bond.services.request(PART, f"bench/{name}-{number}") for number in range(PARTS)]
-    await asyncio.gather(*(operation.result() for operation in asked))
+    operations = [await bond.services.request(PART, f"bench/{name}-{number}") for number in range(PARTS)]
+    await asyncio.gather(*(operation.result() for operation in operations))
     return time.monotonic() - began
 
 

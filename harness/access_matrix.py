@@ -77,11 +77,11 @@ def main() -> None:
         PAGE.write_text(page(observed(Path(directory))), encoding="utf-8")
 
 
-def page(seen: Mapping[str, Mapping[str, bool]]) -> str:
+def page(observed_access: Mapping[str, Mapping[str, bool]]) -> str:
     """The page of what was seen."""
     names = [f"`{column}`" if column in ROLES else column for column in COLUMNS]
     lines = [f"| address | {' | '.join(names)} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for address, answers in seen.items():
+    for address, answers in observed_access.items():
         marks = " | ".join("yes" if answers[column] else "" for column in COLUMNS)
         lines.append(f"| `{address}` | {marks} |")
     return HEAD + "\n".join(lines) + "\n"

@@ -197,18 +197,18 @@ def main() -> int:
                 async with platform.client() as bond:
                     return await patch_hosts(bond, hosts, directory)
 
-            found = asyncio.run(work())
+            outcome = asyncio.run(work())
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    made, broken, mended = found.seconds
+    made, broken, mended = outcome.seconds
     for line in (
         f"{count} hosts set up in {made:.0f} s",
-        _report_line(BROKEN, found.broken, found.after_broken, broken),
-        _report_line("1.0.2", found.mended, found.after_mended, mended),
+        _report_line(BROKEN, outcome.broken, outcome.after_broken, broken),
+        _report_line("1.0.2", outcome.mended, outcome.after_mended, mended),
     ):
         sys.stdout.write(f"{line}\n")
-    kept = found.after_broken == {"1.0.0": count} and found.after_mended == {"1.0.2": count}
-    return 0 if kept and found.broken.status is CampaignStatus.ABORTED else 1
+    kept = outcome.after_broken == {"1.0.0": count} and outcome.after_mended == {"1.0.2": count}
+    return 0 if kept and outcome.broken.status is CampaignStatus.ABORTED else 1
 
 
 if __name__ == "__main__":

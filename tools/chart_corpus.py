@@ -58,10 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = yaml.safe_load(options.values.read_text(encoding="utf-8")) if options.values else {}
     with _cluster(options.kubeconfig) as kubeconfig:
         helm = options.helm or str(find("helm"))
-        found = [_told(asyncio.run(look(chart, kubeconfig, helm, values))) for chart in charts(options.directory)]
-    moved = [verdict.chart for verdict in found if verdict.differences]
-    print(f"{len(found) - len(moved)} of {len(found)} charts are still when nothing changed")
-    return 1 if not found or moved else 0
+        verdicts = [
+            _told(asyncio.run(look(chart, kubeconfig, helm, values))) for chart in charts(options.directory)
+        ]
+    moved = [verdict.chart for verdict in verdicts if verdict.differences]
+    print(f"{len(verdicts) - len(moved)} of {len(verdicts)} charts are still when nothing changed")
+    return 1 if not verdicts or moved else 0
 
 
 def _told(verdict: Verdict) -> Verdict:
@@ -118,10 +120,10 @@ class _Work:
         """What another plan would change, and what has drifted."""
         again = await self._executor.plan(self._context())
         drifted = await self._executor.detect_drift(self._context())
-        found = [f"plan: {_words(change)}" for change in again.changes]
-        if not again.empty and not found:
-            found.append("plan: not empty, although no object changes")
-        return found + [f"drift: {_words(change)}" for change in drifted.changes]
+        differences = [f"plan: {_words(change)}" for change in again.changes]
+        if not again.empty and not differences:
+            differences.append("plan: not empty, although no object changes")
+        return differences + [f"drift: {_words(change)}" for change in drifted.changes]
 
     async def remove(self) -> list[str]:
         """Uninstall; why that failed, if it did."""

@@ -140,13 +140,13 @@ def worker_commands(settings: Settings, *, new: bool) -> list[Command]:
     """
     services = settings.data / SERVICES_DIR
     tools = tuple(dict.fromkeys((*settings.tool_environment, SERVICES_VARIABLE)))
-    given = settings.changed(
+    handed_down = settings.changed(
         tool_environment=tools,
         probe_local=True,  # what it serves is on this machine
         tool_writable_paths=(*settings.tool_writable_paths, services.absolute()),
         build_id="",  # one build at a time: it stops before another starts
     ).as_environment()
-    environment = {**_clean_environment(), **given, SERVICES_VARIABLE: str(services)}
+    environment = {**_clean_environment(), **handed_down, SERVICES_VARIABLE: str(services)}
     if new:
         environment[CREATE_KEYS] = "1"
     count = max(1, min(MAX_CONTROL_WORKERS, (os.cpu_count() or 1) // 2))
@@ -283,10 +283,10 @@ class Supervisor:
 
     async def _supervise(self, settings: Settings, announce: Callable[[Platform], None]) -> None:
         running = [asyncio.create_task(child.keep_running()) for child in self._children]
-        asked = asyncio.create_task(self._stop.wait())
+        stopping = asyncio.create_task(self._stop.wait())
         healthy = asyncio.create_task(self._until_healthy())
         try:
-            await asyncio.wait([asked, healthy, *running], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopping, healthy, *running], return_when=asyncio.FIRST_COMPLETED)
             self._raise_failure(running, healthy)
             if not self._stop.is_set():
                 if not self._new:
@@ -295,7 +295,7 @@ class Supervisor:
                 self._set_status("running")
                 log.info("healthy", seconds=self._ready_seconds)
                 announce(self._platform())
-                await self._keep(asked, running)
+                await self._keep(stopping, running)
         finally:
             healthy.cancel()
             await self._wind_down(settings, running)
@@ -313,13 +313,13 @@ class Supervisor:
                 hint="their logs are there",
             ) from None
 
-    async def _keep(self, asked: asyncio.Task[bool], running: Sequence[asyncio.Task[None]]) -> None:
+    async def _keep(self, stopping: asyncio.Task[bool], running: Sequence[asyncio.Task[None]]) -> None:
         """Until asked to stop: bound the logs, watch the disk, learn versions."""
         self._versions["temporal"] = await _temporal_version(self._children[0].command.arguments[0])
         self._write()
         while not self._stop.is_set():
             await asyncio.wait(
-                [asked, *running], timeout=HOUSEKEEPING_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                [stopping, *running], timeout=HOUSEKEEPING_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
             self._raise_failure(running)
             for child in self._children:
@@ -391,8 +391,8 @@ async def _temporal_version(binary: str) -> str:
         binary, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
     )
     with contextlib.suppress(TimeoutError):
-        said, _ = await asyncio.wait_for(process.communicate(), 20)
-        return said.decode(errors="replace").strip().removeprefix("temporal version ")
+        output, _ = await asyncio.wait_for(process.communicate(), 20)
+        return output.decode(errors="replace").strip().removeprefix("temporal version ")
     process.kill()
     await process.wait()
     return "unknown"

@@ -65,9 +65,9 @@ async def plan(session: Session) -> Planned:
         hooks = hooks_of(session, rendered)
         for ref in (*kinds, *new, *await session.placed(cluster, hooks, where.namespace)):
             cluster.connection.check_object(ref)
-        found = await history(session, cluster, where, current)
-        old = await session.objects(cluster, found.base.manifest, where.namespace) if found.base else {}
-        left = await left_by(session, cluster, found, where, new)
+        past = await history(session, cluster, where, current)
+        old = await session.objects(cluster, past.base.manifest, where.namespace) if past.base else {}
+        left = await left_by(session, cluster, past, where, new)
         also = [*old, *(item.ref for item in left)]
         reality = await session.reality(cluster, where, new, also, old=old, strict=True)
         left = [item for item in left if is_of(reality.live.get(item.ref, {}), where.release, where.namespace)]
@@ -76,7 +76,7 @@ async def plan(session: Session) -> Planned:
         same_hooks = current is not None and _alike(hooks, hooks_of(session, current))
         empty = not changes and same_hooks and _is_as_recorded(session, record, current)
         if not empty:
-            known = [*found.failed, *([found.base] if found.base else [])]
+            known = [*past.failed, *([past.base] if past.base else [])]
             await check_hooks(session, cluster, where, hooks, known, first=current is None)
             check_size(session, rendered, archive, session.section.values)
     header = Header(
@@ -114,10 +114,10 @@ async def plan_destroy(session: Session) -> Planned:
     where, tool = record.location, await session.tool()
     async with opened(session, where) as cluster:
         current = await newest(session, cluster, where, recover=False)
-        found = await history(session, cluster, where, current)
+        past = await history(session, cluster, where, current)
         # Helm's uninstall knows the newest revision only, and one that failed may not be all that stands.
         older: Objects = {}
-        for release in (*reversed(found.failed), *([found.base] if found.base else [])):
+        for release in (*reversed(past.failed), *([past.base] if past.base else [])):
             older |= await session.objects(cluster, release.manifest, where.namespace)
         every: Objects = {
             Ref(item.api_version, item.kind, item.namespace, item.name): {"kind": item.kind}
@@ -131,7 +131,7 @@ async def plan_destroy(session: Session) -> Planned:
                 every.setdefault(ref, manifest)
         hooks = await _hooks_left(session, cluster, where, current)
         changes = removed_changes(every, reality.live, session.redact) + kept_changes(hooks, session.redact)
-    leaving = tuple(
+    removed = tuple(
         Standing(api_version=ref.api_version, kind=ref.kind, namespace=ref.namespace, name=ref.name)
         for ref, manifest in every.items()
         if ref in reality.live and not is_kept(manifest)
@@ -140,7 +140,7 @@ async def plan_destroy(session: Session) -> Planned:
         action="uninstall",
         location=where,
         revision=current.revision if current else 0,
-        leaving=leaving,
+        leaving=removed,
         kept=tuple(change.address for change in changes if change.action == "forget"),
         secrets=tuple(sorted(session.context.secrets)),
     )
@@ -174,11 +174,11 @@ async def detect_drift(session: Session) -> Drifted:
 
 async def _left_behind(session: Session, cluster: Cluster, where: Location, current: Release) -> list[Change]:
     """What revisions that were rolled back have left nevertheless."""
-    found = await history(session, cluster, where, current)
-    if not found.failed:
+    past = await history(session, cluster, where, current)
+    if not past.failed:
         return []
     held = await session.objects(cluster, current.manifest, where.namespace)
-    left = await left_by(session, cluster, found, where, held)
+    left = await left_by(session, cluster, past, where, held)
     reality = await session.reality(cluster, where, {}, [item.ref for item in left])
     ours = {ref: item for ref, item in reality.live.items() if is_of(item, where.release, where.namespace)}
     return left_changes(left, ours, session.redact)
@@ -243,10 +243,10 @@ async def _settled(session: Session, cluster: Cluster, where: Location) -> Relea
 
 async def _new_kinds(session: Session, cluster: Cluster, laid_out: list[str], archive: bytes) -> Objects:
     """The definitions of kinds that Helm would install with the first revision: those that are not there."""
-    found = await definitions(session, laid_out, archive)
-    refs = [replace(ref, namespace="") for ref in map(Ref.of, found)]
+    kinds = await definitions(session, laid_out, archive)
+    refs = [replace(ref, namespace="") for ref in map(Ref.of, kinds)]
     live = await asyncio.to_thread(cluster.each, cluster.get, refs)
-    return {ref: item for ref, item, there in zip(refs, found, live, strict=True) if there is None}
+    return {ref: item for ref, item, standing in zip(refs, kinds, live, strict=True) if standing is None}
 
 
 def _alike(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bool:

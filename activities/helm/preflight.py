@@ -143,8 +143,8 @@ def _whose(live: Mapping[str, Any], *, own: bool) -> str:
         return "an object of that name stands, and is no hook of this release"
     failed = condition_of(live, "Failed")
     if failed.get("status") == "True":
-        said = f": {failed['message']}" if failed.get("message") else ""
-        return f"a hook of this release that failed in an earlier attempt{said}"
+        reason = f": {failed['message']}" if failed.get("message") else ""
+        return f"a hook of this release that failed in an earlier attempt{reason}"
     if (live.get("status") or {}).get("active"):
         return "a hook of this release that still runs"
     return "a hook of this release that an earlier run left"

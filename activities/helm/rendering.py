@@ -50,7 +50,7 @@ async def render_before_its_kinds(
     session: Session, cluster: Cluster, where: Location, laid_out: list[str], kinds: Sequence[dict[str, Any]]
 ) -> Release:
     """The first revision of a chart whose kinds the cluster does not know yet: a dry run of Helm would fail."""
-    found = await asyncio.to_thread(cluster.request, "GET", "/version")
+    version_info = await asyncio.to_thread(cluster.request, "GET", "/version")
     groups = await asyncio.to_thread(cluster.request, "GET", "/apis")
     versions = [version["groupVersion"] for group in groups["groups"] for version in group["versions"]]
     for item in kinds:
@@ -58,7 +58,7 @@ async def render_before_its_kinds(
         versions += [f"{spec.get('group')}/{version.get('name')}" for version in spec.get("versions") or ()]
     arguments = [
         *("template", where.release, *laid_out, "--namespace", where.namespace, "--dry-run=server"),
-        *("--kube-version", found["gitVersion"]),
+        *("--kube-version", version_info["gitVersion"]),
         *(word for version in dict.fromkeys(["v1", *versions]) for word in ("--api-versions", version)),
     ]
     out = await session.read("template", arguments, cluster.connection)
@@ -97,9 +97,9 @@ def document(
 
 def hooks_of(session: Session, release: Release) -> list[dict[str, Any]]:
     """The manifests of a release's hooks."""
-    found = [item for text in release.hooks for item in read_manifests(text, where=session.where)]
-    session.note_secrets(found)
-    return found
+    manifests = [item for text in release.hooks for item in read_manifests(text, where=session.where)]
+    session.note_secrets(manifests)
+    return manifests
 
 
 def is_hook(item: dict[str, Any]) -> bool:

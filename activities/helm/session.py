@@ -99,18 +99,18 @@ class Session:
 
     async def objects(self, cluster: Cluster | None, manifest: str, namespace: str) -> Objects:
         """The objects of a manifest by what a cluster finds them by; without a cluster, as they say."""
-        found = read_manifests(manifest, where=self.where)
-        self.note_secrets(found)
+        manifests = read_manifests(manifest, where=self.where)
+        self.note_secrets(manifests)
         if cluster is None:
-            return {Ref.of({**item, **_in(item, namespace)}): item for item in found}
-        return dict(zip(await self.placed(cluster, found, namespace), found, strict=True))
+            return {Ref.of({**item, **_in(item, namespace)}): item for item in manifests}
+        return dict(zip(await self.placed(cluster, manifests, namespace), manifests, strict=True))
 
     async def placed(self, cluster: Cluster, manifests: Sequence[dict[str, Any]], namespace: str) -> list[Ref]:
         """What a cluster finds each of some objects by."""
-        found: list[Ref] = await asyncio.to_thread(
+        refs: list[Ref] = await asyncio.to_thread(
             cluster.each, lambda item: cluster.placed(item, namespace), manifests
         )
-        return found
+        return refs
 
     async def reality(
         self,
@@ -140,7 +140,7 @@ class Session:
         live = await asyncio.to_thread(cluster.each, cluster.get, every)
         standing = {ref: item for ref, item in zip(every, live, strict=True) if item is not None}
         self.note_secrets([*standing.values()])
-        there = [ref for ref in new if ref in standing]
+        existing = [ref for ref in new if ref in standing]
 
         def would_be(ref: Ref) -> dict[str, Any] | None:
             with self._refusals(ref):
@@ -157,12 +157,12 @@ class Session:
             with self._refusals(ref):
                 return cluster.may_be(ref, new[ref])
 
-        merged = await asyncio.to_thread(cluster.each, would_be, there)
+        merged = await asyncio.to_thread(cluster.each, would_be, existing)
         absent = [ref for ref in new if ref not in standing] if strict else []
         tried = await asyncio.to_thread(cluster.each, may_be, absent)
         return Reality(
             standing,
-            {ref: item for ref, item in zip(there, merged, strict=True) if item is not None},
+            {ref: item for ref, item in zip(existing, merged, strict=True) if item is not None},
             tried=strict and all(tried) and None not in merged,
         )
 
@@ -212,8 +212,8 @@ class Session:
             with tarfile.open(packed) as files:
                 files.extractall(self.run, filter="data")
             target = self.run / "chart"  # a folder, so that .helmignore counts
-        given = write_private(self.run / "values.json", json.dumps(values).encode())
-        return [str(target), "--values", str(given)]
+        values_file = write_private(self.run / "values.json", json.dumps(values).encode())
+        return [str(target), "--values", str(values_file)]
 
     async def read(self, verb: str, arguments: list[str], connection: Connection | None = None) -> bytes:
         """Run a Helm that changes nothing; what it printed.

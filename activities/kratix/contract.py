@@ -147,7 +147,7 @@ def read_selectors(text: str) -> tuple[Selector, ...]:
         return ()
     if not isinstance(value, list):
         raise ToolFailed("destination-selectors.yaml is no list", where=where)
-    found: list[Selector] = []
+    selectors: list[Selector] = []
     for index, entry in enumerate(value):
         labels = _mapping(entry if isinstance(entry, dict) else {}, "matchLabels")
         if not labels:
@@ -155,10 +155,10 @@ def read_selectors(text: str) -> tuple[Selector, ...]:
         directory = posixpath.normpath(str(entry.get("directory") or ROOT))
         if "/" in directory.strip("/") or directory in {"..", "/"}:
             raise ToolFailed(f"{directory} in destination-selectors.yaml is inside another directory", where=where)
-        if directory in {each.directory for each in found}:
+        if directory in {each.directory for each in selectors}:
             raise ToolFailed(f"two entries of destination-selectors.yaml are for {directory}", where=where)
-        found.append(Selector(directory, {str(key): str(text) for key, text in labels.items()}))
-    return tuple(found)
+        selectors.append(Selector(directory, {str(key): str(text) for key, text in labels.items()}))
+    return tuple(selectors)
 
 
 def read_status(text: str) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def documents(files: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     Raises:
         ToolFailed: a file is no YAML, or holds what is no object of a cluster.
     """
-    found: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
     for name, text in sorted(files):
         for document in _objects(name, text):
             if not document.get("apiVersion") or not document.get("kind"):
@@ -193,15 +193,15 @@ def documents(files: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
                     where=f"/kratix/output/{name}",
                     hint="only manifests are applied; what is for another kind of destination has no place here",
                 )
-            found.append(document)
-    return found
+            objects.append(document)
+    return objects
 
 
-def platform_objects(found: Sequence[Mapping[str, Any]]) -> list[str]:
+def platform_objects(objects: Sequence[Mapping[str, Any]]) -> list[str]:
     """The objects that only Kratix's own controller understands, as `Kind/name`."""
     return [
         f"{each['kind']}/{_mapping(each, 'metadata').get('name', '')}"
-        for each in found
+        for each in objects
         if str(each.get("apiVersion", "")).startswith("platform.kratix.io/")
     ]
 

@@ -140,7 +140,7 @@ def _platform(promise: Mapping[str, Any], own: Mapping[str, Any], left: list[str
 
 
 def _pipelines(pipelines: Any, where: str, left: list[str]) -> list[dict[str, Any]]:
-    found = []
+    sections = []
     for pipeline in pipelines if isinstance(pipelines, list) else []:
         name = _name(pipeline)
         spec = _mapping(pipeline, "spec")
@@ -149,8 +149,8 @@ def _pipelines(pipelines: Any, where: str, left: list[str]) -> list[dict[str, An
         containers = [
             _container(each, place, left) for each in spec.get("containers") or () if isinstance(each, dict)
         ]
-        found.append({"name": name, "containers": containers})
-    return found
+        sections.append({"name": name, "containers": containers})
+    return sections
 
 
 def _container(container: Mapping[str, Any], place: str, left: list[str]) -> dict[str, Any]:
@@ -227,10 +227,10 @@ def _served(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _read(file: Path) -> Mapping[str, Any]:
     try:
-        found = [item for item in yaml.load_all(file.read_text("utf-8-sig"), Loader=ManifestLoader) if item]
+        documents = [item for item in yaml.load_all(file.read_text("utf-8-sig"), Loader=ManifestLoader) if item]
     except (OSError, yaml.YAMLError) as error:
         raise InvalidInput(f"{file} cannot be read: {str(error).splitlines()[0]}", where=str(file)) from error
-    promises = [item for item in found if isinstance(item, dict) and _is_promise(item)]
+    promises = [item for item in documents if isinstance(item, dict) and _is_promise(item)]
     if len(promises) != 1:
         raise InvalidInput(
             f"{file.name} holds {len(promises)} promises of Kratix; exactly one is needed",

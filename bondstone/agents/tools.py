@@ -56,7 +56,7 @@ ChangeKind = Annotated[
 ]
 
 
-class Answer(BaseModel):
+class ToolResult(BaseModel):
     """What a tool returns."""
 
     notice: str = NOTICE
@@ -66,7 +66,7 @@ class Answer(BaseModel):
     """Whether `data` was cut to fit; ask for less, or for one thing."""
 
     @classmethod
-    def of(cls, value: Any) -> Answer:
+    def of(cls, value: Any) -> ToolResult:
         """Of JSON, within the bounds."""
         data, truncated = bounded(value)
         return cls(data=data, truncated=truncated)
@@ -84,18 +84,18 @@ class Tools:
 
     # Reading -------------------------------------------------------------------------------------------------
 
-    async def who_am_i(self, ctx: Context) -> Answer:
+    async def who_am_i(self, ctx: Context) -> ToolResult:
         """Say in whose name you act, and with which roles."""
-        return Answer.of(await self._transport(ctx).get("/whoami"))
+        return ToolResult.of(await self._transport(ctx).get("/whoami"))
 
-    async def list_promises(self, ctx: Context) -> Answer:
+    async def list_promises(self, ctx: Context) -> ToolResult:
         """List what the platform offers: promises, each at the version that a request would get."""
-        return Answer.of(await self._transport(ctx).get("/promises"))
+        return ToolResult.of(await self._transport(ctx).get("/promises"))
 
-    async def show_promise(self, ctx: Context, promise: PromiseName, version: Version = "") -> Answer:
+    async def show_promise(self, ctx: Context, promise: PromiseName, version: Version = "") -> ToolResult:
         """Show a promise: what it takes as inputs, what it gives, its steps and versions."""
         parts = (promise, version) if version else (promise,)
-        return Answer.of(await self._transport(ctx).get(segments("promises", *parts)))
+        return ToolResult.of(await self._transport(ctx).get(segments("promises", *parts)))
 
     async def list_services(
         self,
@@ -106,7 +106,7 @@ class Tools:
         where: Annotated[str, Field(max_length=2000, description="CEL, as in: phase == 'failed'")] = "",
         limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = MAX_PAGE,
         cursor: Annotated[str, Field(max_length=2000, description="`next` of the page before")] = "",
-    ) -> Answer:
+    ) -> ToolResult:
         """List services, a page at a time, and count all of them by phase."""
         http = self._transport(ctx)
         query: dict[str, str | int | bool | list[str] | None] = {
@@ -117,12 +117,12 @@ class Tools:
             "cursor": cursor,
         }
         page = await http.get("/services", query)
-        return Answer.of({**page, "fleet": (await http.get("/fleet"))["phases"]})
+        return ToolResult.of({**page, "fleet": (await http.get("/fleet"))["phases"]})
 
-    async def show_service(self, ctx: Context, service: Service) -> Answer:
+    async def show_service(self, ctx: Context, service: Service) -> ToolResult:
         """Show one service: phase, health, inputs, outputs, its last operations. Secrets are masked."""
         document = await self._transport(ctx).get(service_path(service))
-        return Answer.of({**document, "operations": document["operations"][:3]})
+        return ToolResult.of({**document, "operations": document["operations"][:3]})
 
     async def explain(
         self,
@@ -133,7 +133,7 @@ class Tools:
                 max_length=120, description="A service TEAM/NAME, an operation TEAM/NAME/op/N, or a campaign NAME"
             ),
         ],
-    ) -> Answer:
+    ) -> ToolResult:
         """Explain in a sentence why a service, an operation or a campaign stands where it stands."""
         http, clock = self._transport(ctx), Clock()
         if "/op/" in subject:
@@ -144,15 +144,15 @@ class Tools:
         else:
             campaign = await http.get(segments("campaigns", subject))
             words = explain_campaign(CampaignDocument.model_validate(campaign), clock)
-        return Answer.of({"subject": subject, "explanation": f"{subject} {words}"})
+        return ToolResult.of({"subject": subject, "explanation": f"{subject} {words}"})
 
-    async def show_operation(self, ctx: Context, operation: OperationId) -> Answer:
+    async def show_operation(self, ctx: Context, operation: OperationId) -> ToolResult:
         """Show one operation: status, steps, decisions of policies, approvals it waits for, its error."""
-        return Answer.of(await self._transport(ctx).get(operation_path(operation)))
+        return ToolResult.of(await self._transport(ctx).get(operation_path(operation)))
 
-    async def read_plan(self, ctx: Context, operation: OperationId, step: StepName = "") -> Answer:
+    async def read_plan(self, ctx: Context, operation: OperationId, step: StepName = "") -> ToolResult:
         """Read what an operation would change or has changed, by step. Secrets are masked."""
-        return Answer.of(await self._transport(ctx).get(operation_path(operation, "plans"), {"step": step}))
+        return ToolResult.of(await self._transport(ctx).get(operation_path(operation, "plans"), {"step": step}))
 
     async def read_logs(
         self,
@@ -160,7 +160,7 @@ class Tools:
         operation: OperationId,
         step: StepName = "",
         lines: Annotated[int, Field(ge=1, le=MAX_LOG_LINES, description="The last ones")] = 60,
-    ) -> Answer:
+    ) -> ToolResult:
         """Read the last lines that the tools of an operation printed."""
         http = self._transport(ctx)
         await http.get(operation_path(operation, "logs"), {"step": step})  # names the steps there are
@@ -170,35 +170,35 @@ class Tools:
                 log = json.loads(event.data)
                 if step in {"", log["step"]}:
                     last.extend(f"{log['step']} {log['verb']}: {line}" for line in log["lines"])
-        return Answer.of(list(last))
+        return ToolResult.of(list(last))
 
-    async def service_history(self, ctx: Context, service: Service) -> Answer:
+    async def service_history(self, ctx: Context, service: Service) -> ToolResult:
         """Read the permanent record of a service, the newest first, also when it is long gone."""
         records = await self._transport(ctx).get(service_path(service, "history"))
-        return Answer.of(records[::-1])
+        return ToolResult.of(records[::-1])
 
-    async def list_approvals(self, ctx: Context) -> Answer:
+    async def list_approvals(self, ctx: Context) -> ToolResult:
         """List plans that wait for people. An agent cannot approve: tell a person of them."""
-        return Answer.of(await self._transport(ctx).get("/approvals"))
+        return ToolResult.of(await self._transport(ctx).get("/approvals"))
 
-    async def list_campaigns(self, ctx: Context) -> Answer:
+    async def list_campaigns(self, ctx: Context) -> ToolResult:
         """List campaigns: one operation over a selected fleet, each with its counts."""
-        return Answer.of(await self._transport(ctx).get("/campaigns"))
+        return ToolResult.of(await self._transport(ctx).get("/campaigns"))
 
     async def wait_operation(
         self,
         ctx: Context,
         operation: OperationId,
         seconds: Annotated[int, Field(ge=1, le=MAX_WAIT_SECONDS)] = MAX_WAIT_SECONDS,
-    ) -> Answer:
+    ) -> ToolResult:
         """Wait until an operation has ended or waits for an approval; call it again when it still runs."""
-        return Answer.of(await self._transport(ctx).get(operation_path(operation), {"wait": seconds}))
+        return ToolResult.of(await self._transport(ctx).get(operation_path(operation), {"wait": seconds}))
 
     # Previewing ----------------------------------------------------------------------------------------------
 
     async def preview_request(
         self, ctx: Context, promise: PromiseName, service: Service, inputs: Inputs, version: Version = ""
-    ) -> Answer:
+    ) -> ToolResult:
         """Plan a new service and ask the policies, changing nothing. `request_service` takes the id of this."""
         change = _request(promise, service, inputs, version)
         return await self._preview(ctx, "/services", {**change, "service": service}, change | {"verb": "request"})
@@ -210,7 +210,7 @@ class Tools:
         change: ChangeKind,
         inputs: Inputs = {},  # noqa: B006 - pydantic copies it
         to: Version = "",
-    ) -> Answer:
+    ) -> ToolResult:
         """Plan a change and ask the policies; nothing changes. `change_service` takes the id of this."""
         body = _change(change, inputs, to)
         return await self._preview(
@@ -228,7 +228,7 @@ class Tools:
         preview: Preview,
         reason: Reason,
         version: Version = "",
-    ) -> Answer:
+    ) -> ToolResult:
         """Request a new service that was previewed; policies and approvals apply. Wait with `wait_operation`."""
         change = _request(promise, service, inputs, version)
         http = self._transport(ctx)
@@ -244,14 +244,14 @@ class Tools:
         reason: Reason,
         inputs: Inputs = {},  # noqa: B006 - pydantic copies it
         to: Version = "",
-    ) -> Answer:
+    ) -> ToolResult:
         """Change or decommission a service as previewed; policies and approvals apply."""
         body = _change(change, inputs, to)
         http = self._transport(ctx)
         await _check_preview(http, preview, service, {**body, "service": service, "verb": change})
         return await _carry_out(http, service_path(service, change), {**body, "reason": reason}, preview)
 
-    async def _preview(self, ctx: Context, path: str, body: dict[str, Any], change: dict[str, Any]) -> Answer:
+    async def _preview(self, ctx: Context, path: str, body: dict[str, Any], change: dict[str, Any]) -> ToolResult:
         http = self._transport(ctx)
         reason = f"{_PREVIEW} {_mark(change)}"
         dry = await http.post(
@@ -264,7 +264,7 @@ class Tools:
             if dry["finished_at"] is None
             else "it cannot be carried out as it is: the error says why"
         )
-        return Answer.of({"preview": dry["id"], "next_step": next_step, "operation": dry})
+        return ToolResult.of({"preview": dry["id"], "next_step": next_step, "operation": dry})
 
 
 def _request(promise: str, service: str, inputs: dict[str, Any], version: str) -> dict[str, Any]:
@@ -306,7 +306,7 @@ async def _check_preview(http: Transport, preview: str, service: str, change: di
         raise Refused("the preview is older than an hour", where=preview, hint=hint)
 
 
-async def _carry_out(http: Transport, path: str, body: dict[str, Any], preview: str) -> Answer:
+async def _carry_out(http: Transport, path: str, body: dict[str, Any], preview: str) -> ToolResult:
     """Ask for it once for each preview, however often it is called."""
     key = "agent-" + digest(preview.encode())[:32]
-    return Answer.of(await http.post(path, body, key=key))
+    return ToolResult.of(await http.post(path, body, key=key))

@@ -76,5 +76,5 @@ def waiting_sources(service: ServiceDocument) -> list[EventSource]:
 
 
 def _waiting(entries: Iterable[Entry]) -> list[str]:
-    found = {entry.row.id for entry in entries if entry.alive and entry.row.phase == Phase.AWAITING_APPROVAL}
-    return sorted(found)
+    waiting = {entry.row.id for entry in entries if entry.alive and entry.row.phase == Phase.AWAITING_APPROVAL}
+    return sorted(waiting)

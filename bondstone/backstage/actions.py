@@ -156,37 +156,37 @@ class Action:
         }
 
 
-async def _request(call: Call, given: RequestInput) -> Output:
-    service = f"{_team(given.team, call.places)}/{given.name}"
+async def _request(call: Call, wanted: RequestInput) -> Output:
+    service = f"{_team(wanted.team, call.places)}/{wanted.name}"
     body = {
-        "promise": given.promise,
+        "promise": wanted.promise,
         "service": service,
-        "inputs": with_secrets(given.inputs or {}, given.secrets),
-        "version": given.version,
-        "reason": given.reason,
+        "inputs": with_secrets(wanted.inputs or {}, wanted.secrets),
+        "version": wanted.version,
+        "reason": wanted.reason,
     }
-    return _accepted(call, await call.http.post("/services", body, key=_key(given.request_id)))
+    return _accepted(call, await call.http.post("/services", body, key=_key(wanted.request_id)))
 
 
-async def _operate(call: Call, given: OperateInput) -> Output:
-    service = await _service(call, given.service)
-    body: dict[str, Any] = {"reason": given.reason}
-    if given.verb == "update":
-        body["inputs"] = with_secrets(_entered(given.inputs or {}), given.secrets)
-    elif given.verb in {"patch", "upgrade"}:
-        body["to"] = given.to
-    elif given.verb == "reconcile":
+async def _operate(call: Call, wanted: OperateInput) -> Output:
+    service = await _service(call, wanted.service)
+    body: dict[str, Any] = {"reason": wanted.reason}
+    if wanted.verb == "update":
+        body["inputs"] = with_secrets(_entered(wanted.inputs or {}), wanted.secrets)
+    elif wanted.verb in {"patch", "upgrade"}:
+        body["to"] = wanted.to
+    elif wanted.verb == "reconcile":
         body["repair"] = True
-    answer = await call.http.post(service_path(service, given.verb), body, key=_key(given.request_id))
+    answer = await call.http.post(service_path(service, wanted.verb), body, key=_key(wanted.request_id))
     return _accepted(call, answer)
 
 
-async def _wait(call: Call, given: OperationInput) -> Output:
+async def _wait(call: Call, wanted: OperationInput) -> Output:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         left = deadline - time.monotonic()
         query = {"wait": max(1, min(POLL_SECONDS, int(left)))}
-        document = OperationDocument.model_validate(await call.http.get(operation_path(given.operation), query))
+        document = OperationDocument.model_validate(await call.http.get(operation_path(wanted.operation), query))
         if document.status.ended or document.status == "awaiting-approval" or left < POLL_SECONDS:
             break
     words = f"{document.id} {explain_operation(document, Clock())}"
@@ -199,13 +199,15 @@ async def _list_promises(call: Call, _given: NoInput) -> Output:
     return Output(words=f"{len(rows)} promises", data=rows)
 
 
-async def _list_services(call: Call, given: ListInput) -> Output:
-    page = await call.http.get("/services", {"team": given.team, "promise": given.promise, "limit": MAX_SERVICES})
+async def _list_services(call: Call, wanted: ListInput) -> Output:
+    page = await call.http.get(
+        "/services", {"team": wanted.team, "promise": wanted.promise, "limit": MAX_SERVICES}
+    )
     return Output(words=f"{len(page['items'])} services{', and more' if page['next'] else ''}", data=page["items"])
 
 
-async def _explain(call: Call, given: ServiceInput) -> Output:
-    service = await _service(call, given.service)
+async def _explain(call: Call, wanted: ServiceInput) -> Output:
+    service = await _service(call, wanted.service)
     document = ServiceDocument.model_validate(await call.http.get(service_path(service)))
     return Output(
         words=f"{service} {explain_service(document, Clock())}",
@@ -216,8 +218,8 @@ async def _explain(call: Call, given: ServiceInput) -> Output:
     )
 
 
-async def _fail(_call: Call, given: FailInput) -> Output:
-    raise OperationFailed(given.problem or "the template was refused")
+async def _fail(_call: Call, wanted: FailInput) -> Output:
+    raise OperationFailed(wanted.problem or "the template was refused")
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
@@ -250,22 +252,22 @@ ACTIONS: Final[Mapping[str, Action]] = {
 }  # fmt: skip
 
 
-async def invoke(action: Action, call: Call, given: Any) -> dict[str, Any]:
+async def invoke(action: Action, call: Call, body: Any) -> dict[str, Any]:
     """What an action answers, refusals as `problem`.
 
     Args:
         action: Which.
         call: In whose name.
-        given: Its input, as JSON.
+        body: Its input, as JSON.
 
     Raises:
         OperationFailed: the action is there to fail.
     """
     try:
-        taken = action.takes.model_validate(given)
+        taken = action.takes.model_validate(body)
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:20])
-        return Output(problem=f"INVALID_INPUT: {found}").model_dump(mode="json")
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:20])
+        return Output(problem=f"INVALID_INPUT: {problems}").model_dump(mode="json")
     try:
         return (await action.carry_out(call, taken)).model_dump(mode="json")
     except OperationFailed:

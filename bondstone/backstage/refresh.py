@@ -58,10 +58,10 @@ class Refresher:
     async def _follow_services(self) -> None:
         position, pages = self._index.position, self._feed.pages
         while True:
-            seen = position
-            await self._index.changes(seen)
+            reported_to = position
+            await self._index.changes(reported_to)
             await asyncio.sleep(GATHER_SECONDS)
-            position, entries = self._index.position, self._index.changed_after(seen)
+            position, entries = self._index.position, self._index.changed_after(reported_to)
             locations = changed_locations(self._feed, [entry.row.id for entry in entries])
             for location in [*locations, f"{LOCATION}-teams"]:
                 await self._tell(location)

@@ -103,8 +103,8 @@ def _action_router(app: FastAPI, places: Places) -> APIRouter:
         try:
             await state.authenticator.principal(authorization=authorization)
             body: Any = await request.json() if await request.body() else {}
-            given = body.get("input", {}) if version == "v2" else body
-            output = await invoke(known, Call(InsideTransport(app, authorization), places), given)
+            action_input = body.get("input", {}) if version == "v2" else body
+            output = await invoke(known, Call(InsideTransport(app, authorization), places), action_input)
         except Unauthenticated as error:
             return _error(401, "AuthenticationError", error.message)
         except OperationFailed as error:

@@ -108,8 +108,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
-    if asked:
+def _print_version(is_wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if is_wanted:
         typer.echo(f"bond {__version__}")
         raise typer.Exit
 
@@ -156,10 +156,10 @@ class _LazyCommand(TyperGroup):
 
     def loaded(self) -> Any:
         """The real command."""
-        found: typer.Typer = importlib.import_module(self._module).app
-        found.rich_markup_mode = None
-        found.pretty_exceptions_enable = False
-        group = typer.main.get_group(found)
+        typer_app: typer.Typer = importlib.import_module(self._module).app
+        typer_app.rich_markup_mode = None
+        typer_app.pretty_exceptions_enable = False
+        group = typer.main.get_group(typer_app)
         command = group.commands.get(self.name or "", group)
         command.name = self.name
         for each in getattr(command, "commands", {}).values():
@@ -192,10 +192,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    output = requested_format(given)
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
+    output = requested_format(command_line)
     try:
-        result = build()(args=prepare(given), prog_name="bond", standalone_mode=False)
+        result = build()(args=prepare(command_line), prog_name="bond", standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -206,24 +206,24 @@ def _main(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the one place that turns everything into words
-        return fail(error, output, given)
+        return fail(error, output, command_line)
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
 
 
-def fail(error: Exception, output: OutputFormat, given: Sequence[str] = ()) -> int:
+def fail(error: Exception, output: OutputFormat, command_line: Sequence[str] = ()) -> int:
     """Say in words what went wrong, and return the exit code for it.
 
     Args:
         error: What happened.
         output: As what to say it.
-        given: The command line.
+        command_line: The words after `bond`.
     """
     if os.environ.get("BOND_DEBUG") == "1":
         import traceback  # noqa: PLC0415 - only when asked
 
         traceback.print_exception(error)
     info, exit_code = explain(error)
-    if any(word.startswith("--secret") for word in given) and _EXTRA in info.message:
+    if any(word.startswith("--secret") for word in command_line) and _EXTRA in info.message:
         # `--secret password hunter2`: what is too much may be the secret
         info = info.changed(
             message=f"Got {_EXTRA}",

@@ -97,11 +97,11 @@ def apply(
         if comparison.pruned and not dry_run:
             _confirm(comparison, yes=yes)
         document = await manifests.apply(bond, comparison, reason=reason, dry_run=dry_run)
-        asked = [bond.operation(each) for row in document.manifests for each in row.operations]
-        if not watched or not asked:
+        operations = [bond.operation(each) for row in document.manifests for each in row.operations]
+        if not watched or not operations:
             return document
         shown = output is OutputFormat.TABLE
-        return document.changed(operations=tuple(await waiting.watch(bond, asked, shown=shown)))
+        return document.changed(operations=tuple(await waiting.watch(bond, operations, shown=shown)))
 
     document = with_platform(work)
     emit(document, output, lambda: _people(document, done=not dry_run))

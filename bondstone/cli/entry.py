@@ -8,10 +8,10 @@ from typing import NoReturn
 
 def run() -> NoReturn:
     """Run `bond` as a process of its own."""
-    if asked := os.environ.get("_BOND_COMPLETE", ""):
+    if completed_shell := os.environ.get("_BOND_COMPLETE", ""):
         from bondstone.cli.shell import complete  # noqa: PLC0415 - only for shells
 
-        if (offered := complete(asked)) is not None:
+        if (offered := complete(completed_shell)) is not None:
             print(offered, flush=True)  # noqa: T201 - a shell reads it
             raise SystemExit(0)
     from bondstone.cli.app import run as run_command  # noqa: PLC0415 - a quarter of a second

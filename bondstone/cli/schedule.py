@@ -307,12 +307,12 @@ def instant(text: str, time_zone: str, option: str) -> datetime:
     from bondstone.campaign.windows import zone  # noqa: PLC0415 - see bondstone.cli.session
 
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput(
             f"{text!r} is no time", where=option, hint="write 2026-11-20 or 2026-11-20T01:00"
         ) from None
-    return found if found.tzinfo else found.replace(tzinfo=zone(time_zone))
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone(time_zone))
 
 
 def _people(document: ScheduleDocument) -> None:

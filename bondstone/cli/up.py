@@ -186,7 +186,7 @@ def _status_view() -> dict[str, Any]:
         "data": str(data),
         "since": platform.started_at if platform and running else None,
         "pid": platform.pid if platform and running else None,
-        "versions": {name: said for name, said in versions.items() if name != SANDBOX},
+        "versions": {name: version for name, version in versions.items() if name != SANDBOX},
         "sandbox": versions.get(SANDBOX),
         "temporal": settings.temporal_address or None,
         "ui": settings.temporal_ui or None,

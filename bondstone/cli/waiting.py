@@ -131,7 +131,7 @@ async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationDo
         pools.changed(record)
         view.changed(record)
 
-    said = False
+    is_announced = False
     try:
         while True:
             try:
@@ -140,9 +140,9 @@ async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationDo
                 silence = time.monotonic() - answered
                 if silence > PATIENCE_SECONDS:
                     raise
-                if silence > SILENCE_SECONDS and not said:
+                if silence > SILENCE_SECONDS and not is_announced:
                     view.remark(f"{error.message}; still waiting, nothing is lost")
-                    said = True
+                    is_announced = True
                 await asyncio.sleep(1)
     finally:
         watcher.cancel()
@@ -158,7 +158,7 @@ class _Pools:
         self._view = view
         self._since: dict[str, tuple[str, float]] = {}
         self._steps: dict[str, StepDocument] = {}
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
 
     def changed(self, record: OperationDocument) -> None:
         """Take note of what each step does, and since when."""
@@ -176,8 +176,8 @@ class _Pools:
     async def look(self) -> None:
         """Ask about the pool of each step that stands still, and say once when nobody polls it."""
         for step in self._still():
-            if step.pool not in self._said and await self._nobody_polls(step.pool):
-                self._said.add(step.pool)
+            if step.pool not in self._reported and await self._nobody_polls(step.pool):
+                self._reported.add(step.pool)
                 self._view.remark(
                     f"no worker polls pool {step.pool}: step {step.id} of {self._operation} waits for one "
                     f"(none runs there, or all are busy; `bond status` shows the pools)"

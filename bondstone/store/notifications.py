@@ -57,13 +57,13 @@ class Notifications:
 
     async def list(self) -> list[Subscription]:
         """All of them, by name."""
-        found = []
+        subscriptions = []
         for info in await self._objects.list(_SUBSCRIPTIONS):
             try:
-                found.append(await self.get(info.key.rpartition("/")[2]))
+                subscriptions.append(await self.get(info.key.rpartition("/")[2]))
             except NotFound:
                 continue  # deleted meanwhile
-        return found
+        return subscriptions
 
     async def get(self, name: str) -> Subscription:
         """One of them.

@@ -75,7 +75,7 @@ def as_ours(error: RPCError, workflow_id: str) -> BondError:
     """One of our errors for what Temporal answered."""
     if error.status is RPCStatusCode.NOT_FOUND:
         noun = "campaign" if workflow_id.startswith(names.campaign_workflow_id("")) else "service"
-        return NotFound(f"there is no {_said(workflow_id)}", hint=f"`bond {noun} list` shows those that are")
+        return NotFound(f"there is no {_named(workflow_id)}", hint=f"`bond {noun} list` shows those that are")
     if error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}:
         return _no_worker()
     if error.status is RPCStatusCode.FAILED_PRECONDITION and "no poller" in error.message:
@@ -100,7 +100,7 @@ def _no_worker() -> Unreachable:
     )
 
 
-def _said(workflow_id: str) -> str:
+def _named(workflow_id: str) -> str:
     match workflow_id.split("/"):
         case ["service", team, name]:
             return f"service {team}/{name}"

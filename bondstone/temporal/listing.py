@@ -82,14 +82,14 @@ async def in_flight(client: Client, *, limit: int) -> InFlight:
     """
     types = ", ".join(f"'{name}'" for name in (*_KIND_BY_TYPE, names.CAMPAIGN_WORKFLOW))
     query = f"WorkflowType IN ({types}) AND ExecutionStatus = 'Running'"
-    found = await _list(client, [query], limit)
-    if len(found) < limit:
-        return InFlight(len(found), tuple(map(_in_words, found)))
+    running = await _list(client, [query], limit)
+    if len(running) < limit:
+        return InFlight(len(running), tuple(map(_in_words, running)))
     try:
         count = (await client.count_workflows(query)).count
     except RPCError as error:
         raise Unreachable(f"Temporal did not count what runs: {error.message[:200]}") from error
-    return InFlight(max(count, len(found)), tuple(map(_in_words, found)))
+    return InFlight(max(count, len(running)), tuple(map(_in_words, running)))
 
 
 def _in_words(execution: WorkflowExecution) -> str:

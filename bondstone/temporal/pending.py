@@ -63,10 +63,10 @@ async def pending(client: Client, workflow_id: str) -> Pending:
     try:
         described = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=calls.QUERY_TIMEOUT)
     except RPCError as error:
-        found = calls.as_ours(error, workflow_id)
-        if isinstance(found, NotFound):
+        refusal = calls.as_ours(error, workflow_id)
+        if isinstance(refusal, NotFound):
             return Pending()
-        raise found from error
+        raise refusal from error
     activities = described.raw_description.pending_activities
     return Pending(
         tuple([await _retrying(client, each) for each in activities if each.HasField("last_failure")]),

@@ -109,8 +109,8 @@ class Backstage:
         query = ",".join(f"{name.replace('__', '.')}={value}" for name, value in wanted.items())
         params = {"filter": query} if query else {}
         answer = self._client.get("/api/catalog/entities", params=params, headers=self.person())
-        found: list[dict[str, Any]] = answer.raise_for_status().json()
-        return found
+        entities: list[dict[str, Any]] = answer.raise_for_status().json()
+        return entities
 
     def entity(self, reference: str) -> dict[str, Any] | None:
         """One entity; None where there is none."""
@@ -118,8 +118,8 @@ class Backstage:
         answer = self._client.get(f"/api/catalog/entities/by-name/{kind}/{rest}", headers=self.person())
         if answer.status_code == httpx2.codes.NOT_FOUND:
             return None
-        found: dict[str, Any] = answer.raise_for_status().json()
-        return found
+        entity: dict[str, Any] = answer.raise_for_status().json()
+        return entity
 
     def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx2.Response:
         """Send something as the person."""

@@ -21,9 +21,9 @@ if not NODE.exists():
 
 
 def verdicts(cases: list[tuple[dict, object]]) -> list[dict[str, bool]]:
-    given = json.dumps([{"schema": schema, "value": value} for schema, value in cases])
+    questions = json.dumps([{"schema": schema, "value": value} for schema, value in cases])
     command = [str(NODE), str(INSTALLED / "validators.js")]
-    ran = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(command, input=questions, capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
 
@@ -59,17 +59,19 @@ CASES = [
 
 
 def test_what_is_translated_is_checked_by_both_as_the_platform_checks_it():
-    asked = []
+    examples = []
     for schema, good, bad in CASES:
         assert jsonschema_rs.validator_for(schema).is_valid(good)
         assert not jsonschema_rs.validator_for(schema).is_valid(bad)
         form = form_of(schema)
         assert form.dropped == ()
-        asked += [(form.inputs, good), (form.inputs, bad)]
+        examples += [(form.inputs, good), (form.inputs, bad)]
     expected = [{"form": True, "server": True}, {"form": False, "server": False}] * len(CASES)
-    found = verdicts(asked)
+    answers = verdicts(examples)
     wrong = [
-        (case, verdict) for case, verdict, right in zip(asked, found, expected, strict=True) if verdict != right
+        (case, verdict)
+        for case, verdict, right in zip(examples, answers, expected, strict=True)
+        if verdict != right
     ]
     assert wrong == []
 

@@ -77,16 +77,16 @@ def test_a_service_from_request_to_decommission(pair):
 
 def rows_with(tables: Path, text: str) -> list[str]:
     """The tables of Backstage with a row that holds a text."""
-    found = []
+    matches = []
     for file in tables.glob("*.sqlite"):
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
             names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            found += [
+            matches += [
                 f"{file.name}: {name}"
                 for name in names
                 if any(text in repr(row) for row in database.execute(f'SELECT * FROM "{name}"'))  # noqa: S608
             ]
-    return found
+    return matches
 
 
 def phase(pair, name: str) -> str:
@@ -98,8 +98,8 @@ def test_a_patch_is_a_template_too(pair, tmp_path):
     pair.until(lambda: pair.backstage.entity("template:default/sqlite-database"))
     status, log, _ = pair.backstage.create("sqlite-database", form("patched"))
     assert status == "completed", log
-    asked = {"service": "payments/patched", "reason": "newest"}
-    status, log, _ = pair.backstage.create("bond-patch", asked)
+    values = {"service": "payments/patched", "reason": "newest"}
+    status, log, _ = pair.backstage.create("bond-patch", values)
     assert status == "failed"
     assert "there is no newer patch of sqlite-database@1.0.0" in log
 
@@ -107,7 +107,7 @@ def test_a_patch_is_a_template_too(pair, tmp_path):
     manifest = newer / "promise.yaml"
     manifest.write_text(manifest.read_text().replace("version: 1.0.0", "version: 1.0.1"))
     pair.platform.bond("promise", "publish", str(newer))
-    status, log, _ = pair.backstage.create("bond-patch", asked)
+    status, log, _ = pair.backstage.create("bond-patch", values)
     assert status == "completed", log
     shown = pair.platform.bond("service", "show", "payments/patched", "-o", "json").stdout
     assert json.loads(shown)["revision"] == "sqlite-database@1.0.1"

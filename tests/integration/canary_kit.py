@@ -64,14 +64,14 @@ class Canaries:
         """Each canary that is in there in any form, with what is around it."""
         own = [value for value in self.known.values() if not value.startswith(self.beginning)]
         sought = self._sought | {form for value in own for form in forms(value) if len(form) >= SHORTEST_FORM}
-        found = set()
+        leaks = set()
         for form in sought:
             at = data.find(form)
             while at >= 0:
                 around = data[max(0, at - CONTEXT_BYTES) : at + len(form) + CONTEXT_BYTES]
-                found.add(f"{self._which(around)}: {around!r}")
+                leaks.add(f"{self._which(around)}: {around!r}")
                 at = data.find(form, at + len(form))
-        return sorted(found)
+        return sorted(leaks)
 
     def _which(self, around: bytes) -> str:
         names = [what for what, value in self.known.items() if any(form in around for form in forms(value))]

@@ -351,7 +351,7 @@ def inputs(kind: str, namespace: str, world: World) -> dict[str, Any]:
 
 
 @dataclass
-class Thing:
+class Deployed:
     """A service of version 1.0.0, and what it keeps."""
 
     bond: DirectClient

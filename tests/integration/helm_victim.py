@@ -19,8 +19,8 @@ from harness.servers.kubernetes import STAYS_PENDING
 async def main(root: str, kubeconfig: str, namespace: str, values: str, tool: str) -> None:
     plane = SimpleNamespace(kubeconfig=Path(kubeconfig))
     bench = await Bench.open(Path(root), plane, namespace, tool=tool)
-    given = {"annotations": {STAYS_PENDING: "yes"}, "options": {"timeout": "10m"}, **json.loads(values)}
-    await bench.provision(**given)
+    inputs = {"annotations": {STAYS_PENDING: "yes"}, "options": {"timeout": "10m"}, **json.loads(values)}
+    await bench.provision(**inputs)
 
 
 if __name__ == "__main__":

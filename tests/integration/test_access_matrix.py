@@ -10,10 +10,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 def test_the_table_in_the_docs_is_what_the_api_answers(tmp_path):
-    seen = access_matrix.observed(tmp_path)
-    assert len(seen) > 90
-    reached = {address for address, answers in seen.items() if answers[access_matrix.NOBODY]}
+    answers = access_matrix.observed(tmp_path)
+    assert len(answers) > 90
+    reached = {address for address, answers in answers.items() if answers[access_matrix.NOBODY]}
     assert reached == {"GET /providers"}, "nothing else is open to whoever brings no credential"
-    assert access_matrix.page(seen) == access_matrix.PAGE.read_text(encoding="utf-8"), (
+    assert access_matrix.page(answers) == access_matrix.PAGE.read_text(encoding="utf-8"), (
         "the table is stale: python -m harness.access_matrix"
     )

@@ -88,8 +88,8 @@ async def test_an_agent_previews_requests_changes_and_takes_down_a_service(platf
         again = await data(client, "request_service", **wanted, preview=preview["preview"], reason="a test")
         assert again["id"] == made["id"]  # one preview, one operation
         assert (await data(client, "show_service", service="agents/first"))["phase"] == "ready"
-        said = await data(client, "explain", subject="agents/first")
-        assert said["explanation"].startswith("agents/first is ready")
+        explained = await data(client, "explain", subject="agents/first")
+        assert explained["explanation"].startswith("agents/first is ready")
         assert await data(client, "read_logs", operation=made["id"], lines=5)
 
         change = {"service": "agents/first", "change": "decommission"}

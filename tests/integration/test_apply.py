@@ -128,7 +128,7 @@ async def test_a_folder_from_first_apply_to_prune(bond: Bondstone, tmp_path: Pat
     two.unlink()
     assert (await applied(bond, tmp_path)).counts == {"unchanged": 2}
     assert (await applied(bond, tmp_path, team=team, prune=lambda _: False)).counts == {"unchanged": 2}
-    pruned = await applied(bond, tmp_path, team=team, prune=lambda found: found.labels["repo"] == team)
+    pruned = await applied(bond, tmp_path, team=team, prune=lambda live: live.labels["repo"] == team)
     assert pruned.counts == {"prune": 1, "unchanged": 2}
     assert [row.name for row in pruned.manifests if row.action == "prune"] == [f"{team}/c"]
 

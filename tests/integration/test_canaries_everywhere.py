@@ -102,12 +102,12 @@ class Scene:
     metrics_port: int
     namespace: str = field(default_factory=lambda: f"planted-{uuid.uuid4().hex[:8]}")
     address: str = ""
-    said: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
 
-    def bond(self, *arguments: str, given: str | None = None, status: int | None = 0) -> str:
+    def bond(self, *arguments: str, stdin: str | None = None, status: int | None = 0) -> str:
         """Run a command, and keep what it says."""
-        ran = self.platform.bond(*arguments, stdin_text=given, status=status, seconds=SECONDS)
-        self.said.append(f"{ran.stdout}\n{ran.stderr}")
+        ran = self.platform.bond(*arguments, stdin_text=stdin, status=status, seconds=SECONDS)
+        self.printed.append(f"{ran.stdout}\n{ran.stderr}")
         return ran.stdout
 
     def inputs(self, of: str, fails: str = "nowhere") -> dict[str, Any]:
@@ -214,14 +214,14 @@ def in_the_cluster(scene: Scene) -> None:
 
 
 def request(scene: Scene, service: str, fails: str = "nowhere") -> None:
-    given = json.dumps(scene.inputs(service, fails))
-    scene.bond("service", "request", "planted", service, "-f", "-", given=given)
+    values = json.dumps(scene.inputs(service, fails))
+    scene.bond("service", "request", "planted", service, "-f", "-", stdin=values)
 
 
 def request_with_a_part(scene: Scene) -> None:
     inputs = {"marker": scene.canaries.marker, "salt": uuid.uuid4().hex}
     inputs |= {each: scene.canaries.text(f"{each} of a part") for each in ("password", "token")}
-    scene.bond("service", "request", "pair", "parts/whole", "-f", "-", given=json.dumps(inputs))
+    scene.bond("service", "request", "pair", "parts/whole", "-f", "-", stdin=json.dumps(inputs))
 
 
 def adopt(scene: Scene) -> None:
@@ -263,7 +263,7 @@ def adopt(scene: Scene) -> None:
     secret = scene.canaries.text("a secret of what is adopted")
     made = scene.root / "made.txt"
     inputs = ["--set", f"made={made}", "--secret", "token"]
-    scene.bond("service", "adopt", "held", "adopted/one", f"--state={file}", *inputs, given=secret)
+    scene.bond("service", "adopt", "held", "adopted/one", f"--state={file}", *inputs, stdin=secret)
     scene.bond("service", "wait", "adopted/one", status=None)
     scene.bond("service", "cancel", "adopted/one", "--wait", status=None)
     state["serial"] = 9
@@ -286,28 +286,28 @@ def refusals(scene: Scene) -> None:
         "a reference": {"marker": {"$secret": f"secrets/payments/other/{text('a reference')}"}},
         "a member": {"auth": {"token": text("another token"), "tokn": text("an unknown member")}},
     }.items():
-        scene.bond(*command, given=json.dumps({**whole, **wrong}), status=None)
+        scene.bond(*command, stdin=json.dumps({**whole, **wrong}), status=None)
         body = {"promise": "planted", "service": "payments/refused", "inputs": {**whole, **wrong}}
         with scene_api(scene) as api:
             answer = api.post("/services", json=body)
         assert answer.status_code in {400, 403, 404, 422}, (what, answer.text)
-        scene.said.append(answer.text)
-    scene.bond(*command, given=f"text: [{text('not YAML')}\nmore: }}", status=2)
+        scene.printed.append(answer.text)
+    scene.bond(*command, stdin=f"text: [{text('not YAML')}\nmore: }}", status=2)
     scene.bond("service", "request", "planted", "payments/refused", f"--secret=text={text('beside')}", status=2)
     update = UPDATE.replace("TOKEN", text("an input of a schedule"))
-    scene.bond("schedule", "create", "leaking", "-f", "-", "--cron", "0 1 * * *", given=update, status=2)
+    scene.bond("schedule", "create", "leaking", "-f", "-", "--cron", "0 1 * * *", stdin=update, status=2)
     campaign = UPDATE.replace("Strategy", "Campaign").replace("metadata: {", "metadata: {owner: tests, ")
     campaign = campaign.replace("TOKEN", text("an input of a campaign"))
     for act in ("run", "validate", "preview"):
-        scene.bond("campaign", act, "-f", "-", given=campaign, status=None)
+        scene.bond("campaign", act, "-f", "-", stdin=campaign, status=None)
     with scene_api(scene) as api:
-        scene.said.append(api.post("/campaigns", content=campaign).text)
+        scene.printed.append(api.post("/campaigns", content=campaign).text)
 
 
 def day_two(scene: Scene) -> None:
     """What comes after the first request: new values, drift, campaigns, schedules, going back, the end."""
     service, text = "payments/whole", scene.canaries.text
-    scene.bond("service", "update", service, "--secret", "auth.token", "--wait", given=text("a newer token"))
+    scene.bond("service", "update", service, "--secret", "auth.token", "--wait", stdin=text("a newer token"))
     live = text("what somebody put into the cluster")
     path = f"/api/v1/namespaces/{scene.namespace}/secrets/whole-app"
     secret = scene.plane.call("GET", path)
@@ -315,9 +315,9 @@ def day_two(scene: Scene) -> None:
     scene.plane.call("PUT", path, secret)
     scene.bond("service", "reconcile", service, "--wait", status=None)
     scene.bond("service", "reconcile", service, "--repair", "--wait")
-    scene.bond("campaign", "run", "-f", "-", "--wait", given=CAMPAIGN)
+    scene.bond("campaign", "run", "-f", "-", "--wait", stdin=CAMPAIGN)
     strategy = CAMPAIGN.replace("Campaign", "Strategy").replace("owner: tests, ", "")
-    scene.bond("schedule", "create", "nightly", "-f", "-", "--cron", "0 1 * * *", "--paused", given=strategy)
+    scene.bond("schedule", "create", "nightly", "-f", "-", "--cron", "0 1 * * *", "--paused", stdin=strategy)
     scene.bond("schedule", "trigger", "nightly", "--reason", "now")
     scene.bond("service", "update", service, "--set", "fails=helm", "--wait", status=1)
     scene.bond("service", "retry", service, "--wait", status=1)
@@ -337,27 +337,27 @@ def test_at_least_34_canaries_were_planted(scene: Scene) -> None:
 def test_states_and_clusters_hold_what_nothing_else_may(scene: Scene) -> None:
     # Otherwise the other tests would prove nothing.
     state = scene.platform.bond("state", "pull", "payments/whole", "--step", "made").stdout.encode()
-    found = " ".join(scene.canaries.leaks(state))
+    leaks = " ".join(scene.canaries.leaks(state))
     for what in ("text", "second line", "pem line 1", "number", "first item", "member"):
-        assert f"{what} of payments/whole" in found, what
+        assert f"{what} of payments/whole" in leaks, what
     cluster = json.dumps(scene.plane.call("GET", f"/api/v1/namespaces/{scene.namespace}/secrets"))
     cluster += json.dumps(scene.plane.call("GET", f"/api/v1/namespaces/{scene.namespace}/configmaps"))
-    found = " ".join(scene.canaries.leaks(cluster.encode()))
+    leaks = " ".join(scene.canaries.leaks(cluster.encode()))
     for what in ("chart value", "chart config", "chart label", "manifest data", "manifest annotation"):
-        assert f"{what} of payments/whole" in found, what
+        assert f"{what} of payments/whole" in leaks, what
     revealed = scene.platform.bond("service", "outputs", "payments/whole", "--reveal", "-o", "json").stdout
     assert "a Secret that was there before" in " ".join(scene.canaries.leaks(revealed.encode()))
 
 
 def test_rule_7_what_commands_said_has_no_secret(scene: Scene) -> None:
-    said = "\n".join(scene.said).encode()
-    assert scene.canaries.marker.encode() in said
-    assert scene.canaries.leaks(said) == []
+    printed = "\n".join(scene.printed).encode()
+    assert scene.canaries.marker.encode() in printed
+    assert scene.canaries.leaks(printed) == []
 
 
 async def test_rule_7_temporal_has_no_secret_anywhere(scene: Scene) -> None:
     """Histories, with the summaries in them; search attributes and memos of workflows and schedules."""
-    found: list[bytes] = []
+    kept: list[bytes] = []
     kinds = set()
     async with scene.platform.client() as bond:
         temporal = await bond.connection.temporal()
@@ -365,15 +365,15 @@ async def test_rule_7_temporal_has_no_secret_anywhere(scene: Scene) -> None:
             kinds.add(execution.workflow_type)
             handle = temporal.get_workflow_handle(execution.id, run_id=execution.run_id)
             history = await handle.fetch_history()
-            found += [execution.raw_info.SerializeToString(), history.to_json().encode()]
-            found += [event.SerializeToString() for event in history.events]
-            found.append((await handle.describe()).raw_description.SerializeToString())
+            kept += [execution.raw_info.SerializeToString(), history.to_json().encode()]
+            kept += [event.SerializeToString() for event in history.events]
+            kept.append((await handle.describe()).raw_description.SerializeToString())
         async for schedule in await temporal.list_schedules():
             described = await temporal.get_schedule_handle(schedule.id).describe()
-            found.append(described.raw_description.SerializeToString())
+            kept.append(described.raw_description.SerializeToString())
     assert kinds >= {"Service", "Provision", "Update", "Reconcile", "Campaign"}
-    found.append(files(scene.platform.data, "temporal.db*"))
-    whole = b"\n".join(found)
+    kept.append(files(scene.platform.data, "temporal.db*"))
+    whole = b"\n".join(kept)
     assert scene.canaries.marker.encode() in whole
     assert scene.canaries.leaks(whole) == []
 
@@ -392,14 +392,14 @@ def test_rule_7_no_file_of_the_platform_has_a_secret(scene: Scene) -> None:
 
 
 def test_rule_7_step_logs_have_no_secret_when_they_are_opened(scene: Scene) -> None:
-    said = b""
+    logs = b""
     with scene_api(scene) as api:
         operations = [row["id"] for row in api.get("/operations").json()]
     for operation in operations:
-        said += in_process(scene.platform, ["operation", "logs", operation])
+        logs += in_process(scene.platform, ["operation", "logs", operation])
     for word in (b"said", b"complained"):  # notes of a chart are not logged
-        assert word + b" " + scene.canaries.marker.encode() in said
-    assert scene.canaries.leaks(said) == []
+        assert word + b" " + scene.canaries.marker.encode() in logs
+    assert scene.canaries.leaks(logs) == []
 
 
 def test_rule_7_no_span_has_a_secret(scene: Scene) -> None:
@@ -409,18 +409,18 @@ def test_rule_7_no_span_has_a_secret(scene: Scene) -> None:
 
 
 def test_rule_7_no_metric_has_a_secret(scene: Scene) -> None:
-    found = b""
+    metrics = b""
     for worker in range(len(scene.platform.state().processes)):
         try:
-            found += httpx.get(f"http://127.0.0.1:{scene.metrics_port + worker}/metrics").content
+            metrics += httpx.get(f"http://127.0.0.1:{scene.metrics_port + worker}/metrics").content
         except httpx.TransportError:
             continue
-    assert b"bond_" in found
-    assert scene.canaries.leaks(found) == []
+    assert b"bond_" in metrics
+    assert scene.canaries.leaks(metrics) == []
 
 
 def test_rule_7_no_document_of_the_api_has_a_secret(scene: Scene) -> None:
-    found, statuses = [], {}
+    answers, statuses = [], {}
     with scene_api(scene) as api:
         services = [row["id"] for row in api.get("/services").json()["items"]]
         assert "payments/whole" in services
@@ -437,10 +437,10 @@ def test_rule_7_no_document_of_the_api_has_a_secret(scene: Scene) -> None:
         for path in paths:
             answer = api.get(path)
             statuses[path] = answer.status_code
-            found += [path.encode(), answer.content, str(answer.headers).encode()]
+            answers += [path.encode(), answer.content, str(answer.headers).encode()]
         for path in ("/fleet/events", "/services/payments/whole/events", "/campaigns/look/events"):
-            found.append(stream(api, path))
-    whole = b"\n".join(found)
+            answers.append(stream(api, path))
+    whole = b"\n".join(answers)
     assert {path: status for path, status in statuses.items() if status >= 500} == {}
     assert scene.canaries.marker.encode() in whole
     assert scene.canaries.leaks(whole) == []
@@ -448,51 +448,51 @@ def test_rule_7_no_document_of_the_api_has_a_secret(scene: Scene) -> None:
 
 def stream(api: httpx.Client, path: str) -> bytes:
     """What a stream of events has, from the first on, until it pauses."""
-    found = b""
+    received = b""
     try:
         with api.stream("GET", path, headers={"Last-Event-ID": "0"}, timeout=2) as answer:
             for chunk in answer.iter_bytes():
-                found += chunk
+                received += chunk
     except httpx.TimeoutException:
         pass
-    return found
+    return received
 
 
 def test_rule_7_no_page_of_the_console_has_a_secret(scene: Scene) -> None:
     url = json.loads(scene.platform.bond("--as", "ada", "open", "--print", "-o", "json").stdout)["url"]
     base = url.partition("/sign-in")[0]
-    found, seen = [], set()
+    pages, visited = [], set()
     with httpx.Client(base_url=base, follow_redirects=True, timeout=60) as browser:
         browser.get(url)
         waiting = ["/", "/catalogue", "/services", "/approvals", "/campaigns", "/calendar", "/rules",
                    "/ledger", "/platform", "/services/payments/whole", "/campaigns/look",
                    "/campaigns/look/report"]  # fmt: skip
-        while waiting and len(seen) < 150:
+        while waiting and len(visited) < 150:
             path = waiting.pop(0)
-            if path in seen:
+            if path in visited:
                 continue
-            seen.add(path)
+            visited.add(path)
             answer = browser.get(path)
             assert answer.status_code < 500, path
-            found.append(answer.content)
-            waiting += [link for link in links(answer.text) if link not in seen]
-    whole = b"\n".join(found)
-    assert {"/services/payments/whole", "/services/payments/whole/operations/1"} <= seen
+            pages.append(answer.content)
+            waiting += [link for link in links(answer.text) if link not in visited]
+    whole = b"\n".join(pages)
+    assert {"/services/payments/whole", "/services/payments/whole/operations/1"} <= visited
     assert scene.canaries.marker.encode() in whole
     assert scene.canaries.leaks(whole) == []
 
 
 def links(page: str) -> list[str]:
     """Where a page leads to, without static files and fragments."""
-    found = [part.partition('"')[0] for part in page.split('href="')[1:]]
-    plain = [link.partition("#")[0].replace("&amp;", "&") for link in found]
+    addresses = [part.partition('"')[0] for part in page.split('href="')[1:]]
+    plain = [link.partition("#")[0].replace("&amp;", "&") for link in addresses]
     return [link for link in plain if link.startswith("/") and not link.startswith(("//", "/static", "/sign-in"))]
 
 
 def test_rule_7_a_report_of_a_campaign_has_no_secret_in_any_format(scene: Scene) -> None:
     for form in ("json", "html", "csv", "junit", "table"):
-        said = in_process(scene.platform, ["campaign", "report", "look", "-o", form])
-        assert scene.canaries.leaks(said) == [], form
+        report = in_process(scene.platform, ["campaign", "report", "look", "-o", form])
+        assert scene.canaries.leaks(report) == [], form
 
 
 def test_rule_7_a_backup_has_no_secret(scene: Scene) -> None:

@@ -121,7 +121,7 @@ def on_a_terminal(platform: LocalPlatform, *arguments: str, columns: int = 80) -
     command = [sys.executable, "-m", "bondstone.cli.app", "--data", str(platform.data), *arguments]
     with subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment) as process:
         os.close(side)
-        said = b""
+        printed = b""
         while True:
             try:
                 part = os.read(main, 65536)
@@ -129,11 +129,11 @@ def on_a_terminal(platform: LocalPlatform, *arguments: str, columns: int = 80) -
                 break
             if not part:
                 break
-            said += part
+            printed += part
         process.wait(60)
     os.close(main)
-    assert process.returncode == 0, said
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]8;;[^\x1b]*\x1b\\", "", said.decode())
+    assert process.returncode == 0, printed
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]8;;[^\x1b]*\x1b\\", "", printed.decode())
     return plain.replace("\r\n", "\n").splitlines()
 
 

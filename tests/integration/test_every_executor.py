@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import psutil
 import pytest
-from every_executor import KEPT, KINDS, VERSIONS, Thing, World, inputs, write
+from every_executor import KEPT, KINDS, VERSIONS, Deployed, World, inputs, write
 from helm_kit import helm
 from platforms import LocalPlatform, publish, running
 
@@ -57,72 +57,74 @@ async def ends(operation: Operation, status: OperationStatus = OperationStatus.S
 
 
 @asynccontextmanager
-async def a_thing(kind: str, platform: LocalPlatform, world: World) -> AsyncIterator[Thing]:
+async def deploy(kind: str, platform: LocalPlatform, world: World) -> AsyncIterator[Deployed]:
     name = f"ops-{uuid.uuid4().hex[:8]}"
     kept = KEPT[kind](world, name)
     async with platform.client() as bond:
         service = f"shop/{name}"
-        asked = inputs(kind, name, world)
-        await ends(await bond.services.request(f"thing-{kind}", service, asked, version="1.0.0"))
-        yield Thing(bond, service, kept, name)
+        values = inputs(kind, name, world)
+        await ends(await bond.services.request(f"thing-{kind}", service, values, version="1.0.0"))
+        yield Deployed(bond, service, kept, name)
     kept.clean()
 
 
 @pytest.fixture(params=KINDS)
-async def thing(request, platform: LocalPlatform, world: World) -> AsyncIterator[Thing]:
-    async with a_thing(request.param, platform, world) as made:
-        yield made
+async def deployed(request, platform: LocalPlatform, world: World) -> AsyncIterator[Deployed]:
+    async with deploy(request.param, platform, world) as service:
+        yield service
 
 
-async def test_it_is_patched_upgraded_and_goes_back(thing: Thing):
-    bond, service = thing.bond, thing.service
-    assert (thing.kept.data, thing.kept.names) == ({"colour": "blue", "version": "1.0.0"}, {"thing"})
+async def test_it_is_patched_upgraded_and_goes_back(deployed: Deployed):
+    bond, service = deployed.bond, deployed.service
+    assert (deployed.kept.data, deployed.kept.names) == ({"colour": "blue", "version": "1.0.0"}, {"thing"})
 
     dry = await ends(await bond.services.patch(service, to="1.0.1", dry_run=True))
     assert (dry.steps[0].changes.create, dry.steps[0].changes.update) == (1, 1)
-    assert thing.kept.data["version"] == "1.0.0"
+    assert deployed.kept.data["version"] == "1.0.0"
     patched = await ends(await bond.services.patch(service, to="1.0.1"))
     assert patched.steps[0].changes == dry.steps[0].changes
-    assert (thing.kept.data["version"], thing.kept.names) == ("1.0.1", {"thing", "since-1.0.1"})
+    assert (deployed.kept.data["version"], deployed.kept.names) == ("1.0.1", {"thing", "since-1.0.1"})
 
     await ends(await bond.services.patch(service, to="1.0.2"), OperationStatus.ROLLED_BACK)
-    assert thing.kept.data["version"] == "1.0.1"
+    assert deployed.kept.data["version"] == "1.0.1"
     state = await bond.services.get(service)
     assert (state.revision.partition("@")[2], state.phase) == ("1.0.1", "ready")
 
     await ends(await bond.services.upgrade(service, to="1.1.0"))
-    assert thing.kept.data == {"colour": "blueish", "version": "1.1.0"}
-    assert await bond.services.outputs(service) == thing.kept.data
+    assert deployed.kept.data == {"colour": "blueish", "version": "1.1.0"}
+    assert await bond.services.outputs(service) == deployed.kept.data
     await ends(await bond.services.rollback(service))
-    assert (thing.kept.data, thing.kept.names) == (
+    assert (deployed.kept.data, deployed.kept.names) == (
         {"colour": "blue", "version": "1.0.1"},
         {"thing", "since-1.0.1"},
     )
-    assert await bond.services.outputs(service) == thing.kept.data
+    assert await bond.services.outputs(service) == deployed.kept.data
 
 
-async def test_drift_is_found_and_undone_and_in_the_end_all_of_it_goes(thing: Thing):
-    bond, service = thing.bond, thing.service
+async def test_drift_is_found_and_undone_and_in_the_end_all_of_it_goes(deployed: Deployed):
+    bond, service = deployed.bond, deployed.service
     assert (await ends(await bond.services.reconcile(service))).drift == 0
-    thing.kept.by_hand(colour="pink")
-    found = await ends(await bond.services.reconcile(service))
-    assert (found.drift, found.steps[0].drift) == (1, (thing.kept.address,))
-    assert thing.kept.data["colour"] == "pink"
+    deployed.kept.by_hand(colour="pink")
+    record = await ends(await bond.services.reconcile(service))
+    assert (record.drift, record.steps[0].drift) == (1, (deployed.kept.address,))
+    assert deployed.kept.data["colour"] == "pink"
     await ends(await bond.services.reconcile(service, repair=True))
-    assert thing.kept.data["colour"] == "blue"
-    thing.kept.lose()
+    assert deployed.kept.data["colour"] == "blue"
+    deployed.kept.lose()
     await ends(await bond.services.reconcile(service, repair=True))
-    assert thing.kept.data["colour"] == "blue"
+    assert deployed.kept.data["colour"] == "blue"
     await ends(await bond.services.decommission(service))
-    assert thing.kept.names == set()
+    assert deployed.kept.names == set()
 
 
-async def test_policies_see_the_plan_and_people_approve_exactly_one_plan(thing: Thing, platform: LocalPlatform):
-    bond, service = thing.bond, thing.service
+async def test_policies_see_the_plan_and_people_approve_exactly_one_plan(
+    deployed: Deployed, platform: LocalPlatform
+):
+    bond, service = deployed.bond, deployed.service
     denied = await ends(await bond.services.update(service, {"colour": "forbidden"}), OperationStatus.FAILED)
     assert denied.error is not None
     assert "that colour is forbidden" in json.dumps(denied.model_dump(mode="json"))
-    assert thing.kept.data["colour"] == "blue"
+    assert deployed.kept.data["colour"] == "blue"
 
     operation = await bond.services.update(service, {"colour": "red"}, ask=True)
     async with asyncio.timeout(120):
@@ -130,23 +132,23 @@ async def test_policies_see_the_plan_and_people_approve_exactly_one_plan(thing: 
             await asyncio.sleep(0.1)
     [plan] = await operation.plans()
     [change] = plan.changes
-    assert (approvals[0].digest, change.action, change.type) == (plan.digest, "update", thing.kept.type)
+    assert (approvals[0].digest, change.action, change.type) == (plan.digest, "update", deployed.kept.type)
     async with platform.client("grace") as grace:
-        asked = grace.operation(operation.id)
+        as_grace = grace.operation(operation.id)
         with pytest.raises(BondError, match="no plan 000000000000 waits there"):
-            await asked.approve("0" * 64, step="app")
+            await as_grace.approve("0" * 64, step="app")
         # meanwhile somebody is at it by hand: what was approved still says all that happens
-        thing.kept.by_hand(colour="pink")
-        await asked.approve(plan.digest, step="app")
+        deployed.kept.by_hand(colour="pink")
+        await as_grace.approve(plan.digest, step="app")
     record = await ends(operation)
     assert [approval.digest for approval in record.approvals] == [plan.digest], "nobody was asked twice"
-    assert thing.kept.data["colour"] == "red"
+    assert deployed.kept.data["colour"] == "red"
 
 
 @pytest.mark.kills
 async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_on(platform, world):
     async with AsyncExitStack() as stack:
-        things = {kind: await stack.enter_async_context(a_thing(kind, platform, world)) for kind in KINDS}
+        things = {kind: await stack.enter_async_context(deploy(kind, platform, world)) for kind in KINDS}
         operations = [await each.bond.services.patch(each.service, to="1.0.3") for each in things.values()]
         async with asyncio.timeout(300):
             while any(each.kept.data["version"] != "1.0.3" for each in things.values()):  # noqa: ASYNC110 - of other processes

@@ -18,8 +18,8 @@ async def test_a_failing_canary_leaves_every_other_host_alone_and_the_mended_pat
 ):
     with running(tmp_path / "data") as platform:
         async with platform.client() as bond:
-            found = await patch_hosts(bond, hosts, tmp_path)
+            outcome = await patch_hosts(bond, hosts, tmp_path)
     count = len(hosts.users)
-    assert found.broken.status is CampaignStatus.ABORTED
-    assert found.after_broken == {"1.0.0": count}, "the canary went back, the others were never touched"
-    assert (found.mended.status, found.after_mended) == (CampaignStatus.COMPLETED, {"1.0.2": count})
+    assert outcome.broken.status is CampaignStatus.ABORTED
+    assert outcome.after_broken == {"1.0.0": count}, "the canary went back, the others were never touched"
+    assert (outcome.mended.status, outcome.after_mended) == (CampaignStatus.COMPLETED, {"1.0.2": count})

@@ -50,8 +50,8 @@ class Receiver:
         self._server.server_close()
 
     def events(self, kind: str = "") -> list[dict]:
-        found = [json.loads(body) for _, body in self.received]
-        return [event for event in found if event["type"] == f"dev.bondstone.{kind}" or not kind]
+        events = [json.loads(body) for _, body in self.received]
+        return [event for event in events if event["type"] == f"dev.bondstone.{kind}" or not kind]
 
 
 def until(check: Callable[[], object], what: str = "", seconds: float = 90):

@@ -234,8 +234,8 @@ def test_the_commands_of_the_how_to_do_what_the_page_says(scene: Scene) -> None:
     scene.bond("service", "request", "sqlite-database", "payments/orders", "--set", "contact=a@b.c", "--wait")
     scene.platform.environment |= {"BOND_DATA": str(scene.platform.data), "BOND_AS": "ada"}
     for each in commands(required=True):
-        said = run(scene.platform, each.command)
-        assert each.matches(said), f"$ {each.command}\n{said}"
+        printed = run(scene.platform, each.command)
+        assert each.matches(printed), f"$ {each.command}\n{printed}"
     scene.bond("service", "wait", "payments/reports")
     assert scene.kinds("payments/reports") == [("provision", "succeeded", "ada")]
 

@@ -65,10 +65,10 @@ def tokens(
 ) -> BackstageTokens:
     (tmp_path / "catalog").write_text("catalog-token\n")
     client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
-    given = BackstageSettings.model_validate(
+    backstage = BackstageSettings.model_validate(
         {"url": URL, "feed_token_file": "feed", "catalog_token_file": tmp_path / "catalog", **settings}
     )
-    return BackstageTokens(given, IssuerKeys(client), client)
+    return BackstageTokens(backstage, IssuerKeys(client), client)
 
 
 async def test_a_person_behind_a_plugin_is_the_caller_with_their_groups(tmp_path):

@@ -34,14 +34,14 @@ def test_a_plan_of_an_image_becomes_a_change_set_with_secrets_masked(tmp_path: P
         "after": {"a": "topsecret"},
     }
     (tmp_path / "plan.json").write_text(json.dumps({"changes": [change], "new in some later version": 1}))
-    [found] = changes_of(read_shown_plan(tmp_path, "here"), Redactor(["topsecret"]))
-    assert (found.address, found.action, found.before, found.after) == (
+    [shown] = changes_of(read_shown_plan(tmp_path, "here"), Redactor(["topsecret"]))
+    assert (shown.address, shown.action, shown.before, shown.after) == (
         "dns/www",
         "update",
         {"a": 1},
         {"a": "(secret)"},
     )
-    assert list(found.fingerprints) == ["after"]
+    assert list(shown.fingerprints) == ["after"]
 
 
 @pytest.mark.parametrize(

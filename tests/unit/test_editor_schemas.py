@@ -67,8 +67,8 @@ def test_an_expression_stands_where_another_type_does() -> None:
     del step["spec"]["steps"][0]["terraform"]
     section = step["spec"]["steps"][0]["kubernetes"]
     section["prune"] = "${inputs.prune}"
-    found = problems(editor_schema("promise"), step)
-    assert not any("prune: " in each and "boolean" in each for each in found)
+    complaints = problems(editor_schema("promise"), step)
+    assert not any("prune: " in each and "boolean" in each for each in complaints)
 
 
 def test_a_manifest_of_a_promise_has_its_inputs_and_no_secret() -> None:

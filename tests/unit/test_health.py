@@ -71,8 +71,8 @@ async def test_which_probe_did_not_pass_is_said(tmp_path: Path) -> None:
 
 async def test_while_it_waits_it_says_what_it_looks_at_and_why_it_did_not_pass(tmp_path: Path) -> None:
     environment = ActivityEnvironment()
-    said: list[Progress] = []
-    environment.on_heartbeat = lambda *details: said.extend(details)
+    heartbeats: list[Progress] = []
+    environment.on_heartbeat = lambda *details: heartbeats.extend(details)
     folder = tmp_path / "db"
     folder.mkdir()
     manifest = MANIFEST.replace("version: 1.0.1", "version: 1.0.2").replace(
@@ -90,8 +90,8 @@ async def test_while_it_waits_it_says_what_it_looks_at_and_why_it_did_not_pass(t
     )
     report = await environment.run(HealthActivities(store, probe_local=True).probe, call)
     assert report.message.startswith("health http http://127.0.0.1:1/live: no answer")
-    assert said[0] == Progress(address="http http://127.0.0.1:1/live")
-    assert said[-1].note.startswith("no answer")
+    assert heartbeats[0] == Progress(address="http http://127.0.0.1:1/live")
+    assert heartbeats[-1].note.startswith("no answer")
 
 
 class Web:

@@ -113,8 +113,8 @@ def test_publishing_finds_values_that_the_charts_schema_does_not_know(tmp_path):
     schema = {"properties": {"image": {"properties": {"tag": {}}, "additionalProperties": False}, "replicas": {}}}
     files = {**GOOD, "chart/values.schema.json": json.dumps(schema)}
     section = {"chart": "chart", "values": {"image": {"tga": "1"}, "replica": 2, "something": "${inputs.x}"}}
-    found = publish(tmp_path, section, files).keys
-    assert [key for key, _ in found] == [("values", "image", "tga"), ("values", "replica")]
+    unknown = publish(tmp_path, section, files).keys
+    assert [key for key, _ in unknown] == [("values", "image", "tga"), ("values", "replica")]
 
 
 def test_publishing_finds_what_is_wrong_inside_the_chart(tmp_path):
@@ -158,9 +158,9 @@ def stored_release(status: str = "pending-upgrade", revision: int = 2) -> dict:
 
 
 def test_a_pending_release_is_marked_as_failed_as_helm_itself_would():
-    found = marked(stored_release(), "failed", "interrupted")
-    assert found["metadata"]["labels"]["status"] == "failed"
-    release = read_release(found)
+    secret = marked(stored_release(), "failed", "interrupted")
+    assert secret["metadata"]["labels"]["status"] == "failed"
+    release = read_release(secret)
     assert (release.status, release.revision, release.manifest) == ("failed", 2, "a: b")
 
 
@@ -247,19 +247,19 @@ def test_a_change_set_tells_created_updated_deleted_kept_and_untouched_apart():
         refs["drifted"]: config(a="9")
     }
     merged = {refs["same"]: config(a="1"), refs["other"]: config(b="2"), refs["drifted"]: config(a="1")}
-    found = {
+    changes = {
         change.address.rpartition("/")[2]: change
         for change in planned_changes(old, new, Reality(live, merged), Redactor())
     }
-    assert {name: change.action for name, change in found.items()} == {
+    assert {name: change.action for name, change in changes.items()} == {
         "new": "create",
         "other": "update",
         "drifted": "update",
         "gone": "delete",
         "kept": "forget",
     }
-    assert found["other"].before["data"] == {"a": "1"}
-    assert found["other"].after["data"] == {"b": "2"}
+    assert changes["other"].before["data"] == {"a": "1"}
+    assert changes["other"].after["data"] == {"b": "2"}
     gone = [change.action for change in removed_changes(old, live, Redactor())]
     assert gone == ["delete"] * 4 + ["forget"], "what is to be kept is named, and stays"
 
@@ -344,12 +344,12 @@ def test_clusters_are_named_and_unknown_ones_refused():
     clusters = {"default": ClusterSettings(in_cluster=True, namespaces=("team-*",), create_namespaces=False)}
     with pytest.raises(SettingsInvalid, match="knows no Kubernetes cluster named 'prod': this pool has default"):
         cluster_settings(clusters, "prod")
-    found = cluster_settings(clusters, "default")
-    found.check_namespace("team-a", cluster="default")
+    cluster = cluster_settings(clusters, "default")
+    cluster.check_namespace("team-a", cluster="default")
     with pytest.raises(Refused, match="may not use"):
-        found.check_namespace("kube-system", cluster="default")
+        cluster.check_namespace("kube-system", cluster="default")
     with pytest.raises(Refused, match="may not make"):
-        found.check_namespace("team-a", cluster="default", create=True)
+        cluster.check_namespace("team-a", cluster="default", create=True)
 
 
 @pytest.mark.parametrize(
@@ -384,8 +384,8 @@ async def test_helm_3_and_4_are_supported(tmp_path, says, major):
     helm = tmp_path / "helm"
     helm.write_text(f"#!/bin/sh\necho {says}\n")
     helm.chmod(0o755)
-    found = await helm_version(str(helm))
-    assert (found.major, found.label) == (major, f"helm {says[1:]}")
+    version = await helm_version(str(helm))
+    assert (version.major, version.label) == (major, f"helm {says[1:]}")
 
 
 async def test_another_helm_in_the_same_place_is_asked_again(tmp_path):
@@ -397,8 +397,8 @@ async def test_another_helm_in_the_same_place_is_asked_again(tmp_path):
 
 
 def test_what_a_chart_says_of_itself_is_not_tried_again():
-    said = "Error: execution error at (c/templates/x.yaml:1:4): too many requests a second"
-    assert not to_error(said, verb="upgrade", code=1).transient
+    complaint = "Error: execution error at (c/templates/x.yaml:1:4): too many requests a second"
+    assert not to_error(complaint, verb="upgrade", code=1).transient
     assert to_error("Error: too many requests", verb="upgrade", code=1).transient
 
 

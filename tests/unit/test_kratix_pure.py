@@ -95,8 +95,8 @@ class Written:
         self.ran: list[dict[str, Any]] = []
 
     async def run(self, container: Container, variables, mounts: Mounts, *, name, network, seconds) -> str:  # noqa: ARG002 - the seam
-        seen = yaml.safe_load((mounts.input / "object.yaml").read_text())
-        self.ran.append({"name": name, "network": network, "variables": dict(variables), "object": seen})
+        handed_over = yaml.safe_load((mounts.input / "object.yaml").read_text())
+        self.ran.append({"name": name, "network": network, "variables": dict(variables), "object": handed_over})
         for path, text in self.files.get(container.name, {}).items():
             target = mounts.input.parent / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,10 +161,10 @@ async def test_pipelines_run_in_order_each_with_the_status_before_it(tmp_path: P
                 "metadata/status.yaml": "message: done\n",
                 "metadata/destination-selectors.yaml": "- {matchLabels: {zone: eu}}\n"},
     )  # fmt: skip
-    found = await rendered(engine, tmp_path)
-    assert [each["metadata"]["name"] for each in found.documents] == ["a", "b"]
-    assert found.status == {"message": "done", "url": "http://one"}
-    assert "zone=eu" in found.notes[0]
+    outcome = await rendered(engine, tmp_path)
+    assert [each["metadata"]["name"] for each in outcome.documents] == ["a", "b"]
+    assert outcome.status == {"message": "done", "url": "http://one"}
+    assert "zone=eu" in outcome.notes[0]
     assert "status" not in engine.ran[0]["object"]
     assert engine.ran[1]["object"]["status"] == {"message": "half", "url": "http://one"}
     assert engine.ran[0]["variables"] == {

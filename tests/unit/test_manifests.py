@@ -76,27 +76,27 @@ def test_a_folder_with_a_promise_is_the_promise_and_nothing_else(tmp_path: Path)
     (tmp_path / "db" / "promise.yaml").write_text("kind: Promise")
     (tmp_path / "db" / "tests" / "case.yaml").write_text("- name: no manifest")
     (tmp_path / "orders.yaml").write_text(SERVICE % "{}")
-    found = read_manifests([tmp_path])
-    assert [each.directory for each in found.promises] == [tmp_path / "db"]
-    assert len(found) == 2
+    manifests = read_manifests([tmp_path])
+    assert [each.directory for each in manifests.promises] == [tmp_path / "db"]
+    assert len(manifests) == 2
 
 
 def test_what_is_as_the_manifest_says_is_unchanged(tmp_path: Path) -> None:
-    found, problems = compare_service(entry(tmp_path), live(), PROMISE)
-    assert (found.action, problems) == ("unchanged", [])
+    comparison, problems = compare_service(entry(tmp_path), live(), PROMISE)
+    assert (comparison.action, problems) == ("unchanged", [])
 
 
 def test_a_new_service_gets_its_secret_from_the_environment(tmp_path: Path, monkeypatch) -> None:
-    asked = entry(tmp_path)
-    [problem] = compare_service(asked, None, PROMISE)[1]
+    manifest = entry(tmp_path)
+    [problem] = compare_service(manifest, None, PROMISE)[1]
     assert problem.message == "the environment variable DB_PASSWORD is not set"
     assert problem.line == 7
     monkeypatch.setenv("DB_PASSWORD", "hunter2hunter2")
-    found, problems = compare_service(asked, None, PROMISE)
-    assert (found.action, problems) == ("create", [])
-    assert found.inputs == {"owner": "ada", "password": "hunter2hunter2"}
-    assert "hunter2" not in repr(found)
-    assert "hunter2" not in found.applied.model_dump_json()
+    comparison, problems = compare_service(manifest, None, PROMISE)
+    assert (comparison.action, problems) == ("create", [])
+    assert comparison.inputs == {"owner": "ada", "password": "hunter2hunter2"}
+    assert "hunter2" not in repr(comparison)
+    assert "hunter2" not in comparison.applied.model_dump_json()
 
 
 def test_a_secret_in_plain_is_refused_and_not_repeated(tmp_path: Path) -> None:
@@ -122,42 +122,42 @@ def test_inputs_that_do_not_fit_are_named_in_the_file(tmp_path: Path, inputs: st
 
 
 def test_what_somebody_changed_elsewhere_is_left_alone_unless_it_is_overwritten(tmp_path: Path) -> None:
-    asked = entry(tmp_path, "{owner: eve, password: {$env: DB_PASSWORD}}")
+    manifest = entry(tmp_path, "{owner: eve, password: {$env: DB_PASSWORD}}")
     elsewhere = live(inputs={"owner": "grace", "size": "small", "password": MASK})
-    found, _ = compare_service(asked, elsewhere, PROMISE)
-    assert found.action == "conflict"
-    [difference] = found.differences
+    comparison, _ = compare_service(manifest, elsewhere, PROMISE)
+    assert comparison.action == "conflict"
+    [difference] = comparison.differences
     assert (difference.path, difference.live, difference.wanted) == (("inputs", "owner"), "grace", "eve")
     assert difference.elsewhere
-    found, _ = compare_service(asked, elsewhere, PROMISE, overwrite=True)
-    assert (found.action, found.inputs) == ("change", {"owner": "eve"})
+    comparison, _ = compare_service(manifest, elsewhere, PROMISE, overwrite=True)
+    assert (comparison.action, comparison.inputs) == ("change", {"owner": "eve"})
 
 
 def test_a_service_that_no_manifest_made_is_not_taken_over_in_silence(tmp_path: Path) -> None:
-    found, _ = compare_service(entry(tmp_path), live(applied=None), PROMISE)
-    assert found.action == "record", "it is as the manifest says"
-    found, _ = compare_service(entry(tmp_path, "{owner: eve}"), live(applied=None), PROMISE)
-    assert (found.action, found.note) == ("conflict", "it was not made from a manifest")
+    comparison, _ = compare_service(entry(tmp_path), live(applied=None), PROMISE)
+    assert comparison.action == "record", "it is as the manifest says"
+    comparison, _ = compare_service(entry(tmp_path, "{owner: eve}"), live(applied=None), PROMISE)
+    assert (comparison.action, comparison.note) == ("conflict", "it was not made from a manifest")
 
 
 def test_an_input_that_the_manifest_no_longer_names_goes_back_to_its_default(tmp_path: Path) -> None:
     base = AppliedDocument(inputs={"owner": "ada", "size": "large"}, labels={"tier": "data", "old": "yes"})
-    there = live(
+    standing = live(
         applied=base, inputs={"owner": "ada", "size": "large", "password": MASK},
         labels={"tier": "data", "old": "yes", "by-hand": "yes"},
     )  # fmt: skip
-    found, _ = compare_service(entry(tmp_path, "{owner: ada}"), there, PROMISE)
-    assert (found.action, found.inputs, found.remove_labels) == ("change", {"size": None}, ("old",))
+    comparison, _ = compare_service(entry(tmp_path, "{owner: ada}"), standing, PROMISE)
+    assert (comparison.action, comparison.inputs, comparison.remove_labels) == ("change", {"size": None}, ("old",))
 
 
 def test_what_has_been_accepted_and_not_yet_done_is_not_asked_for_again(tmp_path: Path) -> None:
-    asked = entry(tmp_path, "{owner: eve, password: {$env: DB_PASSWORD}}")
+    manifest = entry(tmp_path, "{owner: eve, password: {$env: DB_PASSWORD}}")
     coming = AppliedDocument(inputs={"owner": "eve", "password": {"$env": "DB_PASSWORD"}}, labels={"tier": "data"})
     ahead = AheadDocument(
         revision="db@1.4.0", inputs={"owner": "eve", "size": "small", "password": MASK}, applied=coming
     )
-    found, _ = compare_service(asked, live(phase="updating", ahead=ahead), PROMISE)
-    assert (found.action, found.note) == ("unchanged", "it is updating")
+    comparison, _ = compare_service(manifest, live(phase="updating", ahead=ahead), PROMISE)
+    assert (comparison.action, comparison.note) == ("unchanged", "it is updating")
 
 
 @pytest.mark.parametrize(
@@ -168,30 +168,32 @@ def test_a_version_in_the_manifest_is_a_patch_or_an_upgrade(
     tmp_path: Path, version: str, move: str, words: str
 ) -> None:
     base = AppliedDocument(version="1.4.0", inputs={"owner": "ada"}, labels={"tier": "data"})
-    asked = entry(tmp_path, "{owner: ada}", f"  version: {version}\n")
-    found, problems = compare_service(asked, live(applied=base), PROMISE)
-    assert found.move == move
+    manifest = entry(tmp_path, "{owner: ada}", f"  version: {version}\n")
+    comparison, problems = compare_service(manifest, live(applied=base), PROMISE)
+    assert comparison.move == move
     assert [words in each.message for each in problems] == ([True] if words else [])
 
 
 def test_a_version_that_a_campaign_has_moved_on_is_a_conflict(tmp_path: Path) -> None:
     base = AppliedDocument(version="1.4.0", inputs={"owner": "ada"}, labels={"tier": "data"})
-    asked = entry(tmp_path, "{owner: ada}", "  version: 1.4.0\n")
-    found, _ = compare_service(asked, live(applied=base, revision="db@1.4.1"), PROMISE)
-    assert found.action == "conflict"
+    manifest = entry(tmp_path, "{owner: ada}", "  version: 1.4.0\n")
+    comparison, _ = compare_service(manifest, live(applied=base, revision="db@1.4.1"), PROMISE)
+    assert comparison.action == "conflict"
 
 
 def test_an_exported_manifest_is_taken_without_a_change(tmp_path: Path) -> None:
     import json  # noqa: PLC0415 - JSON is YAML
 
-    there = live(inputs={"owner": "ada", "size": "large", "net": {"cidr": "10.0.0.0/8"}, "password": MASK})
-    manifest, hidden = manifest_of(there, "db", "1.4.0", {"size": "small"})
+    standing = live(inputs={"owner": "ada", "size": "large", "net": {"cidr": "10.0.0.0/8"}, "password": MASK})
+    manifest, hidden = manifest_of(standing, "db", "1.4.0", {"size": "small"})
     assert hidden == []
     assert manifest["spec"]["inputs"]["password"] == {"$env": "DB_PASSWORD"}
     file = tmp_path / "exported.yaml"
     file.write_text(json.dumps(manifest))
-    found, problems = compare_service(read_manifests([file]).services[0], there, PROMISE)
-    assert (found.action, problems) == ("record", []), "the exported version and inputs are the manifest's now"
+    comparison, problems = compare_service(read_manifests([file]).services[0], standing, PROMISE)
+    assert (comparison.action, problems) == ("record", []), (
+        "the exported version and inputs are the manifest's now"
+    )
     _, hidden = manifest_of(live(applied=None), "db", "1.4.0", {})
     assert hidden == ["password"]
 
@@ -202,13 +204,13 @@ def test_true_is_not_one() -> None:
 
 
 def test_a_map_is_compared_by_its_keys() -> None:
-    found = differences(
+    changes = differences(
         base={"tags": {"a": "1", "b": "2"}},
         live={"tags": {"a": "1", "b": "2", "c": "3"}},
         wanted={"tags": {"a": "9"}},
         defaults={},
     )
-    assert [(each.path, each.wanted, each.elsewhere) for each in found] == [
+    assert [(each.path, each.wanted, each.elsewhere) for each in changes] == [
         (("tags", "a"), "9", False),
         (("tags", "b"), MISSING, False),
     ]

@@ -22,11 +22,11 @@ async def test_what_is_tried_again_is_said_with_the_reason(temporal: Client) -> 
         await caller.request()
         operation = operation_workflow_id("payments", caller.service.name, 1)
         async with asyncio.timeout(120):
-            while not (found := (await pending(temporal, operation)).retrying):  # noqa: ASYNC110 - a fact of the server's
+            while not (retrying := (await pending(temporal, operation)).retrying):  # noqa: ASYNC110 - a fact of the server's
                 await asyncio.sleep(0.05)
         record = await caller.ended(1)
         later = await pending(temporal, operation)
-    [tried] = found
+    [tried] = retrying
     # Seen while it waits for the next attempt, or during it.
     assert tried == Retrying("fake.plan", tried.attempt, 30, away.info(), tried.next_at)
     assert tried.attempt >= 2

@@ -242,15 +242,15 @@ def reject(
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-def _told(tell: Tell, said: str, output: OutputFormat, *, name: str = "") -> None:
+def _told(tell: Tell, outcome: str, output: OutputFormat, *, name: str = "") -> None:
     """Tell a campaign something, and show it as it is then; `name` is who was told, where that may be over."""
     document = with_platform(tell)
 
     def people() -> None:
         if name and document.name != name:
-            say(f"campaign {name} has ended; campaign {document.name} {said}")
+            say(f"campaign {name} has ended; campaign {document.name} {outcome}")
         else:
-            say(f"campaign {document.name} {said}: {document.status}")
+            say(f"campaign {document.name} {outcome}: {document.status}")
         for sentence in document.effect:
             say(f"  {sentence}")
         for awaited in document.awaits:
@@ -259,11 +259,11 @@ def _told(tell: Tell, said: str, output: OutputFormat, *, name: str = "") -> Non
     emit(document, output, people)
 
 
-def _one(given: dict[str, bool], *, default: str) -> str:
+def _one(options: dict[str, bool], *, default: str) -> str:
     """The one option that is set."""
     from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
 
-    chosen = [name for name, is_set in given.items() if is_set]
+    chosen = [name for name, is_set in options.items() if is_set]
     if len(chosen) > 1 or not (chosen or default):
-        raise InvalidInput("say which targets", hint="one of " + ", ".join(f"--{name}" for name in given))
+        raise InvalidInput("say which targets", hint="one of " + ", ".join(f"--{name}" for name in options))
     return chosen[0] if chosen else default

@@ -223,11 +223,13 @@ class HttpServices(Services):
     # Helpers -----------------------------------------------------------------------------------------------------
 
     async def _ask(self, path: str, body: dict[str, Any], options: Mapping[str, Any]) -> Operation:
-        asked = {name: value for name, value in options.items() if name not in {"request_id", "applied"} and value}
+        settings = {
+            name: value for name, value in options.items() if name not in {"request_id", "applied"} and value
+        }
         if (applied := options.get("applied")) is not None:
-            asked["applied"] = applied.model_dump(mode="json")
+            settings["applied"] = applied.model_dump(mode="json")
         key = options.get("request_id") or f"req-{uuid.uuid4()}"
-        accepted = await self._http.post(path, {**body, **asked}, key=key)
+        accepted = await self._http.post(path, {**body, **settings}, key=key)
         return Operation(self._bond, accepted["id"], accepted["warnings"])
 
 

@@ -62,14 +62,14 @@ async def apply(
 
     # In order: each promise behind those that it requires.
     rows += [done(await _published(bond, promise, dry_run=dry_run)) for promise in comparison.promises]
-    room = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(service: ServiceComparison) -> AppliedManifest:
-        async with room:
+        async with slots:
             return done(await _changed(bond, service, reason, dry_run=dry_run))
 
     async def gone(service: str) -> AppliedManifest:
-        async with room:
+        async with slots:
             return done(await _taken_down(bond, service, reason, dry_run=dry_run))
 
     rows += await asyncio.gather(*map(one, comparison.services))

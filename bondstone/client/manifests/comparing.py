@@ -93,15 +93,15 @@ async def compare(
         lambda entry: _service(bond, entry, catalogue, overwrite=overwrite, resend=resend_secrets),
     )
     services: list[ServiceComparison] = []
-    for found, flaws in compared:
+    for comparison, flaws in compared:
         problems += flaws
-        if found is not None:
-            services.append(found)
+        if comparison is not None:
+            services.append(comparison)
     campaigns = await _each(manifests.campaigns, lambda entry: _campaign(bond, entry))
     if problems:
         raise refuse(problems, "what was to be applied", ManifestInvalid)
-    asked = {entry.manifest.id for entry in manifests.services}
-    pruned = await _pruned(bond, asked, prune, team) if prune is not None else ()
+    declared = {entry.manifest.id for entry in manifests.services}
+    pruned = await _pruned(bond, declared, prune, team) if prune is not None else ()
     return Comparison(tuple(promises), tuple(services), tuple(campaigns), pruned)
 
 
@@ -165,7 +165,7 @@ async def _campaign(bond: Bondstone, entry: CampaignEntry) -> CampaignComparison
 async def _promises(
     bond: Bondstone, entries: Iterable[PromiseEntry], problems: list[Problem]
 ) -> list[PromiseComparison]:
-    found: dict[str, PromiseComparison] = {}
+    comparisons: dict[str, PromiseComparison] = {}
     for entry in entries:
         try:
             promise = await asyncio.to_thread(load_promise, entry.directory)
@@ -178,7 +178,7 @@ async def _promises(
         try:
             known = await bond.promises.get(promise.name, promise.version)
         except NotFound:
-            found[promise.name] = PromiseComparison(entry, promise, published=False)
+            comparisons[promise.name] = PromiseComparison(entry, promise, published=False)
             continue
         if known.digest != check.digest:
             problems.append(
@@ -188,23 +188,25 @@ async def _promises(
                     hint="raise metadata.version",
                 )
             )
-        found[promise.name] = PromiseComparison(entry, promise, published=True)
-    ordered = parts_first(each.promise for each in found.values())
-    return [found[promise.name] for promise in ordered]
+        comparisons[promise.name] = PromiseComparison(entry, promise, published=True)
+    ordered = parts_first(each.promise for each in comparisons.values())
+    return [comparisons[promise.name] for promise in ordered]
 
 
 async def _pruned(
-    bond: Bondstone, asked: set[str], selects: Callable[[ServiceDocument], bool], team: str
+    bond: Bondstone, declared: set[str], selects: Callable[[ServiceDocument], bool], team: str
 ) -> tuple[str, ...]:
-    rows = [row.id for row in await bond.services.list(team=team) if row.id not in asked]
+    rows = [row.id for row in await bond.services.list(team=team) if row.id not in declared]
 
     async def look(service: str) -> str:
         try:
             document = await bond.services.get(service)
         except (NotFound, InvalidInput):
             return ""
-        leaving = any(each.kind == "decommission" and not each.status.ended for each in document.operations)
-        ours = document.applied is not None and not document.parents and not leaving
+        is_decommissioning = any(
+            each.kind == "decommission" and not each.status.ended for each in document.operations
+        )
+        ours = document.applied is not None and not document.parents and not is_decommissioning
         return service if ours and is_alive(document) and selects(document) else ""
 
     return tuple(service for service in await _each(rows, look) if service)
@@ -212,10 +214,10 @@ async def _pruned(
 
 async def _each(items: Sequence[S], look: Callable[[S], Awaitable[T]]) -> list[T]:
     """Each looked at, some at once, in order."""
-    room = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(item: S) -> T:
-        async with room:
+        async with slots:
             return await look(item)
 
     return list(await asyncio.gather(*map(one, items)))

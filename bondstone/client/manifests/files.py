@@ -168,10 +168,10 @@ def _entry(document: Document, piece: bytes, reading: _Reading, now: datetime) -
     if kind == "Service":
         _service(document, reading)
     elif kind == "Campaign":
-        found = read_campaign(piece, document.file, now=now)
-        reading.problems += found.problems
-        if found.manifest is not None:
-            name = found.manifest.metadata.name
+        outcome = read_campaign(piece, document.file, now=now)
+        reading.problems += outcome.problems
+        if outcome.manifest is not None:
+            name = outcome.manifest.metadata.name
             if _first(f"campaign {name}", document, reading):
                 reading.campaigns.append(CampaignEntry(document, name, piece))
     elif kind is None:

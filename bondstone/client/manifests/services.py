@@ -128,7 +128,7 @@ class _Comparer:
             return ServiceComparison(self.entry, "conflict", applied=applied), self.problems
         before = self._known_sources(base.inputs) if base is not None else None
         here = self._shown(standing, before, wanted)
-        found = [
+        changes = [
             *self._version(base, revision.partition("@")[2]),
             *_under(
                 INPUTS, differences(base=before, live=here, wanted=wanted, defaults=fill_defaults(self.schema, {}))
@@ -143,20 +143,20 @@ class _Comparer:
                 ),
             ),
         ]
-        return self._changed(found, applied, base, standing), self.problems
+        return self._changed(changes, applied, base, standing), self.problems
 
     def _created(self, wanted: dict[str, Any], applied: KeptManifest) -> ServiceComparison:
         live = self.live
         values = self._values(wanted)
         self._check(fill_defaults(self.schema, values))
-        found = [
+        changes = [
             *_under(INPUTS, [Difference(path, MISSING, value) for path, value in leaves(wanted)]),
             *_under(LABELS, [Difference((key,), MISSING, value) for key, value in applied.labels.items()]),
         ]
         return ServiceComparison(
             self.entry,
             "create",
-            tuple(found),
+            tuple(changes),
             applied,
             inputs=values,
             labels=dict(applied.labels),
@@ -165,20 +165,20 @@ class _Comparer:
 
     def _changed(
         self,
-        found: list[Difference],
+        changes: list[Difference],
         applied: KeptManifest,
         base: AppliedDocument | None,
         standing: dict[str, Any],
     ) -> ServiceComparison:
         kept = KeptManifest(**base.model_dump()) if base is not None else KeptManifest()
-        held = tuple(found)
-        if any(each.elsewhere for each in found) and not self.overwrite:
+        held = tuple(changes)
+        if any(each.elsewhere for each in changes) and not self.overwrite:
             note = "somebody changed it elsewhere" if base is not None else "it was not made from a manifest"
             return ServiceComparison(self.entry, "conflict", held, applied, kept, note=note)
-        if not found:
+        if not changes:
             action: Action = "unchanged" if kept == applied else "record"
             return ServiceComparison(self.entry, action, (), applied, kept, note=self._standing_note())
-        version = next((each for each in found if each.path == (VERSION,)), None)
+        version = next((each for each in changes if each.path == (VERSION,)), None)
         move: Literal["", "patch", "upgrade"] = ""
         if version is not None:
             move, words = _move(str(version.live), str(version.wanted))
@@ -187,14 +187,14 @@ class _Comparer:
         inputs = tree(
             {
                 each.path[1:]: None if each.wanted is MISSING else each.wanted
-                for each in found
+                for each in changes
                 if each.path[0] == INPUTS
             }
         )
         values = self._values(inputs)
         if values and move != "upgrade":
             self._check(fill_defaults(self.schema, merged(self._masked_as_references(standing), values)))
-        labels = {each.path[1]: each.wanted for each in found if each.path[0] == LABELS}
+        labels = {each.path[1]: each.wanted for each in changes if each.path[0] == LABELS}
         return ServiceComparison(
             self.entry,
             "change",
@@ -219,14 +219,14 @@ class _Comparer:
 
     def _sources(self, inputs: Mapping[str, Any], at_path: tuple[str, ...] = ()) -> dict[str, Any]:
         """The inputs with `{$env: …}` as one value where a secret is, and with its value elsewhere."""
-        found: dict[str, Any] = {}
+        sources: dict[str, Any] = {}
         for name, value in inputs.items():
             path = (*at_path, str(name))
             secret = ".".join(path) in self.secret
             if secrets.is_source(value):
                 [(kind, source)] = value.items()
                 held = Source(kind, str(source))
-                found[name] = held if secret else self._fetch(held, path)
+                sources[name] = held if secret else self._fetch(held, path)
             elif secret and value is not None:
                 self._problem(
                     ("spec", INPUTS, *path),
@@ -234,22 +234,22 @@ class _Comparer:
                     "write {$env: NAME} or {$file: PATH}, and take what stood there for known to others",
                 )
             elif isinstance(value, Mapping):
-                found[name] = self._sources(value, path)
+                sources[name] = self._sources(value, path)
             else:
-                found[name] = value
-        return found
+                sources[name] = value
+        return sources
 
     def _known_sources(self, inputs: Mapping[str, Any], at_path: tuple[str, ...] = ()) -> dict[str, Any]:
         """What the manifest before said, in the same form."""
-        found: dict[str, Any] = {}
+        sources: dict[str, Any] = {}
         for name, value in inputs.items():
             path = (*at_path, str(name))
             if ".".join(path) in self.secret and secrets.is_source(value):
                 [(kind, source)] = value.items()
-                found[name] = Source(kind, str(source))
+                sources[name] = Source(kind, str(source))
             else:
-                found[name] = self._known_sources(value, path) if isinstance(value, Mapping) else value
-        return found
+                sources[name] = self._known_sources(value, path) if isinstance(value, Mapping) else value
+        return sources
 
     def _shown(
         self, inputs: Mapping[str, Any], before: Mapping[str, Any] | None, wanted: Mapping[str, Any]
@@ -258,22 +258,22 @@ class _Comparer:
         masks = {path: value for path, value in leaves(inputs) if value == MASK and ".".join(path) in self.secret}
         known = {}
         for path in masks:
-            said, before_said = at(wanted, path), at(before or {}, path)
-            known[path] = said if before_said is MISSING or said is MISSING else before_said
+            now, earlier = at(wanted, path), at(before or {}, path)
+            known[path] = now if earlier is MISSING or now is MISSING else earlier
             if self.resend:
                 known[path] = MISSING
         return merged(inputs, tree({path: None if value is MISSING else value for path, value in known.items()}))
 
     def _values(self, inputs: Mapping[str, Any], at_path: tuple[str, ...] = ()) -> dict[str, Any]:
         """Inputs to send: with the values of secrets in them."""
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, value in inputs.items():
             path = (*at_path, str(name))
             if isinstance(value, Source):
-                found[name] = self._fetch(value, path)
+                values[name] = self._fetch(value, path)
             else:
-                found[name] = self._values(value, path) if isinstance(value, Mapping) else value
-        return found
+                values[name] = self._values(value, path) if isinstance(value, Mapping) else value
+        return values
 
     def _fetch(self, source: Source, path: tuple[str, ...]) -> Any:
         try:
@@ -325,8 +325,8 @@ def _move(stands: str, wanted: str) -> tuple[Literal["", "patch", "upgrade"], st
     return ("patch" if (before.major, before.minor) == (after.major, after.minor) else "upgrade"), ""
 
 
-def _under(name: str, found: list[Difference]) -> list[Difference]:
-    return [Difference((name, *each.path), each.live, each.wanted, each.elsewhere) for each in found]
+def _under(name: str, changes: list[Difference]) -> list[Difference]:
+    return [Difference((name, *each.path), each.live, each.wanted, each.elsewhere) for each in changes]
 
 
 def _as_json(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,20 +49,20 @@ def differences(
         defaults: What there is of itself, where nobody said anything.
     """
     known = base if base is not None else {}
-    found: list[Difference] = []
+    changes: list[Difference] = []
     for path, value in leaves(wanted):
         here, before = at(live, path), at(known, path)
         if same(here, value):
             continue
         untouched = _unset(here, defaults, path) if before is MISSING else same(here, before)
-        found.append(Difference(path, here, value, elsewhere=not untouched))
+        changes.append(Difference(path, here, value, elsewhere=not untouched))
     for path, before in leaves(known):
         if at(wanted, path) not in (MISSING, None) or _inside(wanted, path):
             continue
         here = at(live, path)
         if same(here, before) and not _unset(here, defaults, path):
-            found.append(Difference(path, here, MISSING))
-    return found
+            changes.append(Difference(path, here, MISSING))
+    return changes
 
 
 def merged(live: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
