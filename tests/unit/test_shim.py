@@ -1,0 +1,98 @@
+"""What is left of a tool when its worker has died: `activities/tooling/shim.py`, between the two."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bondstone.activities.tooling.process import shimmed
+from bondstone.activities.tooling.scratch import RUN_MARK, kill_marked
+
+TOOL = """
+import os, signal, sys, time
+leaves = sys.argv[1] == "leaves"
+signal.signal(signal.SIGINT, lambda *_: sys.exit(0) if leaves else None)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)                                  # so the worker below is nobody's child
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    open("worker", "w").close()
+else:
+    open("tool", "w").close()
+while True:
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(tmp_path: Path) -> Iterator[None]:
+    yield
+    kill_marked(tmp_path)
+
+
+@pytest.mark.parametrize("behaviour", ["hangs", "leaves"])
+def test_a_tool_that_hangs_when_its_worker_dies_is_killed_with_its_workers(tmp_path: Path, behaviour: str):
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shim = subprocess.Popen(
+            shimmed("exec", [sys.executable, "-c", TOOL, behaviour], killed_after_seconds=0.3),
+            cwd=tmp_path,
+            env={RUN_MARK: str(tmp_path)},
+            stdin=subprocess.PIPE,
+            pass_fds=[lock.fileno()],
+            start_new_session=True,
+        )
+    until(lambda: (tmp_path / "tool").exists() and (tmp_path / "worker").exists())
+    assert shim.stdin is not None
+    shim.stdin.close()  # as the kernel does when a worker is killed
+    assert shim.wait(timeout=60) == (0 if behaviour == "leaves" else -9)
+    with (tmp_path / "lock").open() as lock:
+        until(lambda: is_free(lock.fileno()))
+
+
+def test_a_tool_that_keeps_state_is_asked_once_and_left_its_time(tmp_path: Path):
+    tool = (
+        "import os, signal, time\n"
+        "asked = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: asked.append(1))\n"
+        "open('tool', 'w').close()\n"
+        "while not (asked and os.path.exists('saved')): time.sleep(0.02)\n"
+        "open('asked', 'w').write(str(len(asked)))\n"
+    )
+    shim = subprocess.Popen(
+        shimmed("exec", [sys.executable, "-c", tool]),
+        cwd=tmp_path,
+        env={RUN_MARK: str(tmp_path)},
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    until((tmp_path / "tool").exists)
+    assert shim.stdin is not None
+    shim.stdin.close()
+    time.sleep(0.5)
+    assert shim.poll() is None
+    (tmp_path / "saved").touch()
+    assert shim.wait(timeout=60) == 0
+    assert (tmp_path / "asked").read_text() == "1"
+
+
+def is_free(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
