@@ -32,7 +32,7 @@ from bondstone.base.settings import Settings
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_UPLOAD_BYTES: Final = 9 * 1024 * 1024
 """Of a revision, a state or a policy set that is uploaded."""
-UPLOAD_TYPES: Final = ("application/gzip", "application/octet-stream", "application/x-tar")
+UPLOAD_TYPES: Final = ("application/gzip", "application/octet-stream", "application/x-tar", "multipart/form-data")
 BODY_SECONDS: Final = 30.0
 """How long a client may take to send its body."""
 MAX_HEADERS: Final = 100

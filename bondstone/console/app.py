@@ -12,7 +12,18 @@ from starlette.staticfiles import StaticFiles
 
 from bondstone.api import problems
 from bondstone.base.errors import BondError
-from bondstone.console import campaigns, catalogue, overview, pages, services, session, sign_in
+from bondstone.console import (
+    campaigns,
+    catalogue,
+    ledger,
+    overview,
+    pages,
+    publishing,
+    schedules,
+    services,
+    session,
+    sign_in,
+)
 from bondstone.console.pages import problem
 
 STATIC: Final = Path(__file__).with_name("static")
@@ -21,8 +32,10 @@ _API: Final = ("/api/", "/healthz", "/mcp", "/backstage")
 
 def mount(app: FastAPI) -> None:
     """Serve the console beside the API; refusals of its pages are pages, those of the API stay problem details."""
-    for each in (sign_in.router, pages.router, overview.router, catalogue.router, services.router,
-                 campaigns.router):  # fmt: skip
+    for each in (
+        sign_in.router, pages.router, overview.router, publishing.router, catalogue.router, services.router,
+        campaigns.router, schedules.router, ledger.router,
+    ):  # fmt: skip
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(session.NotSignedIn, session.to_sign_in)

@@ -1,9 +1,10 @@
-"""Campaigns, schedules and freezes: previewed, run, watched, and every verb."""
+"""Campaigns: previewed, run, watched, and every verb."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from fastapi import APIRouter
@@ -11,20 +12,33 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
+from bondstone.campaign.report.formats import as_csv, as_junit
 from bondstone.campaign.report.page import as_html
 from bondstone.client.documents.campaign import CampaignDocument, FailureDocument, PreviewDocument
 from bondstone.client.explanation import Clock, explain_campaign
+from bondstone.console import timeline
 from bondstone.console.pages import View, follows, form_of, shown, to
 from bondstone.console.rendering import sentence
 from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit, Visitor
+from bondstone.model.campaign.report import CampaignReport
 from bondstone.model.campaign.state import CampaignStatus, Outcome
 
 VERBS: Final = (
-    ("pause", "Pause"), ("resume", "Resume"), ("next_wave", "Next wave"), ("retry", "Retry failed targets"),
+    ("pause", "Pause"), ("resume", "Resume"), ("next_wave", "Next wave"), ("skip", "Skip this target"),
+    ("set_concurrency", "Run so many at once"), ("retry", "Retry failed targets"),
     ("rollback-failed", "Roll back failed targets"), ("rollback-all", "Roll back all targets"), ("abort", "Abort"),
-    ("approve", "Approve the gate"), ("reject", "Reject the gate"),
+    ("abort-cancel", "Abort and cancel what runs"), ("approve", "Approve the gate"), ("reject", "Reject the gate"),
 )  # fmt: skip
+DESTRUCTIVE: Final = frozenset({"rollback-all", "abort", "abort-cancel"})
+"""Verbs that ask for the campaign's name."""
+MAX_EVENTS: Final = 50
+MAX_AT_ONCE: Final = 10_000
+FORMATS: Final[dict[str, tuple[str, Callable[[CampaignReport], str]]]] = {
+    "json": ("application/json", lambda report: report.model_dump_json(indent=2)),
+    "csv": ("text/csv; charset=utf-8", as_csv),
+    "junit": ("application/xml", as_junit),
+}
 SAMPLE: Final = """\
 apiVersion: bondstone.dev/v1
 kind: Campaign
@@ -87,13 +101,20 @@ async def campaign_view(visitor: Visitor, name: str) -> View:
     """The view of a campaign."""
     visitor.permissions.decide("campaign.read").require()
     document = await visitor.bond.campaigns.get(name)
+    report = await visitor.bond.campaigns.report(name, evidence=False)
+    now = datetime.now(UTC)
+    verbs = _verbs(visitor, document)
+    shown_verbs = {verb for verb, _ in verbs}
     groups: dict[str, list[FailureDocument]] = defaultdict(list)
     for failure in document.failures:
         groups[failure.error.message if failure.error else failure.reason or str(failure.outcome)].append(failure)
     return View(
         "campaign.html", "/campaigns", live=f"/campaigns/{name}", campaign=document,
-        sentence=sentence(explain_campaign(document, Clock())), verbs=_verbs(visitor, document),
-        groups=sorted(groups.items(), key=lambda item: -len(item[1])),
+        sentence=sentence(explain_campaign(document, Clock())), verbs=verbs, destructive=DESTRUCTIVE,
+        asks_roles=visitor.principal.may_assert and "approve" in shown_verbs, asks_target="skip" in shown_verbs,
+        asks_name=bool(DESTRUCTIVE & shown_verbs), drawing=timeline.drawing(report, now),
+        dials=[(dial, timeline.face(dial, now)) for dial in timeline.dials(document, report)],
+        events=report.events[-MAX_EVENTS:], groups=sorted(groups.items(), key=lambda item: -len(item[1])),
     )  # fmt: skip
 
 
@@ -120,7 +141,10 @@ def fits(document: CampaignDocument, verb: str) -> bool:
         "pause": paused is None or paused.cause != "verb",
         "resume": paused is not None,
         "next_wave": any(wave.status == "soaking" for wave in document.waves),
+        "skip": document.counts.get("waiting", 0) > 0 and not turned,
+        "set_concurrency": not turned,
         "abort": True,
+        "abort-cancel": document.running > 0,
         "approve": at_gate,
         "reject": at_gate,
         "retry": failed and not turned,
@@ -130,7 +154,7 @@ def fits(document: CampaignDocument, verb: str) -> bool:
 
 
 def _permission(verb: str) -> str:
-    return f"campaign.{verb.partition('-')[0].replace('_', '-')}"
+    return f"campaign.{verb.partition('-')[0].replace('_', '-')}"  # rollback-all is a rollback
 
 
 @router.post("/campaigns/{name}/do")
@@ -144,6 +168,8 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     reason = submitted.get("reason", "")
     request_id = submitted.get("request_id", "")
     bond = visitor.bond.campaigns
+    if verb in DESTRUCTIVE and submitted.get("confirm", "").strip() != name:
+        raise InvalidInput("the name does not match, so nothing was done", hint=f"type {name} to confirm")
     if verb in {"approve", "reject"}:
         wave = (await bond.get(name)).wave
         roles = visitor.votes(decision, submitted.get("roles", ""))
@@ -155,63 +181,30 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     elif verb in {"rollback-failed", "rollback-all"}:
         which: Literal["failed", "all"] = "all" if verb == "rollback-all" else "failed"
         changed = await bond.rollback(name, which, reason=reason, request_id=request_id)
+    elif verb == "skip":
+        target = submitted.get("service", "").strip()
+        changed = await bond.skip(name, target, reason=reason, request_id=request_id)
+    elif verb == "set_concurrency":
+        most = submitted.get("most", "")
+        if not most.isdigit() or not 1 <= int(most) <= MAX_AT_ONCE:
+            raise InvalidInput(f"targets at once is a number from 1 to {MAX_AT_ONCE}")
+        changed = await bond.set_concurrency(name, int(most), reason=reason, request_id=request_id)
+    elif verb == "abort-cancel":
+        changed = await bond.abort(name, cancel=True, reason=reason, request_id=request_id)
     else:
         changed = await getattr(bond, verb)(name, reason=reason, request_id=request_id)
     return to(f"/campaigns/{changed.name}")  # after the end, a linked campaign retries or rolls back
 
 
 @router.get("/campaigns/{name}/report")
-async def report(visitor: Visit, name: str) -> Response:
-    """The report that can be mailed: a page of its own, with its own inline style."""
+async def report(visitor: Visit, name: str, format: str = "page") -> Response:  # noqa: A002 - the address says it
+    """The report that can be mailed: a page of its own with its own inline style, or a file of another format."""
     visitor.permissions.decide("campaign.read").require()
-    page = as_html(await visitor.bond.campaigns.report(name))
+    document = await visitor.bond.campaigns.report(name)
+    if format in FORMATS:
+        kind, render = FORMATS[format]
+        ending = "xml" if format == "junit" else format
+        disposition = {"Content-Disposition": f'attachment; filename="{name}.{ending}"'}
+        return Response(render(document), media_type=kind, headers=HEADERS | disposition)
     policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-    return HTMLResponse(page, headers=HEADERS | {"Content-Security-Policy": policy})
-
-
-@router.get("/calendar")
-async def calendar(visitor: Visit) -> Response:
-    """Schedules with their next times, and freezes."""
-    visitor.permissions.decide("schedule.read").require()
-    view = View(
-        "calendar.html", "/calendar", schedules=await visitor.bond.schedules.list(),
-        freezes=await visitor.bond.freezes.list(),
-        may_schedule=visitor.permissions.decide("schedule.pause").allowed,
-        may_freeze=visitor.permissions.decide("freeze.create").allowed,
-    )  # fmt: skip
-    return shown(view, visitor)
-
-
-@router.post("/calendar/schedules/{name}")
-async def schedule(request: Request, visitor: Visit, name: str) -> Response:
-    """Pause, resume or trigger a schedule."""
-    verb = (await form_of(request, visitor)).get("verb", "")
-    if verb not in {"pause", "resume", "trigger"}:
-        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a schedule")
-    visitor.permissions.decide(f"schedule.{verb}").require()
-    await getattr(visitor.bond.schedules, verb)(name, reason=f"by {visitor.name} in the console")
-    return to("/calendar")
-
-
-@router.post("/calendar/freezes")
-async def create_freeze(request: Request, visitor: Visit) -> Response:
-    """Create a freeze from now on."""
-    submitted = await form_of(request, visitor)
-    visitor.permissions.decide("freeze.create").require()
-    hours = submitted.get("hours", "")
-    if not hours.isdigit():
-        raise InvalidInput("hours is not a whole number")
-    ends = datetime.now(UTC) + timedelta(hours=int(hours))
-    await visitor.bond.freezes.create(
-        submitted.get("name", ""), reason=submitted.get("reason", ""), team=submitted.get("team", ""), ends_at=ends
-    )
-    return to("/calendar")
-
-
-@router.post("/calendar/freezes/{name}/delete")
-async def delete_freeze(request: Request, visitor: Visit, name: str) -> Response:
-    """End a freeze."""
-    await form_of(request, visitor)
-    visitor.permissions.decide("freeze.delete").require()
-    await visitor.bond.freezes.delete(name)
-    return to("/calendar")
+    return HTMLResponse(as_html(document), headers=HEADERS | {"Content-Security-Policy": policy})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from fastapi import APIRouter
@@ -32,10 +33,19 @@ async def catalogue(visitor: Visit, state: State) -> Response:
 
 
 @router.get("/catalogue/{promise}")
-async def show(visitor: Visit, promise: str, version: str = "") -> Response:
+async def show(visitor: Visit, state: State, promise: str, version: str = "") -> Response:
     """One promise: what it takes, what it gives, what it does."""
     document = await visitor.bond.promises.get(promise, version)
-    view = View("promise.html", "/catalogue", promise=document, may_request=_may_request(visitor))
+    await state.services.ready()
+    permitted = visitor.permissions.filter("service.read")
+    on = Counter(
+        entry.row.revision for entry in state.services.entries() if entry.alive and permitted(entry.target)
+    )
+    target = Target(promise=promise, name=f"promise {promise}")
+    view = View(
+        "promise.html", "/catalogue", promise=document, may_request=_may_request(visitor), on=on,
+        may_mark=visitor.permissions.decide("promise.deprecate", target).allowed,
+    )  # fmt: skip
     return shown(view, visitor)
 
 

@@ -53,26 +53,18 @@ async def rules(visitor: Visit, state: State) -> Response:
     visitor.permissions.decide("policy.read").require()
     sets = await visitor.bond.policies.list()
     access = await state.authenticator.access()
-    may_read = visitor.permissions.decide("access.read").allowed
+    decide = visitor.permissions.decide
+    may_read = decide("access.read").allowed
+    published = await state.store.access.current() if may_read else None
     view = View(
         "rules.html", "/rules", sets=sets, current=await visitor.bond.policies.get() if sets else None,
         access=access.document.model_dump(mode="json") if access.document and may_read else None,
-        access_version=access.version,
+        access_version=access.version, access_source=published.source if published else "",
+        may_check=decide("operation.plan").allowed, may_publish=decide("policy.publish").allowed,
+        may_publish_access=decide("access.publish").allowed and may_read,
         grants=[f"{', '.join(grant.roles)} {grant.where()}" for grant in visitor.permissions.grants],
     )  # fmt: skip
     return shown(view, visitor)
-
-
-@router.get("/ledger")
-async def ledger(visitor: Visit, service: str = "") -> Response:
-    """The records of a service, also when it is long gone."""
-    records = []
-    if service:
-        visitor.permissions.decide(
-            "service.history", Target(team=service.partition("/")[0], name=service)
-        ).require()
-        records = await visitor.bond.services.history(service)
-    return shown(View("ledger.html", "/ledger", service=service, records=records), visitor)
 
 
 @router.get("/platform")

@@ -21,6 +21,7 @@ from bondstone.console.rendering import environment, took
 from bondstone.console.security import HEADERS, check_form
 from bondstone.console.session import Visit, Visitor
 from bondstone.model.identity import Target
+from bondstone.promise.bundle import MAX_FILES
 
 NAVIGATION: Final = (
     ("/", "Home"), ("/catalogue", "Catalogue"), ("/services", "Services"), ("/approvals", "Approvals"),
@@ -92,6 +93,24 @@ async def form_of(request: Request, visitor: Visitor) -> dict[str, str]:
     submitted = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
     check_form(request.headers, submitted.get("csrf", ""), visitor.csrf)
     return submitted
+
+
+async def upload_of(request: Request, visitor: Visitor) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The texts of a submitted form, and the files that were chosen, by their path below the folder's name.
+
+    Raises:
+        OriginRefused: another site, or another session, sent it.
+    """
+    texts: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    async with request.form(max_files=MAX_FILES) as form:
+        for key, value in form.multi_items():
+            if isinstance(value, str):
+                texts[key] = value
+            elif value.filename:
+                files[value.filename] = await value.read()
+    check_form(request.headers, texts.get("csrf", ""), visitor.csrf)
+    return texts, files
 
 
 def target_of(service: ServiceDocument) -> Target:

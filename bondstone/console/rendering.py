@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from bondstone.client.explanation import Clock
 from bondstone.model.campaign.state import CampaignStatus, Outcome
 from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
 from bondstone.terminal.times import duration
@@ -54,7 +55,7 @@ def environment() -> Environment:
     )
     env.filters |= {
         "tone": tone, "symbol": symbol, "when": when, "took": took, "pretty": pretty, "markdown": markdown,
-        "ordered": ordered, "address": address,
+        "ordered": ordered, "address": address, "clock": clock,
     }  # fmt: skip
     return env
 
@@ -85,6 +86,11 @@ def when(at: datetime | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         utc.isoformat(timespec="seconds"), utc.strftime("%Y-%m-%d %H:%M:%SZ"), words
     )
+
+
+def clock(at: datetime) -> str:
+    """A time as a clock shows it, in UTC; with its date where that is not today."""
+    return Clock().words(at)
 
 
 def took(started: datetime | None, finished: datetime | None) -> Markup:

@@ -85,6 +85,15 @@ def read_member(data: bytes, name: str) -> bytes:
     raise ObjectCorrupt(f"the bundle holds no {name}")
 
 
+def files_of(data: bytes) -> dict[str, bytes]:
+    """Every file of a bundle, by its path in the folder.
+
+    Raises:
+        ObjectCorrupt: as `unpack`.
+    """
+    return dict(_members(data))
+
+
 def tree_digest(data: bytes) -> str:
     """What `folder_digest` gives of the folder that a bundle is unpacked to.
 

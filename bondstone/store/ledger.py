@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC
+from collections.abc import AsyncIterator
+from datetime import UTC, date, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -87,11 +88,34 @@ class Ledger:
         name = next((name for name in await self._names(service) if name.endswith(wanted)), None)
         return await self._read(service, name) if name else None
 
+    async def days(self, first: date, last: date, *, team: str = "") -> AsyncIterator[LedgerRecord]:
+        """Every record of some days, the newest first.
+
+        Args:
+            first: The earliest day, UTC.
+            last: The latest day, UTC.
+            team: Of this team only.
+
+        Raises:
+            ObjectCorrupt, ObjectMissing: as for `history`.
+        """
+        day = last
+        while day >= first:
+            prefix = f"ledger/{day:%Y/%m/%d}" + (f"/{team}" if team else "")
+            keys = [info.key for info in await self._objects.list(prefix)]
+            keys.sort(key=lambda key: key.rpartition("/")[2], reverse=True)
+            for start in range(0, len(keys), _READS_AT_ONCE):
+                for record in await asyncio.gather(*map(self._at, keys[start : start + _READS_AT_ONCE])):
+                    yield record
+            day -= timedelta(days=1)
+
     async def _names(self, service: ServiceId) -> list[str]:
         return [info.key.rpartition("/")[2] for info in await self._objects.list(_index_prefix(service))]
 
     async def _read(self, service: ServiceId, name: str) -> LedgerRecord:
-        key = _record_key(service, name)
+        return await self._at(_record_key(service, name))
+
+    async def _at(self, key: str) -> LedgerRecord:
         data = await self._objects.get(key)
         try:
             return LedgerRecord.model_validate_json(data)

@@ -33,7 +33,16 @@ from bondstone.base.names import check_name
 from bondstone.documents.yaml_places import did_you_mean
 from bondstone.model.promise import Promise
 from bondstone.model.service import RevisionRef
-from bondstone.promise.bundle import Bundle, folder_digest, folder_stamp, read_member, remove, tree_digest, unpack
+from bondstone.promise.bundle import (
+    Bundle,
+    files_of,
+    folder_digest,
+    folder_stamp,
+    read_member,
+    remove,
+    tree_digest,
+    unpack,
+)
 from bondstone.promise.load import MANIFEST, parse_promise
 from bondstone.store.objects import Objects
 
@@ -200,6 +209,15 @@ class Revisions:
         if (known.name, known.version) != (ref.promise, ref.version):
             raise ObjectCorrupt(f"the bundle is of {known.name}@{known.version}, not of {ref}", where=ref.digest)
         return known
+
+    async def files(self, ref: RevisionRef) -> dict[str, bytes]:
+        """The files of a revision, by their path in its folder.
+
+        Raises:
+            NotFound: there is no such bundle.
+            ObjectCorrupt: it is not the one that was published.
+        """
+        return await asyncio.to_thread(files_of, await self._bundle(ref))
 
     async def materialise(self, ref: RevisionRef, cache: Path) -> Path:
         """The folder of a revision, unpacked once per digest into `cache/<digest>`, read-only.

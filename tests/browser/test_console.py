@@ -23,8 +23,9 @@ HOSTILE = "<img src=x onerror=alert(1)>'\"--"
 ORDERS = "/services/payments/orders"
 PAGES = (
     "/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request", "/services", ORDERS,
-    f"{ORDERS}/operations/1", f"{ORDERS}/operations/1/log?step=database", "/approvals", "/campaigns", "/calendar",
-    "/rules", "/ledger?service=payments/orders", "/platform", "/sign-in",
+    f"{ORDERS}/operations/1", f"{ORDERS}/operations/1/log?step=database", "/approvals", "/campaigns",
+    "/campaigns/look", "/calendar", "/publish", "/catalogue/web-server/compare", "/rules",
+    "/ledger?service=payments/orders", "/platform", "/sign-in",
 )  # fmt: skip
 
 if not CHROMIUM:
@@ -39,6 +40,92 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
         local.bond("promise", "publish", str(ROOT / "promises" / "sqlite-database"))
         local.bond("service", "request", "sqlite-database", "payments/orders", "--set", "contact=a@b.c", "--wait")
         yield local
+
+
+PROMISE = """\
+apiVersion: bondstone.dev/v1
+kind: Promise
+metadata: {{name: {name}, version: {version}, title: A web server, owner: platform}}
+spec:
+  description: For tests of the console; it is an entry in a Terraform state and nothing else.
+  inputs:
+    type: object
+    additionalProperties: false
+    properties:
+      protocol: {{type: string, enum: [tls12, tls13], default: tls13}}
+  outputs:
+    library: {{value: "${{steps.server.outputs.library}}"}}
+  steps:
+    - id: server
+      terraform:
+        module: terraform/server
+        variables: {{protocol: "${{inputs.protocol}}"}}
+"""
+MODULE = """\
+variable "protocol" {{ type = string }}
+resource "terraform_data" "server" {{
+  input = "{version}"
+  lifecycle {{
+    precondition {{
+      condition     = "{version}" == "1.0.0" || var.protocol != "tls12"
+      error_message = "openssl 3.0.8 has no tls12"
+    }}
+  }}
+}}
+output "library" {{ value = terraform_data.server.output }}
+"""
+CAMPAIGN = """\
+apiVersion: bondstone.dev/v1
+kind: Campaign
+metadata: {name: patch-servers, owner: platform, reason: "CVE in openssl"}
+spec:
+  operation: patch
+  promise: web-server
+  to: latest-patch
+  select: {where: "true"}
+  waves:
+    - {name: canary, where: "labels.ring == 'canary'", max_failures: 0}
+    - {name: rest, rest: true, gate: {approval: {roles: [sre]}}}
+  budget: {max_failures: 0}
+  on_failure: pause
+"""
+
+
+def server(directory: Path, version: str, name: str = "web-server") -> Path:
+    """The folder of a promise, whose first patch does not fit services that speak an old protocol."""
+    module = directory / "terraform" / "server"
+    module.mkdir(parents=True)
+    (directory / "promise.yaml").write_text(PROMISE.format(name=name, version=version))
+    (module / "main.tf").write_text(MODULE.format(version=version))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def fleet(platform: LocalPlatform, tmp_path_factory: pytest.TempPathFactory) -> LocalPlatform:
+    """A platform with three web servers at 1.0.0, one of which 1.0.1 will not fit."""
+    for version in ("1.0.0", "1.0.1"):
+        directory = tmp_path_factory.mktemp("promise") / "web-server"
+        platform.bond("promise", "publish", str(server(directory, version)))
+    for number, protocol in enumerate(("tls13", "tls12", "tls13")):
+        ring = "canary" if number == 0 else "rest"
+        platform.bond(
+            "service", "request", "web-server", f"shop/web-{number}", "--version", "1.0.0",
+            "--label", f"ring={ring}", "--set", f"protocol={protocol}",
+        )  # fmt: skip
+    for number in range(3):
+        platform.bond("operation", "wait", f"shop/web-{number}/op/1")
+    return platform
+
+
+@pytest.fixture(scope="module")
+def looked_at(fleet: LocalPlatform) -> LocalPlatform:
+    """A platform with something on every page: a campaign at its gate, a freeze."""
+    file = fleet.data.parent / "look.yaml"
+    gated = CAMPAIGN.replace("max_failures: 0}\n    -", "gate: {approval: {roles: [sre]}}}\n    -")
+    file.write_text(gated.replace("patch-servers", "look"))
+    fleet.bond("campaign", "run", "-f", str(file))
+    fleet.bond("freeze", "create", "audit", "--team", "nobody", "--reason", "the books are closed")
+    return fleet
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +201,66 @@ def test_the_requester_cannot_approve_and_reads_why(platform: LocalPlatform, bro
     expect(ada.get_by_role("alert")).to_contain_text("must approve it")
 
 
+def test_an_operator_patches_a_fleet_and_watches_it(fleet: LocalPlatform, browser: Browser) -> None:
+    ada, base = signed_in(fleet, browser, "ada")
+    ada.goto(f"{base}/campaigns")
+    ada.get_by_label("Campaign file (YAML)").fill(CAMPAIGN)
+    ada.get_by_role("button", name="Preview").click()
+    expect(ada.get_by_role("heading", name="Preview of patch-servers: 3 targets")).to_be_visible()
+    ada.get_by_role("button", name="Start it").click()
+    expect(ada).to_have_url(f"{base}/campaigns/patch-servers")
+    expect(ada.locator(".lead")).to_contain_text("Waits for approval of wave rest", timeout=180_000)
+    expect(ada.get_by_role("link", name="shop/web-0: succeeded")).to_be_visible()
+    expect(ada.get_by_label("What it waits for")).to_contain_text("gate wave rest waits for 1 of sre")
+    eve, _ = signed_in(fleet, browser, "eve")
+    eve.goto(f"{base}/campaigns/patch-servers")
+    eve.get_by_label("Vote in the roles").fill("sre")
+    eve.get_by_role("button", name="Approve the gate").click()
+    expect(ada.locator(".lead")).to_contain_text("Is paused", timeout=180_000)
+    expect(ada.get_by_role("link", name="shop/web-1: failed")).to_be_visible()
+    expect(ada.locator("#failures-1")).to_contain_text("openssl 3.0.8 has no tls12")
+    expect(ada.get_by_label("Failure budget").first).to_contain_text("1 of 0 failures spent")
+    ada.get_by_label("to abort or roll back").fill("patch-other")
+    ada.get_by_role("button", name="Abort", exact=True).click()
+    expect(ada.get_by_role("alert")).to_contain_text("the name does not match, so nothing was done")
+    ada.goto(f"{base}/campaigns/patch-servers")
+    ada.get_by_label("to abort or roll back").fill("patch-servers")
+    ada.get_by_role("button", name="Abort", exact=True).click()
+    expect(ada.locator(".lead")).to_contain_text("Ended aborted", timeout=180_000)
+    rows = ada.request.get(f"{base}/campaigns/patch-servers/report?format=csv").text().splitlines()
+    assert len(rows) == 1 + 3
+
+
+def test_a_publisher_sees_each_mistake_in_its_place_and_what_a_revision_changes(
+    fleet: LocalPlatform, browser: Browser, tmp_path: Path
+) -> None:
+    directory = server(tmp_path / "uploaded", "1.0.0", "uploaded")
+    manifest = directory / "promise.yaml"
+    good = manifest.read_text()
+    manifest.write_text(good.replace("  steps:", "  stepz:"))
+    page, base = signed_in(fleet, browser, "ada")
+    page.goto(f"{base}/catalogue")
+    page.get_by_role("link", name="Publish a promise").click()
+    page.get_by_label("Folder").set_input_files(directory)
+    page.get_by_role("button", name="Publish it").click()
+    expect(page.get_by_role("alert")).to_contain_text("promise.yaml:13:3")
+    manifest.write_text(good)
+    page.get_by_label("Folder").set_input_files(directory)
+    page.get_by_role("button", name="Check it").click()
+    expect(page.get_by_role("status")).to_contain_text("uploaded@1.0.0 can be published")
+    page.get_by_label("Folder").set_input_files(directory)
+    page.get_by_role("button", name="Publish it").click()
+    expect(page).to_have_url(f"{base}/catalogue/uploaded?version=1.0.0")
+    page.get_by_text("Deprecate or yank 1.0.0").click()
+    page.get_by_label("Reason").fill("only a test")
+    page.get_by_role("button", name="Deprecate").click()
+    expect(page.get_by_role("main")).to_contain_text("deprecated · by platform · only a test")
+    page.goto(f"{base}/catalogue/web-server")
+    page.get_by_role("link", name="since 1.0.0").click()
+    expect(page.locator(".lead")).to_contain_text("2 files differ between 1.0.0 and 1.0.1")
+    expect(page.get_by_label("promise.yaml")).to_contain_text("-metadata: {name: web-server, version: 1.0.0")
+
+
 def test_a_decommission_asks_for_the_name(platform: LocalPlatform, browser: Browser) -> None:
     page, base = signed_in(platform, browser, "ada")
     page.goto(f"{base}/services/payments/orders")
@@ -168,9 +315,11 @@ def test_a_form_of_another_site_changes_nothing(platform: LocalPlatform, browser
     ("width", "scheme"), [(1280, "light"), (390, "light"), (1280, "dark")], ids=["wide", "phone", "dark"]
 )
 def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_console(
-    platform: LocalPlatform, browser: Browser, width: int, scheme: Any
+    looked_at: LocalPlatform, browser: Browser, width: int, scheme: Any
 ) -> None:
-    page, base = signed_in(platform, browser, "ada", viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, base = signed_in(
+        looked_at, browser, "ada", viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))

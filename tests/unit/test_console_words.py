@@ -70,6 +70,7 @@ def campaign(status: CampaignStatus, wave: str = "running", **fields) -> Campaig
     )  # fmt: skip
 
 
+ALWAYS = {"abort", "abort-cancel", "set_concurrency"}
 PAUSED = PausedDocument(cause="verb", by="eve", at="2026-11-29T14:02:00Z")
 BROKEN = PausedDocument(cause="budget", at="2026-11-29T14:02:00Z")
 
@@ -77,18 +78,18 @@ BROKEN = PausedDocument(cause="budget", at="2026-11-29T14:02:00Z")
 @pytest.mark.parametrize(
     ("document", "verbs"),
     [
-        (campaign(CampaignStatus.RUNNING), {"pause", "abort"}),
-        (campaign(CampaignStatus.WAITING_WINDOW), {"pause", "abort"}),
-        (campaign(CampaignStatus.SOAKING, "soaking"), {"pause", "abort", "next_wave"}),
-        (campaign(CampaignStatus.AWAITING_APPROVAL, "gate"), {"pause", "abort", "approve", "reject"}),
-        (campaign(CampaignStatus.PAUSED, paused=PAUSED), {"resume", "abort"}),
-        (campaign(CampaignStatus.PAUSED, "gate", paused=PAUSED), {"resume", "abort", "approve", "reject"}),
+        (campaign(CampaignStatus.RUNNING, counts={"waiting": 2}), ALWAYS | {"pause", "skip"}),
+        (campaign(CampaignStatus.WAITING_WINDOW), ALWAYS | {"pause"}),
+        (campaign(CampaignStatus.SOAKING, "soaking"), ALWAYS | {"pause", "next_wave"}),
+        (campaign(CampaignStatus.AWAITING_APPROVAL, "gate"), ALWAYS | {"pause", "approve", "reject"}),
+        (campaign(CampaignStatus.PAUSED, paused=PAUSED), ALWAYS | {"resume"}),
+        (campaign(CampaignStatus.PAUSED, "gate", paused=PAUSED), ALWAYS | {"resume", "approve", "reject"}),
         (
             campaign(CampaignStatus.PAUSED, paused=BROKEN, failed=2),
-            {"pause", "resume", "abort", "retry", "rollback-failed", "rollback-all"},
+            ALWAYS | {"pause", "resume", "retry", "rollback-failed", "rollback-all"},
         ),
-        (campaign(CampaignStatus.RUNNING, counts={"succeeded": 1}), {"pause", "abort", "rollback-all"}),
-        (campaign(CampaignStatus.ROLLING_BACK, failed=2), {"pause", "abort"}),
+        (campaign(CampaignStatus.RUNNING, counts={"succeeded": 1}), ALWAYS | {"pause", "rollback-all"}),
+        (campaign(CampaignStatus.ROLLING_BACK, failed=2), {"pause", "abort", "abort-cancel"}),
         (campaign(CampaignStatus.ABORTING, failed=2), set()),
         (campaign(CampaignStatus.COMPLETED, counts={"succeeded": 3}), {"rollback-all"}),
         (

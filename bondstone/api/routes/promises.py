@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import io
-import tarfile
-import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from fastapi import APIRouter, status
@@ -19,11 +11,9 @@ from starlette.responses import Response
 
 from bondstone.api.parameters import Because, PromiseName, Version
 from bondstone.api.session import Asking, IfNoneMatch, tagged
-from bondstone.api.uploads import named_as
-from bondstone.base.errors import InvalidInput, ObjectCorrupt
+from bondstone.api.uploads import UPLOADED, named_as, unpacked
 from bondstone.client.documents.promise import PromiseCheck, PromiseDocument, PromiseRow, PublishedPromise
 from bondstone.model.identity import Target
-from bondstone.promise.bundle import MAX_BUNDLE_BYTES, MAX_FILES, remove, unpack
 from bondstone.promise.load import load_promise
 
 router = APIRouter(prefix="/promises", tags=["promises"])
@@ -37,9 +27,6 @@ _UPLOAD: Final = {
         },
     }
 }
-_MAX_TAR_BYTES: Final = MAX_BUNDLE_BYTES + 4096 * MAX_FILES
-UPLOADED: Final = "promise"
-"""What messages call the folder that was uploaded."""
 
 
 @router.get("")
@@ -53,7 +40,7 @@ async def list_promises(asking: Asking, *, every_version: bool = False) -> list[
 @router.post("", status_code=status.HTTP_201_CREATED, openapi_extra=_UPLOAD)
 async def publish_promise(asking: Asking, request: Request) -> PublishedPromise:
     """Publish a revision: the body is the folder of the promise as a tar, gzipped or not."""
-    async with _uploaded(request) as directory:
+    async with unpacked(await request.body()) as directory:
         with named_as(directory, UPLOADED):
             promise = await asyncio.to_thread(load_promise, directory)
             asking.require("promise.publish", _target(promise.name))
@@ -64,7 +51,7 @@ async def publish_promise(asking: Asking, request: Request) -> PublishedPromise:
 async def validate_promise(asking: Asking, request: Request) -> PromiseCheck:
     """Check a promise that is uploaded; nothing is published."""
     asking.require("promise.read")
-    async with _uploaded(request) as directory:
+    async with unpacked(await request.body()) as directory:
         with named_as(directory, UPLOADED):
             return await asking.bond.promises.validate(directory)
 
@@ -104,57 +91,3 @@ async def yank_revision(asking: Asking, promise: PromiseName, version: Version, 
 
 def _target(promise: str) -> Target:
     return Target(promise=promise, name=f"promise {promise}")
-
-
-@asynccontextmanager
-async def _uploaded(request: Request) -> AsyncIterator[Path]:
-    """The folder that the body holds, unpacked where nothing else is.
-
-    Raises:
-        InvalidInput: the body is no such tar, or past the bounds of a promise.
-    """
-    data = await request.body()
-    with TemporaryDirectory(prefix="bond-upload-") as parent:
-        directory = Path(parent) / UPLOADED
-        try:
-            await asyncio.to_thread(_unpack, data, directory)
-        except (ObjectCorrupt, OSError, EOFError, tarfile.TarError, zlib.error) as error:
-            words = error.message if isinstance(error, ObjectCorrupt) else str(error)[:200]
-            raise InvalidInput(
-                f"the body is no promise: {words}",
-                where=getattr(error, "where", ""),
-                hint="send the folder that holds promise.yaml: `tar -C DIR -czf - .`",
-            ) from error
-        try:
-            yield directory
-        finally:
-            await asyncio.to_thread(remove, directory)
-
-
-def _unpack(data: bytes, directory: Path) -> None:
-    if data[:2] == b"\x1f\x8b":
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as unzipped:
-            data = unzipped.read(_MAX_TAR_BYTES + 1)
-    unpack(_files_only(data), directory)
-
-
-def _files_only(data: bytes) -> bytes:
-    """The tar as bundles are: without entries for folders and without `./` before names."""
-    if not data:
-        raise ObjectCorrupt("it is empty")
-    out = io.BytesIO()
-    with (
-        tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive,
-        tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as files,
-    ):
-        for count, member in enumerate(archive):
-            if count > 2 * MAX_FILES:
-                raise ObjectCorrupt(f"it has more than {2 * MAX_FILES} entries")
-            if member.isdir():
-                continue
-            if not member.isreg():
-                raise ObjectCorrupt("it holds something that is not a regular file", where=member.name)
-            plain = tarfile.TarInfo(member.name.removeprefix("./"))
-            plain.size, plain.mode = member.size, 0o644
-            files.addfile(plain, archive.extractfile(member))
-    return out.getvalue()

@@ -1,0 +1,127 @@
+"""The next two weeks as a drawing: freezes, windows of campaigns, times of schedules. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from bondstone.campaign.windows import Windows
+from bondstone.model.campaign.manifest import WindowsSpec
+
+DAYS: Final = 14
+MAX_ROWS: Final = 100
+MAX_PERIODS: Final = 200
+"""Open periods of one campaign that are drawn."""
+
+_LABEL: Final = 190
+_DAY: Final = 52
+_ROW: Final = 26
+_TOP: Final = 40
+_LABEL_CHARS: Final = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A time from which to which something holds."""
+
+    begins_at: datetime
+    ends_at: datetime | None
+    """None: no end is known"""
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the calendar."""
+
+    kind: str
+    """freeze, window or schedule"""
+    name: str
+    periods: tuple[Period, ...] = ()
+    times: tuple[datetime, ...] = ()
+
+
+def open_periods(windows: Mapping[str, Any], now: datetime) -> Iterator[Period]:
+    """When targets may start in the days that are drawn.
+
+    Args:
+        windows: `spec.windows` of a campaign's file.
+        now: Where the drawing begins.
+    """
+    openings = Windows(WindowsSpec.model_validate(windows))
+    end = now + timedelta(days=DAYS)
+    at = now
+    for _ in range(MAX_PERIODS):
+        opening = openings.at(at)
+        if opening.open:
+            yield Period(at, opening.until, "targets may start")
+        if opening.until is None or opening.until >= end or opening.until <= at:
+            return
+        at = opening.until
+
+
+def calendar(rows: Sequence[Row], now: datetime) -> Markup:
+    """The drawing: a column for each day, in UTC, a line for each row.
+
+    Args:
+        rows: At most `MAX_ROWS` are drawn.
+        now: The reader's time; the first day is today.
+    """
+    first = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    height = _TOP + _ROW * len(rows[:MAX_ROWS]) + 6
+    width = _LABEL + DAYS * _DAY
+    body: list[Markup] = []
+    for day in range(DAYS + 1):
+        x = _LABEL + day * _DAY
+        body.append(Markup('<path class="axis" d="M{} {}V{}"/>').format(x, _TOP - 8, height))
+        if day < DAYS:
+            date = first + timedelta(days=day)
+            body.append(Markup('<text class="soft" x="{}" y="13">{:%a}</text>').format(x + 4, date))
+            body.append(Markup('<text class="soft" x="{}" y="28">{:%m-%d}</text>').format(x + 4, date))
+    for index, row in enumerate(rows[:MAX_ROWS]):
+        body += _line(row, _TOP + index * _ROW, first)
+    body.append(
+        Markup('<path class="now" d="M{} {}V{}"><title>now</title></path>').format(
+            _place(now, first), _TOP - 8, height
+        )
+    )
+    return Markup(
+        '<svg class="timeline calendar" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
+        'aria-label="{words}">{body}</svg>'
+    ).format(w=width, h=height, words=_words(rows, first), body=Markup().join(body))
+
+
+def _line(row: Row, top: int, first: datetime) -> Iterator[Markup]:
+    name = f"{row.kind} {row.name}"
+    shown = name if len(name) <= _LABEL_CHARS else f"{name[: _LABEL_CHARS - 1]}…"
+    yield Markup('<text x="0" y="{}">{}</text>').format(top + 16, shown)
+    for period in row.periods:
+        left = _place(period.begins_at, first)
+        right = _place(period.ends_at, first) if period.ends_at else _LABEL + DAYS * _DAY
+        if right <= _LABEL or left >= _LABEL + DAYS * _DAY:
+            continue
+        until = f"{period.ends_at:%m-%d %H:%M}" if period.ends_at else "no end is known"
+        yield Markup(
+            '<rect class="{}" x="{}" y="{}" width="{}" height="16" rx="3">'
+            "<title>{}: {:%m-%d %H:%M} to {}</title></rect>"
+        ).format(row.kind, left, top + 3, max(round(right - left, 1), 3), period.words, period.begins_at, until)
+    for at in row.times:
+        x = _place(at, first)
+        if x < _LABEL + DAYS * _DAY:
+            yield Markup(
+                '<circle class="due" cx="{}" cy="{}" r="5"><title>{:%m-%d %H:%M} UTC</title></circle>'
+            ).format(x, top + 11, at.astimezone(UTC))
+
+
+def _place(at: datetime, first: datetime) -> float:
+    days = (at - first) / timedelta(days=1)
+    return round(_LABEL + min(max(days, 0.0), float(DAYS)) * _DAY, 1)
+
+
+def _words(rows: Sequence[Row], first: datetime) -> str:
+    named = ", ".join(f"{row.kind} {row.name}" for row in rows[:MAX_ROWS]) or "nothing is planned"
+    return f"{DAYS} days from {first:%Y-%m-%d}: {named}"

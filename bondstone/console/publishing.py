@@ -1,0 +1,188 @@
+"""What publishers do: upload promises and policies, check them, compare versions, deprecate and yank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bondstone.api.state import State
+from bondstone.api.uploads import named_as, packed, unpacked
+from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
+from bondstone.client.documents.policy import PolicyCheck
+from bondstone.client.documents.promise import PromiseCheck
+from bondstone.console.differences import differences
+from bondstone.console.pages import View, form_of, shown, to, upload_of
+from bondstone.console.session import Visit, Visitor
+from bondstone.identity.document import read_access
+from bondstone.model.identity import Target
+from bondstone.promise.load import load_promise
+
+ARCHIVES: Final = (".tar", ".tar.gz", ".tgz")
+MAX_SERVICES_SHOWN: Final = 200
+"""Of those that a policy check names."""
+
+Texts = Annotated[str, Query(max_length=48)]
+
+router = APIRouter(include_in_schema=False)
+
+
+# Promises --------------------------------------------------------------------------------------------------------
+
+
+@router.get("/publish")
+async def upload(visitor: Visit) -> Response:
+    """Choose a folder or an archive."""
+    return shown(_upload(visitor), visitor)
+
+
+@router.post("/publish")
+async def publish(request: Request, visitor: Visit) -> Response:
+    """Check a promise that is uploaded, or publish it; problems are shown with file, line and column."""
+    submitted, files = await upload_of(request, visitor)
+    try:
+        async with _folder(files) as directory:
+            with named_as(directory, "promise"):
+                if submitted.get("do") != "publish":
+                    visitor.permissions.decide("promise.read").require()
+                    return shown(_upload(visitor, check=await visitor.bond.promises.validate(directory)), visitor)
+                name = load_promise(directory).name
+                visitor.permissions.decide("promise.publish", _promise(name)).require()
+                published = await visitor.bond.promises.publish(directory)
+    except BondError as error:
+        return shown(_upload(visitor, error=error.info()), visitor, error.http_status)
+    return to(f"/catalogue/{published.promise}?version={published.version}")
+
+
+def _upload(visitor: Visitor, *, check: PromiseCheck | None = None, error: ErrorInfo | None = None) -> View:
+    may_publish = any({"publisher", "admin"} & set(grant.roles) for grant in visitor.permissions.grants)
+    return View("publish.html", "/catalogue", check=check, error=error, may_publish=may_publish)
+
+
+@router.get("/catalogue/{promise}/compare")
+async def compare(visitor: Visit, state: State, promise: str, old: Texts = "", new: Texts = "") -> Response:
+    """What differs between two revisions, file by file, and who is on which."""
+    visitor.permissions.decide("promise.read", _promise(promise)).require()
+    document = await visitor.bond.promises.get(promise)
+    versions = [item.version for item in document.versions]
+    new = new or versions[0]
+    old = (
+        old or next((version for version in versions[versions.index(new) + 1 :]), new) if new in versions else old
+    )
+    revisions = state.store.revisions
+    before, after = (await revisions.get(promise, old)).ref, (await revisions.get(promise, new)).ref
+    await state.services.ready()
+    permitted = visitor.permissions.filter("service.read")
+    on = Counter(
+        entry.row.revision
+        for entry in state.services.entries()
+        if entry.alive and entry.row.promise == promise and permitted(entry.target)
+    )
+    view = View(
+        "compare.html", "/catalogue", title=f"Revisions of {promise}", back=f"/catalogue/{promise}",
+        versions=[(item.version, f"{item.version} {item.status}, {on[f'{promise}@{item.version}']} services")
+                  for item in document.versions],
+        old=before.version, new=after.version,
+        files=differences(await revisions.files(before), await revisions.files(after)),
+    )  # fmt: skip
+    return shown(view, visitor)
+
+
+@router.post("/catalogue/{promise}/mark")
+async def mark(request: Request, visitor: Visit, promise: str) -> Response:
+    """Deprecate or yank one revision."""
+    submitted = await form_of(request, visitor)
+    verb, version, reason = (submitted.get(key, "") for key in ("verb", "version", "reason"))
+    if verb not in {"deprecate", "yank"}:
+        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a revision")
+    if not reason.strip():
+        raise InvalidInput("a reason is needed: people read it")
+    visitor.permissions.decide(f"promise.{verb}", _promise(promise)).require()
+    await getattr(visitor.bond.promises, verb)(promise, version, reason=reason)
+    return to(f"/catalogue/{promise}?version={version}")
+
+
+# Policies and access ---------------------------------------------------------------------------------------------
+
+
+@router.post("/rules/policies")
+async def policies(request: Request, visitor: Visit) -> Response:
+    """Check policies on the last plan of every service, or put uploaded ones in force."""
+    submitted, files = await upload_of(request, visitor)
+    decide = visitor.permissions.decide
+    try:
+        if submitted.get("do") == "publish":
+            decide("policy.publish").require()
+            async with _folder(files) as directory:
+                with named_as(directory, "policies"):
+                    await visitor.bond.policies.publish(directory)
+            return to("/rules")
+        decide("policy.read").require()
+        decide("operation.plan").require()
+        if not files:
+            return shown(_checked(await visitor.bond.policies.check()), visitor)
+        async with _folder(files) as directory:
+            with named_as(directory, "policies"):
+                return shown(_checked(await visitor.bond.policies.check(directory)), visitor)
+    except BondError as error:
+        view = View("problem.html", "/rules", error=error.info(), title="These are no policies", back="/rules")
+        return shown(view, visitor, error.http_status)
+
+
+def _checked(check: PolicyCheck) -> View:
+    worst = sorted(check.services, key=lambda service: (not service.newly, service.outcome != "deny"))
+    shown_services = [service for service in worst if service.outcome != "allow"][:MAX_SERVICES_SHOWN]
+    return View("policy_check.html", "/rules", check=check, services=shown_services)
+
+
+@router.get("/rules/compare")
+async def compare_policies(visitor: Visit, old: int = 0, new: int = 0) -> Response:
+    """What differs between two policy sets."""
+    visitor.permissions.decide("policy.read").require()
+    versions = [row.version for row in await visitor.bond.policies.list()]
+    new = new or versions[0]
+    old = old or max(new - 1, 1)
+    before, after = await visitor.bond.policies.get(old), await visitor.bond.policies.get(new)
+    sources = [{name: text.encode() for name, text in each.sources.items()} for each in (before, after)]
+    view = View(
+        "compare.html", "/rules", title="Policy sets", back="/rules", old=str(old), new=str(new),
+        versions=[(str(version), str(version)) for version in versions], files=differences(*sources),
+    )  # fmt: skip
+    return shown(view, visitor)
+
+
+@router.post("/rules/access")
+async def access(request: Request, visitor: Visit, state: State) -> Response:
+    """Check an access document, or put it in force."""
+    submitted = await form_of(request, visitor)
+    source = submitted.get("source", "").replace("\r\n", "\n")
+    visitor.permissions.decide("access.publish").require()
+    try:
+        document = read_access(source.encode(), "access.yaml", needs_admin=not state.settings.admins).require()
+        await state.store.access.publish(document, source=source, by=visitor.name)
+    except BondError as error:
+        view = View("problem.html", "/rules", error=error.info(), title="The document is not right", back="/rules")
+        return shown(view, visitor, error.http_status)
+    return to("/rules")
+
+
+# Helpers ---------------------------------------------------------------------------------------------------------
+
+
+def _promise(name: str) -> Target:
+    return Target(promise=name, name=f"promise {name}")
+
+
+def _folder(files: dict[str, bytes]) -> AbstractAsyncContextManager[Path]:
+    """The folder that a browser has sent: as one archive, or file by file below the folder's name."""
+    if not files:
+        raise InvalidInput("no file was chosen", hint="choose the folder that holds promise.yaml, or a tar of it")
+    [name, *others] = files
+    if not others and name.endswith(ARCHIVES):
+        return unpacked(files[name])
+    return unpacked(packed({path.partition("/")[2] or path: content for path, content in files.items()}))

@@ -1,0 +1,160 @@
+"""Schedules and freezes: the calendar, and every verb."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bondstone.base.errors import BondError, InvalidInput
+from bondstone.console.calendar import MAX_ROWS, Period, Row, calendar, open_periods
+from bondstone.console.pages import View, form_of, shown, to
+from bondstone.console.session import Visit, Visitor
+
+VERBS: Final = frozenset({"pause", "resume", "trigger", "update", "backfill", "delete"})
+MAX_CAMPAIGNS: Final = 20
+"""Campaigns under way whose windows are drawn."""
+SAMPLE: Final = """\
+apiVersion: bondstone.dev/v1
+kind: Strategy
+metadata: {name: , owner: , reason: ""}
+spec:
+  operation: patch
+  promise:
+  to: latest-patch
+  select: {where: "true"}
+  waves:
+    - {name: canary, count: 1, max_failures: 0, soak: 10m}
+    - {name: rest, rest: true}
+"""
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/calendar")
+async def show(visitor: Visit) -> Response:
+    """Schedules with their next times, freezes, windows of campaigns under way; drawn, and as tables."""
+    decide = visitor.permissions.decide
+    decide("schedule.read").require()
+    now = datetime.now(UTC)
+    freezes = await visitor.bond.freezes.list()
+    schedules = [
+        await visitor.bond.schedules.get(row.name) for row in (await visitor.bond.schedules.list())[:MAX_ROWS]
+    ]
+    rows = [
+        Row("freeze", freeze.name, (Period(freeze.begins_at, freeze.ends_at, freeze.reason),))
+        for freeze in freezes
+    ]
+    rows += await _windows(visitor, now)
+    rows += [Row("schedule", each.name, times=tuple(time.utc for time in each.next)) for each in schedules]
+    drawing = calendar(rows, now)
+    view = View(
+        "calendar.html", "/calendar", schedules=schedules, freezes=freezes, drawing=drawing, sample=SAMPLE,
+        may_schedule=decide("schedule.create").allowed, may_freeze=decide("freeze.create").allowed,
+        may_unfreeze=decide("freeze.delete").allowed,
+    )  # fmt: skip
+    return shown(view, visitor)
+
+
+async def _windows(visitor: Visitor, now: datetime) -> list[Row]:
+    if not visitor.permissions.decide("campaign.read").allowed:
+        return []
+    rows = []
+    for row in [row for row in await visitor.bond.campaigns.list() if row.ended_at is None][:MAX_CAMPAIGNS]:
+        try:
+            rules = (await visitor.bond.campaigns.report(row.name, evidence=False)).rules
+        except BondError:
+            continue  # one that could not begin
+        if windows := rules.get("windows"):
+            rows.append(Row("window", row.name, tuple(open_periods(windows, now))))
+    return rows
+
+
+@router.post("/calendar/schedules")
+async def create(request: Request, visitor: Visit) -> Response:
+    """Create a schedule."""
+    submitted = await form_of(request, visitor)
+    visitor.permissions.decide("schedule.create").require()
+    strategy = submitted.get("strategy", "").replace("\r\n", "\n").encode()
+    await visitor.bond.schedules.create(
+        submitted.get("name", ""), strategy, "strategy.yaml", cron=submitted.get("cron", ""),
+        time_zone=submitted.get("time_zone", "UTC"), reason=submitted.get("reason", ""),
+    )  # fmt: skip
+    return to("/calendar")
+
+
+@router.post("/calendar/schedules/{name}")
+async def act(request: Request, visitor: Visit, name: str) -> Response:
+    """Carry out one verb on a schedule."""
+    submitted = await form_of(request, visitor)
+    verb = submitted.get("verb", "")
+    if verb not in VERBS:
+        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a schedule")
+    visitor.permissions.decide(f"schedule.{verb}").require()
+    await _carry_out(visitor, name, verb, submitted)
+    return to("/calendar")
+
+
+async def _carry_out(visitor: Visitor, name: str, verb: str, submitted: dict[str, str]) -> None:
+    bond, reason = visitor.bond.schedules, f"by {visitor.name} in the console"
+    if verb == "update":
+        await bond.update(name, cron=submitted.get("cron", ""), reason=reason)
+    elif verb == "backfill":
+        begin, end = _moment(submitted.get("begin", "")), _moment(submitted.get("end", ""))
+        if begin is None or end is None:
+            raise InvalidInput("a backfill needs the time that it begins at and the time that it ends at")
+        await bond.backfill(name, begin, end, reason=reason)
+    elif verb == "delete":
+        if submitted.get("confirm", "").strip() != name:
+            raise InvalidInput("the name does not match, so nothing was done", hint=f"type {name} to confirm")
+        await bond.delete(name, reason=reason)
+    elif verb == "pause":
+        await bond.pause(name, reason=reason)
+    elif verb == "resume":
+        await bond.resume(name, reason=reason)
+    else:
+        await bond.trigger(name, reason=reason)
+
+
+@router.post("/calendar/freezes")
+async def create_freeze(request: Request, visitor: Visit) -> Response:
+    """Create a freeze."""
+    submitted = await form_of(request, visitor)
+    visitor.permissions.decide("freeze.create").require()
+    hours = submitted.get("hours", "")
+    if not hours.isdigit():
+        raise InvalidInput("hours is not a whole number")
+    begins = _moment(submitted.get("begins", ""))
+    ends = (begins or datetime.now(UTC)) + timedelta(hours=int(hours))
+    exempt = [part.strip() for part in submitted.get("exempt", "").split(",") if part.strip()]
+    await visitor.bond.freezes.create(
+        submitted.get("name", ""), reason=submitted.get("reason", ""), team=submitted.get("team", ""),
+        exempt=exempt, begins_at=begins, ends_at=ends,
+    )  # fmt: skip
+    return to("/calendar")
+
+
+@router.post("/calendar/freezes/{name}/delete")
+async def delete_freeze(request: Request, visitor: Visit, name: str) -> Response:
+    """End a freeze."""
+    await form_of(request, visitor)
+    visitor.permissions.decide("freeze.delete").require()
+    await visitor.bond.freezes.delete(name)
+    return to("/calendar")
+
+
+def _moment(text: str) -> datetime | None:
+    """A time as a browser's field gives it, in UTC; None when it is empty.
+
+    Raises:
+        InvalidInput: it is no time.
+    """
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise InvalidInput(f"{text[:40]!r} is no time", hint="as in 2026-11-30T22:00") from None

@@ -1,0 +1,82 @@
+"""Drawings of the console: cells of targets, clocks, the calendar; what differs between two revisions."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from bondstone.console.calendar import Period, Row, calendar, open_periods
+from bondstone.console.differences import MAX_LINES, differences
+from bondstone.console.timeline import MAX_CELLS, Dial, drawing, face
+from bondstone.model.campaign.report import CampaignReport, TargetReport, WaveReport
+
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def report(targets: int, *, failed: int = 0, name: str = "cve") -> CampaignReport:
+    outcomes = ["failed"] * failed + ["succeeded"] * (targets - failed)
+    return CampaignReport(
+        name=name, status="running", operation="patch", reason="cve", requested_by="ada", as_of=NOON, counts={},
+        failures=failed, rules={}, started_at=NOON - timedelta(minutes=9),
+        waves=(
+            WaveReport(name="canary", targets=1, status="done", counts={}, failures=0, started_at=NOON),
+            WaveReport(name="rest", targets=targets, status="running", counts={}, failures=failed),
+        ),
+        targets=tuple(
+            TargetReport(target=number, service=f"shop/web-{number}", team="shop", wave="rest", outcome=outcome,
+                         failed=outcome == "failed")
+            for number, outcome in enumerate(outcomes)
+        ),
+    )  # fmt: skip
+
+
+def test_each_target_has_a_cell_that_leads_to_it_and_failures_come_first():
+    cells = re.findall(r'<a href="([^"]+)" aria-label="([^"]+)">', drawing(report(12, failed=2), NOON))
+    assert len(cells) == 12
+    assert cells[0] == ("/services/shop/web-0", "shop/web-0: failed")
+    assert cells[-1] == ("/services/shop/web-11", "shop/web-11: succeeded")
+
+
+def test_a_large_campaign_is_drawn_within_the_size_of_a_page():
+    svg = drawing(report(100_000, failed=5_000), NOON)
+    assert len(svg) < 100_000
+    assert 1_000 < svg.count("h6v6h-6z") <= MAX_CELLS
+    assert "A cell stands for 50 targets" in svg
+
+
+def test_names_are_escaped_in_drawings():
+    assert HOSTILE not in drawing(report(2, name=HOSTILE), NOON)
+    assert HOSTILE not in calendar([Row("freeze", HOSTILE, (Period(NOON, None, HOSTILE),))], NOON)
+
+
+def test_a_drawing_does_not_change_by_the_passing_of_seconds():
+    assert drawing(report(3), NOON) == drawing(report(3), NOON + timedelta(seconds=9))
+
+
+def test_a_clock_shows_its_end_and_how_much_is_over():
+    soak = face(Dial("soak", "canary", NOON + timedelta(hours=3), NOON - timedelta(hours=1)), NOON)
+    assert 'd="M24 24L34.0 24.0"' in soak  # the short hand at three
+    assert 'd="M24 3A21 21 0 0 1 45.0 24.0"' in soak  # a quarter is over
+    assert "?" in face(Dial("gate", "canary"), NOON)
+
+
+def test_the_calendar_draws_when_targets_may_start():
+    windows = {"allow": [{"cron": "0 22 * * *", "duration": "4h", "time_zone": "UTC"}]}
+    periods = list(open_periods(windows, NOON))
+    assert (periods[0].begins_at, periods[0].ends_at) == (NOON.replace(hour=22), NOON + timedelta(hours=14))
+    assert len(periods) == 14
+    svg = calendar([Row("window", "cve", tuple(periods)), Row("schedule", "nightly", times=(NOON,))], NOON)
+    assert (svg.count('class="window"'), svg.count('class="due"')) == (14, 1)
+
+
+def test_differences_name_the_files_and_are_bounded():
+    before = {"a.tf": b"one\ntwo\n", "gone.tf": b"x\n", "same": b"s", "logo": b"\xff\x00"}
+    after = {"a.tf": b"one\nthree\n", "new.tf": b"y\n" * 5000, "same": b"s", "logo": b"\xff\x01"}
+    files = {file.name: file for file in differences(before, after)}
+    assert {name: file.kind for name, file in files.items()} == {
+        "a.tf": "changed", "gone.tf": "removed", "logo": "changed", "new.tf": "added",
+    }  # fmt: skip
+    assert ("bad", "-two") in files["a.tf"].lines
+    assert ("good", "+three") in files["a.tf"].lines
+    assert files["logo"].lines == ()
+    assert sum(len(file.lines) for file in files.values()) == MAX_LINES
+    assert files["new.tf"].left_out > 3000
