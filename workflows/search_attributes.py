@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
 from bondstone.base import names
 from bondstone.model.campaign.run import CampaignDescription
+from bondstone.model.rows import BOUND_BY, MADE_FOR
 from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceState
 
 _TEAM = SearchAttributeKey.for_keyword(names.SA_TEAM)
@@ -22,7 +23,11 @@ _CAMPAIGN = SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)
 _POOL = SearchAttributeKey.for_keyword(names.SA_POOL)
 _LABELS = SearchAttributeKey.for_keyword_list(names.SA_LABELS)
 _CHANGED_AT = SearchAttributeKey.for_datetime(names.SA_CHANGED_AT)
+_PARENTS = SearchAttributeKey.for_keyword_list(names.SA_PARENTS)
 _NEXT_DUE = SearchAttributeKey.for_datetime(names.SA_NEXT_DUE)
+
+MAX_LIST_BYTES: Final = 2000
+"""Temporal refuses the value of a search attribute above 2 KiB, and with it the workflow task."""
 
 
 def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
@@ -31,6 +36,7 @@ def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
     running = state.queue[0].record if state.queue else None
     pools = ",".join(sorted({step.pool for step in state.current.steps})) if state.current else ""
     labels = sorted(f"{key}={value}" for key, value in state.labels.items())
+    parents = _parents(state)
     updates: list[SearchAttributeUpdate[Any]] = [
         _TEAM.value_set(state.service.team),
         _SERVICE.value_set(str(state.service)),
@@ -41,6 +47,7 @@ def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
         _OPERATION.value_set(running.id) if running else _OPERATION.value_unset(),
         _LABELS.value_set(labels) if labels else _LABELS.value_unset(),
         _POOL.value_set(pools) if pools else _POOL.value_unset(),
+        _PARENTS.value_set(parents) if parents else _PARENTS.value_unset(),
         _due(state.next_due),
     ]
     return updates
@@ -78,6 +85,14 @@ def waiting(status: OperationStatus) -> list[SearchAttributeUpdate[Any]]:
 def changed_at(now: datetime) -> SearchAttributeUpdate[Any]:
     """When what lists show was last set: goes with every other update."""
     return _CHANGED_AT.value_set(now)
+
+
+def _parents(state: ServiceState) -> list[str]:
+    """Its parents, the one that it was made for first; as many as Temporal takes, which refuses longer values."""
+    ordered = sorted(state.dependants, key=lambda each: (not each.owns, str(each.service)))
+    shown = [f"{MADE_FOR if each.owns else BOUND_BY}{each.service}" for each in ordered]
+    most = MAX_LIST_BYTES // (max(map(len, shown), default=0) + len('"",'))
+    return shown[:most]
 
 
 def _due(when: datetime | None) -> SearchAttributeUpdate[Any]:

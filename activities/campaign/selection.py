@@ -66,10 +66,10 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
         if kept.frozen is not None:
             return kept.frozen
     campaign, refuse = _manifest(call)
-    services = await fleet(client, store)
+    services = whole = await fleet(client, store)
     if call.start.linked is not None:
         campaign, services = await _linked(store, call, campaign, services)
-    partitioned = partition(campaign, services, await _published(store, campaign), name=name)
+    partitioned = partition(campaign, services, await _published(store, campaign), name=name, whole=whole)
     # What a linked campaign has left of the targets may be fewer than the budget of the file allows to fail.
     flaws = [flaw for flaw in partitioned.flaws if call.start.linked is None or flaw.path[:2] != _BUDGET]
     if flaws:
@@ -190,6 +190,7 @@ def _entries(partitioned: Partition) -> list[TargetEntry]:
             to=target.to,
             pool=target.pool,
             why=target.why,
+            parts=target.parts,
         )
         for target in partitioned.targets
     ]
@@ -261,6 +262,7 @@ def _job(campaign: Campaign, call: FreezeCall) -> Job:
         operation=OperationKind(spec.operation),
         promise=spec.promise or "",
         to=spec.to or "",
+        unit=spec.unit,
         inputs=spec.inputs,
         repair=spec.repair,
         owner=campaign.metadata.owner,

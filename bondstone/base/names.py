@@ -252,6 +252,7 @@ SA_LABELS: Final = "BondLabels"
 SA_NEXT_DUE: Final = "BondNextDue"
 SA_POOL: Final = "BondPool"
 SA_CHANGED_AT: Final = "BondChangedAt"
+SA_PARENTS: Final = "BondParents"
 """When the others were last set, by the clock of the workflow: lists are kept up to date by it."""
 
 SEARCH_ATTRIBUTES: Final = {
@@ -267,6 +268,7 @@ SEARCH_ATTRIBUTES: Final = {
     SA_NEXT_DUE: "Datetime",
     SA_POOL: "Keyword",
     SA_CHANGED_AT: "Datetime",
+    SA_PARENTS: "KeywordList",
 }
 """Name and type of each, within the budget of SQL visibility (10 Keyword, 3 of each other type)."""
 

@@ -20,6 +20,7 @@ FLEET_TYPES: Final = {
     "health": "string",
     "labels": "map<string, string>",
     "pool": "string",
+    "parent": "string",
 }
 """What `where` may use: as `--where` of `service list`, and the version and the pool besides."""
 
@@ -40,6 +41,10 @@ class FleetService:
     labels: Mapping[str, str] = field(default_factory=dict)
     pool: str = ""
     """Where its steps run; several are parted by commas."""
+    parent: str = ""
+    """The service that it was made for as a part; empty when it stands by itself."""
+    bound_by: tuple[str, ...] = ()
+    """Services that share it as a part."""
 
     @property
     def team(self) -> str:
@@ -56,7 +61,7 @@ class FleetService:
         return {
             "id": self.id, "team": self.team, "name": self.name, "promise": self.promise,
             "revision": f"{self.promise}@{self.version}", "version": self.version, "phase": self.phase,
-            "health": self.health, "labels": dict(self.labels), "pool": self.pool,
+            "health": self.health, "labels": dict(self.labels), "pool": self.pool, "parent": self.parent,
         }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from bondstone.base.errors import BondError
 from bondstone.campaign.checks import is_patch
 from bondstone.campaign.document import Flaw
 from bondstone.campaign.fleet import FleetService, matcher
+from bondstone.campaign.trees import Trees, parts_first
 from bondstone.model.campaign.manifest import (
     LABEL_ORDER,
     LATEST,
@@ -59,6 +60,8 @@ class Target:
     pool: str
     why: str
     """Why it was selected."""
+    parts: tuple[str, ...] = ()
+    """Of a tree: the parts that were made for it, and theirs."""
 
     @property
     def team(self) -> str:
@@ -108,7 +111,12 @@ UNMATCHED: Final = "no wave takes it"
 
 
 def partition(
-    campaign: Campaign, fleet: Iterable[FleetService], published: Mapping[str, Status], *, name: str = ""
+    campaign: Campaign,
+    fleet: Iterable[FleetService],
+    published: Mapping[str, Status],
+    *,
+    name: str = "",
+    whole: Iterable[FleetService] | None = None,
 ) -> Partition:
     """Choose the targets of a campaign and put them into its waves.
 
@@ -120,6 +128,7 @@ def partition(
         fleet: Every service there is; each once.
         published: Versions of the campaign's promise; may be empty when the operation moves none.
         name: Of the campaign, which a random order is derived from; default: the one in its file.
+        whole: Every service there is, where `fleet` is only some of them: the parts of trees are among these.
     """
     spec, services = campaign.spec, tuple(fleet)
     flaws = list(_goal_flaws(spec, published))
@@ -134,11 +143,22 @@ def partition(
             chosen.append((service, *verdict))
     flaws += _selection_flaws(spec, services, chosen, left)
     chosen.sort(key=_order(campaign, name or campaign.metadata.name))
+    trees = Trees(services if whole is None else whole)
+    if spec.unit == "service":
+        chosen, going = _among_parts(spec, chosen, trees)
+        left += going
     limit = spec.select.max if spec.select.max is not None else len(chosen)
     left += [Left(it.id, "not-selected", f"past the first {limit} (select.max)") for it, _, _ in chosen[limit:]]
     numbers = _assign(spec.waves, [service for service, _, _ in chosen[:limit]])
     targets = [
-        Target(it.id, it.promise, it.version, to, wave, _group(spec, it), it.pool, why)
+        _target(
+            it,
+            trees.below(it.id) if spec.unit == "tree" else (),
+            to=to,
+            wave=wave,
+            group=_group(spec, it),
+            why=why,
+        )
         for (it, why, to), wave in zip(chosen, numbers, strict=False)
         if wave is not None
     ]
@@ -202,6 +222,8 @@ class _Selection:
             return "it was never provisioned"
         if spec.source is not None and not in_range(service.version, spec.source):
             return f"it is at {service.version}, which is not in {spec.source!r}"
+        if spec.unit == "tree" and service.parent:
+            return f"it is a part of {service.parent}, and one target with it"
         return ""
 
     def _chosen(self, service: FleetService) -> tuple[str, str]:
@@ -237,6 +259,39 @@ class _Selection:
             words = "an upgrade, not a patch" if patch else "a patch, not an upgrade"
             return Left(service.id, "not-selected", f"{service.version} to {to} is {words}")
         return to
+
+
+def _among_parts(
+    spec: StrategySpec, chosen: list[tuple[FleetService, str, str]], trees: Trees
+) -> tuple[list[tuple[FleetService, str, str]], list[Left]]:
+    """Parts before parents; a decommission goes the other way, and parts go with the parent that they are of."""
+    if spec.operation != "decommission":
+        return parts_first(chosen, lambda item: item[0]), []
+    taken = {part.id for service, _, _ in chosen for part in trees.below(service.id)}
+    going = [
+        Left(it.id, "skipped", f"it is a part of {it.parent}, and goes with it")
+        for it, _, _ in chosen
+        if it.id in taken
+    ]
+    staying = [item for item in chosen if item[0].id not in taken]
+    return parts_first(staying, lambda item: item[0], parents_first=True), going
+
+
+def _target(
+    service: FleetService, parts: Sequence[FleetService], *, to: str, wave: int, group: str, why: str
+) -> Target:
+    pools = {pool for each in (service, *parts) for pool in each.pool.split(",") if pool}
+    return Target(
+        service=service.id,
+        promise=service.promise,
+        version=service.version,
+        to=to,
+        wave=wave,
+        group=group,
+        pool=",".join(sorted(pools)),
+        why=why,
+        parts=tuple(part.id for part in parts),
+    )
 
 
 def _order(campaign: Campaign, name: str) -> Callable[[tuple[FleetService, str, str]], tuple[object, ...]]:

@@ -23,6 +23,8 @@ ROW_TYPES: Final = {
     "labels": "map<string, string>",
     "operation": "string?",
     "pool": "string",
+    "parent": "string",
+    "bound_by": "list<string>",
     "changed_at": "string",
 }
 """What `where` may use: the fields of a row, times as text in RFC 3339."""

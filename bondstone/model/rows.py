@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 BuildStatus: TypeAlias = Literal["new", "current", "ramping", "draining", "drained"]
 """Of a build of the control workers; see `bondstone.temporal.builds.Build`."""
+
+
+MADE_FOR: Final = "made-for="
+BOUND_BY: Final = "bound-by="
+"""How a part names a parent in lists: one that it was made for, or one that shares it."""
 
 
 class ServiceRow(BaseModel):
@@ -27,6 +32,10 @@ class ServiceRow(BaseModel):
     labels: dict[str, str]
     pool: str = ""
     """Where its steps run; several are parted by commas."""
+    parent: str = ""
+    """The service that it is a part of, made for it; empty when it stands by itself."""
+    bound_by: tuple[str, ...] = ()
+    """Services that share it as a part."""
     operation: str | None = None
     """The operation that runs, if one does."""
     changed_at: datetime

@@ -45,6 +45,8 @@ async def fleet(client: Client, store: Store) -> list[FleetService]:
             health=row.health,
             labels=row.labels,
             pool=row.pool,
+            parent=row.parent,
+            bound_by=row.bound_by,
         )
         for row in await alive_services(ServiceVisibility(client), KeptFleet(store))
     ]

@@ -11,7 +11,7 @@ from temporalio.common import SearchAttributeKey, TypedSearchAttributes
 
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput, Unreachable
-from bondstone.model.rows import OperationRow, ServiceRow
+from bondstone.model.rows import BOUND_BY, MADE_FOR, OperationRow, ServiceRow
 from bondstone.model.service import OperationKind, OperationStatus, Phase
 
 DEFAULT_LIMIT: Final = 1000
@@ -116,6 +116,7 @@ def service_row(execution: WorkflowExecution) -> ServiceRow | None:
         return None  # started, and no request accepted yet
     team, _, name = service.partition("/")
     labels = attributes.get(SearchAttributeKey.for_keyword_list(names.SA_LABELS)) or []
+    parents = attributes.get(SearchAttributeKey.for_keyword_list(names.SA_PARENTS)) or []
     return ServiceRow(
         id=service,
         team=team,
@@ -126,6 +127,8 @@ def service_row(execution: WorkflowExecution) -> ServiceRow | None:
         health=keyword(attributes, names.SA_HEALTH),
         labels=dict(label.split("=", 1) for label in labels),
         pool=keyword(attributes, names.SA_POOL),
+        parent=next((each.removeprefix(MADE_FOR) for each in parents if each.startswith(MADE_FOR)), ""),
+        bound_by=tuple(sorted(each.removeprefix(BOUND_BY) for each in parents if each.startswith(BOUND_BY))),
         operation=keyword(attributes, names.SA_OPERATION) or None,
         changed_at=execution.start_time,
     )

@@ -252,6 +252,48 @@ def test_decommissioning_takes_the_parent_down_before_its_part(platform: LocalPl
     assert not [name for name in rows if name.startswith("shop/leaving")]
 
 
+def campaign(folder: Path, name: str, **spec: Any) -> str:
+    document = {
+        "apiVersion": "bondstone.dev/v1",
+        "kind": "Campaign",
+        "metadata": {"name": name, "reason": "a test"},
+        "spec": {"waves": [{"name": "all", "rest": True}], **spec},
+    }
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(document))
+    return str(file)
+
+
+def test_a_campaign_takes_a_tree_as_one_target_and_parts_alone_as_others(
+    platform: LocalPlatform, tmp_path: Path
+) -> None:
+    for name in ("fleet/one", "fleet/two"):
+        made(platform, name)
+    ours = {"where": "team == 'fleet'"}
+    change = {"operation": "update", "promise": "tree", "inputs": {"text": "new"}, "select": ours}
+    file = campaign(tmp_path, "trees", unit="tree", budget={"max_failures": 1}, **change)
+    preview = read_json(platform, "campaign-preview", "campaign", "preview", "-f", file)
+    assert {target["service"]: target["parts"] for target in preview["selected"]} == {
+        "fleet/one": ["fleet/one-part"],
+        "fleet/two": ["fleet/two-part"],
+    }
+    assert (preview["targets"], preview["waves"][0]["targets"], preview["max_failures"]) == (2, 2, 1)
+    platform.bond("campaign", "run", "-f", file, "--wait")
+    shown = read_json(platform, "campaign-show", "campaign", "show", "trees")
+    assert (shown["unit"], shown["targets"], shown["counts"]) == ("tree", 2, {"succeeded": 2})
+    assert show(platform, "fleet/two-part")["inputs"]["text"] == "new"
+
+    alone = campaign(tmp_path, "parts-alone", operation="rollback", select=ours, order="name")
+    preview = read_json(platform, "campaign-preview", "campaign", "preview", "-f", alone)
+    assert [target["service"] for target in preview["selected"]] == [
+        "fleet/one-part", "fleet/one", "fleet/two-part", "fleet/two"
+    ]  # fmt: skip
+    trees = campaign(tmp_path, "only-trees", operation="rollback", select=ours, unit="tree")
+    platform.bond("campaign", "run", "-f", trees, "--wait")
+    for name in ("fleet/one-part", "fleet/two-part"):
+        assert show(platform, name)["inputs"]["text"] == "plain", "it went back with its parent, once"
+
+
 def test_the_tree_shows_parts_and_parents(platform: LocalPlatform) -> None:
     made(platform, "shop/shown")
     lines = platform.bond("service", "tree", "shop/shown").stdout.splitlines()

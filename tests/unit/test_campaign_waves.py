@@ -342,3 +342,67 @@ def test_a_small_night_does_not_break_a_schedule_whose_budget_is_for_the_fleet()
 def test_a_fleet_that_is_compliant_already_is_no_mistake() -> None:
     parts = partition(campaign(REST), [service(n, version="1.4.2") for n in range(3)], PUBLISHED)
     assert (parts.targets, parts.flaws) == ((), ())
+
+
+# Trees ---------------------------------------------------------------------------------------------------
+
+
+def compound(number: int) -> list[FleetService]:
+    """A shop with a database, which has a disk; and a network that all shops share."""
+    shop = f"shop/s{number}"
+    return [
+        service(0, id=shop, promise="shop", pool="web", labels={"tier": "prod"}),
+        service(0, id=f"{shop}-db", promise="postgres", parent=shop, pool="data,web"),
+        service(0, id=f"{shop}-db-disk", promise="disk", parent=f"{shop}-db", pool="disks"),
+    ]
+
+
+NETWORK = service(0, id="shop/net", promise="network", bound_by=("shop/s0", "shop/s1"))
+COMPOUNDS = [*compound(0), *compound(1), NETWORK, service(9, id="shop/alone")]
+
+
+def fleetwide(operation: str, **spec: Any) -> Campaign:
+    known = {"operation": operation, "promise": None, "to": None, "select": {"where": "true"}}
+    return campaign(REST, **known | spec)
+
+
+def test_a_tree_is_one_target_and_its_parts_are_none() -> None:
+    parts = partition(fleetwide("rollback", unit="tree", order="name"), COMPOUNDS, {})
+    assert [target.service for target in parts.targets] == ["shop/alone", "shop/net", "shop/s0", "shop/s1"]
+    tree = parts.targets[2]
+    assert tree.parts == ("shop/s0-db", "shop/s0-db-disk")
+    assert tree.pool == "data,disks,web"
+    assert reasons(parts)["shop/s0-db-disk"] == (
+        "not-selected",
+        "it is a part of shop/s0-db, and one target with it",
+    )
+
+
+def test_a_budget_counts_trees() -> None:
+    spec = {"unit": "tree", "budget": {"max_failures": "50%"}, "select": {"where": "promise == 'shop'"}}
+    parts = partition(fleetwide("rollback", **spec), COMPOUNDS, {})
+    assert (len(parts.targets), parts.max_failures, parts.waves[0].size) == (2, 1, 2)
+
+
+def test_a_part_cannot_be_named_as_a_target_of_a_campaign_over_trees() -> None:
+    spec = {"unit": "tree", "select": {"include": ["shop/s0-db"]}}
+    flaw = partition(fleetwide("rollback", **spec), COMPOUNDS, {}).flaws[0]
+    assert "shop/s0-db cannot be a target: it is a part of shop/s0" in flaw.message
+
+
+@pytest.mark.parametrize("order", ["spread", "name", "label:tier"])
+def test_parts_come_before_their_parents(order: str) -> None:
+    parts = partition(fleetwide("reconcile", order=order), COMPOUNDS, {})
+    places = {target.service: place for place, target in enumerate(parts.targets)}
+    assert len(places) == len(COMPOUNDS)
+    for each in COMPOUNDS:
+        for parent in filter(None, (each.parent, *each.bound_by)):
+            assert places[each.id] < places[parent]
+
+
+def test_a_decommission_takes_parents_first_and_their_own_parts_go_with_them() -> None:
+    parts = partition(fleetwide("decommission"), COMPOUNDS, {})
+    order = [target.service for target in parts.targets]
+    assert set(order) == {"shop/s0", "shop/s1", "shop/net", "shop/alone"}
+    assert order.index("shop/net") > max(order.index("shop/s0"), order.index("shop/s1"))
+    assert reasons(parts)["shop/s0-db-disk"] == ("skipped", "it is a part of shop/s0-db, and goes with it")

@@ -35,7 +35,13 @@ not a target is part of the preview and of the report:
 - One whose label is not there for an expression to look at is not chosen by it.
 - A campaign for which no service is selected is an error; one whose services are all compliant has nothing to do.
 
-Expressions see {", ".join(f"`{name}`" for name in FLEET_TYPES)} (`labels` is a map of strings, the others are strings).
+A service that was made for another one is its *part*. By itself (`unit: service`) a part is a target like all others, and
+starts before its parents; a decommission takes parents first, and their own parts go with them. With `unit: tree` a
+service and the parts that were made for it, and theirs, are one target: the operation of the outermost service takes them along,
+and waves, budget and numbers count trees. Then a part is never a target; what is shared (`bind`) is one of its own.
+
+Expressions see {", ".join(f"`{name}`" for name in FLEET_TYPES)} (`labels` is a map of strings, the others are
+strings; `parent` is the service that it is a part of).
 
 ## Waves
 

@@ -68,7 +68,9 @@ def campaign(document: CampaignDocument) -> None:
             "asked by": document.requested_by,
             "started": document.started_at,
             "ended": document.ended_at,
-            "targets": f"{document.targets}, sha256:{document.targets_digest[:DIGEST_CHARACTERS]}"
+            "targets": ", ".join(
+                [units(document.targets, document.unit), f"sha256:{document.targets_digest[:DIGEST_CHARACTERS]}"]
+            )
             if document.targets
             else "",
             "skipped": "; ".join(f"{count} {why}" for why, count in document.skipped.items()),
@@ -149,7 +151,7 @@ def preview(document: PreviewDocument, *, every: bool) -> None:
         {
             "campaign": document.name,
             "what": goal(document.operation, document.promise, document.to),
-            "targets": document.targets,
+            "targets": units(document.targets, document.unit, sum(len(it.parts) for it in document.selected)),
             "may fail": "each wave has its own budget"
             if document.max_failures is None
             else str(document.max_failures),
@@ -288,6 +290,13 @@ def freezes(documents: Sequence[FreezeDocument]) -> None:
 def goal(operation: str, promise: str, to: str) -> str:
     """What is done, in words: `patch postgres to 1.4.2`."""
     return " ".join(filter(None, [operation, promise, f"to {to}" if to else ""]))
+
+
+def units(targets: int, unit: str, parts: int = 0) -> str:
+    """How many targets, and what one is: `12`, or `3 trees, with 9 parts`."""
+    if unit != "tree":
+        return str(targets)
+    return f"{targets} tree{'' if targets == 1 else 's'}" + (f", with {parts} parts" if parts else "")
 
 
 def counts(totals: Mapping[str, int]) -> str:

@@ -187,6 +187,8 @@ class CampaignDocument(Document):
     promise: str = ""
     to: str = ""
     """As its file says: a version, latest-patch or latest"""
+    unit: Literal["service", "tree"] = "service"
+    """What one target is: a service, or one with the parts that were made for it"""
     owner: str = ""
     reason: str = ""
     change: str = ""
@@ -242,6 +244,7 @@ class CampaignDocument(Document):
             operation=job.operation if job else "",
             promise=job.promise if job else "",
             to=job.to if job else "",
+            unit=job.unit if job else "service",
             owner=job.owner if job else "",
             reason=description.reason or (job.reason if job else ""),
             change=job.change if job else "",
@@ -291,6 +294,8 @@ class PreviewTarget(Document):
     """The version it would go to; empty when the operation moves none"""
     why: str
     """Why it is selected"""
+    parts: tuple[str, ...] = ()
+    """With `unit: tree`: the parts that were made for it, and theirs"""
 
 
 class PreviewLeft(Document):
@@ -323,6 +328,8 @@ class PreviewDocument(Document):
     operation: str
     promise: str = ""
     to: str = ""
+    unit: Literal["service", "tree"] = "service"
+    """What one target is"""
     targets: int
     max_failures: int | None = None
     """Of the whole campaign; null when each wave has its own"""

@@ -276,6 +276,8 @@ class StrategySpec(Manifest):
     """For reconcile: undo the drift that is found."""
     select: Select = Select()
     """Which services are targets."""
+    unit: Literal["service", "tree"] = "service"
+    """What one target is: a service, parts like all others; or a service with the parts that were made for it."""
     waves: tuple[Wave, ...] = Field(min_length=1, max_length=MAX_WAVES)
     """The targets in groups, one group after the other. A target is in the first wave that takes it."""
     unmatched: Literal["error", "skip"] = "error"

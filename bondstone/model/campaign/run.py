@@ -91,6 +91,8 @@ class TargetEntry(Wire):
     """Where its steps ran when the targets were frozen; several are parted by commas."""
     why: str = ""
     """Why it was selected."""
+    parts: tuple[str, ...] = ()
+    """Of a tree: the parts that were made for it, and theirs."""
     pins: Pins | None = None
     """The plans of the preview that the campaign is pinned to."""
 
@@ -121,6 +123,8 @@ class Job(Wire):
     promise: str = ""
     to: str = ""
     """As written: a version, `latest-patch` or `latest`."""
+    unit: Literal["service", "tree"] = "service"
+    """What one target is."""
     inputs: dict[str, Any] = {}
     repair: bool = False
     owner: str = ""

@@ -99,7 +99,7 @@ class CampaignFiles:
         for freeze in kept:
             if freeze.binds(campaign.metadata.change):
                 freezes.setdefault(freeze.team, []).append(Freeze(freeze.name, freeze.begins_at, freeze.ends_at))
-        overlaps = await self._overlaps(campaign.metadata.name, {target.service for target in plan.targets})
+        overlaps = await self._overlaps(campaign.metadata.name, _touched(plan))
         return Ready(campaign=campaign, plan=plan, freezes=freezes, now=now, overlaps=overlaps)
 
     async def preview(self, ready: Ready, *, local_zone: str = "") -> PreviewDocument:
@@ -128,6 +128,7 @@ class CampaignFiles:
             operation=spec.operation,
             promise=spec.promise or "",
             to=spec.to or "",
+            unit=spec.unit,
             targets=len(plan.targets),
             max_failures=plan.max_failures,
             waves=tuple(
@@ -150,6 +151,7 @@ class CampaignFiles:
                     version=target.version,
                     to=target.to,
                     why=target.why,
+                    parts=target.parts,
                 )
                 for target in plan.targets
             ),
@@ -167,7 +169,8 @@ class CampaignFiles:
         others = [row.name for row in await campaigns(self._temporal, running=True) if row.name != name]
         words = {}
         for other in others[:MAX_OVERLAPS]:
-            both = services & {target.service for target in await self._store.campaigns.targets(other)}
+            targets = await self._store.campaigns.targets(other)
+            both = services & {service for target in targets for service in (target.service, *target.parts)}
             if both:
                 examples = phrases.listed(sorted(both))
                 words[other] = f"{phrases.targets(len(both))} ({examples}) with campaign {other}; they take turns"
@@ -184,6 +187,11 @@ class CampaignFiles:
             return []
         versions = {target.version for target in plan.targets}
         return await secret_inputs(self._store, spec.promise, spec.inputs, versions)
+
+
+def _touched(plan: Partition) -> set[str]:
+    """Every service that the campaign works on: its targets, and of trees their parts."""
+    return {service for target in plan.targets for service in (target.service, *target.parts)}
 
 
 def _asks(operation: str, plan: Partition) -> tuple[str, ...]:
