@@ -15,7 +15,7 @@ from bondstone.base.process_identity import Holder
 from bondstone.executors.protocol import Executor
 from bondstone.model.service import ServiceId
 from bondstone.model.step import AdoptCall, PutAway, PutAwayCall
-from bondstone.store import Store
+from bondstone.store import Store, object_keys
 
 if TYPE_CHECKING:
     from bondstone.store.state.claim import Claim
@@ -49,7 +49,7 @@ class ArchiveActivities:
         """
         await self._checks.adoption(call)
         for step, key in call.states.items():
-            if not key.startswith(f"{names.adoption_prefix(call.service.team, call.service.name)}/"):
+            if not key.startswith(f"{object_keys.adoption(call.service)}/"):
                 raise Refused("the state to adopt is not one that was brought for this service", where=key[:200])
             brought = await self._brought(key)
             async with await self._claim(call.service, step, call.operation) as claim:
@@ -78,7 +78,7 @@ class ArchiveActivities:
                 if last is not None and (call.state == "archive" or self._objects(last)):
                     await self._store.sealed.put(f"{_archive(call)}/state/{step}", last)
                 await claim.forget()
-        await self._store.objects.delete_prefix(names.adoption_prefix(service.team, service.name))
+        await self._store.objects.delete_prefix(object_keys.adoption(service))
         if call.secrets == "archive":
             await self._archive_secrets(call)
         else:
@@ -99,7 +99,7 @@ class ArchiveActivities:
         return await self._store.state(service, step).claim(holder)
 
     async def _archive_secrets(self, call: PutAwayCall) -> None:
-        prefix = f"secrets/{call.service.team}/{call.service.name}"
+        prefix = object_keys.secrets(call.service)
         for info in await self._store.objects.list(prefix):
             value = await self._store.sealed.get(info.key)
             await self._store.sealed.put(f"{_archive(call)}/secrets{info.key.removeprefix(prefix)}", value)
@@ -114,7 +114,7 @@ class ArchiveActivities:
 
     async def _erase_plans(self, service: ServiceId) -> None:
         """Saved plans and their documents hold secrets in plain; the change sets, masked, stay."""
-        plans = await self._store.objects.list(f"plans/{service.team}/{service.name}")
+        plans = await self._store.objects.list(object_keys.plans(service))
         await self._store.objects.delete(
             *(info.key for info in plans if info.key.endswith(("/artefact", "/document")))
         )
@@ -135,4 +135,4 @@ class ArchiveActivities:
 
 
 def _archive(call: PutAwayCall) -> str:
-    return f"{names.archive_prefix(call.service.team, call.service.name)}/{call.sequence}"
+    return f"{object_keys.archive(call.service)}/{call.sequence}"

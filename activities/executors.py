@@ -34,7 +34,7 @@ from bondstone.model.plan import ChangeCounts, PlanRef
 from bondstone.model.secret import has_reference
 from bondstone.model.service import StepOutputs
 from bondstone.model.step import Applied, ApplyCall, Drift, Progress, StepCall
-from bondstone.store import Store
+from bondstone.store import Store, object_keys
 
 MAX_DRIFTED_ADDRESSES: Final = 100
 MAX_ATTEMPTS: Final = 5
@@ -174,7 +174,7 @@ class _Adapter:
         """Compare reality with what was applied, and keep the whole report as an object."""
         async with self._step(call, names.VERB_DETECT_DRIFT) as (context, log):
             drifted = await self._executor.detect_drift(context)
-            key = f"drift/{call.service}/{call.operation}/{call.step}.json"
+            key = object_keys.drift_report(call.service, call.operation, call.step)
             report = [change.model_dump(mode="json") for change in drifted.changes]
             await self._store.sealed.put(key, json.dumps(report).encode())
             return Drift(

@@ -48,8 +48,7 @@ from bondstone.model.service import (
 )
 from bondstone.model.step import ApplyCall
 from bondstone.promise.resolve import resolved as resolve_again
-from bondstone.store import Store
-from bondstone.store.objects import segment
+from bondstone.store import Store, object_keys
 from bondstone.store.signing import Signer
 
 EVERY_STEP = "*"
@@ -292,7 +291,7 @@ class PermitActivities:
     async def _insist_made(self, step: ApplyCall, permit: Permit, where: str) -> PlanRef:
         """The plan as an executor made it for this very step, if it may be applied at all."""
         made = await self._store.vouched.plan(step.plan)
-        expected = f"plans/{step.service}/{step.operation:06}/{segment(step.step)}/"
+        expected = f"{object_keys.plans_of_step(step.service, step.operation, step.step)}/"
         if made is None or made.ref.digest != step.plan.digest or not made.ref.key.startswith(expected):
             raise PermitInvalid("no executor has made this plan for this operation", where=where)
         basis = basis_digest(step.revision.digest, step.inputs)

@@ -34,6 +34,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from bondstone.base.files import create_private
 from bondstone.base.models import Wire
 from bondstone.base.process_identity import Holder, is_dead
 from bondstone.base.processes import boot_id, pid_namespace
@@ -110,7 +111,7 @@ class Attempts(Interceptor):
         """A new file, and the descriptor that holds its lock. Whoever sees the file sees it locked and whole."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         staged = self._directory / f"{secrets.token_hex(8)}.new"
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = create_private(staged)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.write(descriptor, record.model_dump_json().encode())

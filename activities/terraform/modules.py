@@ -23,6 +23,7 @@ from pathlib import Path
 
 from bondstone.activities.terraform.binary import Tool
 from bondstone.activities.terraform.workspace import RunDirectory
+from bondstone.base.files import open_lock
 
 _LOCK_FILE = ".terraform.lock.hcl"
 _POLL_SECONDS = 0.05
@@ -113,7 +114,7 @@ def _content(file: Path) -> bytes | None:
 @asynccontextmanager
 async def _host_lock(file: Path) -> AsyncIterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock(file)
     try:
         while True:
             try:

@@ -31,7 +31,7 @@ from pathlib import Path, PurePosixPath
 from bondstone.activities.terraform import step_path
 from bondstone.activities.terraform.state import State, parse_state
 from bondstone.base.errors import InvalidInput
-from bondstone.base.files import write_private
+from bondstone.base.files import open_lock, write_private
 from bondstone.model.service import ServiceId
 
 _BACKEND_OVERRIDE = "bondstone_backend_override.tf"
@@ -91,7 +91,7 @@ class RunDirectory:
         """
         path = step_directory(work, service, step) / f"{_plain(attempt)}.{verb}"
         path.mkdir(parents=True, mode=0o700)
-        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = open_lock(path / "lock")
         fcntl.flock(lock, fcntl.LOCK_EX)
         run = cls(path, lock, AttemptRecord(attempt, verb), module)
         try:

@@ -46,7 +46,7 @@ class Scratch:
     def run(self, *, keep: bool = False) -> Iterator[Path]:
         """A private directory; what is written in it may be secret."""
         path = Path(tempfile.mkdtemp(prefix="run-", dir=self._root / "runs"))
-        held = _open(path / "lock")
+        held = files.open_lock(path / "lock")
         fcntl.flock(held, fcntl.LOCK_EX)
         try:
             yield path
@@ -76,7 +76,7 @@ class Scratch:
     @contextmanager
     def lock_file(self, service: ServiceId, step: str) -> Iterator[int]:
         """An open file for each step; `locked` locks it, and every process that is started may inherit it."""
-        held = _open(self._root / "locks" / f"{service.team}.{service.name}.{step}")
+        held = files.open_lock(self._root / "locks" / f"{service.team}.{service.name}.{step}")
         try:
             yield held
         finally:
@@ -133,7 +133,3 @@ def kill_marked(run: Path) -> int:
             process.kill()
     psutil.wait_procs([*marked.values()], timeout=2)
     return len(marked)
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -7,12 +7,12 @@ import os
 
 
 def who_asks() -> str:
-    """The name in `BOND_AS`, else the user of the operating system.
+    """The name in `BOND_AS`, else the user of the operating system."""
+    return os.environ.get("BOND_AS", "") or system_user()
 
-    A container's user id often has no name; then it is `uid-N`.
-    """
-    if name := os.environ.get("BOND_AS", ""):
-        return name
+
+def system_user() -> str:
+    """The user of the operating system; `uid-N` where that has no name, as in many containers."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # KeyError before Python 3.13

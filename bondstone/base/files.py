@@ -1,7 +1,8 @@
 """Files that only their owner may read, written whole or not at all, and flushed before anyone is told.
 
 `write_private` is the one way to write such a file: key rings, tokens, states, plans, variables, kubeconfigs. A
-local store adds directories and their flush (`write_durably`).
+local store adds directories and their flush (`write_durably`). What is too large for memory, or is locked before
+it gets its name, begins with `create_private`. No other module names the mode.
 
 obstore's own local store makes files readable by everyone and does not flush them, so that a power cut may leave
 an empty object under a name that put-if-absent then guards for ever. Reading and listing stay with obstore.
@@ -28,6 +29,20 @@ def open_private(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
 
+def create_private(path: Path) -> int:
+    """A descriptor to write a new file of mode 0600.
+
+    Raises:
+        FileExistsError: There is such a file.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def open_lock(path: Path) -> int:
+    """A descriptor to lock; a file that is made is for its owner only."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
 def write_private(path: Path, data: bytes, *, create: bool = False) -> bool:
     """Write a file of mode 0600, at once or not at all, with its content flushed to the disk.
 
@@ -45,8 +60,7 @@ def write_private(path: Path, data: bytes, *, create: bool = False) -> bool:
     # obstore's listing leaves out names that end in `#` and digits: what a crash leaves is no object.
     staged = path.with_name(f"{path.name}#{secrets.randbits(63)}")
     try:
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(create_private(staged), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -125,16 +125,6 @@ def notification_workflow_id(subscription: str, event: str) -> str:
     return f"{NOTIFICATION_PREFIX}{subscription}/{event}"
 
 
-def adoption_prefix(team: str, name: str) -> str:
-    """Where the states that a new service is to adopt wait for it, in the object store."""
-    return f"adopt/{team}/{name}"
-
-
-def archive_prefix(team: str, name: str) -> str:
-    """Where what outlives the services of a name is kept, in the object store."""
-    return f"archive/{team}/{name}"
-
-
 _CAMPAIGN: Final = "campaign/"
 _SCHEDULE: Final = "schedule/"
 NOTIFICATION_PREFIX: Final = "notification/"

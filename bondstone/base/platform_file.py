@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,7 +21,7 @@ from pydantic import ConfigDict, Field
 
 from bondstone.base.data_directory import PLATFORM_FILE
 from bondstone.base.errors import PlatformBusy, StoreUnavailable
-from bondstone.base.files import open_private
+from bondstone.base.files import open_private, write_private
 from bondstone.base.models import Model
 from bondstone.base.platform_settings import home_of, is_home, localized, portable
 from bondstone.base.processes import READY_FD, birth, is_alive
@@ -112,14 +111,7 @@ class Platform(Model):
             StoreUnavailable: the disk does not take it.
         """
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{PLATFORM_FILE}-", dir=data)  # mkstemp makes it 0600
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(self._portable(data).model_dump_json(indent=2) + "\n")
-                Path(name).replace(data / PLATFORM_FILE)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            write_private(data / PLATFORM_FILE, f"{self._portable(data).model_dump_json(indent=2)}\n".encode())
         except OSError as error:
             raise StoreUnavailable(
                 f"cannot write to the data directory: {error.strerror}",

@@ -153,12 +153,14 @@ def _read(file: Path) -> tuple[Known, float]:
 
 def _refresh_behind(file: Path) -> None:
     """List everything anew in a process of its own, unless one is at it."""
+    from bondstone.base.files import create_private  # noqa: PLC0415 - only where the list is old
+
     lock = file.with_suffix(".lock")
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if lock.exists() and time.time() - lock.stat().st_mtime > _RUNNING_SECONDS:
             lock.unlink()
-        os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(create_private(lock))
     except OSError:
         return
     environment = {name: value for name, value in os.environ.items() if name != "_BOND_COMPLETE"}

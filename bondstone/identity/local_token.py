@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import hmac
-import os
 import secrets
 import stat
 from pathlib import Path
 from typing import Final
 
+from bondstone.base.actor import system_user
 from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import SettingsInvalid
 from bondstone.base.files import write_private
@@ -59,13 +58,6 @@ def local_principal(name: str = "") -> Principal:
     Args:
         name: As whom it acts (`--as NAME`); by default the user of the operating system.
     """
-    user = name or _os_user()
+    user = name or system_user()
     grants = (Roles(roles=(ADMIN,), scope=None),)
     return Principal(subject=user, means="local", display_name=user, grants=grants)
-
-
-def _os_user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid-{os.getuid()}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from bondstone.base import names
 from bondstone.base.errors import NotFound
 from bondstone.model.service import ServiceId
+from bondstone.store import object_keys
 from bondstone.store.sealed import SealedObjects
 
 STATE = "state"
@@ -42,7 +42,7 @@ class Archive:
 
     async def list(self, service: ServiceId) -> list[Archived]:
         """All that is kept of services of this name, the last life last."""
-        prefix = f"{names.archive_prefix(service.team, service.name)}/"
+        prefix = f"{object_keys.archive(service)}/"
         entries = [
             Archived(
                 name=info.key.removeprefix(prefix),
@@ -65,7 +65,7 @@ class Archive:
                 f"nothing of {service} was put away as {name[:200]!r}",
                 hint=f"`bond service archive {service}` lists what was",
             )
-        return await self._sealed.get(f"{names.archive_prefix(service.team, service.name)}/{name}")
+        return await self._sealed.get(f"{object_keys.archive(service)}/{name}")
 
     async def last_states(self, service: ServiceId) -> dict[str, Archived]:
         """The last state of each step of services of this name, by step."""

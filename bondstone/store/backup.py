@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bondstone import __version__
 from bondstone.base.errors import InvalidInput, NotFound, ObjectCorrupt, Refused, StoreUnavailable
+from bondstone.base.files import create_private
 
 DATABASE: Final = "temporal.db"
 SUMMARY: Final = "backup.json"
@@ -77,8 +78,7 @@ def back_up(data: Path, file: Path, *, keys: bool = True) -> Backup:
     summary = Backup(at=datetime.now(UTC), origin=str(data.resolve()), keys=keys)
     staged = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
+        with os.fdopen(create_private(staged), "wb") as stream:
             _write(data, stream, summary)
             stream.flush()
             os.fsync(stream.fileno())

@@ -23,8 +23,8 @@ from bondstone.model.campaign.run import (
 )
 from bondstone.model.campaign.state import CampaignState
 from bondstone.model.ledger import LedgerEntry
+from bondstone.store import object_keys
 from bondstone.store.ledger import unsigned
-from bondstone.store.objects import segment
 from bondstone.store.sealed import SealedObjects
 
 READS_AT_ONCE: Final = 16
@@ -58,7 +58,7 @@ class Campaigns:
         Raises:
             AlreadyExists: another campaign had it.
         """
-        key = f"{_prefix(header.name)}/header"
+        key = f"{object_keys.campaign(header.name)}/header"
         if await self._sealed.put_if_absent(key, _bytes(header)):
             return header
         kept = await self._read(key, CampaignHeader)
@@ -72,7 +72,7 @@ class Campaigns:
 
     async def update(self, header: CampaignHeader) -> None:
         """Keep what is known of it now."""
-        await self._sealed.put(f"{_prefix(header.name)}/header", _bytes(header))
+        await self._sealed.put(f"{object_keys.campaign(header.name)}/header", _bytes(header))
 
     async def header(self, name: str) -> CampaignHeader:
         """How a campaign began.
@@ -81,7 +81,7 @@ class Campaigns:
             NotFound: there never was one of that name.
         """
         try:
-            return await self._read(f"{_prefix(name)}/header", CampaignHeader)
+            return await self._read(f"{object_keys.campaign(name)}/header", CampaignHeader)
         except ObjectMissing as error:
             raise NotFound(
                 f"there is no campaign {name}", hint="`bond campaign list` shows those that are"
@@ -89,11 +89,11 @@ class Campaigns:
 
     async def exists(self, name: str) -> bool:
         """Whether the name is taken."""
-        return await self._objects.exists(f"{_prefix(name)}/header")
+        return await self._objects.exists(f"{object_keys.campaign(name)}/header")
 
     async def names(self) -> list[str]:
         """Every campaign there ever was, by name; only those whose header tells are counted."""
-        listing = await self._objects.list("campaigns")
+        listing = await self._objects.list(object_keys.CAMPAIGNS)
         keys = [info.key for info in listing if info.key.endswith("/header")]
         headers = await self._read_all(keys, CampaignHeader)
         return sorted(header.name for header in headers)
@@ -107,23 +107,25 @@ class Campaigns:
         pages = [targets[first : first + page_size] for first in range(0, len(targets), page_size)]
         data = [_bytes(TargetPage(targets=tuple(page))) for page in pages]
         for number, page in enumerate(data):
-            await self._sealed.put(f"{_prefix(name)}/targets/{number:06}", page)
-        await self._sealed.put(f"{_prefix(name)}/left-out", _bytes(_LeftOutPage(services=tuple(left))))
+            await self._sealed.put(f"{object_keys.campaign(name)}/targets/{number:06}", page)
+        await self._sealed.put(
+            f"{object_keys.campaign(name)}/left-out", _bytes(_LeftOutPage(services=tuple(left)))
+        )
         return digest(canonical([digest(page) for page in data]))
 
     async def page(self, name: str, number: int) -> tuple[TargetEntry, ...]:
         """One page of the frozen list."""
-        return (await self._read(f"{_prefix(name)}/targets/{number:06}", TargetPage)).targets
+        return (await self._read(f"{object_keys.campaign(name)}/targets/{number:06}", TargetPage)).targets
 
     async def targets(self, name: str) -> list[TargetEntry]:
         """The whole list, in order: a target's number is its index."""
-        listing = await self._objects.list(f"{_prefix(name)}/targets")
+        listing = await self._objects.list(f"{object_keys.campaign(name)}/targets")
         pages = await self._read_all([info.key for info in listing], TargetPage)
         return [target for page in pages for target in page.targets]
 
     async def left_out(self, name: str) -> tuple[LeftOut, ...]:
         """Every other service of the fleet, and why it is no target."""
-        return (await self._read(f"{_prefix(name)}/left-out", _LeftOutPage)).services
+        return (await self._read(f"{object_keys.campaign(name)}/left-out", _LeftOutPage)).services
 
     # Its ledger ------------------------------------------------------------------------------------------
 
@@ -134,8 +136,8 @@ class Campaigns:
             AlreadyExists: another batch has its number.
         """
         if batch.state is not None:
-            await self._sealed.put(f"{_prefix(batch.campaign)}/end", _bytes(batch.state))
-        key = f"{_ledger(batch.campaign)}/{batch.number:06}.json"
+            await self._sealed.put(f"{object_keys.campaign(batch.campaign)}/end", _bytes(batch.state))
+        key = f"{object_keys.campaign_ledger(batch.campaign)}/{batch.number:06}.json"
         data = canonical(batch.model_dump(mode="json", exclude={"state"}))
         if not await self._objects.put_if_absent(key, data):
             mine, data = data, await self._objects.get(key)
@@ -157,14 +159,14 @@ class Campaigns:
             name: Of the campaign.
             after: Leave out batches up to this number: for who has read them.
         """
-        prefix = _ledger(name)
+        prefix = object_keys.campaign_ledger(name)
         listing = await self._objects.list(prefix, after=f"{prefix}/{after:06}.json" if after else "")
         return await self._read_all([info.key for info in listing], LedgerBatch, plain=True)
 
     async def end(self, name: str) -> CampaignState | None:
         """How each target of a campaign ended; None while it has not."""
         try:
-            return await self._read(f"{_prefix(name)}/end", CampaignState)
+            return await self._read(f"{object_keys.campaign(name)}/end", CampaignState)
         except ObjectMissing:
             return None
 
@@ -172,7 +174,7 @@ class Campaigns:
 
     async def put_freeze(self, freeze: FreezeRecord) -> None:
         """Keep a freeze, or what is new of it (its end). Tell running campaigns afterwards, by signal."""
-        await self._sealed.put(f"freezes/{segment(freeze.name)}", _bytes(freeze))
+        await self._sealed.put(object_keys.freeze(freeze.name), _bytes(freeze))
 
     async def create_freeze(self, freeze: FreezeRecord) -> None:
         """Keep a new freeze.
@@ -180,12 +182,12 @@ class Campaigns:
         Raises:
             AlreadyExists: there was one of that name.
         """
-        if not await self._sealed.put_if_absent(f"freezes/{segment(freeze.name)}", _bytes(freeze)):
+        if not await self._sealed.put_if_absent(object_keys.freeze(freeze.name), _bytes(freeze)):
             raise AlreadyExists(f"there was a freeze {freeze.name} already", hint="choose another name")
 
     async def freezes(self, *, at: datetime | None = None) -> list[FreezeRecord]:
         """Every freeze, by name; with a time, those that are not over by then."""
-        listing = await self._objects.list("freezes")
+        listing = await self._objects.list(object_keys.FREEZES)
         freezes = await self._read_all([info.key for info in listing], FreezeRecord)
         return [freeze for freeze in freezes if at is None or freeze.ends_at is None or freeze.ends_at > at]
 
@@ -196,7 +198,7 @@ class Campaigns:
             NotFound: there is none of that name.
         """
         try:
-            return await self._read(f"freezes/{segment(name)}", FreezeRecord)
+            return await self._read(object_keys.freeze(name), FreezeRecord)
         except ObjectMissing as error:
             raise NotFound(f"there is no freeze {name}", hint="`bond freeze list` shows those that are") from error
 
@@ -224,14 +226,6 @@ class Campaigns:
 def latest(batches: Sequence[LedgerBatch]) -> dict[int, TargetRecord]:
     """The last word on each target, by its number."""
     return {record.target: record for batch in batches for record in batch.records}
-
-
-def _prefix(name: str) -> str:
-    return f"campaigns/{segment(name)}"
-
-
-def _ledger(name: str) -> str:
-    return f"ledger-campaigns/{segment(name)}"
 
 
 def _bytes(model: Wire) -> bytes:

@@ -14,6 +14,7 @@ from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import AlreadyExists, ObjectCorrupt
 from bondstone.model.ledger import LedgerEntry, LedgerRecord
 from bondstone.model.service import ServiceId
+from bondstone.store import object_keys
 from bondstone.store.objects import Objects, segment
 
 _READS_AT_ONCE: Final = 16
@@ -57,7 +58,7 @@ class Ledger:
     async def last_digest(self, service: ServiceId) -> str:
         """The digest of a service's last record, as it is stored; empty when there is none."""
         names = await self._names(service)
-        return digest(await self._objects.get(_record_key(service, names[-1]))) if names else ""
+        return digest(await self._objects.get(object_keys.ledger_record(service, names[-1]))) if names else ""
 
     async def sequences(self, service: ServiceId) -> list[str]:
         """The sequence of every record of a service, as its key says it; oldest first."""
@@ -101,7 +102,7 @@ class Ledger:
         """
         day = last
         while day >= first:
-            prefix = f"ledger/{day:%Y/%m/%d}" + (f"/{team}" if team else "")
+            prefix = object_keys.ledger_day(day) + (f"/{team}" if team else "")
             keys = [info.key for info in await self._objects.list(prefix)]
             keys.sort(key=lambda key: key.rpartition("/")[2], reverse=True)
             for start in range(0, len(keys), _READS_AT_ONCE):
@@ -110,10 +111,12 @@ class Ledger:
             day -= timedelta(days=1)
 
     async def _names(self, service: ServiceId) -> list[str]:
-        return [info.key.rpartition("/")[2] for info in await self._objects.list(_index_prefix(service))]
+        return [
+            info.key.rpartition("/")[2] for info in await self._objects.list(object_keys.ledger_index(service))
+        ]
 
     async def _read(self, service: ServiceId, name: str) -> LedgerRecord:
-        return await self._at(_record_key(service, name))
+        return await self._at(object_keys.ledger_record(service, name))
 
     async def _at(self, key: str) -> LedgerRecord:
         data = await self._objects.get(key)
@@ -134,12 +137,4 @@ def unsigned(data: bytes) -> dict[str, Any]:
 def _keys(record: LedgerRecord) -> tuple[str, str]:
     at = record.at.astimezone(UTC)
     name = f"{at:%Y%m%dT%H%M%S.%fZ}-{segment(record.sequence)}"
-    return f"{_index_prefix(record.service)}/{name}", _record_key(record.service, name)
-
-
-def _index_prefix(service: ServiceId) -> str:
-    return f"ledger-index/{service.team}/{service.name}"
-
-
-def _record_key(service: ServiceId, name: str) -> str:
-    return f"ledger/{name[:4]}/{name[4:6]}/{name[6:8]}/{service.team}/{service.name}/{name}.json"
+    return f"{object_keys.ledger_index(record.service)}/{name}", object_keys.ledger_record(record.service, name)

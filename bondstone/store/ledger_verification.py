@@ -30,13 +30,11 @@ from bondstone.model.attestation import (
 )
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import AbandonCall, CancelCall, LabelsCall, PauseCall, VoteCall
+from bondstone.store import object_keys
 from bondstone.store.ledger_signatures import fits
 from bondstone.store.objects import Objects, segment
 from bondstone.store.vouched import Vouched
 
-ANCHORS: Final = "ledger-anchors"
-_INDEX: Final = "ledger-index"
-_CAMPAIGNS: Final = "ledger-campaigns"
 _READS_AT_ONCE: Final = 16
 
 CALLS: Final[dict[str, tuple[type[Attestable], str]]] = {
@@ -116,13 +114,15 @@ async def verify(objects: Objects, keys: PublicKeys, *, chain: str = "") -> Veri
 
 async def anchor(objects: Objects, *, now: datetime | None = None) -> Anchor:
     """Write down the heads of all chains, and return them to be kept elsewhere too."""
-    infos = await objects.list(ANCHORS)
+    infos = await objects.list(object_keys.LEDGER_ANCHORS)
     previous = Anchor.model_validate_json(await objects.get(infos[-1].key)).digest if infos else ""
     heads = {}
     for name, records in (await _chains(objects, "")).items():
         heads[name] = digest(await objects.get(records[-1]))
     made = Anchor(at=now or datetime.now(UTC), heads=heads, previous=previous)
-    await objects.put_if_absent(f"{ANCHORS}/{len(infos) + 1:08}", made.model_dump_json().encode())
+    await objects.put_if_absent(
+        f"{object_keys.LEDGER_ANCHORS}/{len(infos) + 1:08}", made.model_dump_json().encode()
+    )
     return made
 
 
@@ -263,17 +263,19 @@ async def _chains(objects: Objects, only: str) -> dict[str, list[str]]:
     """Chain to the keys of its records, oldest first: by the index, and by what is there without being in it."""
     chains: dict[str, set[str]] = {}
     if not only.startswith("campaign/"):
-        for info in await objects.list(f"{_INDEX}/{only}" if only else _INDEX):
+        for info in await objects.list(f"{object_keys.LEDGER_INDEX}/{only}" if only else object_keys.LEDGER_INDEX):
             team, service, name = info.key.split("/")[1:]
-            key = f"ledger/{name[:4]}/{name[4:6]}/{name[6:8]}/{team}/{service}/{name}.json"
-            chains.setdefault(f"{team}/{service}", set()).add(key)
-        for info in await objects.list("ledger"):
+            listed = f"{team}/{service}"
+            chains.setdefault(listed, set()).add(object_keys.ledger_record(listed, name))
+        for info in await objects.list(object_keys.LEDGER):
             chain = "/".join(info.key.split("/")[4:6])
             if only in {"", chain}:
                 chains.setdefault(chain, set()).add(info.key)
     if not only or only.startswith("campaign/"):
-        campaign = segment(only.removeprefix("campaign/")) if only else ""
-        for info in await objects.list(f"{_CAMPAIGNS}/{campaign}" if campaign else _CAMPAIGNS):
+        campaign = only.removeprefix("campaign/")
+        for info in await objects.list(
+            object_keys.campaign_ledger(campaign) if campaign else object_keys.CAMPAIGN_LEDGERS
+        ):
             chains.setdefault(f"campaign/{info.key.split('/')[1]}", set()).add(info.key)
     return {chain: sorted(keys, key=lambda key: key.rpartition("/")[2]) for chain, keys in sorted(chains.items())}
 
@@ -290,7 +292,7 @@ def _parsed(key: str, data: bytes | None) -> dict[str, Any]:
         raise ObjectMissing("the record is in the index, and not in the store: it was removed", where=key)
     try:
         stored = json.loads(data)
-        if not key.startswith(_CAMPAIGNS):
+        if not key.startswith(object_keys.CAMPAIGN_LEDGERS):
             LedgerRecord.model_validate(stored)
     except (ValueError, ValidationError):
         raise ObjectCorrupt("it cannot be read", where=key) from None
@@ -303,7 +305,7 @@ async def _check_anchors(
     """Every head that was ever anchored must still be in its chain."""
     broken = {each.chain for each in verification.breaks}
     previous = ""
-    for info in await objects.list(ANCHORS):
+    for info in await objects.list(object_keys.LEDGER_ANCHORS):
         made = Anchor.model_validate_json(await objects.get(info.key))
         if made.previous != previous:
             verification.breaks.append(

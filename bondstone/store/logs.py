@@ -17,6 +17,7 @@ import structlog
 from bondstone.base.errors import NotFound, ObjectMissing, StoreError
 from bondstone.base.redact import Redactor
 from bondstone.model.service import ServiceId
+from bondstone.store import object_keys
 from bondstone.store.objects import segment
 from bondstone.store.sealed import SealedObjects
 
@@ -177,7 +178,7 @@ class Logs:
             attempt: Unique for the run.
             secrets: Values to redact; `bondstone.base.redact.plain_texts` finds them in JSON values.
         """
-        key = f"{_prefix(service, operation)}/{segment(step)}/{segment(verb)}/{segment(attempt)}"
+        key = f"{object_keys.logs(service, operation)}/{segment(step)}/{segment(verb)}/{segment(attempt)}"
         return LogWriter(self._sealed, key, secrets, flush_seconds=self._flush_seconds)
 
     async def read(self, key: str) -> AsyncIterator[str]:
@@ -214,7 +215,7 @@ class Logs:
 
     async def list(self, service: ServiceId, operation: int) -> Listing:
         """The logs of an operation, in the order they began."""
-        prefix = _prefix(service, operation)
+        prefix = object_keys.logs(service, operation)
         logs: dict[str, LogInfo] = {}
         for info in await self._sealed.objects.list(prefix):
             key = info.key.rpartition("/")[0]
@@ -237,7 +238,7 @@ class Logs:
         What is written is named by keys for `chunk`; a log only gets more of them.
         """
         written: dict[str, Lines] = {}
-        prefix = _prefix(service, operation)
+        prefix = object_keys.logs(service, operation)
         for info in await self._sealed.objects.list(prefix):
             written.setdefault(info.key.rpartition("/")[0], []).append(info.key)
         logs = await self.list(service, operation)
@@ -263,12 +264,8 @@ class Logs:
         return data.decode("utf-8", "replace").removesuffix("\n").split("\n")
 
 
-def _prefix(service: ServiceId, operation: int) -> str:
-    return f"logs/{service.team}/{service.name}/{operation:06}"
-
-
 def _check_is_log(key: str) -> None:
-    if not key.startswith("logs/"):
+    if not key.startswith(f"{object_keys.LOGS}/"):
         raise NotFound("that is not a log", where=key[:200])
 
 

@@ -10,7 +10,7 @@ from bondstone.base.canonical import digest
 from bondstone.base.errors import ObjectCorrupt
 from bondstone.model.plan import Change, ChangeCounts, Planned, PlanRef
 from bondstone.model.service import ServiceId
-from bondstone.store.objects import segment
+from bondstone.store import object_keys
 from bondstone.store.sealed import SealedObjects
 
 
@@ -41,7 +41,7 @@ class Plans:
         """
         artefact = bytes(planned.artefact)
         sha256 = digest(artefact)
-        key = f"plans/{service.team}/{service.name}/{operation:06}/{segment(step)}/{sha256}"
+        key = f"{object_keys.plans_of_step(service, operation, step)}/{sha256}"
         changes = [change.model_dump(mode="json") for change in planned.changes]
         await asyncio.gather(
             self._sealed.put(f"{key}/artefact", artefact),

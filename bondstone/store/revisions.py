@@ -44,6 +44,7 @@ from bondstone.promise.bundle import (
     unpack,
 )
 from bondstone.promise.load import MANIFEST, parse_promise
+from bondstone.store import object_keys
 from bondstone.store.objects import Objects
 
 CACHED: Final = 200
@@ -170,13 +171,15 @@ class Revisions:
 
     async def names(self) -> Sequence[str]:
         """Names of all promises, sorted."""
-        return sorted({info.key.split("/")[1] for info in await self._objects.list("revisions")})
+        return sorted({info.key.split("/")[1] for info in await self._objects.list(object_keys.REVISIONS)})
 
     async def list(self, promise: str) -> Sequence[RevisionInfo]:
         """Every revision of a promise, newest version first; empty when there is none."""
         check_name("promise", promise)
-        listing = await self._objects.list(f"revisions/{promise}")
-        statuses = {info.key.split("/")[2] for info in await self._objects.list(f"revision-status/{promise}")}
+        listing = await self._objects.list(f"{object_keys.REVISIONS}/{promise}")
+        statuses = {
+            info.key.split("/")[2] for info in await self._objects.list(f"{object_keys.REVISION_STATUS}/{promise}")
+        }
         versions = [info.key.split("/")[2] for info in listing]
         infos = await asyncio.gather(
             *(self._listed(promise, version, version in statuses) for version in versions)
@@ -377,11 +380,11 @@ def _key(promise: str, version: str) -> str:
     check_name("promise", promise)
     if not Version.is_valid(version):
         raise InvalidInput(f"{version!r} is not a version", hint="write it as in 1.4.0")
-    return f"revisions/{promise}/{version}"
+    return f"{object_keys.REVISIONS}/{promise}/{version}"
 
 
 def _status_prefix(promise: str, version: str) -> str:
-    return f"revision-status/{_key(promise, version).removeprefix('revisions/')}"
+    return _key(promise, version).replace(object_keys.REVISIONS, object_keys.REVISION_STATUS, 1)
 
 
 def _bundle_key(digest: str) -> str:

@@ -9,6 +9,7 @@ from bondstone.base.canonical import canonical
 from bondstone.base.errors import InvalidInput, NotFound, ObjectCorrupt, ObjectMissing, Refused
 from bondstone.model.secret import SecretRef
 from bondstone.model.service import ServiceId
+from bondstone.store import object_keys
 from bondstone.store.objects import segment
 from bondstone.store.sealed import SealedObjects
 
@@ -43,7 +44,7 @@ class Secrets:
         except (TypeError, ValueError):  # their text may quote the value
             raise InvalidInput("the secret is not a JSON value", where=f"{service} {path}") from None
         name = self._sealed.keys.fingerprint(f"{service}\0{path}\0".encode() + data, purpose="secret name")
-        key = "/".join([_prefix(service), *map(segment, path.split("/")), name])
+        key = "/".join([object_keys.secrets(service), *map(segment, path.split("/")), name])
         await self._sealed.put(key, data)
         return SecretRef(key=key)
 
@@ -59,7 +60,7 @@ class Secrets:
             NotFound: when it was erased, or never existed.
             ObjectCorrupt: when it cannot be decrypted.
         """
-        if not ref.key.startswith(f"{_prefix(service)}/" if service else "secrets/"):
+        if not ref.key.startswith(f"{object_keys.secrets(service)}/" if service else f"{object_keys.SECRETS}/"):
             raise Refused(
                 f"the reference is not one to a secret of {service}"
                 if service
@@ -80,8 +81,4 @@ class Secrets:
 
     async def erase(self, service: ServiceId) -> int:
         """Remove every secret of a service; how many there were."""
-        return await self._sealed.objects.delete_prefix(_prefix(service))
-
-
-def _prefix(service: ServiceId) -> str:
-    return f"secrets/{service.team}/{service.name}"
+        return await self._sealed.objects.delete_prefix(object_keys.secrets(service))

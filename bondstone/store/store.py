@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bondstone.base.errors import KeyMissing
 from bondstone.base.settings import Settings
 from bondstone.model.service import ServiceId
+from bondstone.store import object_keys
 from bondstone.store.crypto import KeyRing
 from bondstone.store.objects import Objects
 from bondstone.store.sealed import SealedObjects
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from bondstone.store.tokens import Tokens
     from bondstone.store.vouched import Vouched
 
-KEY_IDS: Final = "key-ids"
 """Below it an empty object for each key that ever was active: their names only. `bond up` and `bond setup`
 write the first, so a store without one is no platform's."""
 
@@ -65,10 +65,10 @@ class Store:
             StoreUnavailable: when the store does not answer.
         """
         objects = await Objects.open(settings.store_url)
-        used = {info.key.rpartition("/")[2] for info in await objects.list(KEY_IDS)}
+        used = {info.key.rpartition("/")[2] for info in await objects.list(object_keys.KEY_IDS)}
         ring = await asyncio.to_thread(_load_ring, settings.key_file, used, create=create_keys)
         if ring.active not in used:
-            await objects.put_if_absent(f"{KEY_IDS}/{ring.active}", b"")
+            await objects.put_if_absent(f"{object_keys.KEY_IDS}/{ring.active}", b"")
         return cls(objects, ring)
 
     @cached_property
@@ -177,7 +177,7 @@ class Store:
 
     async def stateful_steps(self, service: ServiceId) -> list[str]:
         """Every step that ever had a state, hooks and steps of earlier revisions too."""
-        prefix = f"state/{service.team}/{service.name}/"
+        prefix = f"{object_keys.states(service)}/"
         listing = await self.objects.list(prefix)
         return sorted({info.key.removeprefix(prefix).partition("/")[0] for info in listing})
 

@@ -136,7 +136,7 @@ async def follow_logs(
 
     read = reader(asking.state.store.logs, ServiceId(team=team, name=name), number, ended)
     watchers = asking.state.watchers
-    events = lines(watchers, asking.state.chunks, f"logs/{operation}/{follow}", read, position)
+    events = lines(watchers, asking.state.chunks, f"log/{operation}/{follow}", read, position)
     return answer(watchers, events, last_event_id)
 
 

@@ -99,8 +99,8 @@ class Connection:
 async def _open_platform(url: str) -> Objects:
     """The object store of a platform; never makes one."""
     from bondstone.base.errors import Unreachable  # noqa: PLC0415 - many verbs need none of these
+    from bondstone.store.object_keys import KEY_IDS  # noqa: PLC0415
     from bondstone.store.objects import Objects, directory_of  # noqa: PLC0415
-    from bondstone.store.store import KEY_IDS  # noqa: PLC0415
 
     directory = directory_of(url)
     if directory is None or await asyncio.to_thread(directory.exists):

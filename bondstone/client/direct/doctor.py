@@ -17,7 +17,7 @@ from bondstone.base import names
 from bondstone.base.errors import BondError
 from bondstone.client.documents.doctor import Finding
 from bondstone.model.attestation import PublicKeys
-from bondstone.store import Store
+from bondstone.store import Store, object_keys
 from bondstone.store.backup import DATABASE, check_database
 from bondstone.store.ledger_verification import verify
 from bondstone.store.objects import Objects
@@ -104,7 +104,7 @@ async def _temporal(settings: Settings) -> tuple[Client | None, Finding]:
 
 async def _store(settings: Settings) -> tuple[Store | None, list[Finding]]:
     try:
-        await (await Objects.open(settings.store_url)).list("key-ids")
+        await (await Objects.open(settings.store_url)).list(object_keys.KEY_IDS)
     except BondError as error:
         return None, [_problem("store", error), _skipped("keys", "the store cannot be read")]
     listed = _ok("store", f"it can be listed: {settings.store_url}")

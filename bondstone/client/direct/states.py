@@ -19,7 +19,7 @@ from bondstone.executors.state_file import check_successor, read_state_file
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.promise import Promise
 from bondstone.model.service import ServiceId
-from bondstone.store import Store
+from bondstone.store import Store, object_keys
 
 EXECUTOR: Final = "terraform"
 
@@ -158,7 +158,7 @@ def by_step(promise: Promise, states: Mapping[str, bytes]) -> dict[str, bytes]:
 
 async def stage(store: Store, service: ServiceId, states: Mapping[str, bytes]) -> dict[str, str]:
     """Keep states, sealed, where only the first operation of a new service finds them; their keys by step."""
-    prefix = f"{names.adoption_prefix(service.team, service.name)}/{uuid.uuid4().hex}"
+    prefix = f"{object_keys.adoption(service)}/{uuid.uuid4().hex}"
     keys = {step: f"{prefix}/{step}" for step in states}
     for step, raw in states.items():
         await store.sealed.put(keys[step], raw)

@@ -128,11 +128,11 @@ def _write(known: Mapping[str, SignIn]) -> None:
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    from bondstone.base.files import create_private_directory  # noqa: PLC0415 - as above
+    from bondstone.base.files import create_private_directory, open_lock  # noqa: PLC0415 - as above
 
     path = sign_ins_file().with_suffix(".lock")
     create_private_directory(path.parent)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -16,6 +16,7 @@ from typing import Final
 
 from bondstone.base.errors import ObjectCorrupt, ObjectMissing, StoreUnavailable
 from bondstone.model.service import ServiceId
+from bondstone.store import object_keys
 from bondstone.store.objects import segment, utc_now
 from bondstone.store.sealed import SealedObjects
 from bondstone.store.state.fence import Entry, Lease, decode, encode
@@ -69,9 +70,8 @@ class EntryLog:
     ) -> None:
         self.where = f"{service}/{step}"
         self.clock = clock or Clock()
-        place = f"{service.team}/{service.name}/{segment(step)}"
-        self._prefix = f"state/{place}"
-        self._lease_prefix = f"leases/{place}"
+        self._prefix = f"{object_keys.states(service)}/{segment(step)}"
+        self._lease_prefix = object_keys.leases(service, step)
         self._sealed = sealed
 
     async def positions(self, *, after: int = 0) -> Sequence[int]:
