@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install demo test check bench chaos chaos-campaign format lock tools sign-in-providers backstage backstage-packages compose-secrets images sbom clean clean-tools
+.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers backstage backstage-packages compose-secrets images sbom clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ $(STAMP): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/bootstrap.txt requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+hooks: ## have Git check the subject of each commit (tools/hooks)
+	@git config core.hooksPath tools/hooks
 
 demo: $(STAMP) ## the main job: real services, by real Terraform inside real Temporal workflows
 	$(BIN)/bond demo

@@ -18,7 +18,14 @@ class Approvals(ABC):
 
     @abstractmethod
     async def list(self) -> list[ApprovalDocument]:
-        """The gates that wait for people, the one that waits longest first."""
+        """The gates that wait for people, the one that waits longest first.
+
+        Returns:
+            One document for each gate.
+
+        Raises:
+            Unreachable: the platform does not answer.
+        """
 
     @abstractmethod
     async def approve(
@@ -53,6 +60,9 @@ class Approvals(ABC):
             reason: Why; who asked for the operation reads it.
             step: Whose plan; may be left out, the digest names it.
             roles: In which you act, as asserted.
+
+        Returns:
+            The gate after the vote.
 
         Raises:
             InvalidInput: that is not a digest, or too few characters of one.

@@ -39,6 +39,9 @@ class Campaigns(ABC):
             file: Its name, for messages.
             name: Of the campaign, instead of the name in the file.
 
+        Returns:
+            Name, operation and number of waves.
+
         Raises:
             CampaignInvalid: with every mistake at its line and column.
         """
@@ -66,6 +69,9 @@ class Campaigns(ABC):
             at_once: How many dry runs at once.
             on_target: Called with each target that is planned, how many are, and how many there are in all.
 
+        Returns:
+            Targets by wave, times in UTC, and the digest of the plans where they were made.
+
         Raises:
             CampaignInvalid: with every mistake at its line and column.
             AlreadyExists: the name is, or was, that of another campaign.
@@ -92,6 +98,9 @@ class Campaigns(ABC):
             supersedes: A campaign that this one takes over from, and that ends.
             pinned: Digest of a preview with plans, or its beginning: a plan that goes beyond it asks first.
 
+        Returns:
+            The campaign, with its targets.
+
         Raises:
             CampaignInvalid: with every mistake at its line and column; nothing was started.
             AlreadyExists: the name is, or was, that of another campaign.
@@ -101,7 +110,14 @@ class Campaigns(ABC):
 
     @abstractmethod
     async def list(self) -> list[CampaignRow]:
-        """Campaigns within Temporal's retention, newest first."""
+        """Campaigns within Temporal's retention, newest first.
+
+        Returns:
+            One row for each campaign.
+
+        Raises:
+            Unreachable: the platform does not answer.
+        """
 
     @abstractmethod
     async def get(self, name: str) -> CampaignDocument:
@@ -109,6 +125,9 @@ class Campaigns(ABC):
 
         Args:
             name: Of the campaign.
+
+        Returns:
+            The campaign, with its waves and the targets that need a look.
 
         Raises:
             NotFound: there never was one of that name.
@@ -132,6 +151,9 @@ class Campaigns(ABC):
             on_change: Called with the campaign whenever it has changed.
             through_approvals: Wait until it has ended, whatever it waits for meanwhile.
 
+        Returns:
+            The campaign as it was when the wait ended.
+
         Raises:
             NotFound: there never was one of that name.
             Unreachable: the platform did not answer for minutes; the campaign itself is not affected.
@@ -145,6 +167,9 @@ class Campaigns(ABC):
         Args:
             name: Of the campaign.
             evidence: Read the ledger of every target too: its plans, the decisions on them, the approvals.
+
+        Returns:
+            The report; times are in UTC.
 
         Raises:
             NotFound: there never was one of that name.
@@ -160,6 +185,13 @@ class Campaigns(ABC):
             name: Of the campaign.
             reason: Why, for the record.
             request_id: The same id again has no further effect.
+
+        Returns:
+            The campaign as it is then.
+
+        Raises:
+            NotFound: there is no campaign of that name.
+            Refused: it has ended, or cannot be changed so now, with the reason.
         """
 
     @abstractmethod
@@ -170,6 +202,13 @@ class Campaigns(ABC):
             name: Of the campaign.
             reason: Why, for the record.
             request_id: The same id again has no further effect.
+
+        Returns:
+            The campaign as it is then.
+
+        Raises:
+            NotFound: there is no campaign of that name.
+            Refused: it has ended, or cannot be changed so now, with the reason.
         """
 
     @abstractmethod
@@ -183,6 +222,13 @@ class Campaigns(ABC):
             cancel: Cancel what runs instead of letting it finish.
             reason: Why, for the record.
             request_id: The same id again has no further effect.
+
+        Returns:
+            The campaign as it is then.
+
+        Raises:
+            NotFound: there is no campaign of that name.
+            Refused: it has ended, or cannot be changed so now, with the reason.
         """
 
     @abstractmethod
@@ -194,6 +240,9 @@ class Campaigns(ABC):
             service: The target: `TEAM/NAME`.
             reason: Why, for the record.
             request_id: The same id again has no further effect.
+
+        Returns:
+            The campaign as it is then.
 
         Raises:
             NotFound: the service is not a target of the campaign.
@@ -210,6 +259,13 @@ class Campaigns(ABC):
             most: Number of targets at once.
             reason: Why, for the record.
             request_id: The same id again has no further effect.
+
+        Returns:
+            The campaign as it is then.
+
+        Raises:
+            NotFound: there is no campaign of that name.
+            Refused: it has ended, or cannot be changed so now, with the reason.
         """
 
     @abstractmethod
@@ -220,6 +276,13 @@ class Campaigns(ABC):
             name: Of the campaign.
             reason: Why, for the record.
             request_id: The same id again has no further effect.
+
+        Returns:
+            The campaign as it is then.
+
+        Raises:
+            NotFound: there is no campaign of that name.
+            Refused: it has ended, or cannot be changed so now, with the reason.
         """
 
     @abstractmethod
@@ -242,6 +305,13 @@ class Campaigns(ABC):
             roles: In which you act, as asserted.
             reason: A comment for the record.
             request_id: The same id again has no further effect.
+
+        Returns:
+            The campaign as it is then.
+
+        Raises:
+            NotFound: there is no campaign of that name.
+            Refused: no such wave waits, the targets are others, or the vote does not count.
         """
 
     @abstractmethod
@@ -264,6 +334,13 @@ class Campaigns(ABC):
             digest: sha256 of the targets that were looked at, or its beginning; default: the campaign's targets.
             roles: In which you act, as asserted.
             request_id: The same id again has no further effect.
+
+        Returns:
+            The campaign as it is then.
+
+        Raises:
+            NotFound: there is no campaign of that name.
+            Refused: no such wave waits, the targets are others, or the vote does not count.
         """
 
     @abstractmethod
@@ -278,6 +355,13 @@ class Campaigns(ABC):
             reason: Why, for the record.
             request_id: The same id again has no further effect.
             new_name: Of the linked campaign; default: the name with `-retry`, and a number when that is taken.
+
+        Returns:
+            The campaign, or the linked one that runs the targets.
+
+        Raises:
+            NotFound: there is no campaign of that name.
+            Refused: no target is to be run again.
         """
 
     @abstractmethod
@@ -298,4 +382,11 @@ class Campaigns(ABC):
             reason: Why, for the record.
             request_id: The same id again has no further effect.
             new_name: Of the linked campaign; default: the name with `-rollback`, and a number when that is taken.
+
+        Returns:
+            The campaign, or the linked one that rolls the targets back.
+
+        Raises:
+            NotFound: there is no campaign of that name.
+            Refused: no target can be rolled back.
         """

@@ -35,6 +35,9 @@ class Freezes(ABC):
             begins_at: Default: now.
             ends_at: Default: when it is deleted.
 
+        Returns:
+            The freeze.
+
         Raises:
             InvalidInput: it would end before it begins; or the reason is empty.
             AlreadyExists: there was one of that name.
@@ -46,6 +49,12 @@ class Freezes(ABC):
 
         Args:
             ended: Also those that have ended.
+
+        Returns:
+            One document for each freeze.
+
+        Raises:
+            Unreachable: the platform does not answer.
         """
 
     @abstractmethod
@@ -54,6 +63,9 @@ class Freezes(ABC):
 
         Args:
             name: Of the freeze.
+
+        Returns:
+            The freeze.
 
         Raises:
             NotFound: there never was one of that name.
@@ -65,6 +77,9 @@ class Freezes(ABC):
 
         Args:
             name: Of the freeze.
+
+        Returns:
+            The freeze, with the time at which it ended.
 
         Raises:
             NotFound: there is none of that name.

@@ -21,6 +21,9 @@ class Logs(ABC):
             operation: `TEAM/NAME/op/N`.
             step: Of this step only.
 
+        Returns:
+            One document for each attempt of each step.
+
         Raises:
             NotFound: there is no such operation or step.
         """
@@ -33,6 +36,9 @@ class Logs(ABC):
             operation: `TEAM/NAME/op/N`.
             step: Of this step only.
             follow: Give lines as they come, of all logs at once, until the operation has ended.
+
+        Returns:
+            The lines, secrets masked, each with its step and attempt.
 
         Raises:
             NotFound: there is no such operation or step.

@@ -29,6 +29,9 @@ class Operations(ABC):
         Args:
             operation: `TEAM/NAME/op/N`.
 
+        Returns:
+            The operation, with its steps and how it ended.
+
         Raises:
             NotFound: there never was such an operation.
         """
@@ -40,6 +43,9 @@ class Operations(ABC):
         Args:
             operation: `TEAM/NAME/op/N`.
             step: Of this step only.
+
+        Returns:
+            One document for each plan.
 
         Raises:
             NotFound: there is no such operation or step, or it has no plan (yet).
@@ -76,8 +82,11 @@ class Operations(ABC):
         Args:
             operation: `TEAM/NAME/op/N`.
             on_change: Called with the operation whenever it has changed, for live views.
-            through_approvals: Go on waiting while it waits for an approval.
+            through_approvals: Continue to wait while it waits for an approval.
             patience_seconds: How long the platform may not answer.
+
+        Returns:
+            The operation as it was when the wait ended; `status` says whether it waits for an approval.
 
         Raises:
             NotFound: there never was such an operation.
@@ -90,6 +99,13 @@ class Operations(ABC):
 
         Args:
             service: Of this service only: `TEAM/NAME`.
+
+        Returns:
+            One row for each operation.
+
+        Raises:
+            InvalidInput: that is not the name of a service.
+            Unreachable: the platform does not answer.
         """
 
 
@@ -121,7 +137,14 @@ class Operation:
         return f"{self.team}/{self.name}"
 
     async def get(self) -> OperationDocument:
-        """The operation as it is now; see `Operations.get`."""
+        """The operation as it is now; see `Operations.get`.
+
+        Returns:
+            The operation, with its steps and how it ended.
+
+        Raises:
+            NotFound: there never was such an operation.
+        """
         return await self._bond.operations.get(self.id)
 
     async def plans(self, *, step: str = "") -> list[PlanDocument]:
@@ -129,6 +152,12 @@ class Operation:
 
         Args:
             step: Of this step only.
+
+        Returns:
+            One document for each plan.
+
+        Raises:
+            NotFound: it has no such step, or no plan (yet).
         """
         return await self._bond.operations.plans(self.id, step=step)
 
@@ -139,7 +168,15 @@ class Operation:
         through_approvals: bool = False,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> OperationDocument:
-        """Wait until it has ended or waits for an approval; arguments as for `Operations.wait`."""
+        """Wait until it has ended or waits for an approval; arguments as for `Operations.wait`.
+
+        Returns:
+            The operation as it was when the wait ended.
+
+        Raises:
+            NotFound: there never was such an operation.
+            Unreachable: the platform did not answer for that long; the operation itself is not affected.
+        """
         return await self._bond.operations.wait(
             self.id, on_change, through_approvals=through_approvals, patience_seconds=patience_seconds
         )
@@ -149,6 +186,9 @@ class Operation:
 
         Args:
             on_change: Called with the operation whenever it has changed.
+
+        Returns:
+            The operation, which has succeeded.
 
         Raises:
             OperationFailed: or whichever error it failed with, of `bondstone.base.errors`.
@@ -167,21 +207,50 @@ class Operation:
 
         Args:
             reason: Why, for the ledger.
+
+        Returns:
+            The operation as it was when it was told.
+
+        Raises:
+            Refused: it has ended.
         """
         return await self._bond.operations.cancel(self.id, reason=reason)
 
     async def approve(
         self, digest: str, *, step: str = "", roles: Sequence[str] = (), comment: str = ""
     ) -> ApprovalDocument:
-        """Approve one of its plans; arguments as for `Approvals.approve`."""
+        """Approve one of its plans; arguments as for `Approvals.approve`.
+
+        Returns:
+            The gate after the vote.
+
+        Raises:
+            InvalidInput: that is not a digest, or too few characters of one.
+            Refused: no such plan waits, or the vote does not count, with the reason.
+        """
         return await self._bond.approvals.approve(self.id, digest, step=step, roles=roles, comment=comment)
 
     async def reject(
         self, digest: str, *, reason: str, step: str = "", roles: Sequence[str] = ()
     ) -> ApprovalDocument:
-        """Reject one of its plans; arguments as for `Approvals.reject`."""
+        """Reject one of its plans; arguments as for `Approvals.reject`.
+
+        Returns:
+            The gate after the vote.
+
+        Raises:
+            InvalidInput: that is not a digest, or too few characters of one.
+            Refused: no such plan waits, or the vote does not count, with the reason.
+        """
         return await self._bond.approvals.reject(self.id, digest, reason=reason, step=step, roles=roles)
 
     def logs(self, *, step: str = "", follow: bool = False) -> AsyncIterator[LogLine]:
-        """What its tools printed; arguments as for `Logs.read`."""
+        """What its tools printed; arguments as for `Logs.read`.
+
+        Returns:
+            The lines, secrets masked, each with its step and attempt.
+
+        Raises:
+            NotFound: there is no such operation or step.
+        """
         return self._bond.logs.read(self.id, step=step, follow=follow)

@@ -26,6 +26,9 @@ class Policies(ABC):
         Args:
             directory: The folder with `*.rego` files.
 
+        Returns:
+            The set in force, and whether it is new.
+
         Raises:
             NotFound: no such folder.
             PolicyInvalid: with every problem, or when there is no policy at all.
@@ -33,7 +36,14 @@ class Policies(ABC):
 
     @abstractmethod
     async def list(self) -> list[PolicySetRow]:
-        """Every policy set, newest first."""
+        """Every policy set, newest first.
+
+        Returns:
+            One row for each set.
+
+        Raises:
+            Unreachable: the platform does not answer.
+        """
 
     @abstractmethod
     async def get(self, version: int | None = None) -> PolicySetDocument:
@@ -41,6 +51,9 @@ class Policies(ABC):
 
         Args:
             version: Number of the set; default: the one in force.
+
+        Returns:
+            The set.
 
         Raises:
             NotFound: there is none of that number, or none at all.
@@ -55,6 +68,9 @@ class Policies(ABC):
         Args:
             directory: The folder with `*.rego` files; default: the set in force.
             on_service: Called with how many services are done, and how many there are.
+
+        Returns:
+            What the policies decide for each plan, and which plans they would now deny.
 
         Raises:
             NotFound: no folder is given and none is in force.

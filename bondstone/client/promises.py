@@ -28,6 +28,9 @@ class Promises(ABC):
         Args:
             directory: The folder that holds promise.yaml.
 
+        Returns:
+            Name, version, digest and warnings.
+
         Raises:
             PromiseInvalid: with every problem by file, line and column.
         """
@@ -51,6 +54,9 @@ class Promises(ABC):
             on_case: Called with each case that has been run.
             on_line: Called with each line that a tool prints.
 
+        Returns:
+            The outcome of each case, with its seconds.
+
         Raises:
             PromiseInvalid: it cannot be published as it is.
             NotFound: it has no such case, or none at all.
@@ -63,6 +69,9 @@ class Promises(ABC):
         Args:
             directory: The folder that holds promise.yaml.
 
+        Returns:
+            The revision, and whether it is new.
+
         Raises:
             PromiseInvalid: with every problem by file, line and column.
             RevisionConflict: that version was published with other content.
@@ -74,6 +83,12 @@ class Promises(ABC):
 
         Args:
             every_version: Every revision, also deprecated and yanked ones.
+
+        Returns:
+            One row for each promise, or for each revision.
+
+        Raises:
+            Unreachable: the platform does not answer.
         """
 
     @abstractmethod
@@ -83,6 +98,9 @@ class Promises(ABC):
         Args:
             promise: Name of the promise.
             version: Exact version; default: the one that a request would get.
+
+        Returns:
+            The revision.
 
         Raises:
             NotFound: no such promise or version.
@@ -97,6 +115,9 @@ class Promises(ABC):
             version: Exact version.
             reason: Why; people read it.
 
+        Returns:
+            The revision as it is listed then.
+
         Raises:
             NotFound: no such promise or version.
         """
@@ -109,6 +130,9 @@ class Promises(ABC):
             promise: Name of the promise.
             version: Exact version.
             reason: Why; people read it.
+
+        Returns:
+            The revision as it is listed then.
 
         Raises:
             NotFound: no such promise or version.

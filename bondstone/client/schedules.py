@@ -48,6 +48,9 @@ class Schedules(ABC):
             reason: Why its campaigns are done; default: that of the strategy.
             paused: Create it paused.
 
+        Returns:
+            The schedule.
+
         Raises:
             CampaignInvalid: with every mistake of strategy, cron line and zone in its place; nothing was made.
             AlreadyExists: there is one of that name.
@@ -67,11 +70,26 @@ class Schedules(ABC):
         catch_up: timedelta | None = None,
         reason: str = "",
     ) -> ScheduleDocument:
-        """Change what is given; the rest stays, and so do running campaigns. Arguments as for `create`."""
+        """Change what is given; the rest stays, and so do running campaigns. Arguments as for `create`.
+
+        Returns:
+            The schedule as it is then.
+
+        Raises:
+            NotFound: there is no schedule of that name.
+            CampaignInvalid: with every mistake of strategy, cron line and zone in its place; nothing was changed.
+        """
 
     @abstractmethod
     async def list(self) -> list[ScheduleRow]:
-        """Every schedule, by name."""
+        """Every schedule, by name.
+
+        Returns:
+            One row for each schedule.
+
+        Raises:
+            Unreachable: the platform does not answer.
+        """
 
     @abstractmethod
     async def get(self, name: str, *, count: int = TIMES_SHOWN, time_zone: str = "") -> ScheduleDocument:
@@ -81,6 +99,9 @@ class Schedules(ABC):
             name: Of the schedule.
             count: How many of its next times.
             time_zone: IANA zone in which times are given beside UTC and the schedule's own.
+
+        Returns:
+            The schedule, with its next times.
 
         Raises:
             NotFound: there is none of that name.
@@ -92,6 +113,12 @@ class Schedules(ABC):
 
         Args:
             name: Of the schedule.
+
+        Returns:
+            One entry for each change and run; none when there never was such a schedule.
+
+        Raises:
+            Unreachable: the platform does not answer.
         """
 
     @abstractmethod
@@ -101,6 +128,9 @@ class Schedules(ABC):
         Args:
             name: Of the schedule.
             reason: Why; the schedule shows it.
+
+        Returns:
+            The schedule as it is then.
 
         Raises:
             InvalidInput: the reason is empty.
@@ -113,6 +143,12 @@ class Schedules(ABC):
         Args:
             name: Of the schedule.
             reason: Why; the schedule shows it.
+
+        Returns:
+            The schedule as it is then.
+
+        Raises:
+            NotFound: there is no schedule of that name.
         """
 
     @abstractmethod
@@ -126,6 +162,9 @@ class Schedules(ABC):
 
         Returns:
             The campaign; empty when none was started within seconds, because another one runs.
+
+        Raises:
+            NotFound: there is no schedule of that name.
         """
 
     @abstractmethod
@@ -155,4 +194,7 @@ class Schedules(ABC):
         Args:
             name: Of the schedule.
             reason: Why, for the record.
+
+        Raises:
+            NotFound: there is no schedule of that name.
         """

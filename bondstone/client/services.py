@@ -44,6 +44,9 @@ class Services(ABC):
         Args:
             service: `TEAM/NAME`.
 
+        Returns:
+            The service.
+
         Raises:
             NotFound: there is no such service (any more); `history` may still know it.
         """
@@ -56,6 +59,9 @@ class Services(ABC):
             service: `TEAM/NAME`.
             reveal: Fetch secret outputs from the secret store; they are masked otherwise.
 
+        Returns:
+            Value by name of the output.
+
         Raises:
             NotFound: there is no such service.
         """
@@ -66,6 +72,13 @@ class Services(ABC):
 
         Args:
             service: `TEAM/NAME`.
+
+        Returns:
+            One record for each operation, vote and change; none when there never was such a service.
+
+        Raises:
+            InvalidInput: that is not the name of a service.
+            ObjectCorrupt: a record cannot be read.
         """
 
     @abstractmethod
@@ -74,6 +87,12 @@ class Services(ABC):
 
         Args:
             service: `TEAM/NAME`.
+
+        Returns:
+            One document for each thing that was put away; none when there is nothing.
+
+        Raises:
+            InvalidInput: that is not the name of a service.
         """
 
     @abstractmethod
@@ -83,6 +102,9 @@ class Services(ABC):
         Args:
             service: `TEAM/NAME`.
             name: One of those that `list_archive` lists.
+
+        Returns:
+            Its content, decrypted.
 
         Raises:
             NotFound: there is none of that name.
@@ -107,6 +129,9 @@ class Services(ABC):
             labels: Those that have all of these labels.
             ended: Also decommissioned ones, within Temporal's retention.
 
+        Returns:
+            One row for each service.
+
         Raises:
             InvalidInput: there is no such phase.
         """
@@ -120,6 +145,9 @@ class Services(ABC):
         Args:
             service: `TEAM/NAME`.
             on_change: Called with the service whenever it has changed.
+
+        Returns:
+            The service as it was when the wait ended.
 
         Raises:
             NotFound: there is no such service.
@@ -187,6 +215,9 @@ class Services(ABC):
             request_id: The same id again returns the same operation.
             reason: Why, for the ledger.
 
+        Returns:
+            The operation that provisions it.
+
         Raises:
             InvalidInput: a file is not a state, or belongs to no step.
             AlreadyExists: the name is taken.
@@ -203,6 +234,9 @@ class Services(ABC):
             inputs: What changes; objects are merged, null goes back to the default.
             options: See `RequestOptions`.
 
+        Returns:
+            The operation, accepted and perhaps still queued.
+
         Raises:
             InputsInvalid: with each field named; nothing was started.
         """
@@ -215,6 +249,14 @@ class Services(ABC):
             service: `TEAM/NAME`.
             to: Exact version; default: the newest that fits.
             options: See `RequestOptions`.
+
+        Returns:
+            The operation, accepted and perhaps still queued.
+
+        Raises:
+            NotFound: there is no such service.
+            InvalidInput: there is no revision to patch to.
+            Refused: the service cannot take it now, with the reason.
         """
 
     @abstractmethod
@@ -234,6 +276,9 @@ class Services(ABC):
             inputs: Override what the transformation gives.
             options: See `RequestOptions`.
 
+        Returns:
+            The operation, accepted and perhaps still queued.
+
         Raises:
             InputsInvalid: the inputs do not fit the new schema; nothing was started.
         """
@@ -245,6 +290,13 @@ class Services(ABC):
         Args:
             service: `TEAM/NAME`.
             options: See `RequestOptions`.
+
+        Returns:
+            The operation, accepted and perhaps still queued.
+
+        Raises:
+            NotFound: there is no such service.
+            Refused: there is no healthy state to go back to.
         """
 
     @abstractmethod
@@ -257,6 +309,13 @@ class Services(ABC):
             service: `TEAM/NAME`.
             repair: Undo the drift.
             options: See `RequestOptions`.
+
+        Returns:
+            The operation, accepted and perhaps still queued.
+
+        Raises:
+            NotFound: there is no such service.
+            Refused: the service cannot take it now, with the reason.
         """
 
     @abstractmethod
@@ -266,6 +325,13 @@ class Services(ABC):
         Args:
             service: `TEAM/NAME`.
             options: See `RequestOptions`.
+
+        Returns:
+            The operation, accepted and perhaps still queued.
+
+        Raises:
+            NotFound: there is no such service.
+            Refused: the service cannot take it now, with the reason.
         """
 
     @abstractmethod
@@ -276,6 +342,13 @@ class Services(ABC):
             service: `TEAM/NAME`.
             reason: Why, for the ledger.
             request_id: The same id again returns the same operation.
+
+        Returns:
+            The operation, accepted and perhaps still queued.
+
+        Raises:
+            NotFound: there is no such service.
+            Refused: the last operation did not fail.
         """
 
     # Telling it --------------------------------------------------------------------------------------------------
@@ -288,6 +361,9 @@ class Services(ABC):
             service: `TEAM/NAME`.
             reason: Why, for the ledger.
 
+        Returns:
+            The operation that was told to stop.
+
         Raises:
             Refused: none runs or waits.
         """
@@ -299,6 +375,12 @@ class Services(ABC):
         Args:
             service: `TEAM/NAME`.
             reason: Why, for the ledger.
+
+        Returns:
+            The service as it is then.
+
+        Raises:
+            NotFound: there is no such service.
         """
 
     @abstractmethod
@@ -308,6 +390,12 @@ class Services(ABC):
         Args:
             service: `TEAM/NAME`.
             reason: Why, for the ledger.
+
+        Returns:
+            The service as it is then.
+
+        Raises:
+            NotFound: there is no such service.
         """
 
     @abstractmethod
@@ -317,6 +405,9 @@ class Services(ABC):
         Args:
             service: `TEAM/NAME`.
             reason: Why, for the ledger.
+
+        Returns:
+            The service as it was last.
 
         Raises:
             InvalidInput: the reason is empty.
@@ -341,4 +432,8 @@ class Services(ABC):
 
         Returns:
             All labels that the service has then.
+
+        Raises:
+            NotFound: there is no such service.
+            InvalidInput: a label is not one, or there are too many.
         """

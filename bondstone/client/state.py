@@ -23,6 +23,9 @@ class State(ABC):
             service: `TEAM/NAME`.
             step: Whose state.
 
+        Returns:
+            The state file, in plain, and whose it is.
+
         Raises:
             NotFound: there is no such service, no such step, or no state of it.
             Refused: the step keeps its own state.
@@ -53,6 +56,9 @@ class State(ABC):
             reason: Why, for the ledger.
             on_wait: Called with who holds the state, about once a second.
 
+        Returns:
+            Whose state it is, and whether the push changed it.
+
         Raises:
             NotFound: there is no such service or step.
             InvalidInput: it is not a Terraform state; or a reason is missing.
@@ -67,4 +73,10 @@ class State(ABC):
         Args:
             service: `TEAM/NAME`.
             step: Whose state.
+
+        Returns:
+            One document for each entry, oldest first.
+
+        Raises:
+            NotFound: there is no such service or step.
         """

@@ -41,6 +41,9 @@ class Workers(ABC):
         Args:
             build: The build.
 
+        Returns:
+            How much was moved, and to which build.
+
         Raises:
             NotFound: no worker of that build has ever polled.
             Refused: it is the current one, or there is none.
@@ -52,8 +55,21 @@ class Workers(ABC):
 
         Args:
             pools: Names of pools.
+
+        Returns:
+            One document for each queue, the control queue first.
+
+        Raises:
+            Unreachable: the platform does not answer.
         """
 
     @abstractmethod
     async def list(self) -> list[BuildDocument]:
-        """Every build and what it holds, oldest first; workers without a build before them, where they matter."""
+        """Every build and what it holds, oldest first; workers without a build before them, where they matter.
+
+        Returns:
+            One document for each build.
+
+        Raises:
+            Unreachable: the platform does not answer.
+        """

@@ -87,6 +87,15 @@ def test_every_verb_describes_each_of_its_arguments(kind):
     assert missing == []
 
 
+@pytest.mark.parametrize("kind", [*(interface(noun) for noun in NOUNS), Operation], ids=lambda kind: kind.__name__)
+def test_every_verb_says_what_it_returns_and_what_it_raises(kind):
+    for name, verb in verbs(kind).items():
+        text = inspect.getdoc(verb) or ""
+        if inspect.signature(verb).return_annotation not in {None, "None"}:
+            assert re.search(r"^Returns:\n {4}\S", text, flags=re.MULTILINE), f"{kind.__name__}.{name}"
+        assert re.search(r"^Raises:\n {4}\w+(, \w+)*: ", text, flags=re.MULTILINE), f"{kind.__name__}.{name}"
+
+
 def test_the_same_person_acts_until_another_is_named():
     bond = DirectClient.of(by="ada")
     assert (bond.by, bond.acting_as("grace").by) == ("ada", "grace")
