@@ -19,6 +19,7 @@ from harness.pinned import ROOT, ToolMissing
 from harness.servers.process import LOOPBACK
 
 _SOURCE: Final = ROOT / "harness" / "tool_image"
+_FOLDERS: Final = {"root": "storage", "runroot": "run", "tmpdir": "tmp"}
 _DOCKERFILE: Final = 'FROM scratch\nCOPY tool /tool\nENTRYPOINT ["/tool"]\n'
 
 
@@ -73,36 +74,64 @@ class Containers:
 
 
 @contextmanager
+def engine(directory: Path) -> Iterator[str]:
+    """The command of an engine whose images and containers are in a directory; they are gone with it.
+
+    It shares nothing with another one, not even what podman keeps of a machine's boot in /run/libpod. It is not
+    `podman system reset` that cleans up: that would take such things away from all others.
+
+    Raises:
+        ToolMissing: there is no podman, or no runc.
+    """
+    podman = shutil.which("podman")
+    if podman is None or shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
+        raise ToolMissing("there is no podman with runc; `apt-get install podman runc` brings them")
+    folders = [f"--{option}={directory / name}" for option, name in _FOLDERS.items()]
+    words = [podman, *folders, "--storage-driver=vfs", "--runtime=runc", "--cgroup-manager=cgroupfs"]
+    try:
+        yield shlex.join(words)
+    finally:
+        subprocess.run([*words, "rm", "--force", "--all"], check=False, capture_output=True)
+
+
+def image(command: str, name: str, source: Path, directory: Path) -> None:
+    """Build an image from scratch that holds one static program.
+
+    Args:
+        command: Of the engine.
+        name: Of the image.
+        source: The program, one file of Go.
+        directory: A new folder to build in.
+
+    Raises:
+        ToolMissing: there is no Go.
+    """
+    go = shutil.which("go")
+    if go is None:
+        raise ToolMissing("there is no Go to build the program of an image with; install Go 1.21 or newer")
+    directory.mkdir()
+    (directory / "Dockerfile").write_text(_DOCKERFILE)
+    subprocess.run(
+        [go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(directory / "tool"), str(source)],
+        check=True,
+        env={**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off", "GOFLAGS": ""},
+    )
+    build = ["build", "--quiet", f"--tag={name}", str(directory)]
+    subprocess.run([*shlex.split(command), *build], check=True, capture_output=True)
+
+
+@contextmanager
 def running(directory: Path) -> Iterator[Containers]:
-    """An engine whose images and containers are in a directory, and gone with it.
+    """An engine, an image that keeps the contract, and what that looks after.
 
     Raises:
         ToolMissing: there is no podman, no runc, or no Go to build the image's tool.
     """
-    podman, go = shutil.which("podman"), shutil.which("go")
-    if podman is None or shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
-        raise ToolMissing("there is no podman with runc; `apt-get install podman runc` brings them")
-    if go is None:
-        raise ToolMissing("there is no Go to build the program of an image with; install Go 1.21 or newer")
-    context = directory / "image"
-    context.mkdir()
-    (context / "Dockerfile").write_text(_DOCKERFILE)
-    subprocess.run(
-        [go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(context / "tool"), str(_SOURCE / "main.go")],
-        check=True,
-        env={**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off", "GOFLAGS": ""},
-    )
-    storage = [f"--root={directory / 'storage'}", f"--runroot={directory / 'run'}"]
-    words = [podman, *storage, "--storage-driver=vfs", "--runtime=runc", "--cgroup-manager=cgroupfs"]
-    subprocess.run([*words, "build", "--quiet", "--tag=bond-tool", str(context)], check=True, capture_output=True)
-    inspect = [*words, "image", "inspect", "bond-tool", "--format={{.Digest}}"]
-    digest = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
-    with _service() as things:
-        containers = Containers(shlex.join(words), f"localhost/bond-tool@{digest}", things)
-        try:
-            yield containers
-        finally:
-            subprocess.run([*words, "rm", "--force", "--all"], check=False, capture_output=True)
+    with engine(directory) as command, _service() as things:
+        image(command, "bond-tool", _SOURCE / "main.go", directory / "image")
+        inspect = [*shlex.split(command), "image", "inspect", "bond-tool", "--format={{.Digest}}"]
+        digest = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
+        yield Containers(command, f"localhost/bond-tool@{digest}", things)
 
 
 @contextmanager

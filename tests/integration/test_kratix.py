@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import uuid
@@ -19,6 +18,7 @@ from bondstone.activities.kratix.executor import KratixExecutor
 from bondstone.activities.kratix.section import KratixSection
 from bondstone.base.errors import OperationFailed, ToolFailed, TryLater
 from bondstone.base.settings import Settings
+from harness.servers import containers
 
 pytestmark = [
     pytest.mark.integration,
@@ -78,14 +78,10 @@ func main() {
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """podman with a store of its own, and one image of one static program."""
     folder = tmp_path_factory.mktemp("podman")
-    command = f"podman --storage-driver=vfs --root={folder}/store --runroot={folder}/run"
     (folder / "main.go").write_text(PIPELINE)
-    (folder / "Containerfile").write_text('FROM scratch\nCOPY it /it\nENTRYPOINT ["/it"]\n')
-    environment = {**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off"}
-    for words in ("go build -o it main.go", f"{command} build -q -t localhost/it:v1 ."):
-        subprocess.run(words.split(), cwd=folder, env=environment, check=True, capture_output=True, timeout=300)
-    yield command
-    subprocess.run([*command.split(), "system", "reset", "--force"], check=False, capture_output=True, timeout=60)
+    with containers.engine(folder) as command:
+        containers.image(command, "localhost/it:v1", folder / "main.go", folder / "image")
+        yield command
 
 
 class KratixBench:
