@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -35,6 +35,11 @@ MAX_INPUT_BYTES: Final = 256 * 1024
 MAX_INPUT_DEPTH: Final = 32
 MAX_PROBLEMS: Final = 100
 """Most problems of one request that are told."""
+
+_UNSEEN: Final = (
+    "the promise declares it where `additionalProperties: false` does not see it (`allOf`, `anyOf`, `$ref`); "
+    "its author should write `unevaluatedProperties: false`"
+)
 
 __all__ = [
     "MAX_INPUT_BYTES",
@@ -141,12 +146,16 @@ def with_secrets(public: Mapping[str, Any], references: Mapping[str, SecretRef])
 
 
 def require_references(promise: Promise, inputs: Mapping[str, Any]) -> None:
-    """Refuse a secret input that arrived as a plain value.
+    """Refuse a secret input that arrived as a plain value; the schema's own default is everybody's to read.
+
+    Publishing refuses such a default; revisions that were stored in another way may have one.
 
     Raises:
         InputsInvalid: naming the fields, never their values.
     """
-    _, values = split_secrets(promise, inputs)
+    public, values = split_secrets(promise, inputs)
+    filled = fill_defaults(promise.spec.inputs, public)
+    values = {path: value for path, value in values.items() if _get(filled, path) != value}
     if values:
         raise InputsInvalid(
             "secret inputs must be stored first and passed by reference",
@@ -205,14 +214,22 @@ def _problem(
         case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=unexpected) | (
             jsonschema_rs.ValidationErrorKind.UnevaluatedProperties(unexpected=unexpected)
         ):
-            known = _known(promise, path)
-            hint = "; ".join(dict.fromkeys(did_you_mean(word, known) for word in unexpected)) if known else ""
             words = ", ".join(f"{path}.{word}" if path else word for word in unexpected)
-            return Problem(message=f"{words}: there is no such input", hint=hint)
+            return Problem(
+                message=f"{words}: there is no such input", hint=_hint(unexpected, _known(promise, path))
+            )
+        case jsonschema_rs.ValidationErrorKind.FalseSchema() if error.schema_path[-1:] == ["additionalProperties"]:
+            return Problem(message=f"{name}: no input fits", hint=_UNSEEN if _known(promise, path) else "")
     message = error.message
     if message.startswith(MASK) and not _touches(path, secrets) and isinstance(error.instance, str | int | float):
         message = f"{json.dumps(error.instance, ensure_ascii=False)[:80]}{message.removeprefix(MASK)}"
     return Problem(message=f"{name}: {message}", hint=_describe(promise, path))
+
+
+def _hint(unexpected: Iterable[str], known: Sequence[str]) -> str:
+    if any(word in known for word in unexpected):
+        return _UNSEEN
+    return "; ".join(dict.fromkeys(did_you_mean(word, known) for word in unexpected)) if known else ""
 
 
 def _touches(path: str, secrets: frozenset[str]) -> bool:

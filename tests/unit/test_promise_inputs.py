@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from promise_samples import promise
+from promise_samples import EXECUTORS, promise
 
 from bondstone.base.errors import InputsInvalid
 from bondstone.model.promise import Promise
@@ -22,6 +24,7 @@ from bondstone.promise.inputs import (
 )
 from bondstone.promise.load import parse_promise
 from bondstone.promise.schema import types
+from bondstone.promise.validation.before_publish import validate
 from bondstone.promise.variables import variables_for
 
 CANARY = "canary-7f3a"
@@ -236,3 +239,44 @@ def test_variables_hold_every_declared_input_and_numbers_by_their_type(nested: P
     assert result["context.operation"] == "provision"
     assert result["steps.one.outputs.url"] == "http://x"
     assert result["outputs.url"] == "http://y"
+
+
+def promise_of(inputs: dict[str, Any]) -> Promise:
+    return parse_promise(
+        json.dumps(
+            {
+                "apiVersion": "bondstone.dev/v1",
+                "kind": "Promise",
+                "metadata": {"name": "sample", "version": "1.0.0"},
+                "spec": {
+                    "inputs": {"type": "object", **inputs},
+                    "steps": [{"id": "one", "terraform": {"module": "m"}}],
+                },
+            }
+        ).encode()
+    )
+
+
+def test_the_default_of_a_secret_stops_no_later_operation_and_any_other_plain_value_does() -> None:
+    declared = promise_of({"properties": {"x": {"type": "string", "writeOnly": True, "default": "public"}}})
+    require_references(declared, complete_inputs(declared, {}))
+    with pytest.raises(InputsInvalid, match="passed by reference"):
+        require_references(declared, {"x": "hunter2"})
+
+
+CLOSED = {"allOf": [{"properties": {"x": {"type": "string"}}}], "additionalProperties": False}
+
+
+@pytest.mark.parametrize("beside", [{}, {"properties": {"z": {"type": "string"}}}])
+def test_an_input_that_only_all_of_declares_is_not_named_as_its_own_correction(beside: dict[str, Any]) -> None:
+    with pytest.raises(InputsInvalid) as refused:
+        complete_inputs(promise_of({**beside, **CLOSED}), {"x": "given"})
+    assert "unevaluatedProperties: false" in refused.value.problems[0].hint
+    opened = {name: value for name, value in CLOSED.items() if name != "additionalProperties"}
+    complete_inputs(promise_of({**beside, **opened, "unevaluatedProperties": False}), {"x": "given"})
+
+
+def test_publishing_refuses_inputs_that_no_request_can_give(tmp_path: Path) -> None:
+    (tmp_path / "promise.yaml").write_text(json.dumps(promise_of(CLOSED).model_dump(by_alias=True, mode="json")))
+    messages = [problem.message for problem in validate(tmp_path, EXECUTORS).problems]
+    assert [message for message in messages if message.startswith("no request can give 'x'")], messages

@@ -84,7 +84,11 @@ def check_schema(document: Document, promise: Promise) -> list[Problem]:
         return [document.problem((*ROOT, *place), error.message, key=True)]
     except jsonschema_rs.ValidationError as error:
         return [document.problem((*ROOT, *error.instance_path), _compile_words(error))]
-    return [*_check_defaults(document, promise), *_check_secrets(document, promise)]
+    return [
+        *_check_closed(document, promise.spec.inputs),
+        *_check_defaults(document, promise),
+        *_check_secrets(document, promise),
+    ]
 
 
 def _mapping(value: Any, key: str) -> Mapping[str, Any]:
@@ -156,6 +160,25 @@ def _check_references(document: Document, path: Path_, schema: Mapping[str, Any]
             hint="put the schema under `$defs` and refer to it as #/$defs/x",
             key=True,
         )
+
+
+def _check_closed(document: Document, root: Mapping[str, Any]) -> Iterator[Problem]:
+    """Inputs declared in `allOf` beside `additionalProperties: false`, which lets none of them through."""
+    graph = SchemaGraph(root)
+    for path, schema in _subschemas(root, ()):
+        if schema.get("additionalProperties") is not False or _mapping(schema, "patternProperties"):
+            continue
+        own = _mapping(schema, "properties")
+        others = (_mapping(part, "properties") for part in graph.parts([schema]))
+        unseen = sorted({str(name) for properties in others for name in properties if name not in own})
+        if unseen:
+            yield document.problem(
+                (*ROOT, *path, "additionalProperties"),
+                f"no request can give {', '.join(map(repr, unseen))}: `additionalProperties: false` sees only the "
+                "`properties` beside it",
+                hint="write `unevaluatedProperties: false` in its place",
+                key=True,
+            )
 
 
 def _check_defaults(document: Document, promise: Promise) -> Iterator[Problem]:
