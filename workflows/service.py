@@ -461,6 +461,7 @@ class Service:
                 kept=admission.kept_steps(self._state, retried) if retried else (),
                 before=self._before(record),
                 outputs=self._state.step_outputs,
+                parents=self._state.dependants,
                 **pending.options(),
                 attestation=pending.attestation,
                 attested=pending.attested,

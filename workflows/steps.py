@@ -331,6 +331,8 @@ class Steps:
                 plan=plan,
                 before=before.revision if before else None,
                 before_inputs=before.inputs if before else {},
+                parents=self._operation.parents,
+                parts={each.id: each.part for each in self._operation.resolved.steps if each.part},
             ),
             Decision,
             summary=f"policies on {spec.id}: {plan.counts}",

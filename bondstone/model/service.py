@@ -467,6 +467,8 @@ class OperationInput(Options):
     """What the service stood on, for decisions and the ledger."""
     outputs: dict[str, StepOutputs] = {}
     """Outputs of the service's steps before the operation."""
+    parents: tuple[Dependant, ...] = ()
+    """Services that this one is a part of."""
     attestation: Attestation | None = None
     """Of the request; None for a service's own look for drift."""
     attested: bool = False

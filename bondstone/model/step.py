@@ -9,6 +9,7 @@ from bondstone.model.attestation import Permit
 from bondstone.model.plan import ChangeCounts, PlanRef
 from bondstone.model.service import (
     AbandonCall,
+    Dependant,
     Health,
     OperationKind,
     RevisionRef,
@@ -90,6 +91,10 @@ class PolicyCall(StepCall):
     plan: PlanRef
     before: RevisionRef | None = None
     before_inputs: dict[str, Any] = {}
+    parents: tuple[Dependant, ...] = ()
+    """Services that this one is a part of, as it knows them when the operation begins."""
+    parts: dict[str, str] = {}
+    """What the promise calls each part, to the part's `TEAM/NAME`."""
 
 
 class CoverCall(Wire):

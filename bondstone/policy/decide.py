@@ -43,7 +43,8 @@ def document(
 
     `service` (team, name, labels), `promise` (name, version, digest), `operation` (number, kind, requested_by,
     destroy), `inputs`, `step` (id, executor), `plan` (what the tool says, in its own shape), `changes` (the change
-    set), `previous` (promise, version and inputs before; null for a new service). A secret input is `"(secret)"`.
+    set), `previous` (promise, version and inputs before; null for a new service), `tree` (parents and parts of the
+    service). A secret input is `"(secret)"`.
 
     Args:
         call: What is being decided.
@@ -74,6 +75,13 @@ def document(
         "plan": dict(plan),
         "changes": [change.model_dump(mode="json", exclude={"fingerprints"}) for change in changes],
         "previous": previous,
+        "tree": {
+            "parents": [
+                {"team": each.service.team, "name": each.service.name, "as": each.alias, "owns": each.owns}
+                for each in call.parents
+            ],
+            "parts": [_part(alias, part) for alias, part in sorted(call.parts.items())],
+        },
     }
 
 
@@ -125,6 +133,11 @@ def evaluate(
         engine=deciding.version,
         saw_secrets=tuple(seeing),
     )
+
+
+def _part(alias: str, part: str) -> dict[str, str]:
+    team, _, name = part.partition("/")
+    return {"as": alias, "team": team, "name": name}
 
 
 def _masked(value: Any) -> Any:

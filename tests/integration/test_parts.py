@@ -51,6 +51,7 @@ INPUTS = {
         "text": {"type": "string", "default": "plain"},
         "fail": {"type": "boolean", "default": False},
         "ask": {"type": "boolean", "default": False},
+        "pool": {"type": "string", "default": "default"},
     },
 }
 
@@ -61,7 +62,7 @@ def leaf(folder: Path, version: str, suffix: str = "") -> Path:
         "inputs": INPUTS,
         "outputs": {"text": {"value": "${steps.it.outputs.text}"}},
         "approval": [{"when": "inputs.ask", "roles": ["dba"]}],
-        "steps": [{"id": "it", "terraform": section}],
+        "steps": [{"id": "it", "pool": "${inputs.pool}", "terraform": section}],
     }
     return write(folder, "leaf", version, spec, suffix)
 
@@ -79,7 +80,9 @@ def tree(
     if service:
         part["service"] = service
     part |= (
-        {"bind": bind} if bind else {"inputs": {name: f"${{inputs.{name}}}" for name in ("text", "fail", "ask")}}
+        {"bind": bind}
+        if bind
+        else {"inputs": {name: f"${{inputs.{name}}}" for name in ("text", "fail", "ask", "pool")}}
     )
     section = {"module": "terraform/main", "variables": {"text": "${requires.part.outputs.text}!"}}
     spec = {
@@ -94,7 +97,8 @@ def tree(
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     folder = tmp_path_factory.mktemp("promises")
-    with running(tmp_path_factory.mktemp("parts") / "data") as local:
+    data = tmp_path_factory.mktemp("parts") / "data"
+    with running(data, {"BOND_POOLS": '["default","east"]'}) as local:
         folders = [
             leaf(folder, "1.0.0"),
             leaf(folder, "1.0.1", "patched "),
@@ -239,6 +243,69 @@ def test_a_service_of_that_name_which_is_no_part_is_never_touched(platform: Loca
     ran = platform.bond("service", "request", "tree", "shop/taken", "--wait", status=4)
     assert "shop/taken-part exists, and is no part of shop/taken" in ran.stderr
     assert len(show(platform, "shop/taken-part")["operations"]) == 1
+
+
+def test_a_part_runs_in_its_own_pool(platform: LocalPlatform) -> None:
+    parent = made(platform, "shop/far", "--set", "pool=east")
+    assert {step["id"]: step["pool"] for step in parent["operations"][0]["steps"]}["top"] == "default"
+    assert show(platform, "shop/far-part")["operations"][0]["steps"][0]["pool"] == "east"
+    assert parent["outputs"]["text"].endswith("plain!")
+
+
+def test_a_reconcile_of_a_parent_undoes_what_was_changed_in_its_part(platform: LocalPlatform) -> None:
+    made(platform, "shop/drifting")
+    platform.bond("service", "update", "shop/drifting-part", "--set", "ask=true", "--wait")  # changes no output
+    platform.bond("service", "reconcile", "shop/drifting", "--wait")
+    looked = show(platform, "shop/drifting")["operations"][0]
+    assert (looked["kind"], looked["drift"]) == ("reconcile", 1)
+    platform.bond("service", "reconcile", "shop/drifting", "--repair", "--wait")
+    assert show(platform, "shop/drifting-part")["inputs"]["ask"] is False
+
+
+POLICY = """package trees
+
+import rego.v1
+
+deny contains msg if {
+	some parent in input.tree.parents
+	parent.name == "judged"
+	msg := sprintf("%s of %s is not wanted", [parent.as, parent.name])
+}
+
+deny contains msg if {
+	some part in input.tree.parts
+	part.name == "judged-too-part"
+	msg := sprintf("no %s here", [part.name])
+}
+"""
+
+
+def test_policies_see_the_tree(platform: LocalPlatform, tmp_path: Path) -> None:
+    (tmp_path / "trees.rego").write_text(POLICY)
+    platform.bond("policy", "publish", str(tmp_path))
+    ran = platform.bond("service", "request", "tree", "shop/judged", "--wait", status=1)
+    assert "part of judged is not wanted" in ran.stderr
+    assert show(platform, "shop/judged-part")["phase"] == "failed"
+    ran = platform.bond("service", "request", "tree", "shop/judged-too", "--wait", status=4)
+    assert "no judged-too-part here" in ran.stderr
+
+
+async def test_a_compound_adopts_a_state_for_its_own_step_and_makes_its_part(
+    platform: LocalPlatform, tmp_path: Path
+) -> None:
+    made(platform, "shop/before")
+    state = tmp_path / "top.tfstate"
+    platform.bond("state", "pull", "shop/before", "--step", "top", "-f", str(state))
+    platform.bond("--as", "ada", "service", "adopt", "tree", "shop/adopted", "--state", f"top={state}")
+    await until(lambda: _waiting(platform, "shop/adopted"))
+    [approval] = _waiting(platform, "shop/adopted")
+    assert approval["step"] == "part", "an adoption makes nothing unasked, not a part either"
+    vote = ["approve", approval["operation"], "--step", "part", "--digest", approval["digest"]]
+    platform.bond("--as", "eve", "approval", *vote)
+    await until(lambda: show(platform, "shop/adopted")["phase"] == "ready")
+    steps = {step["id"]: step["status"] for step in show(platform, "shop/adopted")["operations"][0]["steps"]}
+    assert steps == {"part": "succeeded", "top": "unchanged"}
+    assert show(platform, "shop/adopted-part")["phase"] == "ready"
 
 
 def test_decommissioning_takes_the_parent_down_before_its_part(platform: LocalPlatform) -> None:
