@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import psutil
 
-from bondstone.activities.container.contract import INPUT, OUTPUT
+from bondstone.activities.container.contract import INPUT, KILLED, OUTPUT
 from bondstone.activities.container.documents import Job
 from bondstone.activities.tooling.container_engine import ContainerEngine
 
@@ -26,6 +26,7 @@ _MAX_FILE_BYTES: Final = 64 << 20
 _MAX_SAID_BYTES: Final = 256 << 10
 _OF_THE_ENGINE: Final = frozenset({125, 126, 127})
 """Exit codes of `run` by which an engine says that it could not even start the program."""
+_EARLY_SECONDS: Final = 1
 _LOG_LINES: Final = "2000"
 _NANOSECONDS: Final = re.compile(r"(\.\d{6})\d+")
 
@@ -50,6 +51,18 @@ class State:
     def is_lost(self) -> bool:
         """Whether its program is gone and its engine does not know: what watched over it was killed, too."""
         return self.status == "running" and self.pid > 0 and not _runs(self.pid)
+
+    def outlived(self, seconds: float) -> bool:
+        """Whether it was ended because its time was over.
+
+        An engine counts from before the program starts: of one that it killed a second too early by the program's
+        own time, that was the reason all the same.
+
+        Args:
+            seconds: How long it was allowed to run.
+        """
+        early = _EARLY_SECONDS if self.code == KILLED and not self.out_of_memory else 0
+        return self.ran_seconds >= seconds - early
 
     @property
     def has_begun(self) -> bool:

@@ -227,7 +227,7 @@ class Session:
             self.context.log(line)
         if state is not None and state.code == 0:
             return
-        if state is not None and state.ran_seconds >= job.time_seconds:
+        if state is not None and state.outlived(job.time_seconds):
             raise self._too_late(job)
         code = KILLED if state is None else state.code
         last = log_text.strip().rpartition("\n")[2]

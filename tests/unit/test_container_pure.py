@@ -130,3 +130,20 @@ def test_what_an_engine_says_of_a_container_is_understood():
     assert not State("created", 0, out_of_memory=False).has_begun
     assert State("running", 0, out_of_memory=False, pid=2**22 + 1).is_lost
     assert not State("running", 0, out_of_memory=False, pid=os.getpid()).is_lost
+
+
+@pytest.mark.parametrize(
+    ("code", "out_of_memory", "ran_seconds", "too_late"),
+    [
+        (137, False, 2, True),
+        (137, False, 1.3, True),
+        (137, False, 0.9, False),
+        (137, True, 1.9, False),
+        (1, False, 1.9, False),
+    ],
+)
+def test_a_container_that_its_engine_killed_a_moment_early_had_its_time(
+    code, out_of_memory, ran_seconds, too_late
+):
+    state = State("exited", code, out_of_memory=out_of_memory, ran_seconds=ran_seconds)
+    assert state.outlived(2) is too_late
