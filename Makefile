@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers backstage backstage-packages compose-secrets images sbom clean clean-tools
+.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers backstage backstage-packages compose-secrets images screenshots sbom clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ backstage: $(STAMP) ## run that Backstage beside `bond up`, to look at (docs/how
 
 compose-secrets: ## make the passwords of docker-compose.yml, once, into .env
 	@$(PYTHON) tools/compose_secrets.py
+
+screenshots: $(STAMP) ## take the pictures of docs/pictures anew (needs Chromium; two minutes)
+	$(BIN)/python -m harness.screenshots
 
 # The program that builds images: docker, podman, ...
 CONTAINERS ?= docker

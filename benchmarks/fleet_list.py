@@ -64,7 +64,7 @@ async def measure(options: argparse.Namespace) -> Report:
             client = await _connected(settings)
             store = await Store.open(settings, create_keys=True)
             report.say(f"starting {options.services} workflows")
-            await _fleet(client, options.services)
+            await stand_ins(client, range(options.services))
             await _rounds(done, client, store, next(iter(started.values())), options.services)
     return done
 
@@ -106,16 +106,22 @@ async def _connected(settings: Settings) -> Client:
     return client
 
 
-async def _fleet(client: Client, count: int) -> None:
+async def stand_ins(client: Client, numbers: range) -> None:
+    """Start workflows that lists show as services, and that no worker runs; wait until visibility counts them.
+
+    Args:
+        client: Of a server that has the search attributes.
+        numbers: Which ones; those before are there already.
+    """
     limit = asyncio.Semaphore(STARTS_AT_ONCE)
 
     async def start(number: int) -> None:
         async with limit:
             await _start(client, number, datetime.now(UTC))
 
-    await asyncio.gather(*map(start, range(count)))
+    await asyncio.gather(*map(start, numbers))
     async with asyncio.timeout(VISIBILITY_SECONDS):
-        while await ServiceVisibility(client).count_alive() < count:  # noqa: ASYNC110 - a remote fact
+        while await ServiceVisibility(client).count_alive() < numbers.stop:  # noqa: ASYNC110 - a remote fact
             await asyncio.sleep(0.5)
 
 

@@ -16,6 +16,7 @@ from bondstone.console import (
     campaigns,
     catalogue,
     ledger,
+    logs,
     overview,
     pages,
     publishing,
@@ -34,7 +35,7 @@ def mount(app: FastAPI) -> None:
     """Serve the console beside the API; refusals of its pages are pages, those of the API stay problem details."""
     for each in (
         sign_in.router, pages.router, overview.router, publishing.router, catalogue.router, services.router,
-        campaigns.router, schedules.router, ledger.router,
+        campaigns.router, schedules.router, ledger.router, logs.router,
     ):  # fmt: skip
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

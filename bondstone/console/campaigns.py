@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -45,9 +46,9 @@ kind: Campaign
 metadata: {name: , owner: , reason: ""}
 spec:
   operation: patch
-  promise:
+  promise: PROMISE
   to: latest-patch
-  select: {where: "true"}
+  select: {where: WHERE}
   waves:
     - {name: canary, count: 1, max_failures: 0, soak: 10m}
     - {name: rest, rest: true}
@@ -58,9 +59,14 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/campaigns")
-async def campaigns(visitor: Visit) -> Response:
-    """Every campaign, and a form for another."""
-    return shown(await _list(visitor, SAMPLE), visitor)
+async def campaigns(
+    visitor: Visit,
+    promise: Annotated[str, Query(max_length=48)] = "",
+    where: Annotated[str, Query(max_length=2000)] = "true",
+) -> Response:
+    """Every campaign, and a form for another: over the services of a list, where it comes from one."""
+    sample = SAMPLE.replace("PROMISE", json.dumps(promise) if promise else "").replace("WHERE", json.dumps(where))
+    return shown(await _list(visitor, sample), visitor)
 
 
 @router.post("/campaigns")

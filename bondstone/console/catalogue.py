@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
+from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from bondstone.api.state import State
 from bondstone.base.errors import BondError, ErrorInfo
@@ -15,8 +17,12 @@ from bondstone.client.documents.promise import PromiseDocument
 from bondstone.console import forms
 from bondstone.console.pages import View, form_of, shown, to
 from bondstone.console.rendering import address
+from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit, Visitor
 from bondstone.model.identity import Target
+from bondstone.model.service import OperationKind
+from bondstone.temporal.fleet import past_seconds
+from bondstone.terminal.times import duration
 
 router = APIRouter(include_in_schema=False)
 
@@ -47,6 +53,19 @@ async def show(visitor: Visit, state: State, promise: str, version: str = "") ->
         may_mark=visitor.permissions.decide("promise.deprecate", target).allowed,
     )  # fmt: skip
     return shown(view, visitor)
+
+
+@router.get("/catalogue/{promise}/takes")
+async def takes(visitor: Visit, state: State, promise: str) -> Response:
+    """How long a request of a promise takes, in the middle: a piece of its page, which does not wait for it."""
+    visitor.permissions.decide("promise.read", Target(promise=promise, name=f"promise {promise}")).require()
+    seconds, number = (await past_seconds(state.temporal, OperationKind.PROVISION)).get(promise, (0.0, 0))
+    words = (
+        f"One takes {duration(timedelta(seconds=seconds))}, the median of {number}."
+        if number
+        else "No figure yet."
+    )
+    return HTMLResponse(Markup('<p class="dim">{}</p>').format(words), headers=HEADERS)
 
 
 @router.get("/catalogue/{promise}/request")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from bondstone import __version__
 from bondstone.api.state import State
 from bondstone.base.errors import BondError
+from bondstone.client.documents.step import ApprovalDocument
 from bondstone.console.pages import View, shown
-from bondstone.console.session import Visit
+from bondstone.console.session import Visit, Visitor
+from bondstone.model.campaign.state import CampaignStatus
 from bondstone.model.identity import Target
 from bondstone.model.service import Health, Phase
 
 MAX_TROUBLED = 20
+STOPPED = frozenset({CampaignStatus.PAUSED, CampaignStatus.AWAITING_APPROVAL})
 TROUBLE = frozenset({Phase.FAILED, Phase.DEGRADED})
 
 router = APIRouter(include_in_schema=False)
@@ -30,21 +35,41 @@ async def home(visitor: Visit, state: State) -> Response:
     troubled = [row for row in visible if row.phase in TROUBLE or row.health == Health.UNHEALTHY]
     counts = state.services.counts(permitted)
     campaigns = [row for row in await visitor.bond.campaigns.list() if row.ended_at is None]
+    stopped = [row for row in campaigns if row.status in STOPPED]
     waiting = f"{len(approvals)} plans wait for an approval" if approvals else "Nothing waits for an approval"
     trouble = f"{len(troubled)} services need attention" if troubled else "no service needs attention"
     view = View(
         "home.html", "/", sentence=f"{waiting}; {trouble}.", approvals=approvals, troubled=troubled[:MAX_TROUBLED],
-        campaigns=campaigns, phases=sorted(counts.phases.items()),
+        stopped=stopped, campaigns=[row for row in campaigns if row.status not in STOPPED],
+        phases=sorted(counts.phases.items()),
     )  # fmt: skip
     return shown(view, visitor)
 
 
 @router.get("/approvals")
-async def approvals(visitor: Visit) -> Response:
-    """Every plan that waits for people, of the services that the visitor may see."""
+async def approvals(visitor: Visit, show: Literal["all", "roles", "mine"] = "all") -> Response:
+    """Every plan that waits for people: all that the visitor may see, of their roles, or asked for by them."""
     permitted = visitor.permissions.filter("service.read")
     waiting = [item for item in await visitor.bond.approvals.list() if permitted(_team(item.operation))]
-    return shown(View("approvals.html", "/approvals", approvals=waiting), visitor)
+    groups = {
+        "all": waiting,
+        "roles": [item for item in waiting if _may_vote(visitor, item)],
+        "mine": [item for item in waiting if item.requested_by == visitor.name],
+    }
+    counted = {name: len(items) for name, items in groups.items()}
+    return shown(View("approvals.html", "/approvals", approvals=groups[show], counted=counted, show=show), visitor)
+
+
+def _may_vote(visitor: Visitor, item: ApprovalDocument) -> bool:
+    decision = visitor.permissions.decide("approval.approve", _team(item.operation))
+    if not decision.allowed:
+        return False
+    held = set(decision.approver_roles)
+    return any(
+        (visitor.principal.may_assert or not need.roles or held & set(need.roles))
+        and (need.allow_requester or item.requested_by != visitor.name)
+        for need in item.needs
+    )
 
 
 @router.get("/rules")
@@ -76,8 +101,10 @@ async def platform(visitor: Visit, state: State) -> Response:
         builds = await visitor.bond.workers.list()
     except BondError:
         builds = []  # a server without worker builds says so by an error
+    may_notify = visitor.permissions.decide("notification.read").allowed
+    receivers = await state.store.notifications.list() if may_notify else []
     view = View(
-        "platform.html", "/platform", queues=queues, builds=builds, version=__version__,
+        "platform.html", "/platform", receivers=receivers, queues=queues, builds=builds, version=__version__,
         temporal_ui=state.settings.temporal_ui,
     )  # fmt: skip
     return shown(view, visitor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -13,7 +12,7 @@ from starlette.responses import Response
 
 from bondstone.api.index.services import SORTS, Entry
 from bondstone.api.state import State
-from bondstone.base.errors import BondError, Forbidden, InvalidInput
+from bondstone.base.errors import BondError, InvalidInput
 from bondstone.base.redact import MASK
 from bondstone.client.documents.service import OperationDocument, ServiceDocument
 from bondstone.client.explanation import Clock, explain_operation, explain_service
@@ -23,15 +22,20 @@ from bondstone.console import forms
 from bondstone.console.pages import View, follows, form_of, may, shown, target_of, to
 from bondstone.console.rendering import address, sentence
 from bondstone.console.session import Visit, Visitor
-from bondstone.model.service import Phase
+from bondstone.model.identity import Target
+from bondstone.model.service import OperationStatus, Phase
 
 PAGE_SIZE: Final = 100
-LOG_LINES: Final = 1000
-MAX_LINE: Final = 4000
 VERBS: Final = (
     ("patch", "Patch"), ("upgrade", "Upgrade"), ("rollback", "Roll back"), ("reconcile", "Check for drift"),
-    ("retry", "Retry"), ("pause", "Pause"), ("resume", "Resume"),
+    ("repair", "Repair the drift"), ("retry", "Retry"), ("cancel", "Cancel what runs"), ("pause", "Pause"),
+    ("resume", "Resume"),
 )  # fmt: skip
+PLANNED: Final = frozenset({"patch", "upgrade", "rollback"})
+"""Verbs with a dry run; that of an update and of a decommission stands in their forms."""
+FORMS: Final = frozenset({"update", "decommission", "abandon"})
+"""Verbs with a form of their own."""
+MAX_PARTS: Final = 50
 
 router = APIRouter(include_in_schema=False)
 
@@ -71,6 +75,9 @@ async def services(
     start = next((n + 1 for n, entry in enumerate(placed) if entry.row.id == after), 0) if after else 0
     rows = [entry.row for entry in placed[start : start + PAGE_SIZE]]
     counts = state.services.counts(permitted)
+    chosen = [f"id.contains('{q}')"] if q and "'" not in q and "\\" not in q else []
+    chosen += [f"{field} == '{value}'" for field, value in (("team", team), ("phase", phase)) if value]
+    chosen += [f"({where})"] if where else []
     query = {"q": q, "team": team, "promise": promise, "phase": phase, "where": where, "sort": by}
     following = query | {"after": rows[-1].id} if start + PAGE_SIZE < len(placed) else {}
     view = View(
@@ -79,6 +86,8 @@ async def services(
         facets=[(name, sorted(values.items())) for name, values in
                 (("team", counts.teams), ("promise", counts.promises), ("phase", counts.phases))],
         next=urlencode({key: value for key, value in following.items() if value}),
+        campaign=urlencode({"promise": promise, "where": " && ".join(chosen) or "true"}),
+        may_run=visitor.permissions.decide("campaign.preview").allowed,
     )  # fmt: skip
     return shown(view, visitor)
 
@@ -101,9 +110,11 @@ async def service_view(visitor: Visitor, team: str, name: str, *rest: str) -> Vi
 
 async def _service_view(visitor: Visitor, document: ServiceDocument, outputs: dict[str, Any]) -> View:
     target = target_of(document)
-    verbs = [*(verb for verb, _ in VERBS), "update", "decommission", "reveal"]
+    verbs = [*(verb for verb, _ in VERBS if verb != "repair"), *FORMS, "reveal", "label"]
     allowed = may(visitor, target, *(f"service.{verb}" for verb in verbs))
-    fitting = [(verb, label) for verb, label in VERBS if allowed[f"service.{verb}"] and _fits(document, verb)]
+    fitting = [
+        (verb, label) for verb, label in VERBS if allowed[f"service.{_permission(verb)}"] and _fits(document, verb)
+    ]
     promise = await visitor.bond.promises.get(document.promise, document.revision.rpartition("@")[2])
     newer = list(itertools.takewhile(
         lambda version: version != document.revision.rpartition("@")[2],
@@ -113,9 +124,41 @@ async def _service_view(visitor: Visitor, document: ServiceDocument, outputs: di
     return View(
         "service.html", "/services", live=f"/services/{document.id}", service=document, outputs=outputs,
         sentence=sentence(explain_service(document, Clock())), may=allowed, verbs=fitting, newer=newer[:5],
+        planned=PLANNED, tree=await _tree(visitor, document),
         has_secrets=bool(secret) and outputs is document.outputs,
         fields=forms.fields(promise.input_schema, document.inputs),
     )  # fmt: skip
+
+
+Tree = list[tuple[str, str, str, "Tree"]]
+"""Alias, id and phase of each part, and its own parts."""
+
+
+async def _tree(visitor: Visitor, document: ServiceDocument) -> Tree:
+    """The services that a service is made of, at most `MAX_PARTS` of them."""
+    left = MAX_PARTS
+
+    async def parts_of(parent: ServiceDocument) -> Tree:
+        nonlocal left
+        tree: Tree = []
+        for alias, name in parent.parts.items():
+            if left <= 0:
+                break
+            left -= 1
+            try:
+                part = await visitor.bond.services.get(name)
+            except BondError:
+                tree.append((alias, name, "", []))  # it is not there yet, or any more
+                continue
+            readable = visitor.permissions.decide("service.read", target_of(part)).allowed
+            tree.append((alias, name, part.phase if readable else "", await parts_of(part) if readable else []))
+        return tree
+
+    return await parts_of(document)
+
+
+def _permission(verb: str) -> str:
+    return "reconcile" if verb == "repair" else verb
 
 
 def _fits(document: ServiceDocument, verb: str) -> bool:
@@ -124,6 +167,10 @@ def _fits(document: ServiceDocument, verb: str) -> bool:
         return document.phase in {Phase.FAILED, Phase.DEGRADED}
     if verb == "rollback":
         return bool(document.ways_back)
+    if verb == "repair":
+        return bool(document.drift)
+    if verb == "cancel":
+        return any(not operation.status.ended for operation in document.operations)
     if verb in {"pause", "resume"}:
         return (verb == "resume") == bool(document.paused_by)
     return True
@@ -147,9 +194,14 @@ async def act(request: Request, visitor: Visit, team: str, name: str) -> Respons
     submitted = await form_of(request, visitor)
     document = await visitor.bond.services.get(f"{team}/{name}")
     verb = submitted.get("verb", "")
-    if verb not in {*(known for known, _ in VERBS), "update", "decommission"}:
+    if verb not in {*(known for known, _ in VERBS), *FORMS}:
         raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a service")
-    visitor.permissions.decide(f"service.{verb}", target_of(document)).require()
+    visitor.permissions.decide(f"service.{_permission(verb)}", target_of(document)).require()
+    if verb in {"decommission", "abandon"} and submitted.get("do") != "dry-run":
+        _confirm(document, submitted)
+    if verb == "abandon":
+        await visitor.bond.services.abandon(document.id, reason=submitted.get("reason", ""))
+        return to(f"/ledger?service={document.id}")
     if verb in {"pause", "resume"}:
         await getattr(visitor.bond.services, verb)(document.id, reason=submitted.get("reason", ""))
         return to(f"/services/{document.id}")
@@ -167,12 +219,32 @@ async def _operate(visitor: Visitor, document: ServiceDocument, verb: str, submi
         typed = forms.typed(promise.input_schema, submitted, keep_empty=True)
         changes = {key: value for key, value in typed.items() if document.inputs.get(key) != value}
         return await services.update(document.id, changes, reason=reason, request_id=request_id, dry_run=dry_run)
-    if verb == "decommission" and not dry_run and submitted.get("confirm", "").strip() != document.id:
-        raise InvalidInput("the name does not match, so nothing was done", hint=f"type {document.id} to confirm")
+    if verb == "cancel":
+        return await services.cancel(document.id, reason=reason)
+    if verb in {"reconcile", "repair"}:
+        repair = verb == "repair"
+        return await services.reconcile(document.id, repair=repair, reason=reason, request_id=request_id)
     method = getattr(services, verb)
-    if verb == "reconcile":
-        return await _sent(method(document.id, reason=reason, request_id=request_id))
     return await _sent(method(document.id, reason=reason, request_id=request_id, dry_run=dry_run))
+
+
+def _confirm(document: ServiceDocument, submitted: dict[str, str]) -> None:
+    if submitted.get("confirm", "").strip() != document.id:
+        raise InvalidInput("the name does not match, so nothing was done", hint=f"type {document.id} to confirm")
+
+
+@router.post("/services/{team}/{name}/labels")
+async def labels(request: Request, visitor: Visit, team: str, name: str) -> Response:
+    """Set the labels to those that were typed."""
+    submitted = await form_of(request, visitor)
+    document = await visitor.bond.services.get(f"{team}/{name}")
+    visitor.permissions.decide("service.label", target_of(document)).require()
+    lines = [line.strip() for line in submitted.get("labels", "").splitlines() if line.strip()]
+    if wrong := [line for line in lines if "=" not in line]:
+        raise InvalidInput(f"{wrong[0][:80]!r} is no label", hint="write key=value")
+    wanted = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
+    await visitor.bond.services.set_labels(document.id, wanted, remove=sorted(set(document.labels) - set(wanted)))
+    return to(f"/services/{document.id}")
 
 
 async def _sent(call: Any) -> Operation:
@@ -192,7 +264,7 @@ async def operation(visitor: Visit, team: str, name: str, number: int) -> Respon
 async def operation_view(visitor: Visitor, operation_id: str) -> View:
     """The view of an operation."""
     document = await visitor.bond.operations.get(operation_id)
-    target = await _target(visitor, document)
+    target = await operation_target(visitor, document)
     visitor.permissions.decide("operation.read", target).require()
     try:
         plans = await visitor.bond.operations.plans(operation_id)
@@ -201,17 +273,28 @@ async def operation_view(visitor: Visitor, operation_id: str) -> View:
     votes = [(approval.step, vote) for approval in document.approvals for vote in approval.votes]
     return View(
         "operation.html", "/services", live=address(operation_id), operation=document, plans=plans, votes=votes,
-        sentence=sentence(explain_operation(document, Clock())),
-        may=may(visitor, target, "approval.approve", "service.cancel"),
+        sentence=sentence(explain_operation(document, Clock())), retries=await _retries(visitor, document),
+        may=may(visitor, target, "approval.approve", "service.cancel", "service.retry", "operation.logs"),
     )  # fmt: skip
 
 
-async def _target(visitor: Visitor, document: OperationDocument) -> Any:
+async def _retries(visitor: Visitor, document: OperationDocument) -> bool:
+    """Whether `retry` would run this operation again: it failed, and is the service's last change."""
+    if document.status != OperationStatus.FAILED:
+        return False
+    try:
+        service = await visitor.bond.services.get(document.service)
+    except BondError:
+        return False  # it is gone
+    last = next((each for each in service.operations if not each.dry_run), None)
+    return last is not None and last.id == document.id and _fits(service, "retry")
+
+
+async def operation_target(visitor: Visitor, document: OperationDocument) -> Target:
+    """An operation as access documents see it: its service, also one that is gone."""
     try:
         return target_of(await visitor.bond.services.get(document.service))
     except BondError:
-        from bondstone.model.identity import Target  # noqa: PLC0415 - a service that is gone
-
         return Target(
             team=document.service.partition("/")[0],
             promise=document.revision.partition("@")[0],
@@ -224,7 +307,7 @@ async def vote(request: Request, visitor: Visit, team: str, name: str, number: i
     """Approve or reject one exact plan, in the roles that the access document gives here."""
     submitted = await form_of(request, visitor)
     operation_id = f"{team}/{name}/op/{number}"
-    target = await _target(visitor, await visitor.bond.operations.get(operation_id))
+    target = await operation_target(visitor, await visitor.bond.operations.get(operation_id))
     word = "approve" if submitted.get("vote") == "approve" else "reject"
     decision = visitor.permissions.decide(f"approval.{word}", target).require()
     step, digest, comment = (submitted.get(key, "") for key in ("step", "digest", "comment"))
@@ -242,42 +325,7 @@ async def cancel(request: Request, visitor: Visit, team: str, name: str, number:
     """Cancel the operation."""
     await form_of(request, visitor)
     operation_id = f"{team}/{name}/op/{number}"
-    target = await _target(visitor, await visitor.bond.operations.get(operation_id))
+    target = await operation_target(visitor, await visitor.bond.operations.get(operation_id))
     visitor.permissions.decide("service.cancel", target).require()
     await visitor.bond.operations.cancel(operation_id)
     return to(address(operation_id))
-
-
-@router.get("/services/{team}/{name}/operations/{number}/log")
-async def log(
-    visitor: Visit,
-    team: str,
-    name: str,
-    number: int,
-    *,
-    step: Annotated[str, Query(max_length=48)] = "",
-    search: Annotated[str, Query(max_length=200)] = "",
-    start: Annotated[int | None, Query(alias="from", ge=0)] = None,
-) -> Response:
-    """A range of a step's log, its tail first; lines are never all in one page."""
-    operation_id = f"{team}/{name}/op/{number}"
-    target = await _target(visitor, await visitor.bond.operations.get(operation_id))
-    if not visitor.permissions.decide("operation.logs", target).allowed:
-        raise Forbidden("your roles do not read logs here", where=operation_id)
-    total = matching = 0
-    kept: deque[str] = deque(maxlen=LOG_LINES)
-    async for line in visitor.bond.logs.read(operation_id, step=step):
-        total += 1
-        if search and search not in line.text:
-            continue
-        matching += 1
-        if start is None or start < matching <= start + LOG_LINES:
-            kept.append(line.text[:MAX_LINE])
-    first = max(matching - LOG_LINES, 0) if start is None else min(start, matching)
-    view = View(
-        "log.html", "/services", operation=operation_id, step=step, search=search, total=total, matching=matching,
-        first=first + 1 if kept else 0, last=first + len(kept), lines=list(kept),
-        earlier=max(first - LOG_LINES, 0) if first else None,
-        later=first + LOG_LINES if first + len(kept) < matching else None,
-    )  # fmt: skip
-    return shown(view, visitor)

@@ -69,7 +69,7 @@ def dials(campaign: CampaignDocument, report: CampaignReport) -> list[Dial]:
             waits.append(Dial("soak", f"wave {wave.name} soaks", wave.soak_until, begun))
     for freeze in campaign.freezes:
         whose = f" of team {freeze.team}" if freeze.team else ""
-        waits.append(Dial("freeze", f"freeze {freeze.name}{whose}", freeze.ends_at))
+        waits.append(Dial("freeze", f"{freeze.name}{whose}", freeze.ends_at))
     if campaign.status == "waiting-window":
         words = "closed" if campaign.opens_at else "closed for good"
         waits.append(Dial("window", words, campaign.opens_at))
@@ -112,6 +112,7 @@ def drawing(report: CampaignReport, now: datetime) -> Markup:
     if not report.waves:
         return Markup()
     end = report.ended_at or steady(now)
+    clock = "" if report.ended_at else "now"
     widths = list(_widths(report.waves, end))
     size = next((side for most, side in _CELLS if len(report.targets) <= most), _CELLS[-1][1])
     each = max(math.ceil(len(report.targets) / MAX_CELLS), 1)
@@ -126,7 +127,7 @@ def drawing(report: CampaignReport, now: datetime) -> Markup:
     body: list[Markup] = []
     left, links = 0.0, MAX_LINKS
     for wave, width, cells in columns:
-        body.append(_column(wave, left, width, height, end))
+        body.append(_column(wave, left, (width, height), end, clock))
         drawn, links = _squares(cells, left, width, size, links)
         body.append(drawn)
         left += width + _GAP
@@ -209,8 +210,9 @@ def _mark(tone: str, x: float, y: int, side: int) -> Markup:
     return Markup('<text class="mark" x="{}" y="{}" text-anchor="middle">{}</text>').format(*place, _SYMBOLS[tone])
 
 
-def _column(wave: WaveReport, left: float, width: float, height: int, end: datetime) -> Markup:
+def _column(wave: WaveReport, left: float, size: tuple[float, int], end: datetime, clock: str) -> Markup:
     """Name and counts above, the time below: worked solid, soaked hatched, begin and end written."""
+    width, height = size
     top = height - _FOOT + 12
     parts = [
         Markup('<text class="name" x="{}" y="14">{}</text>').format(left, _cut(wave.name, width)),
@@ -231,7 +233,7 @@ def _column(wave: WaveReport, left: float, width: float, height: int, end: datet
     if worked < width:
         parts.append(bar.format("soaked", round(left + worked, 1), top + 3, round(width - worked, 1)))
     begun = wave.started_at.astimezone(UTC)
-    until = "now" if wave.ended_at is None else f"{wave.ended_at.astimezone(UTC):%H:%M:%S}"
+    until = clock if clock and wave.ended_at is None else f"{ended.astimezone(UTC):%H:%M:%S}"
     right = round(left + width, 1)
     parts.append(Markup('<text class="soft" x="{}" y="{}">{:%H:%M:%S}</text>').format(left, top + 30, begun))
     parts.append(

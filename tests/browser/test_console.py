@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from bondstone.identity.local_token import local_principal
+from bondstone.store import Store
+from harness import light_api
 from harness.local_platform import LocalPlatform, running
 
 pytestmark = pytest.mark.integration
@@ -27,6 +35,8 @@ PAGES = (
     "/campaigns/look", "/calendar", "/publish", "/catalogue/web-server/compare", "/rules",
     "/ledger?service=payments/orders", "/platform", "/sign-in",
 )  # fmt: skip
+
+LOOKS: tuple[tuple[int, Any], ...] = ((1280, "light"), (390, "dark"))
 
 if not CHROMIUM:
     if os.environ.get("BOND_REQUIRE_ALL"):
@@ -146,6 +156,17 @@ def signed_in(platform: LocalPlatform, browser: Browser, name: str, **options: A
     return page, url.partition("/sign-in")[0]
 
 
+def until_it_serves(base: str) -> None:
+    """Wait until the API process answers that the supervisor starts in the place of one that is gone."""
+    while True:
+        try:
+            httpx2.get(f"{base}/healthz", trust_env=False, timeout=60).raise_for_status()
+        except httpx2.HTTPError:
+            time.sleep(0.1)
+        else:
+            return
+
+
 def test_one_person_requests_another_approves_and_the_page_follows_by_itself(
     platform: LocalPlatform, browser: Browser
 ) -> None:
@@ -172,16 +193,19 @@ def test_an_update_of_the_page_leaves_what_a_person_types(
 ) -> None:
     promise = shutil.copytree(ROOT / "tests" / "integration" / "promises" / "held", tmp_path / "held")
     manifest = promise / "promise.yaml"
-    manifest.write_text(manifest.read_text().replace("roles: [dba], count: 1", "roles: [dba], count: 2"))
+    text = manifest.read_text().replace("roles: [dba], count: 1", "roles: [dba], count: 2")
+    manifest.write_text(text.replace("name: held,", "name: paired,"))
     platform.bond("promise", "publish", str(promise))
     inputs = ("--set", f"made={tmp_path}/made", "--set", "gated=true")
-    platform.bond("--as", "ada", "service", "request", "held", "payments/paired", *inputs)
+    platform.bond("--as", "ada", "service", "request", "paired", "payments/paired", *inputs)
     eve, base = signed_in(platform, browser, "eve")
     eve.goto(f"{base}/services/payments/paired/operations/1")
     expect(eve.locator(".lead")).to_contain_text("by 2 of dba", timeout=180_000)
     eve.get_by_label("Comment").fill("looked at it")
     eve.locator("#plan-things details").first.click()
     [waiting] = json.loads(platform.bond("approval", "list", "-o", "json").stdout)
+    platform.kill(platform.pid("api"))  # the page takes its stream up again
+    until_it_serves(base)
     vote = ("--digest", waiting["digest"], "--role", "dba")
     platform.bond("--as", "bob", "approval", "approve", waiting["operation"], *vote)
     expect(eve.locator(".lead")).to_contain_text("by one of dba", timeout=180_000)
@@ -190,6 +214,34 @@ def test_an_update_of_the_page_leaves_what_a_person_types(
     eve.get_by_role("button", name="Approve this plan").click()
     expect(eve.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
     expect(eve.get_by_role("listitem").filter(has_text="eve approved step things")).to_contain_text("looked at it")
+
+
+def test_a_log_follows_its_step_and_continues_after_a_lost_connection(
+    platform: LocalPlatform, browser: Browser, tmp_path: Path
+) -> None:
+    platform.bond("promise", "publish", str(ROOT / "tests" / "integration" / "promises" / "held"))
+    inputs = ("--set", f"made={tmp_path}/made", "--set", f"until={tmp_path}/go")
+    platform.bond("--as", "ada", "service", "request", "held", "payments/slow", "--version", "1.0.0", *inputs)
+    page, base = signed_in(platform, browser, "ada")
+    page.goto(f"{base}/services/payments/slow/operations/1")
+    page.get_by_role("navigation", name="Logs").get_by_role("link", name="things").click(timeout=180_000)
+    log = page.get_by_label("Log", exact=True)
+    expect(log).to_contain_text("thing_0", timeout=180_000)
+    expect(log).not_to_contain_text("Apply complete")
+    (tmp_path / "go").touch()
+    expect(log).to_contain_text("Apply complete", timeout=180_000)
+    platform.bond("operation", "wait", "payments/slow/op/1")
+    again = page.request.get(
+        f"{base}/services/payments/slow/operations/1/log/live?step=things", headers={"Last-Event-ID": "1"}
+    ).text()
+    assert "the connection was lost; it continues here" in again
+    assert "Apply complete" in again
+    page.reload()
+    before = log.inner_text()
+    assert before.count("Apply complete") == 1
+    page.get_by_label("Lines that contain").fill("Apply complete")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator(".lead")).to_contain_text("1 match")
 
 
 def test_the_requester_cannot_approve_and_reads_why(platform: LocalPlatform, browser: Browser) -> None:
@@ -311,20 +363,17 @@ def test_a_form_of_another_site_changes_nothing(platform: LocalPlatform, browser
     assert shown["paused_by"] == ""
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(1280, "light"), (390, "light"), (1280, "dark")], ids=["wide", "phone", "dark"]
-)
 def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_console(
-    looked_at: LocalPlatform, browser: Browser, width: int, scheme: Any
+    looked_at: LocalPlatform, browser: Browser
 ) -> None:
-    page, base = signed_in(
-        looked_at, browser, "ada", viewport={"width": width, "height": 900}, color_scheme=scheme
-    )
+    page, base = signed_in(looked_at, browser, "ada")
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     collected: dict[str, list[str]] = {}
     for path in PAGES:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.emulate_media(color_scheme="light")
         answer = page.goto(f"{base}{path}")
         assert answer is not None
         assert answer.status == 200, path
@@ -332,15 +381,22 @@ def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_con
         policy = answer.headers["content-security-policy"]
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
-        violations = Axe().run(page).response["violations"]
-        collected[path] = [f"{item['id']}: {item['nodes'][0]['html'][:160]}" for item in violations]
-        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider <= 0, f"{path} scrolls sideways at {width} pixels"
+        for width, scheme in LOOKS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)
+            violations = Axe().run(page).response["violations"]
+            collected[f"{path} {scheme}"] = [
+                f"{item['id']}: {item['nodes'][0]['html'][:160]}" for item in violations
+            ]
+            wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wider <= 0, f"{path} scrolls sideways at {width} pixels"
     assert {path: items for path, items in collected.items() if items} == {}
     assert errors == []
 
 
-def test_the_request_can_be_made_by_keyboard_alone(platform: LocalPlatform, browser: Browser) -> None:
+def test_a_service_is_requested_and_its_plan_approved_by_keyboard_alone(
+    platform: LocalPlatform, browser: Browser
+) -> None:
     page, base = signed_in(platform, browser, "ada")
     page.goto(f"{base}/catalogue/sqlite-database/request")
     page.get_by_label("Team").focus()
@@ -354,3 +410,61 @@ def test_the_request_can_be_made_by_keyboard_alone(platform: LocalPlatform, brow
             break
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{base}/services/shop/keys/operations/1")
+    expect(page.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
+    platform.bond("--as", "bob", "service", "update", "shop/keys", "--set", "size=medium", "--ask")
+    page.goto(f"{base}/services/shop/keys/operations/2")
+    expect(page.locator(".lead")).to_contain_text("Waits for approval", timeout=180_000)
+    page.goto(f"{base}/approvals?show=roles")
+    page.get_by_role("link", name="shop/keys/op/2").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Comment").focus()
+    page.keyboard.type("by keyboard")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
+
+
+def test_a_request_works_without_scripts(platform: LocalPlatform, browser: Browser) -> None:
+    page, base = signed_in(platform, browser, "ada", java_script_enabled=False)
+    page.goto(f"{base}/catalogue/sqlite-database/request")
+    page.get_by_label("Team").fill("shop")
+    page.get_by_label("Name of the service").fill("plain")
+    page.get_by_label("Contact").fill("ada@example.com")
+    page.get_by_role("button", name="Request", exact=True).click()
+    assert page.url == f"{base}/services/shop/plain/operations/1"
+    platform.bond("operation", "wait", "shop/plain/op/1")
+    page.reload()
+    expect(page.locator(".lead")).to_contain_text("Succeeded")
+
+
+def test_a_fleet_of_ten_thousand_is_filtered_and_paged_on_the_server(browser: Browser, tmp_path: Path) -> None:
+    fleet = [
+        light_api.a_service(f"team-{number % 20}/web-{number:05}", promise=f"promise-{number % 7}", number=number)
+        for number in range(10_000)
+    ]
+    with light_api.serving(tmp_path / "data", light_api.Listed(fleet)) as settings:
+
+        async def begin() -> str:
+            store = await Store.open(settings)
+            return (await store.sessions.begin(local_principal("ada"), now=datetime.now(UTC)))[0]
+
+        with ThreadPoolExecutor() as other:  # this thread has Playwright's event loop
+            session = other.submit(asyncio.run, begin()).result()
+        context = browser.new_context(base_url=settings.api)
+        context.add_cookies([{"name": "bond_session", "value": session, "url": settings.api}])
+        page = context.new_page()
+        answer = page.goto("/services")
+        assert answer is not None
+        assert len(answer.body()) < 150_000
+        expect(page.locator(".lead")).to_have_text("10000 services.")
+        page.get_by_role("link", name="Next page").click()
+        expect(page.get_by_role("link", name="team-0/web-02000")).to_be_visible()
+        page.get_by_label("Team").select_option("team-7")
+        page.get_by_label("Name contains").fill("web-0")
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator(".lead")).to_have_text("10000 services, 500 match.")
+        assert "team=team-7" in page.url
+        page.goto(page.url + "&where=promise%20==%20'promise-3'")
+        expect(page.get_by_role("link", name="team-7/web-00087")).to_be_visible()
+        assert [item["id"] for item in Axe().run(page).response["violations"]] == []
+        context.close()

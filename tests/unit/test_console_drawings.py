@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from bondstone.console.calendar import Period, Row, calendar, open_periods
 from bondstone.console.differences import MAX_LINES, differences
+from bondstone.console.logs import MAX_CHARACTERS, fitting
 from bondstone.console.timeline import MAX_CELLS, Dial, drawing, face
 from bondstone.model.campaign.report import CampaignReport, TargetReport, WaveReport
 
@@ -80,3 +81,12 @@ def test_differences_name_the_files_and_are_bounded():
     assert files["logo"].lines == ()
     assert sum(len(file.lines) for file in files.values()) == MAX_LINES
     assert files["new.tf"].left_out > 3000
+
+
+def test_a_page_of_a_log_keeps_the_lines_that_fit_from_either_end():
+    texts = [f"{number:04} {'x' * 995}" for number in range(1000)]
+    tail, head = fitting(texts, from_end=True), fitting(texts, from_end=False)
+    assert sum(len(text) + 1 for text in tail) <= MAX_CHARACTERS
+    assert (tail[-1], head[0]) == (texts[-1], texts[0])
+    assert len(tail) == len(head) == 89
+    assert fitting(["a", "b"], from_end=True) == ["a", "b"]

@@ -23,6 +23,10 @@ MAX_LOGS: Final = 500
 _DIGITS: Final = 9
 
 
+Encode = Callable[[LogInfo, list[str], str], Iterator[bytes]]
+"""Events of a part of a log: its lines, and the position after it."""
+
+
 class LogEvent(Document):
     """Lines that a tool printed."""
 
@@ -32,7 +36,15 @@ class LogEvent(Document):
     lines: tuple[str, ...]
 
 
-async def lines(watchers: Watchers, chunks: LogChunks, subject: str, read: Read, position: list[int]) -> Events:
+async def lines(
+    watchers: Watchers,
+    chunks: LogChunks,
+    subject: str,
+    read: Read,
+    position: list[int],
+    *,
+    encode: Encode | None = None,
+) -> Events:
     """The lines of an operation's logs as they come, until it has ended and nothing is left to read.
 
     Args:
@@ -41,7 +53,9 @@ async def lines(watchers: Watchers, chunks: LogChunks, subject: str, read: Read,
         subject: What is followed.
         read: Reads what is written of the logs.
         position: How many parts of each log the client has read, see `position_of`.
+        encode: Makes events of a part; default: those of the API.
     """
+    encode = encode or _events
     done = list(position)
     after = ""
     async with watchers.follow(subject, read) as watcher:
@@ -52,7 +66,7 @@ async def lines(watchers: Watchers, chunks: LogChunks, subject: str, read: Read,
             for number, (log, keys) in enumerate(written):
                 for key in keys[done[number] :]:
                     done[number] += 1
-                    for event in _events(log, await chunks.lines(key), ".".join(map(str, done))):
+                    for event in encode(log, await chunks.lines(key), ".".join(map(str, done))):
                         yield event
             if update.final:
                 yield end(".".join(map(str, done)))
