@@ -11,7 +11,7 @@ from bondstone.base import names
 from bondstone.campaign.recurrence import misses, pauses
 from bondstone.model.campaign.schedule import RunCall, ScheduleEntry
 from bondstone.store import Store
-from bondstone.store.schedules import Schedules
+from bondstone.store.schedules import ScheduleStore
 
 
 class ScheduleActivities:
@@ -23,7 +23,7 @@ class ScheduleActivities:
     """
 
     def __init__(self, store: Store, client: Client) -> None:
-        self._ledger = Schedules(store.objects)
+        self._ledger = ScheduleStore(store.objects)
         self._client = client
 
     @activity.defn(name=names.SCHEDULE_RECORD)

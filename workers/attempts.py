@@ -53,7 +53,7 @@ _SUFFIX: Final = ".json"
 _log = structlog.get_logger(__name__)
 
 
-class AttemptRecord(Wire):
+class AttemptFile(Wire):
     """What the file of an attempt holds."""
 
     task_token: str
@@ -96,7 +96,7 @@ class Attempts(Interceptor):
             attempt: The attempt's name in logs.
         """
         try:
-            path, descriptor = self._create(AttemptRecord.of(task_token, attempt))
+            path, descriptor = self._create(AttemptFile.of(task_token, attempt))
         except OSError as error:  # no room, perhaps: without the file, the heartbeat timeout decides
             _log.warning("cannot write down an attempt", error=str(error)[:200])
             yield
@@ -107,7 +107,7 @@ class Attempts(Interceptor):
             path.unlink(missing_ok=True)
             os.close(descriptor)
 
-    def _create(self, record: AttemptRecord) -> tuple[Path, int]:
+    def _create(self, record: AttemptFile) -> tuple[Path, int]:
         """A new file, and the descriptor that holds its lock. Whoever sees the file sees it locked and whole."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         staged = self._directory / f"{secrets.token_hex(8)}.new"
@@ -149,7 +149,7 @@ class Attempts(Interceptor):
             path.unlink(missing_ok=True)
         return ended
 
-    def _dead(self) -> Iterator[tuple[Path, AttemptRecord]]:
+    def _dead(self) -> Iterator[tuple[Path, AttemptFile]]:
         """The attempts of dead processes of this host, each locked for the caller while it looks at one."""
         try:
             paths = [Path(entry.path) for entry in os.scandir(self._directory)]
@@ -227,11 +227,11 @@ def _locked(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _read(path: Path) -> AttemptRecord | None:
+def _read(path: Path) -> AttemptFile | None:
     if path.suffix != _SUFFIX:
         return None
     with suppress(OSError, ValidationError):
-        return AttemptRecord.model_validate_json(path.read_bytes())
+        return AttemptFile.model_validate_json(path.read_bytes())
     return None
 
 

@@ -34,7 +34,7 @@ from temporalio.worker import (
 
 from bondstone.base.tracing import spans
 from bondstone.base.tracing.export import sampled
-from bondstone.base.tracing.spans import Place, Value
+from bondstone.base.tracing.spans import SpanPlace, Value
 from bondstone.model import operation_trace
 from bondstone.model.campaign.run import CampaignInput, SubmitCall
 from bondstone.model.service import OperationInput, OperationRecord, Request
@@ -91,7 +91,7 @@ class _Inbound(WorkflowInboundInterceptor):
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:  # noqa: A002 - the interface's name
         request = input.args[0] if input.args else None
-        parent = Place.parse(request.trace) if isinstance(request, Request) else None
+        parent = SpanPlace.parse(request.trace) if isinstance(request, Request) else None
         if parent is None:
             return await super().handle_update_handler(input)
         place = spans.derived(f"{workflow.info().workflow_id} {input.id}", within=parent)
@@ -130,10 +130,10 @@ class _Outbound(WorkflowOutboundInterceptor):
         await super().signal_external_workflow(input)
 
 
-def _place(record: OperationRecord) -> Place:
+def _place(record: OperationRecord) -> SpanPlace:
     place, parent, _link = operation_trace.of_operation(record)
     if parent is None and not sampled(place.trace):
-        return Place(place.trace, place.span, "00")
+        return SpanPlace(place.trace, place.span, "00")
     return place
 
 
@@ -151,7 +151,7 @@ async def _until(work: Awaitable[Any], write: Callable[[str], None]) -> Any:
     return result
 
 
-def _write_update(name: str, place: Place, parent: Place, began: datetime, error: str) -> None:
+def _write_update(name: str, place: SpanPlace, parent: SpanPlace, began: datetime, error: str) -> None:
     if not workflow.unsafe.is_replaying():
         about: dict[str, Value] = {"temporal.workflow_id": workflow.info().workflow_id}
         spans.write(
@@ -166,7 +166,7 @@ def _write_update(name: str, place: Place, parent: Place, began: datetime, error
         )
 
 
-def _write_operation(record: OperationRecord, place: Place, began: datetime, error: str) -> None:
+def _write_operation(record: OperationRecord, place: SpanPlace, began: datetime, error: str) -> None:
     if workflow.unsafe.is_replaying():
         return
     _, parent, link = operation_trace.of_operation(record)

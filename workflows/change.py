@@ -30,7 +30,7 @@ OnFailure = Literal["keep", "destroy", "hold", "rollback"]
 """Leave what was made (keep, hold), take it down (destroy), or go back to what was there before (rollback)."""
 
 
-class Change(OperationWorkflow):
+class ChangeOperation(OperationWorkflow):
     """Base of the operations that change what a service is."""
 
     async def change(

@@ -11,12 +11,12 @@ from bondstone.base.errors import ErrorInfo
 from bondstone.model.service import OperationInput, OperationResult
 from bondstone.model.step import AdoptCall, PutAway, PutAwayCall
 from bondstone.workflows import activity_calls
-from bondstone.workflows.change import Change
+from bondstone.workflows.change import ChangeOperation
 from bondstone.workflows.operation import OperationWorkflow
 
 
 @workflow.defn(name=names.PROVISION_WORKFLOW)
-class Provision(Change):
+class Provision(ChangeOperation):
     """Steps in dependency order, then outputs, then health.
 
     What was made stays when it fails, for a retry; it is taken down again when the request asked for that.
@@ -40,7 +40,7 @@ class Provision(Change):
 
 
 @workflow.defn(name=names.UPDATE_WORKFLOW)
-class Update(Change):
+class Update(ChangeOperation):
     """Every step is planned with the new inputs; only those whose plan changes something are applied."""
 
     @workflow.run
@@ -51,7 +51,7 @@ class Update(Change):
 
 
 @workflow.defn(name=names.PATCH_WORKFLOW)
-class Patch(Change):
+class Patch(ChangeOperation):
     """Hooks, steps, health of the new revision, hooks. What deletes or replaces something asks people first."""
 
     @workflow.run
@@ -69,7 +69,7 @@ class Patch(Change):
 
 
 @workflow.defn(name=names.UPGRADE_WORKFLOW)
-class Upgrade(Change):
+class Upgrade(ChangeOperation):
     """As a patch; the inputs were transformed and checked when the operation was accepted. A major asks people."""
 
     @workflow.run
@@ -87,7 +87,7 @@ class Upgrade(Change):
 
 
 @workflow.defn(name=names.ROLLBACK_WORKFLOW)
-class Rollback(Change):
+class Rollback(ChangeOperation):
     """The same plan, policy and gate as forwards; only the target lies behind."""
 
     @workflow.run

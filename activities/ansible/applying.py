@@ -10,9 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bondstone.activities.ansible.changes import is_change, planned_changes, unexpected
-from bondstone.activities.ansible.documents import AnsiblePlan, Record, Run, declared, read_plan, read_record
-from bondstone.activities.ansible.events import Transcript
-from bondstone.activities.ansible.session import Session
+from bondstone.activities.ansible.documents import (
+    AnsiblePlan,
+    PlaybookRecord,
+    PlaybookRun,
+    declared,
+    read_plan,
+    read_record,
+)
+from bondstone.activities.ansible.events import PlaybookTranscript
+from bondstone.activities.ansible.session import PlaybookSession
 from bondstone.activities.tooling.claims import claimed
 from bondstone.base.canonical import digest
 from bondstone.base.errors import BondError, Fenced, PlanStale, StoreUnavailable, ToolFailed
@@ -25,9 +32,9 @@ _NAMED: int = 5
 """Deviations from a plan that an error names."""
 
 
-async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
+async def apply(session: PlaybookSession, artefact: bytes, position: int) -> Outcome:
     """Apply the plan in the artefact, made at that position of the state log."""
-    plan, run = read_plan(artefact), Run(plan=digest(artefact), base=position)
+    plan, run = read_plan(artefact), PlaybookRun(plan=digest(artefact), base=position)
     async with claimed(session, session.context.state) as claim:
         record = read_record(claim.snapshot.payload)
         if record.run == run.changed(done=True):  # an attempt before this one was done, and could not say so
@@ -49,7 +56,14 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
 class _Work:
     """One plan on its way to the hosts."""
 
-    def __init__(self, session: Session, claim: StateClaim, plan: AnsiblePlan, record: Record, run: Run) -> None:
+    def __init__(
+        self,
+        session: PlaybookSession,
+        claim: StateClaim,
+        plan: AnsiblePlan,
+        record: PlaybookRecord,
+        run: PlaybookRun,
+    ) -> None:
         self._session = session
         self._claim = claim
         self._plan = plan
@@ -106,7 +120,7 @@ class _Work:
                 f"warning: {address} is not idempotent: check mode says that it would change something again"
             )
 
-    async def _play(self, mode: str, total: int = 0) -> Transcript:
+    async def _play(self, mode: str, total: int = 0) -> PlaybookTranscript:
         transcript = await self._session.play(
             self._plan, "apply" if mode == "apply" else "check", total=total, lost=self._claim.lost
         )
@@ -121,16 +135,16 @@ class _Work:
                 hint="see why the worker could not reach the store, or stood still; another attempt continues",
             )
 
-    def _begun(self) -> Record:
+    def _begun(self) -> PlaybookRecord:
         """Written before the first task runs: hosts that may have been changed are known from here on."""
         hosts = {*self._before.hosts, *self._plan.hosts}
         return self._before.changed(hosts=tuple(sorted(hosts)), run=self._run)
 
-    def _done(self, statistics: dict[str, object]) -> Record:
+    def _done(self, statistics: dict[str, object]) -> PlaybookRecord:
         run = self._run.changed(done=True)
         if self._plan.destroy:
-            return Record(run=run)
-        return Record(
+            return PlaybookRecord(run=run)
+        return PlaybookRecord(
             hosts=tuple(sorted(self._plan.hosts)),
             run=run,
             statistics={**self._before.statistics, **statistics},
@@ -147,7 +161,7 @@ class _Work:
             self._session.log(f"the record could not be released: {other.message}; the one before stands")
 
 
-def _outcome(session: Session, record: Record) -> Outcome:
+def _outcome(session: PlaybookSession, record: PlaybookRecord) -> Outcome:
     """The outputs of a step, as its playbook has set them.
 
     Raises:

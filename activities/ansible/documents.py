@@ -8,10 +8,10 @@ from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import ObjectCorrupt
 from bondstone.base.models import Wire
 
-D = TypeVar("D", "Record", "AnsiblePlan")
+D = TypeVar("D", "PlaybookRecord", "AnsiblePlan")
 
 
-class Run(Wire):
+class PlaybookRun(Wire):
     """The apply that came last, done or not: what tells an attempt that it continues its own work."""
 
     plan: str
@@ -21,13 +21,13 @@ class Run(Wire):
     done: bool = False
 
 
-class Record(Wire):
+class PlaybookRecord(Wire):
     """What is known of what a step has set up: the state of the step."""
 
     format: Literal["bondstone-ansible 1"] = "bondstone-ansible 1"
     hosts: tuple[str, ...] = ()
     """Where its playbook has run, or is about to; none when all is taken down."""
-    run: Run | None = None
+    run: PlaybookRun | None = None
     statistics: dict[str, Any] = {}
     """What the last whole run has set by `set_stats`."""
     declared: str = ""
@@ -76,16 +76,16 @@ def declared(outputs: dict[str, Any]) -> str:
     return digest(canonical(sorted(outputs)))
 
 
-def read_record(payload: bytes | None) -> Record:
+def read_record(payload: bytes | None) -> PlaybookRecord:
     """What the state log holds; empty when it holds nothing.
 
     Raises:
         ObjectCorrupt: when it is not what this executor wrote.
     """
     if payload is None:
-        return Record()
+        return PlaybookRecord()
     try:
-        return _read(Record, payload)
+        return _read(PlaybookRecord, payload)
     except ValueError:
         raise ObjectCorrupt(
             "the step's record is not one of the ansible executor",
@@ -96,7 +96,7 @@ def read_record(payload: bytes | None) -> Record:
 def record_hosts(payload: bytes) -> tuple[str, ...] | None:
     """The hosts of a record; None when some bytes are none."""
     try:
-        return _read(Record, payload).hosts
+        return _read(PlaybookRecord, payload).hosts
     except ValueError:
         return None
 

@@ -74,7 +74,7 @@ class Result(Wire):
 
 
 @dataclass(slots=True)
-class Transcript:
+class PlaybookTranscript:
     """Everything that a run has said so far."""
 
     results: list[Result] = field(default_factory=list)

@@ -12,7 +12,7 @@ from bondstone.base.settings import Settings
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
-    from bondstone.activities.ansible.session import Session
+    from bondstone.activities.ansible.session import PlaybookSession
     from bondstone.activities.tooling.heartbeat import Stop
     from bondstone.activities.tooling.scratch import Scratch
 
@@ -86,8 +86,8 @@ class AnsibleExecutor(Executor):
 
         return await self._work(context, planning.detect_drift)
 
-    async def _work(self, context: StepContext, work: Callable[[Session], Awaitable[T]]) -> T:
-        from bondstone.activities.ansible.session import Session
+    async def _work(self, context: StepContext, work: Callable[[PlaybookSession], Awaitable[T]]) -> T:
+        from bondstone.activities.ansible.session import PlaybookSession
         from bondstone.activities.tooling.heartbeat import Pulse, to_its_end
 
         scratch = await self._scratch(context.settings.work_dir.absolute())
@@ -98,7 +98,7 @@ class AnsibleExecutor(Executor):
                 scratch.lock_file(context.service, context.step) as lock,
             ):
                 async with Pulse(context.heartbeat) as pulse:
-                    return await work(Session(context, run, lock, pulse, stop))
+                    return await work(PlaybookSession(context, run, lock, pulse, stop))
 
         return await to_its_end(whole)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bondstone.activities.ansible.section import AnsibleSection
 from bondstone.base.errors import Problem
-from bondstone.documents.yaml_places import Document, did_you_mean, read_file
+from bondstone.documents.yaml_places import PlacedDocument, did_you_mean, read_file
 from bondstone.executors.protocol import SectionReport
 
 Key = tuple[tuple[str | int, ...], Problem]
@@ -52,7 +52,7 @@ def _missing(promise: Path, name: str) -> Problem:
     return Problem(message=f"the promise has no file {name!r}", hint=did_you_mean(name, files))
 
 
-def _playbook(document: Document, *, checked: bool) -> Iterator[Problem]:
+def _playbook(document: PlacedDocument, *, checked: bool) -> Iterator[Problem]:
     unread = [item for item in document.problems if not item.message.startswith(_TAG)]
     if unread:
         yield from unread
@@ -75,7 +75,7 @@ def _playbook(document: Document, *, checked: bool) -> Iterator[Problem]:
             yield from _unchecked(document, play, (index,))
 
 
-def _unchecked(document: Document, item: dict[str, Any], path: tuple[str | int, ...]) -> Iterator[Problem]:
+def _unchecked(document: PlacedDocument, item: dict[str, Any], path: tuple[str | int, ...]) -> Iterator[Problem]:
     """Tasks that would run while a plan is only made."""
     if item.get("check_mode") is False and item.get("changed_when") is not False:
         yield document.problem(

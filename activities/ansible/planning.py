@@ -12,14 +12,14 @@ from bondstone.activities.ansible.changes import (
     planned_changes,
     whole_hosts,
 )
-from bondstone.activities.ansible.documents import AnsiblePlan, Record, declared
-from bondstone.activities.ansible.events import Transcript
-from bondstone.activities.ansible.session import Session
+from bondstone.activities.ansible.documents import AnsiblePlan, PlaybookRecord, declared
+from bondstone.activities.ansible.events import PlaybookTranscript
+from bondstone.activities.ansible.session import PlaybookSession
 from bondstone.executors.protocol import Drifted, Planned
 from bondstone.model.plan import Change
 
 
-async def plan(session: Session) -> Planned:
+async def plan(session: PlaybookSession) -> Planned:
     """Ask the hosts, by check mode, what the playbook would change."""
     position, record = await session.record()
     wanted = session.wanted()
@@ -35,7 +35,7 @@ async def plan(session: Session) -> Planned:
     )
 
 
-async def plan_destroy(session: Session) -> Planned:
+async def plan_destroy(session: PlaybookSession) -> Planned:
     """Ask what the playbook that takes things down would change; nothing is run where nothing was set up."""
     position, record = await session.record()
     wanted = session.wanted(destroy=True)
@@ -49,7 +49,7 @@ async def plan_destroy(session: Session) -> Planned:
     return _planned(session, wanted.changed(hosts=hosts), position, changes, transcript)
 
 
-async def detect_drift(session: Session) -> Drifted:
+async def detect_drift(session: PlaybookSession) -> Drifted:
     """What check mode would put right: no task of it may be one that it cannot predict."""
     _, record = await session.record()
     wanted = session.wanted()
@@ -62,7 +62,9 @@ async def detect_drift(session: Session) -> Drifted:
     return Drifted(drifted_changes(transcript.results, session.context.redact))
 
 
-async def _looked(session: Session, wanted: AnsiblePlan) -> tuple[Transcript | None, tuple[str, ...]]:
+async def _looked(
+    session: PlaybookSession, wanted: AnsiblePlan
+) -> tuple[PlaybookTranscript | None, tuple[str, ...]]:
     """What check mode says, and the hosts; without check mode, only the hosts."""
     if not wanted.checked:
         return None, await session.hosts_of(wanted)
@@ -70,13 +72,15 @@ async def _looked(session: Session, wanted: AnsiblePlan) -> tuple[Transcript | N
     return transcript, transcript.names
 
 
-def _changes(session: Session, transcript: Transcript | None, hosts: Sequence[str]) -> list[Change]:
+def _changes(
+    session: PlaybookSession, transcript: PlaybookTranscript | None, hosts: Sequence[str]
+) -> list[Change]:
     if transcript is None:
         return whole_hosts(hosts)
     return planned_changes(transcript.results, session.context.redact)
 
 
-def _unmoved(session: Session, record: Record, transcript: Transcript | None) -> bool:
+def _unmoved(session: PlaybookSession, record: PlaybookRecord, transcript: PlaybookTranscript | None) -> bool:
     """Whether the outputs would stay as they are, as far as check mode knows them."""
     if transcript is None:
         return False
@@ -85,11 +89,11 @@ def _unmoved(session: Session, record: Record, transcript: Transcript | None) ->
 
 
 def _planned(
-    session: Session,
+    session: PlaybookSession,
     wanted: AnsiblePlan,
     position: int,
     changes: list[Change],
-    transcript: Transcript | None = None,
+    transcript: PlaybookTranscript | None = None,
 ) -> Planned:
     made = wanted.changed(expected=expected(changes))
     unpredicted = [change.address for change in changes if EFFECT in change.unknown]

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from bondstone.activities.ansible.documents import AnsiblePlan, Record, read_record
-from bondstone.activities.ansible.events import Result, Transcript, failure_words, shortened
+from bondstone.activities.ansible.documents import AnsiblePlan, PlaybookRecord, read_record
+from bondstone.activities.ansible.events import PlaybookTranscript, Result, failure_words, shortened
 from bondstone.activities.ansible.section import AnsibleSection
 from bondstone.activities.tooling.environment import allowed_environment
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
@@ -75,7 +75,7 @@ def find_playbook_command(configured: str) -> str:
 
 
 @dataclass(slots=True)
-class Session:
+class PlaybookSession:
     """What the verbs share while one of them runs."""
 
     context: StepContext
@@ -96,7 +96,7 @@ class Session:
         """The service and the step, for errors."""
         return f"{self.context.service} step {self.context.step}"
 
-    async def record(self) -> tuple[int, Record]:
+    async def record(self) -> tuple[int, PlaybookRecord]:
         """Position and content of the newest state."""
         snapshot = await self.context.state.read()
         return snapshot.position, read_record(snapshot.payload)
@@ -118,7 +118,7 @@ class Session:
 
     async def play(
         self, plan: AnsiblePlan, mode: Mode, *, total: int = 0, lost: asyncio.Event | None = None
-    ) -> Transcript:
+    ) -> PlaybookTranscript:
         """Run the playbook of a plan to its end.
 
         Args:
@@ -131,7 +131,7 @@ class Session:
             ToolFailed: when a task failed, a host was away or Ansible itself failed.
             asyncio.CancelledError: when the attempt was asked to stop; everything that ran is stopped by then.
         """
-        transcript = Transcript()
+        transcript = PlaybookTranscript()
         note = {"check": "checking", "apply": "applying"}[mode]
 
         def on_line(line: str) -> None:
@@ -166,7 +166,7 @@ class Session:
         finally:
             _remove_sockets(self.run)
         if code != 0:
-            raise self._failed(Exit(code, interrupted=False, complaint=err), "check", Transcript())
+            raise self._failed(Exit(code, interrupted=False, complaint=err), "check", PlaybookTranscript())
         return tuple(sorted(set(_listed(out.decode("utf-8", "replace")))))
 
     def log(self, text: str) -> None:
@@ -304,7 +304,7 @@ class Session:
 
     # Verdicts ------------------------------------------------------------------------------------------------
 
-    def _judge(self, transcript: Transcript, ended: Exit, mode: Mode) -> None:
+    def _judge(self, transcript: PlaybookTranscript, ended: Exit, mode: Mode) -> None:
         for host, counts in transcript.hosts.items():
             self.log(f"{host}: " + " ".join(f"{name}={count}" for name, count in counts.items()))
         if ended.code != 0 or transcript.failures:
@@ -324,7 +324,7 @@ class Session:
         if transcript.overflow:
             raise ToolFailed("the run had more results than are kept", where=self.where, hint="split the step")
 
-    def _failed(self, ended: Exit, mode: Mode, transcript: Transcript) -> BondError:
+    def _failed(self, ended: Exit, mode: Mode, transcript: PlaybookTranscript) -> BondError:
         failures = transcript.failures
         words = failure_words(failures) or _last_words(ended, transcript)
         hint = "correct the playbook or its inputs; what the log of the step says is all that Ansible has said"
@@ -339,7 +339,7 @@ class Session:
         return ToolFailed(f"{doing} failed: {words}", where=self.where, hint=hint).masked(self.context.redact)
 
 
-def _last_words(ended: Exit, transcript: Transcript) -> str:
+def _last_words(ended: Exit, transcript: PlaybookTranscript) -> str:
     complaint = ended.complaint or " ".join(transcript.complaints)
     lines = [line for line in complaint.splitlines() if line.strip() and "WARNING" not in line]
     return shortened(" ".join(lines)) or f"exit status {ended.code}"

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
-from bondstone.activities.clusters.connection import Connection
+from bondstone.activities.clusters.connection import ClusterConnection
 from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.merge_rules import is_built_in
 from bondstone.activities.clusters.merging import merge_patch, strategic_patch
@@ -75,7 +75,7 @@ class Cluster:
         manager: What the API server notes as the manager of the fields that are set.
     """
 
-    def __init__(self, connection: Connection, manager: str) -> None:
+    def __init__(self, connection: ClusterConnection, manager: str) -> None:
         from kubernetes import client, config  # noqa: PLC0415 - a second and 50 MB, see above
         from kubernetes.config import ConfigException  # noqa: PLC0415
 
@@ -108,7 +108,7 @@ class Cluster:
         self._lock = threading.Lock()
 
     @classmethod
-    async def open(cls, connection: Connection, *, manager: str) -> Cluster:
+    async def open(cls, connection: ClusterConnection, *, manager: str) -> Cluster:
         """A client, made off the event loop."""
         return await asyncio.to_thread(cls, connection, manager)
 
@@ -361,7 +361,7 @@ def _trial(*, strict: bool) -> dict[str, str]:
     return {"dryRun": "All", "fieldManager": "helm", "fieldValidation": "Strict" if strict else "Ignore"}
 
 
-def _unusable(connection: Connection, why: str) -> ToolUnavailable:
+def _unusable(connection: ClusterConnection, why: str) -> ToolUnavailable:
     return ToolUnavailable(
         f"the credentials of cluster {connection.name!r} cannot be used: {why}",
         where=str(connection.kubeconfig),

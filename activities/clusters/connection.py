@@ -28,7 +28,7 @@ _COMMAND: Final = re.compile(r"""["']?command["']?\s*:\s*("[^"\n]+"|[^\s,}]+)"""
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ClusterConnection:
     """How to reach one cluster."""
 
     name: str
@@ -94,7 +94,7 @@ def connect(
     name: str = DEFAULT_CLUSTER,
     *,
     environment: Mapping[str, str] = os.environ,
-) -> Connection:
+) -> ClusterConnection:
     """How to reach the cluster that a step names.
 
     Args:
@@ -114,13 +114,13 @@ def connect(
                 where=str(cluster.kubeconfig),
                 hint="give the worker that file, or correct BOND_CLUSTERS",
             )
-        return Connection(name, cluster.kubeconfig.absolute(), cluster.context, cluster)
+        return ClusterConnection(name, cluster.kubeconfig.absolute(), cluster.context, cluster)
     content = (
         _in_cluster(name, cluster.service_account.absolute(), environment)
         if cluster.in_cluster
         else _by_program(cluster)
     )
-    return Connection(name, _write(settings.work_dir.absolute() / CONNECTIONS_DIR, content), "", cluster)
+    return ClusterConnection(name, _write(settings.work_dir.absolute() / CONNECTIONS_DIR, content), "", cluster)
 
 
 def _in_cluster(name: str, account: Path, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class MergeRule:
     """How one field is merged; without anything said, mappings field by field, all else as a whole."""
 
     strategy: Literal["", "merge", "replace"] = ""
@@ -20,13 +20,13 @@ class Rule:
     """By which entries of a merged list are told apart; empty for lists of plain values."""
     retain: bool = False
     """A change clears the fields that the manifest does not have: at most one of them may be set."""
-    below: Mapping[str, Rule] = field(default_factory=dict)
+    below: Mapping[str, MergeRule] = field(default_factory=dict)
     """Fields of the mapping, or of the entries of the list."""
 
 
-Rules = Mapping[str, Rule]
+Rules = Mapping[str, MergeRule]
 
-NO_RULE: Final = Rule()
+NO_RULE: Final = MergeRule()
 
 
 def rules_of(manifest: Mapping[str, Any]) -> Rules:
@@ -40,15 +40,15 @@ def is_built_in(api_version: str) -> bool:
     return api_version.rpartition("/")[0] in _GROUPS
 
 
-def _list(key: str, *, retain: bool = False, **below: Rule) -> Rule:
-    return Rule("merge", key, retain=retain, below=below)
+def _list(key: str, *, retain: bool = False, **below: MergeRule) -> MergeRule:
+    return MergeRule("merge", key, retain=retain, below=below)
 
 
-def _in(**below: Rule) -> Rule:
-    return Rule(below=below)
+def _in(**below: MergeRule) -> MergeRule:
+    return MergeRule(below=below)
 
 
-_METADATA: Final = _in(finalizers=Rule("merge"), ownerReferences=_list("uid"))
+_METADATA: Final = _in(finalizers=MergeRule("merge"), ownerReferences=_list("uid"))
 _CONTAINERS: Final = _list(
     "name",
     ports=_list("containerPort"),
@@ -84,14 +84,14 @@ _KINDS: Final[Mapping[tuple[str, str], Rules]] = {
     ("", "ComponentStatus"): {**_ANY, "conditions": _list("type")},
     ("", "Service"): {**_ANY, "spec": _in(ports=_list("port"))},
     ("", "ServiceAccount"): {**_ANY, "secrets": _list("name")},
-    ("", "Node"): {**_ANY, "spec": _in(podCIDRs=Rule("merge"))},
+    ("", "Node"): {**_ANY, "spec": _in(podCIDRs=MergeRule("merge"))},
     ("apps", "DaemonSet"): _WORKLOAD,
-    ("apps", "Deployment"): {**_ANY, "spec": _in(template=_POD, strategy=Rule(retain=True))},
+    ("apps", "Deployment"): {**_ANY, "spec": _in(template=_POD, strategy=MergeRule(retain=True))},
     ("apps", "ReplicaSet"): _WORKLOAD,
     ("apps", "StatefulSet"): _WORKLOAD,
     ("batch", "CronJob"): {**_ANY, "spec": _in(jobTemplate=_JOB)},
     ("batch", "Job"): {**_ANY, "spec": _JOB.below["spec"]},
-    ("policy", "PodDisruptionBudget"): {**_ANY, "spec": _in(selector=Rule("replace"))},
+    ("policy", "PodDisruptionBudget"): {**_ANY, "spec": _in(selector=MergeRule("replace"))},
     ("resource.k8s.io", "ResourceClaimTemplate"): {**_ANY, "spec": _in(metadata=_METADATA)},
     ("storage.k8s.io", "CSINode"): {**_ANY, "spec": _in(drivers=_list("name"))},
     (_ADMISSION, "MutatingWebhookConfiguration"): _WEBHOOKS,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bondstone.activities.clusters.merge_rules import NO_RULE, Rule, rules_of
+from bondstone.activities.clusters.merge_rules import NO_RULE, MergeRule, rules_of
 
 Manifest = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ class _Diff:
     deletions: bool
 
     def of(
-        self, before: Manifest, after: Manifest, rules: Mapping[str, Rule], *, retain: bool = False
+        self, before: Manifest, after: Manifest, rules: Mapping[str, MergeRule], *, retain: bool = False
     ) -> dict[str, Any]:
         patch: dict[str, Any] = {}
         for key, value in after.items():
@@ -65,7 +65,7 @@ class _Diff:
             patch[_RETAIN] = kept
         return patch
 
-    def _put(self, patch: dict[str, Any], key: str, before: Any, after: Any, rule: Rule) -> None:
+    def _put(self, patch: dict[str, Any], key: str, before: Any, after: Any, rule: MergeRule) -> None:
         if isinstance(before, Mapping) and isinstance(after, Mapping) and rule.strategy != "replace":
             if below := self.of(before, after, rule.below, retain=rule.retain):
                 patch[key] = below
@@ -74,7 +74,9 @@ class _Diff:
         elif self.changes:
             patch[key] = after
 
-    def _put_list(self, patch: dict[str, Any], key: str, before: list[Any], after: list[Any], rule: Rule) -> None:
+    def _put_list(
+        self, patch: dict[str, Any], key: str, before: list[Any], after: list[Any], rule: MergeRule
+    ) -> None:
         if not rule.key:
             dropped = [item for item in dict.fromkeys(before) if item not in after] if self.deletions else []
             added = [item for item in after if item not in before] if self.changes else []
@@ -92,7 +94,7 @@ class _Diff:
         if after and (entries or (self.changes and moved)):
             patch[f"{_ORDER}{key}"] = [{rule.key: item[rule.key]} for item in after]
 
-    def _entries(self, before: list[Any], after: list[Any], rule: Rule) -> Iterator[dict[str, Any]]:
+    def _entries(self, before: list[Any], after: list[Any], rule: MergeRule) -> Iterator[dict[str, Any]]:
         """The entries to send, in the order of the new list, and those that are to go last."""
         left: dict[str, list[Any]] = {}
         for item in _by_key(before, rule.key):
@@ -116,7 +118,7 @@ def _by_key(items: list[Any], key: str) -> list[Any]:
     return sorted(backwards, key=lambda item: str(item[key]))
 
 
-def _merges(rule: Rule, before: list[Any], after: list[Any]) -> bool:
+def _merges(rule: MergeRule, before: list[Any], after: list[Any]) -> bool:
     """Whether two lists are merged entry by entry; one without its key is replaced."""
     if rule.strategy != "merge":
         return False
@@ -125,7 +127,7 @@ def _merges(rule: Rule, before: list[Any], after: list[Any]) -> bool:
     return all(isinstance(item, Mapping) and rule.key in item for item in (*before, *after))
 
 
-def _joined(gone: Manifest, delta: Manifest, rules: Mapping[str, Rule]) -> dict[str, Any]:
+def _joined(gone: Manifest, delta: Manifest, rules: Mapping[str, MergeRule]) -> dict[str, Any]:
     """Both halves of a patch as one."""
     joined = dict(gone)
     for key, value in delta.items():
@@ -148,7 +150,7 @@ def _in_order(items: list[Any], order: Sequence[Any], key: str) -> list[Any]:
     return sorted(items, key=lambda item: len(keys) if "$patch" in item else keys.index(item[key]))
 
 
-def _joined_lists(gone: Sequence[Any], delta: Sequence[Any], rule: Rule) -> list[Any]:
+def _joined_lists(gone: Sequence[Any], delta: Sequence[Any], rule: MergeRule) -> list[Any]:
     """Entries of one key become one, as in Kubernetes, even where a list has several of them."""
     items: list[Any] = list(gone)
     for item in delta:

@@ -14,7 +14,7 @@ _REASON_CHARS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ObjectVerdict:
     """What is to be said of an object that something is waited for of."""
 
     done: bool
@@ -24,7 +24,7 @@ class Verdict:
     """It will not come any more."""
 
 
-def rollout(item: Mapping[str, Any]) -> Verdict:
+def rollout(item: Mapping[str, Any]) -> ObjectVerdict:
     """Whether a workload is rolled out, a Job complete, a definition served; anything else is at once.
 
     As `kubectl rollout status` and `kubectl wait` judge (Kubernetes API reference, the kinds' status).
@@ -32,16 +32,16 @@ def rollout(item: Mapping[str, Any]) -> Verdict:
     kind, spec, status = str(item.get("kind")), item.get("spec") or {}, item.get("status") or {}
     behind = int(status.get("observedGeneration") or 0) < int((item.get("metadata") or {}).get("generation") or 0)
     if kind in _WORKLOADS:
-        return Verdict(False, "not seen by its controller yet") if behind else _WORKLOADS[kind](spec, status)
+        return ObjectVerdict(False, "not seen by its controller yet") if behind else _WORKLOADS[kind](spec, status)
     match kind:
         case "Job":
             if (failed := condition_of(item, "Failed")).get("status") == "True":
-                return Verdict(False, f"the Job failed: {_words(failed)}", failed=True)
+                return ObjectVerdict(False, f"the Job failed: {_words(failed)}", failed=True)
             return has_condition(item, "Complete", "True")
         case "CustomResourceDefinition":
             return has_condition(item, "Established", "True")
         case _:
-            return Verdict(True)
+            return ObjectVerdict(True)
 
 
 def condition_of(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -52,14 +52,14 @@ def condition_of(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return {}
 
 
-def has_condition(item: Mapping[str, Any], name: str, status: str) -> Verdict:
+def has_condition(item: Mapping[str, Any], name: str, status: str) -> ObjectVerdict:
     """Whether a condition of an object's status is what it should be."""
     condition = condition_of(item, name)
     if str(condition.get("status", "")).lower() == status.lower():
-        return Verdict(True)
+        return ObjectVerdict(True)
     if not condition:
-        return Verdict(False, f"its status has no condition {name} yet")
-    return Verdict(
+        return ObjectVerdict(False, f"its status has no condition {name} yet")
+    return ObjectVerdict(
         False, _cut(f"condition {name} is {condition.get('status')}, not {status}: {_words(condition)}")
     )
 
@@ -106,47 +106,51 @@ def stuck_reason(item: Mapping[str, Any]) -> str:
     return _cut("; ".join([words, *left]))
 
 
-def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Verdict:
+def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any]) -> ObjectVerdict:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
-            return Verdict(False, f"the rollout made no progress: {_words(condition)}", failed=True)
+            return ObjectVerdict(False, f"the rollout made no progress: {_words(condition)}", failed=True)
     wanted = int(1 if spec.get("replicas") is None else spec["replicas"])
     if wanted and spec.get("paused"):
-        return Verdict(False, "the Deployment is paused")
+        return ObjectVerdict(False, "the Deployment is paused")
     updated, total, available = (
         _count(status, key) for key in ("updatedReplicas", "replicas", "availableReplicas")
     )
     if updated < wanted:
-        return Verdict(False, f"{updated} of {wanted} replicas are updated")
+        return ObjectVerdict(False, f"{updated} of {wanted} replicas are updated")
     if total > updated:
-        return Verdict(False, f"{total - updated} old replicas are still there")
+        return ObjectVerdict(False, f"{total - updated} old replicas are still there")
     return _ready(available, wanted, "available")
 
 
-def _stateful(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Verdict:
+def _stateful(spec: Mapping[str, Any], status: Mapping[str, Any]) -> ObjectVerdict:
     wanted = int(1 if spec.get("replicas") is None else spec["replicas"])
     update = spec.get("updateStrategy") or {}
     if update.get("type") != "OnDelete":
         partition = int((update.get("rollingUpdate") or {}).get("partition") or 0)
         updated = _count(status, "updatedReplicas")
         if status.get("updateRevision") != status.get("currentRevision") and updated < wanted - partition:
-            return Verdict(False, f"{updated} of {wanted - partition} replicas are updated")
+            return ObjectVerdict(False, f"{updated} of {wanted - partition} replicas are updated")
     return _ready(_count(status, "readyReplicas"), wanted, "ready")
 
 
-def _daemons(_: Mapping[str, Any], status: Mapping[str, Any]) -> Verdict:
+def _daemons(_: Mapping[str, Any], status: Mapping[str, Any]) -> ObjectVerdict:
     wanted = _count(status, "desiredNumberScheduled")
     updated = _count(status, "updatedNumberScheduled")
     if updated < wanted:
-        return Verdict(False, f"{updated} of {wanted} pods are updated")
+        return ObjectVerdict(False, f"{updated} of {wanted} pods are updated")
     return _ready(_count(status, "numberAvailable"), wanted, "available")
 
 
 _WORKLOADS: Final = {"Deployment": _deployment, "StatefulSet": _stateful, "DaemonSet": _daemons}
 
 
-def _ready(count: int, wanted: int, word: str) -> Verdict:
-    return Verdict(True) if count >= wanted else Verdict(False, f"{count} of {wanted} replicas are {word}")
+def _ready(count: int, wanted: int, word: str) -> ObjectVerdict:
+    return (
+        ObjectVerdict(True)
+        if count >= wanted
+        else ObjectVerdict(False, f"{count} of {wanted} replicas are {word}")
+    )
 
 
 def _count(status: Mapping[str, Any], key: str) -> int:

@@ -9,8 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bondstone.activities.container.contract import read_outputs
-from bondstone.activities.container.documents import ContainerPlan, Record, Run, read_plan, read_record
-from bondstone.activities.container.session import Session
+from bondstone.activities.container.documents import (
+    ContainerPlan,
+    ContainerRecord,
+    ContainerRun,
+    read_plan,
+    read_record,
+)
+from bondstone.activities.container.session import ContainerSession
 from bondstone.activities.tooling.claims import claimed
 from bondstone.base.canonical import digest
 from bondstone.base.errors import BondError, Fenced, PlanStale, ToolFailed
@@ -20,9 +26,9 @@ if TYPE_CHECKING:
     from bondstone.executors.state import StateClaim
 
 
-async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
+async def apply(session: ContainerSession, artefact: bytes, position: int) -> Outcome:
     """Apply the plan in the artefact, made at that position of the state log."""
-    plan, run = read_plan(artefact), Run(plan=digest(artefact), base=position)
+    plan, run = read_plan(artefact), ContainerRun(plan=digest(artefact), base=position)
     done = run.changed(done=True)
     async with claimed(session, session.context.state) as claim:
         record = read_record(claim.snapshot.payload)
@@ -39,7 +45,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
                 hint="plan again",
             )
         if plan.action == "nothing":
-            new = Record(run=done) if plan.destroy else record
+            new = ContainerRecord(run=done) if plan.destroy else record
             await claim.release(new.pack() if new != record else None)
             return _outcome(session, new)
         try:
@@ -49,12 +55,14 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
             raise
 
 
-async def _run(session: Session, claim: StateClaim, plan: ContainerPlan, record: Record, run: Run) -> Outcome:
+async def _run(
+    session: ContainerSession, claim: StateClaim, plan: ContainerPlan, record: ContainerRecord, run: ContainerRun
+) -> Outcome:
     if record.run != run:
         await claim.append(record.changed(stands=True, run=run).pack())
     told = {"outputs": record.outputs, "plan": plan.shown, "destroy": plan.destroy}
     async with session.ran(plan.job, plan.action, told, key=run.key, lost=claim.lost) as output:
-        new = Record(run=run.changed(done=True))
+        new = ContainerRecord(run=run.changed(done=True))
         if not plan.destroy:
             outputs = read_outputs(output, session.where)
             new = new.changed(stands=True, told=plan.job.told, outputs=outputs)
@@ -65,7 +73,7 @@ async def _run(session: Session, claim: StateClaim, plan: ContainerPlan, record:
     return outcome
 
 
-async def _let_go(session: Session, claim: StateClaim, error: BaseException) -> None:
+async def _let_go(session: ContainerSession, claim: StateClaim, error: BaseException) -> None:
     """Before an error is raised again: release the record, if it is still this attempt's."""
     if isinstance(error, Fenced):
         return
@@ -75,7 +83,7 @@ async def _let_go(session: Session, claim: StateClaim, error: BaseException) -> 
         session.context.log(f"the record could not be released: {other.message}; the one before stands")
 
 
-def _outcome(session: Session, record: Record) -> Outcome:
+def _outcome(session: ContainerSession, record: ContainerRecord) -> Outcome:
     """The outputs of a step, as its image has written them.
 
     Raises:

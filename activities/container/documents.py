@@ -8,10 +8,10 @@ from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import ObjectCorrupt
 from bondstone.base.models import Wire
 
-D = TypeVar("D", "Record", "ContainerPlan")
+D = TypeVar("D", "ContainerRecord", "ContainerPlan")
 
 
-class Job(Wire):
+class ContainerJob(Wire):
     """What a container is told: all that a run is made of."""
 
     image: str = ""
@@ -32,7 +32,7 @@ class Job(Wire):
         return digest(canonical(told))
 
 
-class Run(Wire):
+class ContainerRun(Wire):
     """The apply that came last, done or not: what tells an attempt that it continues its own work."""
 
     plan: str
@@ -47,13 +47,13 @@ class Run(Wire):
         return digest(canonical([self.plan, self.base]))[:24]
 
 
-class Record(Wire):
+class ContainerRecord(Wire):
     """What is known of what a step has made: the state of the step."""
 
     format: Literal["bondstone-container 1"] = "bondstone-container 1"
     stands: bool = False
     """Something may have been made."""
-    run: Run | None = None
+    run: ContainerRun | None = None
     told: str = ""
     """Digest of what the image was told when it was last done."""
     outputs: dict[str, Any] = {}
@@ -70,7 +70,7 @@ class ContainerPlan(Wire):
     format: Literal["bondstone-container 1"] = "bondstone-container 1"
     action: Literal["apply", "destroy", "nothing"]
     destroy: bool = False
-    job: Job = Job()
+    job: ContainerJob = ContainerJob()
     shown: Any = None
     """The image's own plan, which its apply is handed."""
 
@@ -79,16 +79,16 @@ class ContainerPlan(Wire):
         return canonical(self.model_dump(mode="json"))
 
 
-def read_record(payload: bytes | None) -> Record:
+def read_record(payload: bytes | None) -> ContainerRecord:
     """What the state log holds; empty when it holds nothing.
 
     Raises:
         ObjectCorrupt: when it is not what this executor wrote.
     """
     if payload is None:
-        return Record()
+        return ContainerRecord()
     try:
-        return _read(Record, payload)
+        return _read(ContainerRecord, payload)
     except ValueError:
         raise ObjectCorrupt(
             "the step's record is not one of the container executor",
@@ -99,7 +99,7 @@ def read_record(payload: bytes | None) -> Record:
 def held(payload: bytes) -> tuple[str, ...] | None:
     """What a record stands for; None when some bytes are none."""
     try:
-        record = _read(Record, payload)
+        record = _read(ContainerRecord, payload)
     except ValueError:
         return None
     return ("container",) if record.stands else ()

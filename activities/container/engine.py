@@ -14,7 +14,7 @@ from typing import Any, Final
 import psutil
 
 from bondstone.activities.container.contract import INPUT, KILLED, OUTPUT
-from bondstone.activities.container.documents import Job
+from bondstone.activities.container.documents import ContainerJob
 from bondstone.activities.tooling.container_engine import ContainerEngine
 
 LABEL: Final = "dev.bondstone.step"
@@ -32,7 +32,7 @@ _NANOSECONDS: Final = re.compile(r"(\.\d{6})\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ContainerState:
     """What an engine knows of a container."""
 
     status: str
@@ -80,7 +80,7 @@ class Engine:
 
     command: ContainerEngine
 
-    async def start(self, name: str, owner: str, job: Job, action: str, directory: Path) -> None:
+    async def start(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> None:
         """Start a container in the background.
 
         Args:
@@ -95,7 +95,7 @@ class Engine:
         """
         await self.command.call("run", "--detach", *self._options(name, owner, job, action, directory))
 
-    async def run(self, name: str, owner: str, job: Job, action: str, directory: Path) -> tuple[int, str]:
+    async def run(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> tuple[int, str]:
         """Run a container to its end, and forget it; its exit code and what it printed.
 
         Raises:
@@ -108,7 +108,7 @@ class Engine:
             raise self.command.refusal("run", err)
         return code, out[-_MAX_SAID_BYTES:].decode("utf-8", "replace") + err[-_MAX_SAID_BYTES:]
 
-    def _options(self, name: str, owner: str, job: Job, action: str, directory: Path) -> list[str]:
+    def _options(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> list[str]:
         user = NOBODY if os.geteuid() == 0 else 0
         options = [
             f"--name={name}", f"--label={LABEL}={owner}", f"--user={user}:{user}", "--read-only",
@@ -124,7 +124,7 @@ class Engine:
         options += [f"--env={key}={value}" for key, value in job.env.items()]
         return [*options, job.image, *job.command]
 
-    async def state(self, name: str) -> State | None:
+    async def state(self, name: str) -> ContainerState | None:
         """What is known of a container; None when there is none of that name."""
         code, out, err = await self.command.attempt("container", "inspect", name)
         if code != 0:
@@ -132,7 +132,7 @@ class Engine:
                 return None
             raise self.command.refusal("inspect", err)
         state: dict[str, Any] = json.loads(out)[0]["State"]
-        return State(
+        return ContainerState(
             str(state["Status"]),
             int(state["ExitCode"]),
             bool(state.get("OOMKilled")),

@@ -11,7 +11,7 @@ from bondstone.base.settings import Settings
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
-    from bondstone.activities.container.session import Session
+    from bondstone.activities.container.session import ContainerSession
     from bondstone.activities.tooling.heartbeat import Stop
 
 # Commands that only want to know which executors there are load this module: what does the work is imported by
@@ -87,16 +87,16 @@ class ContainerExecutor(Executor):
 
         return await self._work(context, planning.detect_drift)
 
-    async def _work(self, context: StepContext, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def _work(self, context: StepContext, work: Callable[[ContainerSession], Awaitable[T]]) -> T:
         from bondstone.activities.container.engine import Engine
-        from bondstone.activities.container.session import Session
+        from bondstone.activities.container.session import ContainerSession
         from bondstone.activities.tooling.container_engine import ContainerEngine
         from bondstone.activities.tooling.heartbeat import Pulse, to_its_end
 
         async def whole(stop: Stop) -> T:
             async with Pulse(context.heartbeat) as pulse:
                 engine = Engine(ContainerEngine.of(context.settings))
-                return await work(Session(context, engine, pulse, stop))
+                return await work(ContainerSession(context, engine, pulse, stop))
 
         return await to_its_end(whole)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from bondstone.activities.container.contract import ShownPlan, changes_of, read_shown_plan
-from bondstone.activities.container.documents import ContainerPlan, Job, Record
-from bondstone.activities.container.session import Session
+from bondstone.activities.container.documents import ContainerJob, ContainerPlan, ContainerRecord
+from bondstone.activities.container.session import ContainerSession
 from bondstone.executors.protocol import Drifted, Planned
 from bondstone.model.plan import Change
 
@@ -29,7 +29,7 @@ class _Found:
     empty: bool = False
 
 
-async def plan(session: Session, tool: str) -> Planned:
+async def plan(session: ContainerSession, tool: str) -> Planned:
     """Ask the image what it would change; where it cannot say, its change is one of unknown effect."""
     position, record = await session.record()
     job = session.job()
@@ -43,11 +43,11 @@ async def plan(session: Session, tool: str) -> Planned:
     return _planned(session, job, position, tool, _Found("apply", changes, shown, empty=not changes and same))
 
 
-async def plan_destroy(session: Session, tool: str) -> Planned:
+async def plan_destroy(session: ContainerSession, tool: str) -> Planned:
     """Ask the image what taking everything down would change; nothing is run where nothing was made."""
     position, record = await session.record()
     if not record.stands:
-        return _planned(session, Job(), position, tool, _Found("nothing", [], destroy=True, empty=True))
+        return _planned(session, ContainerJob(), position, tool, _Found("nothing", [], destroy=True, empty=True))
     job = session.job()
     if "destroy" not in session.section.actions:
         left = [Change(address=WHOLE, action="forget", type=job.image)]
@@ -59,7 +59,7 @@ async def plan_destroy(session: Session, tool: str) -> Planned:
     return _planned(session, job, position, tool, _Found("destroy", changes, shown, destroy=True))
 
 
-async def detect_drift(session: Session) -> Drifted:
+async def detect_drift(session: ContainerSession) -> Drifted:
     """Ask the image what is no longer as it made it."""
     _, record = await session.record()
     if not record.stands:
@@ -72,19 +72,21 @@ async def detect_drift(session: Session) -> Drifted:
     return Drifted(changes_of(shown, redact), tuple(map(redact, shown.failed_checks)))
 
 
-async def _shown(session: Session, job: Job, record: Record, action: str, *, destroy: bool) -> ShownPlan:
+async def _shown(
+    session: ContainerSession, job: ContainerJob, record: ContainerRecord, action: str, *, destroy: bool
+) -> ShownPlan:
     told = {"outputs": record.outputs, "destroy": destroy}
     async with session.requested(job, action, told) as output:
         return read_shown_plan(output, session.where)
 
 
-def _unknown(job: Job, action: Literal["create", "update", "delete"]) -> Change:
+def _unknown(job: ContainerJob, action: Literal["create", "update", "delete"]) -> Change:
     return Change(address=WHOLE, action=action, type=job.image, unknown=(EFFECT,))
 
 
 def _planned(
-    session: Session,
-    job: Job,
+    session: ContainerSession,
+    job: ContainerJob,
     position: int,
     tool: str,
     compared: _Found,
@@ -107,7 +109,7 @@ def _planned(
     )
 
 
-def _document(job: Job, changes: Sequence[Change]) -> dict[str, Any]:
+def _document(job: ContainerJob, changes: Sequence[Change]) -> dict[str, Any]:
     """What policies see."""
     return {
         "format_version": "1.0",

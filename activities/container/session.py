@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bondstone.activities.container.contract import KILLED, failure
-from bondstone.activities.container.documents import Job, Record, read_record
-from bondstone.activities.container.engine import NOBODY, Engine, State
+from bondstone.activities.container.documents import ContainerJob, ContainerRecord, read_record
+from bondstone.activities.container.engine import NOBODY, ContainerState, Engine
 from bondstone.activities.container.section import ContainerSection
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.scratch import write_private
@@ -33,7 +33,7 @@ _LATE_SECONDS: Final = 15
 
 
 @dataclass(slots=True)
-class Session:
+class ContainerSession:
     """What the verbs share while one of them runs."""
 
     context: StepContext
@@ -59,12 +59,12 @@ class Session:
         platform = digest(self.context.settings.store_url.encode())[:8]  # an engine may serve several
         return f"{platform}/{self.context.service}/{self.context.step}{trial}"
 
-    async def record(self) -> tuple[int, Record]:
+    async def record(self) -> tuple[int, ContainerRecord]:
         """Position and content of the newest state."""
         snapshot = await self.context.state.read()
         return snapshot.position, read_record(snapshot.payload)
 
-    def job(self) -> Job:
+    def job(self) -> ContainerJob:
         """What the section asks for.
 
         Raises:
@@ -80,7 +80,7 @@ class Session:
                     where=self.where,
                     hint="pass it by `inputs` or `files`, which are private files",
                 )
-        return Job(
+        return ContainerJob(
             image=section.image,
             command=section.command,
             env=section.env,
@@ -94,7 +94,7 @@ class Session:
         )
 
     @asynccontextmanager
-    async def requested(self, job: Job, action: str, told: Mapping[str, Any]) -> AsyncIterator[Path]:
+    async def requested(self, job: ContainerJob, action: str, told: Mapping[str, Any]) -> AsyncIterator[Path]:
         """Run a container that changes nothing, and may be run again; where its output is, gone afterwards.
 
         Raises:
@@ -115,7 +115,7 @@ class Session:
                     )
             except TimeoutError:
                 raise self._too_late(job) from None
-            state = State("exited", code, out_of_memory=False, ran_seconds=time.monotonic() - began)
+            state = ContainerState("exited", code, out_of_memory=False, ran_seconds=time.monotonic() - began)
             self._judge(job, action, directory / "output", state, log_text)
             yield directory / "output"
         except BaseException:
@@ -125,7 +125,7 @@ class Session:
 
     @asynccontextmanager
     async def ran(
-        self, job: Job, action: str, told: Mapping[str, Any], *, key: str, lost: asyncio.Event
+        self, job: ContainerJob, action: str, told: Mapping[str, Any], *, key: str, lost: asyncio.Event
     ) -> AsyncIterator[Path]:
         """Run a container to its end; where its output is. Both are gone afterwards.
 
@@ -182,7 +182,9 @@ class Session:
             await self._forget(name)
         return existing
 
-    async def _until_over(self, name: str, job: Job, action: str, lost: asyncio.Event) -> State | None:
+    async def _until_over(
+        self, name: str, job: ContainerJob, action: str, lost: asyncio.Event
+    ) -> ContainerState | None:
         """Wait for its end, also when what waits for it is killed; its last state, None when it is gone.
 
         Raises:
@@ -222,7 +224,9 @@ class Session:
         if done and isinstance(results[0], ToolFailed):
             raise results[0]
 
-    def _judge(self, job: Job, action: str, output: Path, state: State | None, log_text: str) -> None:
+    def _judge(
+        self, job: ContainerJob, action: str, output: Path, state: ContainerState | None, log_text: str
+    ) -> None:
         for line in log_text.splitlines():
             self.context.log(line)
         if state is not None and state.code == 0:
@@ -235,7 +239,7 @@ class Session:
         error = failure(code, action, output, self.where, complaint=last, out_of_memory=out_of_memory)
         raise error.masked(self.context.redact)
 
-    def _too_late(self, job: Job) -> StepTimedOut:
+    def _too_late(self, job: ContainerJob) -> StepTimedOut:
         return StepTimedOut(
             f"the container has not ended within {job.time_seconds} s, and was killed",
             where=self.where,
@@ -255,7 +259,7 @@ class Session:
         """How the names of all containers of the step begin."""
         return f"bond-{digest(self.owner.encode())[:16]}-"
 
-    def _lay_out(self, directory: Path, job: Job, told: Mapping[str, Any]) -> None:
+    def _lay_out(self, directory: Path, job: ContainerJob, told: Mapping[str, Any]) -> None:
         """Everything that the image reads, in files of the container's own user."""
         shutil.rmtree(directory, ignore_errors=True)
         files = directory / "input" / "files"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bondstone.activities.clusters import Connection
+from bondstone.activities.clusters import ClusterConnection
 from bondstone.activities.clusters.api import ApiRefusal, Cluster
 from bondstone.activities.clusters.manifests import Ref, read_manifests, secret_texts
 from bondstone.activities.helm import chart
@@ -215,7 +215,7 @@ class Session:
         values_file = write_private(self.run / "values.json", json.dumps(values).encode())
         return [str(target), "--values", str(values_file)]
 
-    async def read(self, verb: str, arguments: list[str], connection: Connection | None = None) -> bytes:
+    async def read(self, verb: str, arguments: list[str], connection: ClusterConnection | None = None) -> bytes:
         """Run a Helm that changes nothing; what it printed.
 
         Raises:
@@ -237,7 +237,9 @@ class Session:
             raise self.error(verb, Exit(code, interrupted=False, complaint=err))
         return out
 
-    async def change(self, verb: str, arguments: list[str], connection: Connection, lost: asyncio.Event) -> Exit:
+    async def change(
+        self, verb: str, arguments: list[str], connection: ClusterConnection, lost: asyncio.Event
+    ) -> Exit:
         """Run a Helm that changes the world, in a session of its own, stopped gently."""
 
         def stop() -> Graces | None:
@@ -268,7 +270,7 @@ class Session:
         homes = {f"HELM_{name}_HOME": str(self.run / HOMES / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
         return {**allowed, **homes, "HELM_DRIVER": "secret", "TMPDIR": str(self.run)}
 
-    def sandbox(self, connection: Connection | None) -> Sandbox | None:
+    def sandbox(self, connection: ClusterConnection | None) -> Sandbox | None:
         """What of the file system a Helm may touch; without a connection it only fetches a chart."""
         return sandbox(
             self.context.settings,

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from bondstone.activities.clusters.api import Cluster
 from bondstone.activities.clusters.manifests import Ref
-from bondstone.activities.clusters.status import MAX_REASONS, Verdict, pod_reason, rollout
+from bondstone.activities.clusters.status import MAX_REASONS, ObjectVerdict, pod_reason, rollout
 from bondstone.activities.tooling.heartbeat import Pulse
 from bondstone.base.errors import BondError
 from bondstone.model.step import Progress
@@ -66,7 +66,7 @@ class Watch:
         total = len(self._workloads)
         self._pulse.report(Progress(done=total - len(waiting), total=total, address=address, note=note))
 
-    def _why(self, waiting: Sequence[tuple[Ref, dict[str, Any], Verdict]]) -> list[str]:
+    def _why(self, waiting: Sequence[tuple[Ref, dict[str, Any], ObjectVerdict]]) -> list[str]:
         lines: list[str] = []
         for ref, item, verdict in waiting:
             selector = ((item.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}

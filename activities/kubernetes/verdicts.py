@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bondstone.activities.clusters.jsonpath import JsonPath
-from bondstone.activities.clusters.status import Verdict, has_condition
+from bondstone.activities.clusters.status import ObjectVerdict, has_condition
 from bondstone.activities.kubernetes.section import Wait
 
-Judge = Callable[[Mapping[str, Any]], Verdict]
+Judge = Callable[[Mapping[str, Any]], ObjectVerdict]
 
 
 def judge(wait: Wait) -> Judge:
@@ -23,13 +23,13 @@ def judge(wait: Wait) -> Judge:
         return lambda item: has_condition(item, name, status or "True")
     path = JsonPath(wait.path)
 
-    def on_path(item: Mapping[str, Any]) -> Verdict:
+    def on_path(item: Mapping[str, Any]) -> ObjectVerdict:
         try:
             value = path.find(item)
         except KeyError:
-            return Verdict(False, f"{wait.path} is not there")
+            return ObjectVerdict(False, f"{wait.path} is not there")
         if wait.equals is None or value == wait.equals or str(value) == str(wait.equals):
-            return Verdict(True)
-        return Verdict(False, f"{wait.path} is not yet what it should be")
+            return ObjectVerdict(True)
+        return ObjectVerdict(False, f"{wait.path} is not yet what it should be")
 
     return on_path

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bondstone.activities.clusters.manifests import Ref
-from bondstone.activities.clusters.status import MAX_REASONS, Verdict, pod_reason, stuck_reason
+from bondstone.activities.clusters.status import MAX_REASONS, ObjectVerdict, pod_reason, stuck_reason
 from bondstone.activities.kubernetes.documents import Named
 from bondstone.activities.kubernetes.planning import gather
 from bondstone.activities.kubernetes.session import Api, Session
@@ -120,15 +120,15 @@ async def until_gone(
         pause = min(pause * 1.5, _LONGEST_SECONDS)
 
 
-async def _look(api: Api, one: Awaited) -> Verdict:
+async def _look(api: Api, one: Awaited) -> ObjectVerdict:
     one.last = await api.get(one.ref)
     if one.last is None:
-        return Verdict(done=False, why="it is not there")
+        return ObjectVerdict(done=False, why="it is not there")
     verdicts = [judge(one.last) for judge in one.judges]
-    return next((verdict for verdict in verdicts if not verdict.done), Verdict(done=True))
+    return next((verdict for verdict in verdicts if not verdict.done), ObjectVerdict(done=True))
 
 
-async def _problems(session: Session, api: Api, pairs: Sequence[tuple[Awaited, Verdict]]) -> list[Problem]:
+async def _problems(session: Session, api: Api, pairs: Sequence[tuple[Awaited, ObjectVerdict]]) -> list[Problem]:
     problems: list[str] = []
     for one, verdict in pairs[:MAX_REASONS]:
         problems.append(f"{one.ref.address}: {verdict.why}")

@@ -10,8 +10,8 @@ from bondstone.activities.terraform import command, own_backend
 from bondstone.activities.terraform.artefact import locked_providers, unpack
 from bondstone.activities.terraform.masking import state_secrets
 from bondstone.activities.terraform.recovery import dead_attempts, recover
-from bondstone.activities.terraform.session import Session, outcome_of
-from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.session import TerraformSession, outcome_of
+from bondstone.activities.terraform.state import TerraformState, parse_state
 from bondstone.activities.terraform.stream import Transcript
 from bondstone.activities.terraform.uploader import Uploader
 from bondstone.activities.tooling.claims import claimed
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 
-async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
+async def apply(session: TerraformSession, artefact: bytes, position: int) -> Outcome:
     """Apply the plan in the artefact, made at that position of the state log."""
     header, saved = unpack(artefact)
     session.redact.add(header.secrets)
@@ -50,7 +50,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
         return await _apply(session, claim, state, saved, position)
 
 
-async def _nothing_to_do(session: Session, log: StepState, position: int) -> Outcome:
+async def _nothing_to_do(session: TerraformSession, log: StepState, position: int) -> Outcome:
     snapshot = await log.read()
     if snapshot.position != position:
         raise _moved(session, position, snapshot.position)
@@ -58,7 +58,9 @@ async def _nothing_to_do(session: Session, log: StepState, position: int) -> Out
     return Outcome(state.outputs if state else {})
 
 
-async def _apply(session: Session, claim: StateClaim, state: State | None, saved: bytes, position: int) -> Outcome:
+async def _apply(
+    session: TerraformSession, claim: StateClaim, state: TerraformState | None, saved: bytes, position: int
+) -> Outcome:
     run = session.run
     run.note(base=position)
     if state is not None:
@@ -88,7 +90,7 @@ async def _apply(session: Session, claim: StateClaim, state: State | None, saved
     return _outcome(session, uploader, ended, transcript)
 
 
-async def _let_go(session: Session, claim: StateClaim, uploader: Uploader) -> None:
+async def _let_go(session: TerraformSession, claim: StateClaim, uploader: Uploader) -> None:
     """Append the last state and release the claim; what cannot be appended is kept on this host."""
     unsent = uploader.unsent()
     try:
@@ -107,7 +109,7 @@ async def _let_go(session: Session, claim: StateClaim, uploader: Uploader) -> No
         raise
 
 
-def _outcome(session: Session, uploader: Uploader, ended: Exit, transcript: Transcript) -> Outcome:
+def _outcome(session: TerraformSession, uploader: Uploader, ended: Exit, transcript: Transcript) -> Outcome:
     session.check_stop()
     if ended.code == 0:
         state = session.run.newest_state()
@@ -117,7 +119,7 @@ def _outcome(session: Session, uploader: Uploader, ended: Exit, transcript: Tran
     raise session.error("apply", transcript, ended)
 
 
-def _moved(session: Session, planned: int, newest: int) -> PlanStale:
+def _moved(session: TerraformSession, planned: int, newest: int) -> PlanStale:
     return PlanStale(
         f"the state has moved since the plan was made (from entry {planned} of its log to {newest})",
         where=session.where,

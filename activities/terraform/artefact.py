@@ -17,7 +17,7 @@ _MAGIC = b"bondstone-terraform-plan 1 "
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class TerraformHeader:
     """What must be known of a plan before Terraform opens it."""
 
     empty: bool
@@ -26,12 +26,12 @@ class Header:
     """Texts to mask while it is applied: Terraform puts command lines into errors as they are."""
 
 
-def pack(header: Header, plan: bytes) -> bytes:
+def pack(header: TerraformHeader, plan: bytes) -> bytes:
     """Make the artefact."""
     return _MAGIC + json.dumps(asdict(header), sort_keys=True).encode() + b"\n" + plan
 
 
-def unpack(artefact: bytes) -> tuple[Header, bytes]:
+def unpack(artefact: bytes) -> tuple[TerraformHeader, bytes]:
     """Take the artefact apart.
 
     Raises:
@@ -41,7 +41,7 @@ def unpack(artefact: bytes) -> tuple[Header, bytes]:
     try:
         content = json.loads(line.removeprefix(_MAGIC) if separator else b"")
         secrets = tuple(map(str, content["secrets"]))
-        return Header(bool(content["empty"]), bool(content["destroy"]), secrets), plan
+        return TerraformHeader(bool(content["empty"]), bool(content["destroy"]), secrets), plan
     except (ValueError, KeyError, TypeError) as error:
         raise ObjectCorrupt("the plan artefact is not one of the terraform executor", hint="plan again") from error
 

@@ -13,7 +13,7 @@ from bondstone.base.settings import Settings
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
-    from bondstone.activities.terraform.session import Session
+    from bondstone.activities.terraform.session import TerraformSession
     from bondstone.activities.terraform.slots import Slots
     from bondstone.activities.tooling.heartbeat import Stop
 
@@ -70,7 +70,7 @@ class TerraformExecutor(Executor):
         """Plan against the newest state; exactly `terraform plan` and `terraform show` are run."""
         from bondstone.activities.terraform import planning
 
-        async def work(session: Session) -> Planned:
+        async def work(session: TerraformSession) -> Planned:
             planned = await planning.plan(session)
             self._labels[session.tool.path] = planned.tool
             return planned
@@ -94,7 +94,7 @@ class TerraformExecutor(Executor):
         """Plan to take everything down; nothing is run where there is nothing."""
         from bondstone.activities.terraform import planning
 
-        async def work(session: Session) -> Planned:
+        async def work(session: TerraformSession) -> Planned:
             return await planning.plan_destroy(session, self._labels.get(session.tool.path, "terraform"))
 
         return await self._work(context, "plan_destroy", work)
@@ -105,7 +105,7 @@ class TerraformExecutor(Executor):
 
         return await self._work(context, "detect_drift", planning.detect_drift)
 
-    async def _work(self, context: StepContext, verb: str, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def _work(self, context: StepContext, verb: str, work: Callable[[TerraformSession], Awaitable[T]]) -> T:
         from bondstone.activities.tooling.heartbeat import to_its_end
 
         async def whole(stop: Stop) -> T:
@@ -115,9 +115,9 @@ class TerraformExecutor(Executor):
         return await to_its_end(whole)
 
     @asynccontextmanager
-    async def _session(self, context: StepContext, verb: str, stop: Stop) -> AsyncIterator[Session]:
+    async def _session(self, context: StepContext, verb: str, stop: Stop) -> AsyncIterator[TerraformSession]:
         from bondstone.activities.terraform.binary import find_tool
-        from bondstone.activities.terraform.session import Session
+        from bondstone.activities.terraform.session import TerraformSession
         from bondstone.activities.terraform.slots import Slots
         from bondstone.activities.terraform.step_path import step_path
         from bondstone.activities.terraform.workspace import RunDirectory
@@ -139,7 +139,7 @@ class TerraformExecutor(Executor):
         )
         run.take(step_path(context.settings, context.service, context.step))
         async with Pulse(context.heartbeat) as pulse:
-            session = Session(
+            session = TerraformSession(
                 context=context,
                 tool=tool,
                 run=run,

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bondstone.activities.terraform.module_files import Module, is_module_file, read_module
+from bondstone.activities.terraform.module_files import ModuleFiles, is_module_file, read_module
 from bondstone.activities.terraform.section import TerraformSection
 from bondstone.activities.terraform.workspace import module_path
 from bondstone.base.errors import InvalidInput, Problem
@@ -74,7 +74,7 @@ def _section_problems(section: TerraformSection, promise: Path) -> Iterator[tupl
 
 
 def _backend_problems(
-    section: TerraformSection, module: Module
+    section: TerraformSection, module: ModuleFiles
 ) -> Iterator[tuple[tuple[str | int, ...], Problem]]:
     if section.backend != "own":
         return
@@ -97,7 +97,7 @@ def _backend_problems(
 
 
 def _variable_problems(
-    section: TerraformSection, module: Module
+    section: TerraformSection, module: ModuleFiles
 ) -> Iterator[tuple[tuple[str | int, ...], Problem]]:
     for name in section.variables:
         if name not in module.variables:

@@ -48,7 +48,7 @@ class Variable:
 
 
 @dataclass(slots=True)
-class Module:
+class ModuleFiles:
     """What a module declares."""
 
     variables: dict[str, Variable] = field(default_factory=dict)
@@ -66,7 +66,7 @@ def is_module_file(name: str) -> bool:
     return name.endswith((".tf", ".tf.json"))
 
 
-def read_module(promise: Path, module: str) -> Module:
+def read_module(promise: Path, module: str) -> ModuleFiles:
     """Read a module's files; files that do not parse are problems with their line and column.
 
     Args:
@@ -74,7 +74,7 @@ def read_module(promise: Path, module: str) -> Module:
         module: The module's path in it.
     """
     files = _Files(promise / module, PurePosixPath(module))
-    module_files = Module()
+    module_files = ModuleFiles()
     blocks: dict[str, dict[str, dict[str, Any]]] = {"variable": {}, "output": {}}
     names = sorted(filter(is_module_file, files.names), key=lambda name: (bool(_OVERRIDE.search(name)), name))
     for name in names:

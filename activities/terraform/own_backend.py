@@ -18,8 +18,8 @@ from bondstone.activities.terraform import command
 from bondstone.activities.terraform.artefact import locked_providers
 from bondstone.activities.terraform.masking import state_secrets
 from bondstone.activities.terraform.recovery import dead_attempts, stop_leftovers
-from bondstone.activities.terraform.session import Session, outcome_of
-from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.session import TerraformSession, outcome_of
+from bondstone.activities.terraform.state import TerraformState, parse_state
 from bondstone.activities.terraform.workspace import RunDirectory
 from bondstone.activities.tooling.process import HURRIED, PATIENT, Exit, Graces, capture
 from bondstone.base.errors import Fenced, InvalidInput, StoreUnavailable
@@ -34,7 +34,7 @@ _ERRORED = "errored.tfstate"
 _log = structlog.get_logger(__name__)
 
 
-async def newest(session: Session, locked: bytes | None = None) -> State | None:
+async def newest(session: TerraformSession, locked: bytes | None = None) -> TerraformState | None:
     """The state as its backend has it, after what dead attempts on this host still run has ended.
 
     Args:
@@ -46,7 +46,7 @@ async def newest(session: Session, locked: bytes | None = None) -> State | None:
     return await _pull(session)
 
 
-async def apply(session: Session, claim: StateClaim, saved: bytes) -> Outcome:
+async def apply(session: TerraformSession, claim: StateClaim, saved: bytes) -> Outcome:
     """Apply the saved plan; Terraform itself says when it is stale."""
     await newest(session, locked_providers(saved))
     session.check_stop()
@@ -84,7 +84,7 @@ async def apply(session: Session, claim: StateClaim, saved: bytes) -> Outcome:
     return outcome_of(session, state)
 
 
-async def _connect(session: Session, locked: bytes | None) -> None:
+async def _connect(session: TerraformSession, locked: bytes | None) -> None:
     """`terraform init` with the backend, in a data directory of this run's own; what init installs is shared."""
     await session.prepare(locked)
     own = session.run.path / "data"
@@ -100,7 +100,7 @@ async def _connect(session: Session, locked: bytes | None) -> None:
     _refuse_lost(session)
 
 
-def _refuse_lost(session: Session) -> None:
+def _refuse_lost(session: TerraformSession) -> None:
     """Refuse a local backend that would keep the state in the run's directory, which is removed."""
     try:
         backend = json.loads((session.data / "terraform.tfstate").read_bytes())["backend"]
@@ -115,7 +115,7 @@ def _refuse_lost(session: Session) -> None:
         )
 
 
-async def _pull(session: Session) -> State | None:
+async def _pull(session: TerraformSession) -> TerraformState | None:
     arguments = session.tool.reading(command.state_pull())
     code, out, complaint = await session.stop.unless(
         capture(arguments, session.run.module, session.environment(), verb="state pull", sandbox=session.sandbox())
@@ -128,14 +128,14 @@ async def _pull(session: Session) -> State | None:
     return state
 
 
-async def _settle(session: Session) -> None:
+async def _settle(session: TerraformSession) -> None:
     """Wait until what dead attempts on this host had started is over; keep what they could not write away."""
     for dead in dead_attempts(session):
         await stop_leftovers(session, dead)
         _put_aside(session, dead)
 
 
-def _put_aside(session: Session, dead: RunDirectory) -> None:
+def _put_aside(session: TerraformSession, dead: RunDirectory) -> None:
     if dead.record.verb != "apply" or not (dead.module / _ERRORED).exists():
         dead.close()
         return

@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 from bondstone.activities.terraform import command, own_backend
-from bondstone.activities.terraform.artefact import Header, pack
+from bondstone.activities.terraform.artefact import TerraformHeader, pack
 from bondstone.activities.terraform.changes import drifted_changes, is_empty, planned_changes
 from bondstone.activities.terraform.checks import planned_checks
 from bondstone.activities.terraform.masking import document_secrets, state_secrets
 from bondstone.activities.terraform.recovery import dead_attempts, recover
-from bondstone.activities.terraform.session import Session
-from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.session import TerraformSession
+from bondstone.activities.terraform.state import TerraformState, parse_state
 from bondstone.activities.terraform.workspace import read_inside
 from bondstone.activities.tooling.claims import claimed
 from bondstone.base.errors import ToolFailed
@@ -21,13 +21,13 @@ from bondstone.executors.protocol import Drifted, Planned
 _EMPTY_DOCUMENT = {"format_version": "1.2", "resource_changes": [], "output_changes": {}, "errored": False}
 
 
-async def plan(session: Session) -> Planned:
+async def plan(session: TerraformSession) -> Planned:
     """Plan what the section asks for."""
     position, state = await _newest(session)
     return await _planned(session, position, state, mode="normal")
 
 
-async def plan_destroy(session: Session, label: str) -> Planned:
+async def plan_destroy(session: TerraformSession, label: str) -> Planned:
     """Plan to take everything down; nothing is run where there is nothing.
 
     Args:
@@ -36,12 +36,12 @@ async def plan_destroy(session: Session, label: str) -> Planned:
     """
     position, state = await _newest(session)
     if state is None or state.is_bare:
-        artefact = pack(Header(empty=True, destroy=True), b"")
+        artefact = pack(TerraformHeader(empty=True, destroy=True), b"")
         return Planned(artefact, dict(_EMPTY_DOCUMENT), (), empty=True, position=position, tool=label)
     return await _planned(session, position, state, mode="destroy")
 
 
-async def detect_drift(session: Session) -> Drifted:
+async def detect_drift(session: TerraformSession) -> Drifted:
     """Compare reality with what was last applied."""
     _, state = await _newest(session)
     if state is None or state.is_bare:
@@ -51,7 +51,9 @@ async def detect_drift(session: Session) -> Drifted:
     return Drifted(drifted_changes(document, session.redact), planned_checks(document, session.redact))
 
 
-async def _planned(session: Session, position: int, state: State | None, *, mode: command.Mode) -> Planned:
+async def _planned(
+    session: TerraformSession, position: int, state: TerraformState | None, *, mode: command.Mode
+) -> Planned:
     document, tool = await _run(session, state, mode=mode)
     secrets = document_secrets(document)
     session.redact.add(secrets)
@@ -60,7 +62,7 @@ async def _planned(session: Session, position: int, state: State | None, *, mode
     if saved is None:
         raise ToolFailed("terraform plan left no plan", where=session.where, hint="see the log of the step")
     return Planned(
-        artefact=pack(Header(empty, mode == "destroy", tuple(sorted(secrets))), saved),
+        artefact=pack(TerraformHeader(empty, mode == "destroy", tuple(sorted(secrets))), saved),
         document=document,
         changes=planned_changes(document, session.redact),
         empty=empty,
@@ -70,7 +72,9 @@ async def _planned(session: Session, position: int, state: State | None, *, mode
     )
 
 
-async def _run(session: Session, state: State | None, *, mode: command.Mode) -> tuple[dict[str, Any], str]:
+async def _run(
+    session: TerraformSession, state: TerraformState | None, *, mode: command.Mode
+) -> tuple[dict[str, Any], str]:
     run = session.run
     if state is not None:
         session.redact.add(state_secrets(state.content))
@@ -92,7 +96,7 @@ async def _run(session: Session, state: State | None, *, mode: command.Mode) -> 
         return await session.show(), transcript.tool
 
 
-async def _newest(session: Session) -> tuple[int, State | None]:
+async def _newest(session: TerraformSession) -> tuple[int, TerraformState | None]:
     """The newest state and its position, after what a dead attempt left on this host has been brought home."""
     if session.own:
         return 0, await own_backend.newest(session)

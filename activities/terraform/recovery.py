@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import psutil
 import structlog
 
-from bondstone.activities.terraform.session import Session
-from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.session import TerraformSession
+from bondstone.activities.terraform.state import TerraformState, parse_state
 from bondstone.activities.terraform.workspace import RunDirectory, dead_runs
 from bondstone.activities.tooling.process import PATIENT
 from bondstone.activities.tooling.scratch import RUN_MARK
@@ -30,8 +30,8 @@ _log = structlog.get_logger(__name__)
 
 
 async def recover(
-    session: Session, log: StepState, claim: StateClaim, dead_runs: list[RunDirectory]
-) -> tuple[int, State | None]:
+    session: TerraformSession, log: StepState, claim: StateClaim, dead_runs: list[RunDirectory]
+) -> tuple[int, TerraformState | None]:
     """Bring home what dead attempts of this step left on this host.
 
     Args:
@@ -69,12 +69,12 @@ async def recover(
     return position, newest
 
 
-def dead_attempts(session: Session) -> list[RunDirectory]:
+def dead_attempts(session: TerraformSession) -> list[RunDirectory]:
     """The directories of dead attempts of this step on this host, locked."""
     return list(dead_runs(session.work, session.context.service, session.context.step))
 
 
-def _is_known(state: State, newest: State) -> bool:
+def _is_known(state: TerraformState, newest: TerraformState) -> bool:
     return state.lineage == newest.lineage and state.serial <= newest.serial
 
 
@@ -85,7 +85,7 @@ async def _carries_on(log: StepState, dead: RunDirectory, position: int) -> bool
     return await log.attempt_of(position) == dead.record.attempt
 
 
-async def stop_leftovers(session: Session, dead: RunDirectory) -> None:
+async def stop_leftovers(session: TerraformSession, dead: RunDirectory) -> None:
     """Wait for the dead attempt's Terraform to finish saving, then kill what else it started.
 
     Its own death has sent SIGINT to it already where the kernel can do that; a second one would be a hard stop,

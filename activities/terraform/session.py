@@ -20,7 +20,7 @@ from bondstone.activities.terraform.environment import tool_environment
 from bondstone.activities.terraform.module_files import without_nulls
 from bondstone.activities.terraform.section import TerraformSection
 from bondstone.activities.terraform.slots import Slots
-from bondstone.activities.terraform.state import State
+from bondstone.activities.terraform.state import TerraformState
 from bondstone.activities.terraform.stream import Transcript, diagnostics_in, errors_of
 from bondstone.activities.terraform.workspace import DATA_DIRECTORY, RunDirectory
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Session:
+class TerraformSession:
     """What the verbs share while one of them runs."""
 
     context: StepContext
@@ -282,7 +282,7 @@ class Session:
         return ended
 
 
-def outcome_of(session: Session, state: State | None) -> Outcome:
+def outcome_of(session: TerraformSession, state: TerraformState | None) -> Outcome:
     """What an apply gives, from the state that it has left."""
     if state is None:
         return Outcome({})

@@ -10,7 +10,7 @@ from bondstone.executors.protocol import Output
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class TerraformState:
     """One state file."""
 
     raw: bytes
@@ -34,12 +34,12 @@ class State:
         """Whether it holds no object: nothing is left to destroy."""
         return not any(item.get("mode") == "managed" for item in self.content.get("resources") or ())
 
-    def follows(self, other: State | None) -> bool:
+    def follows(self, other: TerraformState | None) -> bool:
         """Whether it is a later state of the same life; anything follows nothing."""
         return other is None or (self.lineage == other.lineage and self.serial > other.serial)
 
 
-def parse_state(raw: bytes | None) -> State | None:
+def parse_state(raw: bytes | None) -> TerraformState | None:
     """Read a state file.
 
     Returns:
@@ -49,6 +49,8 @@ def parse_state(raw: bytes | None) -> State | None:
         return None
     try:
         content = json.loads(raw)
-        return State(raw=raw, serial=int(content["serial"]), lineage=str(content["lineage"]), content=content)
+        return TerraformState(
+            raw=raw, serial=int(content["serial"]), lineage=str(content["lineage"]), content=content
+        )
     except (ValueError, KeyError, TypeError):
         return None

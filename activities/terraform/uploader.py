@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.state import TerraformState, parse_state
 from bondstone.activities.terraform.workspace import RunDirectory
 from bondstone.base.errors import BondError, StoreUnavailable
 
@@ -30,7 +30,12 @@ class Uploader:
     """
 
     def __init__(
-        self, run: RunDirectory, claim: StateClaim, base: State | None, *, on_state: Callable[[State], None]
+        self,
+        run: RunDirectory,
+        claim: StateClaim,
+        base: TerraformState | None,
+        *,
+        on_state: Callable[[TerraformState], None],
     ) -> None:
         self._run = run
         self._claim = claim
@@ -58,7 +63,7 @@ class Uploader:
             self._on_state(state)
             self._wake.set()
 
-    def unsent(self) -> State | None:
+    def unsent(self) -> TerraformState | None:
         """The newest state of the run, if it is not in the log yet."""
         newest = self._run.newest_state()
         return newest if newest is not None and newest.follows(self._sent) else None

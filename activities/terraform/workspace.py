@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from bondstone.activities.terraform import step_path
-from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.state import TerraformState, parse_state
 from bondstone.base.errors import InvalidInput
 from bondstone.base.files import open_lock, write_private
 from bondstone.model.service import ServiceId
@@ -174,7 +174,7 @@ class RunDirectory:
         """Put the state there that Terraform shall start from."""
         write_private(self.state_file, raw)
 
-    def newest_state(self) -> State | None:
+    def newest_state(self) -> TerraformState | None:
         """The newest whole state in the directory, also one that Terraform could not write to its usual place."""
         states = [
             state

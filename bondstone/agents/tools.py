@@ -22,7 +22,7 @@ from bondstone.base.errors import InvalidInput, Refused
 from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
 from bondstone.client.documents.campaign import CampaignDocument
 from bondstone.client.documents.service import OperationDocument, ServiceDocument
-from bondstone.client.explanation import Clock, explain_campaign, explain_operation, explain_service
+from bondstone.client.explanation import ReadingTime, explain_campaign, explain_operation, explain_service
 from bondstone.client.http.transport import Transport, operation_path, segments, service_path
 
 NOTICE: Final = (
@@ -135,7 +135,7 @@ class Tools:
         ],
     ) -> ToolResult:
         """Explain in a sentence why a service, an operation or a campaign stands where it stands."""
-        http, clock = self._transport(ctx), Clock()
+        http, clock = self._transport(ctx), ReadingTime()
         if "/op/" in subject:
             operation = OperationDocument.model_validate(await http.get(operation_path(subject)))
             words = explain_operation(operation, clock)

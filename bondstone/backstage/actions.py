@@ -17,7 +17,7 @@ from bondstone.backstage.entities import Places, entity_name
 from bondstone.base.errors import BondError, InvalidInput, OperationFailed
 from bondstone.base.names import NAME_PATTERN
 from bondstone.client.documents.service import OperationDocument, ServiceDocument
-from bondstone.client.explanation import Clock, explain_operation, explain_service
+from bondstone.client.explanation import ReadingTime, explain_operation, explain_service
 from bondstone.client.http.transport import Transport, operation_path, service_path
 
 PLUGIN: Final = "bondstone"
@@ -63,7 +63,7 @@ class OperateInput(_Input):
     request_id: Text = ""
 
 
-class OperationInput(_Input):
+class NamedOperation(_Input):
     """An operation."""
 
     operation: str = Field(max_length=120)
@@ -94,7 +94,7 @@ class NoInput(_Input):
     """Nothing."""
 
 
-class Output(BaseModel):
+class ActionOutput(BaseModel):
     """What every action answers."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -136,7 +136,7 @@ class Action:
     title: str
     description: str
     takes: type[_Input]
-    carry_out: Callable[[Call, Any], Awaitable[Output]]
+    carry_out: Callable[[Call, Any], Awaitable[ActionOutput]]
     read_only: bool = False
     destructive: bool = False
 
@@ -151,12 +151,12 @@ class Action:
             "attributes": {"readOnly": self.read_only, "destructive": self.destructive, "idempotent": True},
             "schema": {
                 "input": self.takes.model_json_schema(),
-                "output": Output.model_json_schema(mode="serialization"),
+                "output": ActionOutput.model_json_schema(mode="serialization"),
             },
         }
 
 
-async def _request(call: Call, wanted: RequestInput) -> Output:
+async def _request(call: Call, wanted: RequestInput) -> ActionOutput:
     service = f"{_team(wanted.team, call.places)}/{wanted.name}"
     body = {
         "promise": wanted.promise,
@@ -168,7 +168,7 @@ async def _request(call: Call, wanted: RequestInput) -> Output:
     return _accepted(call, await call.http.post("/services", body, key=_key(wanted.request_id)))
 
 
-async def _operate(call: Call, wanted: OperateInput) -> Output:
+async def _operate(call: Call, wanted: OperateInput) -> ActionOutput:
     service = await _service(call, wanted.service)
     body: dict[str, Any] = {"reason": wanted.reason}
     if wanted.verb == "update":
@@ -181,7 +181,7 @@ async def _operate(call: Call, wanted: OperateInput) -> Output:
     return _accepted(call, answer)
 
 
-async def _wait(call: Call, wanted: OperationInput) -> Output:
+async def _wait(call: Call, wanted: NamedOperation) -> ActionOutput:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         left = deadline - time.monotonic()
@@ -189,28 +189,30 @@ async def _wait(call: Call, wanted: OperationInput) -> Output:
         document = OperationDocument.model_validate(await call.http.get(operation_path(wanted.operation), query))
         if document.status.ended or document.status == "awaiting-approval" or left < POLL_SECONDS:
             break
-    words = f"{document.id} {explain_operation(document, Clock())}"
+    words = f"{document.id} {explain_operation(document, ReadingTime())}"
     failed = document.status.ended and document.status != "succeeded"
     return _of(call, document, words=words, problem=words if failed else "")
 
 
-async def _list_promises(call: Call, _given: NoInput) -> Output:
+async def _list_promises(call: Call, _given: NoInput) -> ActionOutput:
     rows = await call.http.get("/promises")
-    return Output(words=f"{len(rows)} promises", data=rows)
+    return ActionOutput(words=f"{len(rows)} promises", data=rows)
 
 
-async def _list_services(call: Call, wanted: ListInput) -> Output:
+async def _list_services(call: Call, wanted: ListInput) -> ActionOutput:
     page = await call.http.get(
         "/services", {"team": wanted.team, "promise": wanted.promise, "limit": MAX_SERVICES}
     )
-    return Output(words=f"{len(page['items'])} services{', and more' if page['next'] else ''}", data=page["items"])
+    return ActionOutput(
+        words=f"{len(page['items'])} services{', and more' if page['next'] else ''}", data=page["items"]
+    )
 
 
-async def _explain(call: Call, wanted: ServiceInput) -> Output:
+async def _explain(call: Call, wanted: ServiceInput) -> ActionOutput:
     service = await _service(call, wanted.service)
     document = ServiceDocument.model_validate(await call.http.get(service_path(service)))
-    return Output(
-        words=f"{service} {explain_service(document, Clock())}",
+    return ActionOutput(
+        words=f"{service} {explain_service(document, ReadingTime())}",
         service=service,
         entity=_entity(service),
         console=call.places.console(f"/services/{service}"),
@@ -218,7 +220,7 @@ async def _explain(call: Call, wanted: ServiceInput) -> Output:
     )
 
 
-async def _fail(_call: Call, wanted: FailInput) -> Output:
+async def _fail(_call: Call, wanted: FailInput) -> ActionOutput:
     raise OperationFailed(wanted.problem or "the template was refused")
 
 
@@ -233,7 +235,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         Action(
             "wait-operation", "Wait for an operation",
             "Waits until an operation has ended or waits for an approval, at most four minutes.",
-            OperationInput, _wait, read_only=True,
+            NamedOperation, _wait, read_only=True,
         ),
         Action(
             "list-promises", "List promises", "Lists what the platform offers.", NoInput, _list_promises,
@@ -267,15 +269,15 @@ async def invoke(action: Action, call: Call, body: Any) -> dict[str, Any]:
         taken = action.takes.model_validate(body)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:20])
-        return Output(problem=f"INVALID_INPUT: {problems}").model_dump(mode="json")
+        return ActionOutput(problem=f"INVALID_INPUT: {problems}").model_dump(mode="json")
     try:
         return (await action.carry_out(call, taken)).model_dump(mode="json")
     except OperationFailed:
         if action.name == "fail":
             raise
-        return Output(problem="the operation failed").model_dump(mode="json")
+        return ActionOutput(problem="the operation failed").model_dump(mode="json")
     except BondError as error:
-        return Output(problem=problem_words(error)).model_dump(mode="json")
+        return ActionOutput(problem=problem_words(error)).model_dump(mode="json")
 
 
 def problem_words(error: BondError) -> str:
@@ -320,13 +322,13 @@ def _entered(value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: each for key, each in result.items() if each not in ({}, [])}
 
 
-def _accepted(call: Call, answer: Any) -> Output:
+def _accepted(call: Call, answer: Any) -> ActionOutput:
     document = OperationDocument.model_validate(answer)
     return _of(call, document, words=f"{document.id} was accepted")
 
 
-def _of(call: Call, document: OperationDocument, *, words: str = "", problem: str = "") -> Output:
-    return Output(
+def _of(call: Call, document: OperationDocument, *, words: str = "", problem: str = "") -> ActionOutput:
+    return ActionOutput(
         words=words,
         problem=problem,
         operation=document.id,

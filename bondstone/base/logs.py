@@ -84,7 +84,7 @@ def _is_safe(record: logging.LogRecord) -> bool:
 
 def _trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Where in a trace the line is written, by the names that collectors look for."""
-    place = spans.Place.parse(spans.here())
+    place = spans.SpanPlace.parse(spans.here())
     if place is not None:
         event.update(trace_id=place.trace, span_id=place.span)
     return event

@@ -12,7 +12,7 @@ from bondstone.base.errors import Problem
 from bondstone.campaign.fleet import FLEET_TYPES, SCOPE
 from bondstone.campaign.windows import CronError, check_cron, never_opens, zone_names
 from bondstone.cel.templates import offset_of
-from bondstone.documents.yaml_places import Document, Path_, did_you_mean
+from bondstone.documents.yaml_places import Path_, PlacedDocument, did_you_mean
 from bondstone.model.campaign.manifest import LATEST, LATEST_PATCH, StrategySpec, Wave, Window
 from bondstone.model.promise import seconds
 from bondstone.promise.versions import in_range
@@ -26,7 +26,7 @@ _SPEC: Final[Path_] = ("spec",)
 _MANY_PATCHES: Final = 1000
 
 
-def check_spec(document: Document, spec: StrategySpec, now: datetime) -> Iterator[Problem]:
+def check_spec(document: PlacedDocument, spec: StrategySpec, now: datetime) -> Iterator[Problem]:
     """Every mistake beyond the shape.
 
     Args:
@@ -43,7 +43,7 @@ def check_spec(document: Document, spec: StrategySpec, now: datetime) -> Iterato
     yield from windows or _openings(document, spec, now)
 
 
-def written(document: Document, path: Path_) -> bool:
+def written(document: PlacedDocument, path: Path_) -> bool:
     """Whether a key is in the file."""
     return path in document.keys
 
@@ -51,7 +51,7 @@ def written(document: Document, path: Path_) -> bool:
 # What is done --------------------------------------------------------------------------------------------
 
 
-def _operation(document: Document, spec: StrategySpec) -> Iterator[Problem]:
+def _operation(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
     kind = spec.operation
     if kind is None:
         return
@@ -82,7 +82,7 @@ def _operation(document: Document, spec: StrategySpec) -> Iterator[Problem]:
     yield from _particular(document, spec, kind, article)
 
 
-def _particular(document: Document, spec: StrategySpec, kind: str, article: str) -> Iterator[Problem]:
+def _particular(document: PlacedDocument, spec: StrategySpec, kind: str, article: str) -> Iterator[Problem]:
     """What one operation needs that the others do not."""
     if kind == "update" and not document.data["spec"].get("inputs"):
         yield document.problem(
@@ -107,7 +107,7 @@ def _particular(document: Document, spec: StrategySpec, kind: str, article: str)
         )
 
 
-def _versions(document: Document, spec: StrategySpec) -> Iterator[Problem]:
+def _versions(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
     to, source, at = spec.to, spec.source, (*_SPEC, "to")
     if spec.operation == "patch" and to == LATEST:
         yield document.problem(
@@ -164,7 +164,7 @@ def _candidates(source: str, to: Version | None) -> Iterator[Version]:
 # To which services ---------------------------------------------------------------------------------------
 
 
-def _selection(document: Document, spec: StrategySpec) -> Iterator[Problem]:
+def _selection(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
     at: Path_ = (*_SPEC, "select")
     yield from _condition(document, (*at, "where"), spec.select.where)
     for key in ("include", "exclude"):
@@ -179,7 +179,7 @@ def _selection(document: Document, spec: StrategySpec) -> Iterator[Problem]:
                 )
 
 
-def _condition(document: Document, path: Path_, where: str | None) -> Iterator[Problem]:
+def _condition(document: PlacedDocument, path: Path_, where: str | None) -> Iterator[Problem]:
     """An expression over one service."""
     if where is None or (not where.strip() and path[-1] == "where" and path[1] == "select"):
         return
@@ -204,7 +204,7 @@ def _condition(document: Document, path: Path_, where: str | None) -> Iterator[P
 # Waves ---------------------------------------------------------------------------------------------------
 
 
-def _waves(document: Document, spec: StrategySpec) -> Iterator[Problem]:
+def _waves(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
     names: dict[str, int] = {}
     conditions: dict[str, str] = {}
     percent = 0
@@ -247,7 +247,7 @@ def _waves(document: Document, spec: StrategySpec) -> Iterator[Problem]:
                 )  # fmt: skip
 
 
-def _wave_kind(document: Document, path: Path_, wave: Wave) -> Iterator[Problem]:
+def _wave_kind(document: PlacedDocument, path: Path_, wave: Wave) -> Iterator[Problem]:
     """Exactly one of the keys that say which targets; and a budget of its own that can be broken."""
     kinds = [key for key in KINDS if written(document, (*path, key))]
     if len(kinds) > 1:
@@ -269,7 +269,7 @@ def _wave_kind(document: Document, path: Path_, wave: Wave) -> Iterator[Problem]
 # Limits --------------------------------------------------------------------------------------------------
 
 
-def _limits(document: Document, spec: StrategySpec) -> Iterator[Problem]:
+def _limits(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
     lower = [((*_SPEC, "waves", index), wave.max_concurrent) for index, wave in enumerate(spec.waves)]
     if spec.per is not None:
         lower.append(((*_SPEC, "per"), spec.per.max_concurrent))
@@ -298,7 +298,7 @@ def most_targets(spec: StrategySpec) -> int | None:
 # Windows -------------------------------------------------------------------------------------------------
 
 
-def _windows(document: Document, spec: StrategySpec) -> Iterator[Problem]:
+def _windows(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
     at: Path_ = (*_SPEC, "windows")
     for key in ("allow", "deny"):
         for index, window in enumerate(getattr(spec.windows, key)):
@@ -315,7 +315,7 @@ def _windows(document: Document, spec: StrategySpec) -> Iterator[Problem]:
             )  # fmt: skip
 
 
-def _window(document: Document, path: Path_, window: Window) -> Iterator[Problem]:
+def _window(document: PlacedDocument, path: Path_, window: Window) -> Iterator[Problem]:
     if written(document, (*path, "cron")):
         try:
             check_cron(window.cron)
@@ -336,7 +336,7 @@ def _zone_hint(text: str) -> str:
     return near if near.startswith("did") else "write an IANA zone, as in Europe/London"
 
 
-def _openings(document: Document, spec: StrategySpec, now: datetime) -> Iterator[Problem]:
+def _openings(document: PlacedDocument, spec: StrategySpec, now: datetime) -> Iterator[Problem]:
     """Windows that let nothing start: one for itself, or all together."""
     at: Path_ = (*_SPEC, "windows")
     windows, shut = spec.windows, False

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from bondstone.base.errors import CampaignInvalid, InvalidInput, Problem
 from bondstone.campaign.checks import check_spec
 from bondstone.documents.error_recovery import salvage
-from bondstone.documents.yaml_places import Document, Path_, model_problems, ordered, read, refuse
+from bondstone.documents.yaml_places import Path_, PlacedDocument, model_problems, ordered, read, refuse
 from bondstone.model.campaign.manifest import Campaign, CampaignMetadata, CampaignSpec, Strategy, StrategySpec
 from bondstone.model.promise import API_VERSION
 
@@ -41,10 +41,10 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
-class Read(Generic[Kind]):
+class ReadDocument(Generic[Kind]):
     """What a file holds, or what is wrong with it."""
 
-    document: Document
+    document: PlacedDocument
     manifest: Kind | None
     """None when there are problems."""
     problems: tuple[Problem, ...] = ()
@@ -61,7 +61,7 @@ class Read(Generic[Kind]):
         return refuse(problems, self.document.file, CampaignInvalid)
 
 
-def read_campaign(data: bytes, file: str, *, now: datetime) -> Read[Campaign]:
+def read_campaign(data: bytes, file: str, *, now: datetime) -> ReadDocument[Campaign]:
     """Read a campaign from YAML or JSON.
 
     Args:
@@ -72,7 +72,7 @@ def read_campaign(data: bytes, file: str, *, now: datetime) -> Read[Campaign]:
     return _read(data, file, Campaign, now)
 
 
-def read_strategy(data: bytes, file: str, *, now: datetime) -> Read[Strategy]:
+def read_strategy(data: bytes, file: str, *, now: datetime) -> ReadDocument[Strategy]:
     """Read a strategy from YAML or JSON; arguments as for `read_campaign`."""
     return _read(data, file, Strategy, now)
 
@@ -105,13 +105,13 @@ def campaign_of(strategy: Strategy, *, name: str, reason: str = "", change: str 
     return Campaign(api_version=API_VERSION, kind="Campaign", metadata=metadata, spec=spec)
 
 
-def _read(data: bytes, file: str, model: type[Kind], now: datetime) -> Read[Kind]:
+def _read(data: bytes, file: str, model: type[Kind], now: datetime) -> ReadDocument[Kind]:
     document = read(data, file)
     if document.problems:
-        return Read(document, None, ordered(document.problems))
+        return ReadDocument(document, None, ordered(document.problems))
     if not isinstance(document.data, dict):
         words = f"a {model.__name__.lower()} is a mapping with apiVersion, kind, metadata and spec"
-        return Read(document, None, (document.problem((), words),))
+        return ReadDocument(document, None, (document.problem((), words),))
     manifest, problems = None, []
     try:
         manifest = model.model_validate(document.data)
@@ -127,4 +127,4 @@ def _read(data: bytes, file: str, model: type[Kind], now: datetime) -> Read[Kind
     )
     if rest is not None:
         problems += check_spec(document, rest, now)
-    return Read(document, None if problems else manifest, ordered(problems))
+    return ReadDocument(document, None if problems else manifest, ordered(problems))

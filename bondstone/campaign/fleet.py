@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bondstone.base.errors import ExpressionInvalid
-from bondstone.cel.templates import Scope, evaluate
+from bondstone.cel.templates import VariableScope, evaluate
 
 FLEET_TYPES: Final = {
     "id": "string",
@@ -24,7 +24,7 @@ FLEET_TYPES: Final = {
 }
 """What `where` may use: as `--where` of `service list`, and the version and the pool besides."""
 
-SCOPE: Final = Scope(FLEET_TYPES)
+SCOPE: Final = VariableScope(FLEET_TYPES)
 
 
 @dataclass(frozen=True, slots=True)

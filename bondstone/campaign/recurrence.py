@@ -85,7 +85,7 @@ def misses(
     after: datetime,
     before: datetime,
     ran: Sequence[datetime] = (),
-    pauses: Sequence[Pause] = (),
+    pauses: Sequence[PausedTime] = (),
     overlaps: int = 0,
     late: int = 0,
 ) -> tuple[tuple[Miss, ...], int]:
@@ -111,7 +111,7 @@ def misses(
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class PausedTime:
     """A time in which somebody had paused a schedule."""
 
     begins_at: datetime
@@ -123,21 +123,21 @@ class Pause:
         return self.begins_at <= at and (self.ends_at is None or at < self.ends_at)
 
 
-def pauses(entries: Iterable[ScheduleEntry]) -> list[Pause]:
+def pauses(entries: Iterable[ScheduleEntry]) -> list[PausedTime]:
     """When a schedule was paused, as its ledger says; oldest first.
 
     Args:
         entries: The ledger, oldest first.
     """
-    closed: list[Pause] = []
+    closed: list[PausedTime] = []
     since: datetime | None = None
     for entry in entries:
         if entry.kind == "paused":
             since = since or entry.at
         elif entry.kind in {"resumed", "unpaused"} and since is not None:
-            closed.append(Pause(since, entry.at))
+            closed.append(PausedTime(since, entry.at))
             since = None
-    return [*closed, Pause(since)] if since is not None else closed
+    return [*closed, PausedTime(since)] if since is not None else closed
 
 
 def waiting(

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bondstone.cel.environment import MAX_SIZE
 from bondstone.cel.evaluation import Variables, evaluate, references
-from bondstone.cel.scope import Compiled, Scope
+from bondstone.cel.scope import Compiled, VariableScope
 from bondstone.cel.syntax import MAX_EXPRESSION, ROOTS, tokens
 from bondstone.cel.words import Fault
 
@@ -27,7 +27,7 @@ __all__ = [
     "ROOTS",
     "Compiled",
     "Fault",
-    "Scope",
+    "VariableScope",
     "Variables",
     "evaluate",
     "references",

@@ -24,7 +24,7 @@ class Compiled:
     faults: tuple[Fault, ...] = ()
 
 
-class Scope:
+class VariableScope:
     """The names an expression may use, each with its type.
 
     Args:

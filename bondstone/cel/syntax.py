@@ -66,7 +66,7 @@ _OPERATOR_NAMES: Final = frozenset({"in", "true", "false", "null"})
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class ExpressionCost:
     """What an expression does that costs memory or time, counted in its text."""
 
     macros: int = 0
@@ -98,7 +98,7 @@ class Parsed:
     whole: str = ""
     """The path, when the expression is nothing but one path."""
     growth: int = 1
-    use: Use = Use()
+    use: ExpressionCost = ExpressionCost()
 
 
 def tokens(text: str, start: int = 0) -> Iterator[tuple[str, str, int]]:
@@ -216,7 +216,7 @@ def _growth(expression: str, chains: Iterable[Chain]) -> int:
     return growth
 
 
-def _use(expression: str) -> Use:
+def _use(expression: str) -> ExpressionCost:
     words = [(kind, text) for kind, text, _ in tokens(expression) if kind != "space"]
     called = [
         text
@@ -224,7 +224,7 @@ def _use(expression: str) -> Use:
         if kind == "name" and after == "("
     ]
     signs = [text for kind, text in words if kind == "other"]
-    return Use(
+    return ExpressionCost(
         macros=sum(name in _MACROS for name in called),
         copies=any(name in _COPYING for name in called),
         makers=signs.count("+") + sum(name in _MAKERS for name in called),

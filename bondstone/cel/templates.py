@@ -17,8 +17,8 @@ from bondstone.cel import (
     ROOTS,
     Compiled,
     Fault,
-    Scope,
     Variables,
+    VariableScope,
     evaluate,
     references,
     tokens,
@@ -30,9 +30,9 @@ __all__ = [
     "Compiled",
     "Expr",
     "Fault",
-    "Finding",
-    "Scope",
-    "Use",
+    "TemplateExpression",
+    "TemplateProblem",
+    "VariableScope",
     "Variables",
     "check",
     "evaluate",
@@ -59,7 +59,7 @@ class Expr:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TemplateProblem:
     """A fault of one expression, and where in a tree its string is."""
 
     path: Path
@@ -69,7 +69,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class TemplateExpression:
     """One expression of a tree that compiles: where it is, and what it gives."""
 
     path: Path
@@ -125,43 +125,45 @@ def _end(text: str, start: int) -> int:
     raise ExpressionInvalid("`${` has no closing `}`", hint="write $${ where a literal ${ is meant")
 
 
-def check(template: Any, scope: Scope, *, path: Path = ()) -> tuple[list[Finding], list[Use]]:
+def check(
+    template: Any, scope: VariableScope, *, path: Path = ()
+) -> tuple[list[TemplateProblem], list[TemplateExpression]]:
     """Compile every expression of a tree: what is wrong, and what the good ones use and give."""
-    findings: list[Finding] = []
-    uses: list[Use] = []
+    findings: list[TemplateProblem] = []
+    uses: list[TemplateExpression] = []
     for at, text in strings_in(template, path):
         try:
             pieces = parts(text)
         except ExpressionInvalid as error:
-            findings.append(Finding(at, Fault(error.message, hint=error.hint), max(text.rfind("${"), 0)))
+            findings.append(TemplateProblem(at, Fault(error.message, hint=error.hint), max(text.rfind("${"), 0)))
             continue
         for piece in pieces:
             if isinstance(piece, str):
                 continue
             compiled = scope.compile(piece.text)
             findings += [
-                Finding(at, fault, piece.start + offset_of(piece.text, fault.line, fault.column))
+                TemplateProblem(at, fault, piece.start + offset_of(piece.text, fault.line, fault.column))
                 for fault in compiled.faults
             ]
             if compiled.faults:
                 continue
             kind = compiled.type if len(pieces) == 1 else "string"
-            uses.append(Use(at, piece.text, piece.start, kind, compiled.references))
+            uses.append(TemplateExpression(at, piece.text, piece.start, kind, compiled.references))
             if len(pieces) > 1 and (name := _whole_nullable(piece.text, scope)):
                 fault = Fault(
                     f"`{name}` may be null, which cannot be joined into text",
                     hint=f"give it a default, or choose: {name} == null ? '' : {name}",
                 )
-                findings.append(Finding(at, fault, piece.start))
+                findings.append(TemplateProblem(at, fault, piece.start))
             if len(pieces) > 1 and compiled.type in {"list", "map", "null"}:
                 fault = Fault(
                     f"a {compiled.type} cannot be joined into text", hint="use an expression that gives text"
                 )
-                findings.append(Finding(at, fault, piece.start))
+                findings.append(TemplateProblem(at, fault, piece.start))
     return findings, uses
 
 
-def _whole_nullable(expression: str, scope: Scope) -> str:
+def _whole_nullable(expression: str, scope: VariableScope) -> str:
     """The path that an expression is nothing but, when it may be null."""
     path = expression.strip()
     return scope.nullable(path) if references(path) == {path} else ""

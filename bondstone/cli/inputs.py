@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from bondstone.base.errors import InvalidInput
-    from bondstone.documents.yaml_places import Document
+    from bondstone.documents.yaml_places import PlacedDocument
 
 MAX_FILE_BYTES: Final = 256 * 1024
 """Of one file: inputs of a request may not be larger anyway."""
@@ -197,7 +197,7 @@ def _read(file: str, where: str) -> bytes:
     return data
 
 
-def _read_yaml(data: bytes, file: str) -> Document:
+def _read_yaml(data: bytes, file: str) -> PlacedDocument:
     from bondstone.documents.yaml_places import read  # noqa: PLC0415 - only when there is something to read
 
     return read(data, file)

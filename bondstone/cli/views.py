@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         DecisionDocument,
         StepDocument,
     )
-    from bondstone.client.explanation import Clock
+    from bondstone.client.explanation import ReadingTime
 
 
 def service(document: ServiceDocument) -> None:
@@ -73,12 +73,12 @@ def service_in_a_line(document: ServiceDocument) -> None:
     say(f"{document.id}: {explain_service(document, clock())}")
 
 
-def clock() -> Clock:
+def clock() -> ReadingTime:
     """The reader's clock, for sentences with times."""
-    from bondstone.client.explanation import Clock  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.explanation import ReadingTime  # noqa: PLC0415 - see bondstone.cli.session
 
     now = datetime.now(UTC).astimezone()
-    return Clock(now=now, zone=now.tzinfo if now.utcoffset() and not display.utc and now.tzinfo else UTC)
+    return ReadingTime(now=now, zone=now.tzinfo if now.utcoffset() and not display.utc and now.tzinfo else UTC)
 
 
 def operations(documents: Iterable[OperationDocument]) -> None:

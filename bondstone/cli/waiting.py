@@ -47,7 +47,7 @@ _COLOURS = {
 }  # fmt: skip
 
 
-class View(Protocol):
+class OperationsView(Protocol):
     """What is told while operations run."""
 
     def changed(self, record: OperationDocument) -> None:
@@ -117,7 +117,7 @@ def exit_code(record: OperationDocument) -> int:
 # Watching ---------------------------------------------------------------------------------------------------
 
 
-async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationDocument:
+async def _one(bond: Bondstone, operation: Operation, view: OperationsView) -> OperationDocument:
     """Watch one operation, through restarts of the platform."""
     from bondstone.base.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.session
 
@@ -152,7 +152,7 @@ async def _one(bond: Bondstone, operation: Operation, view: View) -> OperationDo
 class _Pools:
     """Looks whether somebody polls the pool of a step that stands still."""
 
-    def __init__(self, bond: Bondstone, operation: str, view: View) -> None:
+    def __init__(self, bond: Bondstone, operation: str, view: OperationsView) -> None:
         self._bond = bond
         self._operation = operation
         self._view = view
@@ -227,7 +227,7 @@ def _say_that_they_continue(operations: Sequence[Operation]) -> None:
 
 
 @contextmanager
-def _view(operations: Sequence[str], *, steps: bool, shown: bool) -> Iterator[View]:
+def _view(operations: Sequence[str], *, steps: bool, shown: bool) -> Iterator[OperationsView]:
     if not shown:
         yield _Remarks()
     elif not is_terminal(sys.stderr):

@@ -35,7 +35,7 @@ _CHANGES: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class ReadingTime:
     """When a sentence is read, and how it gives times: `14:02` of today, else with its date.
 
     Args:
@@ -53,7 +53,7 @@ class Clock:
         return f"{shown} UTC" if self.zone is UTC else shown
 
 
-def explain_operation(operation: OperationDocument, clock: Clock) -> str:
+def explain_operation(operation: OperationDocument, clock: ReadingTime) -> str:
     """Why an operation stands where it stands; it begins with a verb.
 
     Args:
@@ -77,7 +77,7 @@ def explain_operation(operation: OperationDocument, clock: Clock) -> str:
     return f"{word}{f' at step {step}' if step else ''}{_because(operation.error)}"
 
 
-def explain_service(service: ServiceDocument, clock: Clock) -> str:
+def explain_service(service: ServiceDocument, clock: ReadingTime) -> str:
     """Why a service stands where it stands; it begins with a verb, or with the operation that says why.
 
     Args:
@@ -110,7 +110,7 @@ def explain_service(service: ServiceDocument, clock: Clock) -> str:
     return "; ".join(parts)
 
 
-def explain_campaign(campaign: CampaignDocument, clock: Clock) -> str:
+def explain_campaign(campaign: CampaignDocument, clock: ReadingTime) -> str:
     """Why a campaign stands where it stands; it begins with a verb.
 
     Args:
@@ -134,7 +134,7 @@ def explain_campaign(campaign: CampaignDocument, clock: Clock) -> str:
     return next(_holds_up(campaign, clock), runs)
 
 
-def retry_words(retry: RetryDocument, clock: Clock) -> str:
+def retry_words(retry: RetryDocument, clock: ReadingTime) -> str:
     """What is tried again, when, and why: `retries terraform.plan, attempt 4, next at 14:07, because …`."""
     of = f" of {retry.at_most}" if retry.at_most else ""
     due = retry.next_at is not None and retry.next_at > clock.now
@@ -153,7 +153,7 @@ def progress_words(progress: ProgressDocument) -> str:
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-def _waits(gate: ApprovalDocument, clock: Clock) -> str:
+def _waits(gate: ApprovalDocument, clock: ReadingTime) -> str:
     until = f", until {clock.words(gate.expires_at)}" if gate.expires_at else ""
     since = clock.words(gate.asked_at)
     return f"waits for approval of step {gate.step} by {_people(gate.missing)}, since {since}{until}"
@@ -165,7 +165,7 @@ def _people(missing: Iterable[str]) -> str:
     return " and ".join(f"one{each[1:]}" if each.startswith("1 of ") else each for each in people) or "nobody"
 
 
-def _runs(operation: OperationDocument, clock: Clock) -> str:
+def _runs(operation: OperationDocument, clock: ReadingTime) -> str:
     if operation.retrying:
         return "; ".join(retry_words(retry, clock) for retry in operation.retrying)
     busy = next((each for each in operation.steps if each.status in _DOES), None)
@@ -203,7 +203,7 @@ def _targets(count: int) -> str:
     return f"{count} target{'' if count == 1 else 's'}"
 
 
-def _holds_up(campaign: CampaignDocument, clock: Clock) -> Iterator[str]:
+def _holds_up(campaign: CampaignDocument, clock: ReadingTime) -> Iterator[str]:
     """What keeps a campaign from starting targets; what only people can change comes first."""
     if campaign.paused is not None:
         by = f" by {campaign.paused.by}" if campaign.paused.by else ""
@@ -222,7 +222,7 @@ def _holds_up(campaign: CampaignDocument, clock: Clock) -> Iterator[str]:
             yield f"soaks wave {wave.name} until {clock.words(wave.soak_until)}"
 
 
-def _freeze(freeze: HoldingFreeze, clock: Clock) -> str:
+def _freeze(freeze: HoldingFreeze, clock: ReadingTime) -> str:
     whose = f" of team {freeze.team}" if freeze.team else ""
     until = f"until {clock.words(freeze.ends_at)}" if freeze.ends_at else "until it is deleted"
     return f"freeze `{freeze.name}`{whose} {until}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from bondstone.base.errors import ExpressionInvalid, Problem
-from bondstone.cel.templates import Scope, evaluate
+from bondstone.cel.templates import VariableScope, evaluate
 from bondstone.terminal.output import plain
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def values_filter(where: str) -> Callable[[dict[str, Any]], bool]:
     """
     if not where:
         return lambda _values: True
-    compiled = Scope(ROW_TYPES).compile(where)
+    compiled = VariableScope(ROW_TYPES).compile(where)
     if compiled.faults:
         raise ExpressionInvalid(
             "`where` does not compile",

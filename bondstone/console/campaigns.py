@@ -16,7 +16,7 @@ from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.campaign.report.formats import as_csv, as_junit
 from bondstone.campaign.report.page import as_html
 from bondstone.client.documents.campaign import CampaignDocument, FailureDocument, PreviewDocument
-from bondstone.client.explanation import Clock, explain_campaign
+from bondstone.client.explanation import ReadingTime, explain_campaign
 from bondstone.console import timeline
 from bondstone.console.pages import View, follows, form_of, shown, to
 from bondstone.console.rendering import sentence
@@ -116,7 +116,7 @@ async def campaign_view(visitor: Visitor, name: str) -> View:
         groups[failure.error.message if failure.error else failure.reason or str(failure.outcome)].append(failure)
     return View(
         "campaign.html", "/campaigns", live=f"/campaigns/{name}", campaign=document,
-        sentence=sentence(explain_campaign(document, Clock())), verbs=verbs, destructive=DESTRUCTIVE,
+        sentence=sentence(explain_campaign(document, ReadingTime())), verbs=verbs, destructive=DESTRUCTIVE,
         asks_roles=visitor.principal.may_assert and "approve" in shown_verbs, asks_target="skip" in shown_verbs,
         asks_name=bool(DESTRUCTIVE & shown_verbs), drawing=timeline.drawing(report, now),
         dials=[(dial, timeline.face(dial, now)) for dial in timeline.dials(document, report)],

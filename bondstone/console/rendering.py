@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from bondstone.client.explanation import Clock
+from bondstone.client.explanation import ReadingTime
 from bondstone.model.campaign.state import CampaignStatus, Outcome
 from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
 from bondstone.terminal.times import duration
@@ -90,7 +90,7 @@ def when(at: datetime | None) -> Markup:
 
 def clock(at: datetime) -> str:
     """A time as a clock shows it, in UTC; with its date where that is not today."""
-    return Clock().words(at)
+    return ReadingTime().words(at)
 
 
 def took(started: datetime | None, finished: datetime | None) -> Markup:

@@ -15,7 +15,7 @@ from bondstone.api.state import State
 from bondstone.base.errors import BondError, InvalidInput
 from bondstone.base.redact import MASK
 from bondstone.client.documents.service import OperationDocument, ServiceDocument
-from bondstone.client.explanation import Clock, explain_operation, explain_service
+from bondstone.client.explanation import ReadingTime, explain_operation, explain_service
 from bondstone.client.operations import Operation
 from bondstone.client.row_filter import values_filter
 from bondstone.console import forms
@@ -123,7 +123,7 @@ async def _service_view(visitor: Visitor, document: ServiceDocument, outputs: di
     secret = {name for name, value in document.outputs.items() if value == MASK}
     return View(
         "service.html", "/services", live=f"/services/{document.id}", service=document, outputs=outputs,
-        sentence=sentence(explain_service(document, Clock())), may=allowed, verbs=fitting, newer=newer[:5],
+        sentence=sentence(explain_service(document, ReadingTime())), may=allowed, verbs=fitting, newer=newer[:5],
         planned=PLANNED, tree=await _tree(visitor, document),
         has_secrets=bool(secret) and outputs is document.outputs,
         fields=forms.fields(promise.input_schema, document.inputs),
@@ -273,7 +273,7 @@ async def operation_view(visitor: Visitor, operation_id: str) -> View:
     votes = [(approval.step, vote) for approval in document.approvals for vote in approval.votes]
     return View(
         "operation.html", "/services", live=address(operation_id), operation=document, plans=plans, votes=votes,
-        sentence=sentence(explain_operation(document, Clock())), retries=await _retries(visitor, document),
+        sentence=sentence(explain_operation(document, ReadingTime())), retries=await _retries(visitor, document),
         may=may(visitor, target, "approval.approve", "service.cancel", "service.retry", "operation.logs"),
     )  # fmt: skip
 

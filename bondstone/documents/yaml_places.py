@@ -43,7 +43,7 @@ class Place:
 
 
 @dataclass(slots=True)
-class Document:
+class PlacedDocument:
     """One YAML document: its data, and where everything in it stands."""
 
     file: str
@@ -105,9 +105,9 @@ def _yaml(composer: type[_BoundedComposer] = _BoundedComposer) -> YAML:
     return yaml
 
 
-def read(data: bytes, file: str) -> Document:
+def read(data: bytes, file: str) -> PlacedDocument:
     """Read one YAML document; what is wrong with it is in `problems`."""
-    document = Document(file)
+    document = PlacedDocument(file)
     if len(data) > MAX_BYTES:
         document.problems.append(Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file))
         return document
@@ -123,19 +123,19 @@ def read(data: bytes, file: str) -> Document:
     return document
 
 
-def read_file(path: Path, file: str) -> Document:
+def read_file(path: Path, file: str) -> PlacedDocument:
     """Read a YAML file; not being there is a problem too."""
     try:
         size = path.stat().st_size
         data = path.read_bytes() if size <= MAX_BYTES else b" " * (MAX_BYTES + 1)
     except OSError as error:
-        return Document(file, problems=[Problem(message=f"cannot be read: {error.strerror}", file=file)])
+        return PlacedDocument(file, problems=[Problem(message=f"cannot be read: {error.strerror}", file=file)])
     return read(data, file)
 
 
-def read_stream(path: Path, file: str) -> list[Document]:
+def read_stream(path: Path, file: str) -> list[PlacedDocument]:
     """Read a YAML file of several documents; one that is empty has no data and no problem."""
-    first = Document(file)
+    first = PlacedDocument(file)
     documents = [first]
     try:
         data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
@@ -152,7 +152,7 @@ def read_stream(path: Path, file: str) -> list[Document]:
                     Problem(message=f"the file holds more than {MAX_DOCUMENTS} documents", file=file)
                 )
                 break
-            document = Document(file)
+            document = PlacedDocument(file)
             documents.append(document)
             if node is not None:
                 _Builder(document).start(node)
@@ -185,7 +185,7 @@ def did_you_mean(word: str, among: Iterable[str]) -> str:
 
 
 def model_problems(
-    document: Document, error: ValidationError, model: type[BaseModel], prefix: Path_ = ()
+    document: PlacedDocument, error: ValidationError, model: type[BaseModel], prefix: Path_ = ()
 ) -> list[Problem]:
     """The findings of a pydantic model as problems with places and in words."""
     return [_model_problem(document, item, model, prefix) for item in error.errors(include_url=False)]
@@ -229,7 +229,7 @@ _BOUNDS: Final = {
 }
 
 
-def _model_problem(document: Document, item: ErrorDetails, model: type[BaseModel], prefix: Path_) -> Problem:
+def _model_problem(document: PlacedDocument, item: ErrorDetails, model: type[BaseModel], prefix: Path_) -> Problem:
     at: Path_ = tuple(part for part in item["loc"] if part != "[key]")
     path, name = (*prefix, *at), at[-1] if at else ""
     if item["type"] == "extra_forbidden":
@@ -330,7 +330,7 @@ _SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
 class _Builder:
     """Turns composed nodes into plain data, counting and noting places."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: PlacedDocument) -> None:
         self.document = document
         self.count = 0
 

@@ -36,7 +36,7 @@ from bondstone.policy.plan_secrets import sensitive_values
 from bondstone.promise.approval_rules import approvals
 from bondstone.promise.bundle import pack
 from bondstone.promise.cases import Case
-from bondstone.promise.comparing import Seen, TriedStep, compare, refusal_text
+from bondstone.promise.comparing import CaseOutcome, TriedStep, compare, refusal_text
 from bondstone.promise.inputs import split_secrets, with_secrets
 from bondstone.promise.policies import policy_modules
 from bondstone.promise.resolve import resolve
@@ -152,7 +152,7 @@ class _Run:
         self._outputs: dict[str, StepOutputs] = {}
         self._touched: dict[str, tuple[StepSpec, dict[str, Any]]] = {}
 
-    async def go(self) -> Seen:
+    async def go(self) -> CaseOutcome:
         request, expect = self._case.given, self._case.expect
         before: dict[str, Any] = {}
         first = request.previous.inputs if request.previous else request.inputs
@@ -163,11 +163,11 @@ class _Run:
         try:
             resolved = await self._resolve(request.inputs)
         except BondError as error:
-            return Seen(refusal=error)
+            return CaseOutcome(refusal=error)
         kind = OperationKind(self._case.operation)
         later = any(not step.skipped and self._needs(name) for name, step in expect.steps.items())
         steps = await self._steps(resolved, kind, apply=bool(expect.outputs) or later, check=True, before=before)
-        observed = Seen(steps=steps)
+        observed = CaseOutcome(steps=steps)
         if expect.outputs and observed.outcome != "deny":
             observed.outputs = await self._service_outputs(resolved, kind)
         return observed

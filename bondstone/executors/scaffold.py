@@ -43,7 +43,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class InputDifference:
     """How one input of a newer module differs, and which version bump that needs."""
 
     path: str
@@ -93,7 +93,7 @@ def write_promise(directory: Path, name: str, draft: Draft, *, version: str = "0
     return written
 
 
-def update_promise(directory: Path, draft: Draft) -> tuple[str, str, list[Difference]]:
+def update_promise(directory: Path, draft: Draft) -> tuple[str, str, list[InputDifference]]:
     """Take a newer module into a promise that was made from an older one.
 
     Steps, outputs that people wrote, policies and tests stay. Inputs, their variables and the copied folder
@@ -219,7 +219,7 @@ def fits(schema: Mapping[str, Any], value: Any) -> bool:
     return not any(True for _ in validator(schema).iter_errors(value))
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[Difference]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[InputDifference]:
     """How the inputs of two versions differ, and the bump that each difference needs.
 
     Args:
@@ -229,19 +229,19 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str =
     """
     old, new = before.get("properties", {}), after.get("properties", {})
     for name in sorted(old.keys() - new.keys()):
-        yield Difference(f"{path}{name}", "is gone", "major")
+        yield InputDifference(f"{path}{name}", "is gone", "major")
     needed_before, needed = set(before.get("required", ())), set(after.get("required", ()))
     for name in sorted(new.keys() - old.keys()):
         bump: Bump = "major" if name in needed else "minor"
-        yield Difference(f"{path}{name}", "is new and required" if name in needed else "is new", bump)
+        yield InputDifference(f"{path}{name}", "is new and required" if name in needed else "is new", bump)
     for name in sorted(old.keys() & new.keys()):
         where = f"{path}{name}"
         if name in needed and name not in needed_before:
-            yield Difference(where, "is required now", "major")
+            yield InputDifference(where, "is required now", "major")
         elif name in needed_before and name not in needed:
-            yield Difference(where, "is optional now", "minor")
+            yield InputDifference(where, "is optional now", "minor")
         if old[name].get("type") != new[name].get("type"):
-            yield Difference(
+            yield InputDifference(
                 where, f"was {old[name].get('type', 'any')} and is {new[name].get('type', 'any')}", "major"
             )
         elif isinstance(old[name].get("properties"), dict):
@@ -250,7 +250,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str =
             yield from _detail(where, old[name], new[name])
 
 
-def bumped(version: str, changes: Sequence[Difference]) -> str:
+def bumped(version: str, changes: Sequence[InputDifference]) -> str:
     """The version that the differences ask for: at least a patch, since the module itself changed."""
     major, minor, patch = (
         int(part) for part in version.split("-", maxsplit=1)[0].split("+", maxsplit=1)[0].split(".")
@@ -281,12 +281,12 @@ def readme(name: str, draft: Draft) -> str:
     return "\n".join(lines)
 
 
-def _detail(where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
+def _detail(where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[InputDifference]:
     for key in sorted({*old, *new} - {"description", "title", "type", "properties"}):
         if old.get(key) != new.get(key):
             narrower = key not in old and key != "default"
             shown = json.dumps(new.get(key), ensure_ascii=False)[:60]
-            yield Difference(where, f"{key} is {shown}", "major" if narrower else "minor")
+            yield InputDifference(where, f"{key} is {shown}", "major" if narrower else "minor")
 
 
 def _inner(schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ FORMAT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class StateFile:
+class ParsedState:
     """One state."""
 
     raw: bytes = field(repr=False)
@@ -26,7 +26,7 @@ class StateFile:
     """The managed objects in it."""
 
 
-def read_state_file(raw: bytes, *, where: str = "") -> StateFile:
+def read_state_file(raw: bytes, *, where: str = "") -> ParsedState:
     """Read a state.
 
     Raises:
@@ -47,11 +47,16 @@ def read_state_file(raw: bytes, *, where: str = "") -> StateFile:
         raise _not_a_state("it has no `serial`", where)
     if not isinstance(resources, list):
         raise _not_a_state("its `resources` are not a list", where)
-    return StateFile(raw=raw, lineage=lineage, serial=serial, addresses=tuple(_addresses(resources)))
+    return ParsedState(raw=raw, lineage=lineage, serial=serial, addresses=tuple(_addresses(resources)))
 
 
 def check_successor(
-    new: StateFile, current: StateFile | None, *, force: bool = False, force_lineage: bool = False, where: str = ""
+    new: ParsedState,
+    current: ParsedState | None,
+    *,
+    force: bool = False,
+    force_lineage: bool = False,
+    where: str = "",
 ) -> None:
     """Refuse a state that would take the place of one that it does not continue.
 

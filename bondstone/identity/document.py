@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from bondstone.base.errors import AccessInvalid, Problem
-from bondstone.documents.yaml_places import Document, model_problems, ordered, read, refuse
+from bondstone.documents.yaml_places import PlacedDocument, model_problems, ordered, read, refuse
 from bondstone.model.identity import ADMIN, AccessDocument
 
 
@@ -55,7 +55,7 @@ def read_access(data: bytes, file: str, *, needs_admin: bool = True) -> ReadAcce
     return ReadAccess(None if problems else access, file, problems)
 
 
-def _problems(document: Document, access: AccessDocument, *, needs_admin: bool) -> Iterator[Problem]:
+def _problems(document: PlacedDocument, access: AccessDocument, *, needs_admin: bool) -> Iterator[Problem]:
     path = ("spec", "grants")
     if needs_admin and not any(grant.scope is None and ADMIN in grant.roles for grant in access.spec.grants):
         yield document.problem(

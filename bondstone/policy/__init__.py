@@ -6,7 +6,7 @@ from bondstone.policy.decide import document, evaluate
 from bondstone.policy.modules import (
     Module,
     Origin,
-    Rule,
+    PolicyRule,
     check_syntax,
     load_modules,
     modules_digest,
@@ -16,7 +16,7 @@ from bondstone.policy.modules import (
 __all__ = [
     "Module",
     "Origin",
-    "Rule",
+    "PolicyRule",
     "check_syntax",
     "document",
     "evaluate",

@@ -19,7 +19,7 @@ from bondstone.model.plan import Change, Decision, Finding
 from bondstone.model.secret import as_ref
 from bondstone.model.step import PolicyCall
 from bondstone.policy.data_files import DataInvalid
-from bondstone.policy.modules import ORIGINS, Module, Origin, Rule, modules_digest, query, question
+from bondstone.policy.modules import ORIGINS, Module, Origin, PolicyRule, modules_digest, query, question
 from bondstone.policy.plan_secrets import masked_marks
 from bondstone.rego.choice import engine
 from bondstone.rego.engine import EVALUATION_SECONDS, Engine, EngineFailed, RuleAnswer
@@ -237,7 +237,7 @@ def _as_conftest(document: Mapping[str, Any], modules: Iterable[Module]) -> Mapp
     return {**{name: value for name, value in plan.items() if name in wanted}, **document}
 
 
-def _findings(rule: Rule, policy: str, answer: RuleAnswer) -> Iterator[Finding]:
+def _findings(rule: PolicyRule, policy: str, answer: RuleAnswer) -> Iterator[Finding]:
     if answer.error:
         yield Finding(level="deny", message=f"the policy cannot be evaluated: {answer.error}", policy=policy)
     for value in answer.values:

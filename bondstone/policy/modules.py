@@ -35,7 +35,7 @@ _LEVELS: Final = {"deny": "deny", "violation": "deny", "warn": "warn", "approval
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class PolicyRule:
     """One rule that decides: `deny` of package `main`."""
 
     package: tuple[str, ...]
@@ -112,11 +112,11 @@ class Module:
         return frozenset(_names(self.statements))
 
     @property
-    def rules(self) -> list[Rule]:
+    def rules(self) -> list[PolicyRule]:
         """Its rules that decide, by the names conftest gives them, and `approval`."""
         if self.is_data:
             return []
-        return [Rule(self.package, name) for name in sorted(self.names) if _VERDICT.fullmatch(name)]
+        return [PolicyRule(self.package, name) for name in sorted(self.names) if _VERDICT.fullmatch(name)]
 
     @property
     def has_exceptions(self) -> bool:

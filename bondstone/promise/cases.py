@@ -20,7 +20,14 @@ from pydantic import Field, ValidationError
 
 from bondstone.base.errors import Problem
 from bondstone.base.models import Manifest
-from bondstone.documents.yaml_places import Document, did_you_mean, model_problems, ordered, read_file, refuse
+from bondstone.documents.yaml_places import (
+    PlacedDocument,
+    did_you_mean,
+    model_problems,
+    ordered,
+    read_file,
+    refuse,
+)
 from bondstone.model.plan import Action
 from bondstone.model.promise import Promise
 
@@ -146,7 +153,7 @@ def load_cases(directory: Path, promise: Promise) -> list[tuple[str, Case]]:
     return cases
 
 
-def _cases(document: Document, promise: Promise) -> Iterator[tuple[Case | None, list[Problem]]]:
+def _cases(document: PlacedDocument, promise: Promise) -> Iterator[tuple[Case | None, list[Problem]]]:
     several = isinstance(document.data, list)
     for index, data in enumerate(document.data if several else [document.data]):
         prefix: tuple[str | int, ...] = (index,) if several else ()
@@ -161,7 +168,9 @@ def _cases(document: Document, promise: Promise) -> Iterator[tuple[Case | None, 
             yield case, list(_unknown(document, prefix, case, promise))
 
 
-def _unknown(document: Document, prefix: tuple[str | int, ...], case: Case, promise: Promise) -> Iterator[Problem]:
+def _unknown(
+    document: PlacedDocument, prefix: tuple[str | int, ...], case: Case, promise: Promise
+) -> Iterator[Problem]:
     """Names of steps and outputs that the promise does not have. Inputs may be wrong on purpose."""
     steps = {step.id for step in promise.spec.steps}
     for word, expected, known in (

@@ -27,7 +27,7 @@ class TriedStep:
 
 
 @dataclass(slots=True)
-class Seen:
+class CaseOutcome:
     """What happened in a case."""
 
     steps: dict[str, TriedStep] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Seen:
         return next((outcome for outcome in ("deny", "approval") if outcome in outcomes), "allow")
 
 
-def compare(case: Case, observed: Seen) -> list[str]:
+def compare(case: Case, observed: CaseOutcome) -> list[str]:
     """Every difference between what a case expects and what was seen, in words."""
     expect = case.expect
     if expect.refused is not None:
@@ -74,7 +74,7 @@ def compare(case: Case, observed: Seen) -> list[str]:
     return differences
 
 
-def _compare_refusal(case: Case, observed: Seen) -> list[str]:
+def _compare_refusal(case: Case, observed: CaseOutcome) -> list[str]:
     expected, error = case.expect.refused, observed.refusal
     if error is None and observed.outcome == "deny":
         error = PolicyDenied("denied", problems=[Problem(message=item.message) for item in observed.findings])
@@ -120,7 +120,7 @@ def _compare_step(expected: ExpectedStep, tried: TriedStep | None) -> list[str]:
     return differences
 
 
-def _compare_outputs(expected: Mapping[str, Any], observed: Seen) -> list[str]:
+def _compare_outputs(expected: Mapping[str, Any], observed: CaseOutcome) -> list[str]:
     if expected and observed.outputs is None:
         return ["there are no outputs, because nothing was applied"]
     differences = []
@@ -146,7 +146,7 @@ def _shown(value: Any) -> str:
     return "a secret" if as_ref(value) is not None else json.dumps(value, ensure_ascii=False)
 
 
-def _messages(observed: Seen) -> str:
+def _messages(observed: CaseOutcome) -> str:
     messages = "; ".join(f"{finding.level}: {finding.message}" for finding in observed.findings)
     return f" ({messages})" if messages else ""
 

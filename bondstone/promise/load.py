@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from bondstone.base.errors import Problem
-from bondstone.documents.yaml_places import Document, Path_, model_problems, ordered, read, read_file, refuse
+from bondstone.documents.yaml_places import Path_, PlacedDocument, model_problems, ordered, read, read_file, refuse
 from bondstone.model.promise import STEP_KEYS, Promise
 from bondstone.promise.parts import with_parts
 
@@ -34,7 +34,7 @@ def parse_promise(data: bytes) -> Promise:
     return _finished(read(data, MANIFEST))
 
 
-def to_promise(document: Document) -> tuple[Promise | None, list[Problem]]:
+def to_promise(document: PlacedDocument) -> tuple[Promise | None, list[Problem]]:
     """The manifest of a document, or what is wrong with its shape; problems of the YAML come first."""
     if document.problems:
         return None, list(document.problems)
@@ -49,14 +49,14 @@ def to_promise(document: Document) -> tuple[Promise | None, list[Problem]]:
     return (None if problems else promise), problems
 
 
-def _finished(document: Document) -> Promise:
+def _finished(document: PlacedDocument) -> Promise:
     promise, problems = to_promise(document)
     if promise is None:
         raise refuse(ordered(problems), document.file)
     return promise
 
 
-def split_steps(document: Document) -> tuple[list[Problem], Any]:
+def split_steps(document: PlacedDocument) -> tuple[list[Problem], Any]:
     """Bring each step's executor section under `executor` and `section`, saying which have none or several."""
     spec = document.data.get("spec")
     steps = spec.get("steps") if isinstance(spec, dict) else None
@@ -86,7 +86,7 @@ def split_steps(document: Document) -> tuple[list[Problem], Any]:
     return problems, {**document.data, "spec": {**spec, "steps": with_parts(spec, split)}}
 
 
-def _too_many(document: Document, path: Path_, kinds: list[str]) -> Iterator[Problem]:
+def _too_many(document: PlacedDocument, path: Path_, kinds: list[str]) -> Iterator[Problem]:
     """Of several keys that may be the section: which is a misspelt key, which is one too many."""
     misspelt = _misspelt(kinds)
     for key, meant in misspelt.items():

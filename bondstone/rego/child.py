@@ -21,7 +21,7 @@ import regorus
 
 from bondstone.rego.functions import COUNT, FUNCTIONS
 from bondstone.rego.numbers import EXACT_BOUND, Fractions, exact
-from bondstone.rego.restrictions import Place, examine
+from bondstone.rego.restrictions import RulePlace, examine
 
 MEMORY_BYTES: Final = 2 * 1024**3
 KEPT_ENGINES: Final = 4
@@ -44,7 +44,7 @@ class _Loaded:
     engine: Any
     sources: dict[str, str]
     problems: list[dict[str, Any]] = field(default_factory=list)
-    inexact: Place | None = None
+    inexact: RulePlace | None = None
 
 
 _kept: dict[str, _Loaded] = {}
@@ -149,7 +149,7 @@ def _ask(loaded: _Loaded, query: str) -> dict[str, Any]:
         return {"error": _described(str(error), loaded.sources)}
 
 
-def _unfit(texts: list[str], inexact: Place | None) -> dict[str, Any] | None:
+def _unfit(texts: list[str], inexact: RulePlace | None) -> dict[str, Any] | None:
     """Why numbers of the document or the data could be decided otherwise than by OPA."""
     fractions: list[str] = []
     large: list[str] = []

@@ -51,7 +51,7 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RulePlace:
     """Where something stands."""
 
     file: str
@@ -64,12 +64,12 @@ class Findings:
     """What is wrong with some modules, and what depends on the document."""
 
     problems: list[dict[str, Any]] = field(default_factory=list)
-    inexact: Place | None = None
+    inexact: RulePlace | None = None
     """The first arithmetic whose operands may be any numbers: wrong for some fractions."""
-    fraction: tuple[Place, str] | None = None
+    fraction: tuple[RulePlace, str] | None = None
     """The first such fraction that a module itself has."""
 
-    def add(self, place: Place, message: str, hint: str = "") -> None:
+    def add(self, place: RulePlace, message: str, hint: str = "") -> None:
         """Note a problem, in the form of `bondstone.base.errors.Problem`."""
         self.problems.append(
             {"file": place.file, "line": place.line, "column": place.column, "message": message, "hint": hint}
@@ -114,7 +114,7 @@ def examine(trees: Iterable[Mapping[str, Any]]) -> Findings:
         findings.add(place, message, f"count in whole numbers (cents, millicores), or {USE_OPA}")
     for rule, way in cycles(every):
         names = " -> ".join(".".join(path) for path in way)
-        place = Place(rule.file, rule.span["line"], rule.span["col"])
+        place = RulePlace(rule.file, rule.span["line"], rule.span["col"])
         findings.add(place, f"rule {'.'.join(rule.path)} is recursive: {names}", "a rule cannot need itself")
     return findings
 
@@ -182,11 +182,11 @@ class _Module:
     def _text(self, span: Mapping[str, Any]) -> str:
         return self._source[span["start"] : span["end"]].decode(errors="replace")
 
-    def place(self, span: Mapping[str, Any]) -> Place:
+    def place(self, span: Mapping[str, Any]) -> RulePlace:
         """Line and column of a part."""
         before = self._source[: span["start"]]
         line = before.count(b"\n") + 1
-        return Place(self._file, line, len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1)
+        return RulePlace(self._file, line, len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1)
 
     def _walk(self, node: Any) -> None:
         if isinstance(node, list):
@@ -240,7 +240,7 @@ class _Module:
         full = f"{self._imports[first]}.{rest}".rstrip(".") if first in self._imports else path
         return full in self._defined or f"data.{self._package}.{path}" in self._defined
 
-    def _function(self, path: str, place: Place, *, called: bool) -> None:
+    def _function(self, path: str, place: RulePlace, *, called: bool) -> None:
         if not path or self._own(path) or path in supported() or path == "print":
             return
         if path in refused():
@@ -295,7 +295,7 @@ class _Module:
         if not all(map(self._is_whole, operands)):
             self._may_be_inexact(place)
 
-    def _may_be_inexact(self, place: Place) -> None:
+    def _may_be_inexact(self, place: RulePlace) -> None:
         if self._findings.inexact is None:
             self._findings.inexact = place
 

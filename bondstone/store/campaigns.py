@@ -36,7 +36,7 @@ class _LeftOutPage(Wire):
     services: tuple[LeftOut, ...] = ()
 
 
-class Campaigns:
+class CampaignStore:
     """Objects under `campaigns/<name>/`, sealed, and `freezes/<name>`; the ledger of a campaign is plain JSON.
 
     Like that of services (`bondstone.store.ledger`), that under `ledger-campaigns/<name>/` can be read without a

@@ -51,14 +51,14 @@ Written = list[tuple[LogInfo, tuple[str, ...]]]
 
 
 class LogWriter:
-    """Takes lines and writes them away about once a second. Made by `Logs.writer`, used as a context manager.
+    """Takes lines and writes them away about once a second. Made by `LogStore.writer`, used as a context manager.
 
     A store that fails loses no step: what is not written is kept and tried again, and given up with a warning
     when the log is closed.
     """
 
     key: str
-    """Where the log is: what `Logs.read` takes."""
+    """Where the log is: what `LogStore.read` takes."""
 
     def __init__(self, sealed: SealedObjects, key: str, secrets: Iterable[str], *, flush_seconds: float) -> None:
         self.key = key
@@ -153,7 +153,7 @@ class LogWriter:
         return True
 
 
-class Logs:
+class LogStore:
     """Logs under `logs/<team>/<service>/<operation>/<step>/<verb>/<attempt>/<chunk>`.
 
     Args:

@@ -16,7 +16,7 @@ from bondstone.store.objects import Objects, segment
 _READS_AT_ONCE: Final = 16
 
 
-class Schedules:
+class ScheduleStore:
     """Entries as plain JSON under `ledger-schedules/<name>/`, never changed, never removed.
 
     Args:

@@ -18,9 +18,9 @@ from bondstone.store.sealed import SealedObjects
 if TYPE_CHECKING:
     from bondstone.store.access import AccessDocuments
     from bondstone.store.archive import Archive
-    from bondstone.store.campaigns import Campaigns
+    from bondstone.store.campaigns import CampaignStore
     from bondstone.store.ledger import Ledger
-    from bondstone.store.logs import Logs
+    from bondstone.store.logs import LogStore
     from bondstone.store.notifications import Notifications
     from bondstone.store.plans import Plans
     from bondstone.store.policies import PolicySets
@@ -100,11 +100,11 @@ class Store:
         return Ledger(self.objects)
 
     @cached_property
-    def logs(self) -> Logs:
+    def logs(self) -> LogStore:
         """What the tools said."""
-        from bondstone.store.logs import Logs  # noqa: PLC0415 - see the class
+        from bondstone.store.logs import LogStore  # noqa: PLC0415 - see the class
 
-        return Logs(self.sealed)
+        return LogStore(self.sealed)
 
     @cached_property
     def revisions(self) -> Revisions:
@@ -163,11 +163,11 @@ class Store:
         return Sessions(self.sealed)
 
     @cached_property
-    def campaigns(self) -> Campaigns:
+    def campaigns(self) -> CampaignStore:
         """Campaigns and freezes."""
-        from bondstone.store.campaigns import Campaigns  # noqa: PLC0415 - see the class
+        from bondstone.store.campaigns import CampaignStore  # noqa: PLC0415 - see the class
 
-        return Campaigns(self.sealed)
+        return CampaignStore(self.sealed)
 
     def state(self, service: ServiceId, step: str) -> StateLog:
         """The state log of a step."""

@@ -15,7 +15,7 @@ from typing import Final
 import psutil
 
 from bondstone.activities.terraform.binary import Tool
-from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.state import TerraformState, parse_state
 from harness.chaos import things
 from harness.chaos.kills import Kill, Moment, Side, Victim
 from harness.chaos.locking_backend import Backend
@@ -136,7 +136,7 @@ class PlainRun:
     def _log(self) -> Path:
         return self._directory / "said.txt"
 
-    def _state(self) -> State | None:
+    def _state(self) -> TerraformState | None:
         if self._kill.side is Side.REMOTE:
             return parse_state(self._backend.states.get(f"/{self._name}"))
         with suppress(OSError):

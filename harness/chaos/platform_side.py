@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import psutil
 
-from bondstone.activities.terraform.state import State, parse_state
+from bondstone.activities.terraform.state import TerraformState, parse_state
 from bondstone.base.errors import Unreachable
 from bondstone.base.process_identity import Holder
 from bondstone.client import Operation
@@ -41,7 +41,7 @@ class Witness:
     def __init__(self, bond: DirectClient, service: ServiceId) -> None:
         self._bond = bond
         self._service = service
-        self._newest: State | None = None
+        self._newest: TerraformState | None = None
         self._position = 0
         self.acknowledged: dict[str, str] = {}
         self.wrong: list[str] = []
@@ -79,7 +79,7 @@ class Witness:
             with suppress(asyncio.CancelledError):
                 await task
 
-    def _goes_on(self, state: State | None) -> bool:
+    def _goes_on(self, state: TerraformState | None) -> bool:
         before = self._newest
         same_life = state is not None and before is not None and state.lineage == before.lineage
         return same_life and state is not None and before is not None and state.serial >= before.serial

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import processes
-from bondstone.activities.terraform.state import State
+from bondstone.activities.terraform.state import TerraformState
 
 PROMISE: Final = "chaos"
 STEP: Final = "things"
@@ -92,7 +92,7 @@ class Counted:
         return sum(times - 1 for times in self.times(what).values())
 
 
-def held(state: State | None) -> dict[str, str]:
+def held(state: TerraformState | None) -> dict[str, str]:
     """The things that a state holds whole: name to the id that this very one got when it was made."""
     if state is None:
         return {}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helm_kit import HELMS, Bench, helm
 
-from bondstone.activities.clusters.merge_rules import NO_RULE, Rule, is_built_in, rules_of
+from bondstone.activities.clusters.merge_rules import NO_RULE, MergeRule, is_built_in, rules_of
 from tools.chart_corpus import CHARTS, charts, look
 
 pytestmark = pytest.mark.integration
@@ -93,7 +93,7 @@ def test_the_rules_of_merging_are_those_of_the_api_server(control_plane):
 
 
 def _differences(
-    rules: Mapping[str, Rule], schema: Mapping[str, Any], schemas: Mapping[str, Any], at: str, depth: int = 0
+    rules: Mapping[str, MergeRule], schema: Mapping[str, Any], schemas: Mapping[str, Any], at: str, depth: int = 0
 ) -> Iterator[tuple[str, object]]:
     """Where the table says otherwise than the API server; of definitions, which contain themselves, the top."""
     for name, field in (schema.get("properties") or {}).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from bondstone.campaign.document import Read, read_campaign
+from bondstone.campaign.document import ReadDocument, read_campaign
 from bondstone.model.campaign.manifest import Campaign
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -57,6 +57,6 @@ def edited(*edits: tuple[str, str]) -> str:
     return text
 
 
-def read_text(text: str) -> Read[Campaign]:
+def read_text(text: str) -> ReadDocument[Campaign]:
     """What is read of a campaign file."""
     return read_campaign(text.encode(), "campaign.yaml", now=NOW)

@@ -10,7 +10,7 @@ from bondstone.store.crypto import KeyRing
 from bondstone.store.objects import ObjectInfo
 from bondstone.store.sealed import SealedObjects
 from bondstone.store.state.entries import Clock
-from bondstone.store.state.fence import Entry, Kind, LeaseTerms, decode
+from bondstone.store.state.fence import Kind, LeaseTerms, StateEntry, decode
 from bondstone.store.state.log import StateLog
 
 SERVICE = ServiceId(team="payments", name="orders-db")
@@ -33,7 +33,7 @@ class Call:
 class Put:
     """One entry that really was written."""
 
-    entry: Entry
+    entry: StateEntry
     payload: bytes
     at_end: bool
     newest_claim: str
@@ -149,7 +149,7 @@ class World:
         for key in keys:
             self.objects.pop(key, None)
 
-    def newest_claim(self) -> Entry | None:
+    def newest_claim(self) -> StateEntry | None:
         claims = [put.entry for put in self.puts if put.at_end and put.entry.kind is Kind.CLAIM]
         return claims[-1] if claims else None
 

@@ -12,8 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bondstone.activities.ansible.changes import drifted_changes, expected, planned_changes, unexpected
-from bondstone.activities.ansible.documents import AnsiblePlan, Record, read_plan, read_record, record_hosts
-from bondstone.activities.ansible.events import Result, Transcript, failure_words
+from bondstone.activities.ansible.documents import (
+    AnsiblePlan,
+    PlaybookRecord,
+    read_plan,
+    read_record,
+    record_hosts,
+)
+from bondstone.activities.ansible.events import PlaybookTranscript, Result, failure_words
 from bondstone.activities.ansible.inspect import report
 from bondstone.activities.ansible.section import AnsibleSection
 from bondstone.activities.ansible.session import _as_yaml
@@ -99,7 +105,7 @@ def test_what_was_not_planned_is_named_and_what_is_done_already_is_not():
 
 
 def test_a_transcript_keeps_what_matters_and_survives_what_is_no_event():
-    transcript = Transcript()
+    transcript = PlaybookTranscript()
     assert transcript.read("Traceback: boom") == "Traceback: boom"
     assert transcript.read(json.dumps({"event": "new in some later version"})) is None
     assert transcript.read(json.dumps({"event": "result", "host": "web"})) is None
@@ -150,7 +156,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def test_records_and_plans_of_others_are_refused():
-    record = Record(hosts=("web",))
+    record = PlaybookRecord(hosts=("web",))
     assert read_record(record.pack()) == record
     assert record_hosts(record.pack()) == ("web",)
     assert record_hosts(b'{"hosts": ["web"]}') is None

@@ -16,8 +16,16 @@ from bondstone.activities.container.contract import (
     read_outputs,
     read_shown_plan,
 )
-from bondstone.activities.container.documents import ContainerPlan, Job, Record, Run, held, read_plan, read_record
-from bondstone.activities.container.engine import State, _between
+from bondstone.activities.container.documents import (
+    ContainerJob,
+    ContainerPlan,
+    ContainerRecord,
+    ContainerRun,
+    held,
+    read_plan,
+    read_record,
+)
+from bondstone.activities.container.engine import ContainerState, _between
 from bondstone.activities.container.section import ContainerSection
 from bondstone.base.errors import ObjectCorrupt, PlanStale, ToolFailed, ToolUnavailable
 from bondstone.base.redact import Redactor
@@ -106,10 +114,10 @@ def test_only_digests_are_images_and_names_of_files_lead_nowhere():
 
 
 def test_records_and_plans_of_others_are_refused():
-    record = Record(stands=True, run=Run(plan="p", base=1))
+    record = ContainerRecord(stands=True, run=ContainerRun(plan="p", base=1))
     assert read_record(record.pack()) == record
-    assert (held(record.pack()), held(Record().pack()), held(b"{}")) == (("container",), (), None)
-    plan = ContainerPlan(action="apply", job=Job(image=f"x@{DIGEST}"))
+    assert (held(record.pack()), held(ContainerRecord().pack()), held(b"{}")) == (("container",), (), None)
+    plan = ContainerPlan(action="apply", job=ContainerJob(image=f"x@{DIGEST}"))
     assert read_plan(plan.pack()) == plan
     for data in (b"", b"{}", b'{"format": "bondstone-ansible 1"}'):
         with pytest.raises(ObjectCorrupt):
@@ -119,17 +127,25 @@ def test_records_and_plans_of_others_are_refused():
 
 
 def test_a_run_has_one_name_however_many_attempts_and_what_it_is_told_has_no_limits_in_it():
-    assert Run(plan="p", base=1).key == Run(plan="p", base=1, done=True).key != Run(plan="p", base=2).key
-    assert Job(cpus=1).told == Job(cpus=2, time_seconds=1).told != Job(files={"a": "b"}).told
+    assert (
+        ContainerRun(plan="p", base=1).key
+        == ContainerRun(plan="p", base=1, done=True).key
+        != ContainerRun(plan="p", base=2).key
+    )
+    assert (
+        ContainerJob(cpus=1).told
+        == ContainerJob(cpus=2, time_seconds=1).told
+        != ContainerJob(files={"a": "b"}).told
+    )
 
 
 def test_what_an_engine_says_of_a_container_is_understood():
     assert _between("2026-11-29T18:38:29.427421455Z", "2026-11-29T18:38:31.427421455Z") == 2
     assert _between("0001-01-01T00:00:00Z", "never") == 0
-    assert State("exited", 0, out_of_memory=False).is_over
-    assert not State("created", 0, out_of_memory=False).has_begun
-    assert State("running", 0, out_of_memory=False, pid=2**22 + 1).is_lost
-    assert not State("running", 0, out_of_memory=False, pid=os.getpid()).is_lost
+    assert ContainerState("exited", 0, out_of_memory=False).is_over
+    assert not ContainerState("created", 0, out_of_memory=False).has_begun
+    assert ContainerState("running", 0, out_of_memory=False, pid=2**22 + 1).is_lost
+    assert not ContainerState("running", 0, out_of_memory=False, pid=os.getpid()).is_lost
 
 
 @pytest.mark.parametrize(
@@ -145,5 +161,5 @@ def test_what_an_engine_says_of_a_container_is_understood():
 def test_a_container_that_its_engine_killed_a_moment_early_had_its_time(
     code, out_of_memory, ran_seconds, too_late
 ):
-    state = State("exited", code, out_of_memory=out_of_memory, ran_seconds=ran_seconds)
+    state = ContainerState("exited", code, out_of_memory=out_of_memory, ran_seconds=ran_seconds)
     assert state.outlived(2) is too_late

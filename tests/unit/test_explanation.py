@@ -14,13 +14,13 @@ from bondstone.client.documents.campaign import (
 )
 from bondstone.client.documents.service import OperationDocument, ProgressDocument, RetryDocument, ServiceDocument
 from bondstone.client.documents.step import ApprovalDocument, StepDocument
-from bondstone.client.explanation import Clock, explain_campaign, explain_operation, explain_service
+from bondstone.client.explanation import ReadingTime, explain_campaign, explain_operation, explain_service
 from bondstone.model.campaign.state import CampaignStatus
 from bondstone.model.service import Health, OperationKind, OperationStatus, Phase, StepStatus
 
 AT = datetime(2026, 11, 29, 14, 2, tzinfo=UTC)
 LATE = datetime(2026, 11, 29, 23, 40, tzinfo=UTC)
-CLOCK = Clock(now=AT + timedelta(minutes=1))
+CLOCK = ReadingTime(now=AT + timedelta(minutes=1))
 FAILED = ErrorInfo(code="TOOL_FAILED", message="the backend answered 503\nand a stack")
 
 
@@ -257,6 +257,6 @@ def test_what_only_people_can_change_is_said_before_what_time_changes():
 
 
 def test_times_are_those_of_the_reader():
-    clock = Clock(now=AT, zone=ZoneInfo("Europe/Berlin"))
+    clock = ReadingTime(now=AT, zone=ZoneInfo("Europe/Berlin"))
     assert clock.words(AT) == "15:02"
     assert clock.words(AT + timedelta(days=2)) == "2026-12-01 15:02"

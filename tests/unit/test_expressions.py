@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bondstone.base.errors import ExpressionInvalid
-from bondstone.cel import MAX_EXPRESSION, Scope
+from bondstone.cel import MAX_EXPRESSION, VariableScope
 from bondstone.cel.templates import check, evaluate, references, references_in, render
 
 VARIABLES: dict[str, Any] = {
@@ -30,7 +30,7 @@ VARIABLES: dict[str, Any] = {
     "service.labels": {"tier": "gold"},
 }
 
-SCOPE = Scope(
+SCOPE = VariableScope(
     {
         "inputs.size": "string",
         "inputs.count": "int",

@@ -12,7 +12,7 @@ from bondstone.model.plan import Change, Decision, Finding, PlanRef
 from bondstone.model.promise import Promise
 from bondstone.model.service import StepSpec
 from bondstone.promise.cases import Case, load_cases
-from bondstone.promise.comparing import Seen, TriedStep, compare
+from bondstone.promise.comparing import CaseOutcome, TriedStep, compare
 from bondstone.promise.load import parse_promise
 
 PROMISE = b"""
@@ -74,18 +74,20 @@ def case(**expect: Any) -> Case:
     return Case.model_validate({"name": "c", "expect": expect})
 
 
-def observed(*findings: Finding, outcome: str = "allow", skip: bool = False, **more: Any) -> Seen:
+def observed(*findings: Finding, outcome: str = "allow", skip: bool = False, **more: Any) -> CaseOutcome:
     step = TriedStep(
         StepSpec(id="database", executor="terraform", skip=skip),
         plan=None if skip else PlanRef(digest="d", key="k"),
         changes=() if skip else (Change(address="a.b", action="create"), Change(address="a.c", action="replace")),
         decision=Decision(outcome=outcome, findings=findings),
     )
-    return Seen(steps={"database": step}, **more)
+    return CaseOutcome(steps={"database": step}, **more)
 
 
 DENIED = Finding(level="deny", message="too small", policy="promise:p.deny")
-REFUSED = Seen(refusal=InputsInvalid("the inputs do not fit", problems=[Problem(message="size: must be one of")]))
+REFUSED = CaseOutcome(
+    refusal=InputsInvalid("the inputs do not fit", problems=[Problem(message="size: must be one of")])
+)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ REFUSED = Seen(refusal=InputsInvalid("the inputs do not fit", problems=[Problem(
         ({"outputs": {"password": {"secret": True}}}, observed(outputs={"password": {"$secret": "k"}})),
     ],
 )
-def test_what_was_expected_makes_no_difference(expect: dict[str, Any], reality: Seen) -> None:
+def test_what_was_expected_makes_no_difference(expect: dict[str, Any], reality: CaseOutcome) -> None:
     assert compare(case(**expect), reality) == []
 
 
@@ -140,7 +142,7 @@ def test_what_was_expected_makes_no_difference(expect: dict[str, Any], reality: 
         ({"outputs": {"path": "b"}}, observed(), "nothing was applied"),
     ],
 )
-def test_each_difference_is_said_in_words(expect: dict[str, Any], reality: Seen, words: str) -> None:
+def test_each_difference_is_said_in_words(expect: dict[str, Any], reality: CaseOutcome, words: str) -> None:
     differences = compare(case(**expect), reality)
     assert len(differences) == 1
     assert words in differences[0]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bondstone.base.errors import InvalidInput, Refused
-from bondstone.executors.state_file import StateFile, check_successor, read_state_file
+from bondstone.executors.state_file import ParsedState, check_successor, read_state_file
 
 
 def state(serial: int = 3, lineage: str = "one", **fields: object) -> bytes:
@@ -68,5 +68,5 @@ def test_a_state_takes_anothers_place_only_if_it_continues_it(serial, lineage, f
         check_successor(new, current, **flags)
 
 
-def read(serial: int, lineage: str) -> StateFile:
+def read(serial: int, lineage: str) -> ParsedState:
     return read_state_file(state(serial, lineage))

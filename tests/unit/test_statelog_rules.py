@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bondstone.base.process_identity import Holder, is_dead
-from bondstone.store.state.fence import MAX_FENCES, Entry, Kind, Lease, beyond_bound, fences_after, judge
+from bondstone.store.state.fence import MAX_FENCES, Kind, Lease, StateEntry, beyond_bound, fences_after, judge
 
 HOLDER = Holder(attempt="a1")
 
 
-def entry(position: int, kind: Kind = Kind.CLAIM, *, state: int = 0, fences: tuple[int, ...] = ()) -> Entry:
+def entry(position: int, kind: Kind = Kind.CLAIM, *, state: int = 0, fences: tuple[int, ...] = ()) -> StateEntry:
     at = datetime.now(UTC)
-    return Entry(
+    return StateEntry(
         position=position, kind=kind, claim=1, token="t", holder=HOLDER, at=at, state=state, fences=fences
     )
 

@@ -21,7 +21,7 @@ from bondstone.store import logs as logs_module
 from bondstone.store.crypto import KeyRing
 from bondstone.store.ledger import Ledger
 from bondstone.store.ledger_verification import verify
-from bondstone.store.logs import Logs
+from bondstone.store.logs import LogStore
 from bondstone.store.objects import Objects
 from bondstone.store.sealed import SealedObjects
 
@@ -179,11 +179,11 @@ def test_very_short_secrets_are_left_alone() -> None:
 
 
 @pytest.fixture
-def logs(objects: Objects) -> Logs:
-    return Logs(SealedObjects(objects, KeyRing.generate()), flush_seconds=0.01)
+def logs(objects: Objects) -> LogStore:
+    return LogStore(SealedObjects(objects, KeyRing.generate()), flush_seconds=0.01)
 
 
-async def test_a_log_is_read_as_it_was_written(logs: Logs) -> None:
+async def test_a_log_is_read_as_it_was_written(logs: LogStore) -> None:
     async with logs.writer(SERVICE, 3, "database", "plan", "run 1", ["hunter22"]) as log:
         for line in ("one", "", "two\nthree", 'password="hunter22"'):
             log.write(line)
@@ -197,7 +197,7 @@ async def test_a_log_is_read_as_it_was_written(logs: Logs) -> None:
     assert await logs.list(SERVICE, 30) == []
 
 
-async def test_a_log_is_followed_while_it_grows(logs: Logs) -> None:
+async def test_a_log_is_followed_while_it_grows(logs: LogStore) -> None:
     text, ended = asyncio.Queue[str](), asyncio.Event()
     writer = logs.writer(SERVICE, 1, "db", "apply", "a1", [])
 
@@ -217,7 +217,7 @@ async def test_a_log_is_followed_while_it_grows(logs: Logs) -> None:
     assert text.get_nowait() == "last"
 
 
-async def test_a_log_is_bounded_and_keeps_its_end(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_is_bounded_and_keeps_its_end(logs: LogStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs_module, "MAX_LOG_CHARS", 100)
     monkeypatch.setattr(logs_module, "MAX_TAIL_CHARS", 60)
     monkeypatch.setattr(logs_module, "MAX_LINE_CHARS", 8)
@@ -233,7 +233,7 @@ async def test_a_log_is_bounded_and_keeps_its_end(logs: Logs, monkeypatch: pytes
 
 
 async def test_a_secret_at_the_bound_of_a_line_does_not_lose_its_mask(
-    logs: Logs, monkeypatch: pytest.MonkeyPatch
+    logs: LogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs_module, "MAX_LINE_CHARS", 8)
     async with logs.writer(SERVICE, 1, "db", "apply", "a1", ["hunter22secret"]) as log:
@@ -241,7 +241,9 @@ async def test_a_secret_at_the_bound_of_a_line_does_not_lose_its_mask(
     assert "hunter" not in "".join([line async for line in logs.read(log.key)])
 
 
-async def test_a_store_that_fails_for_a_while_loses_no_line(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_fails_for_a_while_loses_no_line(
+    logs: LogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put, failures = logs._sealed.put, iter(range(3))
 
     async def flaky(key: str, data: bytes) -> None:
@@ -257,7 +259,7 @@ async def test_a_store_that_fails_for_a_while_loses_no_line(logs: Logs, monkeypa
     assert [line async for line in logs.read(log.key)] == list("01234")
 
 
-async def test_a_log_that_is_not_there_is_said(logs: Logs) -> None:
+async def test_a_log_that_is_not_there_is_said(logs: LogStore) -> None:
     for key in ("logs/payments/orders/000001/db/plan/a", "secrets/payments/orders"):
         with pytest.raises(NotFound):
             _ = [line async for line in logs.read(key)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bondstone.activities.terraform.artefact import Header, pack, unpack
+from bondstone.activities.terraform.artefact import TerraformHeader, pack, unpack
 from bondstone.activities.terraform.changes import drifted_changes, is_empty, planned_changes
 from bondstone.activities.terraform.checks import planned_checks, state_checks
 from bondstone.activities.terraform.masking import document_secrets, mask, state_secrets
@@ -220,7 +220,7 @@ def test_a_state_that_holds_only_data_has_nothing_to_destroy():
 
 
 def test_an_artefact_comes_apart_as_it_was_packed():
-    header = Header(empty=False, destroy=True, secrets=("hush",))
+    header = TerraformHeader(empty=False, destroy=True, secrets=("hush",))
     assert unpack(pack(header, b"PK\n\x00\n")) == (header, b"PK\n\x00\n")
 
 

@@ -15,11 +15,11 @@ from temporalio.exceptions import ApplicationError
 from bondstone.base.errors import ToolFailed
 from bondstone.base.tracing import spans
 from bondstone.base.tracing.export import wanted
-from bondstone.base.tracing.spans import Place
+from bondstone.base.tracing.spans import SpanPlace
 from bondstone.model import operation_trace
 from bondstone.model.service import OperationKind, OperationRecord, RevisionRef, ServiceId
 
-ASKED = Place("1" * 32, "2" * 16)
+ASKED = SpanPlace("1" * 32, "2" * 16)
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
 
@@ -95,7 +95,7 @@ def test_a_collector_that_does_not_answer_holds_nobody_up():
     "wrong", ["", "garbage", f"00-{'0' * 32}-{'2' * 16}-01", f"00-{'1' * 32}-{'2' * 15}-01", f"{ASKED}-x"]
 )
 def test_what_is_no_traceparent_is_no_place(wrong):
-    assert Place.parse(wrong) is None
+    assert SpanPlace.parse(wrong) is None
 
 
 def test_an_operation_is_in_the_trace_of_whoever_asked_for_it():
@@ -115,7 +115,7 @@ def test_an_operation_of_a_campaign_is_a_trace_of_its_own_and_linked():
 def test_an_operation_that_nobody_asked_for_begins_a_trace():
     place, parent, link = operation_trace.of_operation(record())
     assert (parent, link) == (None, None)
-    assert Place.parse(str(place)) == place
+    assert SpanPlace.parse(str(place)) == place
     assert operation_trace.trace_id(record()) == ""
 
 

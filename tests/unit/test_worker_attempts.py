@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.base.process_identity import Holder
 from bondstone.base.processes import boot_id
-from bondstone.workers.attempts import KEPT_SECONDS, AttemptRecord, Attempts
+from bondstone.workers.attempts import KEPT_SECONDS, AttemptFile, Attempts
 
 RUN_AND_WAIT = """
 import sys
@@ -68,7 +68,7 @@ def leave(work: Path, holder: Holder, name: str = "left.json") -> Path:
     """A file that nobody holds, as if its worker had died."""
     (work / "attempts").mkdir(exist_ok=True)
     file = work / "attempts" / name
-    file.write_text(AttemptRecord(task_token=base64.b64encode(b"token").decode(), holder=holder).model_dump_json())
+    file.write_text(AttemptFile(task_token=base64.b64encode(b"token").decode(), holder=holder).model_dump_json())
     return file
 
 

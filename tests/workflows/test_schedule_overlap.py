@@ -27,7 +27,7 @@ from bondstone.activities.schedules import ScheduleActivities
 from bondstone.base import names
 from bondstone.model.campaign.run import CampaignInput
 from bondstone.model.campaign.schedule import ScheduledRun, ScheduleEntry
-from bondstone.store.schedules import Schedules
+from bondstone.store.schedules import ScheduleStore
 
 SECOND = timedelta(seconds=1)
 
@@ -54,7 +54,7 @@ async def test_runs_left_out_because_another_went_on_are_on_record(temporal: Cli
         strategy="patches",
         campaign=CampaignInput(requested_by="ada", reason="patches"),
     )
-    ledger = Schedules(platform.store.objects)
+    ledger = ScheduleStore(platform.store.objects)
 
     async def runs() -> list[ScheduleEntry]:
         return [entry for entry in await ledger.entries(name) if entry.kind == "run"]

@@ -18,7 +18,7 @@ from bondstone.base import names
 from bondstone.model.campaign.run import CampaignInput, LedgerBatch
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import OperationResult
-from bondstone.workflows.campaign.workflow import Campaign
+from bondstone.workflows.campaign.workflow import CampaignWorkflow
 from bondstone.workflows.operations import Provision
 from bondstone.workflows.service import Service
 from tools.docstrings import cell, field_texts
@@ -100,12 +100,17 @@ def _workflows() -> Iterator[str]:
             names.CAMPAIGN_WORKFLOW: names.campaign_workflow_id("NAME"),
             names.SCHEDULED_CAMPAIGN_WORKFLOW: f"{names.schedule_id('NAME')}-TIME",
         }
-        where = own.get(kind.__name__, f"{pattern}/op/N")
-        yield f"| `{where}` | `{kind.__name__}` | {_first_line(inspect.getdoc(kind))} |\n"
+        workflow_type = str(workflow._Definition.must_from_class(kind).name)  # noqa: SLF001 - as below
+        where = own.get(workflow_type, f"{pattern}/op/N")
+        yield f"| `{where}` | `{workflow_type}` | {_first_line(inspect.getdoc(kind))} |\n"
 
 
 def _handlers() -> Iterator[str]:
-    for title, kind in (("Of a service", Service), ("Of an operation", Provision), ("Of a campaign", Campaign)):
+    for title, kind in (
+        ("Of a service", Service),
+        ("Of an operation", Provision),
+        ("Of a campaign", CampaignWorkflow),
+    ):
         yield f"\n### {title}\n\n| name | | takes | answers | |\n|---|---|---|---|---|\n"
         for sort, name, function in sorted(
             _defined(kind), key=lambda handler: (handler[0] != "update", handler[:2])

@@ -14,7 +14,7 @@ from bondstone.api.events.watchers import Read, Seen, Watchers
 from bondstone.base.errors import CursorInvalid
 from bondstone.base.models import Document
 from bondstone.model.service import ServiceId
-from bondstone.store.logs import LogInfo, Logs, Written
+from bondstone.store.logs import LogInfo, LogStore, Written
 
 LINES_AN_EVENT: Final = 500
 CACHED_CHUNKS: Final = 32
@@ -74,7 +74,7 @@ async def lines(
             after = update.id
 
 
-def reader(logs: Logs, service: ServiceId, operation: int, ended: Callable[[], Awaitable[bool]]) -> Read:
+def reader(logs: LogStore, service: ServiceId, operation: int, ended: Callable[[], Awaitable[bool]]) -> Read:
     """Reads what is written of an operation's logs.
 
     Args:
@@ -99,7 +99,7 @@ class LogChunks:
         logs: The store's.
     """
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: LogStore) -> None:
         self._logs = logs
         self._chunks: OrderedDict[str, asyncio.Task[list[str]]] = OrderedDict()
 

@@ -34,11 +34,11 @@ Value = str | int | float | bool
 _FORM = re.compile(r"00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})")
 
 _here: ContextVar[str] = ContextVar("bondstone_traceparent", default="")
-_preset: ContextVar[Place | None] = ContextVar("bondstone_preset_ids", default=None)
+_preset: ContextVar[SpanPlace | None] = ContextVar("bondstone_preset_ids", default=None)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SpanPlace:
     """A span, as others refer to it."""
 
     trace: str
@@ -49,7 +49,7 @@ class Place:
     """`01`: it is kept; `00`: a sampler has decided against it."""
 
     @classmethod
-    def parse(cls, traceparent: str) -> Place | None:
+    def parse(cls, traceparent: str) -> SpanPlace | None:
         """What a W3C `traceparent` says; None when it is none."""
         match = _FORM.fullmatch(traceparent)
         if match is None or not int(match["trace"], 16) or not int(match["span"], 16):
@@ -135,13 +135,13 @@ def span(
 
 def write(
     name: str,
-    place: Place,
+    place: SpanPlace,
     *,
-    parent: Place | None,
+    parent: SpanPlace | None,
     began: datetime,
     ended: datetime,
     attributes: Mapping[str, Value],
-    link: Place | None = None,
+    link: SpanPlace | None = None,
     error: str = "",
     kind: Kind = "INTERNAL",
 ) -> None:
@@ -178,12 +178,12 @@ def write(
     inner.end(end_time=_nanoseconds(ended))
 
 
-def preset() -> Place | None:
+def preset() -> SpanPlace | None:
     """The ids that the span which is being made must have."""
     return _preset.get()
 
 
-def derived(seed: str, *, within: Place | None) -> Place:
+def derived(seed: str, *, within: SpanPlace | None) -> SpanPlace:
     """The place of a span whose ids anybody can tell beforehand, as replays must.
 
     Args:
@@ -192,8 +192,8 @@ def derived(seed: str, *, within: Place | None) -> Place:
     """
     digest = hashlib.sha256(seed.encode()).hexdigest()
     if within is not None:
-        return Place(within.trace, digest[:16], within.flags)
-    return Place(digest[16:48], digest[:16])
+        return SpanPlace(within.trace, digest[:16], within.flags)
+    return SpanPlace(digest[16:48], digest[:16])
 
 
 def environment() -> dict[str, str]:
@@ -227,13 +227,13 @@ def _context(trace: Any, parent: str | None) -> Any:
         if trace.get_current_span().get_span_context().is_valid:
             return None
         parent = here()
-    place = Place.parse(parent)
+    place = SpanPlace.parse(parent)
     if place is None:
         return context
     return trace.set_span_in_context(trace.NonRecordingSpan(_span_context(trace, place)), context)
 
 
-def _span_context(trace: Any, place: Place) -> Any:
+def _span_context(trace: Any, place: SpanPlace) -> Any:
     return trace.SpanContext(
         int(place.trace, 16),
         int(place.span, 16),
@@ -242,10 +242,10 @@ def _span_context(trace: Any, place: Place) -> Any:
     )
 
 
-def _place(context: Any) -> Place | None:
+def _place(context: Any) -> SpanPlace | None:
     if not context.is_valid:
         return None
-    return Place(f"{context.trace_id:032x}", f"{context.span_id:016x}", f"{context.trace_flags:02x}")
+    return SpanPlace(f"{context.trace_id:032x}", f"{context.span_id:016x}", f"{context.trace_flags:02x}")
 
 
 def _mark(inner: Any, code: str) -> None:

@@ -37,7 +37,7 @@ _COLOURS = {
 }  # fmt: skip
 
 
-class View(Protocol):
+class CampaignView(Protocol):
     """What is printed while a campaign runs."""
 
     def changed(self, document: CampaignDocument) -> None:
@@ -92,7 +92,7 @@ def exit_code(document: CampaignDocument) -> int:
 
 
 @contextmanager
-def _view(name: str, *, shown: bool) -> Iterator[View]:
+def _view(name: str, *, shown: bool) -> Iterator[CampaignView]:
     if not shown:
         yield _Nothing()
     elif not is_terminal(sys.stderr):

@@ -14,7 +14,7 @@ from bondstone.base.errors import InvalidInput
 from bondstone.terminal.output import Output, OutputFormat, emit, say, table
 
 if TYPE_CHECKING:
-    from bondstone.executors.scaffold import Difference, Draft
+    from bondstone.executors.scaffold import Draft, InputDifference
 
 SOURCES = {
     "terraform": "bondstone.activities.terraform.scaffold",
@@ -121,5 +121,5 @@ def _update(directory: Path, draft: Draft, output: OutputFormat) -> None:
     )
 
 
-def _document(change: Difference) -> dict[str, str]:
+def _document(change: InputDifference) -> dict[str, str]:
     return {"input": change.path, "what": change.what, "bump": change.bump}

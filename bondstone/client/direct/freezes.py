@@ -20,7 +20,7 @@ from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
     from bondstone.client.direct.client import DirectClient
-    from bondstone.store.campaigns import Campaigns
+    from bondstone.store.campaigns import CampaignStore
 
 _log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ class DirectFreezes(Freezes):
         await self._tell_campaigns()
         return FreezeDocument.of(ended)
 
-    async def _campaigns(self) -> Campaigns:
+    async def _campaigns(self) -> CampaignStore:
         return (await self._bond.connection.store()).campaigns
 
     async def _tell_campaigns(self) -> None:

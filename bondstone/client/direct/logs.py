@@ -16,8 +16,7 @@ from bondstone.model.service import ServiceId
 
 if TYPE_CHECKING:
     from bondstone.client.direct.client import DirectClient
-    from bondstone.store.logs import LogInfo
-    from bondstone.store.logs import Logs as LogStore
+    from bondstone.store.logs import LogInfo, LogStore
 
 LOOK_SECONDS: Final = 0.5
 """How often to look for logs that have begun, and whether the operation has ended."""

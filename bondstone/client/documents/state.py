@@ -11,7 +11,7 @@ from bondstone.base.models import Document
 
 if TYPE_CHECKING:
     from bondstone.base.process_identity import Holder
-    from bondstone.store.state.fence import Entry
+    from bondstone.store.state.fence import StateEntry
 
 
 class HolderDocument(Document):
@@ -46,7 +46,7 @@ class StateEntryDocument(Document):
     holder: HolderDocument
 
     @classmethod
-    def of(cls, entry: Entry) -> StateEntryDocument:
+    def of(cls, entry: StateEntry) -> StateEntryDocument:
         """From an entry of the log."""
         holder = HolderDocument.of(entry.holder)
         return cls(position=entry.position, kind=entry.kind, at=entry.at, size=entry.size, holder=holder)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bondstone.base.errors import ManifestInvalid, NotFound, Problem
 from bondstone.campaign.document import read_campaign
-from bondstone.documents.yaml_places import MAX_BYTES, Document, did_you_mean, model_problems, read, refuse
+from bondstone.documents.yaml_places import MAX_BYTES, PlacedDocument, did_you_mean, model_problems, read, refuse
 from bondstone.model.manifest import ServiceManifest
 
 MAX_FILES: Final = 5000
@@ -37,7 +37,7 @@ _KINDS: Final = ("Service", "Campaign", "Promise")
 class ServiceEntry:
     """One service that a file asks for."""
 
-    document: Document
+    document: PlacedDocument
     manifest: ServiceManifest
 
 
@@ -45,7 +45,7 @@ class ServiceEntry:
 class CampaignEntry:
     """One campaign that a file asks for."""
 
-    document: Document
+    document: PlacedDocument
     name: str
     data: bytes
     """The document alone, its lines where they are in the file."""
@@ -163,7 +163,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
             yield b"\n" * data.count(b"\n", 0, start) + piece
 
 
-def _entry(document: Document, piece: bytes, reading: _Reading, now: datetime) -> None:
+def _entry(document: PlacedDocument, piece: bytes, reading: _Reading, now: datetime) -> None:
     kind = document.data.get("kind") if isinstance(document.data, dict) else None
     if kind == "Service":
         _service(document, reading)
@@ -182,7 +182,7 @@ def _entry(document: Document, piece: bytes, reading: _Reading, now: datetime) -
         reading.problems.append(document.problem(("kind",), f"a {kind} is not applied from here", hint=hint))
 
 
-def _service(document: Document, reading: _Reading) -> None:
+def _service(document: PlacedDocument, reading: _Reading) -> None:
     try:
         manifest = ServiceManifest.model_validate(document.data)
     except ValidationError as error:
@@ -192,7 +192,7 @@ def _service(document: Document, reading: _Reading) -> None:
         reading.services.append(ServiceEntry(document, manifest))
 
 
-def _first(name: str, document: Document, reading: _Reading) -> bool:
+def _first(name: str, document: PlacedDocument, reading: _Reading) -> bool:
     place = document.place(("metadata", "name"))
     known = reading.names.setdefault(name, f"{document.file}:{place.line}")
     if known == f"{document.file}:{place.line}":

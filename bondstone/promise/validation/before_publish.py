@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bondstone.base.errors import BondError, Problem, PromiseInvalid
 from bondstone.documents.error_recovery import salvage
-from bondstone.documents.yaml_places import Document, Path_, did_you_mean, ordered, read_file, refuse
+from bondstone.documents.yaml_places import Path_, PlacedDocument, did_you_mean, ordered, read_file, refuse
 from bondstone.model.promise import API_VERSION, Promise
 from bondstone.promise.bundle import executables, pack
 from bondstone.promise.cases import load_cases
@@ -91,7 +91,7 @@ def _no_manifest(directory: Path) -> Problem:
     )
 
 
-def _salvage(document: Document) -> Promise | None:
+def _salvage(document: PlacedDocument) -> Promise | None:
     """The manifest without what does not fit it, so that the rest can be checked; None when too little is left."""
     if document.problems or not isinstance(document.data, dict):
         return None
@@ -99,7 +99,7 @@ def _salvage(document: Document) -> Promise | None:
     return salvage(data, Promise, _PLACEHOLDERS)
 
 
-def _check_names(document: Document, promise: Promise) -> Iterator[Problem]:
+def _check_names(document: PlacedDocument, promise: Promise) -> Iterator[Problem]:
     """Names that would clash."""
     names: set[str] = set()
     for index, requirement in enumerate(promise.spec.requires):
@@ -120,7 +120,7 @@ def _check_names(document: Document, promise: Promise) -> Iterator[Problem]:
             yield document.problem(path, f"there is no input {name!r}", hint=did_you_mean(name, known), key=True)
 
 
-def _check_policies(document: Document, promise: Promise, directory: Path) -> Iterator[Problem]:
+def _check_policies(document: PlacedDocument, promise: Promise, directory: Path) -> Iterator[Problem]:
     """Policy files are there, inside the folder, and parse."""
     root = directory.resolve()
     sound = True
@@ -171,7 +171,7 @@ def _check_packing(directory: Path) -> Iterator[Problem]:
         yield from error.problems or [Problem(message=error.message, hint=error.hint)]
 
 
-def _warnings(document: Document, promise: Promise, directory: Path) -> Iterator[Problem]:
+def _warnings(document: PlacedDocument, promise: Promise, directory: Path) -> Iterator[Problem]:
     if not promise.spec.description and not promise.metadata.title:
         yield document.problem(
             ("metadata",), "neither metadata.title nor spec.description says what this is", key=True

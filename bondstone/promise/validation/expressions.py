@@ -9,8 +9,17 @@ from typing import Any, Final
 
 from bondstone.base.errors import ExpressionInvalid, Problem
 from bondstone.base.names import POOL_PATTERN, SERVICE_EXECUTOR
-from bondstone.cel.templates import MAX_EXPRESSIONS, Expr, Scope, Use, check, offset_of, parts, strings_in
-from bondstone.documents.yaml_places import Document, Path_
+from bondstone.cel.templates import (
+    MAX_EXPRESSIONS,
+    Expr,
+    TemplateExpression,
+    VariableScope,
+    check,
+    offset_of,
+    parts,
+    strings_in,
+)
+from bondstone.documents.yaml_places import Path_, PlacedDocument
 from bondstone.model.promise import OutputSpec, Probe, Promise, Step
 from bondstone.promise.parts import section_place, step_place
 from bondstone.promise.resolve import Condition
@@ -37,13 +46,15 @@ _GIVES: Final[Mapping[str, frozenset[str]]] = {
 """CEL types that fit the type of an output."""
 
 
-def check_expressions(document: Document, promise: Promise, reports: Mapping[str, StepReport]) -> list[Problem]:
+def check_expressions(
+    document: PlacedDocument, promise: Promise, reports: Mapping[str, StepReport]
+) -> list[Problem]:
     """Every problem of every expression."""
     return list(dict.fromkeys(_Checker(document, promise, reports).run()))
 
 
 class _Checker:
-    def __init__(self, document: Document, promise: Promise, reports: Mapping[str, StepReport]) -> None:
+    def __init__(self, document: PlacedDocument, promise: Promise, reports: Mapping[str, StepReport]) -> None:
         self.document = document
         self.promise = promise
         self.spec = promise.spec
@@ -71,13 +82,13 @@ class _Checker:
                 yield from self._health(("spec", name, "health"), section.health, everything)
         yield from self._approval()
         if self.spec.upgrade is not None:
-            old = Scope({**_BASE, "inputs": "dyn"})
+            old = VariableScope({**_BASE, "inputs": "dyn"})
             yield from self._tree(("spec", "upgrade", "inputs"), self.spec.upgrade.inputs, old)[0]
 
     def _step(self, index: int, step: Step) -> Iterator[Problem]:
         own = own_steps(self.document)
         path = step_place(own, index)
-        fixed = Scope({**self.inputs, **_SERVICE}, _FIXED)
+        fixed = VariableScope({**self.inputs, **_SERVICE}, _FIXED)
         secrets = self.secret_inputs
         reason = "a secret must not decide which steps run, nor where"
         yield from self._condition((*path, "when"), step.when, fixed, secrets, reason)
@@ -103,14 +114,14 @@ class _Checker:
             if other.id not in needs and other.id != step.id
         }
         others[f"steps.{step.id}"] = "a step cannot use its own outputs"
-        scope = Scope({**self.inputs, **_BASE, **self._steps(needs)}, others)
+        scope = VariableScope({**self.inputs, **_BASE, **self._steps(needs)}, others)
         yield from self._tree(section_place(own, index, step.executor), step.section, scope)[0]
         report = self.reports.get(step.id)
         for document in report.templates if report is not None else ():
             yield from self._template(document, scope)
 
     @staticmethod
-    def _template(document: Document, scope: Scope) -> Iterator[Problem]:
+    def _template(document: PlacedDocument, scope: VariableScope) -> Iterator[Problem]:
         """The expressions of a file that belongs to a step."""
         count = sum(text.count("${") for _, text in strings_in(document.data))
         if count > MAX_EXPRESSIONS:
@@ -133,7 +144,7 @@ class _Checker:
         )
 
     def _outputs(self, steps: Mapping[str, str]) -> Iterator[Problem]:
-        scope = Scope({**self.inputs, **_BASE, **steps})
+        scope = VariableScope({**self.inputs, **_BASE, **steps})
         secrets = self.secret_inputs | self._secret_outputs()
         for name, output in self.spec.outputs.items():
             path: Path_ = ("spec", "outputs", name, "value")
@@ -152,8 +163,11 @@ class _Checker:
 
     def _health(self, path: Path_, probes: Iterable[Probe], steps: Mapping[str, str]) -> Iterator[Problem]:
         base = {**self.inputs, **_BASE, **steps}
-        own = {f"outputs.{name}": _output_type(output, Scope(base)) for name, output in self.spec.outputs.items()}
-        scope = Scope({**base, **own})
+        own = {
+            f"outputs.{name}": _output_type(output, VariableScope(base))
+            for name, output in self.spec.outputs.items()
+        }
+        scope = VariableScope({**base, **own})
         secrets = self.secret_inputs | self._secret_outputs()
         secrets |= {f"outputs.{name}" for name, output in self.spec.outputs.items() if output.secret}
         reason = "what a probe looks at is shown to people and must hold no secret"
@@ -168,7 +182,7 @@ class _Checker:
                 yield from self._gives(uses, frozenset({"string"}), f"{kind} is text")
 
     def _approval(self) -> Iterator[Problem]:
-        scope = Scope(
+        scope = VariableScope(
             {**self.inputs, **_BASE, "plan.changes": "list<map<string, dyn>>"}, members={"plan.changes": _CHANGE}
         )
         reason = "who must approve is shown to people and must not follow from a secret"
@@ -202,7 +216,9 @@ class _Checker:
             f"steps.{step}.outputs.{name}" for step, report in self.reports.items() for name in report.sensitive
         }
 
-    def _tree(self, path: Path_, template: Any, scope: Scope) -> tuple[list[Problem], list[Use]]:
+    def _tree(
+        self, path: Path_, template: Any, scope: VariableScope
+    ) -> tuple[list[Problem], list[TemplateExpression]]:
         findings, uses = check(template, scope, path=path)
         problems = [
             self.document.inside(finding.path, finding.offset, finding.fault.message, hint=finding.fault.hint)
@@ -211,7 +227,7 @@ class _Checker:
         return problems, uses
 
     def _condition(
-        self, path: Path_, when: Condition, scope: Scope, secrets: set[str], reason: str
+        self, path: Path_, when: Condition, scope: VariableScope, secrets: set[str], reason: str
     ) -> Iterator[Problem]:
         """A condition: written bare, or as one `${…}`."""
         if isinstance(when, bool):
@@ -239,9 +255,13 @@ class _Checker:
                 path, start, f"a condition gives true or false, this one gives {_article(compiled.type)}",
                 hint="compare it with something, as in x == 'small'",
             )  # fmt: skip
-        yield from self._secrets([Use(path, text, start, compiled.type, compiled.references)], secrets, reason)
+        yield from self._secrets(
+            [TemplateExpression(path, text, start, compiled.type, compiled.references)], secrets, reason
+        )
 
-    def _secrets(self, uses: Iterable[Use], secrets: set[str], reason: str, hint: str = "") -> Iterator[Problem]:
+    def _secrets(
+        self, uses: Iterable[TemplateExpression], secrets: set[str], reason: str, hint: str = ""
+    ) -> Iterator[Problem]:
         for use in uses:
             for name in sorted(use.references):
                 for secret in sorted(secrets):
@@ -251,7 +271,7 @@ class _Checker:
                         )
                         break
 
-    def _gives(self, uses: Iterable[Use], wanted: frozenset[str], reason: str) -> Iterator[Problem]:
+    def _gives(self, uses: Iterable[TemplateExpression], wanted: frozenset[str], reason: str) -> Iterator[Problem]:
         for use in uses:
             if use.type not in wanted and use.type != "dyn":
                 yield self.document.inside(
@@ -276,7 +296,7 @@ _KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {
 }
 
 
-def _output_type(output: OutputSpec, scope: Scope) -> str:
+def _output_type(output: OutputSpec, scope: VariableScope) -> str:
     """What expressions may take an output of the promise for; `?` where what it is made of may be null."""
     kind = {"string": "string", "boolean": "bool", "integer": "int"}.get(output.type, "dyn")
     if not isinstance(output.value, str) or kind == "dyn":

@@ -11,7 +11,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from bondstone.base.errors import BondError, Problem, PromiseInvalid
-from bondstone.documents.yaml_places import Document, Path_, did_you_mean
+from bondstone.documents.yaml_places import Path_, PlacedDocument, did_you_mean
 from bondstone.model.promise import Promise
 from bondstone.promise.inputs import MAX_PROBLEMS
 from bondstone.promise.schema import (
@@ -58,7 +58,7 @@ _MANY: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
 _NAMED: Final = ("$defs", "dependentSchemas", "patternProperties", "properties")
 
 
-def check_schema(document: Document, promise: Promise) -> list[Problem]:
+def check_schema(document: PlacedDocument, promise: Promise) -> list[Problem]:
     """Every problem of the schema of inputs."""
     schema = promise.spec.inputs
     problems = [
@@ -112,7 +112,7 @@ def _subschemas(schema: Any, path: Path_) -> Iterator[tuple[Path_, Mapping[str, 
             yield from _subschemas(item, (*path, word, name))
 
 
-def _check_one(document: Document, path: Path_, schema: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_one(document: PlacedDocument, path: Path_, schema: Mapping[str, Any]) -> Iterator[Problem]:
     at = (*ROOT, *path)
     for key in schema:
         if key not in KEYWORDS and (close := difflib.get_close_matches(key, KEYWORDS, n=1, cutoff=0.8)):
@@ -145,7 +145,7 @@ def _check_one(document: Document, path: Path_, schema: Mapping[str, Any]) -> It
             )
 
 
-def _check_references(document: Document, path: Path_, schema: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_references(document: PlacedDocument, path: Path_, schema: Mapping[str, Any]) -> Iterator[Problem]:
     at = (*ROOT, *path)
     for word in ("$ref", "$dynamicRef"):
         reference = schema.get(word)
@@ -162,7 +162,7 @@ def _check_references(document: Document, path: Path_, schema: Mapping[str, Any]
         )
 
 
-def _check_closed(document: Document, root: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_closed(document: PlacedDocument, root: Mapping[str, Any]) -> Iterator[Problem]:
     """Inputs declared in `allOf` beside `additionalProperties: false`, which lets none of them through."""
     graph = SchemaGraph(root)
     for path, schema in _subschemas(root, ()):
@@ -181,7 +181,7 @@ def _check_closed(document: Document, root: Mapping[str, Any]) -> Iterator[Probl
             )
 
 
-def _check_defaults(document: Document, promise: Promise) -> Iterator[Problem]:
+def _check_defaults(document: PlacedDocument, promise: Promise) -> Iterator[Problem]:
     root = promise.spec.inputs
     for path, schema in _subschemas(root, ()):
         if "default" not in schema:
@@ -203,7 +203,7 @@ def _check_defaults(document: Document, promise: Promise) -> Iterator[Problem]:
             yield document.problem(at, f"the default{place} does not fit its own schema: {shown} {message}")
 
 
-def _check_secrets(document: Document, promise: Promise) -> Iterator[Problem]:
+def _check_secrets(document: PlacedDocument, promise: Promise) -> Iterator[Problem]:
     secrets = secret_paths(promise)
     for item in walk(fields(promise)):
         at = (*ROOT, *(part for name in item.path.split(".") for part in ("properties", name)), "default")

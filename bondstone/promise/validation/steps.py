@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from bondstone.base.errors import BondError, Problem
 from bondstone.base.extras import missing
-from bondstone.documents.yaml_places import Document, Path_, did_you_mean, model_problems, read_stream
+from bondstone.documents.yaml_places import Path_, PlacedDocument, did_you_mean, model_problems, read_stream
 from bondstone.model.promise import Promise, Step
 from bondstone.promise.parts import section_place, step_place
 from bondstone.promise.sections import SectionChecker
@@ -28,12 +28,12 @@ class StepReport:
     outputs: Mapping[str, str] | None = None
     """Names and types of its outputs; None when the executor could not look."""
     sensitive: frozenset[str] = frozenset()
-    templates: list[Document] = field(default_factory=list)
+    templates: list[PlacedDocument] = field(default_factory=list)
     """What its files with expressions hold."""
 
 
 def check_steps(
-    document: Document, promise: Promise, executors: Mapping[str, SectionChecker], directory: Path
+    document: PlacedDocument, promise: Promise, executors: Mapping[str, SectionChecker], directory: Path
 ) -> dict[str, StepReport]:
     """Check every step; the result is by step id."""
     reports: dict[str, StepReport] = {}
@@ -57,7 +57,7 @@ def check_steps(
     return reports
 
 
-def own_steps(document: Document) -> int:
+def own_steps(document: PlacedDocument) -> int:
     """How many steps are written under `steps`; those behind them are parts."""
     spec = document.data.get("spec")
     steps = spec.get("steps") if isinstance(spec, dict) else None
@@ -93,7 +93,11 @@ def needed_by(promise: Promise, step: Step) -> set[str]:
 
 
 def _check_section(
-    document: Document, step: Step, executors: Mapping[str, SectionChecker], directory: Path, report: StepReport
+    document: PlacedDocument,
+    step: Step,
+    executors: Mapping[str, SectionChecker],
+    directory: Path,
+    report: StepReport,
 ) -> None:
     at = section_place(own_steps(document), report.index, step.executor)
     executor = executors.get(step.executor)
@@ -132,7 +136,7 @@ def _check_section(
         report.templates += [item for item in read_stream(directory / name, name) if not item.problems]
 
 
-def _check_hooks(document: Document, promise: Promise) -> Iterator[tuple[str, Problem]]:
+def _check_hooks(document: PlacedDocument, promise: Promise) -> Iterator[tuple[str, Problem]]:
     """Hooks are steps, and no other step waits for them: when a service is made, they do not run."""
     named = hooks(promise)
     ids = [step.id for step in promise.spec.steps]
@@ -157,7 +161,7 @@ def _check_hooks(document: Document, promise: Promise) -> Iterator[tuple[str, Pr
                 )
 
 
-def _check_needs(document: Document, promise: Promise) -> Iterator[tuple[str, Problem]]:
+def _check_needs(document: PlacedDocument, promise: Promise) -> Iterator[tuple[str, Problem]]:
     ids = [step.id for step in promise.spec.steps]
     own = own_steps(document)
     for index, step in enumerate(promise.spec.steps):

@@ -14,7 +14,7 @@ import structlog
 from bondstone.base.errors import Fenced, ObjectMissing, StoreError
 from bondstone.base.process_identity import Holder
 from bondstone.store.state.entries import EntryLog
-from bondstone.store.state.fence import Entry, Kind, Lease, LeaseTerms, beyond_bound
+from bondstone.store.state.fence import Kind, Lease, LeaseTerms, StateEntry, beyond_bound
 
 KEEP_OWN_STATES: Final = 8
 """States of the running claim that stay while it writes newer ones."""
@@ -56,7 +56,7 @@ class Claim:
     """Set when another attempt holds the state, or the lease could not be renewed in time: stop the tool NOW."""
 
     def __init__(
-        self, log: EntryLog, entry: Entry, snapshot: Snapshot, *, began: float, terms: LeaseTerms, keep: int
+        self, log: EntryLog, entry: StateEntry, snapshot: Snapshot, *, began: float, terms: LeaseTerms, keep: int
     ) -> None:
         self.snapshot = snapshot
         self.lost = asyncio.Event()
@@ -140,7 +140,7 @@ class Claim:
                     self._claim.position, Lease(token=self._claim.token, beat=self._beats + 1, left=True)
                 )
 
-    async def _append(self, kind: Kind, payload: bytes | None, *, forget: bool = False) -> Entry:
+    async def _append(self, kind: Kind, payload: bytes | None, *, forget: bool = False) -> StateEntry:
         async with self._lock:
             if self._released:
                 raise Fenced("the claim on the state was released already", where=self._log.where)
@@ -163,7 +163,7 @@ class Claim:
                     self._doubt = False
                     return other
 
-    async def _add(self, entry: Entry, payload: bytes | None) -> Entry | None:
+    async def _add(self, entry: StateEntry, payload: bytes | None) -> StateEntry | None:
         """Write; None when done, else the entry of this claim's own that stands there. Fenced when another's."""
         try:
             other = await self._log.add(entry, payload)
@@ -175,11 +175,11 @@ class Claim:
             raise self._fence(other.entry.holder)
         return other.entry
 
-    async def _same(self, other: Entry, entry: Entry, payload: bytes | None) -> bool:
+    async def _same(self, other: StateEntry, entry: StateEntry, payload: bytes | None) -> bool:
         alike = (other.kind, other.state, other.size) == (entry.kind, entry.state, entry.size)
         return alike and (await self._log.get(other.position)).payload == (payload or b"")
 
-    def _next(self, kind: Kind, payload: bytes | None, *, forget: bool) -> Entry:
+    def _next(self, kind: Kind, payload: bytes | None, *, forget: bool) -> StateEntry:
         position = self._newest.position + 1
         state = self._newest.state if payload is None else position
         return self._newest.changed(
@@ -190,7 +190,7 @@ class Claim:
             size=len(payload or b""),
         )
 
-    def _took(self, entry: Entry) -> Entry:
+    def _took(self, entry: StateEntry) -> StateEntry:
         self._newest = entry
         if entry.carries_state:
             self._own_states.append(entry.position)

@@ -19,7 +19,7 @@ from bondstone.model.service import ServiceId
 from bondstone.store import object_keys
 from bondstone.store.objects import segment, utc_now
 from bondstone.store.sealed import SealedObjects
-from bondstone.store.state.fence import Entry, Lease, decode, encode
+from bondstone.store.state.fence import Lease, StateEntry, decode, encode
 
 _DIGITS: Final = 8
 _READ_TRIES: Final = 8
@@ -48,10 +48,10 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadEntry:
     """An entry with its payload."""
 
-    entry: Entry
+    entry: StateEntry
     payload: bytes = field(repr=False)
 
 
@@ -82,7 +82,7 @@ class EntryLog:
         ]
         return [int(name) for name in names if len(name) == _DIGITS and name.isascii() and name.isdigit()]
 
-    async def get(self, position: int) -> Read:
+    async def get(self, position: int) -> ReadEntry:
         """One entry.
 
         Raises:
@@ -92,9 +92,9 @@ class EntryLog:
         """
         key = self._key(position)
         entry, payload = decode(await self._sealed.get(key), position=position, key=key)
-        return Read(entry, payload)
+        return ReadEntry(entry, payload)
 
-    async def head(self) -> Read | None:
+    async def head(self) -> ReadEntry | None:
         """The newest entry; None when the log is empty."""
         for _ in range(_READ_TRIES):
             positions = await self.positions()
@@ -108,7 +108,7 @@ class EntryLog:
             "the state log moves faster than it can be read", where=self.where, hint="try again"
         )
 
-    async def newest(self) -> tuple[Entry | None, Read | None]:
+    async def newest(self) -> tuple[StateEntry | None, ReadEntry | None]:
         """The newest entry and the newest state. Two objects are read at most.
 
         Raises:
@@ -137,7 +137,7 @@ class EntryLog:
                     ) from error
                 last_position = head.entry.position  # once more, in case that the log has moved on meanwhile
 
-    async def add(self, entry: Entry, payload: bytes | None) -> Read | None:
+    async def add(self, entry: StateEntry, payload: bytes | None) -> ReadEntry | None:
         """Write the next entry. None when it is written, else what stands at its position.
 
         When the store does not answer it is tried again a little, so what stands there may be the caller's own.
@@ -175,7 +175,7 @@ class EntryLog:
             bare = entry.changed(size=0, state=0)
             await self._sealed.put(self._key(position), encode(bare, None))
 
-    async def last_readable(self) -> tuple[int, Entry | None]:
+    async def last_readable(self) -> tuple[int, StateEntry | None]:
         """The newest position, and the newest entry that can be read, if one can."""
         positions = await self.positions()
         for position in reversed(positions):
@@ -185,7 +185,7 @@ class EntryLog:
                 continue
         return (positions[-1] if positions else 0), None
 
-    async def mend(self, entry: Entry) -> None:
+    async def mend(self, entry: StateEntry) -> None:
         """Write over an entry that cannot be read; its position stays taken, and is nobody's."""
         await self._sealed.put(self._key(entry.position), encode(entry.changed(token=""), None))
 

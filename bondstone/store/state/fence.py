@@ -40,7 +40,7 @@ class Kind(StrEnum):
     RELEASE = "release"
 
 
-class Entry(Wire):
+class StateEntry(Wire):
     """One entry of the log, without its payload."""
 
     position: int
@@ -103,7 +103,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ClaimVerdict:
     """What a claimant may do now."""
 
     go: bool
@@ -113,8 +113,8 @@ class Verdict:
 
 
 def judge(
-    head: Entry | None, lease: Lease | None, earlier: Observation | None, *, now: float, holder_is_dead: bool
-) -> Verdict:
+    head: StateEntry | None, lease: Lease | None, earlier: Observation | None, *, now: float, holder_is_dead: bool
+) -> ClaimVerdict:
     """Whether the state may be claimed now.
 
     Args:
@@ -125,21 +125,21 @@ def judge(
         holder_is_dead: Whether the head's holder is provably dead.
     """
     if head is None or head.kind is Kind.RELEASE:
-        return Verdict(go=True)
+        return ClaimVerdict(go=True)
     if holder_is_dead:
-        return Verdict(go=True, takes_over=True, reason="its process is dead")
+        return ClaimVerdict(go=True, takes_over=True, reason="its process is dead")
     mine = lease if lease is not None and lease.token == head.token else None
     if mine is not None and mine.left:
-        return Verdict(go=True, takes_over=True, reason="it stopped without a release")
+        return ClaimVerdict(go=True, takes_over=True, reason="it stopped without a release")
     beat = mine.beat if mine is not None else 0
     if earlier is None or (earlier.position, earlier.beat) != (head.position, beat):
-        return Verdict(go=False, observation=Observation(head.position, beat, now))
+        return ClaimVerdict(go=False, observation=Observation(head.position, beat, now))
     if now - earlier.since >= head.term_seconds:
-        return Verdict(go=True, takes_over=True, reason=f"its lease stood still for {head.term_seconds:g} s")
-    return Verdict(go=False, observation=earlier)
+        return ClaimVerdict(go=True, takes_over=True, reason=f"its lease stood still for {head.term_seconds:g} s")
+    return ClaimVerdict(go=False, observation=earlier)
 
 
-def fences_after(head: Entry | None, *, position: int, takes_over: bool) -> tuple[int, ...]:
+def fences_after(head: StateEntry | None, *, position: int, takes_over: bool) -> tuple[int, ...]:
     """The fences that a claim at `position` carries on."""
     fences = head.fences if head is not None else ()
     if head is not None and takes_over:
@@ -148,7 +148,7 @@ def fences_after(head: Entry | None, *, position: int, takes_over: bool) -> tupl
     return fences[-MAX_FENCES:]
 
 
-def unreadable(position: int, before: Entry | None, *, at: datetime, term_seconds: float) -> Entry:
+def unreadable(position: int, before: StateEntry | None, *, at: datetime, term_seconds: float) -> StateEntry:
     """What stands in for a newest entry that cannot be read, so that it can be taken over from.
 
     It may be anybody's and of any kind, so it counts as held: by whoever wrote the entry before for as long as his
@@ -160,7 +160,7 @@ def unreadable(position: int, before: Entry | None, *, at: datetime, term_second
         at: Now, by the wall clock.
         term_seconds: For how long to wait for a sign of life.
     """
-    return Entry(
+    return StateEntry(
         position=position,
         kind=Kind.CLAIM,
         claim=before.claim if before is not None else position,
@@ -172,7 +172,7 @@ def unreadable(position: int, before: Entry | None, *, at: datetime, term_second
     )
 
 
-def beyond_bound(positions: Iterable[int], head: Entry, *, bound: int) -> Sequence[int]:
+def beyond_bound(positions: Iterable[int], head: StateEntry, *, bound: int) -> Sequence[int]:
     """The positions to prune, so that about `bound` entries stay.
 
     Args:
@@ -185,12 +185,12 @@ def beyond_bound(positions: Iterable[int], head: Entry, *, bound: int) -> Sequen
     return [position for position in old if position < head.position and position not in kept]
 
 
-def encode(entry: Entry, payload: bytes | None) -> bytes:
+def encode(entry: StateEntry, payload: bytes | None) -> bytes:
     """An entry as it is stored (before it is sealed): one line of JSON, then the payload."""
     return entry.model_dump_json().encode() + b"\n" + (payload or b"")
 
 
-def decode(data: bytes, *, position: int, key: str) -> tuple[Entry, bytes]:
+def decode(data: bytes, *, position: int, key: str) -> tuple[StateEntry, bytes]:
     """Read what `encode` wrote.
 
     Raises:
@@ -198,7 +198,7 @@ def decode(data: bytes, *, position: int, key: str) -> tuple[Entry, bytes]:
     """
     header, _, payload = data.partition(b"\n")
     try:
-        entry = Entry.model_validate(json.loads(header))
+        entry = StateEntry.model_validate(json.loads(header))
     except (ValueError, ValidationError):
         entry = None
     if entry is None or entry.position != position or entry.size != len(payload):

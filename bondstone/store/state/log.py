@@ -16,13 +16,13 @@ from bondstone.base.process_identity import Holder, is_dead
 from bondstone.model.service import ServiceId
 from bondstone.store.sealed import SealedObjects
 from bondstone.store.state.claim import Claim, Snapshot
-from bondstone.store.state.entries import Clock, EntryLog, Read
+from bondstone.store.state.entries import Clock, EntryLog, ReadEntry
 from bondstone.store.state.fence import (
-    Entry,
     Kind,
     Lease,
     LeaseTerms,
     Observation,
+    StateEntry,
     fences_after,
     judge,
     unreadable,
@@ -122,7 +122,7 @@ class StateLog:
             if verdict.takes_over and head is not None:
                 _log.info("state taken over", state=self._log.where, of=str(head.holder), because=verdict.reason)
             position = head.position + 1 if head is not None else 1
-            entry = Entry(
+            entry = StateEntry(
                 position=position,
                 kind=Kind.CLAIM,
                 claim=position,
@@ -159,11 +159,11 @@ class StateLog:
         async with claim:
             await claim.forget()
 
-    async def entries(self) -> list[Entry]:
+    async def entries(self) -> list[StateEntry]:
         """Every entry that is kept, oldest first, without the payloads."""
         limit = asyncio.Semaphore(_READS_AT_ONCE)
 
-        async def one(position: int) -> Entry | None:
+        async def one(position: int) -> StateEntry | None:
             async with limit:
                 try:
                     return (await self._log.get(position)).entry
@@ -181,7 +181,7 @@ class StateLog:
             return ""
         return entry.holder.attempt if entry.carries_state else ""
 
-    async def _newest(self, *, replacing: bool) -> tuple[Entry | None, Read | None]:
+    async def _newest(self, *, replacing: bool) -> tuple[StateEntry | None, ReadEntry | None]:
         try:
             return await self._log.newest()
         except (ObjectMissing, ObjectCorrupt):
@@ -189,7 +189,7 @@ class StateLog:
                 raise
             return await self._readable_head(), None
 
-    async def _readable_head(self) -> Entry | None:
+    async def _readable_head(self) -> StateEntry | None:
         """The newest entry, or what stands in for it when it cannot be read."""
         try:
             head = await self._log.head()
@@ -199,7 +199,7 @@ class StateLog:
             return unreadable(position, before, at=now, term_seconds=term) if position else None
         return head.entry if head is not None else None
 
-    async def _took(self, entry: Entry) -> bool:
+    async def _took(self, entry: StateEntry) -> bool:
         """Write a claim; whether it is now the newest entry."""
         try:
             other = await self._log.add(entry, None)

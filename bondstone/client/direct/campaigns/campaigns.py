@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from bondstone.client.direct.client import DirectClient
     from bondstone.model.campaign.preview import PreviewedTarget
     from bondstone.model.campaign.report import CampaignReport
-    from bondstone.store.campaigns import Campaigns as CampaignStore
+    from bondstone.store.campaigns import CampaignStore
 
 FIRST_POLL_SECONDS: Final = 0.2
 SLOWEST_POLL_SECONDS: Final = 1.5

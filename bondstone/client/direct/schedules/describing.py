@@ -9,7 +9,7 @@ from typing import Final
 from temporalio.client import ScheduleDescription, ScheduleOverlapPolicy
 
 from bondstone.base import names
-from bondstone.campaign.recurrence import Pause, misses, pauses, waiting
+from bondstone.campaign.recurrence import PausedTime, misses, pauses, waiting
 from bondstone.campaign.windows import zone
 from bondstone.client.direct.schedules.specs import WORDS, data_of_zone
 from bondstone.client.documents.campaign import ZonedTime
@@ -116,12 +116,12 @@ def _waiting(
     return waiting(run.cron, run.time_zone, **bounds, number=number, last=every)
 
 
-def _pauses(described: ScheduleDescription, entries: Sequence[ScheduleEntry]) -> list[Pause]:
+def _pauses(described: ScheduleDescription, entries: Sequence[ScheduleEntry]) -> list[PausedTime]:
     """When it was paused, also by somebody who went past the command."""
     known = pauses(entries)
     if described.schedule.state.paused and not any(pause.ends_at is None for pause in known):
         info = described.info
-        known.append(Pause(info.last_updated_at or info.created_at))
+        known.append(PausedTime(info.last_updated_at or info.created_at))
     return known
 
 

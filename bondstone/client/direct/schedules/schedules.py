@@ -34,7 +34,7 @@ from bondstone.client.direct.schedules.specs import POLICIES, action_of, run_of,
 from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
 from bondstone.client.schedules import DEFAULT_CATCH_UP, TIMES_SHOWN, Schedules
 from bondstone.model.campaign.schedule import Overlap, ScheduledRun, ScheduleEntry
-from bondstone.store.schedules import Schedules as Ledger
+from bondstone.store.schedules import ScheduleStore as Ledger
 from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
