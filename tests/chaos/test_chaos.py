@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.chaos import lanes
-from harness.chaos.kills import Kill, Moment, Side, Victim, kills, plain_kills, undisturbed
+from harness.chaos.kills import Kill, Moment, Side, Victim, compound_kills, kills, plain_kills, undisturbed
 from harness.chaos.outcome import Outcome
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
@@ -27,18 +27,29 @@ WANTED = (
 """The first one waits for a heartbeat's timeout: one lane is busy with it while the other does the rest."""
 
 
+WITH_PARTS = (
+    (Victim.WORKER, Moment.APPLY, True),
+    (Victim.MACHINE, Moment.APPROVAL, True),
+    (Victim.SERVER, Moment.COMMIT, False),
+)
+"""The same of a service with a part; the last says whether it is about the part."""
+
+
 def chosen() -> list[Kill]:
     """The kills of the seed that are wanted, in the order in which they are wanted."""
     collected: dict[tuple[Victim, Moment], Kill] = {}
     for kill in kills(SEED, 60, things=THINGS):
         collected.setdefault((kill.victim, kill.moment), kill)
-    return [collected[kind] for kind in WANTED]
+    parts: dict[tuple[Victim, Moment, bool], Kill] = {}
+    for kill in compound_kills(SEED, 120, things=THINGS):
+        parts.setdefault((kill.victim, kill.moment, kill.of_part), kill)
+    return [*(collected[kind] for kind in WANTED), *(parts[kind] for kind in WITH_PARTS)]
 
 
 async def test_rule_2_after_any_kill_the_service_is_ready_and_nothing_lost_locked_or_left(tmp_path: Path) -> None:
     outcomes: list[Outcome] = []
     await lanes.carry_out(chosen(), tmp_path, outcomes.append, things_each=THINGS, lanes=2)
-    assert len(outcomes) == len(WANTED)
+    assert len(outcomes) == len(WANTED) + len(WITH_PARTS)
     for outcome in outcomes:
         text = f"{outcome.kill}: {outcome}"
         assert outcome.ready, text

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from parts_walk import COMMON, Walk
 from platforms import LocalPlatform, read_json, refused, running, until
 
 pytestmark = pytest.mark.integration
@@ -94,6 +97,19 @@ def tree(
     return write(folder, name, version, spec)
 
 
+def pair(folder: Path) -> Path:
+    """A service with a part of its own and one that is shared, both seen in what it gives."""
+    target = tree(folder, name="pair")
+    file = target / "promise.yaml"
+    promise = json.loads(file.read_text())
+    common = {"as": "common", "promise": "leaf", "version": ">=1.0 <2", "bind": COMMON}
+    promise["spec"]["requires"].append(common)
+    text = "${requires.part.outputs.text} and ${requires.common.outputs.text}"
+    promise["spec"]["steps"][0]["terraform"]["variables"]["text"] = text
+    file.write_text(json.dumps(promise))
+    return target
+
+
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     folder = tmp_path_factory.mktemp("promises")
@@ -107,6 +123,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
             tree(folder, name="sharer", bind="shop/shared"),
             tree(folder, name="drinker", bind="house/well"),
             tree(folder, name="guest", service="house/${service.name}-part"),
+            pair(folder),
         ]
         for each in folders:
             local.bond("promise", "publish", str(each))
@@ -359,6 +376,15 @@ def test_a_campaign_takes_a_tree_as_one_target_and_parts_alone_as_others(
     platform.bond("campaign", "run", "-f", trees, "--wait")
     for name in ("fleet/one-part", "fleet/two-part"):
         assert show(platform, name)["inputs"]["text"] == "plain", "it went back with its parent, once"
+
+
+async def test_any_walk_over_parents_and_parts_keeps_the_invariants(platform: LocalPlatform) -> None:
+    """Longer: `BOND_WALK_SECONDS=600 BOND_WALK_SEED=7 pytest tests/integration/test_parts.py -k walk`."""
+    seed = int(os.environ.get("BOND_WALK_SEED", "1"))
+    async with platform.client() as bond:
+        walk = Walk(bond, promise="pair", leaf="leaf", seed=seed)
+        await walk.go(float(os.environ.get("BOND_WALK_SECONDS", "10")))
+    sys.stdout.write("\n".join(walk.steps))
 
 
 def test_the_tree_shows_parts_and_parents(platform: LocalPlatform) -> None:
