@@ -25,9 +25,9 @@ from benchmarks import processes
 from benchmarks.report import describe, machine
 from bondstone.base.shutdown import leave
 from harness.chaos import lanes
-from harness.chaos.kills import Kill, Side, Victim, kills, plain_kills, undisturbed
+from harness.chaos.kills import Kill, Side, Victim, compound_kills, kills, plain_kills, undisturbed
 from harness.chaos.outcome import Outcome
-from harness.chaos.table import table
+from harness.chaos.table import OURS, table
 
 UNSOUND: Final = 3
 """Exit code when something that must hold did not."""
@@ -73,12 +73,14 @@ def main() -> None:
 
         asyncio.run(lanes.carry_out(todo, directory, on_outcome, things_each=options.things, lanes=options.lanes))
     print(f"seed {options.seed}, {describe(machine())}\n\n{table(done)}")
-    leave(UNSOUND if any(outcome.kill.side is Side.BONDSTONE and not outcome.sound for outcome in done) else 0)
+    leave(UNSOUND if any(outcome.kill.side in OURS and not outcome.sound for outcome in done) else 0)
 
 
 def _planned(options: argparse.Namespace) -> Iterator[Kill]:
     """Undisturbed runs first, then the kills, those of plain Terraform spread among the others."""
     yield from undisturbed(options.undisturbed)
+    if options.compound:
+        yield from undisturbed(options.undisturbed, [Side.COMPOUND])
     ours = kills(options.seed, options.kills, things=options.things)
     plain = iter(plain_kills(options.seed, options.plain, things=options.things))
     owed = 0.0
@@ -89,12 +91,16 @@ def _planned(options: argparse.Namespace) -> Iterator[Kill]:
             owed -= 1
             yield from (other for other in [next(plain, None)] if other)
     yield from plain
+    yield from compound_kills(options.seed, options.compound, things=options.things)
 
 
 def _options() -> argparse.Namespace:
     made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     made.add_argument("--kills", type=int, default=200, help="of the platform (default: %(default)s)")
     made.add_argument("--plain", type=int, default=48, help="of plain Terraform (default: %(default)s)")
+    made.add_argument(
+        "--compound", type=int, default=0, help="while it makes a service with a part (default: %(default)s)"
+    )
     made.add_argument(
         "--undisturbed", type=int, default=3, help="runs of each side without (default: %(default)s)"
     )

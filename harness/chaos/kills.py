@@ -14,6 +14,8 @@ class Side(StrEnum):
     """Who makes the things."""
 
     BONDSTONE = "bondstone"
+    COMPOUND = "bondstone, parent and part"
+    """A service made of another one: every second kill is about the part, the others about the parent."""
     LOCAL = "terraform, local state"
     REMOTE = "terraform, locked http state"
 
@@ -68,6 +70,7 @@ _PLATFORM: Final = tuple(
     for moment in (*_TERRAFORM_RUNS, Moment.APPROVAL, Moment.COMMIT)
     if moment in _TERRAFORM_RUNS or victim not in {Victim.TERRAFORM, Victim.BOTH}
 )
+_COMPOUND: Final = tuple((Side.COMPOUND, victim, moment) for _, victim, moment in _PLATFORM)
 _PLAIN: Final = tuple(
     (side, victim, moment)
     for side in (Side.LOCAL, Side.REMOTE)
@@ -92,13 +95,19 @@ class Kill:
     """For a stopped worker: how long."""
 
     @property
+    def of_part(self) -> bool:
+        """With a parent and its part: whether it is about the part. The approval is the part's always."""
+        return self.index % 2 == 0 or self.moment is Moment.APPROVAL
+
+    @property
     def key(self) -> str:
         """Names it among those of its seed."""
         return f"{self.side}/{self.victim}/{self.index}"
 
     def __str__(self) -> str:
         pause = f" for {self.pause_seconds:.0f} s" if self.pause_seconds else ""
-        return f"{self.index} ({self.side}): {self.victim}{pause} at {self.moment}"
+        whose = (" of the part" if self.of_part else " of the parent") if self.side is Side.COMPOUND else ""
+        return f"{self.index} ({self.side}): {self.victim}{pause} at {self.moment}{whose}"
 
 
 def kills(seed: int, count: int, *, things: int) -> list[Kill]:
@@ -112,14 +121,19 @@ def kills(seed: int, count: int, *, things: int) -> list[Kill]:
     return list(islice(_endless(seed, _PLATFORM, things), count))
 
 
+def compound_kills(seed: int, count: int, *, things: int) -> list[Kill]:
+    """Kills of a platform that makes a parent with a part, as `kills`."""
+    return list(islice(_endless(seed, _COMPOUND, things), count))
+
+
 def plain_kills(seed: int, count: int, *, things: int) -> list[Kill]:
     """Kills of plain Terraform, as `kills`."""
     return list(islice(_endless(seed, _PLAIN, things), count))
 
 
-def undisturbed(count: int) -> list[Kill]:
+def undisturbed(count: int, sides: Sequence[Side] = (Side.BONDSTONE, Side.LOCAL, Side.REMOTE)) -> list[Kill]:
     """Runs of each side in which nothing is killed."""
-    return [Kill(number, side, Victim.NOTHING, Moment.NEVER, 0, 0) for side in Side for number in range(count)]
+    return [Kill(number, side, Victim.NOTHING, Moment.NEVER, 0, 0) for side in sides for number in range(count)]
 
 
 def _endless(seed: int, kinds: Sequence[tuple[Side, Victim, Moment]], things: int) -> Iterator[Kill]:

@@ -66,7 +66,7 @@ class _Lane:
                     await asyncio.to_thread(self._platform.down)
 
     async def _one(self, kill: Kill) -> Outcome:
-        if kill.side is not Side.BONDSTONE:
+        if kill.side not in {Side.BONDSTONE, Side.COMPOUND}:
             tool = find_tool(Settings())
             return await PlainRun(
                 self._directory / "plain", tool, self._backend, kill, count=self._count
@@ -90,3 +90,4 @@ class _Lane:
             self._up = True
             async with self._platform.client() as bond:
                 await publish(bond, things.promise(self._directory, self._count))
+                await publish(bond, things.tree(self._directory, self._count))

@@ -8,20 +8,20 @@ import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 import psutil
 
 from bondstone.activities.terraform.state import TerraformState, parse_state
-from bondstone.base.errors import Unreachable
+from bondstone.base.errors import NotFound, Unreachable
 from bondstone.base.process_identity import Holder
 from bondstone.client import Operation
 from bondstone.client.direct.client import DirectClient
 from bondstone.client.documents.service import OperationDocument
 from bondstone.model.service import OperationStatus, Phase, ServiceId
 from harness.chaos import things
-from harness.chaos.kills import Kill, Moment, Victim
+from harness.chaos.kills import Kill, Moment, Side, Victim
 from harness.chaos.outcome import Outcome
 from harness.chaos.things import Counted
 from harness.local_platform import LocalPlatform, until
@@ -85,14 +85,24 @@ class Witness:
         return same_life and state is not None and before is not None and state.serial >= before.serial
 
 
+class _Made:
+    """One service that is made: its things, its runs on the host, and who watches its state."""
+
+    def __init__(self, platform: LocalPlatform, bond: DirectClient, service: ServiceId) -> None:
+        self.id = service
+        self.counted = Counted(platform.data.parent / things.DIRECTORY / f"{service.name}.txt")
+        self.runs = platform.settings.work_dir / "runs" / service.team / service.name / things.STEP
+        self.witness = Witness(bond, service)
+
+
 class Run:
-    """One service that is made while something is killed.
+    """One service, or one with a part, that is made while something is killed.
 
     Args:
-        platform: Where; its promise is published.
+        platform: Where; its promises are published.
         bond: A client of it.
         kill: What, and when.
-        count: How many things the promise makes.
+        count: How many things each service makes.
     """
 
     def __init__(self, platform: LocalPlatform, bond: DirectClient, kill: Kill, *, count: int) -> None:
@@ -100,23 +110,30 @@ class Run:
         self._bond = bond
         self._kill = kill
         self._count = count
-        self.id = ServiceId(team="chaos", name=f"k{kill.index}-{uuid.uuid4().hex[:6]}")
-        self._counted = Counted(platform.data.parent / things.DIRECTORY / f"{self.id.name}.txt")
-        self._runs = platform.settings.work_dir / "runs" / self.id.team / self.id.name / things.STEP
-        self._witness = Witness(bond, self.id)
+        root = ServiceId(team="chaos", name=f"k{kill.index}-{uuid.uuid4().hex[:6]}")
+        self._root = _Made(platform, bond, root)
+        self._made = [self._root]
+        if kill.side is Side.COMPOUND:
+            part = root.changed(name=f"{root.name}-{things.PART}")
+            self._made.append(_Made(platform, bond, part))
+        struck = self._made[-1] if kill.of_part else self._root
+        self.id = struck.id
+        self._counted, self._runs = struck.counted, struck.runs
 
     async def outcome(self) -> Outcome:
         """Do it."""
         outcome = Outcome(self._kill)
         try:
             await self._until(self._all_running, "every process of the platform runs")
-            async with self._witness.watching():
+            async with AsyncExitStack() as watching:
+                for made in self._made:
+                    await watching.enter_async_context(made.witness.watching())
                 gated = self._kill.moment is Moment.APPROVAL
-                inputs = {"made": str(self._counted.file), "gated": gated}
-                operation = await self._bond.services.request(things.PROMISE, str(self.id), inputs)
-                began = await self._strike(operation, outcome)
+                operation = await self._request(gated=gated)
+                struck = self._bond.operation(f"{self.id}/op/1")
+                began = await self._strike(struck, outcome)
                 if gated:
-                    await self._approve(operation)
+                    await self._approve(struck)
                 async with asyncio.timeout(READY_SECONDS):
                     record = await operation.wait(through_approvals=True)
                 outcome.seconds = time.monotonic() - began
@@ -125,27 +142,37 @@ class Run:
             outcome.error = outcome.error or f"{type(error).__name__}: {error}"[:500]
         return outcome
 
+    async def _request(self, *, gated: bool) -> Operation:
+        inputs = {"made": str(self._root.counted.file), "gated": gated}
+        promise = things.PROMISE
+        if self._kill.side is Side.COMPOUND:
+            promise = things.TREE
+            inputs["part_made"] = str(self._made[-1].counted.file)
+        return await self._bond.services.request(promise, str(self._root.id), inputs)
+
     async def _look_at(self, record: OperationDocument, outcome: Outcome) -> None:
         if record.status is not OperationStatus.SUCCEEDED:
             outcome.error = f"{record.status}: {record.error.message if record.error else ''}"[:500]
-        state = await self._bond.services.get(str(self.id))
-        last = things.names(self._count)[-1]
-        made = self._counted.times("made")
-        outcome.ready = (
-            not outcome.error
-            and (state.phase, state.outputs) == (Phase.READY, {"last": last})
-            and set(made) == set(things.names(self._count))
-        )
-        if not outcome.ready and not outcome.error:
-            outcome.error = f"{state.phase}, outputs {state.outputs}, {len(made)} things made"
-        outcome.made_twice, outcome.begun_twice = self._counted.twice("made"), self._counted.twice("begun")
-        outcome.blocked = not await self._can_be_claimed()
-        await self._witness.look()
-        outcome.lost = self._witness.missing(self._count)
-        orphans = self._platform.settings.work_dir / "orphans"
-        outcome.left = [path.name for path in [*self._runs.glob("*"), *orphans.glob(f"*{self.id.name}*")]]
+        for made in self._made:
+            await self._look_at_one(made, outcome)
+        outcome.ready = not outcome.error
 
-    async def _can_be_claimed(self) -> bool:
+    async def _look_at_one(self, made: _Made, outcome: Outcome) -> None:
+        state = await self._bond.services.get(str(made.id))
+        last = things.names(self._count)[-1]
+        times = made.counted.times("made")
+        ready = (state.phase, state.outputs) == (Phase.READY, {"last": last})
+        if (not ready or set(times) != set(things.names(self._count))) and not outcome.error:
+            outcome.error = f"{made.id}: {state.phase}, outputs {state.outputs}, {len(times)} things made"
+        outcome.made_twice += made.counted.twice("made")
+        outcome.begun_twice += made.counted.twice("begun")
+        outcome.blocked = outcome.blocked or not await self._can_be_claimed(made.id)
+        await made.witness.look()
+        outcome.lost += made.witness.missing(self._count)
+        orphans = self._platform.settings.work_dir / "orphans"
+        outcome.left += [path.name for path in [*made.runs.glob("*"), *orphans.glob(f"*{made.id.name}*")]]
+
+    async def _can_be_claimed(self, service: ServiceId) -> bool:
         """Whether whoever comes next has the state at once."""
         waited = False
 
@@ -153,7 +180,7 @@ class Run:
             nonlocal waited
             waited = True
 
-        log = (await self._bond.connection.store()).state(self.id, things.STEP)
+        log = (await self._bond.connection.store()).state(service, things.STEP)
         try:
             async with asyncio.timeout(CLAIM_SECONDS):
                 claim = await log.claim(Holder.me("chaos", "chaos"), on_wait=on_wait)
@@ -270,12 +297,12 @@ class Run:
 
 
 async def _answered(ask: Callable[[], Awaitable[_T]]) -> _T:
-    """Ask until the platform answers: it may be starting again."""
+    """Ask until the platform answers: it may be starting again, or a part not be requested yet."""
     async with asyncio.timeout(READY_SECONDS):
         while True:
             try:
                 return await ask()
-            except Unreachable:
+            except (Unreachable, NotFound):
                 await asyncio.sleep(0.2)
 
 

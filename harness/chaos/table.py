@@ -15,6 +15,9 @@ HEAD: Final = (
     "lost", "left", "seconds: median", "max",
 )  # fmt: skip
 
+OURS: Final = frozenset({Side.BONDSTONE, Side.COMPOUND})
+"""The sides of which everything must be sound."""
+
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """A Markdown table: a row for each kind of kill, and one for each side as a whole.
@@ -60,7 +63,7 @@ def _numbers(group: Sequence[Outcome]) -> tuple[str, ...]:
 
 def _notes(outcomes: Sequence[Outcome]) -> str:
     missed = [outcome for outcome in outcomes if not outcome.hit and outcome.kill.victim is not Victim.NOTHING]
-    broken = [outcome for outcome in outcomes if outcome.kill.side is Side.BONDSTONE and not outcome.sound]
+    broken = [outcome for outcome in outcomes if outcome.kill.side in OURS and not outcome.sound]
     notes = [f"{len(outcomes)} runs; {len(missed)} kills came too late to hit anything and are not in the table."]
     notes += [f"- not sound: {outcome.kill}: {outcome.error or outcome.lost or 'blocked'}" for outcome in broken]
     return "\n".join(notes)

@@ -57,6 +57,29 @@ _SPEC: Final = """\
 """
 
 
+TREE: Final = "chaos-tree"
+PART: Final = "part"
+"""What `TREE` calls its part, which makes things of its own before it makes the same."""
+_TREE_SPEC: Final = """\
+  inputs:
+    type: object
+    required: [made, part_made]
+    properties:
+      made: {type: string}
+      part_made: {type: string}
+      gated: {type: boolean, default: false}
+  outputs:
+    last: {value: "${steps.things.outputs.last}"}
+  requires:
+    - {as: part, promise: chaos, version: ">=1.0", inputs: {made: "${inputs.part_made}", gated: "${inputs.gated}"}}
+  steps:
+    - id: things
+      needs: [part]
+      terraform: {module: terraform/things, variables: {made: "${inputs.made}"}}
+      timeout: 10m
+"""
+
+
 def names(count: int) -> list[str]:
     """What they are called, in the order in which they are made."""
     return [f"thing_{number:02}" for number in range(count)]
@@ -74,6 +97,11 @@ def module(count: int) -> str:
 def promise(directory: Path, count: int) -> Path:
     """The same as a promise, which asks people first where `gated` says so."""
     return processes.write_promise(directory / PROMISE, PROMISE, {f"{MODULE}/main.tf": module(count)}, _SPEC)
+
+
+def tree(directory: Path, count: int) -> Path:
+    """A promise that requires the one above, and makes as many things itself afterwards."""
+    return processes.write_promise(directory / TREE, TREE, {f"{MODULE}/main.tf": module(count)}, _TREE_SPEC)
 
 
 @dataclass(frozen=True, slots=True)
