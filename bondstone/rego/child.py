@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Final
 import regorus
 
 from bondstone.rego.functions import COUNT, FUNCTIONS
+from bondstone.rego.heads import with_plain_heads
 from bondstone.rego.numbers import EXACT_BOUND, Fractions, exact
 from bondstone.rego.restrictions import RulePlace, examine
 
@@ -107,19 +108,17 @@ def _loaded(modules: list[list[str]], data: list[str], *, wide: bool) -> _Loaded
 
 
 def _load(modules: list[list[str]], data: list[str], *, wide: bool) -> _Loaded:
-    engine = _engine()
-    if wide:
-        engine.add_extension(*COUNT)
+    engine = _engine(wide=wide)
     loaded = _Loaded(engine, dict(modules))
-    for name, source in modules:
-        try:
-            engine.add_policy(name, source)
-        except BaseException as error:  # noqa: BLE001 - see _answer
-            loaded.problems.append(_reported(str(error), name, source))
+    trees = _parse(loaded, modules)
     if loaded.problems:
         return loaded
-    findings = examine(json.loads(engine.get_ast_as_json()))
+    findings = examine(trees)
     loaded.problems, loaded.inexact = findings.problems, findings.inexact
+    if loaded.problems:
+        return loaded
+    engine = loaded.engine = _engine(wide=wide)
+    _parse(loaded, [[tree["source"]["file"], with_plain_heads(tree)] for tree in trees])
     if loaded.problems:
         return loaded
     try:
@@ -132,8 +131,21 @@ def _load(modules: list[list[str]], data: list[str], *, wide: bool) -> _Loaded:
     return loaded
 
 
-def _engine() -> Any:
+def _parse(loaded: _Loaded, modules: list[list[str]]) -> list[dict[str, Any]]:
+    """Give the engine some modules; their syntax trees."""
+    for name, source in modules:
+        try:
+            loaded.engine.add_policy(name, source)
+        except BaseException as error:  # noqa: BLE001 - see _answer
+            loaded.problems.append(_reported(str(error), name, source))
+    trees: list[dict[str, Any]] = [] if loaded.problems else json.loads(loaded.engine.get_ast_as_json())
+    return trees
+
+
+def _engine(*, wide: bool = False) -> Any:
     engine = regorus.Engine()
+    if wide:
+        engine.add_extension(*COUNT)
     engine.set_gather_prints(True)
     engine.set_policy_length_config(max_col=MAX_COLUMNS, max_file_bytes=1024 * 1024, max_lines=100_000)
     for name, (operands, function) in FUNCTIONS.items():

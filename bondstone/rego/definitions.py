@@ -73,7 +73,7 @@ def rules(tree: Tree, known: frozenset[Path]) -> Iterator[Rule]:
             continue
         spec = item["Spec"]
         ((kind, head),) = spec["head"].items()
-        local = frozenset(_declared(spec))
+        local = frozenset(declared(spec))
         needs = set()
         for reference in _references([head.get("key"), head.get("assign"), head.get("args"), spec["bodies"]]):
             first = reference[0]
@@ -180,18 +180,18 @@ def _variables(node: Any) -> Iterator[tuple[str, Mapping[str, int]]]:
                 yield from _variables(inner)
 
 
-def _declared(node: Any) -> Iterator[str]:
+def declared(node: Any) -> Iterator[str]:
     """Names that a rule gives a value by itself."""
     if isinstance(node, list):
         for item in node:
-            yield from _declared(item)
+            yield from declared(item)
     elif isinstance(node, dict):
         if node.get("op") == "ColEq" and "lhs" in node:
             yield from (name for name, _ in _variables(node["lhs"]))
         for name, inner in node.items():
             yield from _declared_by(name, inner)
             if name not in {"span", "field"}:
-                yield from _declared(inner)
+                yield from declared(inner)
 
 
 def _declared_by(kind: str, inner: Any) -> Iterator[str]:
@@ -219,7 +219,7 @@ def _spelt(node: Any) -> Iterator[str]:
 
 
 def _unbound(kind: str, head: Tree, bodies: Any, known: set[str]) -> Iterator[tuple[str, Mapping[str, int]]]:
-    inside = {*_within(bodies), *_declared(bodies), *(name for name, _ in _variables(head.get("args")))}
+    inside = {*_within(bodies), *declared(bodies), *(name for name, _ in _variables(head.get("args")))}
     values = [head.get("key")] if kind == "Set" else []
     assign = head.get("assign")
     if isinstance(assign, dict):
