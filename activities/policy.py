@@ -66,7 +66,12 @@ class PolicyActivities:
         further = () if call.plan.empty else tuple(approvals(promise, call, changes))
         with spans.span("policy.evaluate", {"bond.policy_modules": len(modules)}) as span:
             decision = await asyncio.to_thread(
-                evaluate, modules, document(call, plan, changes, executor), secrets=secrets, further=further
+                evaluate,
+                modules,
+                document(call, plan, changes, executor),
+                secrets=secrets,
+                changes=changes,
+                further=further,
             )
             span.set("bond.decision", decision.outcome)
             return decision

@@ -126,7 +126,7 @@ def masked(manifest: Mapping[str, Any] | None, redact: Redactor) -> dict[str, An
         return None
     hidden = {"data", "stringData"} if manifest.get("kind") == "Secret" else set()
     return {
-        key: dict.fromkeys(value, MASK) if key in hidden and isinstance(value, dict) else _redacted(value, redact)
+        key: dict.fromkeys(value, MASK) if key in hidden and isinstance(value, dict) else redact.masked(value)
         for key, value in manifest.items()
     }
 
@@ -192,14 +192,6 @@ def _objects(document: Any) -> Iterator[Any]:
             yield from _objects(item)
     else:
         yield document
-
-
-def _redacted(value: Any, redact: Redactor) -> Any:
-    if isinstance(value, dict):
-        return {key: _redacted(item, redact) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_redacted(item, redact) for item in value]
-    return redact(value) if isinstance(value, str) else value
 
 
 def _texts(value: Any) -> list[str]:

@@ -91,7 +91,7 @@ async def plan(session: Session) -> Planned:
     )
     return Planned(
         artefact=pack(Artefact(header, b"" if empty else archive)),
-        document=document(session, where, {**kinds, **new}, hooks, current),
+        document=document(where, {**kinds, **new}, hooks, current),
         changes=changes,
         empty=empty,
         position=position,
@@ -105,7 +105,7 @@ async def plan_destroy(session: Session) -> Planned:
     if record is None:  # it is written before anything is made
         return Planned(
             artefact=pack(Artefact(Header(action="nothing", location=session.location, revision=0))),
-            document=document(session, session.location, {}, (), None),
+            document=document(session.location, {}, (), None),
             changes=(),
             empty=True,
             position=position,
@@ -146,7 +146,7 @@ async def plan_destroy(session: Session) -> Planned:
     )
     return Planned(
         artefact=pack(Artefact(header)),
-        document=document(session, where, {}, (), current),
+        document=document(where, {}, (), current),
         changes=changes,
         empty=False,
         position=position,

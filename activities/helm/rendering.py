@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bondstone.activities.clusters.api import Cluster
-from bondstone.activities.clusters.manifests import masked, read_manifests
+from bondstone.activities.clusters.manifests import read_manifests
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.chart import may_bring_kinds
 from bondstone.activities.helm.dialects import DOCUMENT, merged
@@ -79,12 +79,12 @@ async def render_alone(session: Session, where: Location, archive: bytes) -> str
 
 
 def document(
-    session: Session, where: Location, objects: Objects, hooks: Sequence[dict[str, Any]], current: Release | None
+    where: Location, objects: Objects, hooks: Sequence[dict[str, Any]], current: Release | None
 ) -> dict[str, Any]:
-    """What policies see as `input.plan`: each manifest as `helm template` gives it, what is secret masked."""
+    """What becomes `input.plan` of policies: each manifest as `helm template` gives it, secrets not yet masked."""
     return {
         "format_version": "1.0",
-        "manifests": [masked(item, session.redact) for item in [*objects.values(), *hooks]],
+        "manifests": [*objects.values(), *hooks],
         "release": {
             "name": where.release,
             "namespace": where.namespace,

@@ -39,7 +39,7 @@ async def plan(session: Session) -> Planned:
     )
     return Planned(
         artefact=pack(Artefact(header)),
-        document=document(session, where, new, hooks, None),
+        document=document(where, new, hooks, None),
         changes=changes,
         empty=not changes and unchanged,
         position=position,
@@ -55,7 +55,7 @@ async def plan_destroy(session: Session) -> Planned:
     header = Header(action="uninstall", location=where, revision=0)
     return Planned(
         artefact=pack(Artefact(header)),
-        document=document(session, where, {}, (), None),
+        document=document(where, {}, (), None),
         changes=removed_changes(old, old, session.redact),
         empty=record is None,
         position=position,

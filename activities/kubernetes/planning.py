@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bondstone.activities.clusters.api import ApiRefusal
-from bondstone.activities.clusters.manifests import Ref, masked, project, stored
+from bondstone.activities.clusters.manifests import Ref, project, stored
 from bondstone.activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
 from bondstone.activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named
 from bondstone.activities.kubernetes.manifests import declared, duplicates
@@ -362,10 +362,10 @@ def _refused(session: Session, ref: Ref, error: ApiRefusal) -> BondError:
 
 
 def _document(session: Session, manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What policies see as `input.plan`: each manifest as it is applied, what is secret masked."""
+    """What becomes `input.plan` of policies: each manifest as it is applied, secrets not yet masked."""
     return {
         "format_version": "1.0",
-        "manifests": [masked(item, session.redact) for item in manifests],
+        "manifests": list(manifests),
         "target": {"cluster": session.section.cluster, "namespace": session.namespace},
         "errored": False,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bondstone.activities.clusters.manifests import Ref, masked, stored
+from bondstone.activities.clusters.manifests import Ref, stored
 from bondstone.activities.clusters.outputs import read_outputs
 from bondstone.activities.kubernetes.changes import change, difference, owned
 from bondstone.activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named, Run, read_plan
@@ -51,7 +51,7 @@ async def plan(session: Session) -> Planned:
         artefact=made.pack(),
         document={
             "format_version": "1.0",
-            "manifests": [masked(item, session.redact) for item in manifests],
+            "manifests": manifests,
             "target": {"cluster": section.cluster, "namespace": session.namespace},
             "errored": False,
         },

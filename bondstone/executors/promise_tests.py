@@ -337,6 +337,7 @@ class _Run:
             trial.modules,
             document(call, plan, step.changes, spec.executor),
             secrets=secrets,
+            changes=step.changes,
             further=further,
         )
 

@@ -20,7 +20,7 @@ from bondstone.model.secret import as_ref
 from bondstone.model.step import PolicyCall
 from bondstone.policy.data_files import DataInvalid
 from bondstone.policy.modules import ORIGINS, Module, Origin, PolicyRule, modules_digest, query, question
-from bondstone.policy.plan_secrets import masked_marks
+from bondstone.policy.plan_secrets import masked_marks, unmasked_changes
 from bondstone.rego.choice import engine
 from bondstone.rego.engine import EVALUATION_SECONDS, Engine, EngineFailed, RuleAnswer
 
@@ -90,6 +90,7 @@ def evaluate(
     document: Mapping[str, Any],
     *,
     secrets: Iterable[str] = (),
+    changes: Sequence[Change] = (),
     further: Iterable[Finding] = (),
     timeout_seconds: float = EVALUATION_SECONDS,
 ) -> Decision:
@@ -98,8 +99,8 @@ def evaluate(
     Policies see no secret, unless a module of theirs says that they need them (`NEEDS_SECRETS`): what the tool
     marks as sensitive, and each known secret wherever it stands in the plan, is `"(secret)"` to them. A secret
     input can be chosen to be what a rule looks for, so where a known secret stands in a value that is not marked,
-    the rules are asked once more, about the plan with it; what only that finds counts as much, and is told without
-    its message.
+    the rules are asked once more, about the plan and the change set with it; what only that finds counts as much,
+    and is told without its message.
 
     It fails closed: a rule that cannot be evaluated, takes too long, or gives something that is not understood,
     denies and says so. Policies written for conftest see Terraform's plan where conftest puts it
@@ -109,6 +110,7 @@ def evaluate(
         modules: The organisation's and the promise's; each origin is evaluated by itself.
         document: What they are asked about, see `document`.
         secrets: Values that no message may show; they are replaced by `(secret)`.
+        changes: The change set of the document, with the digests by which a masked value is known again.
         further: Findings that came from elsewhere (the promise's own `approval` rules) and count as much.
         timeout_seconds: For each origin; this call blocks that long at worst.
     """
@@ -120,9 +122,9 @@ def evaluate(
         ask = partial(_evaluate_origin, deciding, origin, own, timeout_seconds=timeout_seconds)
         if any(module.needs_secrets for module in own):
             seeing.append(origin)
-            everything += ask(document)
+            everything += ask(_unmasked(document, document.get("plan"), changes))
         elif own:
-            everything += _without_secrets(ask, document, redact)
+            everything += _without_secrets(ask, document, redact, changes)
     findings = _bounded([_presentable(finding, redact) for finding in everything])
     levels = {finding.level for finding in findings}
     return Decision(
@@ -151,22 +153,31 @@ def _masked(value: Any) -> Any:
 
 
 def _without_secrets(
-    ask: Callable[[Mapping[str, Any]], Iterable[Finding]], document: Mapping[str, Any], redact: Redactor
+    ask: Callable[[Mapping[str, Any]], Iterable[Finding]],
+    document: Mapping[str, Any],
+    redact: Redactor,
+    changes: Sequence[Change],
 ) -> Iterator[Finding]:
     """What policies find that must see no secret."""
     plan = document.get("plan")
     marked = masked_marks(plan)
-    masked = redact.masked(marked)
-    findings = list(ask({**document, "plan": masked}))
+    shown = {**document, "plan": redact.masked(marked)}
+    findings = list(ask(shown))
     yield from findings
-    if masked == marked:
+    unmasked = _unmasked(document, marked, changes)
+    if unmasked == shown:
         return
     counted = Counter(map(_verdict, findings))
-    for finding in ask({**document, "plan": marked}):
+    for finding in ask(unmasked):
         counted[_verdict(finding)] -= 1
         if counted[_verdict(finding)] < 0:
             message = f"{finding.policy} objects to a value that shows a secret, so its message is withheld"
             yield finding.changed(message=message, details={})
+
+
+def _unmasked(document: Mapping[str, Any], plan: Any, changes: Sequence[Change]) -> dict[str, Any]:
+    """A document with that plan, and with what this plan shows in the change set."""
+    return {**document, "plan": plan, **({"changes": unmasked_changes(changes, plan)} if changes else {})}
 
 
 def _verdict(finding: Finding) -> str:

@@ -97,10 +97,10 @@ class PolicyTrial:
         call = call.changed(labels=labels)
         question = document(call, content, changes, executor)
         secrets = known_secrets([*await self._revealed(call), *sensitive_values(content)])
-        decision = await asyncio.to_thread(evaluate, self._modules, question, secrets=secrets)
+        decision = await asyncio.to_thread(evaluate, self._modules, question, secrets=secrets, changes=changes)
         now: Decision | None = None
         if self._in_force is not None:
-            now = await asyncio.to_thread(evaluate, self._in_force, question, secrets=secrets)
+            now = await asyncio.to_thread(evaluate, self._in_force, question, secrets=secrets, changes=changes)
         return StepVerdict(call, decision, now.outcome if now else None)
 
     async def _revealed(self, call: PolicyCall) -> list[Any]:

@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.kubernetes.changes import change
+from bondstone.base.redact import Redactor
 from bondstone.model.plan import Decision
 from bondstone.policy import Module, evaluate
 from bondstone.policy.modules import NEEDS_SECRETS, check_syntax
@@ -101,6 +104,65 @@ def test_an_approval_that_only_the_second_look_finds_keeps_its_roles() -> None:
     )
     [finding] = decide(rule, "0.0.0.0/0").findings
     assert (finding.level, finding.roles) == ("approval", ("net",))
+
+
+MANIFESTS = {
+    "manifests": [
+        {"apiVersion": "v1", "kind": "Secret", "data": {"key": "aHVudGVyMi1odW50ZXIy"}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "spec": {"image": "evil.example/miner:1", "replicas": 1234},
+        },
+    ]
+}
+BY_CHANGES = 'deny contains "image" if startswith(input.changes[_].after.spec.image, "evil.example/")\n'
+BY_MANIFESTS = 'deny contains "image" if startswith(input.plan.manifests[_].spec.image, "evil.example/")\n'
+BY_NUMBER = 'deny contains "many" if input.changes[_].after.spec.replicas == 1234\n'
+
+
+def by_changes(source: str, *secrets: str) -> Decision:
+    """What is decided about a Kubernetes step whose executor has masked some secrets in its change set."""
+    redact, objects = Redactor(secrets), MANIFESTS["manifests"]
+    kinds = [Ref(api_version="v1", kind=str(item["kind"]), namespace="n", name="x") for item in objects]
+    changes = [change(ref, "create", None, item, redact) for ref, item in zip(kinds, objects, strict=True)]
+    shown = [item.model_dump(mode="json", exclude={"fingerprints"}) for item in changes]
+    return evaluate(
+        [Module("a.rego", source)], {"plan": MANIFESTS, "changes": shown}, secrets=secrets, changes=changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "secrets"),
+    [
+        (BY_CHANGES, ["evil.example/miner:1"]),
+        (BY_CHANGES, ["evil.example", "miner"]),
+        (BY_CHANGES, ["evil"]),
+        (BY_MANIFESTS, ["evil.example/miner:1"]),
+        (BY_NUMBER, ["1234"]),
+    ],
+)
+def test_a_chosen_secret_switches_no_rule_over_change_sets_and_manifests_off(
+    rule: str, secrets: list[str]
+) -> None:
+    assert by_changes(HEAD + rule).outcome == "deny"
+    decision = by_changes(HEAD + rule, *secrets)
+    assert decision.outcome == "deny"
+    assert messages(decision) == {
+        "organisation:main.deny objects to a value that shows a secret, so its message is withheld"
+    }
+
+
+def test_what_a_kubernetes_secret_holds_is_masked_in_both_looks() -> None:
+    for where in ("input.changes[_].after", "input.plan.manifests[_]"):
+        source = f'{HEAD}deny contains "seen" if {where}.data.key != "(secret)"\n'
+        assert by_changes(source, "evil.example/miner:1").outcome == "allow"
+    told = by_changes(HEAD + "warn contains input.plan.manifests[_].data.key if true\n", "evil.example/miner:1")
+    assert messages(told) == {"(secret)"}
+    needing = by_changes(
+        f'{SEEING}deny contains "seen" if input.plan.manifests[_].data.key == "aHVudGVyMi1odW50ZXIy"\n'
+    )
+    assert needing.outcome == "deny"
 
 
 @pytest.mark.parametrize("wrong", ["# bondstone: need-secrets", "# Bondstone: needs secrets", "#bondstone: x"])
