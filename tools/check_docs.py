@@ -1,6 +1,7 @@
-"""Check the links of the documentation, and every name and sentence: `python -m tools.check_docs`.
+"""Check the links of the documentation, its examples, and every name and sentence: `python -m tools.check_docs`.
 
-Each relative link must lead somewhere. Names and sentences keep to docs/style.md, see `tools.check_words`.
+Each relative link must lead somewhere. Commands and tables are those of `bond`, see `tools.check_examples`. Names
+and sentences keep to docs/style.md, see `tools.check_words`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import check_words
+from tools import check_examples, check_words
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
@@ -57,7 +58,7 @@ def main() -> int:
     pages = [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
     problems = [problem for page in pages for problem in broken_links(page)]
     print("\n".join(problems) if problems else f"documentation: {len(pages)} pages, every link leads somewhere")
-    return check_words.main() or bool(problems)
+    return check_words.main() or check_examples.main() or bool(problems)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ an activity that waits for its turn is cheap and heartbeats."""
 async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
     """One worker for each pool that this process serves."""
     check(settings)
-    runtime.log.info("tools run", sandbox=describe(settings))
+    kept_by = describe(settings)
+    (runtime.log.warning if kept_by.startswith("none") else runtime.log.info)("tools run", sandbox=kept_by)
     executors = {kind: each for kind, each in load_executors().items() if kind != SERVICE_EXECUTOR}
     activities = executor_activities(store, settings, executors, TemporalWatch.of(client))
     workers = [
