@@ -92,7 +92,7 @@ class _Edited:
             self._edits.append((begin, stop, f" {name}{padding if stop == extents[-1][1] else ''}"))
         assignments = "; ".join(moved)
         if query is None:
-            end = max(end, *(stop for _, stop in extents))
+            end = _extent(self._source, end, end)[1]
             self._edits.append((end, end, f" if {{ {assignments} }}"))
             return
         begin, stop = query["span"]["start"], query["span"]["end"]

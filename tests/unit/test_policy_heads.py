@@ -33,6 +33,7 @@ RULES = {
     "a function with a body": 'f(x) := x.name if "a" != "b"\n\ndeny contains f(x) if some x in input.xs\n',
     "the key of an object": 'm[x.name] := "" if some x in input.xs\n\ndeny contains k if some k, _ in m\n',
     "the value of an object": "m[i] := x.name if some i, x in input.xs\n\ndeny contains v if some v in m\n",
+    "a key before a text": 'm[input.xs[_].name] := "x"\n\ndeny contains k if some k, _ in m\n',
     "an else": "f(x) := 1 if x.no\nelse := x.name\n\ndeny contains f(x) if some x in input.xs\n",
     "an else with a body": "f(x) := 1 if x.no\nelse := x.name if x.tags\n\n" + EACH,
     "another rule": "names contains x.name if some x in input.xs\n\ndeny contains v if some v in names\n",
