@@ -183,6 +183,14 @@ async def test_a_token_that_is_good_once_is_good_once(platform):
         await caller(authenticator, token())
 
 
+async def test_a_token_of_a_sign_in_is_of_this_sign_in(platform):
+    tokens = (await platform()).web_tokens
+    assert (await tokens.principal(token(nonce="n-1"), nonce="n-1")).subject == "ada"
+    for other in (token(nonce="n-2"), token()):
+        with pytest.raises(TokenReplayed, match="another sign-in"):
+            await tokens.principal(other, nonce="n-1")
+
+
 async def test_required_claims_and_prefixes_of_workloads(platform):
     authenticator = await platform(
         client_id="", audience=["bondstone"], required_claims={"owner": "acme"}, subject_prefix="ci:"

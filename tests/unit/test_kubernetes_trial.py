@@ -10,6 +10,7 @@ from bondstone.activities.kubernetes.trial import UNKNOWN
 from bondstone.base.settings import Settings
 from bondstone.executors.protocol import StepContext
 from bondstone.model.service import ServiceId
+from bondstone.policy.plan_secrets import masked_marks
 from bondstone.store import Store
 
 MANIFESTS = [
@@ -44,7 +45,9 @@ async def test_a_trial_plans_applies_and_takes_down_without_a_cluster(tmp_path):
     planned = await executor.plan(context(MANIFESTS))
     addresses = [change.address for change in planned.changes]
     assert addresses == ["v1/Namespace/shop", "v1/Secret/shop/s", "v1/Service/shop/web"]
-    assert "hunter22" not in str(planned.document)
+    assert [item["data"] for item in masked_marks(planned.document)["manifests"] if "data" in item] == [
+        {"k": "(secret)"}
+    ]
     outputs = (await run(planned)).outputs
     values = {name: output.value for name, output in outputs.items()}
     assert values == {"port": 80, "address": UNKNOWN, "key": "hunter22"}
