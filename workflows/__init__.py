@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bondstone.workflows.campaign.scheduled import ScheduledCampaign
-from bondstone.workflows.campaign.workflow import CampaignWorkflow
+from bondstone.workflows.campaign.workflow import Campaign
 from bondstone.workflows.notification import Notification
 from bondstone.workflows.operations import (
     Decommission,
@@ -25,7 +25,7 @@ ALL: list[type] = [
     Rollback,
     Reconcile,
     Decommission,
-    CampaignWorkflow,
+    Campaign,
     ScheduledCampaign,
     Notification,
 ]

@@ -34,7 +34,7 @@ from bondstone.model.service import (
     ServiceState,
     Submission,
 )
-from bondstone.workflows.campaign.workflow import CampaignWorkflow
+from bondstone.workflows.campaign.workflow import Campaign
 
 pytestmark = pytest.mark.stand_ins
 
@@ -189,7 +189,7 @@ async def standing(client: Client, platform: CampaignPlatform) -> AsyncIterator[
     async with Worker(
         client,
         task_queue=names.CONTROL_QUEUE,
-        workflows=[CampaignWorkflow, StandIn],
+        workflows=[Campaign, StandIn],
         activities=platform.activities(),
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):

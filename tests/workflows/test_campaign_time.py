@@ -40,7 +40,7 @@ from bondstone.model.campaign.run import (
 )
 from bondstone.model.campaign.state import Calendar, CampaignStatus, Outcome, Rules, WaveRules
 from bondstone.model.service import Need, OperationStatus, ServiceState
-from bondstone.workflows.campaign.workflow import CampaignWorkflow
+from bondstone.workflows.campaign.workflow import Campaign
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -124,7 +124,7 @@ async def town(**rules: Any) -> AsyncIterator[tuple[WorkflowEnvironment, SlowPla
         async with Worker(
             environment.client,
             task_queue=names.CONTROL_QUEUE,
-            workflows=[CampaignWorkflow, Quick],
+            workflows=[Campaign, Quick],
             activities=platform.activities(),
             workflow_runner=UnsandboxedWorkflowRunner(),
         ):

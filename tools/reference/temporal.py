@@ -18,7 +18,7 @@ from bondstone.base import names
 from bondstone.model.campaign.run import CampaignInput, LedgerBatch
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import OperationResult
-from bondstone.workflows.campaign.workflow import CampaignWorkflow
+from bondstone.workflows.campaign.workflow import Campaign
 from bondstone.workflows.operations import Provision
 from bondstone.workflows.service import Service
 from tools.docstrings import cell, field_texts
@@ -109,7 +109,7 @@ def _handlers() -> Iterator[str]:
     for title, kind in (
         ("Of a service", Service),
         ("Of an operation", Provision),
-        ("Of a campaign", CampaignWorkflow),
+        ("Of a campaign", Campaign),
     ):
         yield f"\n### {title}\n\n| name | | takes | answers | |\n|---|---|---|---|---|\n"
         for sort, name, function in sorted(

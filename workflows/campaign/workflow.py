@@ -31,7 +31,7 @@ from bondstone.workflows.campaign.machine import CampaignMachine
 
 
 @workflow.defn(name=names.CAMPAIGN_WORKFLOW)
-class CampaignWorkflow:
+class Campaign:
     """One operation over a selected fleet, in waves, under a failure budget, inside windows."""
 
     @workflow.init
