@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
@@ -35,6 +36,8 @@ DESTRUCTIVE: Final = frozenset({"rollback-all", "abort", "abort-cancel"})
 """Verbs that ask for the campaign's name."""
 MAX_EVENTS: Final = 50
 MAX_AT_ONCE: Final = 10_000
+MAX_REPORTS: Final = 4
+"""Of campaigns that are looked at, kept in memory: each has all its targets."""
 FORMATS: Final[dict[str, tuple[str, Callable[[CampaignReport], str]]]] = {
     "json": ("application/json", lambda report: report.model_dump_json(indent=2)),
     "csv": ("text/csv; charset=utf-8", as_csv),
@@ -56,6 +59,7 @@ spec:
 """
 
 router = APIRouter(include_in_schema=False)
+_reports: OrderedDict[str, tuple[str, CampaignReport]] = OrderedDict()
 
 
 @router.get("/campaigns")
@@ -107,7 +111,7 @@ async def campaign_view(visitor: Visitor, name: str) -> View:
     """The view of a campaign."""
     visitor.permissions.decide("campaign.read").require()
     document = await visitor.bond.campaigns.get(name)
-    report = await visitor.bond.campaigns.report(name, evidence=False)
+    report = await _report(visitor, document)
     now = datetime.now(UTC)
     verbs = _verbs(visitor, document)
     shown_verbs = {verb for verb, _ in verbs}
@@ -122,6 +126,20 @@ async def campaign_view(visitor: Visitor, name: str) -> View:
         dials=[(dial, timeline.face(dial, now)) for dial in timeline.dials(document, report)],
         events=report.events[-MAX_EVENTS:], groups=sorted(groups.items(), key=lambda item: -len(item[1])),
     )  # fmt: skip
+
+
+async def _report(visitor: Visitor, document: CampaignDocument) -> CampaignReport:
+    """The report of a campaign as it stands; a page that follows it reads that again only when it has changed."""
+    state = hashlib.sha256(document.model_dump_json().encode()).hexdigest()
+    kept = _reports.get(document.name)
+    if kept is None or kept[0] != state:
+        kept = _reports[document.name] = (
+            state,
+            await visitor.bond.campaigns.report(document.name, evidence=False),
+        )
+        while len(_reports) > MAX_REPORTS:
+            _reports.popitem(last=False)
+    return kept[1]
 
 
 def _verbs(visitor: Visitor, document: CampaignDocument) -> list[tuple[str, str]]:
