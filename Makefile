@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for real servers and tools, so two at once suit even a small machine.
 WORKERS ?= 2
 
-.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers backstage backstage-packages compose-secrets images screenshots sbom clean clean-tools
+.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers schemathesis backstage backstage-packages compose-secrets images screenshots sbom clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -69,14 +69,18 @@ lock: $(STAMP) ## refresh the pinned requirements (no download addresses are wri
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --extra dev pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/sign-in-provider.in -o requirements/sign-in-provider.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/schemathesis.in -o requirements/schemathesis.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraint requirements/dev.txt --extra server --extra tracing --extra worker pyproject.toml -o requirements/runtime.txt
 
 tools: $(STAMP) ## build what tests of real servers need and PATH lacks, into .tools/bin (Go; once)
 	@$(BIN)/python -m tools.build
-	@$(MAKE) --no-print-directory sign-in-providers
+	@$(MAKE) --no-print-directory sign-in-providers schemathesis
 
 sign-in-providers: $(STAMP) ## install the sign-in providers of the tests into .tools (Python 3.12 and Node; once)
 	@$(BIN)/python -m tools.sign_in_providers
+
+schemathesis: $(STAMP) ## install what makes random requests to the API, into .tools (once)
+	@$(BIN)/python -m tools.schemathesis
 
 backstage-packages: $(STAMP) ## install a stock Backstage for tests/backstage, into .tools/backstage (npm; about four minutes, 600 MB)
 	@$(BIN)/python -m harness.servers.backstage install

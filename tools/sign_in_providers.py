@@ -6,9 +6,6 @@ its own below `.tools`, from pins with hashes; a second run has nothing to do.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.providers import NODE_PROVIDER, NODE_SOURCE, PYTHON_PINS, PYTHON_PROVIDER
+from tools import own_environment
 
 OLDEST: Final = (3, 12)
 _VERSIONS: Final = ("python3.12", "python3.13", "python3.14", "python3")
@@ -23,30 +21,22 @@ _VERSIONS: Final = ("python3.12", "python3.13", "python3.14", "python3")
 
 def main() -> int:
     """Install what is missing; the exit status."""
-    PYTHON_PROVIDER.parent.mkdir(parents=True, exist_ok=True)
-    with (PYTHON_PROVIDER.parent / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with own_environment.locked(PYTHON_PROVIDER.parent):
         return max(_install_python(), _install_node())
 
 
 def _install_python() -> int:
-    pins = hashlib.sha256(PYTHON_PINS.read_bytes()).hexdigest()
-    if _is_current(PYTHON_PROVIDER, pins):
-        return 0
     interpreter = _interpreter()
     if interpreter is None:
         print(f"oidc-provider-mock needs Python {'.'.join(map(str, OLDEST))}, and there is none", file=sys.stderr)
         return 1
-    shutil.rmtree(PYTHON_PROVIDER, ignore_errors=True)
-    subprocess.run([interpreter, "-m", "venv", PYTHON_PROVIDER], check=True)
-    pip = [PYTHON_PROVIDER / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*map(str, pip), "--require-hashes", "-r", str(PYTHON_PINS)], check=True)
-    return _done(PYTHON_PROVIDER, pins)
+    own_environment.install(PYTHON_PROVIDER, PYTHON_PINS, interpreter)
+    return 0
 
 
 def _install_node() -> int:
-    pins = hashlib.sha256((NODE_SOURCE / "package-lock.json").read_bytes()).hexdigest()
-    if _is_current(NODE_PROVIDER, pins):
+    mark = own_environment.fingerprint(NODE_SOURCE / "package-lock.json")
+    if own_environment.is_current(NODE_PROVIDER, mark):
         return 0
     npm = shutil.which("npm")
     if npm is None:
@@ -57,7 +47,8 @@ def _install_node() -> int:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(NODE_SOURCE / name, NODE_PROVIDER)
     subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=NODE_PROVIDER, check=True)
-    return _done(NODE_PROVIDER, pins)
+    own_environment.finish(NODE_PROVIDER, mark)
+    return 0
 
 
 def _interpreter() -> str | None:
@@ -69,21 +60,6 @@ def _interpreter() -> str | None:
         if path and subprocess.run([path, "-c", check], capture_output=True, check=False).returncode == 0:
             return path
     return None
-
-
-def _is_current(folder: Path, pins: str) -> bool:
-    try:
-        return (folder / ".pins").read_text(encoding="utf-8") == pins
-    except OSError:
-        return False
-
-
-def _done(folder: Path, pins: str) -> int:
-    new = folder / ".pins.new"
-    new.write_text(pins, encoding="utf-8")
-    os.replace(new, folder / ".pins")  # noqa: PTH105 - as said
-    print(f"{folder.name}: installed")
-    return 0
 
 
 if __name__ == "__main__":

@@ -24,7 +24,17 @@ SECURITY: Final = {
     "session": {"type": "apiKey", "in": "cookie", "name": "bond_session", "description": "Of a browser"},
 }
 
-_EVENTS: Final = {"text/event-stream": {"schema": {"type": "string"}}}
+_EVENT: Final = {
+    "type": "object",
+    "description": "One event of the stream; lines that begin with a colon are signs of life",
+    "properties": {
+        "event": {"type": "string", "description": "Its kind; `end` says that nothing will follow"},
+        "id": {"type": "string", "description": "What `Last-Event-ID` resumes the stream behind"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer", "description": "Milliseconds to wait before connecting again"},
+    },
+}
+_EVENTS: Final = {"text/event-stream": {"schema": _EVENT}}
 _BYTES: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _NOT_MODIFIED: Final = {"description": "The caller has it already"}
 _METHODS: Final = frozenset({"get", "post", "put", "delete"})

@@ -12,6 +12,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from bondstone.base.errors import (
     BondError,
@@ -137,7 +138,17 @@ def _http(request: Request, error: Exception) -> Response:
         ours = RequestInvalid(str(error.detail), where=where)
     answer = _answer(request, ours)
     answer.headers.update(error.headers or {})
+    if "Allow" in answer.headers:  # the framework names the methods of one handler of the address only
+        answer.headers["Allow"] = _methods(request) or answer.headers["Allow"]
     return answer
+
+
+def _methods(request: Request) -> str:
+    """Every method that the address has by the description of the API; empty where that does not have it."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    path = request.url.path
+    item = paths.get(path) or next((paths[each] for each in paths if compile_path(each)[0].match(path)), {})
+    return ", ".join(sorted(method.upper() for method in item))
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

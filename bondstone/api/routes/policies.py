@@ -108,7 +108,7 @@ async def show_current_policies(asking: Asking, if_none_match: IfNoneMatch = "")
     return tagged(await asking.bond.policies.get(), if_none_match)
 
 
-@router.get("/policies/{version}", tags=["policies"], response_model=PolicySetDocument)
+@router.get("/policies/{version:int}", tags=["policies"], response_model=PolicySetDocument)
 async def show_policies(asking: Asking, version: SetNumber, if_none_match: IfNoneMatch = "") -> Response:
     """Show one policy set."""
     asking.require("policy.read")
@@ -172,7 +172,7 @@ async def show_current_access(asking: Asking, if_none_match: IfNoneMatch = "") -
     return tagged(published, if_none_match)
 
 
-@router.get("/access/{version}", tags=["access"], response_model=PublishedAccess)
+@router.get("/access/{version:int}", tags=["access"], response_model=PublishedAccess)
 async def show_access(asking: Asking, version: SetNumber, if_none_match: IfNoneMatch = "") -> Response:
     """Show one access document."""
     asking.require("access.read")
