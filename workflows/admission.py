@@ -6,9 +6,11 @@ import re
 from typing import Final
 
 from bondstone.base import names
-from bondstone.base.errors import AlreadyExists, InvalidInput, KeyReused, NotFound, Refused
+from bondstone.base.errors import AlreadyExists, Changed, InvalidInput, KeyReused, NotFound, Refused
 from bondstone.model.service import (
+    AbandonCall,
     CancelCall,
+    Conditional,
     LabelsCall,
     OperationKind,
     OperationRecord,
@@ -20,6 +22,7 @@ from bondstone.model.service import (
     StepRecord,
     StepStatus,
     request_digest,
+    state_digest,
 )
 from bondstone.workflows.commit import rollback_target
 from bondstone.workflows.dependants import check_may_go
@@ -39,6 +42,7 @@ def check_request(state: ServiceState, request: Request) -> None:
     if request.request_id in state.seen_requests:
         _check_same(state, request)
         return
+    check_expected(state, request)
     if len(request.model_dump_json()) > MAX_INPUT_CHARS:
         raise InvalidInput(f"the request is larger than {MAX_INPUT_CHARS // 1024} KiB", where=where)
     if len(state.queue) >= MAX_QUEUE:
@@ -75,8 +79,19 @@ def _check_same(state: ServiceState, request: Request) -> None:
         )
 
 
+def check_expected(state: ServiceState, call: Conditional) -> None:
+    """Refuse a change that depends on a state which the service is not in any more."""
+    if call.expected_state and call.expected_state != state_digest(state):
+        raise Changed(
+            "it has changed since you read it",
+            where=str(state.service),
+            hint="read it again, look at what changed, and send the change with its new ETag",
+        )
+
+
 def check_cancel(state: ServiceState, call: CancelCall) -> None:
     """Refuse to cancel what is not there or has ended."""
+    check_expected(state, call)
     if find_pending(state, call.number):
         return
     ended = next((record for record in state.operations if record.number == call.number), None)
@@ -88,6 +103,7 @@ def check_cancel(state: ServiceState, call: CancelCall) -> None:
 
 def check_labels(state: ServiceState, call: LabelsCall) -> None:
     """Refuse labels that are malformed or too many."""
+    check_expected(state, call)
     for key, value in call.set.items():
         if not _LABEL_KEY.fullmatch(key):
             raise InvalidInput(
@@ -106,7 +122,7 @@ def check_labels(state: ServiceState, call: LabelsCall) -> None:
 
 def check_pause(state: ServiceState, call: PauseCall, *, pause: bool) -> None:
     """Refuse to pause what is paused, and to resume what is not."""
-    del call
+    check_expected(state, call)
     _insist_exists(state)
     if pause and state.paused_by:
         why = f": {state.pause_reason}" if state.pause_reason else ""
@@ -115,8 +131,9 @@ def check_pause(state: ServiceState, call: PauseCall, *, pause: bool) -> None:
         raise Refused("the service is not paused", where=str(state.service))
 
 
-def check_abandon(state: ServiceState) -> None:
+def check_abandon(state: ServiceState, call: AbandonCall) -> None:
     """Refuse to forget a service that is not there, or while something runs."""
+    check_expected(state, call)
     _insist_exists(state)
     if state.queue:
         raise Refused(

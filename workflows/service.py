@@ -206,7 +206,7 @@ class Service:
     async def abandon(self, call: AbandonCall) -> None:
         """Forget the service and destroy nothing: what stands is somebody else's from now on."""
         async with self._entity.admission:
-            in_words(lambda: admission.check_abandon(self._state))
+            in_words(lambda: admission.check_abandon(self._state, call))
             self._entity.abandoned = True
         put_away = await activity_calls.apart(
             names.SERVICE_PUT_AWAY,
@@ -227,7 +227,7 @@ class Service:
     @abandon.validator
     def _validate_abandon(self, call: AbandonCall) -> None:
         self._insist_attested(call, "service.abandon", call.requested_by)
-        in_words(lambda: admission.check_abandon(self._state))
+        in_words(lambda: admission.check_abandon(self._state, call))
 
     # What the services say that it is a part of, or that are parts of it -------------------------------------
 
@@ -278,6 +278,7 @@ class Service:
     async def _set_attested_labels(self, call: LabelsCall) -> dict[str, str]:
         """As `set_labels`, with a control worker vouching for what the labels are then."""
         async with self._entity.admission:
+            in_words(lambda: admission.check_labels(self._state, call))  # again: others may have come before
             accepted = await activity_calls.apart(
                 names.LABELS_ACCEPT,
                 LabelsAcceptCall(service=self._state.service, labels=self._state.labels, change=call),

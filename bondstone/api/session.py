@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, TypeVar
 
 import structlog
@@ -15,17 +15,19 @@ from starlette.responses import Response
 
 from bondstone.api.state import Allowed, ApiState, Bond, State
 from bondstone.base.canonical import digest
-from bondstone.base.errors import Changed
 from bondstone.base.names import REQUEST_ID_PATTERN
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.client.documents.service import ServiceDocument
 from bondstone.identity.access import PLATFORM, Decision, Permissions, votes_as
 from bondstone.identity.verbs import VERBS
 from bondstone.model.identity import Target
 from bondstone.model.rows import ServiceRow
+from bondstone.model.service import state_digest
 
 MAX_WAIT_SECONDS: Final = 60
 _TAG_CHARS: Final = 32
+_ANOTHER_STATE: Final = "changed"
+"""The digest of no state: what the caller has read is past."""
 
 T = TypeVar("T")
 
@@ -62,7 +64,7 @@ class Session:
 
     state: ApiState
     allowed: Permissions
-    bond: Bondstone
+    bond: DirectClient
     request: Request
 
     def require(self, verb: str, target: Target = PLATFORM) -> Decision:
@@ -118,25 +120,23 @@ class Session:
             task.cancel()
             closing.cancel()
 
-    async def check_unchanged(self, if_match: str, read: Callable[[], Awaitable[BaseModel]]) -> None:
-        """Refuse a change of what is not any more what the caller has read.
+    async def expecting(self, service: str, if_match: str) -> Session:
+        """The same session, whose change the service itself refuses unless it is as the caller has read it.
+
+        A change that was accepted before under the same key is answered again, whatever has changed since.
 
         Args:
+            service: `TEAM/NAME`.
             if_match: The header; empty for a caller who does not mind.
-            read: Reads it again.
 
         Raises:
-            Changed: it has changed since.
+            NotFound: there is no such service.
         """
         if not if_match or if_match == "*":
-            return
-        current = tag(body_of(await read()))
-        if current not in _tags(if_match):
-            raise Changed(
-                "it has changed since you read it",
-                where=self.request.url.path,
-                hint="read it again, look at what changed, and send the change with its new ETag",
-            )
+            return self
+        document, state = await self.bond.services.current(service)
+        unchanged = tag(body_of(document)) in _tags(if_match)
+        return replace(self, bond=self.bond.expecting(state_digest(state) if unchanged else _ANOTHER_STATE))
 
 
 def session(request: Request, state: State, allowed: Allowed, bond: Bond) -> Session:

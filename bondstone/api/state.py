@@ -14,7 +14,6 @@ from bondstone.api.events.watchers import Watchers
 from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
 from bondstone.base.settings import Settings
-from bondstone.client import Bondstone
 from bondstone.client.direct.client import DirectClient
 from bondstone.client.direct.connection import Connection
 from bondstone.identity.access import Permissions, permissions_of
@@ -101,7 +100,7 @@ Allowed = Annotated[Permissions, Depends(allowed)]
 """`allowed.decide("service.update", target).require()` refuses; `allowed.filter("service.read")` chooses rows."""
 
 
-def bond(state: State, principal: Caller, permissions: Allowed) -> Bondstone:
+def bond(state: State, principal: Caller, permissions: Allowed) -> DirectClient:
     """The Python client, asking in the caller's name, which it attests where there is a key for that."""
     temporal = state.temporal
     if state.signer is not None:
@@ -110,4 +109,4 @@ def bond(state: State, principal: Caller, permissions: Allowed) -> Bondstone:
     return DirectClient(connection, principal.subject)
 
 
-Bond = Annotated[Bondstone, Depends(bond)]
+Bond = Annotated[DirectClient, Depends(bond)]

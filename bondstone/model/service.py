@@ -256,7 +256,14 @@ class Options(Wire):
         return {name: getattr(self, name) for name in Options.model_fields}
 
 
-class Request(Options, Attestable):
+class Conditional(Attestable):
+    """A change of a service that may depend on what its caller has read."""
+
+    expected_state: str = Field("", max_length=64)
+    """`state_digest` of the state that the caller has read: the service refuses the change in any other state."""
+
+
+class Request(Options, Conditional):
     """What somebody asks of a service: the argument of the update `request_operation`.
 
     A writeOnly input must already be a reference (`{"$secret": …}`): the client stores the value first, so that
@@ -297,6 +304,11 @@ class Request(Options, Attestable):
         if self.adopt:
             return "service.adopt"
         return f"service.{'request' if self.kind is OperationKind.PROVISION else self.kind}"
+
+
+def state_digest(state: ServiceState) -> str:
+    """Tells a state of a service from every other, see `Conditional`."""
+    return digest(canonical(state.model_dump(mode="json", exclude_defaults=True)))
 
 
 def request_digest(request: Request) -> str:
@@ -596,7 +608,7 @@ class ServiceState(Wire):
         )
 
 
-class LabelsCall(Attestable):
+class LabelsCall(Conditional):
     """Argument of the update `set_labels`: the labels to set, and the keys to remove."""
 
     set: dict[str, str] = {}
@@ -616,21 +628,21 @@ class VoteCall(Attestable):
     comment: str = ""
 
 
-class PauseCall(Attestable):
+class PauseCall(Conditional):
     """Argument of the updates `pause` and `resume`."""
 
     requested_by: str = "unknown"
     reason: str = ""
 
 
-class AbandonCall(Attestable):
+class AbandonCall(Conditional):
     """Argument of the update `abandon`: forget the service, and destroy nothing."""
 
     requested_by: str = "unknown"
     reason: str = Field(min_length=1)
 
 
-class CancelCall(Attestable):
+class CancelCall(Conditional):
     """Argument of the update `cancel_operation`."""
 
     number: int

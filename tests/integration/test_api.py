@@ -8,6 +8,7 @@ import json
 import tarfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2 as httpx
 import pytest
@@ -113,6 +114,28 @@ def test_a_change_of_what_has_changed_since_it_was_read_is_refused(api):
     second = api.post("/services/api/moving/labels", json={"set": {"tier": "test"}}, headers={"If-Match": read})
     refused(second, 412, "CHANGED")
     assert api.get("/services/api/moving").json()["labels"] == {"tier": "prod"}
+
+
+def test_of_changes_under_one_etag_that_come_at_once_one_is_accepted(api):
+    requested(api, "api/raced")
+    etag = api.get("/services/api/raced").headers["etag"]
+
+    def change(number: int) -> httpx.Response:
+        return api.post(
+            "/services/api/raced/update",
+            json={"inputs": {"size": "small" if number % 2 else "large"}},
+            headers={"If-Match": etag, "Idempotency-Key": f"raced-{number}"},
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(change, range(8)))
+    [accepted] = [answer for answer in answers if answer.status_code == 202]
+    for answer in answers:
+        if answer is not accepted:
+            refused(answer, 412, "CHANGED")
+    assert len(api.get("/services/api/raced").json()["operations"]) == 2
+    again = change(answers.index(accepted))
+    assert again.json()["id"] == accepted.json()["id"], "what was accepted is answered again under its key"
 
 
 def test_pages_put_together_are_the_list_and_a_cursor_belongs_to_its_list(api):

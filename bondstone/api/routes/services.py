@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, status
@@ -289,7 +289,7 @@ async def update_service(
     key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Change inputs at the same revision."""
-    service = await _changeable(asking, "service.update", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.update", f"{team}/{name}", if_match)
     request = asking.bond.services.update(service, body.inputs, **_options(body, key))
     return await accepted(asking, await request, response, wait)
 
@@ -300,7 +300,7 @@ async def patch_service(
     key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Move to a newer revision of the same major and minor version."""
-    service = await _changeable(asking, "service.patch", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.patch", f"{team}/{name}", if_match)
     request = asking.bond.services.patch(service, to=body.to, **_options(body, key))
     return await accepted(asking, await request, response, wait)
 
@@ -311,7 +311,7 @@ async def upgrade_service(
     key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Move to a newer minor or major version."""
-    service = await _changeable(asking, "service.upgrade", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.upgrade", f"{team}/{name}", if_match)
     request = asking.bond.services.upgrade(service, to=body.to, inputs=body.inputs or None, **_options(body, key))
     return await accepted(asking, await request, response, wait)
 
@@ -322,7 +322,7 @@ async def rollback_service(
     key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Go back to the last revision and inputs that were healthy."""
-    service = await _changeable(asking, "service.rollback", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.rollback", f"{team}/{name}", if_match)
     return await accepted(
         asking, await asking.bond.services.rollback(service, **_options(body, key)), response, wait
     )
@@ -334,7 +334,7 @@ async def reconcile_service(
     key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Look for drift; with `repair` undo it."""
-    service = await _changeable(asking, "service.reconcile", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.reconcile", f"{team}/{name}", if_match)
     request = asking.bond.services.reconcile(service, repair=body.repair, **_options(body, key))
     return await accepted(asking, await request, response, wait)
 
@@ -345,7 +345,7 @@ async def decommission_service(
     key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Destroy what a service is made of."""
-    service = await _changeable(asking, "service.decommission", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.decommission", f"{team}/{name}", if_match)
     request = asking.bond.services.decommission(service, **_options(body, key))
     return await accepted(asking, await request, response, wait)
 
@@ -356,7 +356,7 @@ async def retry_service(
     key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Run the last failed operation again, from the step that failed."""
-    service = await _changeable(asking, "service.retry", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.retry", f"{team}/{name}", if_match)
     request = asking.bond.services.retry(service, reason=body.reason, request_id=key or None)
     return await accepted(asking, await request, response, wait)
 
@@ -367,7 +367,7 @@ async def cancel_service(
     if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Cancel the operation that runs, else the next that waits."""
-    service = await _changeable(asking, "service.cancel", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.cancel", f"{team}/{name}", if_match)
     return await accepted(asking, await asking.bond.services.cancel(service, reason=body.reason), response, wait)
 
 
@@ -376,7 +376,7 @@ async def pause_service(
     asking: Asking, team: Team, name: Name, body: Why, if_match: IfMatch = ""
 ) -> ServiceDocument:
     """Let a service start nothing by itself."""
-    service = await _changeable(asking, "service.pause", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.pause", f"{team}/{name}", if_match)
     return await asking.bond.services.pause(service, reason=body.reason)
 
 
@@ -385,7 +385,7 @@ async def resume_service(
     asking: Asking, team: Team, name: Name, body: Why, if_match: IfMatch = ""
 ) -> ServiceDocument:
     """Let a service work by itself again."""
-    service = await _changeable(asking, "service.resume", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.resume", f"{team}/{name}", if_match)
     return await asking.bond.services.resume(service, reason=body.reason)
 
 
@@ -394,7 +394,7 @@ async def abandon_service(
     asking: Asking, team: Team, name: Name, body: Why, if_match: IfMatch = ""
 ) -> ServiceDocument:
     """Forget a service and destroy nothing."""
-    service = await _changeable(asking, "service.abandon", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.abandon", f"{team}/{name}", if_match)
     return await asking.bond.services.abandon(service, reason=body.reason)
 
 
@@ -403,7 +403,7 @@ async def label_service(
     asking: Asking, team: Team, name: Name, body: LabelsBody, if_match: IfMatch = ""
 ) -> dict[str, str]:
     """Set and remove labels; the answer is all that the service has then."""
-    service = await _changeable(asking, "service.label", f"{team}/{name}", if_match)
+    asking, service = await _changeable(asking, "service.label", f"{team}/{name}", if_match)
     after = asking.allowed.decide("service.label", _labelled(await asking.target(service), body))
     after.require()  # nobody labels a service out of or into a scope that is not theirs
     return await asking.bond.services.set_labels(service, body.set, remove=body.remove, applied=body.applied)
@@ -418,15 +418,10 @@ async def _readable(asking: Session, service: str) -> ServiceDocument:
     return document
 
 
-async def _changeable(asking: Session, verb: str, service: str, if_match: str) -> str:
-    """The service, once the caller may do that to it and it is what the caller has read."""
+async def _changeable(asking: Session, verb: str, service: str, if_match: str) -> tuple[Session, str]:
+    """The session and the service, once the caller may do that to it; see `Session.expecting`."""
     await asking.require_service(verb, service)
-
-    def read() -> Awaitable[ServiceDocument]:
-        return asking.bond.services.get(service)
-
-    await asking.check_unchanged(if_match, read)
-    return service
+    return await asking.expecting(service, if_match), service
 
 
 def _name_target(asking: Session, service: str) -> Target:

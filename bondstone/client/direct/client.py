@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bondstone.client.direct.approvals import DirectApprovals
     from bondstone.client.direct.campaigns.campaigns import DirectCampaigns
     from bondstone.client.direct.freezes import DirectFreezes
+    from bondstone.client.direct.ledger import DirectLedger
     from bondstone.client.direct.logs import DirectLogs
     from bondstone.client.direct.operations import DirectOperations
     from bondstone.client.direct.policies import DirectPolicies
@@ -34,11 +35,14 @@ class DirectClient(Bondstone):
     Args:
         connection: To the platform.
         by: Who asks.
+        expected_state: `state_digest` of the service that is to be changed: it refuses the change in any other
+            state; empty for a client that does not mind.
     """
 
-    def __init__(self, connection: Connection, by: str) -> None:
+    def __init__(self, connection: Connection, by: str, expected_state: str = "") -> None:
         self.connection = connection
         self.by = by
+        self.expected_state = expected_state
         self.settings = connection.settings
 
     @classmethod
@@ -67,6 +71,14 @@ class DirectClient(Bondstone):
     @override
     def acting_as(self, by: str) -> DirectClient:
         return DirectClient(self.connection, by)
+
+    def expecting(self, state: str) -> DirectClient:
+        """A client whose changes of a service are refused in any other state.
+
+        Args:
+            state: Its `state_digest`.
+        """
+        return DirectClient(self.connection, self.by, state)
 
     @cached_property
     def services(self) -> DirectServices:  # noqa: D102 - as the base says; here and below
@@ -127,6 +139,12 @@ class DirectClient(Bondstone):
         from bondstone.client.direct.logs import DirectLogs  # noqa: PLC0415
 
         return DirectLogs(self)
+
+    @cached_property
+    def ledger(self) -> DirectLedger:  # noqa: D102
+        from bondstone.client.direct.ledger import DirectLedger  # noqa: PLC0415
+
+        return DirectLedger(self)
 
     @cached_property
     def workers(self) -> DirectWorkers:  # noqa: D102

@@ -79,7 +79,9 @@ class DirectOperations(Operations):
     @override
     async def cancel(self, operation: str, *, reason: str = "") -> OperationDocument:
         team, name, number = names.parse_operation(operation)
-        call = CancelCall(number=number, requested_by=self._bond.by, reason=reason)
+        call = CancelCall(
+            number=number, requested_by=self._bond.by, reason=reason, expected_state=self._bond.expected_state
+        )
         workflow_id = names.service_workflow_id(team, name)
         temporal = await self._connection.temporal()
         record = await calls.update(temporal, workflow_id, names.UPDATE_CANCEL_OPERATION, call, OperationRecord)

@@ -65,6 +65,18 @@ class DirectServices(Services):
     async def get(self, service: str) -> ServiceDocument:
         return await self._document(await self.read(service))
 
+    async def current(self, service: str) -> tuple[ServiceDocument, ServiceState]:
+        """A service, and the state that this is the document of.
+
+        Args:
+            service: `TEAM/NAME`.
+
+        Raises:
+            NotFound: there is no such service (any more).
+        """
+        state = await self.read(service)
+        return await self._document(state), state
+
     async def read(self, service: str) -> ServiceState:
         """The whole state of a service as its workflow has it, secrets by reference.
 
@@ -276,19 +288,19 @@ class DirectServices(Services):
 
     @override
     async def pause(self, service: str, *, reason: str = "") -> ServiceDocument:
-        call = PauseCall(requested_by=self._bond.by, reason=reason)
+        call = PauseCall(requested_by=self._bond.by, reason=reason, expected_state=self._bond.expected_state)
         return await self._tell(service, names.UPDATE_PAUSE, call)
 
     @override
     async def resume(self, service: str, *, reason: str = "") -> ServiceDocument:
-        call = PauseCall(requested_by=self._bond.by, reason=reason)
+        call = PauseCall(requested_by=self._bond.by, reason=reason, expected_state=self._bond.expected_state)
         return await self._tell(service, names.UPDATE_RESUME, call)
 
     @override
     async def abandon(self, service: str, *, reason: str) -> ServiceDocument:
         if not reason:
             raise InvalidInput("abandoning a service needs a reason", where=service)
-        call = AbandonCall(requested_by=self._bond.by, reason=reason)
+        call = AbandonCall(requested_by=self._bond.by, reason=reason, expected_state=self._bond.expected_state)
         return await self._tell(service, names.UPDATE_ABANDON, call)
 
     @override
@@ -300,7 +312,10 @@ class DirectServices(Services):
         remove: Sequence[str] = (),
         applied: KeptManifest | None = None,
     ) -> dict[str, str]:
-        call = LabelsCall(set=dict(labels), remove=tuple(remove), requested_by=self._bond.by, applied=applied)
+        call = LabelsCall(
+            set=dict(labels), remove=tuple(remove), requested_by=self._bond.by, applied=applied,
+            expected_state=self._bond.expected_state,
+        )  # fmt: skip
         temporal = await self._connection.temporal()
         return await calls.update(temporal, workflow_of(service), names.UPDATE_SET_LABELS, call, dict[str, str])
 
@@ -335,8 +350,9 @@ class DirectServices(Services):
         self, service: str, kind: OperationKind, *, request_id: str | None = None, **fields: Any
     ) -> Operation:
         request = Request(
-            request_id=request_id or f"req-{uuid.uuid4()}", kind=kind, requested_by=self._bond.by, **fields
-        )
+            request_id=request_id or f"req-{uuid.uuid4()}", kind=kind, requested_by=self._bond.by,
+            expected_state=self._bond.expected_state, **fields,
+        )  # fmt: skip
         temporal = await self._connection.temporal()
         with asking(service, request) as traced:
             try:
