@@ -38,7 +38,7 @@ PLACES: Final[Mapping[str, str]] = {
 SAMPLES: Final[Mapping[str, Any]] = {
     "promise": "queue", "service": "payments/orders", "digest": "0" * 64, "reason": "to see", "source": "x",
     "wave": "1", "most": 1, "which": "all", "name": "matrix", "cron": "0 3 * * *", "inputs": {},
-    "verb": "service.read", "url": "no address", "event": "none",
+    "verb": "service.read", "url": "no address", "event": "none", "chain": "payments/orders",
     "begin": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z", "files": {"a.rego": "package a"},
     "states": {"queue": "e30="},
 }  # fmt: skip

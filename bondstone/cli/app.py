@@ -76,7 +76,7 @@ COMMANDS = {
         "who is told of what happens: create, list, test, deliveries, retry, delete",
     ),
     "mcp": ("bondstone.cli.mcp", "tools for an agent: read, explain, preview, change"),
-    "ledger": ("bondstone.cli.ledger", "the permanent record of what was done: verify, anchor"),
+    "ledger": ("bondstone.cli.ledger", "the permanent record of what was done: verify, export, anchor"),
     "worker": ("bondstone.cli.worker", "builds of the control workers: list, promote, evict"),
     "open": ("bondstone.cli.open_url", "show a service, operation or campaign in the browser"),
     "login": ("bondstone.cli.login", "sign in at a platform's API with its provider"),

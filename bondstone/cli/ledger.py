@@ -6,21 +6,27 @@ import base64
 import binascii
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
 from bondstone.cli import context
+from bondstone.cli.session import with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from bondstone.client.documents.ledger import LedgerVerification
+    from bondstone.client.ledger import Ledger
     from bondstone.model.attestation import PublicKeys
-    from bondstone.store.objects import Objects
 
 EXIT_BROKEN: Final = 4
 
+T = TypeVar("T")
+
 app = typer.Typer(
-    help="The permanent record of what was done: verify, anchor. Needs the object store and nothing else.",
+    help="The permanent record of what was done: verify, export, anchor. By the object store alone, or the API.",
     no_args_is_help=True,
 )
 
@@ -42,24 +48,7 @@ def verify(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Walk every chain of records, prove who asked and who approved, and name the first break of each."""
-    from bondstone.client.documents.ledger import LedgerBreak, LedgerVerification  # noqa: PLC0415 - --help is fast
-    from bondstone.store.ledger_verification import verify as walk  # noqa: PLC0415
-
-    async def run() -> LedgerVerification:
-        objects = await _objects()
-        result = await walk(objects, _read_keys(keys) if keys else await _keys_of(objects), chain=chain)
-        breaks = [LedgerBreak(chain=each.chain, record=each.record, why=each.why) for each in result.breaks]
-        return LedgerVerification(
-            chains=result.chains,
-            records=result.records,
-            signed=result.signed,
-            attested=result.attested,
-            approvals=result.approvals,
-            anchored=result.anchored,
-            breaks=tuple(breaks),
-        )
-
-    document = context.run(run())
+    document = _run(keys, chain)
     emit(document, output, lambda: _show(document))
     if document.breaks:
         raise typer.Exit(EXIT_BROKEN)
@@ -68,15 +57,41 @@ def verify(
 @app.command(epilog=examples("bond ledger anchor"))
 def anchor(*, output: Output = OutputFormat.TABLE) -> None:
     """Write down the last record of every chain; keep the digest elsewhere, and nothing can be cut off unseen."""
-    from bondstone.client.documents.ledger import LedgerAnchor  # noqa: PLC0415 - --help is fast
-    from bondstone.store.ledger_verification import anchor as write  # noqa: PLC0415
-
-    async def run() -> LedgerAnchor:
-        made = await write(await _objects())
-        return LedgerAnchor(at=made.at, digest=made.digest, chains=len(made.heads))
-
-    document = context.run(run())
+    document = _with_ledger(lambda ledger: ledger.anchor())
     emit(document, output, lambda: say(f"anchored {document.chains} chains: sha256:{document.digest}"))
+
+
+@app.command(epilog=examples("bond ledger export payments/orders -f orders.tar"))
+def export(
+    chain: Annotated[str, typer.Argument(metavar="CHAIN", help="TEAM/NAME or campaign/NAME", show_default=False)],
+    *,
+    file: Annotated[Path, typer.Option("--file", "-f", metavar="FILE", help="the tar that is written")],
+) -> None:
+    """Write one chain, with all that proves it, as a tar.
+
+    Unpacked into a folder it is an object store: `BOND_STORE=file:///FOLDER bond ledger verify CHAIN` verifies it.
+    """
+    content = _with_ledger(lambda ledger: ledger.export(chain))
+    file.write_bytes(content)
+    say(f"{chain} is in {file}")
+
+
+def _run(keys: Path | None, chain: str) -> LedgerVerification:
+    if keys is None:
+        return _with_ledger(lambda ledger: ledger.verify(chain))
+    from bondstone.client.direct.client import DirectClient  # noqa: PLC0415 - see `_with_ledger`
+
+    return context.run(DirectClient.of(context.settings()).ledger.verify_by(_read_keys(keys), chain))
+
+
+def _with_ledger(work: Callable[[Ledger], Coroutine[Any, Any, T]]) -> T:
+    """Work on the ledger in the object store; by the API where no store is known here."""
+    settings = context.settings()
+    if settings.store or (settings.data / "objects").is_dir():
+        from bondstone.client.direct.client import DirectClient  # noqa: PLC0415 - --help is fast
+
+        return context.run(work(DirectClient.of(settings).ledger))
+    return with_platform(lambda bond: work(bond.ledger))
 
 
 def _show(document: object) -> None:
@@ -91,20 +106,6 @@ def _show(document: object) -> None:
         table(("CHAIN", "RECORD", "WHY"), [(each.chain, each.record, each.why) for each in document.breaks])
     else:
         say("every chain is whole")
-
-
-async def _objects() -> Objects:
-    from bondstone.store.objects import Objects  # noqa: PLC0415 - see above
-
-    return await Objects.open(context.settings().store_url)
-
-
-async def _keys_of(objects: Objects) -> PublicKeys:
-    from bondstone.model.attestation import PublicKeys  # noqa: PLC0415 - see above
-    from bondstone.store.signing import PlatformKeys  # noqa: PLC0415
-
-    known = PlatformKeys(objects)
-    return PublicKeys(attestation=await known.all("attestation"), permit=await known.all("permit"))
 
 
 def _read_keys(path: Path) -> PublicKeys:

@@ -15,6 +15,7 @@ from bondstone.client.approvals import Approvals
 from bondstone.client.bondstone import Bondstone
 from bondstone.client.campaigns import Campaigns
 from bondstone.client.freezes import Freezes
+from bondstone.client.ledger import Ledger
 from bondstone.client.logs import Logs
 from bondstone.client.operations import Operation, Operations
 from bondstone.client.policies import Policies
@@ -29,6 +30,7 @@ __all__ = [
     "Bondstone",
     "Campaigns",
     "Freezes",
+    "Ledger",
     "Logs",
     "Operation",
     "Operations",

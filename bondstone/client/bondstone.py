@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bondstone.client.approvals import Approvals
     from bondstone.client.campaigns import Campaigns
     from bondstone.client.freezes import Freezes
+    from bondstone.client.ledger import Ledger
     from bondstone.client.logs import Logs
     from bondstone.client.operations import Operation, Operations
     from bondstone.client.policies import Policies
@@ -136,6 +137,11 @@ class Bondstone(ABC):
     @abstractmethod
     def logs(self) -> Logs:
         """What the tools printed."""
+
+    @property
+    @abstractmethod
+    def ledger(self) -> Ledger:
+        """The permanent record of what was done."""
 
     @property
     @abstractmethod

@@ -138,7 +138,8 @@ def _platform() -> Iterator[Verb]:
     yield Verb("token.revoke", "revoke one's own API token", _ALL, "any")
     yield Verb("token.manage", "list and revoke the API tokens of others", ())
 
-    yield _read("ledger.read", "read and verify the ledger", (AUDITOR,))
+    yield _read("ledger.read", "read, verify and export the ledger", (AUDITOR,))
+    yield Verb("ledger.anchor", "write down the last record of every chain of the ledger", ())
 
     yield _read(
         "notification.read", "list where notifications go, and their deliveries", (OPERATOR, AUDITOR), "any"

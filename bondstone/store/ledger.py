@@ -20,7 +20,7 @@ from bondstone.store.objects import Objects, segment
 _READS_AT_ONCE: Final = 16
 
 
-class Ledger:
+class LedgerStore:
     """Records as plain JSON under `ledger/<yyyy>/<mm>/<dd>/<team>/<service>/`, never changed, never removed.
 
     Beside each record an empty object under `ledger-index/<team>/<service>/` says where it is, so that the history

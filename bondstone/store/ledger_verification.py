@@ -104,7 +104,7 @@ async def verify(objects: Objects, keys: PublicKeys, *, chain: str = "") -> Veri
     """
     verification = Verification()
     heads: dict[str, list[str]] = {}
-    for name, records in (await _chains(objects, chain)).items():
+    for name, records in (await chains(objects, chain)).items():
         verification.chains += 1
         walk = _Walk(name, keys, verification, Vouched(objects))
         heads[name] = await walk.over(objects, records)
@@ -117,13 +117,39 @@ async def anchor(objects: Objects, *, now: datetime | None = None) -> Anchor:
     infos = await objects.list(object_keys.LEDGER_ANCHORS)
     previous = Anchor.model_validate_json(await objects.get(infos[-1].key)).digest if infos else ""
     heads = {}
-    for name, records in (await _chains(objects, "")).items():
+    for name, records in (await chains(objects, "")).items():
         heads[name] = digest(await objects.get(records[-1]))
     made = Anchor(at=now or datetime.now(UTC), heads=heads, previous=previous)
     await objects.put_if_absent(
         f"{object_keys.LEDGER_ANCHORS}/{len(infos) + 1:08}", made.model_dump_json().encode()
     )
     return made
+
+
+async def chains(objects: Objects, only: str) -> dict[str, list[str]]:
+    """Chain to the keys of its records, oldest first: by the index, and by what is there without being in it.
+
+    Args:
+        objects: The object store, or a copy of it.
+        only: `TEAM/NAME` or `campaign/NAME`; empty for all.
+    """
+    grouped: dict[str, set[str]] = {}
+    if not only.startswith("campaign/"):
+        for info in await objects.list(f"{object_keys.LEDGER_INDEX}/{only}" if only else object_keys.LEDGER_INDEX):
+            team, service, name = info.key.split("/")[1:]
+            listed = f"{team}/{service}"
+            grouped.setdefault(listed, set()).add(object_keys.ledger_record(listed, name))
+        for info in await objects.list(object_keys.LEDGER):
+            chain = "/".join(info.key.split("/")[4:6])
+            if only in {"", chain}:
+                grouped.setdefault(chain, set()).add(info.key)
+    if not only or only.startswith("campaign/"):
+        campaign = only.removeprefix("campaign/")
+        for info in await objects.list(
+            object_keys.campaign_ledger(campaign) if campaign else object_keys.CAMPAIGN_LEDGERS
+        ):
+            grouped.setdefault(f"campaign/{info.key.split('/')[1]}", set()).add(info.key)
+    return {chain: sorted(keys, key=lambda key: key.rpartition("/")[2]) for chain, keys in sorted(grouped.items())}
 
 
 class _Walk:
@@ -257,27 +283,6 @@ def _votes(record: LedgerRecord) -> Iterator[tuple[_Vote, str]]:
                 attestation=vote.attestation,
             )
             yield _Vote(call, "approval.approve" if vote.approve else "approval.reject"), target
-
-
-async def _chains(objects: Objects, only: str) -> dict[str, list[str]]:
-    """Chain to the keys of its records, oldest first: by the index, and by what is there without being in it."""
-    chains: dict[str, set[str]] = {}
-    if not only.startswith("campaign/"):
-        for info in await objects.list(f"{object_keys.LEDGER_INDEX}/{only}" if only else object_keys.LEDGER_INDEX):
-            team, service, name = info.key.split("/")[1:]
-            listed = f"{team}/{service}"
-            chains.setdefault(listed, set()).add(object_keys.ledger_record(listed, name))
-        for info in await objects.list(object_keys.LEDGER):
-            chain = "/".join(info.key.split("/")[4:6])
-            if only in {"", chain}:
-                chains.setdefault(chain, set()).add(info.key)
-    if not only or only.startswith("campaign/"):
-        campaign = only.removeprefix("campaign/")
-        for info in await objects.list(
-            object_keys.campaign_ledger(campaign) if campaign else object_keys.CAMPAIGN_LEDGERS
-        ):
-            chains.setdefault(f"campaign/{info.key.split('/')[1]}", set()).add(info.key)
-    return {chain: sorted(keys, key=lambda key: key.rpartition("/")[2]) for chain, keys in sorted(chains.items())}
 
 
 async def _maybe(objects: Objects, key: str) -> bytes | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bondstone.store.access import AccessDocuments
     from bondstone.store.archive import Archive
     from bondstone.store.campaigns import CampaignStore
-    from bondstone.store.ledger import Ledger
+    from bondstone.store.ledger import LedgerStore
     from bondstone.store.logs import LogStore
     from bondstone.store.notifications import Notifications
     from bondstone.store.plans import Plans
@@ -93,11 +93,11 @@ class Store:
         return Plans(self.sealed)
 
     @cached_property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> LedgerStore:
         """What happened to each service."""
-        from bondstone.store.ledger import Ledger  # noqa: PLC0415 - see the class
+        from bondstone.store.ledger import LedgerStore  # noqa: PLC0415 - see the class
 
-        return Ledger(self.objects)
+        return LedgerStore(self.objects)
 
     @cached_property
     def logs(self) -> LogStore:

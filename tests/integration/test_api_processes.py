@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import httpx2
@@ -70,16 +71,16 @@ def test_a_process_that_is_told_to_stop_ends_its_streams_and_finishes_what_it_ha
         path = f"/operations/{operation}/events"
         begun = threading.Event()
         in_flight = http.client.HTTPConnection(stopped.url.removeprefix("http://"), timeout=PATIENCE)
-        in_flight.request("GET", f"/api/v1/operations/{operation}?wait=60", headers=stopped.bearer)
-        with ThreadPoolExecutor(1) as pool:
+        with closing(in_flight), ThreadPoolExecutor(1) as pool:
+            in_flight.request("GET", f"/api/v1/operations/{operation}?wait=60", headers=stopped.bearer)
             stream = pool.submit(followed, stopped, path, begun)
             assert begun.wait(PATIENCE)
             assert stopped.server.process is not None
             stopped.server.process.send_signal(signal.SIGTERM)
             events = stream.result(PATIENCE)
-        with in_flight.getresponse() as answer:
-            assert answer.status == 200, "a request in flight is answered"
-            assert json.load(answer)["id"] == operation
+            with in_flight.getresponse() as answer:
+                assert answer.status == 200, "a request in flight is answered"
+                assert json.load(answer)["id"] == operation
         assert stopped.server.process.wait(PATIENCE) == 0
         assert events[0] == {"retry": "1000"}, "the stream says when to come back"
         told = [event for event in events if "data" in event]

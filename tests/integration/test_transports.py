@@ -102,10 +102,17 @@ async def test_a_service_from_request_to_decommission(bond, team):
     gone = await (await bond.services.decommission(name)).result()
     assert gone.kind == "decommission"
     assert {record.kind for record in await bond.services.history(name)} >= {"operation"}
+    verified = await bond.ledger.verify(name)
+    assert (verified.chains, verified.breaks) == (1, ())
+    assert verified.records >= 3
+    assert (await bond.ledger.anchor()).chains >= 1
+    assert b"ledger/" in await bond.ledger.export(name)
     assert name not in [row.id for row in await bond.services.list()]
 
 
 async def test_refusals_are_the_same_errors(bond, team):
+    with pytest.raises(NotFound):
+        await bond.ledger.export(f"{team}/nothing")
     with pytest.raises(InputsInvalid) as wrong:
         await bond.services.request("patient", f"{team}/wrong", {"seconds": -1})
     assert wrong.value.problems

@@ -17,6 +17,7 @@ NOUNS = {
     },
     "freezes": {"create", "list", "get", "delete"},
     "logs": {"list", "read"},
+    "ledger": {"verify", "anchor", "export"},
     "operations": {"list", "get", "plans", "cancel", "wait"},
     "policies": {"publish", "list", "get", "check"},
     "promises": {"validate", "test", "publish", "list", "get", "deprecate", "yank"},
@@ -34,7 +35,18 @@ NOUNS = {
 """What programs use: a verb that leaves this list breaks them."""
 
 EXPORTED = {
-    *("Approvals", "Bondstone", "Campaigns", "Freezes", "Logs", "Operation", "Operations", "Policies", "Promises"),
+    *(
+        "Approvals",
+        "Bondstone",
+        "Campaigns",
+        "Freezes",
+        "Ledger",
+        "Logs",
+        "Operation",
+        "Operations",
+        "Policies",
+        "Promises",
+    ),
     *("RequestOptions", "Schedules", "Services", "State", "Workers"),
 }
 

@@ -1,12 +1,15 @@
 """`bond ledger verify`: each way of tampering is named at the record where it shows."""
 
+import io
 import json
+import tarfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from obstore.store import MemoryStore
 
 from bondstone.base.canonical import canonical
+from bondstone.base.errors import NotFound
 from bondstone.identity.access import Access, permissions_of
 from bondstone.identity.attestor import Attestor
 from bondstone.model.attestation import PublicKeys
@@ -14,7 +17,8 @@ from bondstone.model.identity import Principal, Roles
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import Approval, Need, ServiceId, Vote, VoteCall
 from bondstone.store.crypto import KeyRing
-from bondstone.store.ledger import Ledger
+from bondstone.store.ledger import LedgerStore
+from bondstone.store.ledger_export import export
 from bondstone.store.ledger_signatures import sign_record
 from bondstone.store.ledger_verification import anchor, verify
 from bondstone.store.objects import Objects
@@ -63,7 +67,7 @@ class Chain:
 
     def __init__(self) -> None:
         self.objects = Objects(MemoryStore())
-        self.ledger = Ledger(self.objects)
+        self.ledger = LedgerStore(self.objects)
 
     async def add(self, record: LedgerRecord, signer: Signer | None = CONTROL) -> str:
         record = record.changed(previous=await self.ledger.last_digest(SERVICE))
@@ -157,3 +161,19 @@ async def test_the_same_record_signed_by_a_newer_key_is_the_same_record(chain):
     record = vote(4).changed(previous=await chain.ledger.last_digest(SERVICE))
     first = await chain.ledger.record(sign_record(record, CONTROL))
     assert await chain.ledger.record(sign_record(record, STRANGER)) == first
+
+
+async def test_an_exported_chain_verifies_from_its_tar_alone_and_a_changed_byte_breaks_it(chain, tmp_path):
+    objects = chain.objects
+    before = await verify(objects, KEYS, chain=str(SERVICE))
+    with tarfile.open(fileobj=io.BytesIO(await export(objects, str(SERVICE)))) as archive:
+        archive.extractall(tmp_path, filter="data")
+    elsewhere = await Objects.open(tmp_path.as_uri())
+    result = await verify(elsewhere, KEYS, chain=str(SERVICE))
+    assert result == before
+    assert result.records >= 2
+    first = min(tmp_path.glob("ledger/*/*/*/*/*/*.json"))
+    first.write_text(first.read_text().replace("grace", "eve"))
+    assert (await verify(elsewhere, KEYS, chain=str(SERVICE))).breaks
+    with pytest.raises(NotFound):
+        await export(objects, "payments/nothing")

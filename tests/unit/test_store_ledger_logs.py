@@ -19,7 +19,7 @@ from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import ServiceId
 from bondstone.store import logs as logs_module
 from bondstone.store.crypto import KeyRing
-from bondstone.store.ledger import Ledger
+from bondstone.store.ledger import LedgerStore
 from bondstone.store.ledger_verification import verify
 from bondstone.store.logs import LogStore
 from bondstone.store.objects import Objects
@@ -49,7 +49,7 @@ def objects() -> Objects:
 
 
 async def test_a_history_is_complete_in_order_and_chained(objects: Objects) -> None:
-    ledger = Ledger(objects)
+    ledger = LedgerStore(objects)
     previous, records = "", []
     for number in range(1, 13):
         records.append(record(number, previous=previous))
@@ -73,7 +73,7 @@ async def test_a_history_is_complete_in_order_and_chained(objects: Objects) -> N
 
 
 async def test_the_same_record_again_changes_nothing(objects: Objects) -> None:
-    ledger = Ledger(objects)
+    ledger = LedgerStore(objects)
     first = await ledger.record(record(1))
     assert await ledger.record(record(1)) == first
     assert len(await ledger.history(SERVICE)) == 1
@@ -82,7 +82,7 @@ async def test_the_same_record_again_changes_nothing(objects: Objects) -> None:
 
 
 async def test_a_record_that_was_spoilt_is_said(objects: Objects) -> None:
-    ledger = Ledger(objects)
+    ledger = LedgerStore(objects)
     entry = await ledger.record(record(1))
     await objects.put(entry.key, b"{}")
     with pytest.raises(ObjectCorrupt):
@@ -90,7 +90,7 @@ async def test_a_record_that_was_spoilt_is_said(objects: Objects) -> None:
 
 
 async def test_a_retry_after_a_crash_between_record_and_index_completes_it(objects: Objects) -> None:
-    ledger = Ledger(objects)
+    ledger = LedgerStore(objects)
     await ledger.record(record(1))
     await objects.delete_prefix("ledger-index")
     await ledger.record(record(1))

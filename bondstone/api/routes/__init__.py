@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bondstone.api.routes import (
     campaigns,
+    ledger,
     notifications,
     operations,
     platform,
@@ -21,5 +22,6 @@ ROUTERS = (
     campaigns.router,
     schedules.router,
     notifications.router,
+    ledger.router,
     platform.router,
 )

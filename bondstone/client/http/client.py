@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bondstone.client.http.approvals import HttpApprovals
     from bondstone.client.http.campaigns import HttpCampaigns
     from bondstone.client.http.freezes import HttpFreezes
+    from bondstone.client.http.ledger import HttpLedger
     from bondstone.client.http.logs import HttpLogs
     from bondstone.client.http.operations import HttpOperations
     from bondstone.client.http.policies import HttpPolicies
@@ -134,6 +135,12 @@ class HttpClient(Bondstone):
         from bondstone.client.http.logs import HttpLogs  # noqa: PLC0415
 
         return HttpLogs(self)
+
+    @cached_property
+    def ledger(self) -> HttpLedger:  # noqa: D102
+        from bondstone.client.http.ledger import HttpLedger  # noqa: PLC0415
+
+        return HttpLedger(self)
 
     @cached_property
     def workers(self) -> HttpWorkers:  # noqa: D102
