@@ -47,6 +47,12 @@ def _head(support: dict[str, Any]) -> list[str]:
         '`or` between conditions, `k, v in xs` as a condition, texts with `$"{…}"`, keywords as names after a dot, and',
         "set rules whose name has variables.",
         "",
+        "One difference is not refused: `not` before a call, a comparison or a collection with an operand that has no",
+        'value. Where there is no `input.name`, `not startswith(input.name, "x")` holds with the embedded engine; with',
+        "OPA the whole body then has no value, because OPA evaluates operands before the negation. `not input.name` and",
+        '`not input.name == "x"` hold with both. Give such an operand a default, so that both agree:',
+        '`not startswith(object.get(input, "name", ""), "x")`. Or let OPA decide.',
+        "",
     ]
 
 
