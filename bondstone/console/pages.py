@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
+import structlog
 from fastapi import APIRouter, Header
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -15,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from bondstone.api.events.streams import answer, states
 from bondstone.api.events.watchers import Seen
 from bondstone.api.state import State
-from bondstone.base.errors import BondError, NotFound
+from bondstone.base.errors import BondError, ErrorInfo, NotFound
 from bondstone.client.documents.service import ServiceDocument
 from bondstone.console.rendering import environment, took
 from bondstone.console.security import HEADERS, check_form
@@ -36,6 +37,7 @@ _LIVE_BEGINS: Final = '<div id="live">'
 _LIVE_ENDS: Final = "</div><!-- live -->"
 
 router = APIRouter(include_in_schema=False)
+log = structlog.get_logger(__name__)
 _live: dict[str, Callable[..., Awaitable[View]]] = {}
 
 
@@ -69,7 +71,13 @@ class View:
 
 
 def shown(view: View, visitor: Visitor | None, status: int = 200) -> HTMLResponse:
-    """The answer with a page."""
+    """The answer with a page. What was refused is logged, with who asked."""
+    refused = view.values.get("error")
+    if isinstance(refused, ErrorInfo):
+        who = visitor.name if visitor else ""
+        log.info(
+            "refused", subject=who, status=status, code=refused.code, message=refused.message, where=refused.where
+        )
     return HTMLResponse(view.html(visitor), status, headers=HEADERS)
 
 
