@@ -142,6 +142,9 @@ async def test_a_plan_waits_for_another_person_and_is_approved_by_digest(bond, t
     assert gates
     with pytest.raises(InvalidInput, match="digest"):
         await operation.approve("nonsense")
+    with pytest.raises(Refused):  # as a plan that is past is named
+        await bond.acting_as("grace").operation(operation.id).approve("0" * 64)
+    assert (await operation.get()).approvals[0].votes == ()
     with pytest.raises(Refused):
         await operation.approve(gates[0].digest)
     grace = bond.acting_as("grace")
