@@ -105,7 +105,7 @@ def read_plan(artefact: bytes) -> AnsiblePlan:
     """Take an artefact apart.
 
     Raises:
-        ObjectCorrupt: when it is none of ours.
+        ObjectCorrupt: when it was not written by this executor.
     """
     try:
         return _read(AnsiblePlan, artefact)

@@ -119,7 +119,7 @@ def read_outputs(directory: Path, where: str) -> dict[str, Any]:
     """What an image gives.
 
     Raises:
-        ToolFailed: when its file is none of JSON with names.
+        ToolFailed: when its file is not a JSON object.
     """
     value = read_json(directory, "outputs.json", where)
     if value is None:

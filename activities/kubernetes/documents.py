@@ -140,7 +140,7 @@ def read_plan(artefact: bytes) -> KubernetesPlan:
     """Take an artefact apart.
 
     Raises:
-        ObjectCorrupt: when it is none of ours.
+        ObjectCorrupt: when it was not written by this executor.
     """
     try:
         return _read(KubernetesPlan, artefact)

@@ -35,7 +35,7 @@ def unpack(artefact: bytes) -> tuple[TerraformHeader, bytes]:
     """Take the artefact apart.
 
     Raises:
-        ObjectCorrupt: when it is none of ours.
+        ObjectCorrupt: when it was not written by this executor.
     """
     line, separator, plan = artefact.partition(b"\n")
     try:

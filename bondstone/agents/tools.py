@@ -297,7 +297,7 @@ async def _check_preview(http: Transport, preview: str, service: str, change: di
     dry = OperationDocument.model_validate(await http.get(operation_path(preview)))
     hint = "preview exactly this change, look at its plan, and pass the id of that operation"
     if not dry.dry_run or dry.service != service or dry.reason != f"{_PREVIEW} {_mark(change)}":
-        raise Refused("the preview is none of exactly this change", where=preview, hint=hint)
+        raise Refused("the preview is of another change", where=preview, hint=hint)
     if dry.requested_by != (await http.get("/whoami"))["subject"]:
         raise Refused("the preview is another caller's", where=preview, hint=hint)
     if dry.status != "succeeded" or dry.finished_at is None:

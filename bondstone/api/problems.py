@@ -153,5 +153,5 @@ def _methods(request: Request) -> str:
 
 def _unexpected(request: Request, error: Exception) -> Response:
     log.error("unexpected failure", method=request.method, path=request.url.path, exc_info=error)
-    message = f"something that should not happen did: {type(error).__name__}"
+    message = f"unexpected error: {type(error).__name__}"
     return response(BondError(message, hint="the log of the API says more"))

@@ -152,7 +152,7 @@ def _read(file: Path) -> tuple[Known, float]:
 
 
 def _refresh_behind(file: Path) -> None:
-    """List everything anew in a process of its own, unless one is at it."""
+    """List everything anew in a process of its own, unless one does so already."""
     from bondstone.base.files import create_private  # noqa: PLC0415 - only where the list is old
 
     lock = file.with_suffix(".lock")

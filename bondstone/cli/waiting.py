@@ -77,7 +77,7 @@ async def watch(
 
     Raises:
         Unreachable: the platform has not answered for `PATIENCE_SECONDS`.
-        asyncio.CancelledError: the person has seen enough; the operations continue, and it was said.
+        asyncio.CancelledError: the person stopped the view; the operations continue, and the view says so.
     """
     sys.stdout.flush()
     with _view([operation.id for operation in operations], steps=steps, shown=shown) as view:

@@ -26,7 +26,7 @@ def explain(error: Exception, log_directory: Path) -> tuple[ErrorInfo, int]:
     if isinstance(error, BondError):
         return error.info(), error.exit_code
     details = _write_details(error, log_directory)
-    message = f"something that should not happen did: {type(error).__name__}"
+    message = f"unexpected error: {type(error).__name__}"
     hint = f"the details are in {details}" if details else "run again with BOND_DEBUG=1 to see the details"
     return ErrorInfo(code=BondError.code, message=message, hint=hint), BondError.exit_code
 

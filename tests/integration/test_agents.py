@@ -108,7 +108,7 @@ async def test_what_was_not_previewed_as_it_is_does_not_happen(platform):
         wanted = {"promise": "patient", "service": "agents/hasty", "inputs": inputs()}
         preview = (await data(client, "preview_request", **wanted))["preview"]
         other = {**wanted, "inputs": inputs(size="medium"), "preview": preview, "reason": "other inputs"}
-        assert "none of exactly this change" in await refusal(client, "request_service", **other)
+        assert "the preview is of another change" in await refusal(client, "request_service", **other)
         async with agent(platform, token(platform, "thief", "developer", scope={"teams": ["agents"]})) as thief:
             stolen = await refusal(thief, "request_service", **wanted, preview=preview, reason="not mine")
             assert "another caller's" in stolen

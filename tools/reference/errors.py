@@ -35,7 +35,7 @@ TAIL = """
 | exit | meaning |
 |---|---|
 | 0 | done |
-| 1 | the operation failed, or something that should not happen did (the traceback is in a file that the message names) |
+| 1 | the operation failed, or an unexpected error happened (the traceback is in a file that the message names) |
 | 2 | wrong usage or invalid input |
 | 3 | not found |
 | 4 | refused: by policy, by people, by a conflict, or not allowed now |

@@ -86,7 +86,7 @@ def moment_of(last_event_id: str) -> datetime | None:
     """The last change that a client has heard of.
 
     Raises:
-        CursorInvalid: the id is none of such a stream.
+        CursorInvalid: the id was not sent by such a stream.
     """
     if not last_event_id:
         return None

@@ -131,7 +131,7 @@ def position_of(last_event_id: str) -> list[int]:
     """How many parts of each log a client has read.
 
     Raises:
-        CursorInvalid: the id is none of such a stream.
+        CursorInvalid: the id was not sent by such a stream.
     """
     parts = last_event_id.split(".") if last_event_id else []
     digits = all(part.isascii() and part.isdigit() and len(part) < _DIGITS for part in parts)
