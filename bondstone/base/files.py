@@ -2,7 +2,7 @@
 
 `write_private` is the one way to write such a file: key rings, tokens, states, plans, variables, kubeconfigs. A
 local store adds directories and their flush (`write_durably`). What is too large for memory, or is locked before
-it gets its name, begins with `create_private`. No other module names the mode.
+it gets its name, begins with `create_private`. No other module opens such a file.
 
 obstore's own local store makes files readable by everyone and does not flush them, so that a power cut may leave
 an empty object under a name that put-if-absent then guards for ever. Reading and listing stay with obstore.
