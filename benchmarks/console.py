@@ -179,9 +179,10 @@ async def _view(context: BrowserContext, url: str, content: str) -> View:
     shown: float = await page.evaluate("performance.now()")
     await page.wait_for_load_state("load")
     first_byte, paint = await page.evaluate(_NAVIGATION)
-    if paint < 0:
-        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
-        first_byte, paint = await page.evaluate(_NAVIGATION)
+    async with asyncio.timeout(TIMEOUT_MS / 1000):
+        while paint < 0:  # the browser has not reported it yet; a predicate in the page is refused by its policy
+            await asyncio.sleep(0.05)
+            first_byte, paint = await page.evaluate(_NAVIGATION)
     transferred = 0
     fetched = [each for each in answers if "event-stream" not in each.headers.get("content-type", "")]
     for each in fetched:
