@@ -27,6 +27,8 @@ _MAX_SAID_BYTES: Final = 256 << 10
 _OF_THE_ENGINE: Final = frozenset({125, 126, 127})
 """Exit codes of `run` by which an engine says that it could not even start the program."""
 _EARLY_SECONDS: Final = 1
+_KILLED_CODES: Final = frozenset({KILLED, -1})
+"""-1 is podman's where its watcher killed the program."""
 _LOG_LINES: Final = "2000"
 _NANOSECONDS: Final = re.compile(r"(\.\d{6})\d+")
 
@@ -61,7 +63,7 @@ class ContainerState:
         Args:
             seconds: How long it was allowed to run.
         """
-        early = _EARLY_SECONDS if self.code == KILLED and not self.out_of_memory else 0
+        early = _EARLY_SECONDS if self.code in _KILLED_CODES and not self.out_of_memory else 0
         return self.ran_seconds >= seconds - early
 
     @property

@@ -154,6 +154,7 @@ def test_what_an_engine_says_of_a_container_is_understood():
         (137, False, 2, True),
         (137, False, 1.3, True),
         (137, False, 0.9, False),
+        (-1, False, 1.9, True),
         (137, True, 1.9, False),
         (1, False, 1.9, False),
     ],
