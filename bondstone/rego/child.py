@@ -14,13 +14,17 @@ import re
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO, Final
 
 import regorus
 
+from bondstone.rego.definitions import paths
 from bondstone.rego.functions import COUNT, FUNCTIONS
 from bondstone.rego.heads import with_plain_heads
+from bondstone.rego.negations import with_operands_before_negations
 from bondstone.rego.numbers import EXACT_BOUND, Fractions, exact
 from bondstone.rego.restrictions import RulePlace, examine
 
@@ -117,10 +121,12 @@ def _load(modules: list[list[str]], data: list[str], *, wide: bool) -> _Loaded:
     loaded.problems, loaded.inexact = findings.problems, findings.inexact
     if loaded.problems:
         return loaded
-    engine = loaded.engine = _engine(wide=wide)
-    _parse(loaded, [[tree["source"]["file"], with_plain_heads(tree)] for tree in trees])
-    if loaded.problems:
-        return loaded
+    known = frozenset(path for tree in trees for path in paths(tree))
+    for rewritten in (partial(with_operands_before_negations, known=known), with_plain_heads):
+        trees = _rewrite(loaded, trees, rewritten, wide=wide)
+        if loaded.problems:
+            return loaded
+    engine = loaded.engine
     try:
         for text in data:
             engine.add_data_json(text)
@@ -129,6 +135,17 @@ def _load(modules: list[list[str]], data: list[str], *, wide: bool) -> _Loaded:
     except BaseException as error:  # noqa: BLE001 - see _answer
         loaded.problems.append(_reported(str(error), "", ""))
     return loaded
+
+
+def _rewrite(
+    loaded: _Loaded, trees: list[dict[str, Any]], rewritten: Callable[[dict[str, Any]], str], *, wide: bool
+) -> list[dict[str, Any]]:
+    """Give a new engine what a pass makes of each module, unless it leaves all as they are."""
+    modules = [[tree["source"]["file"], rewritten(tree)] for tree in trees]
+    if [source for _, source in modules] == [tree["source"]["contents"] for tree in trees]:
+        return trees
+    loaded.sources, loaded.engine = dict(modules), _engine(wide=wide)
+    return _parse(loaded, modules)
 
 
 def _parse(loaded: _Loaded, modules: list[list[str]]) -> list[dict[str, Any]]:

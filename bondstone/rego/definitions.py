@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 Tree = Mapping[str, Any]
 Path = tuple[str, ...]
-
-_ALWAYS: Final = frozenset({"input", "data", "_"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class Rule:
     needs: frozenset[Path]
     """What it refers to, as full paths."""
     unbound: tuple[tuple[str, Mapping[str, int]], ...]
-    """Names in its head that have no value, with their places."""
+    """Names in its head, and in its negations, that have no value, with their places."""
 
 
 def chain(node: Tree) -> Path:
@@ -61,13 +59,9 @@ def rules(tree: Tree, known: frozenset[Path]) -> Iterator[Rule]:
         known: Paths of all rules of all modules.
     """
     package = ("data", *chain(tree["ast"]["package"]["refr"]))
-    imports = {}
-    for item in tree["ast"].get("imports") or ():
-        path = chain(item["refr"])
-        alias = item.get("as")
-        contents = str(tree["source"]["contents"]).encode()
-        name = contents[alias["start"] : alias["end"]].decode() if isinstance(alias, dict) else path[-1]
-        imports[name] = path
+    contents = str(tree["source"]["contents"]).encode()
+    imports = _imports(tree)
+    outside = outer_names(tree, known)
     for item in tree["ast"].get("rules") or ():
         if "Spec" not in item:
             continue
@@ -81,14 +75,39 @@ def rules(tree: Tree, known: frozenset[Path]) -> Iterator[Rule]:
                 continue
             full = (*imports[first], *reference[1:]) if first in imports else reference
             needs.add(full if full[0] == "data" else (*package, *reference))
-        outside = {name for path in known if path[: len(package)] == package for name in path[len(package) :][:1]}
         yield Rule(
             file=str(tree["source"]["file"]),
             path=(*package, *chain(head["refr"])),
             span=spec["span"],
             needs=frozenset(needs),
-            unbound=tuple(_unbound(kind, head, spec["bodies"], outside | set(imports) | _ALWAYS)),
+            unbound=(
+                *_unbound(kind, head, spec["bodies"], outside | {"_"}),
+                *_negated(head, spec["bodies"], outside, contents),
+            ),
         )
+
+
+def outer_names(tree: Tree, known: frozenset[Path]) -> frozenset[str]:
+    """Names that have a meaning outside the rules of a module: `input`, `data`, imports, rules of its package.
+
+    Args:
+        tree: Its syntax tree, as regorus gives it.
+        known: Paths of all rules of all modules.
+    """
+    package = ("data", *chain(tree["ast"]["package"]["refr"]))
+    own = {name for path in known if path[: len(package)] == package for name in path[len(package) :][:1]}
+    return frozenset({"input", "data", *_imports(tree), *own})
+
+
+def _imports(tree: Tree) -> dict[str, Path]:
+    imports = {}
+    contents = str(tree["source"]["contents"]).encode()
+    for item in tree["ast"].get("imports") or ():
+        path = chain(item["refr"])
+        alias = item.get("as")
+        name = contents[alias["start"] : alias["end"]].decode() if isinstance(alias, dict) else path[-1]
+        imports[name] = path
+    return imports
 
 
 def paths(tree: Tree) -> Iterator[Path]:
@@ -180,6 +199,26 @@ def _variables(node: Any) -> Iterator[tuple[str, Mapping[str, int]]]:
                 yield from _variables(inner)
 
 
+def local_names(query: Tree) -> Iterator[str]:
+    """Names that the conditions of a body declare with `:=` and `some … in`, without those of bodies in it."""
+    for item in query["stmts"]:
+        literal = item["literal"]
+        if "SomeIn" in literal:
+            yield from (name for name, _ in _variables([literal["SomeIn"]["key"], literal["SomeIn"]["value"]]))
+        assignment = literal.get("Expr", {}).get("expr", {}).get("AssignExpr", {})
+        if assignment.get("op") == "ColEq":
+            yield from (name for name, _ in _variables(assignment["lhs"]))
+
+
+def argument_names(head: Tree) -> Iterator[str]:
+    """Names of a function's arguments.
+
+    Args:
+        head: The head of a rule, without its kind.
+    """
+    yield from (name for name, _ in _variables(head.get("args")))
+
+
 def declared(node: Any) -> Iterator[str]:
     """Names that a rule gives a value by itself."""
     if isinstance(node, list):
@@ -218,7 +257,7 @@ def _spelt(node: Any) -> Iterator[str]:
                 yield from _spelt(inner)
 
 
-def _unbound(kind: str, head: Tree, bodies: Any, known: set[str]) -> Iterator[tuple[str, Mapping[str, int]]]:
+def _unbound(kind: str, head: Tree, bodies: Any, known: frozenset[str]) -> Iterator[tuple[str, Mapping[str, int]]]:
     inside = {*_within(bodies), *declared(bodies), *(name for name, _ in _variables(head.get("args")))}
     values = [head.get("key")] if kind == "Set" else []
     assign = head.get("assign")
@@ -227,6 +266,40 @@ def _unbound(kind: str, head: Tree, bodies: Any, known: set[str]) -> Iterator[tu
     for name, span in _variables(values):
         if name not in inside | known:
             yield name, span
+
+
+def _negated(
+    head: Tree, bodies: Any, known: frozenset[str], source: bytes
+) -> Iterator[tuple[str, Mapping[str, int]]]:
+    """Names in negations that no other part of the same body, or of one around it, gives a value."""
+    known |= set(argument_names(head))
+    queries = [body["query"] for body in bodies or ()]
+    yield from _negated_in([head.get("key"), head.get("assign")], known.union(*map(_given, queries)), source)
+    for body, query in zip(bodies or (), queries, strict=True):
+        yield from _negated_in(body, known | _given(query), source)
+
+
+def _negated_in(node: Any, bound: frozenset[str], source: bytes) -> Iterator[tuple[str, Mapping[str, int]]]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _negated_in(item, bound, source)
+    elif isinstance(node, dict):
+        if "stmts" in node:
+            bound |= _given(node)
+        if "Every" in node:
+            spans = (node["Every"].get("key"), node["Every"]["value"])
+            bound |= {source[span["start"] : span["end"]].decode() for span in spans if span}
+        for name, inner in node.items():
+            if name == "NotExpr":
+                yield from ((used, span) for used, span in _variables(inner["expr"]) if used not in bound)
+            if name not in {"span", "field"}:
+                yield from _negated_in(inner, bound, source)
+
+
+def _given(query: Tree) -> frozenset[str]:
+    """Names to which the conditions of a body can give a value: negations and `every` cannot."""
+    conditions = [item["literal"] for item in query["stmts"] if not {"NotExpr", "Every"} & set(item["literal"])]
+    return frozenset(name for name, _ in _variables(conditions)) - {"_"}
 
 
 def _within(node: Any) -> Iterator[str]:

@@ -15,7 +15,8 @@ from bondstone.rego.definitions import declared
 
 Tree = Mapping[str, Any]
 
-_LITERALS: Final = frozenset({"String", "RawString", "Number", "Bool", "True", "False", "Null"})
+LITERALS: Final = frozenset({"String", "RawString", "Number", "Bool", "True", "False", "Null"})
+"""Kinds of nodes that need no evaluation."""
 _NAME: Final = "head_value"
 _QUOTES: Final = (b'"', b"`")
 
@@ -57,12 +58,10 @@ class _Edited:
         (head,) = spec["head"].values()
         bodies = spec["bodies"] or []
         first = bodies[0] if bodies and not bodies[0]["is_else"] else None
-        extents = [
-            _extent(self._source, *_span(index)) for index in _indexes(head["refr"]) if _needs(index, local)
-        ]
+        extents = [extent(self._source, *_span(index)) for index in _indexes(head["refr"]) if _needs(index, local)]
         if _needs(head.get("key"), local):
             begin = self._source.index(b"contains", _span(head["refr"])[1]) + len(b"contains")
-            extents.append(_extent(self._source, begin, head["span"]["end"]))
+            extents.append(extent(self._source, begin, head["span"]["end"]))
         self._move([*extents, *self._assigned(head, local)], first, head["span"]["end"])
         for body in bodies:
             self._move(self._assigned(body, local), body, body["span"]["end"])
@@ -73,7 +72,7 @@ class _Edited:
         if not isinstance(assign, dict) or not _needs(assign["value"], local):
             return []
         begin, end = _span({"": assign})
-        return [_extent(self._source, begin + self._source[begin:end].index(b"=") + 1, end)]
+        return [extent(self._source, begin + self._source[begin:end].index(b"=") + 1, end)]
 
     def _move(self, extents: list[tuple[int, int]], body: Tree | None, end: int) -> None:
         """Put names in the place of values, and what gives them those into a body, or into a new one at `end`."""
@@ -92,7 +91,7 @@ class _Edited:
             self._edits.append((begin, stop, f" {name}{padding if stop == extents[-1][1] else ''}"))
         assignments = "; ".join(moved)
         if query is None:
-            end = _extent(self._source, end, end)[1]
+            end = extent(self._source, end, end)[1]
             self._edits.append((end, end, f" if {{ {assignments} }}"))
             return
         begin, stop = query["span"]["start"], query["span"]["end"]
@@ -101,7 +100,7 @@ class _Edited:
             separator = "" if before.endswith((b"\n", b";")) else "; "
             self._edits.append((stop - 1, stop - 1, f"{separator}{assignments} "))
         else:
-            begin, stop = _extent(self._source, begin, stop)
+            begin, stop = extent(self._source, begin, stop)
             self._edits += [(begin, begin, "{ "), (stop, stop, f"; {assignments} }}")]
 
 
@@ -110,7 +109,7 @@ def _span(node: Tree) -> tuple[int, int]:
     return inner["span"]["start"], inner["span"]["end"]
 
 
-def _extent(source: bytes, begin: int, end: int) -> tuple[int, int]:
+def extent(source: bytes, begin: int, end: int) -> tuple[int, int]:
     """Where something begins and ends: to regorus a text that is first or last has no quotes."""
     begin -= source[begin - 1 : begin] in _QUOTES
     return begin, end + (source[end : end + 1] in _QUOTES)
@@ -127,6 +126,6 @@ def _indexes(reference: Tree) -> Iterator[Tree]:
 
 def _needs(value: Tree | None, local: frozenset[str]) -> bool:
     """Whether a value has to be evaluated: it is no literal and no name that the body gives a value."""
-    if value is None or _LITERALS & set(value):
+    if value is None or LITERALS & set(value):
         return False
     return str(value["Var"]["value"]) not in local if "Var" in value else True

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from bondstone.rego.definitions import cycles, paths, rules
 from bondstone.rego.functions import ADDED, FUNCTIONS
+from bondstone.rego.negations import COMPREHENSIONS
 from bondstone.rego.numbers import EXACT_BOUND, SIGNIFICANT_DIGITS, exact
 
 INSTEAD: Final = {
@@ -104,9 +105,10 @@ def examine(trees: Iterable[Mapping[str, Any]]) -> Findings:
         every += own
         for rule in own:
             for name, span in rule.unbound:
-                findings.add(
-                    module.place(span), f"var {name} is unsafe", "nothing gives it a value; is it misspelt?"
-                )
+                hint = "give what is negated a name (`found if …`) and write `not found`"
+                if name != "_":
+                    hint = "nothing gives it a value; is it misspelt?"
+                findings.add(module.place(span), f"var {name} is unsafe", hint)
     if findings.inexact and findings.fraction:
         place, text = findings.fraction
         line = f"{findings.inexact.file}:{findings.inexact.line}"
@@ -200,6 +202,8 @@ class _Module:
                 if name == "with_mods":
                     for changed in inner or ():
                         self._replacement(changed["as"])
+                        if "NotExpr" in node["literal"]:
+                            self._beside_negation(changed)
                 if name not in {"span", "field"}:
                     self._walk(inner)
 
@@ -360,6 +364,17 @@ class _Module:
                 self.place(literal["span"]),
                 "`not { … }` is not supported by the embedded engine",
                 f"give the body a name (`found if {{ … }}`) and write `not found`, or {USE_OPA}",
+            )
+
+    def _beside_negation(self, changed: Mapping[str, Any]) -> None:
+        """What stands behind `with` is copied to each operand, in one line (see `bondstone.rego.negations`)."""
+        if "\n" in self._text(changed["span"]) and any(
+            f'"{kind}"' in json.dumps(changed) for kind in COMPREHENSIONS
+        ):
+            self._findings.add(
+                self.place(changed["span"]),
+                "a comprehension of several lines behind `with` of a negation is not supported here",
+                f"give it a name in a line of its own, before the `not`, or {USE_OPA}",
             )
 
     def _membership(self, expression: Mapping[str, Any]) -> None:

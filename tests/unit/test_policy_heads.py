@@ -71,20 +71,6 @@ def test_the_value_of_a_head_is_the_whole_of_it(head: str, findings: list[object
         assert decision.outcome == ("allow" if isinstance(value, list) and not value else "deny"), value
 
 
-@pytest.mark.parametrize(
-    ("condition", "outcomes"),
-    [
-        ("not input.name", ("deny", "deny")),
-        ('not input.name == "x"', ("deny", "deny")),
-        ('not startswith(object.get(input, "name", ""), "x")', ("deny", "deny")),
-        ('not startswith(input.name, "x")', ("deny", "allow")),  # docs/reference/rego.md says so
-    ],
-)
-def test_a_negation_of_what_has_no_value(condition: str, outcomes: tuple[str, str], deciding_engine: str) -> None:
-    decision = evaluate([Module("a.rego", f'{HEAD}deny contains "x" if {condition}\n')], {"a": 1})
-    assert decision.outcome == outcomes[deciding_engine == "opa"]
-
-
 def test_an_error_behind_a_head_is_told_with_its_own_line() -> None:
     source = HEAD + RULES["several lines"] + '\nwarn contains to_number("x")\n'
     [finding] = evaluate([Module("a.rego", source)], {"xs": []}).findings
