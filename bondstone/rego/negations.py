@@ -4,6 +4,8 @@
 before the `not`. To regorus the call is undefined, so that its negation holds. The author's line becomes
 `operand := input.name; not startswith(operand, "x")`, which both decide alike. What OPA leaves in place stays:
 `not input.name`, `not input.name == "x"`, and what is in a comprehension.
+`x in xs` as a value (`found := x in xs`) is false to regorus where an operand has no value. There the operands go
+into a comprehension, which then has no first item: `found := [(a in b) | a := x; b := xs][0]`.
 (Source: `expandExpr` and `rewriteDynamics` of OPA's compiler; measured with OPA 1.22.4 and regorus 0.13.0.)
 """
 
@@ -34,7 +36,7 @@ _TOKEN: Final = re.compile(
 def with_operands_before_negations(tree: Tree, known: frozenset[Path]) -> str:
     """The source of a module in which negated calls and infix operators have names and literals as operands.
 
-    Lines stay where they are.
+    So has `in` where it is no condition by itself. Lines stay where they are.
 
     Args:
         tree: Its syntax tree, as regorus gives it.
@@ -47,6 +49,28 @@ def with_operands_before_negations(tree: Tree, known: frozenset[Path]) -> str:
     return _Edited(source.encode(), name, outer_names(tree, known)).module(tree["ast"])
 
 
+def memberships_as_values(node: Any, condition: Tree | None = None) -> Iterator[Tree]:
+    """Each `x in xs` that is no condition by itself, nor negated as one.
+
+    Args:
+        node: A part of a syntax tree.
+        condition: One that is.
+    """
+    if isinstance(node, list):
+        for item in node:
+            yield from memberships_as_values(item, condition)
+    elif isinstance(node, dict):
+        literal = node.get("literal") or {}
+        stated = literal.get("Expr") or literal.get("NotExpr")
+        if stated:
+            condition = stated["expr"].get("Membership")
+        for name, inner in node.items():
+            if name == "Membership" and inner is not condition:
+                yield inner
+            if name not in {"span", "field"}:
+                yield from memberships_as_values(inner, condition)
+
+
 class _Edited:
     def __init__(self, source: bytes, name: str, evaluated: frozenset[str]) -> None:
         self._source = source
@@ -55,8 +79,10 @@ class _Edited:
         self._name = name
         self._count = 0
         self._edits: list[tuple[int, int, bytes]] = []
+        self._values: set[int] = set()
 
     def module(self, tree: Tree) -> str:
+        self._values = {id(membership) for membership in memberships_as_values(tree.get("rules"))}
         for item in tree.get("rules") or ():
             spec = item.get("Spec")
             if spec:
@@ -79,6 +105,8 @@ class _Edited:
             for name, inner in node.items():
                 if name not in {"span", "field"}:
                     self._walk(inner, evaluated)
+                if name == "Membership" and id(inner) in self._values:
+                    self._membership(inner, evaluated)
             if "literal" in node and "NotExpr" in node["literal"]:
                 self._negation(node, evaluated)
 
@@ -102,6 +130,21 @@ class _Edited:
         moved += self._lines(at, end)
         kept += _one_line(self._taken(at, stop)) + modifiers
         self._edits.append((begin, end, moved + kept))
+
+    def _membership(self, membership: Tree, evaluated: frozenset[str]) -> None:
+        begin, end = self._extent(membership["span"])
+        extents = sorted(map(self._extent, _operands({"Membership": membership}, evaluated)))
+        if not extents:
+            return
+        moved, kept, at = b"", b"", begin
+        for first, last in extents:
+            self._count += 1
+            name = f"{self._name}{self._count}".encode()
+            moved += (b"; " if moved else b"") + self._lines(at, first) + name + b" := " + self._taken(first, last)
+            kept += _one_line(self._taken(at, first)) + name
+            at = last
+        kept += _one_line(self._taken(at, end))
+        self._edits.append((begin, end, b"[(" + kept + b") | " + moved + self._lines(at, end) + b"][0]"))
 
     def _brace(self, query: Tree) -> None:
         """Put a body of one negation in braces, now that it has more statements."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from bondstone.rego.definitions import cycles, paths, rules
 from bondstone.rego.functions import ADDED, FUNCTIONS
-from bondstone.rego.negations import COMPREHENSIONS
+from bondstone.rego.negations import COMPREHENSIONS, memberships_as_values
 from bondstone.rego.numbers import EXACT_BOUND, SIGNIFICANT_DIGITS, exact
 
 INSTEAD: Final = {
@@ -148,6 +148,17 @@ def _value(text: str) -> float:
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
+def _has_named_index(node: Any) -> bool:
+    if isinstance(node, list):
+        return any(map(_has_named_index, node))
+    if not isinstance(node, dict):
+        return False
+    bracket = node.get("RefBrack")
+    return (bracket is not None and "Var" in bracket["index"]) or any(
+        _has_named_index(inner) for name, inner in node.items() if name not in {"span", "field", *COMPREHENSIONS}
+    )
+
+
 class _Module:
     """One module under examination."""
 
@@ -173,6 +184,8 @@ class _Module:
             if "Set" in head:
                 self._head(head["Set"]["refr"])
             self._walk(rule)
+            for membership in memberships_as_values(rule):
+                self._value(membership)
 
     def _imported(self) -> Iterator[tuple[str, str]]:
         for item in self._tree.get("imports") or ():
@@ -364,6 +377,15 @@ class _Module:
                 self.place(literal["span"]),
                 "`not { … }` is not supported by the embedded engine",
                 f"give the body a name (`found if {{ … }}`) and write `not found`, or {USE_OPA}",
+            )
+
+    def _value(self, membership: Mapping[str, Any]) -> None:
+        """An index that is a name may iterate, which it would not in a comprehension of its own."""
+        if any(_has_named_index(membership[part]) for part in ("value", "collection")):
+            self._findings.add(
+                self.place(membership["span"]),
+                "`x in xs` as a value, with a name in brackets, is not decided as OPA does",
+                f"give it a name before (`x := ys[i]`), or {USE_OPA}",
             )
 
     def _beside_negation(self, changed: Mapping[str, Any]) -> None:

@@ -58,6 +58,19 @@ DECIDED = {
     "a set": 'not {"a"} & input.missing == {"a"}',
     "in brackets": "not (input.missing < 1)",
     "a comparison compared": "not (input.missing == 1) == false",
+    "a member as a value": "x := 1 in input.missing; x == false",
+    "a missing member as a value": "x := input.missing in input.xs; x == false",
+    "no member as a value": "x := input.n in input.xs; x == false",
+    "a member in a collection": "[1 in input.missing, 1]",
+    "a member as an operand": "same(input.n in input.xs) == false",
+    "a member compared": "(input.n in input.missing) == false",
+    "a member as an item": "[(y in input.missing) | some y in input.xs] == [false, false]",
+    "a member as an item of several": "[(y in input.xs) | some y in input.xs] == [true, true]",
+    "a member of a member": "((input.n in input.xs) in [false]) == true",
+    "a member as a negated operand": "not same(\n\t1 in\n\tinput.xs\n)",
+    "a missing member as a negated operand": "not same([(x in input.missing) | some x in input.xs])",
+    "a member as another document": "not input.x with input.x as input.n in input.missing",
+    "every of members": "every x in [1 in input.xs] { x == false }",
     "a member": "not 1 in input.missing",
     "a member of texts": 'not "a" in input.xs',
     "a missing member": 'not input.missing in ["a"]',
@@ -135,7 +148,7 @@ NAMES = [
     "x",
 ]
 REFERENCES = st.sampled_from(NAMES)  # of no known type: OPA refuses comparisons of types that never agree
-SIGNS = st.sampled_from(["==", "!=", "<"])
+SIGNS = st.sampled_from(["==", "!=", "<", "in"])
 VALUES = st.recursive(
     REFERENCES | st.sampled_from(['"a"', "1", "[]"]),
     lambda inner: st.one_of(
@@ -169,6 +182,10 @@ PLACES = {
     "a body without braces": "a if not same(input.missing)\n",
     "an else": "a := 1 if not same(input.missing)\nelse := 2 if not same(input.none)\nelse := 3\n",
     "a head": "a contains [x | some x in input.xs; not x == same(input.missing)]\n",
+    "a head that is a member": "a := input.n in input.xs\n",
+    "a head that is a missing member": "a := input.missing in input.xs\n",
+    "an else that is a member": "a := 1 if missing\nelse := 1 in\n\tinput.xs\n",
+    "members of a set": "a contains x in input.xs if some x in [1, input.a]\n",
     "a function": "f(known) if not input.xs[known]\n\na if f(9)\n",
     "an argument": 'f(x) if not startswith(x, input.missing)\n\na if f("x")\n',
 }
@@ -202,6 +219,22 @@ def test_a_negation_with_a_free_name_is_refused_as_by_opa(
     assert [problem.message for problem in embedded] == [message]
     assert embedded[0].line == 12
     assert embedded[0].hint
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "x := input.xs[_] in input.xs",
+        "[(1 in input.xs[i]) | input.xs[i]]",
+        "not same(1) with input as [x |\n\tsome x in input.xs\n\tx > 1]",
+    ],
+)
+def test_what_cannot_be_evaluated_before_is_refused_with_what_to_write(body: str) -> None:
+    embedded = Embedded()
+    [problem] = embedded.check(Question((("a.rego", f"{HEAD}{RULES}a if {{ {body} }}\n"),)))
+    embedded.close()
+    assert problem.line == 12
+    assert "give it a name" in problem.hint
 
 
 def test_an_error_is_told_with_the_authors_line_and_function() -> None:

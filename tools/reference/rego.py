@@ -52,9 +52,8 @@ def _head(support: dict[str, Any]) -> list[str]:
         "engine is given `operand := input.name` before the negation for that. A name that gets its value in the negation",
         "only (`not input.xs[_] == 1`) is refused, as by OPA.",
         "",
-        "One difference is not refused: `x in xs` that is not a condition by itself, such as `found := input.name in xs`,",
-        "is false where there is no `input.name` or no `xs`, and has no value with OPA. Give the operand a default",
-        '(`object.get(input, "name", "")`), or let OPA decide.',
+        "`x in xs` as a value (`found := input.name in xs`) has no value either where an operand has none, as with OPA.",
+        "With a name in brackets (`found := input.names[i] in xs`) it is refused: write `name := input.names[i]` before.",
         "",
     ]
 
