@@ -7,13 +7,13 @@ import gzip
 import io
 import tarfile
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from bondstone.base.errors import BondError, InvalidInput, ObjectCorrupt, from_info
+from bondstone.base.errors import BondError, InvalidInput, ObjectCorrupt, Problem, from_info
 from bondstone.promise.bundle import MAX_BUNDLE_BYTES, MAX_FILES, remove, unpack
 
 UPLOADED: Final = "promise"
@@ -33,11 +33,14 @@ def named_as(directory: Path, name: str) -> Iterator[None]:
         yield
     except BondError as error:
         info = error.info()
-        problems = tuple(
-            problem.changed(file=problem.file.removeprefix(f"{directory}/")) for problem in info.problems
-        )
+        problems = relative(info.problems, directory)
         where = info.where.replace(f"{directory}/", "").replace(str(directory), name)
         raise from_info(info.changed(problems=problems, where=where)) from error
+
+
+def relative(problems: Iterable[Problem], directory: Path) -> tuple[Problem, ...]:
+    """Problems whose files are named relative to a folder of this process."""
+    return tuple(problem.changed(file=problem.file.removeprefix(f"{directory}/")) for problem in problems)
 
 
 @asynccontextmanager

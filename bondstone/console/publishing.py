@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bondstone.api.state import State
-from bondstone.api.uploads import named_as, packed, unpacked
+from bondstone.api.uploads import named_as, packed, relative, unpacked
 from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.client.documents.policy import PolicyCheck
 from bondstone.client.documents.promise import PromiseCheck
@@ -50,7 +50,9 @@ async def publish(request: Request, visitor: Visit) -> Response:
             with named_as(directory, "promise"):
                 if submitted.get("do") != "publish":
                     visitor.permissions.decide("promise.read").require()
-                    return shown(_upload(visitor, check=await visitor.bond.promises.validate(directory)), visitor)
+                    check = await visitor.bond.promises.validate(directory)
+                    check = check.changed(warnings=relative(check.warnings, directory))
+                    return shown(_upload(visitor, check=check), visitor)
                 name = load_promise(directory).name
                 visitor.permissions.decide("promise.publish", _promise(name)).require()
                 published = await visitor.bond.promises.publish(directory)

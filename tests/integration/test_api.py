@@ -257,6 +257,7 @@ def test_a_promise_is_published_by_upload_once_and_never_with_other_content(api,
     kind = {"Content-Type": "application/gzip"}
     first = api.post("/promises", content=archive(source), headers=kind)
     assert (first.status_code, first.json()["published"]) == (201, True), first.text
+    assert "bond-upload" not in first.text
     assert api.post("/promises", content=archive(source), headers=kind).json()["published"] is False
     other = source.replace("title: Patience", "title: Other")
     broken = api.post("/promises", content=archive(other), headers=kind)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from bondstone.api.parameters import Because, PromiseName, Version
 from bondstone.api.session import Asking, IfNoneMatch, tagged
-from bondstone.api.uploads import UPLOADED, named_as, unpacked
+from bondstone.api.uploads import UPLOADED, named_as, relative, unpacked
 from bondstone.client.documents.promise import PromiseCheck, PromiseDocument, PromiseRow, PublishedPromise
 from bondstone.model.identity import Target
 from bondstone.promise.load import load_promise
@@ -44,7 +44,8 @@ async def publish_promise(asking: Asking, request: Request) -> PublishedPromise:
         with named_as(directory, UPLOADED):
             promise = await asyncio.to_thread(load_promise, directory)
             asking.require("promise.publish", _target(promise.name))
-            return await asking.bond.promises.publish(directory)
+            published = await asking.bond.promises.publish(directory)
+            return published.changed(warnings=relative(published.warnings, directory))
 
 
 @router.post("/validate", openapi_extra=_UPLOAD)
@@ -53,7 +54,8 @@ async def validate_promise(asking: Asking, request: Request) -> PromiseCheck:
     asking.require("promise.read")
     async with unpacked(await request.body()) as directory:
         with named_as(directory, UPLOADED):
-            return await asking.bond.promises.validate(directory)
+            check = await asking.bond.promises.validate(directory)
+            return check.changed(warnings=relative(check.warnings, directory))
 
 
 @router.get("/{promise}", response_model=PromiseDocument)
