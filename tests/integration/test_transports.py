@@ -8,7 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from platforms import PROMISES, LocalPlatform
 
-from bondstone.base.errors import AlreadyExists, InputsInvalid, InvalidInput, NotFound, PolicyDenied, Refused
+from bondstone.base.errors import (
+    AlreadyExists,
+    CampaignInvalid,
+    InputsInvalid,
+    InvalidInput,
+    NotFound,
+    PolicyDenied,
+    Refused,
+)
 from bondstone.client import Bondstone
 from bondstone.client.direct.client import DirectClient
 from bondstone.client.http.address import find_api_of
@@ -124,6 +132,10 @@ async def test_refusals_are_the_same_errors(bond, team):
         await bond.services.get("nobody")
     with pytest.raises(NotFound):
         await bond.operations.get(f"{team}/nobody/op/1")
+    with pytest.raises(CampaignInvalid, match="the file is empty"):
+        await bond.schedules.create(f"{team}-empty", b"", "nightly.yaml", cron="@daily")
+    with pytest.raises(CampaignInvalid, match="the file is empty"):
+        await bond.campaigns.preview(b"", "patch.yaml")
     await (await bond.services.request("patient", f"{team}/taken", request_id="r-1")).wait()
     again = await bond.services.request("patient", f"{team}/taken", request_id="r-1")
     assert again.id == f"{team}/taken/op/1"

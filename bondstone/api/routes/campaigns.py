@@ -41,7 +41,7 @@ from bondstone.model.identity import Target
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
 
 OptionalName = Annotated[str, Field(pattern=f"^$|{NAME_PATTERN}")]
-File = Annotated[str, Field(min_length=1, max_length=900_000, description="The campaign, YAML or JSON")]
+File = Annotated[str, Field(max_length=900_000, description="The campaign, YAML or JSON")]
 
 
 class CampaignPage(Document):

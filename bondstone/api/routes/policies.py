@@ -45,7 +45,7 @@ class CheckBody(Manifest):
 class AccessBody(Manifest):
     """An access document."""
 
-    source: str = Field(min_length=1, max_length=900_000)
+    source: str = Field(max_length=900_000)
     """Its text, YAML or JSON"""
 
 

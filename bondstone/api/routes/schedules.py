@@ -19,7 +19,7 @@ from bondstone.model.identity import Target
 
 router = APIRouter()
 
-Source = Annotated[str, Field(min_length=1, max_length=900_000, description="The strategy, YAML or JSON")]
+Source = Annotated[str, Field(max_length=900_000, description="The strategy, YAML or JSON")]
 FileName = Annotated[str, Field(max_length=300, description="Its name, for messages")]
 Seconds = Annotated[int, Field(ge=0, le=7 * 24 * 3600)]
 

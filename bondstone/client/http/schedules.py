@@ -44,7 +44,7 @@ class HttpSchedules(Schedules):
     ) -> ScheduleDocument:
         body = {
             "name": name,
-            "source": data.decode(),
+            "source": data.decode(errors="replace"),
             "file": file,
             "cron": cron,
             "time_zone": time_zone,
@@ -71,7 +71,7 @@ class HttpSchedules(Schedules):
         reason: str = "",
     ) -> ScheduleDocument:
         body = {
-            "source": data.decode() if data is not None else None,
+            "source": data.decode(errors="replace") if data is not None else None,
             "file": file,
             "cron": cron,
             "time_zone": time_zone,
