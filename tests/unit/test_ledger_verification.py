@@ -22,7 +22,7 @@ from bondstone.store.ledger_export import export
 from bondstone.store.ledger_signatures import sign_record
 from bondstone.store.ledger_verification import anchor, verify
 from bondstone.store.objects import Objects
-from bondstone.store.signing import Signer
+from bondstone.store.signing import PlatformKeys, Signer
 
 SERVICE = ServiceId(team="payments", name="orders")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -177,3 +177,13 @@ async def test_an_exported_chain_verifies_from_its_tar_alone_and_a_changed_byte_
     assert (await verify(elsewhere, KEYS, chain=str(SERVICE))).breaks
     with pytest.raises(NotFound):
         await export(objects, "payments/nothing")
+
+
+async def test_a_key_that_left_its_ring_is_known_until_its_public_half_is_deleted() -> None:
+    objects = Objects(MemoryStore())
+    old, new = API, STRANGER
+    await PlatformKeys(objects).register("attestation", old)
+    await PlatformKeys(objects).register("attestation", new)
+    assert old.key_id in await PlatformKeys(objects).knowing("attestation", old.key_id)
+    await objects.delete(f"platform-keys/attestation/{old.key_id}")
+    assert set(await PlatformKeys(objects).knowing("attestation", old.key_id)) == {new.key_id}

@@ -12,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from promise_samples import EXECUTORS
 
+from bondstone.base.settings import Settings
+from bondstone.client.direct.campaigns.secret_inputs import secret_inputs
 from bondstone.model.promise import Promise
+from bondstone.promise.bundle import pack
 from bondstone.promise.inputs import complete_inputs, split_secrets
 from bondstone.promise.load import parse_promise
 from bondstone.promise.schema import MAX_FIELDS, count_fields, secret_paths, uncovered_secrets
 from bondstone.promise.validation.before_publish import validate
+from bondstone.store import Store
 
 CANARY = "canary-81f2"
 HIDDEN = {"type": "string", "writeOnly": True}
@@ -211,3 +215,17 @@ def test_a_secret_below_any_chain_of_keywords_makes_the_input_secret(chain: list
     result = promise(below(schema))
     assert uncovered_secrets(result.spec.inputs) == []
     assert any(path == "x" or path.startswith("x.") for path in secret_paths(result))
+
+
+async def test_campaigns_and_schedules_are_told_which_of_their_inputs_are_secrets(tmp_path: Path) -> None:
+    folder = tmp_path / "hidden"
+    folder.mkdir()
+    inputs = {"properties": {"token": HIDDEN, "admin": HOLDER, "size": {"type": "integer"}}}
+    (folder / "promise.yaml").write_text(manifest(inputs), encoding="utf-8")
+    store = await Store.open(Settings(data=tmp_path / "data"), create_keys=True)
+    await store.revisions.publish(pack(folder), promise(inputs))
+    values = {"token": CANARY, "admin": {"password": CANARY}, "size": 1}
+    flaws = await secret_inputs(store, "hidden", values)
+    assert [flaw.message.partition(" is a secret")[0] for flaw in flaws] == ["admin.password", "token"]
+    assert CANARY not in repr(flaws)
+    assert await secret_inputs(store, "hidden", {"size": 1}) == []

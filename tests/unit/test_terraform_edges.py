@@ -16,6 +16,7 @@ from bondstone.activities.terraform.artefact import locked_providers
 from bondstone.activities.terraform.binary import Tool, find_tool
 from bondstone.activities.terraform.environment import tool_environment
 from bondstone.activities.terraform.workspace import RunDirectory, dead_runs, link_module, sweep_plans
+from bondstone.activities.tooling.environment import environment_secrets
 from bondstone.activities.tooling.heartbeat import Stop, to_its_end
 from bondstone.base.errors import ToolUnavailable
 from bondstone.base.settings import Settings
@@ -86,6 +87,19 @@ def test_the_environment_is_an_allow_list():
         "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "TF_DATA_DIR": "/d",
     }  # fmt: skip
     assert tool_environment({}, [], data=Path("/d"), plugins=Path("/p"))["TF_PLUGIN_CACHE_DIR"] == "/p"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("POOL_TOKEN", "s3cr3t-of-the-pool", True), ("AWS_SESSION", "12345678", True),
+        ("AWS_SESSION", "1234567", False), ("AWS_REGION", "eu-central-1", False),
+        ("CA_BUNDLE", "/etc/ssl/bundle.pem", False), ("KEYS", "~/keys/of-the-pool", False),
+    ],
+)  # fmt: skip
+def test_a_variable_of_the_pool_is_a_secret_unless_its_name_or_value_says_otherwise(name, value, secret):
+    worker = {name: value, "NOT_NAMED": "another-secret"}
+    assert list(environment_secrets(worker, [name, "NOT_SET"])) == ([value] if secret else [])
 
 
 @pytest.fixture
