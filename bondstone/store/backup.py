@@ -24,6 +24,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bondstone import __version__
+from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import InvalidInput, NotFound, ObjectCorrupt, Refused, StoreUnavailable
 from bondstone.base.files import create_private
 
@@ -58,7 +59,8 @@ def back_up(data: Path, file: Path, *, keys: bool = True) -> Backup:
     Args:
         data: The data directory; its platform may run.
         file: The file to make.
-        keys: Put the key rings in. Without them nothing in it can be read, and they must be kept elsewhere.
+        keys: Put in the key rings, and the token of the API's administrator. Without the rings nothing that is
+            sealed can be read, and they must be kept elsewhere; the next start makes another token.
 
     Raises:
         NotFound: there is no embedded platform's data.
@@ -179,7 +181,7 @@ def _files(data: Path, *, keys: bool) -> Iterator[Path]:
         for name in sorted(files):
             path = here / name
             relative = path.relative_to(data).as_posix()
-            is_key = here == data and name.endswith("keys.json")
+            is_key = here == data and (name.endswith("keys.json") or name == LOCAL_TOKEN_FILE)
             if relative not in _LEFT_OUT and not path.is_symlink() and path.is_file() and (keys or not is_key):
                 yield path
 

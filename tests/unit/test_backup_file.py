@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import InvalidInput, NotFound, ObjectCorrupt, Refused
 from bondstone.store.backup import DATABASE, back_up, check_database, restore
 
@@ -81,10 +82,11 @@ def test_a_database_that_is_written_to_is_backed_up_as_of_one_moment(data, tmp_p
     database.close()
 
 
-def test_key_rings_stay_out_where_that_is_asked_for(data, tmp_path):
+def test_key_rings_and_the_token_stay_out_where_that_is_asked_for(data, tmp_path):
+    (data / LOCAL_TOKEN_FILE).write_text("of an administrator")
     summary = back_up(data, tmp_path / "one.tar.gz", keys=False)
     assert not summary.keys
-    assert "keys.json" not in names(tmp_path / "one.tar.gz")
+    assert not {"keys.json", LOCAL_TOKEN_FILE} & set(names(tmp_path / "one.tar.gz"))
 
 
 def test_nothing_is_replaced(data, tmp_path):
