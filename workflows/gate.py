@@ -62,6 +62,6 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
             hint="say the role you act in with --role",
         )
     if approve and call.by == requested_by and not any(need.allow_requester for need in counting):
-        raise Refused(f"{call.by} asked for this operation, so somebody else must approve it")
+        raise Refused(f"{call.by} asked for this operation, so another person must approve it")
     if not approve and not call.comment:
         raise InvalidInput("a rejection needs a reason", hint="give it with --reason")

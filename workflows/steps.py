@@ -486,6 +486,6 @@ def _insist(decision: Decision, spec: StepSpec) -> None:
     raise PolicyDenied(
         f"policy denies the plan of step {spec.id}: {'; '.join(finding.message for finding in findings)}",
         where=f"step {spec.id}",
-        hint="change the inputs, or ask whoever owns the policy",
+        hint="change the inputs, or ask the owner of the policy",
         problems=[Problem(message=finding.message, hint=finding.policy) for finding in findings],
     )

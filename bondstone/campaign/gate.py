@@ -67,7 +67,7 @@ def _no_word_of(state: CampaignState, approval: Approval, vote: Approve | Reject
         )
     mine = vote.by == state.rules.requested_by
     if isinstance(vote, Approve) and mine and not any(need.allow_requester for need in counting):
-        return Refused(f"{vote.by} asked for this campaign, so somebody else must approve it", where=where)
+        return Refused(f"{vote.by} asked for this campaign, so another person must approve it", where=where)
     if isinstance(vote, Reject) and not vote.reason:
         return InvalidInput("a rejection needs a reason", where=where, hint="give it with --reason")
     return None

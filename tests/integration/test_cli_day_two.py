@@ -244,7 +244,7 @@ def test_an_upgrade_across_a_major_version_transforms_the_inputs_and_waits_for_s
     elsewhere = ("approval", "approve", operation, "--step", "extra", "--digest", waits["digest"])
     silent = ("approval", "reject", operation, "--digest", waits["digest"], "--reason", "")
     for wrong, status, code, words in [
-        ((*approve, waits["digest"], "--as", "ada"), 4, "REFUSED", "somebody else must approve"),
+        ((*approve, waits["digest"], "--as", "ada"), 4, "REFUSED", "another person must approve"),
         ((*approve, "0" * 64), 4, "REFUSED", "no plan 000000000000 waits there"),
         ((*approve, waits["digest"][:11]), 2, "INVALID_INPUT", "not a plan's digest"),
         (elsewhere, 4, "REFUSED", "waits for nobody"),

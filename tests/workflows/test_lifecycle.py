@@ -352,7 +352,7 @@ async def test_rule_3_the_gate_waits_for_n_of_m_by_role_and_applies_exactly_what
             (ballot.changed(digest="0" * 64), "waits for approval of plan"),
             (ballot.changed(step="other"), "waits for nobody"),
             (ballot.changed(roles=("intern",)), "none of the roles that are asked: dba, sre"),
-            (ballot.changed(by="ada"), "somebody else must approve"),
+            (ballot.changed(by="ada"), "another person must approve"),
         ]:
             with pytest.raises(Refused, match=words):
                 await vote(temporal, accepted, wrong)

@@ -206,12 +206,12 @@ def approve(
     request_id: RequestId = "",
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Give your word for a wave that waits at its gate."""
+    """Approve a wave that waits at its gate."""
     _told(
         lambda bond: bond.campaigns.approve(
             name, wave, digest=digest, roles=role, reason=reason, request_id=request_id
         ),
-        f"has your word for wave {wave}",
+        f"has your approval of wave {wave}",
         output,
     )
 
@@ -229,12 +229,12 @@ def reject(
     request_id: RequestId = "",
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Give your word against a wave. One is enough: the campaign ends."""
+    """Reject a wave. One rejection is enough: the campaign ends."""
     _told(
         lambda bond: bond.campaigns.reject(
             name, wave, digest=digest, roles=role, reason=reason, request_id=request_id
         ),
-        f"has your word against wave {wave}",
+        f"has your rejection of wave {wave}",
         output,
     )
 
