@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from harness.pinned import ROOT, ToolMissing
 from harness.servers.process import LOOPBACK
 
 _SOURCE: Final = ROOT / "harness" / "tool_image"
-_FOLDERS: Final = {"root": "storage", "runroot": "run", "tmpdir": "tmp"}
 _DOCKERFILE: Final = 'FROM scratch\nCOPY tool /tool\nENTRYPOINT ["/tool"]\n'
 
 
@@ -86,12 +86,13 @@ def engine(directory: Path) -> Iterator[str]:
     podman = shutil.which("podman")
     if podman is None or shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
         raise ToolMissing("there is no podman with runc; `apt-get install podman runc` brings them")
-    folders = [f"--{option}={directory / name}" for option, name in _FOLDERS.items()]
-    words = [podman, *folders, "--storage-driver=vfs", "--runtime=runc", "--cgroup-manager=cgroupfs"]
-    try:
-        yield shlex.join(words)
-    finally:
-        subprocess.run([*words, "rm", "--force", "--all"], check=False, capture_output=True)
+    with TemporaryDirectory(prefix="bond-", ignore_cleanup_errors=True) as state:  # podman takes 50 characters
+        folders = [f"--root={directory / 'storage'}", f"--runroot={state}/r", f"--tmpdir={state}/t"]
+        words = [podman, *folders, "--storage-driver=vfs", "--runtime=runc", "--cgroup-manager=cgroupfs"]
+        try:
+            yield shlex.join(words)
+        finally:
+            subprocess.run([*words, "rm", "--force", "--all"], check=False, capture_output=True)
 
 
 def image(command: str, name: str, source: Path, directory: Path) -> None:
@@ -117,7 +118,9 @@ def image(command: str, name: str, source: Path, directory: Path) -> None:
         env={**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off", "GOFLAGS": ""},
     )
     build = ["build", "--quiet", f"--tag={name}", str(directory)]
-    subprocess.run([*shlex.split(command), *build], check=True, capture_output=True)
+    built = subprocess.run([*shlex.split(command), *build], check=False, capture_output=True, text=True)
+    if built.returncode != 0:
+        raise RuntimeError(f"the image {name} could not be built: {built.stderr}")
 
 
 @contextmanager
