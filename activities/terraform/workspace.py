@@ -25,6 +25,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -35,7 +36,9 @@ from bondstone.base.files import open_lock, write_private
 from bondstone.model.service import ServiceId
 
 _BACKEND_OVERRIDE = "bondstone_backend_override.tf"
-_NEWBORN_SECONDS = 60
+_NEWBORN_SECONDS = 1
+"""How long an attempt may take from making its directory to its first word there, which tells whose it is. It has
+started nothing by then: should a worker stand still just there, its attempt fails and is made again."""
 
 DATA_DIRECTORY = ".terraform"
 """Beside the module: paths of modules that `init` has fetched are the same for all attempts."""
@@ -304,7 +307,8 @@ def _take_over(path: Path) -> RunDirectory | None:
     try:
         lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return None  # being made or being removed this very moment
+        _remove_unless_newborn(path)  # it has no lock yet, or is being removed this very moment
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         content = json.loads((path / "attempt.json").read_bytes())
@@ -315,14 +319,19 @@ def _take_over(path: Path) -> RunDirectory | None:
         return None
     except (OSError, ValueError, TypeError, KeyError):
         # it died before it had written its first word and has started nothing, or is about to write it
-        if time.time() - path.stat().st_mtime > _NEWBORN_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+        _remove_unless_newborn(path)
         os.close(lock)
         return None
     if record.keep:
         os.close(lock)
         return None
     return RunDirectory(path, lock, record, module)
+
+
+def _remove_unless_newborn(path: Path) -> None:
+    with suppress(OSError):
+        if time.time() - path.stat().st_mtime > _NEWBORN_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def read_inside(directory: Path, file: Path) -> bytes | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import stat
+import time
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -138,6 +140,18 @@ def test_only_a_dead_attempts_directory_can_be_taken_over(tmp_path, bundle):
     assert dead.newest_state().serial == 3
     dead.close()
     assert list(dead_runs(tmp_path / "work", SERVICE, "db")) == []
+
+
+@pytest.mark.parametrize("lost", ["attempt.json", "lock"])
+def test_an_attempt_that_died_before_its_first_word_leaves_nothing(tmp_path, bundle, lost):
+    run = run_directory(tmp_path / "work", bundle, "one")
+    run.abandon()
+    (run.path / lost).unlink()
+    assert list(dead_runs(tmp_path / "work", SERVICE, "db")) == []
+    assert run.path.exists()  # it may be about to write it
+    os.utime(run.path, (time.time() - 2, time.time() - 2))
+    assert list(dead_runs(tmp_path / "work", SERVICE, "db")) == []
+    assert not run.path.exists()
 
 
 def test_a_state_that_terraform_could_not_write_in_its_place_counts(tmp_path, bundle):
