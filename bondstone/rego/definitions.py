@@ -274,9 +274,9 @@ def _negated(
     """Names in negations that no other part of the same body, or of one around it, gives a value."""
     known |= set(argument_names(head))
     queries = [body["query"] for body in bodies or ()]
-    yield from _negated_in([head.get("key"), head.get("assign")], known.union(*map(_given, queries)), source)
+    yield from _negated_in([head.get("key"), head.get("assign")], known.union(*map(_bound_names, queries)), source)
     for body, query in zip(bodies or (), queries, strict=True):
-        yield from _negated_in(body, known | _given(query), source)
+        yield from _negated_in(body, known | _bound_names(query), source)
 
 
 def _negated_in(node: Any, bound: frozenset[str], source: bytes) -> Iterator[tuple[str, Mapping[str, int]]]:
@@ -285,7 +285,7 @@ def _negated_in(node: Any, bound: frozenset[str], source: bytes) -> Iterator[tup
             yield from _negated_in(item, bound, source)
     elif isinstance(node, dict):
         if "stmts" in node:
-            bound |= _given(node)
+            bound |= _bound_names(node)
         if "Every" in node:
             spans = (node["Every"].get("key"), node["Every"]["value"])
             bound |= {source[span["start"] : span["end"]].decode() for span in spans if span}
@@ -296,7 +296,7 @@ def _negated_in(node: Any, bound: frozenset[str], source: bytes) -> Iterator[tup
                 yield from _negated_in(inner, bound, source)
 
 
-def _given(query: Tree) -> frozenset[str]:
+def _bound_names(query: Tree) -> frozenset[str]:
     """Names to which the conditions of a body can give a value: negations and `every` cannot."""
     conditions = [item["literal"] for item in query["stmts"] if not {"NotExpr", "Every"} & set(item["literal"])]
     return frozenset(name for name, _ in _variables(conditions)) - {"_"}
