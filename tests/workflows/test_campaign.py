@@ -274,7 +274,7 @@ async def test_a_wave_waits_for_people_who_name_the_frozen_targets(temporal: Cli
         waiting = await fleet.until(lambda observed: observed.waiting_for is not None)
         with pytest.raises(Refused, match="not ffff"):
             await fleet.verb(Approve, wave="wave-0", digest="f" * 64, roles=("sre",))
-        with pytest.raises(Refused, match="somebody else"):
+        with pytest.raises(Refused, match="another person must approve"):
             await fleet.verb(Approve, wave="wave-0", digest=waiting.targets_digest, roles=("sre",), by="ada")
         await fleet.verb(Approve, wave="wave-0", digest=waiting.targets_digest, roles=("sre",))
         result = await fleet.result()
