@@ -4,12 +4,20 @@
 # Both run as user 10001 on a read-only root; they write to /tmp and /var/lib/bondstone only.
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 ARG TERRAFORM_IMAGE=hashicorp/terraform:1.15.5@sha256:15bf5a08b1fb9c9747c8ff01098aeeefb4aec9a6c24eb13e7661bdf9447e4aee
-ARG HELM_IMAGE=alpine/helm:3.22.0
-ARG OPA_IMAGE=openpolicyagent/opa:1.22.4-static
+ARG GO_IMAGE=golang:1.26.8-bookworm@sha256:a688600ca24f8a4d3ca77f95b0dd40704a9fc787c826660eb7ba0b641b8b175d
 
 FROM ${TERRAFORM_IMAGE} AS terraform
-FROM ${HELM_IMAGE} AS helm
-FROM ${OPA_IMAGE} AS opa
+FROM ${GO_IMAGE} AS go
+
+# Helm and OPA are built from the modules that the tests run, by the same command; go.sum has the hash of every module.
+FROM ${PYTHON_IMAGE} AS programs
+COPY --from=go /usr/local/go /usr/local/go
+ENV PATH=/usr/local/go/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+WORKDIR /src
+COPY tools/__init__.py tools/build.py tools/
+COPY tools/go tools/go
+COPY harness/__init__.py harness/pinned.py harness/
+RUN python -m tools.build helm opa
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
@@ -41,7 +49,7 @@ RUN groupadd --gid 10001 bondstone \
  && install -d -m 0700 -o 10001 -g 10001 /var/lib/bondstone /var/lib/bondstone/keys /var/lib/bondstone/signing /var/lib/bondstone/work
 COPY --from=build /opt/bondstone /opt/bondstone
 # Policies are decided by OPA itself where it is on PATH.
-COPY --from=opa /opa /usr/local/bin/opa
+COPY --from=programs /src/.tools/bin/opa /usr/local/bin/opa
 ENV PATH=/opt/bondstone/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -59,5 +67,5 @@ CMD ["python", "-m", "bondstone.workers.control"]
 
 FROM worker AS executor
 COPY --from=terraform /bin/terraform /usr/local/bin/terraform
-COPY --from=helm /usr/bin/helm /usr/local/bin/helm
+COPY --from=programs /src/.tools/bin/helm /usr/local/bin/helm
 CMD ["python", "-m", "bondstone.workers.executor"]

@@ -21,7 +21,7 @@ class Stage:
         command: Of `CMD`.
         health: The command of `HEALTHCHECK`.
         user: Of `USER`.
-        tools: Programs copied from other images, by their path in this one: the image.
+        tools: Programs copied from other stages, by their path in this one: the stage.
     """
 
     base: str
@@ -47,11 +47,11 @@ def stages(path: Path) -> dict[str, Stage]:
             old = by_name.get(base)
             by_name[name] = replace(old, base=base) if old else Stage(base, {}, (), (), "", {})
             continue
-        by_name[name] = replace(by_name[name], **_changes(instruction, rest, by_name[name], by_name))
+        by_name[name] = replace(by_name[name], **_changes(instruction, rest, by_name[name]))
     return by_name
 
 
-def _changes(instruction: str, rest: str, stage: Stage, others: Mapping[str, Stage]) -> dict[str, Any]:
+def _changes(instruction: str, rest: str, stage: Stage) -> dict[str, Any]:
     if instruction == "ENV":
         pairs = (word.split("=", 1) for word in shlex.split(rest))
         return {"environment": {**stage.environment, **dict(pairs)}}
@@ -63,8 +63,7 @@ def _changes(instruction: str, rest: str, stage: Stage, others: Mapping[str, Sta
         return {"health": tuple(json.loads(rest.partition(" CMD ")[2]))}
     if instruction == "COPY" and rest.startswith("--from="):
         origin, _, target = rest.removeprefix("--from=").split()
-        image = others[origin].base
-        return {"tools": {**stage.tools, target: image}} if ":" in image and "/bin/" in target else {}
+        return {"tools": {**stage.tools, target: origin}} if "/bin/" in target else {}
     return {}
 
 

@@ -4,7 +4,7 @@
     python -m harness.images --engine "podman --storage-driver=vfs" --no-registry
 
 With `--no-registry`, where an engine reaches no registry of images, the base images are stood in for: Python's by
-Debian's (`debootstrap`), those of Terraform and Helm by the programs on this machine. What they prove then is the
+Debian's (`debootstrap`), those of Terraform and Go by the programs on this machine. What they prove then is the
 Dockerfile and the compose file, not somebody else's base image.
 """
 
@@ -28,7 +28,7 @@ from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationStatus
 from harness.compose import Compose, read_variables
 from harness.local_platform import publish
-from harness.pinned import ROOT, find
+from harness.pinned import ROOT
 from harness.servers import composed
 from harness.servers.composed import Composed
 from harness.servers.contained import USER, Engine
@@ -147,16 +147,14 @@ def _stand_ins(engine: Engine, terraform: str) -> list[str]:
         subprocess.run(["tar", "--directory", str(root), "--create", "--file", str(packed), "."], check=True)
         subprocess.run([*engine.program, "import", str(packed), "bondstone-base-python:local"], check=True)
         tools = Path(temporary, "tools")
-        for program, path in (
-            (shutil.which(terraform) or terraform, "bin/terraform"),
-            (find("helm"), "usr/bin/helm"),
-        ):
-            (tools / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(program, tools / path)
-        (tools / "Dockerfile").write_text("FROM scratch\nCOPY bin /bin\nCOPY usr /usr\n")
+        (tools / "bin").mkdir(parents=True)
+        shutil.copy(shutil.which(terraform) or terraform, tools / "bin/terraform")
+        root = subprocess.run(["go", "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
+        shutil.copytree(root, tools / "go", symlinks=True)
+        (tools / "Dockerfile").write_text("FROM scratch\nCOPY bin /bin\nCOPY go /usr/local/go\n")
         engine.build(tools, "--tag=bondstone-base-tools:local")
     python, others = "bondstone-base-python:local", "bondstone-base-tools:local"
-    named = {"PYTHON_IMAGE": python, "TERRAFORM_IMAGE": others, "HELM_IMAGE": others}
+    named = {"PYTHON_IMAGE": python, "TERRAFORM_IMAGE": others, "GO_IMAGE": others}
     return [f"--build-arg={name}=localhost/{image}" for name, image in named.items()]
 
 

