@@ -29,6 +29,7 @@ from bondstone.backstage import routes as backstage
 from bondstone.base import logs
 from bondstone.base.errors import BondError, SettingsInvalid, StoreError
 from bondstone.base.platform_file import ready_pipe
+from bondstone.base.processes import hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.console import app as console
@@ -58,6 +59,7 @@ log = structlog.get_logger(__name__)
 
 def main() -> int:
     """Serve until told to stop; the exit status."""
+    hide_memory()
     try:
         settings = Settings.load()
         logs.configure(settings, process="api")

@@ -24,6 +24,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from bondstone.base import logs
 from bondstone.base.errors import BondError, SettingsInvalid
+from bondstone.base.processes import hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.store.crypto import KeyRing
@@ -45,6 +46,7 @@ log = structlog.get_logger(__name__)
 
 def main() -> int:
     """Serve until told to stop; the exit status."""
+    hide_memory()
     try:
         settings = Settings.load()
         logs.configure(settings, process="codec")

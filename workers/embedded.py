@@ -31,7 +31,7 @@ from bondstone.base.errors import BondError, StoreUnavailable, Unreachable
 from bondstone.base.files import open_private
 from bondstone.base.names import SEARCH_ATTRIBUTES
 from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
-from bondstone.base.processes import birth
+from bondstone.base.processes import birth, hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.identity.local_token import ensure_local_token
@@ -93,6 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, default=preflight.DEFAULT_PORT)
     parser.add_argument("-o", "--output", default="table")
     options = parser.parse_args(arguments)
+    hide_memory()
     data: Path = (options.data or default_data_dir()).absolute()
     output = requested_format(arguments)
     with ready_pipe() as tell:

@@ -8,7 +8,6 @@ notices by the missing heartbeat, and every activity is built for it.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -28,6 +27,7 @@ from temporalio.worker import Interceptor, Worker
 from bondstone.base import extras, logs
 from bondstone.base.errors import BondError, Unreachable
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
+from bondstone.base.processes import hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.tracing import export
 from bondstone.store import Store
@@ -49,7 +49,6 @@ CONNECT_SECONDS: Final = 60
 FORCED_EXIT: Final = 75
 """Exit status of a worker that left activities behind (EX_TEMPFAIL)."""
 
-_PR_SET_DUMPABLE: Final = 4  # prctl(2)
 
 log = structlog.get_logger(__name__)
 
@@ -77,9 +76,9 @@ def main(name: str, build: Build) -> int:
         name: What logs and Temporal know this kind of process by.
         build: Makes the workers, given the connections.
     """
+    hide_memory()
     try:
         extras.require("worker")
-        hide_from_tools()
         settings = Settings.load()
         logs.configure(settings, process=name)
         telemetry.start(name, settings.metrics_bind)
@@ -93,15 +92,6 @@ def main(name: str, build: Build) -> int:
 
         print_error(error.info(), OutputFormat.TABLE)
         return error.exit_code
-
-
-def hide_from_tools() -> None:
-    """Keep this process's memory and environment from other processes of its user, debuggers included (Linux).
-
-    It leaves no core dump either. Root reads it all the same: workers should not run as root.
-    """
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def identity(name: str) -> str:
