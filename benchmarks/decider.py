@@ -73,8 +73,8 @@ def _drive(targets: int, events: int) -> tuple[float, CampaignState, datetime]:
                 answer = {"target": command.target, "attempt": command.attempt, "operation": 1}
                 failed = command.target % 100 == 7
                 status = OperationStatus.FAILED if failed else OperationStatus.SUCCEEDED
-                waiting.append(moves.Accepted(**answer))
-                waiting.append(moves.Finished(**answer, status=status))
+                waiting.append(moves.AttemptAccepted(**answer))
+                waiting.append(moves.AttemptFinished(**answer, status=status))
     return spent, state, now
 
 

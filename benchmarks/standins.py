@@ -20,7 +20,7 @@ from benchmarks.noop import plain
 from bondstone.base import names
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
-from bondstone.model.campaign.events import Accepted, Finished
+from bondstone.model.campaign.events import AttemptAccepted, AttemptFinished
 from bondstone.model.campaign.run import Reply, SubmitCall
 from bondstone.model.service import Health, OperationStatus, Phase
 from bondstone.store import Store
@@ -54,10 +54,13 @@ class StandIn:
         if self._call is None:
             raise AssertionError  # it was waited for
         answer: dict[str, Any] = {"target": self._call.target, "attempt": self._call.attempt, "operation": 2}
-        finished = Finished(**answer, status=OperationStatus.SUCCEEDED, evidence=_evidence())
+        finished = AttemptFinished(**answer, status=OperationStatus.SUCCEEDED, evidence=_evidence())
         campaign = workflow.get_external_workflow_handle(self._call.reply_to)
         await asyncio.gather(
-            *(campaign.signal(names.SIGNAL_REPLY, Reply(said=each)) for each in (Accepted(**answer), finished))
+            *(
+                campaign.signal(names.SIGNAL_REPLY, Reply(said=each))
+                for each in (AttemptAccepted(**answer), finished)
+            )
         )
 
     @workflow.signal(name=names.SIGNAL_SUBMIT)

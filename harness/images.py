@@ -149,8 +149,8 @@ def _stand_ins(engine: Engine, terraform: str) -> list[str]:
         tools = Path(temporary, "tools")
         (tools / "bin").mkdir(parents=True)
         shutil.copy(shutil.which(terraform) or terraform, tools / "bin/terraform")
-        root = subprocess.run(["go", "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
-        shutil.copytree(root, tools / "go", symlinks=True)
+        goroot = subprocess.run(["go", "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
+        shutil.copytree(goroot, tools / "go", symlinks=True)
         (tools / "Dockerfile").write_text("FROM scratch\nCOPY bin /bin\nCOPY go /usr/local/go\n")
         engine.build(tools, "--tag=bondstone-base-tools:local")
     python, others = "bondstone-base-python:local", "bondstone-base-tools:local"

@@ -10,7 +10,7 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, Refused, StoreUnavailable, Unreachable
-from bondstone.model.campaign.events import Accepted, Declined
+from bondstone.model.campaign.events import AttemptAccepted, AttemptDeclined
 from bondstone.model.campaign.run import Reply, SubmitCall, WithdrawCall
 from bondstone.model.service import CancelCall, OperationRecord, OperationStatus, Request, ServiceState
 from bondstone.temporal.failures import bounded, info_of
@@ -58,7 +58,7 @@ class Submissions:
             answer = submitted.answer(entity.state, call)
             if not isinstance(answer, Request):
                 return answer
-            declined = Declined(target=call.target, attempt=call.attempt)
+            declined = AttemptDeclined(target=call.target, attempt=call.attempt)
             try:
                 if entity.abandoned:
                     raise Refused("the service is being abandoned", where=str(entity.state.service))
@@ -73,7 +73,7 @@ class Submissions:
                 why = "unreachable" if info.code in _PASSING else "refused"
                 return declined.changed(error=info, why=why)
             entity.state = submitted.taken(entity.state, call, accepted.number)
-            return Accepted(target=call.target, attempt=call.attempt, operation=accepted.number)
+            return AttemptAccepted(target=call.target, attempt=call.attempt, operation=accepted.number)
 
     async def waiting(self, record: OperationRecord) -> None:
         """Tell the campaign that asked for an operation whether it waits for an approval."""

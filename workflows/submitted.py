@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bondstone.model.campaign.events import Accepted, Declined, Finished
+from bondstone.model.campaign.events import AttemptAccepted, AttemptDeclined, AttemptFinished
 from bondstone.model.campaign.run import SubmitCall, WithdrawCall
 from bondstone.model.plan import ChangeCounts
 from bondstone.model.service import (
@@ -22,7 +22,7 @@ MAX_ENDED: Final = 10
 _MOVES: Final = frozenset({OperationKind.PATCH, OperationKind.UPGRADE})
 _RETRIED: Final = _MOVES | {OperationKind.UPDATE}
 
-Said = Accepted | Declined | Finished
+Said = AttemptAccepted | AttemptDeclined | AttemptFinished
 
 
 def answer(state: ServiceState, call: SubmitCall) -> Said | Request:
@@ -48,11 +48,11 @@ def find(state: ServiceState, request_id: str) -> Submission | None:
     return next((known for known in state.submissions if known.request_id == request_id), None)
 
 
-def last_answer(known: Submission) -> Accepted | Finished:
+def last_answer(known: Submission) -> AttemptAccepted | AttemptFinished:
     """What there is to say of a submission that was taken on, or withdrawn."""
     if known.status is None:
-        return Accepted(target=known.target, attempt=known.attempt, operation=known.number)
-    return Finished(
+        return AttemptAccepted(target=known.target, attempt=known.attempt, operation=known.number)
+    return AttemptFinished(
         target=known.target,
         attempt=known.attempt,
         operation=known.number,
@@ -128,7 +128,7 @@ def _undone(state: ServiceState, call: SubmitCall) -> Said | None:
         return _declined(call, "refused", f"it was changed since{by}: {last.id if last else recent}")
     if last is None:
         return None
-    back = Finished(target=call.target, attempt=call.attempt, operation=last.number, status=last.status)
+    back = AttemptFinished(target=call.target, attempt=call.attempt, operation=last.number, status=last.status)
     if last.status is OperationStatus.ROLLED_BACK:
         return back
     if last.kind is OperationKind.ROLLBACK:
@@ -152,8 +152,10 @@ def _last_change(state: ServiceState) -> OperationRecord | None:
     )
 
 
-def _declined(call: SubmitCall, why: str, reason: str) -> Declined:
-    return Declined.model_validate({"target": call.target, "attempt": call.attempt, "why": why, "reason": reason})
+def _declined(call: SubmitCall, why: str, reason: str) -> AttemptDeclined:
+    return AttemptDeclined.model_validate(
+        {"target": call.target, "attempt": call.attempt, "why": why, "reason": reason}
+    )
 
 
 def _submission(request_id: str, call: SubmitCall | WithdrawCall, number: int) -> Submission:

@@ -30,7 +30,7 @@ from bondstone.model.campaign.run import (
     Sightings,
     SightingsCall,
     TargetPage,
-    Unhealthy,
+    UnhealthyTargets,
 )
 from bondstone.model.campaign.state import Calendar, FreezeOn
 from bondstone.model.ledger import LedgerEntry
@@ -138,7 +138,7 @@ class CampaignActivities:
 
     @activity.defn(name=names.CAMPAIGN_PROBE)
     @speaks_failures
-    async def probe(self, call: SightingsCall) -> Unhealthy:
+    async def probe(self, call: SightingsCall) -> UnhealthyTargets:
         """Whether targets still stand in health on what the campaign gave them."""
         limit = asyncio.Semaphore(LOOKS_AT_ONCE)
 
@@ -148,7 +148,7 @@ class CampaignActivities:
 
         async with Pulse(activity.heartbeat):
             reasons = await asyncio.gather(*map(one, call.targets))
-        return Unhealthy(
+        return UnhealthyTargets(
             unhealthy={target.target: why for target, why in zip(call.targets, reasons, strict=True) if why}
         )
 

@@ -17,7 +17,7 @@ from bondstone.campaign.document import Flaw, campaign_of, read_campaign, read_s
 from bondstone.campaign.fleet import FleetService
 from bondstone.campaign.waves import Partition, Status, WaveNumbers, partition
 from bondstone.documents.yaml_places import read as parse
-from bondstone.model.campaign.events import Retry, Rollback
+from bondstone.model.campaign.events import Retry, RollbackTargets
 from bondstone.model.campaign.manifest import Campaign, Select, start_rate_of
 from bondstone.model.campaign.run import (
     CampaignHeader,
@@ -157,7 +157,7 @@ async def _linked(
             hint=f"`bond campaign {linked.verb} {linked.campaign}` does it there",
         )
     who = {"request_id": "linked", "by": call.start.requested_by, "which": linked.which}
-    verb = Retry.model_validate(who) if linked.verb == "retry" else Rollback.model_validate(who)
+    verb = Retry.model_validate(who) if linked.verb == "retry" else RollbackTargets.model_validate(who)
     targets = await store.campaigns.targets(linked.campaign)
     wanted = {targets[index].service: targets[index] for index in chosen(state, verb)}
     of_linked = [service for service in services if service.id in wanted]

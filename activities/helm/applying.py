@@ -10,13 +10,13 @@ from bondstone.activities.clusters.api import Cluster
 from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.outputs import outputs_digest, read_outputs
 from bondstone.activities.clusters.status import stuck_reason
-from bondstone.activities.helm.artefact import Artefact, Header, Record, unpack
+from bondstone.activities.helm.artefact import Artefact, Header, ReleaseRecord, unpack
 from bondstone.activities.helm.dialects import merged, pinned, waiting
 from bondstone.activities.helm.history import history, newest
 from bondstone.activities.helm.planning import opened
 from bondstone.activities.helm.recovery import delete, take_back
 from bondstone.activities.helm.release import ATTEMPT_LABEL, OWNER_LABEL, Release, is_of, mark_of, owner_of
-from bondstone.activities.helm.session import Session
+from bondstone.activities.helm.session import HelmSession
 from bondstone.activities.helm.version import HelmVersion
 from bondstone.activities.helm.watch import Watch
 from bondstone.activities.tooling.claims import claimed
@@ -32,7 +32,7 @@ HISTORY: Final = 10
 _GONE_POLL_SECONDS: Final = 0.5
 
 
-async def apply(session: Session, data: bytes, position: int) -> Outcome:
+async def apply(session: HelmSession, data: bytes, position: int) -> Outcome:
     """Apply the plan in the artefact. The release's revision, not the log's position, says whether it is stale."""
     del position
     artefact = unpack(data)
@@ -56,11 +56,11 @@ async def apply(session: Session, data: bytes, position: int) -> Outcome:
 
 
 async def _upgrade(
-    session: Session, cluster: Cluster, claim: StateClaim, artefact: Artefact, current: Release | None
+    session: HelmSession, cluster: Cluster, claim: StateClaim, artefact: Artefact, current: Release | None
 ) -> Outcome:
     header, tool = artefact.header, await session.tool()
     # Before Helm does anything, so that what it makes is never forgotten.
-    await claim.append(_bytes(Record(location=header.location, revision=header.revision)))
+    await claim.append(_bytes(ReleaseRecord(location=header.location, revision=header.revision)))
     objects = await session.objects(cluster, header.manifest, header.location.namespace)
     releases = await history(session, cluster, header.location, current)
     try:
@@ -86,7 +86,9 @@ async def _upgrade(
         await claim.forget()
     else:
         known = outputs_digest(session.section.outputs) if done and fault is None else ""
-        await claim.release(_bytes(Record(location=header.location, revision=current.revision, outputs=known)))
+        await claim.release(
+            _bytes(ReleaseRecord(location=header.location, revision=current.revision, outputs=known))
+        )
     session.check_stop()
     if fault is not None:
         raise fault
@@ -95,7 +97,7 @@ async def _upgrade(
     return Outcome(outputs)
 
 
-def _upgrade_command(session: Session, tool: HelmVersion, artefact: Artefact) -> list[str]:
+def _upgrade_command(session: HelmSession, tool: HelmVersion, artefact: Artefact) -> list[str]:
     section, header, context = session.section, artefact.header, session.context
     labels = {OWNER_LABEL: owner_of(context.service, context.step), ATTEMPT_LABEL: mark_of(context.attempt)}
     options = [
@@ -120,10 +122,10 @@ def _upgrade_command(session: Session, tool: HelmVersion, artefact: Artefact) ->
     ]
 
 
-async def _uninstall(session: Session, cluster: Cluster, claim: StateClaim, header: Header) -> Outcome:
+async def _uninstall(session: HelmSession, cluster: Cluster, claim: StateClaim, header: Header) -> Outcome:
     where = header.location
     until = asyncio.get_running_loop().time() + seconds(session.section.timeout)
-    await claim.append(_bytes(Record(location=where, revision=header.revision, leaving=header.leaving)))
+    await claim.append(_bytes(ReleaseRecord(location=where, revision=header.revision, leaving=header.leaving)))
     ended: Exit | None = None
     if header.revision:
         arguments = ["uninstall", where.release, "--namespace", where.namespace, "--ignore-not-found"]
@@ -149,7 +151,7 @@ async def _uninstall(session: Session, cluster: Cluster, claim: StateClaim, head
     raise session.error("uninstall", ended or Exit(1, interrupted=False, complaint="the release is still there"))
 
 
-async def _until_gone(session: Session, cluster: Cluster, header: Header, until: float) -> list[str]:
+async def _until_gone(session: HelmSession, cluster: Cluster, header: Header, until: float) -> list[str]:
     """Wait for what is to leave; what still stands in the end, and why."""
     refs = [Ref(item.api_version, item.kind, item.namespace, item.name) for item in header.leaving]
     loop = asyncio.get_running_loop()
@@ -175,7 +177,7 @@ def _delete(cluster: Cluster, header: Header, held: tuple[Ref, dict[str, Any]]) 
         delete(cluster, ref, item)
 
 
-async def _outputs(session: Session, cluster: Cluster, header: Header) -> dict[str, Output]:
+async def _outputs(session: HelmSession, cluster: Cluster, header: Header) -> dict[str, Output]:
     if not session.section.outputs:
         return {}
     objects = await session.objects(cluster, header.manifest, header.location.namespace)
@@ -196,7 +198,7 @@ def _insist(header: Header, current: Release | None) -> None:
         )
 
 
-def _check_claim(session: Session, claim: StateClaim) -> None:
+def _check_claim(session: HelmSession, claim: StateClaim) -> None:
     if claim.lost.is_set() and not session.stop.requested:
         raise StoreUnavailable(
             "the claim on the step could not be renewed in time, so Helm was stopped",
@@ -205,5 +207,5 @@ def _check_claim(session: Session, claim: StateClaim) -> None:
         )
 
 
-def _bytes(record: Record) -> bytes:
+def _bytes(record: ReleaseRecord) -> bytes:
     return record.model_dump_json().encode()

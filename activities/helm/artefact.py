@@ -37,7 +37,7 @@ class Standing(Wire):
     name: str
 
 
-class Record(Wire):
+class ReleaseRecord(Wire):
     """What is kept in a step's state log: where its release is, whatever the promise says of it later."""
 
     location: Location
@@ -99,7 +99,7 @@ def unpack(data: bytes) -> Artefact:
         raise ObjectCorrupt("the plan artefact is not one of the helm executor", hint="plan again") from None
 
 
-def read_record(payload: bytes | None) -> Record | None:
+def read_record(payload: bytes | None) -> ReleaseRecord | None:
     """What the state log holds; None when it holds nothing.
 
     Raises:
@@ -108,7 +108,7 @@ def read_record(payload: bytes | None) -> Record | None:
     if payload is None:
         return None
     try:
-        return Record.model_validate_json(payload)
+        return ReleaseRecord.model_validate_json(payload)
     except ValidationError:
         raise ObjectCorrupt(
             "the step's record is not one of the helm executor",
@@ -116,9 +116,9 @@ def read_record(payload: bytes | None) -> Record | None:
         ) from None
 
 
-def release_record(payload: bytes) -> Record | None:
+def release_record(payload: bytes) -> ReleaseRecord | None:
     """What a state log holds, if this executor wrote it."""
     try:
-        return Record.model_validate_json(payload)
+        return ReleaseRecord.model_validate_json(payload)
     except ValidationError:
         return None

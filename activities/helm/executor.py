@@ -12,7 +12,7 @@ from bondstone.base.settings import Settings
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
-    from bondstone.activities.helm.session import Session
+    from bondstone.activities.helm.session import HelmSession
     from bondstone.activities.helm.workspace import Workspace
     from bondstone.activities.tooling.heartbeat import Stop
 
@@ -87,8 +87,8 @@ class HelmExecutor(Executor):
 
         return await self._work(context, planning.detect_drift)
 
-    async def _work(self, context: StepContext, work: Callable[[Session], Awaitable[T]]) -> T:
-        from bondstone.activities.helm.session import Session
+    async def _work(self, context: StepContext, work: Callable[[HelmSession], Awaitable[T]]) -> T:
+        from bondstone.activities.helm.session import HelmSession
         from bondstone.activities.tooling.heartbeat import Pulse, to_its_end
 
         workspace = await self._workspace(context.settings.work_dir.absolute())
@@ -99,7 +99,7 @@ class HelmExecutor(Executor):
                 workspace.lock_file(context.service, context.step) as lock,
             ):
                 async with Pulse(context.heartbeat) as pulse:
-                    return await work(Session(context, workspace, run, lock, pulse, stop, context.redact))
+                    return await work(HelmSession(context, workspace, run, lock, pulse, stop, context.redact))
 
         return await to_its_end(whole)
 

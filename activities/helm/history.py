@@ -26,7 +26,7 @@ from bondstone.base.errors import Refused, ToolUnavailable
 
 if TYPE_CHECKING:
     from bondstone.activities.helm.artefact import Location
-    from bondstone.activities.helm.session import Session
+    from bondstone.activities.helm.session import HelmSession
 
 _CONFLICT: Final = 409
 _SUPERSEDED: Final = "superseded"
@@ -46,7 +46,7 @@ class History:
     """Those that failed and that `base` knows nothing of, the newest first: Helm leaves what they alone set."""
 
 
-async def newest(session: Session, cluster: Cluster, where: Location, *, recover: bool) -> Release | None:
+async def newest(session: HelmSession, cluster: Cluster, where: Location, *, recover: bool) -> Release | None:
     """The newest revision of the release; one that an attempt of ours left pending is marked as failed.
 
     Args:
@@ -65,7 +65,7 @@ async def newest(session: Session, cluster: Cluster, where: Location, *, recover
     return release
 
 
-async def history(session: Session, cluster: Cluster, where: Location, current: Release | None) -> History:
+async def history(session: HelmSession, cluster: Cluster, where: Location, current: Release | None) -> History:
     """The revisions that matter beside the newest.
 
     Args:
@@ -114,7 +114,7 @@ def split(revisions: Sequence[Release]) -> tuple[Release, list[Release]]:
     return falling[0], older[:end]
 
 
-def mark_superseded(session: Session, cluster: Cluster, where: Location, releases: History) -> None:
+def mark_superseded(session: HelmSession, cluster: Cluster, where: Location, releases: History) -> None:
     """Call failed what a failed rollback calls superseded: `--atomic` would go back to it."""
     for release in releases.failed:
         if releases.base is None or release.status != _SUPERSEDED or release.revision < releases.base.revision:
@@ -136,7 +136,7 @@ def header_of(listed: dict[str, Any]) -> Release:
     return Release("", "", int(labels.get("version", 0)), str(labels.get("status", "")), labels=labels)
 
 
-def _newest(session: Session, cluster: Cluster, where: Location, *, recover: bool) -> Release | None:
+def _newest(session: HelmSession, cluster: Cluster, where: Location, *, recover: bool) -> Release | None:
     revisions = _listed(cluster, where)
     if not revisions:
         return None
@@ -178,7 +178,9 @@ def _secret(cluster: Cluster, where: Location, revision: int) -> dict[str, Any] 
     return cluster.get(Ref("v1", "Secret", where.namespace, f"sh.helm.release.v1.{where.release}.v{revision}"))
 
 
-def _mark_failed(session: Session, cluster: Cluster, secret: dict[str, Any], release: Release, why: str) -> None:
+def _mark_failed(
+    session: HelmSession, cluster: Cluster, secret: dict[str, Any], release: Release, why: str
+) -> None:
     session.log(f"revision {release.revision} of {release.where} {why}")
     resource = cluster.resource("v1", "Secret")
     if resource is None:
@@ -193,6 +195,6 @@ def _mark_failed(session: Session, cluster: Cluster, secret: dict[str, Any], rel
         raise
 
 
-def _note(session: Session, releases: Sequence[Release]) -> None:
+def _note(session: HelmSession, releases: Sequence[Release]) -> None:
     for release in releases:
         session.redact.add(secret_texts(read_manifests(release.manifest, where=release.where)))

@@ -12,7 +12,15 @@ from bondstone.activities.clusters import connect
 from bondstone.activities.clusters.api import Cluster
 from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.outputs import outputs_digest
-from bondstone.activities.helm.artefact import Artefact, Header, Location, Record, Standing, pack, read_record
+from bondstone.activities.helm.artefact import (
+    Artefact,
+    Header,
+    Location,
+    ReleaseRecord,
+    Standing,
+    pack,
+    read_record,
+)
 from bondstone.activities.helm.changes import (
     Reality,
     drifted_changes,
@@ -32,7 +40,7 @@ from bondstone.activities.helm.rendering import (
     render,
     render_before_its_kinds,
 )
-from bondstone.activities.helm.session import Objects, Session
+from bondstone.activities.helm.session import HelmSession, Objects
 from bondstone.activities.tooling.claims import claimed
 from bondstone.base.canonical import canonical
 from bondstone.base.errors import ToolFailed
@@ -40,7 +48,7 @@ from bondstone.executors.protocol import Drifted, Planned
 from bondstone.model.plan import Change
 
 
-async def plan(session: Session) -> Planned:
+async def plan(session: HelmSession) -> Planned:
     """Plan what the section asks for."""
     position, record = await recorded(session)
     where = session.location
@@ -99,7 +107,7 @@ async def plan(session: Session) -> Planned:
     )
 
 
-async def plan_destroy(session: Session) -> Planned:
+async def plan_destroy(session: HelmSession) -> Planned:
     """Plan to uninstall the release, and to see gone what an earlier uninstall could not."""
     position, record = await recorded(session)
     if record is None:  # it is written before anything is made
@@ -154,7 +162,7 @@ async def plan_destroy(session: Session) -> Planned:
     )
 
 
-async def detect_drift(session: Session) -> Drifted:
+async def detect_drift(session: HelmSession) -> Drifted:
     """Compare what the cluster holds with what was applied."""
     _, record = await recorded(session)
     if record is None:
@@ -172,7 +180,7 @@ async def detect_drift(session: Session) -> Drifted:
     return Drifted(changes)
 
 
-async def _left_behind(session: Session, cluster: Cluster, where: Location, current: Release) -> list[Change]:
+async def _left_behind(session: HelmSession, cluster: Cluster, where: Location, current: Release) -> list[Change]:
     """What revisions that were rolled back have left nevertheless."""
     past = await history(session, cluster, where, current)
     if not past.failed:
@@ -184,7 +192,7 @@ async def _left_behind(session: Session, cluster: Cluster, where: Location, curr
     return left_changes(left, ours, session.redact)
 
 
-async def _hooks_left(session: Session, cluster: Cluster, where: Location, current: Release | None) -> Objects:
+async def _hooks_left(session: HelmSession, cluster: Cluster, where: Location, current: Release | None) -> Objects:
     """The hooks that stay in the cluster when the release is uninstalled."""
     if current is None:
         return {}
@@ -197,13 +205,13 @@ async def _hooks_left(session: Session, cluster: Cluster, where: Location, curre
     }
 
 
-async def recorded(session: Session) -> tuple[int, Record | None]:
+async def recorded(session: HelmSession) -> tuple[int, ReleaseRecord | None]:
     """What the step's state log says of where the release is, and its position."""
     snapshot = await session.context.state.read()
     return snapshot.position, read_record(snapshot.payload)
 
 
-def check_place(session: Session, record: Record | None, where: Location) -> None:
+def check_place(session: HelmSession, record: ReleaseRecord | None, where: Location) -> None:
     """Refuse to leave a release behind.
 
     Raises:
@@ -218,7 +226,7 @@ def check_place(session: Session, record: Record | None, where: Location) -> Non
 
 
 @asynccontextmanager
-async def opened(session: Session, where: Location, *, create: bool = False) -> AsyncIterator[Cluster]:
+async def opened(session: HelmSession, where: Location, *, create: bool = False) -> AsyncIterator[Cluster]:
     """A client of the cluster that a release is in, if its namespace is allowed."""
     connection = connect(session.context.settings, where.cluster)
     connection.check_namespace(where.namespace, create=create)
@@ -229,7 +237,7 @@ async def opened(session: Session, where: Location, *, create: bool = False) -> 
         cluster.close()
 
 
-async def _settled(session: Session, cluster: Cluster, where: Location) -> Release | None:
+async def _settled(session: HelmSession, cluster: Cluster, where: Location) -> Release | None:
     """The newest revision; a pending one is looked at again with the claim, which tells who may be at work."""
     current = await newest(session, cluster, where, recover=False)
     if current is None or not current.pending:
@@ -241,7 +249,7 @@ async def _settled(session: Session, cluster: Cluster, where: Location) -> Relea
     return current
 
 
-async def _new_kinds(session: Session, cluster: Cluster, laid_out: list[str], archive: bytes) -> Objects:
+async def _new_kinds(session: HelmSession, cluster: Cluster, laid_out: list[str], archive: bytes) -> Objects:
     """The definitions of kinds that Helm would install with the first revision: those that are not there."""
     kinds = await definitions(session, laid_out, archive)
     refs = [replace(ref, namespace="") for ref in map(Ref.of, kinds)]
@@ -261,7 +269,7 @@ def _alike(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bo
     return first == second
 
 
-def _is_as_recorded(session: Session, record: Record | None, current: Release | None) -> bool:
+def _is_as_recorded(session: HelmSession, record: ReleaseRecord | None, current: Release | None) -> bool:
     return (
         record is not None
         and current is not None
@@ -271,7 +279,7 @@ def _is_as_recorded(session: Session, record: Record | None, current: Release | 
     )
 
 
-def _moved(where: Location, record: Record, current: Release | None) -> list[Change]:
+def _moved(where: Location, record: ReleaseRecord, current: Release | None) -> list[Change]:
     """The release itself as an object: somebody else upgraded it, rolled it back or took it away."""
     address = f"helm/Release/{where.namespace}/{where.release}"
     before = {"revision": record.revision, "status": DEPLOYED}

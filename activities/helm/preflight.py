@@ -17,7 +17,7 @@ from bondstone.activities.clusters.manifests import project
 from bondstone.activities.clusters.status import condition_of
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.release import Release
-from bondstone.activities.helm.session import Session
+from bondstone.activities.helm.session import HelmSession
 from bondstone.base.errors import Problem, ToolFailed
 
 HOOK: Final = "helm.sh/hook"
@@ -30,7 +30,7 @@ MAX_RELEASE_BYTES: Final = 1024 * 1024
 """What the API server takes as the data of one Secret, and so what Helm can keep of one revision."""
 
 
-def check_size(session: Session, rendered: Release, archive: bytes, values: Mapping[str, Any]) -> None:
+def check_size(session: HelmSession, rendered: Release, archive: bytes, values: Mapping[str, Any]) -> None:
     """Refuse a release that Helm could install, but not keep.
 
     Args:
@@ -58,7 +58,7 @@ def check_size(session: Session, rendered: Release, archive: bytes, values: Mapp
 
 
 async def check_hooks(
-    session: Session,
+    session: HelmSession,
     cluster: Cluster,
     where: Location,
     hooks: Sequence[dict[str, Any]],

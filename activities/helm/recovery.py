@@ -17,7 +17,7 @@ from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.history import History, mark_superseded
 from bondstone.activities.helm.leftovers import Remains, remains
 from bondstone.activities.helm.release import as_sent, is_of
-from bondstone.activities.helm.session import Objects, Session
+from bondstone.activities.helm.session import HelmSession, Objects
 from bondstone.base.errors import ToolFailed, ToolUnavailable
 
 _CONFLICT: Final = 409
@@ -26,7 +26,7 @@ _UNPROCESSABLE: Final = 422
 
 
 async def left_by(
-    session: Session, cluster: Cluster, releases: History, where: Location, new: Objects
+    session: HelmSession, cluster: Cluster, releases: History, where: Location, new: Objects
 ) -> list[Remains]:
     """The objects that revisions which failed have held; whether they stand is for the caller to see.
 
@@ -44,7 +44,9 @@ async def left_by(
     return remains(base, new, failed)
 
 
-async def take_back(session: Session, cluster: Cluster, releases: History, where: Location, new: Objects) -> None:
+async def take_back(
+    session: HelmSession, cluster: Cluster, releases: History, where: Location, new: Objects
+) -> None:
     """Take back what failed revisions left, so that what is planned is what comes out.
 
     Args:
@@ -82,7 +84,7 @@ def delete(cluster: Cluster, ref: Ref, live: dict[str, Any]) -> None:
             raise
 
 
-def _take_back(session: Session, cluster: Cluster, where: Location, item: Remains) -> None:
+def _take_back(session: HelmSession, cluster: Cluster, where: Location, item: Remains) -> None:
     live = cluster.get(item.ref)
     if live is None or not is_of(live, where.release, where.namespace):
         return
@@ -95,7 +97,9 @@ def _take_back(session: Session, cluster: Cluster, where: Location, item: Remain
         _put_back(session, cluster, where, item, live)
 
 
-def _undo_drift(session: Session, cluster: Cluster, where: Location, ref: Ref, manifest: dict[str, Any]) -> None:
+def _undo_drift(
+    session: HelmSession, cluster: Cluster, where: Location, ref: Ref, manifest: dict[str, Any]
+) -> None:
     live = cluster.get(ref)
     if live is None or not is_of(live, where.release, where.namespace):
         return
@@ -110,7 +114,9 @@ def _undo_drift(session: Session, cluster: Cluster, where: Location, ref: Ref, m
             raise
 
 
-def _put_back(session: Session, cluster: Cluster, where: Location, item: Remains, live: dict[str, Any]) -> None:
+def _put_back(
+    session: HelmSession, cluster: Cluster, where: Location, item: Remains, live: dict[str, Any]
+) -> None:
     resource = cluster.resource(item.ref.api_version, item.ref.kind)
     if resource is None:
         raise AssertionError

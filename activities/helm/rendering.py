@@ -14,14 +14,14 @@ from bondstone.activities.helm.chart import may_bring_kinds
 from bondstone.activities.helm.dialects import DOCUMENT, merged
 from bondstone.activities.helm.preflight import events_of
 from bondstone.activities.helm.release import Release, from_content
-from bondstone.activities.helm.session import Objects, Session
+from bondstone.activities.helm.session import HelmSession, Objects
 from bondstone.base.errors import ToolFailed
 
 TRIAL_KUBE_VERSION: Final = "1.37.0"
 """The Kubernetes that tests of a promise render charts for: there is no cluster to ask."""
 
 
-async def definitions(session: Session, laid_out: list[str], archive: bytes) -> list[dict[str, Any]]:
+async def definitions(session: HelmSession, laid_out: list[str], archive: bytes) -> list[dict[str, Any]]:
     """The definitions of kinds in a chart's `crds/`, which Helm installs with the first revision."""
     if not may_bring_kinds(archive):
         return []
@@ -29,7 +29,7 @@ async def definitions(session: Session, laid_out: list[str], archive: bytes) -> 
     return read_manifests(out.decode("utf-8", "replace"), where=session.where)
 
 
-async def render(session: Session, cluster: Cluster, where: Location, laid_out: list[str]) -> Release:
+async def render(session: HelmSession, cluster: Cluster, where: Location, laid_out: list[str]) -> Release:
     """The release as it would be, rendered against the cluster (`lookup`, its version and kinds)."""
     arguments = [
         *("upgrade", where.release, *laid_out, "--install"),
@@ -47,7 +47,7 @@ async def render(session: Session, cluster: Cluster, where: Location, laid_out: 
 
 
 async def render_before_its_kinds(
-    session: Session, cluster: Cluster, where: Location, laid_out: list[str], kinds: Sequence[dict[str, Any]]
+    session: HelmSession, cluster: Cluster, where: Location, laid_out: list[str], kinds: Sequence[dict[str, Any]]
 ) -> Release:
     """The first revision of a chart whose kinds the cluster does not know yet: a dry run of Helm would fail."""
     version_info = await asyncio.to_thread(cluster.request, "GET", "/version")
@@ -68,7 +68,7 @@ async def render_before_its_kinds(
     return Release(where.release, where.namespace, 1, "", manifest="\n---\n".join(["", *rest]), hooks=tuple(hooks))
 
 
-async def render_alone(session: Session, where: Location, archive: bytes) -> str:
+async def render_alone(session: HelmSession, where: Location, archive: bytes) -> str:
     """The manifests of a chart, hooks included, rendered with no cluster."""
     laid_out = session.lay_out(archive, session.section.values)
     arguments = ["template", where.release, *laid_out, "--namespace", where.namespace]
@@ -95,7 +95,7 @@ def document(
     }
 
 
-def hooks_of(session: Session, release: Release) -> list[dict[str, Any]]:
+def hooks_of(session: HelmSession, release: Release) -> list[dict[str, Any]]:
     """The manifests of a release's hooks."""
     manifests = [item for text in release.hooks for item in read_manifests(text, where=session.where)]
     session.note_secrets(manifests)

@@ -41,7 +41,7 @@ _UNPROCESSABLE: Final = 422
 
 
 @dataclass(slots=True)
-class Session:
+class HelmSession:
     """What the verbs share while one of them runs."""
 
     context: StepContext

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from bondstone.activities.clusters.manifests import Ref, secret_texts, stored
 from bondstone.activities.clusters.outputs import outputs_digest, read_outputs
-from bondstone.activities.helm.artefact import Artefact, Header, Record, pack, unpack
+from bondstone.activities.helm.artefact import Artefact, Header, ReleaseRecord, pack, unpack
 from bondstone.activities.helm.changes import Reality, planned_changes, removed_changes
 from bondstone.activities.helm.planning import check_place, recorded
 from bondstone.activities.helm.rendering import document, is_hook, render_alone
-from bondstone.activities.helm.session import Objects, Session
+from bondstone.activities.helm.session import HelmSession, Objects
 from bondstone.activities.tooling.claims import claimed
 from bondstone.executors.protocol import Outcome, Planned
 
@@ -18,7 +18,7 @@ UNKNOWN: Final = "(known after install)"
 """What a trial has in place of a field that only a cluster gives."""
 
 
-async def plan(session: Session) -> Planned:
+async def plan(session: HelmSession) -> Planned:
     """Plan against what an earlier step of the case applied."""
     position, record = await recorded(session)
     where = session.location
@@ -47,7 +47,7 @@ async def plan(session: Session) -> Planned:
     )
 
 
-async def plan_destroy(session: Session) -> Planned:
+async def plan_destroy(session: HelmSession) -> Planned:
     """Plan to take away what the case applied."""
     position, record = await recorded(session)
     where = record.location if record is not None else session.location
@@ -63,7 +63,7 @@ async def plan_destroy(session: Session) -> Planned:
     )
 
 
-async def apply(session: Session, data: bytes, position: int) -> Outcome:
+async def apply(session: HelmSession, data: bytes, position: int) -> Outcome:
     """Keep what was rendered as what stands; outputs are those that the manifests have."""
     del position
     header, context = unpack(data).header, session.context
@@ -72,7 +72,7 @@ async def apply(session: Session, data: bytes, position: int) -> Outcome:
             await claim.forget()
             return Outcome({})
         known = outputs_digest(session.section.outputs)
-        record = Record(location=header.location, revision=1, outputs=known, manifest=header.manifest)
+        record = ReleaseRecord(location=header.location, revision=1, outputs=known, manifest=header.manifest)
         await claim.release(record.model_dump_json().encode())
     objects = await session.objects(None, header.manifest, header.location.namespace)
     session.redact.add(secret_texts(list(objects.values())))
@@ -92,7 +92,7 @@ async def apply(session: Session, data: bytes, position: int) -> Outcome:
     )
 
 
-async def _old(session: Session, record: Record | None) -> Objects:
+async def _old(session: HelmSession, record: ReleaseRecord | None) -> Objects:
     if record is None:
         return {}
     return _standing(await session.objects(None, record.manifest, record.location.namespace))

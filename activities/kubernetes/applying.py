@@ -20,8 +20,8 @@ from bondstone.activities.kubernetes.documents import (
     Inventory,
     Item,
     KubernetesPlan,
+    LastApply,
     Named,
-    Run,
     read_inventory,
     read_plan,
 )
@@ -49,7 +49,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
     log = session.context.state
     async with claimed(session, log) as claim:
         inventory = read_inventory(claim.snapshot.payload)
-        run = Run(plan=digest(artefact), base=position)
+        run = LastApply(plan=digest(artefact), base=position)
         resumed = inventory.run is not None and inventory.run.changed(done=False) == run
         if claim.snapshot.position != position and not resumed:
             await claim.release()
@@ -67,7 +67,7 @@ class _Work:
     """One plan on its way into the cluster."""
 
     def __init__(
-        self, session: Session, claim: StateClaim, plan: KubernetesPlan, inventory: Inventory, run: Run
+        self, session: Session, claim: StateClaim, plan: KubernetesPlan, inventory: Inventory, run: LastApply
     ) -> None:
         self._session = session
         self._claim = claim

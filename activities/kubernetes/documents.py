@@ -40,7 +40,7 @@ class Held(Named):
     """As it was last applied."""
 
 
-class Run(Wire):
+class LastApply(Wire):
     """The apply that came last, done or not: what tells an attempt that it continues its own work."""
 
     plan: str
@@ -57,7 +57,7 @@ class Inventory(Wire):
     cluster: str = ""
     namespace: str = ""
     objects: tuple[Held, ...] = ()
-    run: Run | None = None
+    run: LastApply | None = None
     outputs: str = ""
     """Digest of what the section said of outputs and waits when it was last applied."""
 

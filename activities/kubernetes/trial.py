@@ -7,7 +7,15 @@ from typing import Any, Final
 from bondstone.activities.clusters.manifests import Ref, stored
 from bondstone.activities.clusters.outputs import read_outputs
 from bondstone.activities.kubernetes.changes import change, difference, owned
-from bondstone.activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named, Run, read_plan
+from bondstone.activities.kubernetes.documents import (
+    Held,
+    Inventory,
+    Item,
+    KubernetesPlan,
+    LastApply,
+    Named,
+    read_plan,
+)
 from bondstone.activities.kubernetes.manifests import declared
 from bondstone.activities.kubernetes.order import CLUSTER_SCOPED, ordered
 from bondstone.activities.kubernetes.session import Session
@@ -74,7 +82,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
         cluster=made.cluster,
         namespace=made.namespace,
         objects=(*held, *made.kept),
-        run=Run(plan="trial", base=position, done=True),
+        run=LastApply(plan="trial", base=position, done=True),
     )
     from bondstone.base.process_identity import Holder  # noqa: PLC0415 - loads the whole store
 

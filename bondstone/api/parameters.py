@@ -72,7 +72,7 @@ class Because(Manifest):
     reason: RequiredReason
 
 
-class Asked(Manifest):
+class OperationBody(Manifest):
     """What every request of an operation may say."""
 
     reason: Reason = ""

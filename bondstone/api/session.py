@@ -18,7 +18,7 @@ from bondstone.base.canonical import digest
 from bondstone.base.names import REQUEST_ID_PATTERN
 from bondstone.client.direct.client import DirectClient
 from bondstone.client.documents.service import ServiceDocument
-from bondstone.identity.access import PLATFORM, Decision, Permissions, votes_as
+from bondstone.identity.access import PLATFORM, AccessDecision, Permissions, votes_as
 from bondstone.identity.verbs import VERBS
 from bondstone.model.identity import Target
 from bondstone.model.rows import ServiceRow
@@ -67,7 +67,7 @@ class Session:
     bond: DirectClient
     request: Request
 
-    def require(self, verb: str, target: Target = PLATFORM) -> Decision:
+    def require(self, verb: str, target: Target = PLATFORM) -> AccessDecision:
         """Refuse what the caller may not do; note what changes something.
 
         Raises:
@@ -79,7 +79,7 @@ class Session:
             log.info("change", by=self.allowed.principal.subject, verb=verb, target=str(target))
         return decision
 
-    async def require_service(self, verb: str, service: str) -> Decision:
+    async def require_service(self, verb: str, service: str) -> AccessDecision:
         """Refuse what the caller may not do to a service that exists.
 
         Raises:
@@ -99,7 +99,7 @@ class Session:
             return entry.target
         return target_of(await self.bond.services.get(service))
 
-    def votes(self, decision: Decision, roles: Sequence[str]) -> tuple[str, ...]:
+    def votes(self, decision: AccessDecision, roles: Sequence[str]) -> tuple[str, ...]:
         """The roles that a vote is recorded with: the caller's own; the holder of the data directory asserts them.
 
         Raises:

@@ -51,13 +51,13 @@ from bondstone.campaign import budget, gate, interruptions, running_targets, tar
 from bondstone.campaign.transition import Turn
 from bondstone.campaign.verbs import chosen, effect, refusal
 from bondstone.model.campaign.events import (
-    Accepted,
     AnyVerb,
+    AttemptAccepted,
+    AttemptDeclined,
+    AttemptFinished,
     Command,
-    Declined,
     Described,
     Event,
-    Finished,
     PageLoaded,
     Probed,
     Tick,
@@ -187,11 +187,11 @@ def _take(turn: Turn, event: Event) -> None:
             pass
         case PageLoaded():
             target_starts.page_loaded(turn, event)
-        case Accepted():
+        case AttemptAccepted():
             running_targets.accepted(turn, event)
-        case Declined():
+        case AttemptDeclined():
             running_targets.declined(turn, event)
-        case Finished():
+        case AttemptFinished():
             running_targets.finished(turn, event)
         case Described():
             running_targets.described(turn, event)

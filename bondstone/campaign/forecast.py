@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from bondstone.campaign.waves import Partition, Target
+from bondstone.campaign.waves import CampaignTarget, Partition
 from bondstone.campaign.windows import Freeze, Opening, Windows
 from bondstone.model.campaign.manifest import CampaignSpec, start_rate_of
 
@@ -35,7 +35,7 @@ def forecast(
     plan: Partition,
     *,
     now: datetime,
-    seconds: Callable[[Target], float],
+    seconds: Callable[[CampaignTarget], float],
     freezes: Mapping[str, Sequence[Freeze]] | None = None,
 ) -> list[WaveForecast]:
     """Play a campaign through.
@@ -78,7 +78,11 @@ class _Clock:
         self._next_start = now
 
     def play(
-        self, at: datetime, targets: Sequence[Target], slots: int, seconds: Callable[[Target], float]
+        self,
+        at: datetime,
+        targets: Sequence[CampaignTarget],
+        slots: int,
+        seconds: Callable[[CampaignTarget], float],
     ) -> tuple[datetime | None, datetime | None]:
         """The first start and the last end of one wave that may begin at a time."""
         free = [at] * min(slots, max(len(targets), 1))

@@ -9,12 +9,12 @@ from bondstone.base import names
 from bondstone.model.attestation import Attestation
 from bondstone.model.campaign.events import (
     AskCalendar,
-    Asked,
     Cancel,
     Command,
     LoadPage,
-    Probe,
-    Record,
+    OverdueTarget,
+    ProbeTargets,
+    RecordOutcome,
     Submit,
 )
 from bondstone.model.campaign.run import (
@@ -92,7 +92,7 @@ def withdrawal(campaign: str, by: str, command: Cancel, *, attestation: Attestat
     )
 
 
-def question_about(command: Asked, entry: TargetEntry) -> AskedService:
+def question_about(command: OverdueTarget, entry: TargetEntry) -> AskedService:
     """One target to ask after, with where it is."""
     return AskedService(
         target=command.target,
@@ -105,12 +105,12 @@ def question_about(command: Asked, entry: TargetEntry) -> AskedService:
     )
 
 
-def plain(target: int) -> Asked:
+def plain(target: int) -> OverdueTarget:
     """A target by itself, whatever attempts it had."""
-    return Asked(target=target, attempt=0)
+    return OverdueTarget(target=target, attempt=0)
 
 
-def target_record(record: Record, rules: Rules, entry: TargetEntry) -> TargetRecord:
+def target_record(record: RecordOutcome, rules: Rules, entry: TargetEntry) -> TargetRecord:
     """What became of a target, with what an auditor asks for."""
     ends = accumulate(wave.size for wave in rules.waves)
     wave = next(each.name for each, end in zip(rules.waves, ends, strict=True) if record.target < end)
@@ -138,7 +138,7 @@ def open_questions(state: CampaignState) -> list[Command]:
         if kind == "page":
             commands.append(LoadPage(page=question.number))
         elif kind == "probe":
-            commands.append(Probe(batch=question.number, targets=question.targets))
+            commands.append(ProbeTargets(batch=question.number, targets=question.targets))
         else:
             commands.append(AskCalendar())
     return commands

@@ -26,26 +26,26 @@ from bondstone.base.errors import ErrorInfo
 from bondstone.campaign import words
 from bondstone.campaign.transition import Turn
 from bondstone.model.campaign.events import (
-    Accepted,
-    Asked,
+    AttemptAccepted,
+    AttemptDeclined,
+    AttemptFinished,
     Cancel,
-    Declined,
     Describe,
     Described,
-    Finished,
     Found,
+    OverdueTarget,
     Submit,
 )
-from bondstone.model.campaign.state import Code, Flight, Outcome, Stage
+from bondstone.model.campaign.state import Code, Flight, Stage, TargetOutcome
 from bondstone.model.service import OperationStatus
 
 DESCRIBE_BATCH: Final = 100
 MAX_BACKOFF_SECONDS: Final = 3600
 _DECLINED: Final = {
-    Outcome.REFUSED: Code.REFUSED,
-    Outcome.SKIPPED: Code.SKIPPED,
-    Outcome.UNREACHABLE: Code.UNREACHABLE,
-    Outcome.FAILED: Code.FAILED,
+    TargetOutcome.REFUSED: Code.REFUSED,
+    TargetOutcome.SKIPPED: Code.SKIPPED,
+    TargetOutcome.UNREACHABLE: Code.UNREACHABLE,
+    TargetOutcome.FAILED: Code.FAILED,
 }
 
 MAX_LOST: Final = 5
@@ -68,7 +68,7 @@ def submit(turn: Turn, target: int, flight: Flight) -> None:
     turn.commands.append(Submit(target=target, attempt=flight.attempt, rollback=flight.before is not Code.WAITING))
 
 
-def accepted(turn: Turn, reply: Accepted) -> None:
+def accepted(turn: Turn, reply: AttemptAccepted) -> None:
     """The service has it."""
     flight = _current(turn, reply.target, reply.attempt)
     if flight is None:
@@ -85,7 +85,7 @@ def accepted(turn: Turn, reply: Accepted) -> None:
     _change(turn, reply.target, flight, **changes)
 
 
-def declined(turn: Turn, reply: Declined) -> None:
+def declined(turn: Turn, reply: AttemptDeclined) -> None:
     """The service did not take it, or is not there."""
     flight = _current(turn, reply.target, reply.attempt)
     if flight is None:
@@ -109,7 +109,7 @@ def declined(turn: Turn, reply: Declined) -> None:
         turn.settle(reply.target, code, reason=reason, error=error)
 
 
-def finished(turn: Turn, reply: Finished) -> None:
+def finished(turn: Turn, reply: AttemptFinished) -> None:
     """The operation has ended, one way or the other."""
     flight = _current(turn, reply.target, reply.attempt)
     if flight is None or not reply.status.ended:
@@ -151,7 +151,7 @@ def check_overdue(turn: Turn) -> None:
     if state.check_at is None or turn.now < state.check_at:
         return
     state.check_at = None
-    questions: list[Asked] = []
+    questions: list[OverdueTarget] = []
     for target, flight in list(state.flights.items()):
         current = flight
         if flight.phase == "cancelling" and flight.cancel_by is not None and turn.now >= flight.cancel_by:
@@ -160,7 +160,7 @@ def check_overdue(turn: Turn) -> None:
             lost = flight.phase == "submitted" or flight.stalled
             cancel(turn, target, flight, "unreachable" if lost else "timed-out")
         elif flight.phase != "between" and turn.now >= flight.check_at:
-            questions.append(Asked(target=target, attempt=flight.attempt, operation=flight.operation))
+            questions.append(OverdueTarget(target=target, attempt=flight.attempt, operation=flight.operation))
             current = flight.changed(check_at=turn.after(state.rules.check_seconds))
             state.flights[target] = current
         if target in state.flights:
@@ -209,12 +209,12 @@ def _look(turn: Turn, sighting: Found) -> None:
         return
     if sighting.what == "alive":
         alive = {"operation": sighting.operation, "awaiting": sighting.awaiting}
-        accepted(turn, Accepted(target=target, attempt=attempt, **alive))
+        accepted(turn, AttemptAccepted(target=target, attempt=attempt, **alive))
         _change(turn, target, turn.state.flights[target], stalled=sighting.stalled)
     elif sighting.what == "ended" and sighting.status is not None:
         finished(
             turn,
-            Finished(
+            AttemptFinished(
                 target=target,
                 attempt=attempt,
                 operation=sighting.operation,
@@ -225,7 +225,7 @@ def _look(turn: Turn, sighting: Found) -> None:
         )
     elif sighting.what == "gone":
         gone = {"why": "unreachable", "reason": "there is no such service", "gone": True}
-        declined(turn, Declined.model_validate({"target": target, "attempt": attempt, **gone}))
+        declined(turn, AttemptDeclined.model_validate({"target": target, "attempt": attempt, **gone}))
     elif sighting.what == "unknown" and flight.phase != "between":
         _lost(turn, target, flight)
 
@@ -268,18 +268,24 @@ def _why(turn: Turn, flight: Flight, reason: str) -> str:
     return ": ".join(part for part in (due.get(flight.due, flight.due), state, reason) if part)
 
 
-def _waits_for_turn(turn: Turn, flight: Flight, reply: Declined) -> bool:
+def _waits_for_turn(turn: Turn, flight: Flight, reply: AttemptDeclined) -> bool:
     """Whether a busy service is waited for, so that the same attempt is sent once more in any case."""
     waits = turn.state.rules.busy == "wait" or flight.before is not Code.WAITING
     return reply.why == "busy" and waits and flight.phase != "cancelling"
 
 
-def _withdraw(turn: Turn, reply: Declined, flight: Flight, reason: str, error: ErrorInfo | None) -> None:
+def _withdraw(turn: Turn, reply: AttemptDeclined, flight: Flight, reason: str, error: ErrorInfo | None) -> None:
     """Have the service not begin what it declined once, and keep what the decline comes to if it does not."""
-    outcomes = {"refused": Outcome.REFUSED, "skipped": Outcome.SKIPPED, "unreachable": Outcome.UNREACHABLE}
-    outcome = outcomes.get(reply.why, Outcome.SKIPPED if turn.state.rules.busy == "skip" else Outcome.FAILED)
+    outcomes = {
+        "refused": TargetOutcome.REFUSED,
+        "skipped": TargetOutcome.SKIPPED,
+        "unreachable": TargetOutcome.UNREACHABLE,
+    }
+    outcome = outcomes.get(
+        reply.why, TargetOutcome.SKIPPED if turn.state.rules.busy == "skip" else TargetOutcome.FAILED
+    )
     if reply.why == "unreachable" and turn.state.rules.unreachable == "skip":
-        outcome = Outcome.SKIPPED
+        outcome = TargetOutcome.SKIPPED
     why = f"{reply.why}: {reason}" if reply.why in {"busy", "unreachable"} else reason
     verdict: dict[str, Any] = {"declined": flight.declined or outcome, "declined_why": flight.declined_why or why}
     verdict["error"] = error or flight.error
@@ -290,7 +296,7 @@ def _withdraw(turn: Turn, reply: Declined, flight: Flight, reason: str, error: E
 
 
 def _book_declined(turn: Turn, target: int, flight: Flight) -> None:
-    code = _DECLINED.get(flight.declined or Outcome.REFUSED, Code.REFUSED)
+    code = _DECLINED.get(flight.declined or TargetOutcome.REFUSED, Code.REFUSED)
     if flight.before is not Code.WAITING:
         failed = Code.FAILED if code in {Code.REFUSED, Code.SKIPPED} else code
         _not_rolled_back(turn, target, flight, code=failed, reason=flight.declined_why, error=flight.error)
@@ -355,7 +361,7 @@ def _lost(turn: Turn, target: int, flight: Flight) -> None:
     elif flight.lost + 1 >= MAX_LOST:
         declined(
             turn,
-            Declined(
+            AttemptDeclined(
                 target=target,
                 attempt=flight.attempt,
                 why="unreachable",

@@ -15,14 +15,14 @@ from pydantic import BaseModel, ConfigDict
 
 from bondstone.base.errors import ErrorInfo
 from bondstone.campaign import budget
-from bondstone.model.campaign.events import AskCalendar, Command, LoadPage, Note, Probe, Record
+from bondstone.model.campaign.events import AskCalendar, Command, LoadPage, Note, ProbeTargets, RecordOutcome
 from bondstone.model.campaign.state import (
     FAILURES,
     IN_FLIGHT,
     CampaignState,
     Code,
     Flight,
-    Question,
+    OpenQuestion,
     WaveRules,
     WaveState,
 )
@@ -177,7 +177,7 @@ class Turn:
         self.put(target, code)
         if code.outcome is not None:
             self.commands.append(
-                Record(
+                RecordOutcome(
                     target=target,
                     outcome=code.outcome,
                     reason=reason,
@@ -225,11 +225,11 @@ class Turn:
     def ask(self, kind: Literal["page", "probe", "calendar"], number: int, targets: tuple[int, ...] = ()) -> None:
         """Ask a question, and again whenever the answer is late."""
         again_at = self.after(self.state.rules.check_seconds)
-        self.state.questions[kind] = Question(number=number, targets=targets, again_at=again_at)
+        self.state.questions[kind] = OpenQuestion(number=number, targets=targets, again_at=again_at)
         if kind == "page":
             self.commands.append(LoadPage(page=number))
         elif kind == "probe":
-            self.commands.append(Probe(batch=number, targets=targets))
+            self.commands.append(ProbeTargets(batch=number, targets=targets))
         else:
             self.commands.append(AskCalendar())
 

@@ -18,7 +18,7 @@ from bondstone.model.campaign.events import (
     Reject,
     Resume,
     Retry,
-    Rollback,
+    RollbackTargets,
     SetConcurrency,
     Skip,
     StartLinked,
@@ -102,18 +102,18 @@ def apply(turn: Turn, verb: AnyVerb) -> None:
     state.seen_requests = dict(recent)
     turn.note(verb.kind, by=verb.by, reason=verb.reason, request_id=verb.request_id)
     if state.result is not None:
-        if isinstance(verb, Retry | Rollback):
+        if isinstance(verb, Retry | RollbackTargets):
             turn.commands.append(StartLinked(verb=verb))
         return
     _do(turn, verb)
 
 
-def chosen(state: CampaignState, verb: Retry | Rollback) -> list[int]:
+def chosen(state: CampaignState, verb: Retry | RollbackTargets) -> list[int]:
     """The targets that a verb on an ended campaign is about, for the linked campaign."""
     codes: frozenset[str] = frozenset(RETRIED[verb.which] if isinstance(verb, Retry) else ROLLED_BACK[verb.which])
     status, first = "".join(state.pages), 0
     last = len(status)
-    if isinstance(verb, Rollback) and verb.which == "wave":
+    if isinstance(verb, RollbackTargets) and verb.which == "wave":
         first = state.starts[state.wave]
         last = first + state.rules.waves[state.wave].size
     return [target for target in range(first, last) if status[target] in codes]
@@ -147,27 +147,27 @@ def effect(state: CampaignState, verb: AnyVerb) -> tuple[str, ...]:  # noqa: PLR
             return (f"{running} run now; none of them is stopped",)
         case NextWave():
             return ("the targets of the wave are still probed before the next wave begins",)
-        case Retry() | Rollback():
+        case Retry() | RollbackTargets():
             return _chosen_and_left(state, verb)
         case _:
             return ()
 
 
-def _chosen_and_left(state: CampaignState, verb: Retry | Rollback) -> tuple[str, ...]:
+def _chosen_and_left(state: CampaignState, verb: Retry | RollbackTargets) -> tuple[str, ...]:
     """How many targets a retry or rollback takes up, and how many of which kind it leaves alone."""
     codes = RETRIED[verb.which] if isinstance(verb, Retry) else rolled_back(state, verb.which)
     counts: Mapping[Code, int] = state.counts
-    if isinstance(verb, Rollback) and verb.which == "wave":
+    if isinstance(verb, RollbackTargets) and verb.which == "wave":
         counts = state.waves[state.wave].counts
     does = "takes up again" if isinstance(verb, Retry) else "takes back"
     sentences = [f"{does} {_by_outcome(counts, codes) or 'no target that has ended'}"]
     running = sum(counts.get(code, 0) for code in IN_FLIGHT)
-    if running and isinstance(verb, Rollback):
+    if running and isinstance(verb, RollbackTargets):
         sentences.append(f"{running} running finish first, and go back too where they end like these")
     left = [code for code in Code if code.outcome is not None and code not in codes]
     if untouched := _by_outcome(counts, left):
         sentences.append(f"does not touch {untouched}")
-    if isinstance(verb, Rollback) and (waiting := counts.get(Code.WAITING, 0)):
+    if isinstance(verb, RollbackTargets) and (waiting := counts.get(Code.WAITING, 0)):
         sentences.append(f"does not touch {waiting} not started")
     return tuple(sentences)
 
@@ -186,7 +186,7 @@ def _by_outcome(counts: Mapping[Code, int], codes: Iterable[Code]) -> str:
 
 def _refused_after_the_end(state: CampaignState, verb: AnyVerb) -> BondError | None:
     where = state.rules.campaign
-    if not isinstance(verb, Retry | Rollback):
+    if not isinstance(verb, Retry | RollbackTargets):
         return Refused(
             f"the campaign has ended: {state.result}",
             where=where,
@@ -221,9 +221,9 @@ def _problem(state: CampaignState, verb: AnyVerb) -> BondError | None:  # noqa: 
             return Refused("targets are being rolled back", hint="retry when that is done")
         case Retry() if not any(state.counts.get(code) for code in RETRIED[verb.which]):
             return Refused(f"no target is there to retry: {verb.which}")
-        case Rollback() if state.stage in _TURNED:
+        case RollbackTargets() if state.stage in _TURNED:
             return Refused("targets are being rolled back already")
-        case Rollback() if not _to_roll_back(state, verb):
+        case RollbackTargets() if not _to_roll_back(state, verb):
             return Refused(f"no target is there to roll back: {verb.which}")
         case Approve() | Reject():
             return gate.refusal(state, verb)
@@ -244,7 +244,7 @@ def _skip_problem(state: CampaignState, verb: Skip) -> BondError | None:
     return None
 
 
-def _to_roll_back(state: CampaignState, verb: Rollback) -> bool:
+def _to_roll_back(state: CampaignState, verb: RollbackTargets) -> bool:
     """Whether there is any target to take back, or one running that may come to be one."""
     counts = state.waves[state.wave].counts if verb.which == "wave" else state.counts
     return any(counts.get(code) for code in (*rolled_back(state, verb.which), Code.RUNNING))
@@ -280,13 +280,13 @@ def _do(turn: Turn, verb: AnyVerb) -> None:  # noqa: C901 - a case for each verb
             state.soak_until = turn.now
         case Retry():
             _retry(turn, verb)
-        case Rollback():
+        case RollbackTargets():
             interruptions.roll_back(turn, _order(turn, verb))
         case Approve() | Reject():
             _vote(turn, verb)
 
 
-def _order(turn: Turn, verb: Rollback) -> RollbackOrder:
+def _order(turn: Turn, verb: RollbackTargets) -> RollbackOrder:
     if verb.which == "wave":
         return interruptions.wave_order(turn, by=verb.by, reason=verb.reason)
     return RollbackOrder(

@@ -44,7 +44,7 @@ _LEAVING: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CampaignTarget:
     """One service that the campaign works on."""
 
     service: str
@@ -96,7 +96,7 @@ class WaveNumbers:
 class Partition:
     """The targets of a campaign, wave after wave, each wave in the campaign's order."""
 
-    targets: tuple[Target, ...]
+    targets: tuple[CampaignTarget, ...]
     waves: tuple[WaveNumbers, ...]
     max_failures: int | None
     """Of the whole campaign; None where the scope is the wave."""
@@ -279,9 +279,9 @@ def _among_parts(
 
 def _target(
     service: FleetService, parts: Sequence[FleetService], *, to: str, wave: int, group: str, why: str
-) -> Target:
+) -> CampaignTarget:
     pools = {pool for each in (service, *parts) for pool in each.pool.split(",") if pool}
-    return Target(
+    return CampaignTarget(
         service=service.id,
         promise=service.promise,
         version=service.version,

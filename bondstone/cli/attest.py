@@ -106,7 +106,7 @@ def _of_campaigns() -> dict[str, type[Any]]:
         names.UPDATE_SET_CONCURRENCY: events.SetConcurrency,
         names.UPDATE_NEXT_WAVE: events.NextWave,
         names.UPDATE_RETRY: events.Retry,
-        names.UPDATE_ROLLBACK: events.Rollback,
+        names.UPDATE_ROLLBACK: events.RollbackTargets,
         names.UPDATE_APPROVE: events.Approve,
         names.UPDATE_REJECT: events.Reject,
     }

@@ -24,7 +24,7 @@ from bondstone.console.rendering import sentence
 from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit, Visitor
 from bondstone.model.campaign.report import CampaignReport
-from bondstone.model.campaign.state import CampaignStatus, Outcome
+from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 
 VERBS: Final = (
     ("pause", "Pause"), ("resume", "Resume"), ("next_wave", "Next wave"), ("skip", "Skip this target"),
@@ -156,7 +156,7 @@ def fits(document: CampaignDocument, verb: str) -> bool:
     status, paused = document.status, document.paused
     failed = document.failed > 0
     if verb in {"retry", "rollback-failed", "rollback-all"} and status.ended:  # a linked campaign does it
-        return failed or (verb == "rollback-all" and document.counts.get(Outcome.SUCCEEDED, 0) > 0)
+        return failed or (verb == "rollback-all" and document.counts.get(TargetOutcome.SUCCEEDED, 0) > 0)
     if status.ended or status is CampaignStatus.ABORTING:
         return False
     turned = status is CampaignStatus.ROLLING_BACK
@@ -173,7 +173,7 @@ def fits(document: CampaignDocument, verb: str) -> bool:
         "reject": at_gate,
         "retry": failed and not turned,
         "rollback-failed": failed and not turned,
-        "rollback-all": not turned and (failed or document.counts.get(Outcome.SUCCEEDED, 0) > 0),
+        "rollback-all": not turned and (failed or document.counts.get(TargetOutcome.SUCCEEDED, 0) > 0),
     }[verb]
 
 

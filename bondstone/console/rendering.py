@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from bondstone.client.explanation import ReadingTime
-from bondstone.model.campaign.state import CampaignStatus, Outcome
+from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
 from bondstone.terminal.times import duration
 
@@ -25,14 +25,14 @@ TONES: Final[Mapping[str, str]] = {
     ), "good"),
     **dict.fromkeys((
         Phase.FAILED, Phase.DEGRADED, Health.UNHEALTHY, OperationStatus.REJECTED, StepStatus.BLOCKED,
-        CampaignStatus.ABORTED, CampaignStatus.COMPLETED_WITH_FAILURES, Outcome.TIMED_OUT, Outcome.UNREACHABLE,
-        Outcome.REFUSED, "deny", "yanked",
+        CampaignStatus.ABORTED, CampaignStatus.COMPLETED_WITH_FAILURES, TargetOutcome.TIMED_OUT,
+        TargetOutcome.UNREACHABLE, TargetOutcome.REFUSED, "deny", "yanked",
     ), "bad"),
     **dict.fromkeys((
         Phase.AWAITING_APPROVAL, Phase.ABANDONED, Phase.DECOMMISSIONED, OperationStatus.CANCELLED,
         OperationStatus.ROLLED_BACK, StepStatus.SKIPPED, StepStatus.DEFERRED, CampaignStatus.PAUSED,
-        CampaignStatus.SOAKING, CampaignStatus.WAITING_WINDOW, CampaignStatus.SUPERSEDED, Outcome.NOT_ATTEMPTED,
-        "waiting", "approval", "gate", "warn", "deprecated",
+        CampaignStatus.SOAKING, CampaignStatus.WAITING_WINDOW, CampaignStatus.SUPERSEDED,
+        TargetOutcome.NOT_ATTEMPTED, "waiting", "approval", "gate", "warn", "deprecated",
     ), "wait"),
 }  # fmt: skip
 """Status to the tone of its badge; the word is always written beside the colour."""

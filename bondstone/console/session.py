@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from bondstone.api.state import State, bond, is_secure
 from bondstone.base.errors import Unauthenticated
 from bondstone.client import Bondstone
-from bondstone.identity.access import Decision, Permissions, permissions_of
+from bondstone.identity.access import AccessDecision, Permissions, permissions_of
 from bondstone.identity.authenticator import session_cookie
 from bondstone.model.identity import Principal
 
@@ -39,7 +39,7 @@ class Visitor:
         """Whom the platform knows them as."""
         return self.principal.subject
 
-    def votes(self, decision: Decision, named: str) -> tuple[str, ...]:
+    def votes(self, decision: AccessDecision, named: str) -> tuple[str, ...]:
         """The roles that a vote is recorded with: the visitor's own; the holder of the data directory names them.
 
         Args:

@@ -17,7 +17,7 @@ from bondstone.campaign.report.text import lasted
 from bondstone.client.documents.campaign import CampaignDocument
 from bondstone.console.rendering import address
 from bondstone.model.campaign.report import CampaignReport, TargetReport, WaveReport
-from bondstone.model.campaign.state import Outcome
+from bondstone.model.campaign.state import TargetOutcome
 
 MAX_CELLS: Final = 2000
 """Targets that are drawn one by one; of a larger campaign a cell stands for several."""
@@ -37,8 +37,9 @@ _CELLS: Final = ((100, 22), (400, 15), (MAX_CELLS, 8))
 _MARKED: Final = 15
 """Cells of this side have room for a sign."""
 _TONES: Final = {
-    Outcome.SUCCEEDED: "good", Outcome.FAILED: "bad", Outcome.TIMED_OUT: "bad", Outcome.UNREACHABLE: "bad",
-    Outcome.REFUSED: "bad", Outcome.ROLLED_BACK: "wait", "running": "busy", "rolling-back": "busy",
+    TargetOutcome.SUCCEEDED: "good", TargetOutcome.FAILED: "bad", TargetOutcome.TIMED_OUT: "bad",
+    TargetOutcome.UNREACHABLE: "bad", TargetOutcome.REFUSED: "bad",
+    TargetOutcome.ROLLED_BACK: "wait", "running": "busy", "rolling-back": "busy",
 }  # fmt: skip
 _SYMBOLS: Final = {"good": "✓", "bad": "✕", "wait": "◆", "busy": "…"}
 _ORDER: Final = ("bad", "wait", "busy", "good", "idle")
@@ -243,7 +244,7 @@ def _column(wave: WaveReport, left: float, size: tuple[float, int], end: datetim
 
 
 def _counted(wave: WaveReport) -> str:
-    done = wave.counts.get(Outcome.SUCCEEDED, 0)
+    done = wave.counts.get(TargetOutcome.SUCCEEDED, 0)
     failed = f", {wave.failures} ✕" if wave.failures else ""
     return f"{wave.status}: {done} of {wave.targets}{failed}"
 

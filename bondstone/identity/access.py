@@ -59,7 +59,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class AccessDecision:
     """Whether a caller may do one thing, and why."""
 
     allowed: bool
@@ -70,7 +70,7 @@ class Decision:
     message: str
     hint: str = ""
 
-    def require(self) -> Decision:
+    def require(self) -> AccessDecision:
         """Itself when allowed.
 
         Raises:
@@ -93,7 +93,7 @@ class Permissions:
     principal: Principal
     grants: tuple[Roles, ...]
 
-    def decide(self, verb: str, target: Target = PLATFORM) -> Decision:
+    def decide(self, verb: str, target: Target = PLATFORM) -> AccessDecision:
         """Whether the caller may do this to that.
 
         Raises:
@@ -102,7 +102,7 @@ class Permissions:
         rule = verb_named(verb)
         roles = self.roles(target)
         if self.principal.reads_only and rule.changes:
-            return Decision(
+            return AccessDecision(
                 False,
                 verb,
                 target,
@@ -112,10 +112,10 @@ class Permissions:
             )
         counted = self._anywhere() if rule.where == "any" else roles
         if any(rule.allows(base_role(role)) for role in counted):
-            return Decision(True, verb, target, roles, f"{self.principal.subject} may {verb} {target}")
+            return AccessDecision(True, verb, target, roles, f"{self.principal.subject} may {verb} {target}")
         where = "" if rule.where == "any" else f" on {target}"
         held = "; ".join(f"{', '.join(grant.roles)} {grant.where()}" for grant in self.grants)
-        return Decision(
+        return AccessDecision(
             False,
             verb,
             target,
@@ -124,7 +124,7 @@ class Permissions:
             f"you have {held}" if held else "no access document grants you anything; ask an administrator",
         )
 
-    def decide_all(self, verb: str, targets: Iterable[Target]) -> Decision:
+    def decide_all(self, verb: str, targets: Iterable[Target]) -> AccessDecision:
         """Whether the caller may do this to all of those: the first refusal, else the last permission.
 
         No targets at all count as the whole platform, so an empty selection gives nothing away.
@@ -180,7 +180,7 @@ def permissions_of(access: Access, principal: Principal) -> Permissions:
     return Permissions(principal, tuple(grants))
 
 
-def decide(access: Access, principal: Principal, verb: str, target: Target = PLATFORM) -> Decision:
+def decide(access: Access, principal: Principal, verb: str, target: Target = PLATFORM) -> AccessDecision:
     """Whether a caller may do one thing; see `Permissions` for several.
 
     Args:
@@ -207,7 +207,7 @@ def verb_named(name: str) -> Verb:
     return verb
 
 
-def votes_as(decision: Decision, asserted: Sequence[str] = ()) -> tuple[str, ...]:
+def votes_as(decision: AccessDecision, asserted: Sequence[str] = ()) -> tuple[str, ...]:
     """The roles that a vote is recorded with.
 
     Args:

@@ -30,7 +30,7 @@ CODE_LIFETIME: Final = timedelta(minutes=10)
 Payload = TypeVar("Payload", bound=Wire)
 
 
-class Session(Wire):
+class BrowserSession(Wire):
     """A browser that has signed in."""
 
     principal: Principal
@@ -55,16 +55,16 @@ class Sessions:
     def __init__(self, sealed: SealedObjects) -> None:
         self._sealed = sealed
 
-    async def begin(self, principal: Principal, *, now: datetime) -> tuple[str, Session]:
+    async def begin(self, principal: Principal, *, now: datetime) -> tuple[str, BrowserSession]:
         """A new session, and the id that goes into the cookie."""
         session_id = secrets.token_urlsafe(32)
-        session = Session(
+        session = BrowserSession(
             principal=principal, created_at=now, expires_at=now + IDLE, csrf=secrets.token_urlsafe(24)
         )
         await self._write(session_id, session)
         return session_id, session
 
-    async def get(self, session_id: str, *, now: datetime) -> Session:
+    async def get(self, session_id: str, *, now: datetime) -> BrowserSession:
         """The session of a cookie; using it makes it last, to `LONGEST` at most.
 
         Raises:
@@ -72,7 +72,7 @@ class Sessions:
             TokenExpired: it is over.
         """
         try:
-            session = Session.model_validate_json(await self._sealed.get(_key(_SESSIONS, session_id)))
+            session = BrowserSession.model_validate_json(await self._sealed.get(_key(_SESSIONS, session_id)))
         except (ObjectMissing, ValidationError):
             raise TokenInvalid("this session does not exist, or was ended", hint="sign in again") from None
         if now >= session.expires_at:
@@ -125,7 +125,7 @@ class Sessions:
         await objects.delete(*old)
         return len(old)
 
-    async def _write(self, session_id: str, session: Session) -> None:
+    async def _write(self, session_id: str, session: BrowserSession) -> None:
         await self._sealed.put(_key(_SESSIONS, session_id), session.model_dump_json().encode())
 
 

@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from bondstone.base import names
 from bondstone.model.attestation import Attestable
-from bondstone.model.campaign.events import Approve, Reject, Verb
+from bondstone.model.campaign.events import Approve, CampaignVerb, Reject
 from bondstone.model.campaign.run import CampaignInput
 from bondstone.model.campaign.schedule import ScheduledRun
 from bondstone.model.ledger import LedgerRecord
@@ -80,7 +80,7 @@ def _subject(workflow_id: str, change: Attestable, update: str) -> tuple[str, st
             verb, by = f"service.{update}", change.requested_by
         case VoteCall():
             verb, by, roles = f"approval.{update}", change.by, change.roles
-        case Verb():
+        case CampaignVerb():
             verb, by = f"campaign.{getattr(change, 'kind', update)}", change.by
             roles = change.roles if isinstance(change, Approve | Reject) else ()
         case CampaignInput():

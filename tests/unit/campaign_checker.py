@@ -76,11 +76,20 @@ class Checker:
         self.asked_gate: dict[int, float] = {}
         self.must_cancel = False
 
+    @property
+    def checks(self) -> dict[str, Callable[[Any], None]]:
+        """What is checked of each kind of command."""
+        return {
+            "submit": self.command_submit, "record": self.command_record, "cancel": self.command_cancel,
+            "probe": self.command_probe, "note": self.command_note,
+        }  # fmt: skip
+
     def read(self, trace: list[tuple[float, str, Any]]) -> None:
         for self.time, what, data in trace:
             if what == "command":
-                name = type(data).__name__.lower()
-                getattr(self, f"command_{name}", lambda _: None)(data)
+                check = self.checks.get(data.kind)
+                if check is not None:
+                    check(data)
             elif what == "event":
                 self.event(data)
             elif what == "verb":
@@ -194,7 +203,7 @@ class Checker:
 
     # Ends --------------------------------------------------------------------------------------------------
 
-    def command_record(self, record: moves.Record) -> None:
+    def command_record(self, record: moves.RecordOutcome) -> None:
         target, outcome = record.target, record.outcome
         rollback = self.holding.pop(target, None)
         forward_success = outcome == "succeeded" and rollback is False
@@ -253,10 +262,10 @@ class Checker:
 
     def event(self, event: Any) -> None:
         match event:
-            case moves.Finished() if event.status.ended:
+            case moves.AttemptFinished() if event.status.ended:
                 self.over.setdefault((event.target, event.attempt), self.time)
                 self.finished.add((event.target, event.attempt))
-            case moves.Declined():
+            case moves.AttemptDeclined():
                 self.over.setdefault((event.target, event.attempt), self.time)
             case moves.Described():
                 for entry in event.found:
@@ -273,7 +282,7 @@ class Checker:
     def command_cancel(self, cancel: moves.Cancel) -> None:
         self.cancelled.add((cancel.target, cancel.attempt))
 
-    def command_probe(self, probe: moves.Probe) -> None:
+    def command_probe(self, probe: moves.ProbeTargets) -> None:
         first, _ = self.batches.get(probe.batch, (self.time, ()))
         self.batches[probe.batch] = (first, probe.targets)
 
@@ -333,7 +342,7 @@ class Checker:
                 self.most = max(self.most, self.limit)
             case moves.NextWave():
                 self.early.append(self.time)
-            case moves.Rollback():
+            case moves.RollbackTargets():
                 self.roll_back(ROLLED_BACK[verb.which], end=verb.which == "all")
             case moves.Approve():
                 self.votes.setdefault(verb.wave, set()).add(verb.by)

@@ -167,7 +167,7 @@ class World:
                     self.push(self.delay(), "cancel", command)
             case moves.Describe():
                 self.push(self.delay(), "describe", command)
-            case moves.Probe():
+            case moves.ProbeTargets():
                 bad = {target: "no" for target in command.targets if self.chance(self.chaos.unhealthy)}
                 self.send(moves.Probed(batch=command.batch, unhealthy=bad))
             case moves.AskCalendar():
@@ -207,12 +207,12 @@ class World:
         key = (submit.target, submit.attempt)
         reply = {"target": submit.target, "attempt": submit.attempt}
         if submit.target in self.gone:
-            self.send(moves.Declined(**reply, why="unreachable"))
+            self.send(moves.AttemptDeclined(**reply, why="unreachable"))
             return
         job = self.jobs.get(key)
         if job is not None:
             if job.number:
-                self.send(moves.Accepted(**reply, operation=job.number))
+                self.send(moves.AttemptAccepted(**reply, operation=job.number))
                 if job.ended:
                     self.send(self.finish(key, job))
             return
@@ -220,10 +220,10 @@ class World:
             odd = self.random.choice(["refused", "skipped", "busy", "busy", "gone"])
             if odd == "gone":
                 self.gone.add(submit.target)
-                self.send(moves.Declined(**reply, why="unreachable"))
+                self.send(moves.AttemptDeclined(**reply, why="unreachable"))
                 return
             # Nothing is remembered of what was declined: sent again, it may be accepted.
-            self.send(moves.Declined(**reply, why=odd, reason=odd))
+            self.send(moves.AttemptDeclined(**reply, why=odd, reason=odd))
             return
         hang = self.chance(self.chaos.hang)
         duration = FOREVER if hang else self.random.choice([1, 10, 100, 1000]) * (0.5 + self.random.random())
@@ -235,7 +235,7 @@ class World:
         self.trace.append((self.time, "effect", key))
         if self.chance(self.chaos.doubled):
             self.push(self.delay(), "arrive", submit)
-        self.send(moves.Accepted(**reply, operation=job.number))
+        self.send(moves.AttemptAccepted(**reply, operation=job.number))
         if not hang:
             self.push(duration, "end", key)
 
@@ -247,11 +247,13 @@ class World:
             self.trace.append((self.time, "effect-ended", (key, job.status)))
             self.send(self.finish(key, job))
 
-    def finish(self, key: tuple[int, int], job: Job) -> moves.Finished:
+    def finish(self, key: tuple[int, int], job: Job) -> moves.AttemptFinished:
         error = None
         if job.status is not Status.SUCCEEDED:
             error = ErrorInfo(code="TOOL_FAILED", message="it broke")
-        return moves.Finished(target=key[0], attempt=key[1], operation=job.number, status=job.status, error=error)
+        return moves.AttemptFinished(
+            target=key[0], attempt=key[1], operation=job.number, status=job.status, error=error
+        )
 
     def on_cancel(self, cancel: moves.Cancel) -> None:
         key = (cancel.target, cancel.attempt)
@@ -292,7 +294,7 @@ class World:
                 lambda w: moves.SetConcurrency(**w, max_concurrent=self.random.randint(1, 6)),
                 lambda w: moves.NextWave(**w),
                 lambda w: moves.Retry(**w, which=self.random.choice(["failed", "not-started", "all"])),
-                lambda w: moves.Rollback(**w, which=self.random.choice(["failed", "wave", "wave", "all"])),
+                lambda w: moves.RollbackTargets(**w, which=self.random.choice(["failed", "wave", "wave", "all"])),
                 lambda w: moves.Abort(**w, running=self.random.choice(["drain", "cancel"])),
                 lambda w: moves.Supersede(**w, campaign="other"),
                 self.vote,
@@ -321,7 +323,7 @@ class World:
             settled = self.helped > 4 or not self.chaos.verbs
             options = [moves.Resume(**who)]
             if not settled:
-                options += [moves.Retry(**who), moves.Rollback(**who, which="wave"), moves.Abort(**who)]
+                options += [moves.Retry(**who), moves.RollbackTargets(**who, which="wave"), moves.Abort(**who)]
             choice = self.random.choice(options)
             self.say(moves.Resume(**who) if refusal(state, choice) else choice)
             return

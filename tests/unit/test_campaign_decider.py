@@ -10,7 +10,15 @@ import pytest
 from bondstone.base.errors import InvalidInput, NotFound, Refused
 from bondstone.campaign.decider import chosen, decide, effect, new_campaign, refusal, status
 from bondstone.model.campaign import events as moves
-from bondstone.model.campaign.state import Calendar, CampaignState, CampaignStatus, Code, Outcome, Rules, WaveRules
+from bondstone.model.campaign.state import (
+    Calendar,
+    CampaignState,
+    CampaignStatus,
+    Code,
+    Rules,
+    TargetOutcome,
+    WaveRules,
+)
 from bondstone.model.service import Need, OperationStatus
 
 C = TypeVar("C")
@@ -56,15 +64,15 @@ class Story:
         for target in targets:
             flight = self.state.flights.get(target)
             number = attempt or (flight.attempt if flight else 1)
-            made += self.send(moves.Finished(target=target, attempt=number, status=OperationStatus(status)))
+            made += self.send(moves.AttemptFinished(target=target, attempt=number, status=OperationStatus(status)))
         return made
 
-    def say(self, verb: type[moves.Verb], **about: Any) -> list[Any]:
+    def say(self, verb: type[moves.CampaignVerb], **about: Any) -> list[Any]:
         text = self.verb(verb, **about)
         assert refusal(self.state, text) is None
         return self.send(text)
 
-    def verb(self, verb: type[moves.Verb], **about: Any) -> Any:
+    def verb(self, verb: type[moves.CampaignVerb], **about: Any) -> Any:
         self.requests += 1
         return verb(**{"request_id": f"r{self.requests}", "by": "bob", "reason": "because", **about})
 
@@ -175,7 +183,7 @@ def test_an_attempt_that_failed_is_tried_again_and_late_words_of_it_are_ignored(
     assert story.codes == "r"
     story.finish(0, attempt=2, status="failed")
     assert story.status is CampaignStatus.COMPLETED_WITH_FAILURES
-    assert of(moves.Record, story.commands_seen)[-1].attempts == 2
+    assert of(moves.RecordOutcome, story.commands_seen)[-1].attempts == 2
 
 
 def test_attempts_wait_longer_each_time_and_keep_their_slot() -> None:
@@ -220,11 +228,13 @@ def test_a_refusal_that_crosses_the_same_submission_sent_again_counts_only_once_
     story.begin()
     unknown = moves.Described(found=(moves.Found(target=0, attempt=1, what="unknown"),))
     assert started(story.send(unknown)) == [0], "sent a second time"
-    late = moves.Declined(target=0, attempt=1, reason="no such version")
+    late = moves.AttemptDeclined(target=0, attempt=1, reason="no such version")
     assert [(each.target, each.attempt) for each in of(moves.Cancel, story.send(late))] == [(0, 1)]
     assert story.codes == "r", "the second may be carried out yet"
     made = story.send(late, *withdrawn(0))
-    assert [(each.outcome, each.reason) for each in of(moves.Record, made)] == [("refused", "no such version")]
+    assert [(each.outcome, each.reason) for each in of(moves.RecordOutcome, made)] == [
+        ("refused", "no such version")
+    ]
 
 
 def test_what_was_accepted_after_a_crossing_refusal_is_booked_as_what_it_came_to() -> None:
@@ -232,10 +242,13 @@ def test_what_was_accepted_after_a_crossing_refusal_is_booked_as_what_it_came_to
         story = Story(wave(1), max_concurrent=1)
         story.begin()
         story.send(moves.Described(found=(moves.Found(target=0, attempt=1, what="unknown"),)))
-        words = [moves.Declined(target=0, attempt=1), moves.Accepted(target=0, attempt=1, operation=7)]
+        words = [
+            moves.AttemptDeclined(target=0, attempt=1),
+            moves.AttemptAccepted(target=0, attempt=1, operation=7),
+        ]
         story.send(*(reversed(words) if crossing else words))
         assert story.codes == "r"
-        assert of(moves.Record, story.finish(0))[0].outcome == "succeeded"
+        assert of(moves.RecordOutcome, story.finish(0))[0].outcome == "succeeded"
 
 
 def test_a_campaign_of_the_first_edition_goes_on_as_it_began() -> None:
@@ -243,24 +256,24 @@ def test_a_campaign_of_the_first_edition_goes_on_as_it_began() -> None:
     story.state = new_campaign(story.rules, edition=0)
     story.begin()
     story.send(moves.Described(found=(moves.Found(target=0, attempt=1, what="unknown"),)))
-    assert of(moves.Record, story.send(moves.Declined(target=0, attempt=1)))[0].outcome == "refused"
+    assert of(moves.RecordOutcome, story.send(moves.AttemptDeclined(target=0, attempt=1)))[0].outcome == "refused"
 
 
 def withdrawn(target: int) -> list[Any]:
     """What a service says of a submission that it was told not to begin."""
-    return [moves.Finished(target=target, attempt=1, status=OperationStatus.CANCELLED)]
+    return [moves.AttemptFinished(target=target, attempt=1, status=OperationStatus.CANCELLED)]
 
 
 def test_a_target_that_waits_for_an_approval_is_what_the_campaign_waits_for_once_nothing_else_moves() -> None:
     story = Story(wave(3), max_concurrent=2)
     story.begin()
-    story.send(moves.Accepted(target=0, attempt=1, operation=1, awaiting=True))
+    story.send(moves.AttemptAccepted(target=0, attempt=1, operation=1, awaiting=True))
     assert story.status is CampaignStatus.RUNNING, "another target runs"
     story.finish(1)
     assert story.status is CampaignStatus.RUNNING
     story.finish(2)
     assert story.status is CampaignStatus.AWAITING_APPROVAL
-    story.send(moves.Accepted(target=0, attempt=1, operation=1))
+    story.send(moves.AttemptAccepted(target=0, attempt=1, operation=1))
     assert story.status is CampaignStatus.RUNNING, "it was approved"
     story.finish(0)
     assert story.status is CampaignStatus.COMPLETED
@@ -279,17 +292,17 @@ def test_a_slot_that_an_approval_holds_is_the_campaigns_wait_too_and_a_lost_word
 def test_while_the_start_rate_lets_more_come_the_campaign_does_not_wait_for_an_approval() -> None:
     story = Story(wave(2), max_concurrent=2, start_count=1, start_period_seconds=60)
     story.begin()
-    story.send(moves.Accepted(target=0, attempt=1, operation=1, awaiting=True))
+    story.send(moves.AttemptAccepted(target=0, attempt=1, operation=1, awaiting=True))
     assert story.status is CampaignStatus.RUNNING
 
 
 def test_a_target_that_took_too_long_says_which_timeout_and_what_it_was_waiting_for() -> None:
     story = Story(wave(1), timeout_seconds=5400, cancel_grace_seconds=900)
     story.begin()
-    story.send(moves.Accepted(target=0, attempt=1, operation=1, awaiting=True))
+    story.send(moves.AttemptAccepted(target=0, attempt=1, operation=1, awaiting=True))
     story.wait(5400)
-    [record] = of(moves.Record, story.wait(900))
-    assert record.outcome is Outcome.TIMED_OUT
+    [record] = of(moves.RecordOutcome, story.wait(900))
+    assert record.outcome is TargetOutcome.TIMED_OUT
     assert record.reason == (
         "not finished within the target.timeout of 1h30m: it was waiting for an approval, "
         "and it did not stop within 15m of being told to"
@@ -318,10 +331,10 @@ def test_a_rollback_of_all_takes_back_what_failed_and_timed_out_and_says_what_it
     story.begin()
     story.finish(0)
     story.finish(1, status="failed")
-    story.send(moves.Declined(target=2, attempt=1, why="refused"))
-    story.send(moves.Declined(target=3, attempt=1, why="unreachable"))
+    story.send(moves.AttemptDeclined(target=2, attempt=1, why="refused"))
+    story.send(moves.AttemptDeclined(target=3, attempt=1, why="unreachable"))
     story.finish(4)
-    verb = story.verb(moves.Rollback, which="all")
+    verb = story.verb(moves.RollbackTargets, which="all")
     assert effect(story.state, verb) == (
         "takes back 2 succeeded, 1 failed",
         "1 running finish first, and go back too where they end like these",
@@ -356,7 +369,7 @@ def test_a_service_that_is_gone_is_unreachable_and_can_be_skipped() -> None:
 def test_what_takes_too_long_is_cancelled_and_keeps_its_slot_until_it_has_stopped() -> None:
     story = Story(wave(2), max_concurrent=1, timeout_seconds=100, check_seconds=1000)
     story.begin()
-    story.send(moves.Accepted(target=0, attempt=1, operation=7))
+    story.send(moves.AttemptAccepted(target=0, attempt=1, operation=7))
     made = story.wait(100)
     assert of(moves.Cancel, made) == [moves.Cancel(target=0, attempt=1, operation=7, reason="timed-out")]
     assert started(made) == []
@@ -368,20 +381,20 @@ def test_what_runs_too_long_for_want_of_a_worker_is_unreachable_and_says_which_p
     for rule, code in (("fail", "U"), ("skip", "K")):
         story = Story(wave(1), timeout_seconds=100, check_seconds=50, unreachable=rule)
         story.begin()
-        story.send(moves.Accepted(target=0, attempt=1))
+        story.send(moves.AttemptAccepted(target=0, attempt=1))
         observed = moves.Found(target=0, attempt=1, what="alive", stalled="no worker serves pool edge")
         story.wait(50)
         story.send(moves.Described(found=(observed,)))
         story.wait(50)
         story.finish(0, status="cancelled")
         assert story.codes == code
-        assert "pool edge" in of(moves.Record, story.commands_seen)[-1].reason
+        assert "pool edge" in of(moves.RecordOutcome, story.commands_seen)[-1].reason
 
 
 def test_a_worker_that_came_meanwhile_makes_it_a_timeout() -> None:
     story = Story(wave(1), timeout_seconds=100, check_seconds=40)
     story.begin()
-    story.send(moves.Accepted(target=0, attempt=1))
+    story.send(moves.AttemptAccepted(target=0, attempt=1))
     for stalled in ("no worker serves pool edge", ""):
         story.wait(40)
         story.send(moves.Described(found=(moves.Found(target=0, attempt=1, what="alive", stalled=stalled),)))
@@ -393,7 +406,7 @@ def test_a_worker_that_came_meanwhile_makes_it_a_timeout() -> None:
 def test_what_does_not_stop_gives_its_slot_away_after_the_grace() -> None:
     story = Story(wave(2), max_concurrent=1, timeout_seconds=100, cancel_grace_seconds=50, check_seconds=1000)
     story.begin()
-    story.send(moves.Accepted(target=0, attempt=1))
+    story.send(moves.AttemptAccepted(target=0, attempt=1))
     story.wait(100)
     assert started(story.wait(50)) == [1]
 
@@ -410,7 +423,7 @@ def test_a_success_that_comes_after_the_timeout_is_a_success() -> None:
 def test_a_busy_service_is_waited_for_skipped_or_failed(busy: str, code: str) -> None:
     story = Story(wave(1), busy=busy)
     story.begin()
-    story.send(moves.Declined(target=0, attempt=1, why="busy"))
+    story.send(moves.AttemptDeclined(target=0, attempt=1, why="busy"))
     assert story.codes == code
     if busy == "wait":
         assert started(story.wait()) == [0]
@@ -419,10 +432,10 @@ def test_a_busy_service_is_waited_for_skipped_or_failed(busy: str, code: str) ->
 def test_refused_and_skipped_targets_are_no_failures() -> None:
     story = Story(wave(2), max_concurrent=2, max_failures=0, overshoot="allow")
     story.begin()
-    story.send(moves.Declined(target=0, attempt=1, why="refused", reason="policy"))
-    story.send(moves.Declined(target=1, attempt=1, why="skipped", reason="compliant"))
+    story.send(moves.AttemptDeclined(target=0, attempt=1, why="refused", reason="policy"))
+    story.send(moves.AttemptDeclined(target=1, attempt=1, why="skipped", reason="compliant"))
     assert (story.codes, story.status) == ("RK", CampaignStatus.COMPLETED)
-    assert of(moves.Record, story.commands_seen)[0].reason == "policy"
+    assert of(moves.RecordOutcome, story.commands_seen)[0].reason == "policy"
 
 
 def test_a_soak_runs_from_the_last_success_and_unhealthy_targets_are_failures() -> None:
@@ -433,7 +446,7 @@ def test_a_soak_runs_from_the_last_success_and_unhealthy_targets_are_failures() 
     story.finish(1)
     assert story.status is CampaignStatus.SOAKING
     assert story.state.wake_at == story.now + timedelta(seconds=100)
-    probe = of(moves.Probe, story.wait())[0]
+    probe = of(moves.ProbeTargets, story.wait())[0]
     assert probe.targets == (0, 1)
     assert started(story.send(moves.Probed(batch=probe.batch, unhealthy={1: "502"}))) == []
     assert (story.codes, story.status) == ("SF.", CampaignStatus.PAUSED)
@@ -448,15 +461,15 @@ def test_next_wave_ends_a_soak_but_the_probes_still_run() -> None:
     assert [(note.what, note.by, note.reason) for note in of(moves.Note, made)] == [
         ("next-wave", "bob", "because")
     ]
-    assert started(story.send(moves.Probed(batch=of(moves.Probe, made)[0].batch))) == [1]
+    assert started(story.send(moves.Probed(batch=of(moves.ProbeTargets, made)[0].batch))) == [1]
 
 
 def test_a_question_without_an_answer_is_asked_again_and_a_late_answer_is_ignored() -> None:
     story = Story(wave(1, soak_seconds=10), wave(1), check_seconds=60)
     story.begin()
     story.finish(0)
-    first = of(moves.Probe, story.wait())
-    assert of(moves.Probe, story.wait()) == first
+    first = of(moves.ProbeTargets, story.wait())
+    assert of(moves.ProbeTargets, story.wait()) == first
     assert started(story.send(moves.Probed(batch=first[0].batch))) == [1]
     story.send(moves.Probed(batch=first[0].batch, unhealthy={0: "502"}))
     assert story.codes == "Sr"
@@ -582,7 +595,7 @@ def test_a_rollback_waits_for_what_runs_takes_the_wave_back_and_pauses() -> None
     story = Story(wave(1), wave(3), max_concurrent=2)
     story.begin()
     story.finish(0, 1)
-    assert started(story.say(moves.Rollback, which="wave")) == []
+    assert started(story.say(moves.RollbackTargets, which="wave")) == []
     story.finish(2)
     made = story.finish(3, status="failed")
     back = [(one.target, one.rollback) for one in of(moves.Submit, made)]
@@ -597,7 +610,7 @@ def test_rollbacks_that_fail_break_the_budget_and_a_resume_accepts_them() -> Non
     story = Story(wave(3), max_concurrent=2, max_failures=1)
     story.begin()
     story.finish(0, 1)
-    story.say(moves.Rollback, which="wave")
+    story.say(moves.RollbackTargets, which="wave")
     story.finish(2)
     story.finish(0, 1, 2, status="failed")
     story.finish(2, status="failed")
@@ -611,7 +624,7 @@ def test_a_rollback_of_all_ends_the_campaign() -> None:
     story = Story(wave(3), max_concurrent=1)
     story.begin()
     story.finish(0)
-    story.say(moves.Rollback, which="all")
+    story.say(moves.RollbackTargets, which="all")
     story.finish(1)
     story.finish(0)
     story.finish(1, status="failed")
@@ -637,7 +650,7 @@ def test_after_the_end_retry_and_rollback_start_a_linked_campaign() -> None:
     assert of(moves.StartLinked, story.send(verb)) == [moves.StartLinked(verb=verb)]
     assert of(moves.StartLinked, story.send(verb)) == [], "once"
     assert chosen(story.state, verb) == [1]
-    assert chosen(story.state, story.verb(moves.Rollback, which="all")) == [0, 1]
+    assert chosen(story.state, story.verb(moves.RollbackTargets, which="all")) == [0, 1]
     assert isinstance(refusal(story.state, story.verb(moves.Pause)), Refused)
 
 
@@ -680,7 +693,7 @@ def test_words_from_nowhere_change_nothing() -> None:
     story.finish(1, attempt=1)
     story.finish(0, attempt=7)
     story.send(
-        moves.Accepted(target=99, attempt=1),
+        moves.AttemptAccepted(target=99, attempt=1),
         moves.Probed(batch=5, unhealthy={0: "?"}),
         moves.PageLoaded(page=4, targets=()),
         moves.Described(found=(moves.Found(target=9, attempt=1, what="gone"),)),
@@ -697,4 +710,4 @@ def test_concurrency_can_be_changed_and_takes_effect_at_once() -> None:
 
 
 def test_every_settled_code_has_an_outcome() -> None:
-    assert {code.outcome for code in Code if code.outcome} == set(Outcome)
+    assert {code.outcome for code in Code if code.outcome} == set(TargetOutcome)

@@ -17,7 +17,7 @@ from bondstone.campaign.view import describe
 from bondstone.campaign.windows import Windows
 from bondstone.model.campaign.events import (
     Abort,
-    Finished,
+    AttemptFinished,
     Found,
     LoadPage,
     Note,
@@ -38,7 +38,7 @@ from bondstone.model.campaign.run import (
     TargetEntry,
     TargetRecord,
 )
-from bondstone.model.campaign.state import CampaignStatus, Outcome, Rules, WaveRules
+from bondstone.model.campaign.state import CampaignStatus, Rules, TargetOutcome, WaveRules
 from bondstone.model.service import OperationKind, OperationStatus, Phase, ServiceId, ServiceState, Submission
 from bondstone.store import Store
 from bondstone.store.campaigns import latest
@@ -181,9 +181,9 @@ def test_every_wave_of_a_campaign_that_has_ended_is_done_or_was_not_attempted() 
         keys = (TargetKey(), TargetKey())
         events: list[Any] = [Tick(), PageLoaded(page=0, targets=keys)]
         events += [Abort(request_id="r", by="ada")] if ends else []
-        events += [Finished(target=0, attempt=1, status=OperationStatus.SUCCEEDED)]
+        events += [AttemptFinished(target=0, attempt=1, status=OperationStatus.SUCCEEDED)]
         events += [PageLoaded(page=0, targets=keys)]
-        events += [Finished(target=1, attempt=1, status=OperationStatus.SUCCEEDED)]
+        events += [AttemptFinished(target=1, attempt=1, status=OperationStatus.SUCCEEDED)]
         for event in events:
             state, _ = decide(state, event, NOW)
         description = describe(
@@ -234,8 +234,8 @@ async def test_the_ledger_is_a_chain_that_nobody_changes() -> None:
     assert await result.campaigns.record(batch) == first
     with pytest.raises(AlreadyExists):
         await result.campaigns.record(batch.changed(notes=()))
-    target = TargetRecord(target=0, outcome=Outcome.FAILED, ended_at=NOW)
-    later = target.changed(outcome=Outcome.SUCCEEDED)
+    target = TargetRecord(target=0, outcome=TargetOutcome.FAILED, ended_at=NOW)
+    later = target.changed(outcome=TargetOutcome.SUCCEEDED)
     second = LedgerBatch(campaign="c", number=2, records=(target, later), previous=first.digest)
     await result.campaigns.record(second)
     ledger = await result.campaigns.ledger("c")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bondstone.campaign.forecast import WaveForecast, forecast
-from bondstone.campaign.waves import Partition, Target, WaveNumbers
+from bondstone.campaign.waves import CampaignTarget, Partition, WaveNumbers
 from bondstone.campaign.windows import Freeze
 from bondstone.model.campaign.manifest import CampaignSpec
 
@@ -24,7 +24,7 @@ def played(
     **spec: object,
 ) -> list[WaveForecast]:
     targets = [
-        Target(f"t{number % 2}/s{wave}-{number}", "postgres", "1.4.1", "1.4.2", wave, group, "", "")
+        CampaignTarget(f"t{number % 2}/s{wave}-{number}", "postgres", "1.4.1", "1.4.2", wave, group, "", "")
         for wave, size in enumerate(sizes)
         for number in range(size)
     ]

@@ -14,7 +14,7 @@ from bondstone.activities.campaign.selection import freeze, read
 from bondstone.base.errors import AlreadyExists, CampaignInvalid, Refused
 from bondstone.campaign.decider import decide, new_campaign
 from bondstone.campaign.fleet import FleetService
-from bondstone.model.campaign.events import Abort, Accepted, Finished, PageLoaded, TargetKey, Tick
+from bondstone.model.campaign.events import Abort, AttemptAccepted, AttemptFinished, PageLoaded, TargetKey, Tick
 from bondstone.model.campaign.run import CampaignInput, FreezeCall, Frozen, LedgerBatch, Linked
 from bondstone.model.campaign.state import Calendar, CampaignState
 from bondstone.model.service import OperationKind, OperationStatus
@@ -159,10 +159,10 @@ async def ended(scene: Scene) -> CampaignState:
     keys = tuple(TargetKey(team="payments") for _ in range(3))
     state = new_campaign(frozen.rules)
     abort = Abort(request_id="a", by="ada")
-    answers = [Accepted(target=0, attempt=1, operation=1), abort]
+    answers = [AttemptAccepted(target=0, attempt=1, operation=1), abort]
     for event in (Tick(), Calendar(), PageLoaded(page=0, targets=keys), *answers):
         state, _ = decide(state, event, NOW)
-    state, _ = decide(state, Finished(target=0, attempt=1, status=OperationStatus.FAILED), NOW)
+    state, _ = decide(state, AttemptFinished(target=0, attempt=1, status=OperationStatus.FAILED), NOW)
     assert "".join(state.pages) == "FNN"
     return state
 

@@ -37,9 +37,9 @@ from bondstone.model.campaign.state import (
     CampaignStatus,
     Code,
     FreezeOn,
-    Outcome,
     Paused,
     Rules,
+    TargetOutcome,
     WaveRules,
 )
 from bondstone.model.ledger import LedgerRecord
@@ -96,7 +96,7 @@ def described(codes: str = "S...", **changes: Any) -> CampaignDescription:
     return description.changed(**{"started_at": NOW, "status": CampaignStatus.RUNNING, **changes})
 
 
-def record(target: int, service: str, outcome: Outcome, **changes: Any) -> TargetRecord:
+def record(target: int, service: str, outcome: TargetOutcome, **changes: Any) -> TargetRecord:
     return TargetRecord(
         target=target,
         outcome=outcome,
@@ -172,9 +172,11 @@ def kept(codes: str, records: tuple[TargetRecord, ...], **changes: Any) -> Kept:
 
 def test_the_report_says_what_became_of_each_target_and_whose_word_it_was() -> None:
     records = (
-        record(0, "a/one", Outcome.SUCCEEDED),
-        record(1, "a/two", Outcome.FAILED, error=ERROR, revision_after=OLD),
-        record(2, "b/three", Outcome.ROLLED_BACK, error=ERROR, plans={"x": "e" * 64}, decisions={"x": "allow"}),
+        record(0, "a/one", TargetOutcome.SUCCEEDED),
+        record(1, "a/two", TargetOutcome.FAILED, error=ERROR, revision_after=OLD),
+        record(
+            2, "b/three", TargetOutcome.ROLLED_BACK, error=ERROR, plans={"x": "e" * 64}, decisions={"x": "allow"}
+        ),
     )
     report = build(kept("SFb.", records), as_of=NOW)
     first, second, third, fourth = report.targets
@@ -200,7 +202,7 @@ def test_the_report_says_what_became_of_each_target_and_whose_word_it_was() -> N
 
 
 def test_a_later_record_of_a_target_replaces_the_one_before() -> None:
-    records = (record(0, "a/one", Outcome.FAILED, error=ERROR), record(0, "a/one", Outcome.SUCCEEDED))
+    records = (record(0, "a/one", TargetOutcome.FAILED, error=ERROR), record(0, "a/one", TargetOutcome.SUCCEEDED))
     report = build(kept("S...", records), as_of=NOW)
     assert report.targets[0].error is None
 
@@ -217,7 +219,7 @@ def test_a_later_record_of_a_target_replaces_the_one_before() -> None:
 def test_where_no_version_is_the_goal_compliance_is_what_success_means(
     operation: OperationKind, says: str | None
 ) -> None:
-    result = kept("SF..", (record(0, "a/one", Outcome.SUCCEEDED),), job=Job(operation=operation))
+    result = kept("SF..", (record(0, "a/one", TargetOutcome.SUCCEEDED),), job=Job(operation=operation))
     compliance = build(result, as_of=NOW).compliance
     assert (compliance is None) is (says is None)
     if compliance is not None and says is not None:
@@ -227,10 +229,10 @@ def test_where_no_version_is_the_goal_compliance_is_what_success_means(
 
 def test_failures_are_those_that_count_against_the_budget() -> None:
     records = (
-        record(0, "b/x", Outcome.FAILED, error=ERROR),
-        record(1, "a/x", Outcome.ROLLED_BACK, error=ERROR),
-        record(2, "c/x", Outcome.ROLLED_BACK),
-        record(3, "d/x", Outcome.REFUSED),
+        record(0, "b/x", TargetOutcome.FAILED, error=ERROR),
+        record(1, "a/x", TargetOutcome.ROLLED_BACK, error=ERROR),
+        record(2, "c/x", TargetOutcome.ROLLED_BACK),
+        record(3, "d/x", TargetOutcome.REFUSED),
     )
     result = failures(described(), [LedgerBatch(campaign="cve", number=1, records=records)])
     assert [failure.service for failure in result] == ["a/x", "b/x"]
@@ -301,7 +303,7 @@ def test_a_line_is_printed_once_for_each_change(capsys: pytest.CaptureFixture[st
     running = described("Sr..", running=1)
     for entry in (running, running, described("SF..", broken="1 failure")):
         records = [
-            LedgerBatch(campaign="cve", number=1, records=(record(1, "a/two", Outcome.FAILED, error=ERROR),))
+            LedgerBatch(campaign="cve", number=1, records=(record(1, "a/two", TargetOutcome.FAILED, error=ERROR),))
         ]
         lines.changed(CampaignDocument.of(entry, failures(entry, records if entry.failures else [])))
     printed = [line.split("s  ", 1)[1] for line in capsys.readouterr().err.splitlines()]
@@ -311,7 +313,9 @@ def test_a_line_is_printed_once_for_each_change(capsys: pytest.CaptureFixture[st
 
 def test_a_live_view_draws_bars_and_no_escapes_of_others() -> None:
     hostile = ErrorInfo(code="TOOL_FAILED", message="[bold]no[/bold]\x1b[31m")
-    batch = LedgerBatch(campaign="cve", number=1, records=(record(1, "a/two", Outcome.FAILED, error=hostile),))
+    batch = LedgerBatch(
+        campaign="cve", number=1, records=(record(1, "a/two", TargetOutcome.FAILED, error=hostile),)
+    )
     result = described(Code.SUCCEEDED + "F..", broken="too \x1b[31mmany")
     bars = watching.Bars("cve")
     console = Console(width=120, record=True, file=io.StringIO())

@@ -10,11 +10,11 @@ from bondstone.client.documents.promise import PromiseRow
 from bondstone.client.documents.step import ApprovalDocument
 from bondstone.console.campaigns import VERBS, fits
 from bondstone.console.rendering import TONES, sentence, tone
-from bondstone.model.campaign.state import CampaignStatus, Outcome
+from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 from bondstone.model.plan import Decision, Finding
 from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
 
-ENUMS = (Phase, Health, OperationStatus, StepStatus, CampaignStatus, Outcome)
+ENUMS = (Phase, Health, OperationStatus, StepStatus, CampaignStatus, TargetOutcome)
 LITERALS = (
     WaveDocument.model_fields["status"],
     ApprovalDocument.model_fields["status"],

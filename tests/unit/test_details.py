@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.markdown import asked_by, escape
 from bondstone.model.campaign.run import CampaignDescription, FlightView, Job, TargetRecord
-from bondstone.model.campaign.state import Outcome
+from bondstone.model.campaign.state import TargetOutcome
 from bondstone.model.service import OperationKind
 from bondstone.workflows import details
 
@@ -22,7 +22,7 @@ def test_a_campaign_links_its_targets_those_that_run_and_those_that_failed():
         FlightView(target=2, service="shop/orders", attempt=1, phase="submitted", started_at=AT),
     )
     failed = TargetRecord(
-        target=3, service="shop/mail", outcome=Outcome.FAILED, ended_at=AT, operation_id="shop/mail/op/2",
+        target=3, service="shop/mail", outcome=TargetOutcome.FAILED, ended_at=AT, operation_id="shop/mail/op/2",
         error=ErrorInfo(code="TOOL_FAILED", message="no quota | left"),
     )  # fmt: skip
     job = Job(operation=OperationKind.PATCH, promise="queue", to="1.0.1")

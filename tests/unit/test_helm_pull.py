@@ -11,7 +11,7 @@ import pytest
 
 from bondstone.activities.helm import HelmExecutor
 from bondstone.activities.helm.section import HelmSection
-from bondstone.activities.helm.session import Session
+from bondstone.activities.helm.session import HelmSession
 from bondstone.activities.helm.workspace import Workspace
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.base.errors import ToolFailed, ToolUnavailable
@@ -55,7 +55,7 @@ async def fetch(tmp_path: Path):
         )
         with workspace.run() as run, workspace.lock_file(context.service, "web") as lock:
             async with Pulse(context.heartbeat) as pulse:
-                return await Session(context, workspace, run, lock, pulse, Stop()).archive()
+                return await HelmSession(context, workspace, run, lock, pulse, Stop()).archive()
 
     return archive
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bondstone.base.errors import ErrorInfo
-from bondstone.model.campaign.events import Accepted, Declined, Finished
+from bondstone.model.campaign.events import AttemptAccepted, AttemptDeclined, AttemptFinished
 from bondstone.model.campaign.run import SubmitCall, WithdrawCall
 from bondstone.model.service import (
     OperationKind,
@@ -78,13 +78,13 @@ def test_what_nothing_speaks_against_is_taken_on_in_the_campaigns_name() -> None
 
 def test_a_busy_service_says_with_what() -> None:
     answer = submitted.answer(state(queue=(pending(3, requested_by="bob"),)), call(9))
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, AttemptDeclined)
     assert (answer.why, answer.reason) == ("busy", "its patch payments/db/op/3 is not over")
 
 
 def test_a_service_that_is_leaving_is_left_alone() -> None:
     answer = submitted.answer(state(queue=(pending(3, kind=OperationKind.DECOMMISSION),)), call())
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, AttemptDeclined)
     assert answer.why == "skipped"
 
 
@@ -96,7 +96,7 @@ def test_only_what_stands_in_health_on_the_goal_complies(
     stands: Resolved, healthy: tuple[Resolved, ...], *, complies: bool
 ) -> None:
     answer = submitted.answer(state(resolved=stands, healthy=healthy), call())
-    assert (isinstance(answer, Declined) and answer.reason == "compliant") is complies
+    assert (isinstance(answer, AttemptDeclined) and answer.reason == "compliant") is complies
 
 
 def test_an_attempt_that_got_half_way_is_gone_on_with() -> None:
@@ -119,12 +119,12 @@ def test_what_a_person_has_left_half_way_is_not_gone_on_with() -> None:
 
 def test_the_same_submission_is_answered_with_what_is_known_of_it() -> None:
     taken = submitted.taken(state(), call(), 7)
-    assert submitted.answer(taken, call()) == Accepted(target=0, attempt=1, operation=7)
+    assert submitted.answer(taken, call()) == AttemptAccepted(target=0, attempt=1, operation=7)
     error = ErrorInfo(code="X", message="no")
     ended, known = submitted.closed(taken, record(7, status=OperationStatus.FAILED, error=error))
     assert known is not None
     again = submitted.answer(ended, call())
-    assert isinstance(again, Finished)
+    assert isinstance(again, AttemptFinished)
     assert (again.status, again.error, again.operation) == ("failed", error, 7)
     assert again.evidence["operation_id"] == "payments/db/op/7"
 
@@ -138,7 +138,7 @@ def test_what_is_withdrawn_before_it_comes_is_never_begun() -> None:
         state(), WithdrawCall(request_id="campaign/c/0/1", target=0, attempt=1, reply_to="campaign/c")
     )
     answer = submitted.answer(withdrawn, call())
-    assert isinstance(answer, Finished)
+    assert isinstance(answer, AttemptFinished)
     assert answer.status is OperationStatus.CANCELLED
 
 
@@ -148,13 +148,13 @@ def test_what_is_remembered_is_bounded_and_never_forgets_what_runs() -> None:
         result = submitted.taken(result, call(number), number)
         result, _ = submitted.closed(result, record(number))
     assert len(result.submissions) == submitted.MAX_ENDED + 1
-    assert submitted.answer(result, call(1)) == Accepted(target=0, attempt=1, operation=1)
+    assert submitted.answer(result, call(1)) == AttemptAccepted(target=0, attempt=1, operation=1)
 
 
 UNDOES = "campaign/c/0/"
 
 
-def undo(service_state: ServiceState) -> Accepted | Declined | Finished | Request:
+def undo(service_state: ServiceState) -> AttemptAccepted | AttemptDeclined | AttemptFinished | Request:
     return submitted.answer(service_state, call(5, undoes=UNDOES, kind=OperationKind.ROLLBACK, version=""))
 
 
@@ -174,14 +174,14 @@ def test_a_look_for_drift_and_a_dry_run_change_nothing() -> None:
 
 def test_what_others_changed_since_is_not_rolled_back() -> None:
     answer = undo(state(resolved=NEW, operations=(record(1), record(2, request_id="mine", requested_by="bob"))))
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, AttemptDeclined)
     assert (answer.why, answer.reason) == ("refused", "it was changed since by bob: payments/db/op/2")
 
 
 def test_a_change_that_is_long_ago_is_known_by_its_request() -> None:
     assert isinstance(undo(state(resolved=NEW, seen_requests={"campaign/c/0/1": 1})), Request)
     answer = undo(state(resolved=NEW, seen_requests={"campaign/c/0/1": 1, "mine": 2}))
-    assert isinstance(answer, Declined)
+    assert isinstance(answer, AttemptDeclined)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_change_that_is_long_ago_is_known_by_its_request() -> None:
 )
 def test_what_is_back_already_is_not_taken_further_back(service_state: ServiceState) -> None:
     answer = undo(service_state)
-    assert isinstance(answer, Finished)
+    assert isinstance(answer, AttemptFinished)
     assert answer.status in {OperationStatus.ROLLED_BACK, OperationStatus.SUCCEEDED}
 
 

@@ -22,7 +22,7 @@ from bondstone.base import names
 from bondstone.base.errors import BondError, ToolFailed
 from bondstone.campaign.decider import decide, new_campaign
 from bondstone.campaign.messages import submission
-from bondstone.model.campaign.events import Event, PageLoaded, Submit, TargetKey, Tick, Verb
+from bondstone.model.campaign.events import CampaignVerb, Event, PageLoaded, Submit, TargetKey, Tick
 from bondstone.model.campaign.run import (
     CalendarCall,
     CampaignDescription,
@@ -37,7 +37,7 @@ from bondstone.model.campaign.run import (
     SubmitCall,
     TargetEntry,
     TargetRecord,
-    Unhealthy,
+    UnhealthyTargets,
 )
 from bondstone.model.campaign.schedule import RunCall, ScheduleEntry
 from bondstone.model.campaign.state import Calendar, Rules, WaveRules
@@ -135,9 +135,9 @@ class CampaignPlatform(FakePlatform):
             return self.calendar
 
         @activity.defn(name=names.CAMPAIGN_PROBE)
-        async def probe(call: SightingsCall) -> Unhealthy:
+        async def probe(call: SightingsCall) -> UnhealthyTargets:
             await self._play("probe", call)
-            return Unhealthy(unhealthy=self.unhealthy)
+            return UnhealthyTargets(unhealthy=self.unhealthy)
 
         @activity.defn(name=names.CAMPAIGN_DESCRIBE)
         @speaks_failures
@@ -223,7 +223,7 @@ class Fleet:
         async with asyncio.timeout(WITHIN_SECONDS):
             return await self.handle.result()
 
-    async def verb(self, kind: type[Verb], **fields: Any) -> CampaignDescription:
+    async def verb(self, kind: type[CampaignVerb], **fields: Any) -> CampaignDescription:
         """Ask something of it, as a client does."""
         verb = kind(**{"request_id": uuid.uuid4().hex, "by": "grace"} | fields)
         name = names.CAMPAIGN_VERBS[verb.kind]  # type: ignore[attr-defined]

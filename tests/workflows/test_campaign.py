@@ -20,20 +20,20 @@ from bondstone.base import names
 from bondstone.base.errors import CampaignInvalid, Refused
 from bondstone.model.campaign.events import (
     Abort,
-    Accepted,
     Approve,
+    AttemptAccepted,
     NextWave,
     Pause,
     Reject,
     Resume,
     Retry,
-    Rollback,
+    RollbackTargets,
     SetConcurrency,
     Skip,
 )
 from bondstone.model.campaign.run import CampaignInput
 from bondstone.model.campaign.schedule import ScheduledRun, ScheduleEntry
-from bondstone.model.campaign.state import Calendar, CampaignStatus, Outcome, WaveRules
+from bondstone.model.campaign.state import Calendar, CampaignStatus, TargetOutcome, WaveRules
 from bondstone.model.plan import ChangeCounts
 from bondstone.model.service import Need, OperationKind, OperationRecord, VoteCall
 from bondstone.temporal.failures import info_of
@@ -74,7 +74,7 @@ async def test_a_fleet_is_patched_wave_after_wave(temporal: Client) -> None:
     assert result.counts == {"succeeded": 4}
     assert versions == [TO] * 4
     records = await fleet.records()
-    assert [record.outcome for _, record in sorted(records.items())] == [Outcome.SUCCEEDED] * 4
+    assert [record.outcome for _, record in sorted(records.items())] == [TargetOutcome.SUCCEEDED] * 4
     first = records[0]
     assert first.service == fleet.services[0]
     assert first.operation_id == f"{first.service}/op/1"
@@ -149,7 +149,7 @@ async def test_rule_6_a_failing_canary_pauses_the_campaign_and_nothing_else_star
     assert result.counts == {"succeeded": 3}
     assert versions == [TO] * 3
     records = await fleet.records()
-    assert [records[target].outcome for target in range(3)] == [Outcome.SUCCEEDED] * 3
+    assert [records[target].outcome for target in range(3)] == [TargetOutcome.SUCCEEDED] * 3
     assert records[0].attempt == 2
     assert {"budget-broken", "retry"} <= set(await fleet.notes())
 
@@ -236,7 +236,7 @@ async def test_a_rollback_takes_back_all_that_succeeded(temporal: Client) -> Non
     async with serving(temporal, platform):
         await fleet.start()
         await fleet.until(lambda observed: observed.status is CampaignStatus.AWAITING_APPROVAL)
-        await fleet.verb(Rollback, which="all", reason="it leaks")
+        await fleet.verb(RollbackTargets, which="all", reason="it leaks")
         result = await fleet.result()
         versions = await fleet.versions()
     assert result.status is CampaignStatus.ROLLED_BACK
@@ -255,7 +255,7 @@ async def test_a_rollback_leaves_alone_what_others_have_changed_since(temporal: 
         await fleet.until(lambda observed: observed.status is CampaignStatus.AWAITING_APPROVAL)
         await fleet.callers[0].request(kind=OperationKind.PATCH, version="1.0.2")
         await fleet.callers[0].ended(2)
-        await fleet.verb(Rollback, which="all", reason="it leaks")
+        await fleet.verb(RollbackTargets, which="all", reason="it leaks")
         result = await fleet.result()
         versions = await fleet.versions()
     assert versions[0] == "1.0.2"
@@ -458,7 +458,7 @@ async def test_lost_replies_are_found_by_looking_and_lost_submissions_are_sent_a
         platform.holding = asyncio.Event()
         await fleet.callers[1].handle.signal(names.SIGNAL_SUBMIT, fleet.submission(1, reply_to="campaign/nobody"))
         await platform.until_applying(1)
-        carried = await fleet.carried([Accepted(target=0, attempt=1, operation=1)])
+        carried = await fleet.carried([AttemptAccepted(target=0, attempt=1, operation=1)])
         await fleet.start(carried=carried)
         await fleet.until(lambda observed: observed.counts.get("succeeded") == 1)
         await platform.until_applying(2)

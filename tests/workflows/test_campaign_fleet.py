@@ -19,7 +19,7 @@ from bondstone.base.errors import Refused
 from bondstone.campaign.report.content import Kept, build
 from bondstone.model.campaign.events import Abort, Supersede
 from bondstone.model.campaign.run import CampaignHeader, CampaignInput, TargetEntry
-from bondstone.model.campaign.state import CampaignStatus, Outcome, WaveRules
+from bondstone.model.campaign.state import CampaignStatus, TargetOutcome, WaveRules
 from bondstone.model.service import (
     OperationKind,
     OperationStatus,
@@ -163,7 +163,7 @@ async def test_what_others_do_to_services_meanwhile_is_seen_when_their_turn_come
     records = await fleet.records()
     assert result.status is CampaignStatus.COMPLETED
     assert result.counts == {"succeeded": 2, "refused": 1, "skipped": 1}
-    assert records[1].outcome is Outcome.REFUSED
+    assert records[1].outcome is TargetOutcome.REFUSED
     assert "older than 1.1.0" in records[1].reason
     assert records[2].reason == "decommissioned meanwhile"
     assert [it.revision.version for it in versions.values() if it] == [TO, "1.1.0", TO]

@@ -24,9 +24,9 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from bondstone.base import names
 from bondstone.base.models import Wire
-from bondstone.model.campaign.events import Accepted, Declined, Finished
+from bondstone.model.campaign.events import AttemptAccepted, AttemptDeclined, AttemptFinished
 from bondstone.model.campaign.run import Reply, SubmitCall, TargetEntry, TargetRecord, WithdrawCall
-from bondstone.model.campaign.state import CampaignStatus, Outcome, Rules, WaveRules
+from bondstone.model.campaign.state import CampaignStatus, Rules, TargetOutcome, WaveRules
 from bondstone.model.service import (
     OperationStatus,
     Phase,
@@ -104,14 +104,14 @@ class StandIn:
         if known is not None:
             await self.say(call.reply_to, self.last_answer(known))
         elif request_id in self.refused:
-            await self.say(call.reply_to, Declined(**about, why="refused", reason="no"))
+            await self.say(call.reply_to, AttemptDeclined(**about, why="refused", reason="no"))
         elif chance < 0.15:
             pass  # never came
         elif chance < 0.25:
-            await self.say(call.reply_to, Declined(**about, why="busy", reason="at lunch"))
+            await self.say(call.reply_to, AttemptDeclined(**about, why="busy", reason="at lunch"))
         elif chance < 0.3:
             self.refused.add(request_id)
-            await self.say(call.reply_to, Declined(**about, why="refused", reason="no"))
+            await self.say(call.reply_to, AttemptDeclined(**about, why="refused", reason="no"))
         else:
             number = len(self.known) + 1
             self.known[request_id] = Submission(
@@ -153,11 +153,11 @@ class StandIn:
         await self.say(call.reply_to, self.last_answer(known))
 
     @staticmethod
-    def last_answer(known: Submission) -> Accepted | Finished:
+    def last_answer(known: Submission) -> AttemptAccepted | AttemptFinished:
         about = {"target": known.target, "attempt": known.attempt, "operation": known.number}
-        return Accepted(**about) if known.status is None else Finished(**about, status=known.status)
+        return AttemptAccepted(**about) if known.status is None else AttemptFinished(**about, status=known.status)
 
-    async def say(self, campaign: str, text: Accepted | Declined | Finished) -> None:
+    async def say(self, campaign: str, text: AttemptAccepted | AttemptDeclined | AttemptFinished) -> None:
         """Say it twice, once or never, each time when it pleases."""
         copies = self.random.choice([0, 0, 1, 1, 1, 1, 2, 2])
         pauses = [self.random.choice([0.0, 0.0, self.random.random()]) for _ in range(copies)]
@@ -239,13 +239,17 @@ def check(record: TargetRecord, attempts: dict[int, Done]) -> None:
     assert all(len(done.begins) == 1 for done in attempts.values()), "each attempt is begun once"
     assert all(done.ended_at for done in attempts.values()), "nothing is left running"
     succeeded = [done for done in attempts.values() if done.status is OperationStatus.SUCCEEDED]
-    assert len(succeeded) == (record.outcome is Outcome.SUCCEEDED)
-    statuses: dict[Outcome, set[OperationStatus | None]] = {
-        Outcome.SUCCEEDED: {OperationStatus.SUCCEEDED},
-        Outcome.FAILED: {OperationStatus.FAILED},
-        Outcome.TIMED_OUT: {OperationStatus.CANCELLED, OperationStatus.FAILED, None},  # failed, and told too late
-        Outcome.REFUSED: {None},
-        Outcome.UNREACHABLE: {OperationStatus.CANCELLED, None},
+    assert len(succeeded) == (record.outcome is TargetOutcome.SUCCEEDED)
+    statuses: dict[TargetOutcome, set[OperationStatus | None]] = {
+        TargetOutcome.SUCCEEDED: {OperationStatus.SUCCEEDED},
+        TargetOutcome.FAILED: {OperationStatus.FAILED},
+        TargetOutcome.TIMED_OUT: {
+            OperationStatus.CANCELLED,
+            OperationStatus.FAILED,
+            None,
+        },  # failed, and told too late
+        TargetOutcome.REFUSED: {None},
+        TargetOutcome.UNREACHABLE: {OperationStatus.CANCELLED, None},
     }
     assert (last.status if last else None) in statuses[record.outcome]
 

@@ -26,7 +26,7 @@ import bondstone.activities.campaign.activities
 from bondstone.activities.campaign.activities import calendar_at
 from bondstone.base import names
 from bondstone.campaign.windows import Windows
-from bondstone.model.campaign.events import Finished
+from bondstone.model.campaign.events import AttemptFinished
 from bondstone.model.campaign.manifest import Window, WindowsSpec
 from bondstone.model.campaign.run import (
     CalendarCall,
@@ -36,9 +36,9 @@ from bondstone.model.campaign.run import (
     SightingsCall,
     SubmitCall,
     TargetEntry,
-    Unhealthy,
+    UnhealthyTargets,
 )
-from bondstone.model.campaign.state import Calendar, CampaignStatus, Outcome, Rules, WaveRules
+from bondstone.model.campaign.state import Calendar, CampaignStatus, Rules, TargetOutcome, WaveRules
 from bondstone.model.service import Need, OperationStatus, ServiceState
 from bondstone.workflows.campaign.workflow import Campaign
 
@@ -68,7 +68,7 @@ class Quick:
     @workflow.signal(name=names.SIGNAL_SUBMIT)
     async def submit(self, call: SubmitCall) -> None:
         self.at.append(workflow.now())
-        finished = Finished(
+        finished = AttemptFinished(
             target=call.target, attempt=call.attempt, operation=1, status=OperationStatus.SUCCEEDED
         )
         await workflow.get_external_workflow_handle(call.reply_to).signal(names.SIGNAL_REPLY, Reply(said=finished))
@@ -95,12 +95,14 @@ class SlowPlatform(CampaignPlatform):
             return calendar_at(await self.now(), self.windows, [], cancels=False)
 
         @activity.defn(name=names.CAMPAIGN_PROBE)
-        async def probe(call: SightingsCall) -> Unhealthy:
+        async def probe(call: SightingsCall) -> UnhealthyTargets:
             now = await self.now()
             self.probed.append(now)
             assert self.began is not None
             sick = now - self.began >= self.turns_unhealthy_after
-            return Unhealthy(unhealthy={call.targets[0].target: "it fell over in the night"} if sick else {})
+            return UnhealthyTargets(
+                unhealthy={call.targets[0].target: "it fell over in the night"} if sick else {}
+            )
 
         own = {names.CAMPAIGN_CALENDAR: calendar, names.CAMPAIGN_PROBE: probe}
         others = [each for each in super().activities() if _name(each) not in own]
@@ -168,7 +170,7 @@ async def test_a_soak_of_a_day_is_kept_and_health_is_asked_at_its_end(*, sick: b
     assert timedelta() <= probed - success - DAY < 10 * MINUTE
     if sick:
         assert result.status is CampaignStatus.ABORTED
-        assert records[0].outcome is Outcome.FAILED
+        assert records[0].outcome is TargetOutcome.FAILED
         assert "fell over in the night" in records[0].reason
         assert request[2] == []
     else:

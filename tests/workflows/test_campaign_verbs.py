@@ -19,16 +19,16 @@ from bondstone.client.direct.connection import Connection
 from bondstone.model.campaign.events import (
     Abort,
     Approve,
+    CampaignVerb,
     NextWave,
     Note,
     Pause,
     Reject,
     Resume,
     Retry,
-    Rollback,
+    RollbackTargets,
     SetConcurrency,
     Skip,
-    Verb,
 )
 from bondstone.model.campaign.run import CampaignDescription, CampaignHeader, CampaignInput
 from bondstone.model.campaign.state import CampaignStatus, WaveRules
@@ -44,7 +44,7 @@ async def told(fleet: Fleet) -> list[Note]:
     return [note for batch in batches for note in batch.notes if note.by]
 
 
-async def twice(fleet: Fleet, kind: type[Verb], **fields: Any) -> CampaignDescription:
+async def twice(fleet: Fleet, kind: type[CampaignVerb], **fields: Any) -> CampaignDescription:
     """The same request again is answered again; as another request of somebody else it is told apart."""
     verb = {"request_id": f"{kind.__name__}-{uuid.uuid4().hex[:6]}", "by": "grace", "reason": "because"} | fields
     first = await fleet.verb(kind, **verb)
@@ -54,7 +54,7 @@ async def twice(fleet: Fleet, kind: type[Verb], **fields: Any) -> CampaignDescri
     return first
 
 
-async def refused(fleet: Fleet, words: str, kind: type[Verb], **fields: Any) -> None:
+async def refused(fleet: Fleet, words: str, kind: type[CampaignVerb], **fields: Any) -> None:
     with pytest.raises((Refused, InvalidInput, NotFound), match=words):
         await fleet.verb(kind, **fields)
 
@@ -128,13 +128,13 @@ async def test_each_verb_has_its_time_and_is_done_once_and_recorded_once(tempora
         (Retry, "failed", {"succeeded": 2, "skipped": 1, "waiting": 1}),
         (Retry, "not-started", {"failed": 1, "succeeded": 1, "waiting": 2}),
         (Retry, "all", {"succeeded": 3, "waiting": 1}),
-        (Rollback, "failed", {"rolled-back": 1, "succeeded": 1, "skipped": 1, "waiting": 1}),
-        (Rollback, "wave", {"rolled-back": 2, "skipped": 1, "waiting": 1}),
-        (Rollback, "all", {"rolled-back": 2, "skipped": 1, "not-attempted": 1}),
+        (RollbackTargets, "failed", {"rolled-back": 1, "succeeded": 1, "skipped": 1, "waiting": 1}),
+        (RollbackTargets, "wave", {"rolled-back": 2, "skipped": 1, "waiting": 1}),
+        (RollbackTargets, "all", {"rolled-back": 2, "skipped": 1, "not-attempted": 1}),
     ],
 )
 async def test_retry_and_rollback_are_done_once_however_often_they_come(
-    temporal: Client, kind: type[Verb], which: str, counts: dict[str, int]
+    temporal: Client, kind: type[CampaignVerb], which: str, counts: dict[str, int]
 ) -> None:
     platform = CampaignPlatform()
     fleet = await Fleet.of(temporal, platform, [3, 1], max_failures=0)
@@ -171,7 +171,7 @@ async def test_of_people_who_say_the_same_at_once_one_is_heard_and_the_others_ar
     platform.rules = platform.rules.changed(waves=waves)
     people = [f"p{number}" for number in range(5)]
 
-    async def all_say(kind: type[Verb], **fields: Any) -> list[BondError]:
+    async def all_say(kind: type[CampaignVerb], **fields: Any) -> list[BondError]:
         request = (fleet.verb(kind, by=person, **fields) for person in people)
         answers = await asyncio.gather(*request, return_exceptions=True)
         assert sum(isinstance(answer, CampaignDescription) for answer in answers) == 1
@@ -205,9 +205,9 @@ async def test_verbs_hold_across_runs_and_each_is_done_once(temporal: Client) ->
         Pause: {},
         Resume: {},
     }
-    answered: dict[type[Verb], int] = dict.fromkeys(sent, 0)
+    answered: dict[type[CampaignVerb], int] = dict.fromkeys(sent, 0)
 
-    async def insist(kind: type[Verb], **fields: Any) -> None:
+    async def insist(kind: type[CampaignVerb], **fields: Any) -> None:
         """Say it again and again, under one id, until the campaign is over."""
         while True:
             try:

@@ -15,18 +15,18 @@ from bondstone.campaign import messages
 from bondstone.model.attestation import Attestation
 from bondstone.model.campaign.events import (
     AskCalendar,
+    AttemptDeclined,
     Cancel,
     Command,
-    Declined,
     Describe,
     Described,
     Event,
     LoadPage,
     Note,
     PageLoaded,
-    Probe,
     Probed,
-    Record,
+    ProbeTargets,
+    RecordOutcome,
     Submit,
     TargetKey,
 )
@@ -35,7 +35,7 @@ from bondstone.model.campaign.run import (
     Frozen,
     Sightings,
     SightingsCall,
-    Unhealthy,
+    UnhealthyTargets,
 )
 from bondstone.model.campaign.state import Calendar
 from bondstone.workflows import activity_calls
@@ -95,7 +95,7 @@ class CommandRunner:
                 self._ledger.note(command)
             case Describe():
                 self.go(self._look(command), asking=True)
-            case Probe():
+            case ProbeTargets():
                 self.go(self._probe(command), asking=True)
             case Submit():
                 self.go(self._submit(command))
@@ -105,7 +105,7 @@ class CommandRunner:
                 self.go(self._load(command))
             case AskCalendar():
                 self.go(self._ask_calendar())
-            case Record():
+            case RecordOutcome():
                 self.go(self._record(command))
             case _:
                 pass  # a linked campaign is started by whoever asks for it
@@ -153,7 +153,7 @@ class CommandRunner:
         """A service cannot be signalled: was it decommissioned, or what?"""
         question = Describe.model_validate({"targets": [{"target": command.target, "attempt": command.attempt}]})
         sightings = await self._sightings(question)
-        declined = Declined(target=command.target, attempt=command.attempt, why="unreachable")
+        declined = AttemptDeclined(target=command.target, attempt=command.attempt, why="unreachable")
         if command.target in sightings.left:
             self._answered(declined.changed(why="skipped", reason="decommissioned meanwhile", gone=True))
         else:
@@ -163,7 +163,7 @@ class CommandRunner:
         sightings = await self._sightings(command)
         attempts = {overdue.target: overdue.attempt for overdue in command.targets}
         for target in sightings.left:
-            declined = Declined(target=target, attempt=attempts[target], why="skipped", gone=True)
+            declined = AttemptDeclined(target=target, attempt=attempts[target], why="skipped", gone=True)
             self._answered(declined.changed(reason="decommissioned meanwhile"))
         self._answered(Described(found=sightings.found))
 
@@ -177,7 +177,7 @@ class CommandRunner:
             names.CAMPAIGN_DESCRIBE, call, Sightings, within=DESCRIBE_WITHIN, summary=f"see {len(entries)} targets"
         )
 
-    async def _probe(self, command: Probe) -> None:
+    async def _probe(self, command: ProbeTargets) -> None:
         targets = []
         for target in command.targets:
             plain_target = messages.plain(target)
@@ -186,7 +186,7 @@ class CommandRunner:
         answer = await activity_calls.apart(
             names.CAMPAIGN_PROBE,
             call,
-            Unhealthy,
+            UnhealthyTargets,
             within=PROBE_WITHIN,
             heartbeat=activity_calls.HEARTBEAT_TIMEOUT,
             summary=f"probe {len(targets)} targets",
@@ -210,6 +210,6 @@ class CommandRunner:
                 break
         self._answered(answer)
 
-    async def _record(self, record: Record) -> None:
+    async def _record(self, record: RecordOutcome) -> None:
         entry = await self.pages.entry(record.target)
         self._ledger.record(messages.target_record(record, self.frozen.rules, entry))

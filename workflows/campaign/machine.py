@@ -20,10 +20,10 @@ from bondstone.model.campaign.events import (
     AskCalendar,
     Command,
     Event,
-    Record,
+    RecordOutcome,
     Reject,
     Retry,
-    Rollback,
+    RollbackTargets,
     Tick,
 )
 from bondstone.model.campaign.run import (
@@ -101,7 +101,7 @@ class CampaignMachine:
         if self._state is None:
             return  # asked again when it is
         problem: BondError | None
-        if self._state.result is not None and isinstance(verb, Retry | Rollback):
+        if self._state.result is not None and isinstance(verb, Retry | RollbackTargets):
             problem = Refused(
                 f"the campaign has ended: {self._state.result}",
                 where=self._name,
@@ -247,7 +247,7 @@ class CampaignMachine:
         """Begin every command, and write to the ledger what is due."""
         commands, self._commands = self._commands, []
         for command in commands:
-            self._settled += isinstance(command, Record)
+            self._settled += isinstance(command, RecordOutcome)
             self._running.begin(command)
         if ending and not self._running.busy and self._unwritten():
             self._running.go(self._write())

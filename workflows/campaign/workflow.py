@@ -20,7 +20,7 @@ from bondstone.model.campaign.events import (
     Reject,
     Resume,
     Retry,
-    Rollback,
+    RollbackTargets,
     SetConcurrency,
     Skip,
     Supersede,
@@ -158,12 +158,12 @@ class Campaign:
         self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_ROLLBACK)
-    async def rollback(self, verb: Rollback) -> CampaignDescription:
+    async def rollback(self, verb: RollbackTargets) -> CampaignDescription:
         """Take targets back."""
         return await self._machine.perform(verb)
 
     @rollback.validator
-    def _validate_rollback(self, verb: Rollback) -> None:
+    def _validate_rollback(self, verb: RollbackTargets) -> None:
         self._machine.validate(verb)
 
     @workflow.update(name=names.UPDATE_APPROVE)

@@ -78,7 +78,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class FleetCounts:
     """How many services there are that are alive."""
 
     total: int
@@ -89,7 +89,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ServiceChange:
     """A service that appeared, changed or ended."""
 
     position: int
@@ -115,8 +115,8 @@ class ServiceIndex:
         self._entries: dict[str, Entry] = {}
         self._listed = asyncio.Event()
         self._sorted: dict[str, list[tuple[Place, Entry]]] = {}
-        self._counts: Counts | None = None
-        self._changes: deque[Change] = deque(maxlen=MAX_CHANGES)
+        self._counts: FleetCounts | None = None
+        self._changes: deque[ServiceChange] = deque(maxlen=MAX_CHANGES)
         self._position = 0
         self._news = asyncio.Event()
         self._newest: datetime | None = None
@@ -209,7 +209,7 @@ class ServiceIndex:
             entry = Entry(service)
             self._entries[service.row.id] = entry
             self._position += 1
-            self._changes.append(Change(self._position, entry))
+            self._changes.append(ServiceChange(self._position, entry))
             if self._newest is None or entry.stamp > self._newest:
                 self._newest = entry.stamp
             changed = True
@@ -299,7 +299,7 @@ class ServiceIndex:
             return (placed[index] for index in range(end - 1, -1, -1))
         return islice(placed, 0 if after is None else bisect_right(placed, after, key=_place), None)
 
-    def counts(self, permitted: Callable[[Target], bool] | None = None) -> Counts:
+    def counts(self, permitted: Callable[[Target], bool] | None = None) -> FleetCounts:
         """How many services are alive, by phase, team, promise and health.
 
         Args:
@@ -339,9 +339,9 @@ def _place(placed: tuple[Place, Entry]) -> Place:
     return placed[0]
 
 
-def _count(entries: Iterable[Entry]) -> Counts:
+def _count(entries: Iterable[Entry]) -> FleetCounts:
     rows = [entry.row for entry in entries]
-    return Counts(
+    return FleetCounts(
         total=len(rows),
         phases=dict(Counter(row.phase for row in rows)),
         teams=dict(Counter(row.team for row in rows)),

@@ -33,7 +33,7 @@ from bondstone.api.session import (
 from bondstone.base.models import Document, Manifest
 from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
 from bondstone.client.documents.campaign import CampaignCheck, CampaignDocument, CampaignRow, PreviewDocument
-from bondstone.identity.access import Decision
+from bondstone.identity.access import AccessDecision
 from bondstone.model.campaign.events import Which
 from bondstone.model.campaign.report import CampaignReport
 from bondstone.model.identity import Target
@@ -346,7 +346,7 @@ async def _readable(asking: Session, name: str) -> CampaignDocument:
     return document
 
 
-async def _required(asking: Session, verb: str, name: str) -> Decision:
+async def _required(asking: Session, verb: str, name: str) -> AccessDecision:
     document = await asking.bond.campaigns.get(name)
     return asking.require(verb, _target(document.owner, document.promise, name))
 

@@ -67,7 +67,7 @@ class BackfillBody(Why):
     overlap: Overlap = "buffer-all"
 
 
-class StartedDocument(Document):
+class TriggeredDocument(Document):
     """The campaign that a trigger started."""
 
     campaign: str
@@ -168,11 +168,11 @@ async def resume_schedule(asking: Asking, name: ThingName, body: Why) -> Schedul
 
 
 @router.post("/schedules/{name}/trigger", tags=["schedules"])
-async def trigger_schedule(asking: Asking, name: ThingName, body: TriggerBody) -> StartedDocument:
+async def trigger_schedule(asking: Asking, name: ThingName, body: TriggerBody) -> TriggeredDocument:
     """Start a campaign now."""
     asking.require("schedule.trigger")
     campaign = await asking.bond.schedules.trigger(name, overlap=body.overlap, reason=body.reason)
-    return StartedDocument(campaign=campaign)
+    return TriggeredDocument(campaign=campaign)
 
 
 @router.post("/schedules/{name}/backfill", tags=["schedules"])

@@ -17,10 +17,10 @@ from bondstone.api.events.watchers import Seen
 from bondstone.api.index.services import SORTS, Entry, Place
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
 from bondstone.api.parameters import (
-    Asked,
     Inputs,
     Labels,
     Name,
+    OperationBody,
     Reason,
     TargetVersion,
     Team,
@@ -64,7 +64,7 @@ class ServicePage(Document):
     """Cursor of the next page; null on the last"""
 
 
-class RequestBody(Asked):
+class RequestBody(OperationBody):
     """A service that is requested."""
 
     promise: str = Field(pattern=NAME_PATTERN)
@@ -90,20 +90,20 @@ class AdoptBody(Manifest):
     reason: Reason = ""
 
 
-class UpdateBody(Asked):
+class UpdateBody(OperationBody):
     """Inputs that change."""
 
     inputs: Inputs
     """Objects are merged, null goes back to the default"""
 
 
-class PatchBody(Asked):
+class PatchBody(OperationBody):
     """A newer patch."""
 
     to: TargetVersion = ""
 
 
-class UpgradeBody(Asked):
+class UpgradeBody(OperationBody):
     """Another minor or major version."""
 
     to: TargetVersion = ""
@@ -111,7 +111,7 @@ class UpgradeBody(Asked):
     """Instead of what the promise's transformation gives"""
 
 
-class ReconcileBody(Asked):
+class ReconcileBody(OperationBody):
     """Check a service for drift."""
 
     repair: bool = False
@@ -318,7 +318,7 @@ async def upgrade_service(
 
 @router.post("/services/{team}/{name}/rollback", status_code=status.HTTP_202_ACCEPTED)
 async def rollback_service(
-    asking: Asking, team: Team, name: Name, body: Asked, response: Response, *,
+    asking: Asking, team: Team, name: Name, body: OperationBody, response: Response, *,
     key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Go back to the last revision and inputs that were healthy."""
@@ -341,7 +341,7 @@ async def reconcile_service(
 
 @router.post("/services/{team}/{name}/decommission", status_code=status.HTTP_202_ACCEPTED)
 async def decommission_service(
-    asking: Asking, team: Team, name: Name, body: Asked, response: Response, *,
+    asking: Asking, team: Team, name: Name, body: OperationBody, response: Response, *,
     key: IdempotencyKey = "", if_match: IfMatch = "", wait: WaitSeconds = 0,
 ) -> AcceptedDocument:  # fmt: skip
     """Destroy what a service is made of."""
@@ -435,7 +435,7 @@ def _labelled(target: Target, body: LabelsBody) -> Target:
     return target.changed(labels=labels)
 
 
-def _options(body: Asked, key: str) -> Any:
+def _options(body: OperationBody, key: str) -> Any:
     return {
         "reason": body.reason,
         "dry_run": body.dry_run,

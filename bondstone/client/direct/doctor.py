@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 
 from bondstone.base import names
 from bondstone.base.errors import BondError
-from bondstone.client.documents.doctor import Finding
+from bondstone.client.documents.doctor import CheckResult
 from bondstone.model.attestation import PublicKeys
 from bondstone.store import Store, object_keys
 from bondstone.store.backup import DATABASE, check_database
@@ -40,7 +40,7 @@ MANY_TASKS: Final = 3
 AT_ONCE: Final = 16
 
 
-async def examine(settings: Settings) -> list[Finding]:
+async def examine(settings: Settings) -> list[CheckResult]:
     """Every check of a platform, in order.
 
     Args:
@@ -65,7 +65,7 @@ async def examine(settings: Settings) -> list[Finding]:
 # Checks -----------------------------------------------------------------------------------------------------
 
 
-def _database(settings: Settings) -> Finding:
+def _database(settings: Settings) -> CheckResult:
     database = settings.data / DATABASE
     if not database.is_file():
         return _skipped("database", f"no embedded platform has its data in {settings.data}")
@@ -76,18 +76,18 @@ def _database(settings: Settings) -> Finding:
     return _ok("database", f"{database} is sound")
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> CheckResult:
     if not settings.data.is_dir():
         return _skipped("disk", f"there is no directory {settings.data}")
     free = shutil.disk_usage(settings.data).free
     words = f"{free // 2**20} MiB are free"
     if free < LITTLE_ROOM_BYTES:
         hint = "free some space: the platform does not start with less than 256 MiB"
-        return Finding(check="disk", status="warning", message=words, hint=hint)
+        return CheckResult(check="disk", status="warning", message=words, hint=hint)
     return _ok("disk", words)
 
 
-async def _temporal(settings: Settings) -> tuple[Client | None, Finding]:
+async def _temporal(settings: Settings) -> tuple[Client | None, CheckResult]:
     try:
         client = await connect(settings)
         fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
@@ -95,14 +95,16 @@ async def _temporal(settings: Settings) -> tuple[Client | None, Finding]:
     except BondError as error:
         return None, _problem("temporal", error)
     except RPCError as error:
-        return None, Finding(check="temporal", status="problem", message=f"Temporal answered: {error.message}")
+        return None, CheckResult(check="temporal", status="problem", message=f"Temporal answered: {error.message}")
     if not any(poller.last_seen > fresh for poller in control):
         hint = "start one, or look into its log: `bond status`"
-        return client, Finding(check="temporal", status="problem", message="no control worker polls", hint=hint)
+        return client, CheckResult(
+            check="temporal", status="problem", message="no control worker polls", hint=hint
+        )
     return client, _ok("temporal", f"it answers at {client.service_client.config.target_host}")
 
 
-async def _store(settings: Settings) -> tuple[Store | None, list[Finding]]:
+async def _store(settings: Settings) -> tuple[Store | None, list[CheckResult]]:
     try:
         await (await Objects.open(settings.store_url)).list(object_keys.KEY_IDS)
     except BondError as error:
@@ -116,7 +118,7 @@ async def _store(settings: Settings) -> tuple[Store | None, list[Finding]]:
     return store, [listed, _ok("keys", where)]
 
 
-async def _ledgers(store: Store) -> list[Finding]:
+async def _ledgers(store: Store) -> list[CheckResult]:
     known = PlatformKeys(store.objects)
     keys = PublicKeys(attestation=await known.all("attestation"), permit=await known.all("permit"))
     result = await verify(store.objects, keys)
@@ -124,12 +126,14 @@ async def _ledgers(store: Store) -> list[Finding]:
     if not result.breaks:
         return [_ok("ledger", f"{result.chains} chains of {result.records} records are whole")]
     return [
-        Finding(check="ledger", status="problem", message=f"{each.chain}: {each.why} ({each.record})", hint=hint)
+        CheckResult(
+            check="ledger", status="problem", message=f"{each.chain}: {each.why} ({each.record})", hint=hint
+        )
         for each in result.breaks
     ]
 
 
-async def _operations(client: Client) -> list[Finding]:
+async def _operations(client: Client) -> list[CheckResult]:
     types = ", ".join(f"'{name}'" for name in (*names.OPERATION_WORKFLOWS.values(), names.CAMPAIGN_WORKFLOW))
     query = f"WorkflowType IN ({types}) AND ExecutionStatus = 'Running'"
     running = [execution.id async for execution in client.list_workflows(query, limit=MAX_OPERATIONS)]
@@ -142,7 +146,7 @@ async def _operations(client: Client) -> list[Finding]:
 
     reports = zip(running, await asyncio.gather(*map(look, running)), strict=True)
     findings = [
-        Finding(
+        CheckResult(
             check="operations",
             status="problem",
             message=f"{workflow_id.removeprefix('service/')}: {sentence}",
@@ -157,7 +161,7 @@ async def _operations(client: Client) -> list[Finding]:
         if all(poller.last_seen <= fresh for poller in await pollers(client, queue)):
             words = f"no worker serves pool {pool}, and operations wait for one"
             hint = f"start an executor worker with BOND_POOLS={pool}"
-            findings.append(Finding(check="operations", status="problem", message=words, hint=hint))
+            findings.append(CheckResult(check="operations", status="problem", message=words, hint=hint))
     return findings or [_ok("operations", f"{len(running)} run or wait for people, and none is stuck")]
 
 
@@ -193,24 +197,24 @@ def stuck(described: DescribeWorkflowExecutionResponse) -> list[str]:
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-async def _guarded(check: str, work: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+async def _guarded(check: str, work: Callable[[], Awaitable[list[CheckResult]]]) -> list[CheckResult]:
     """A check whose own failure is a finding."""
     try:
         return await work()
     except BondError as error:
         return [_problem(check, error)]
     except RPCError as error:
-        return [Finding(check=check, status="problem", message=f"Temporal answered: {error.message[:200]}")]
+        return [CheckResult(check=check, status="problem", message=f"Temporal answered: {error.message[:200]}")]
 
 
-def _ok(check: str, message: str) -> Finding:
-    return Finding(check=check, status="ok", message=message)
+def _ok(check: str, message: str) -> CheckResult:
+    return CheckResult(check=check, status="ok", message=message)
 
 
-def _skipped(check: str, message: str) -> Finding:
-    return Finding(check=check, status="skipped", message=message)
+def _skipped(check: str, message: str) -> CheckResult:
+    return CheckResult(check=check, status="skipped", message=message)
 
 
-def _problem(check: str, error: BondError) -> Finding:
+def _problem(check: str, error: BondError) -> CheckResult:
     where = f" ({error.where})" if error.where else ""
-    return Finding(check=check, status="problem", message=f"{error.message}{where}", hint=error.hint)
+    return CheckResult(check=check, status="problem", message=f"{error.message}{where}", hint=error.hint)

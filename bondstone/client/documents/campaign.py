@@ -20,10 +20,10 @@ from bondstone.model.campaign.run import (
     TargetRecord,
     WaveProgress,
 )
-from bondstone.model.campaign.state import CampaignStatus, Outcome
+from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 
 MAX_FAILURES_SHOWN: Final = 100
-_FAILURES: Final = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE})
+_FAILURES: Final = frozenset({TargetOutcome.FAILED, TargetOutcome.TIMED_OUT, TargetOutcome.UNREACHABLE})
 
 
 class CampaignCheck(Document):
@@ -78,7 +78,7 @@ class WaveDocument(Document):
             name=wave.name,
             status=wave.status,
             targets=wave.size,
-            succeeded=wave.counts.get(Outcome.SUCCEEDED, 0),
+            succeeded=wave.counts.get(TargetOutcome.SUCCEEDED, 0),
             failed=wave.failures,
             running=running,
             waiting=wave.counts.get("waiting", 0),
@@ -131,7 +131,7 @@ class FailureDocument(Document):
 
     service: str
     wave: str
-    outcome: Outcome
+    outcome: TargetOutcome
     operation: str | None = None
     """TEAM/NAME/op/N"""
     reason: str = ""
@@ -379,7 +379,9 @@ def failures(description: CampaignDescription, batches: Iterable[LedgerBatch]) -
 
 def _failed(record: TargetRecord) -> bool:
     """Whether it counts against the budget; one that failed does so too when it went back by itself."""
-    return record.outcome in _FAILURES or (record.outcome is Outcome.ROLLED_BACK and record.error is not None)
+    return record.outcome in _FAILURES or (
+        record.outcome is TargetOutcome.ROLLED_BACK and record.error is not None
+    )
 
 
 DOCUMENTS: Final[dict[str, Any]] = {

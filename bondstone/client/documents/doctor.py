@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from bondstone.base.models import Document
 
 
-class Finding(Document):
+class CheckResult(Document):
     """What one check came to: an element of `bond doctor -o json`."""
 
     check: str
@@ -35,5 +35,5 @@ class BackupDocument(Document):
     """Of the file, in bytes"""
 
 
-DOCUMENTS: Final[dict[str, Any]] = {"doctor": list[Finding], "backup": BackupDocument}
+DOCUMENTS: Final[dict[str, Any]] = {"doctor": list[CheckResult], "backup": BackupDocument}
 """Command to the type of its `-o json`."""

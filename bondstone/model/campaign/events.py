@@ -14,7 +14,7 @@ from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Wire
 from bondstone.base.names import REQUEST_ID_PATTERN
 from bondstone.model.attestation import Attestable
-from bondstone.model.campaign.state import Calendar, Outcome
+from bondstone.model.campaign.state import Calendar, TargetOutcome
 from bondstone.model.service import OperationStatus
 
 # Events ------------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ class PageLoaded(Wire):
     targets: tuple[TargetKey, ...]
 
 
-class Accepted(Wire):
+class AttemptAccepted(Wire):
     """A service has taken the attempt on; it runs or waits its turn."""
 
     kind: Literal["accepted"] = "accepted"
@@ -55,7 +55,7 @@ class Accepted(Wire):
     """The operation waits for an approval; said again, without, when it continues."""
 
 
-class Declined(Wire):
+class AttemptDeclined(Wire):
     """A service did not take the attempt on, or could not be asked: nothing was done and nothing will be."""
 
     kind: Literal["declined"] = "declined"
@@ -69,7 +69,7 @@ class Declined(Wire):
     """There is no such service any more, so that nothing that it had accepted continues."""
 
 
-class Finished(Wire):
+class AttemptFinished(Wire):
     """The operation of an attempt has ended."""
 
     kind: Literal["finished"] = "finished"
@@ -79,7 +79,7 @@ class Finished(Wire):
     status: OperationStatus
     error: ErrorInfo | None = None
     evidence: dict[str, Any] = {}
-    """Handed on to `Record`: revisions before and after, plans, decisions."""
+    """Handed on to `RecordOutcome`: revisions before and after, plans, decisions."""
 
 
 class Found(Wire):
@@ -111,7 +111,7 @@ class Described(Wire):
 
 
 class Probed(Wire):
-    """Answer to `Probe`."""
+    """Answer to `ProbeTargets`."""
 
     kind: Literal["probed"] = "probed"
     batch: int
@@ -122,7 +122,7 @@ class Probed(Wire):
 # Verbs -------------------------------------------------------------------------------------------------
 
 
-class Verb(Attestable):
+class CampaignVerb(Attestable):
     """What a person asks of a campaign; the same request id again has no further effect."""
 
     request_id: str = Field(pattern=REQUEST_ID_PATTERN)
@@ -130,47 +130,47 @@ class Verb(Attestable):
     reason: str = ""
 
 
-class Pause(Verb):
+class Pause(CampaignVerb):
     """Start nothing more; what runs continues."""
 
     kind: Literal["pause"] = "pause"
 
 
-class Resume(Verb):
+class Resume(CampaignVerb):
     """Go on. After a broken budget: accept the failures so far."""
 
     kind: Literal["resume"] = "resume"
 
 
-class Abort(Verb):
+class Abort(CampaignVerb):
     """Start nothing more, ever, and end."""
 
     kind: Literal["abort"] = "abort"
     running: Literal["drain", "cancel"] = "drain"
 
 
-class Supersede(Verb):
+class Supersede(CampaignVerb):
     """Another campaign takes over: as `abort`, draining."""
 
     kind: Literal["supersede"] = "supersede"
     campaign: str
 
 
-class Skip(Verb):
+class Skip(CampaignVerb):
     """Leave out a target that has not started."""
 
     kind: Literal["skip"] = "skip"
     target: int
 
 
-class SetConcurrency(Verb):
+class SetConcurrency(CampaignVerb):
     """How many targets may run at once, from now on."""
 
     kind: Literal["set-concurrency"] = "set-concurrency"
     max_concurrent: int
 
 
-class NextWave(Verb):
+class NextWave(CampaignVerb):
     """End the soak now; the probes still run."""
 
     kind: Literal["next-wave"] = "next-wave"
@@ -179,21 +179,21 @@ class NextWave(Verb):
 Which = Literal["failed", "not-started", "all"]
 
 
-class Retry(Verb):
+class Retry(CampaignVerb):
     """Take targets up again, each in its wave; after the end, in a linked campaign."""
 
     kind: Literal["retry"] = "retry"
     which: Which = "failed"
 
 
-class Rollback(Verb):
+class RollbackTargets(CampaignVerb):
     """Take targets back: those that failed, the current wave, or all that were tried, and end."""
 
     kind: Literal["rollback"] = "rollback"
     which: Literal["failed", "wave", "all"]
 
 
-class Approve(Verb):
+class Approve(CampaignVerb):
     """An approval of a wave that waits at its gate."""
 
     kind: Literal["approve"] = "approve"
@@ -202,7 +202,7 @@ class Approve(Verb):
     roles: tuple[str, ...] = ()
 
 
-class Reject(Verb):
+class Reject(CampaignVerb):
     """A rejection of it: the campaign ends."""
 
     kind: Literal["reject"] = "reject"
@@ -212,9 +212,29 @@ class Reject(Verb):
 
 
 AnyVerb = (
-    Pause | Resume | Abort | Supersede | Skip | SetConcurrency | NextWave | Retry | Rollback | Approve | Reject
+    Pause
+    | Resume
+    | Abort
+    | Supersede
+    | Skip
+    | SetConcurrency
+    | NextWave
+    | Retry
+    | RollbackTargets
+    | Approve
+    | Reject
 )
-Event = Tick | PageLoaded | Accepted | Declined | Finished | Described | Probed | Calendar | AnyVerb
+Event = (
+    Tick
+    | PageLoaded
+    | AttemptAccepted
+    | AttemptDeclined
+    | AttemptFinished
+    | Described
+    | Probed
+    | Calendar
+    | AnyVerb
+)
 
 # Commands ----------------------------------------------------------------------------------------------
 
@@ -248,7 +268,7 @@ class Cancel(Wire):
     reason: str = ""
 
 
-class Asked(Wire):
+class OverdueTarget(Wire):
     """One target to ask after."""
 
     target: int
@@ -260,10 +280,10 @@ class Describe(Wire):
     """See what these are doing; answer with `Described`."""
 
     kind: Literal["describe"] = "describe"
-    targets: tuple[Asked, ...]
+    targets: tuple[OverdueTarget, ...]
 
 
-class Probe(Wire):
+class ProbeTargets(Wire):
     """Probe the health of these targets at their new revision; answer with `Probed`, once for the batch."""
 
     kind: Literal["probe"] = "probe"
@@ -277,12 +297,12 @@ class AskCalendar(Wire):
     kind: Literal["ask-calendar"] = "ask-calendar"
 
 
-class Record(Wire):
+class RecordOutcome(Wire):
     """What became of a target, for the report; a later one of the same target replaces it."""
 
     kind: Literal["record"] = "record"
     target: int
-    outcome: Outcome
+    outcome: TargetOutcome
     reason: str = ""
     attempts: int = 0
     attempt: int = 0
@@ -310,7 +330,7 @@ class StartLinked(Wire):
     """The campaign has ended: do it in a new one. `bondstone.campaign.decider.chosen` gives the targets."""
 
     kind: Literal["start-linked"] = "start-linked"
-    verb: Retry | Rollback
+    verb: Retry | RollbackTargets
 
 
-Command = LoadPage | Submit | Cancel | Describe | Probe | AskCalendar | Record | Note | StartLinked
+Command = LoadPage | Submit | Cancel | Describe | ProbeTargets | AskCalendar | RecordOutcome | Note | StartLinked

@@ -16,14 +16,14 @@ from bondstone.base.models import Wire
 from bondstone.base.names import REQUEST_ID_PATTERN
 from bondstone.model.attestation import Attestable, Attestation
 from bondstone.model.campaign.events import (
-    Accepted,
-    Asked,
-    Declined,
+    AttemptAccepted,
+    AttemptDeclined,
+    AttemptFinished,
     Event,
-    Finished,
     Found,
     Note,
-    Record,
+    OverdueTarget,
+    RecordOutcome,
 )
 from bondstone.model.campaign.state import (
     Calendar,
@@ -194,7 +194,7 @@ class WithdrawCall(Attestable):
 class Reply(Wire):
     """Argument of the signal `reply` of a campaign."""
 
-    said: Accepted | Declined | Finished = Field(discriminator="kind")
+    said: AttemptAccepted | AttemptDeclined | AttemptFinished = Field(discriminator="kind")
 
 
 # Out of a campaign ---------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ class FlightView(Wire):
     """Of the attempt before this one."""
 
 
-class TargetRecord(Record):
+class TargetRecord(RecordOutcome):
     """What became of a target, with what an auditor asks for; a later one of the same target replaces it."""
 
     service: str = ""
@@ -335,7 +335,7 @@ class CalendarCall(Wire):
     change: str = ""
 
 
-class AskedService(Asked):
+class AskedService(OverdueTarget):
     """One target to ask after, and where it is."""
 
     service: str
@@ -359,7 +359,7 @@ class Sightings(Wire):
     """Targets whose service was decommissioned or abandoned by others."""
 
 
-class Unhealthy(Wire):
+class UnhealthyTargets(Wire):
     """What `campaign.probe` returns: target to what is wrong with it."""
 
     unhealthy: dict[int, str] = {}

@@ -52,7 +52,7 @@ class CampaignStatus(StrEnum):
         }
 
 
-class Outcome(StrEnum):
+class TargetOutcome(StrEnum):
     """What became of a target."""
 
     SUCCEEDED = "succeeded"
@@ -86,21 +86,21 @@ class Code(StrEnum):
     NOT_ATTEMPTED = "N"
 
     @property
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> TargetOutcome | None:
         """What people read; None while it is not settled."""
         return _OUTCOMES.get(self)
 
 
 _OUTCOMES: Final = {
-    Code.SUCCEEDED: Outcome.SUCCEEDED,
-    Code.FAILED: Outcome.FAILED,
-    Code.TIMED_OUT: Outcome.TIMED_OUT,
-    Code.UNREACHABLE: Outcome.UNREACHABLE,
-    Code.REFUSED: Outcome.REFUSED,
-    Code.SKIPPED: Outcome.SKIPPED,
-    Code.ROLLED_BACK: Outcome.ROLLED_BACK,
-    Code.ROLLED_BACK_FAILED: Outcome.ROLLED_BACK,
-    Code.NOT_ATTEMPTED: Outcome.NOT_ATTEMPTED,
+    Code.SUCCEEDED: TargetOutcome.SUCCEEDED,
+    Code.FAILED: TargetOutcome.FAILED,
+    Code.TIMED_OUT: TargetOutcome.TIMED_OUT,
+    Code.UNREACHABLE: TargetOutcome.UNREACHABLE,
+    Code.REFUSED: TargetOutcome.REFUSED,
+    Code.SKIPPED: TargetOutcome.SKIPPED,
+    Code.ROLLED_BACK: TargetOutcome.ROLLED_BACK,
+    Code.ROLLED_BACK_FAILED: TargetOutcome.ROLLED_BACK,
+    Code.NOT_ATTEMPTED: TargetOutcome.NOT_ATTEMPTED,
 }
 
 FAILURES: Final = frozenset(
@@ -238,7 +238,7 @@ class Flight(Wire):
     """Its operation waits for an approval."""
     due: Literal["", "timed-out", "unreachable", "window", "aborted", "declined"] = ""
     """Why it is being cancelled. `declined`: it was sent more than once, and one of these was declined."""
-    declined: Outcome | None = None
+    declined: TargetOutcome | None = None
     """What it is booked as if nothing of it is carried out; set with `due: declined`."""
     declined_why: str = ""
     cancel_by: datetime | None = None
@@ -314,7 +314,7 @@ class Ending(Wire):
     reason: str = ""
 
 
-class Question(Wire):
+class OpenQuestion(Wire):
     """A question that is open: a page, a batch of probes, the calendar. Asked again when no answer comes."""
 
     number: int
@@ -371,7 +371,7 @@ class CampaignState(Wire):
     probe_cursor: int = 0
     probes: int = 0
     """Batches of probes asked so far."""
-    questions: dict[Literal["page", "probe", "calendar"], Question] = {}
+    questions: dict[Literal["page", "probe", "calendar"], OpenQuestion] = {}
     check_at: datetime | None = None
     """No flight needs attention before."""
     wake_at: datetime | None = None

@@ -36,7 +36,7 @@ from bondstone.model.campaign.events import (
     Reject,
     Resume,
     Retry,
-    Rollback,
+    RollbackTargets,
     SetConcurrency,
     Skip,
     Supersede,
@@ -56,7 +56,7 @@ SLOWEST_POLL_SECONDS: Final = 1.5
 PATIENCE_SECONDS: Final = 180.0
 """How long a platform that does not answer is waited for."""
 
-_Verb = TypeVar("_Verb", Retry, Rollback)
+_Verb = TypeVar("_Verb", Retry, RollbackTargets)
 
 
 class DirectCampaigns(Campaigns):
@@ -315,7 +315,9 @@ class DirectCampaigns(Campaigns):
         request_id: str = "",
         new_name: str = "",
     ) -> CampaignDocument:
-        return await self._tell_or_link(name, Rollback(**self._who(reason, request_id), which=which), new_name)
+        return await self._tell_or_link(
+            name, RollbackTargets(**self._who(reason, request_id), which=which), new_name
+        )
 
     # Helpers -----------------------------------------------------------------------------------------------------
 

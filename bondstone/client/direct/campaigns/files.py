@@ -16,7 +16,7 @@ from bondstone.base.names import check_name
 from bondstone.campaign import words as phrases
 from bondstone.campaign.document import Flaw, read_campaign
 from bondstone.campaign.forecast import FALLBACK_SECONDS, forecast
-from bondstone.campaign.waves import Partition, Status, Target, partition
+from bondstone.campaign.waves import CampaignTarget, Partition, Status, partition
 from bondstone.campaign.windows import Freeze, zone
 from bondstone.client.direct.campaigns.listing import campaigns
 from bondstone.client.direct.campaigns.secret_inputs import secret_inputs
@@ -116,7 +116,7 @@ class CampaignFiles:
             kind, past = "provision", await past_seconds(self._temporal, OperationKind.PROVISION)
         overall = max(past.values(), key=lambda sample: sample[1], default=(FALLBACK_SECONDS, 0))
 
-        def seconds(target: Target) -> float:
+        def seconds(target: CampaignTarget) -> float:
             return past.get(target.promise, overall)[0]
 
         waves = forecast(spec, plan, now=ready.now, seconds=seconds, freezes=ready.freezes)

@@ -14,7 +14,7 @@ from bondstone.model.service import OperationRecord
 from bondstone.store.previews import Previews
 
 if TYPE_CHECKING:
-    from bondstone.campaign.waves import Target
+    from bondstone.campaign.waves import CampaignTarget
     from bondstone.client.direct.client import DirectClient
     from bondstone.client.services import RequestOptions
 
@@ -41,7 +41,7 @@ async def plan(
     limit = asyncio.Semaphore(at_once)
     done = 0
 
-    async def one(target: Target) -> PreviewedTarget:
+    async def one(target: CampaignTarget) -> PreviewedTarget:
         nonlocal done
         async with limit:
             previewed = await _target(bond, ready, target)
@@ -64,7 +64,7 @@ async def plan(
     return await Previews((await bond.connection.store()).sealed).put(preview), preview
 
 
-async def _target(bond: DirectClient, ready: Ready, target: Target) -> PreviewedTarget:
+async def _target(bond: DirectClient, ready: Ready, target: CampaignTarget) -> PreviewedTarget:
     previewed = PreviewedTarget(
         service=target.service,
         wave=ready.plan.waves[target.wave].name,
@@ -79,7 +79,7 @@ async def _target(bond: DirectClient, ready: Ready, target: Target) -> Previewed
         return previewed.changed(error=error.info())
 
 
-async def _dry_run(bond: DirectClient, ready: Ready, target: Target) -> Operation:
+async def _dry_run(bond: DirectClient, ready: Ready, target: CampaignTarget) -> Operation:
     spec = ready.campaign.spec
     options: RequestOptions = {"dry_run": True, "reason": f"preview of campaign {ready.campaign.metadata.name}"}
     match spec.operation:
