@@ -58,6 +58,8 @@ class Resource:
     """`/api/v1` or `/apis/<group>/<version>`."""
     plural: str
     namespaced: bool
+    categories: frozenset[str] = frozenset()
+    """Groups of kinds that it is part of, as in `kubectl get managed`."""
 
     def path(self, namespace: str, name: str = "") -> str:
         """Of one object, or of all of a namespace."""
@@ -168,7 +170,9 @@ class Cluster:
         if kinds is None:
             listing = self._maybe("GET", root) or {}
             kinds = {
-                item["kind"]: Resource(root, item["name"], bool(item.get("namespaced")))
+                item["kind"]: Resource(
+                    root, item["name"], bool(item.get("namespaced")), frozenset(item.get("categories") or ())
+                )
                 for item in listing.get("resources") or ()
                 if "/" not in item["name"]
             }
@@ -198,7 +202,14 @@ class Cluster:
         return item
 
     def list(
-        self, api_version: str, kind: str, namespace: str, *, labels: str = "", metadata_only: bool = False
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str,
+        *,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
     ) -> list[dict[str, Any]]:
         """The objects of a kind in a namespace, at most 2,000.
 
@@ -207,12 +218,14 @@ class Cluster:
             kind: As in manifests.
             namespace: Empty for all.
             labels: A label selector.
+            fields: A field selector.
             metadata_only: Leave out all but their metadata.
         """
         resource = self.resource(api_version, kind)
         if resource is None:
             return []
-        query = {"limit": "2000", **({"labelSelector": labels} if labels else {})}
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        query = {"limit": "2000", **{name: text for name, text in selectors.items() if text}}
         accept = _METADATA_ONLY if metadata_only else "application/json"
         answer = self.request("GET", resource.path(namespace), query=query, accept=accept)
         items: list[dict[str, Any]] = answer.get("items") or []

@@ -60,7 +60,7 @@ def has_condition(item: Mapping[str, Any], name: str, status: str) -> ObjectVerd
     if not condition:
         return ObjectVerdict(False, f"its status has no condition {name} yet")
     return ObjectVerdict(
-        False, _cut(f"condition {name} is {condition.get('status')}, not {status}: {_words(condition)}")
+        False, cut(f"condition {name} is {condition.get('status')}, not {status}: {_words(condition)}")
     )
 
 
@@ -75,12 +75,12 @@ def pod_reason(pod: Mapping[str, Any]) -> str:
         for detail in (state.get("waiting"), state.get("terminated")):
             if detail and detail.get("reason") not in {"PodInitializing", "Completed"}:
                 code = f" (exit code {detail['exitCode']})" if detail.get("exitCode") else ""
-                return _cut(f"pod {name}, container {container.get('name')}: {_words(detail)}{code}")
+                return cut(f"pod {name}, container {container.get('name')}: {_words(detail)}{code}")
     scheduled = condition_of(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        return _cut(f"pod {name} is not scheduled: {_words(scheduled)}")
+        return cut(f"pod {name} is not scheduled: {_words(scheduled)}")
     ready = condition_of(pod, "Ready")
-    return _cut(f"pod {name} is {status.get('phase') or 'new'}{': ' + _words(ready) if ready else ''}")
+    return cut(f"pod {name} is {status.get('phase') or 'new'}{': ' + _words(ready) if ready else ''}")
 
 
 def stuck_reason(item: Mapping[str, Any]) -> str:
@@ -103,7 +103,7 @@ def stuck_reason(item: Mapping[str, Any]) -> str:
         for condition in (item.get("status") or {}).get("conditions") or ()
         if condition.get("status") == "True" and item.get("kind") == "Namespace"
     ]
-    return _cut("; ".join([words, *left]))
+    return cut("; ".join([words, *left]))
 
 
 def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any]) -> ObjectVerdict:
@@ -163,6 +163,7 @@ def _words(condition: Mapping[str, Any]) -> str:
     )
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A reason on one line, as long as people read."""
     line = " ".join(text.split())
     return line if len(line) <= _REASON_CHARS else f"{line[:_REASON_CHARS]}…"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bondstone.activities.clusters.api import ApiRefusal
@@ -15,6 +16,7 @@ from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.outputs import object_named, read_outputs
 from bondstone.activities.clusters.status import ROLLED_OUT, rollout
 from bondstone.activities.kubernetes.changes import difference, difference_digest
+from bondstone.activities.kubernetes.crossplane import expected_conditions, has_current
 from bondstone.activities.kubernetes.documents import (
     Held,
     Inventory,
@@ -88,7 +90,7 @@ class _Work:
                     await gather(*(self._put(api, item) for item in tier))
                     if tier[0].kind == "CustomResourceDefinition":
                         await self._serve(api, tier)
-                await until_ready(session, api, self._waits(), self._check, self._deadline())
+                await until_ready(session, api, await self._waits(api), self._check, self._deadline())
                 await self._remove(api)
                 known = [item.ref for item in plan.items]
                 outputs = await read_outputs(
@@ -185,13 +187,16 @@ class _Work:
                 self._gone.add(item.key)
                 self._step(item, "deleted")
 
-    def _waits(self) -> list[Awaited]:
+    async def _waits(self, api: Api) -> list[Awaited]:
         section, known = self._session.section, [item.ref for item in self._plan.items]
         awaited: dict[Ref, Awaited] = {}
         for ref in known if section.rollout else ():
             if ref.kind not in ROLLED_OUT:
                 continue
             awaited.setdefault(ref, Awaited(ref)).judges.append(rollout)
+        for item in self._plan.items if section.ready else ():
+            if names := expected_conditions(await api.resource(item.ref), item.manifest):
+                awaited.setdefault(item.ref, Awaited(item.ref)).judges.append(partial(has_current, names=names))
         for wait in section.wait:
             try:
                 ref = object_named(wait.source, known, self._plan.namespace)

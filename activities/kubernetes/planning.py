@@ -12,6 +12,7 @@ from typing import Any, Final
 from bondstone.activities.clusters.api import ApiRefusal
 from bondstone.activities.clusters.manifests import Ref, project, stored
 from bondstone.activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
+from bondstone.activities.kubernetes.crossplane import expected_conditions, has_current
 from bondstone.activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named
 from bondstone.activities.kubernetes.manifests import declared, duplicates
 from bondstone.activities.kubernetes.order import ordered, tiers
@@ -53,6 +54,7 @@ async def plan(session: Session) -> Planned:
     async with session.opened(section.cluster, session.namespace) as api:
         manifests = await placed(session, api)
         session.note_secrets(manifests)
+        await _check_ready(session, api, manifests)
         looked = await gather(*(_look(session, api, inventory, manifests, manifest) for manifest in manifests))
         declared_keys = {change.item.key for change in looked}
         gone = [held for held in inventory.objects if held.key not in declared_keys]
@@ -104,7 +106,8 @@ async def detect_drift(session: Session) -> Drifted:
         return Drifted(())
     async with session.opened(inventory.cluster, inventory.namespace) as api:
         drifted = await gather(*(_drift(session, api, held) for held in inventory.objects))
-    return Drifted([one for one in drifted if one is not None])
+        unready = await gather(*(_unready(session, api, held.ref) for held in inventory.objects))
+    return Drifted([one for one in drifted if one is not None], failed_checks=[why for why in unready if why])
 
 
 async def placed(session: Session, api: Api) -> list[dict[str, Any]]:
@@ -157,7 +160,8 @@ def conflict_error(session: Session, ref: Ref, error: ApiRefusal) -> BondError:
 
 def expectations_digest(session: Session) -> str:
     """Changes when what the section says of outputs and waits does: there is something to do then."""
-    wanted = session.section.model_dump(mode="json", include={"outputs", "wait", "rollout"})
+    ready = {"ready"} if session.section.ready else set()
+    wanted = session.section.model_dump(mode="json", include={"outputs", "wait", "rollout"} | ready)
     return digest(canonical(wanted))
 
 
@@ -300,6 +304,30 @@ async def _drift(session: Session, api: Api, held: Held) -> Change | None:
         live = project(live, held.manifest)
     after, before = difference(live, would)
     return change(held.ref, "update", before, after, session.redact) if before or after else None
+
+
+async def _check_ready(session: Session, api: Api, manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse `ready` where nothing is there that it would wait for; kinds to come are given the benefit."""
+    if not session.section.ready:
+        return
+    for manifest in manifests:
+        resource = await api.resource(Ref.of(manifest))
+        if resource is None or expected_conditions(resource, manifest):
+            return
+    raise ToolFailed(
+        "the step says ready: crossplane, and none of its objects is a claim, a composite, a managed resource, a "
+        "definition or a package of Crossplane",
+        where=session.where,
+        hint="take `ready` out of the step, or declare the object that it is to wait for",
+    )
+
+
+async def _unready(session: Session, api: Api, ref: Ref) -> str:
+    """With `ready: crossplane`: what an object of the step itself says of not being ready, in words."""
+    if not session.section.ready or (live := await api.get(ref)) is None:
+        return ""
+    verdict = has_current(live, expected_conditions(await api.resource(ref), live))
+    return "" if verdict.done else session.redact(f"{ref.address}: {verdict.why}")
 
 
 def _is_settled(session: Session, inventory: Inventory, keys: set[tuple[str, str, str, str]]) -> bool:

@@ -92,8 +92,11 @@ def _from_definition(definition: Mapping[str, Any], source: str) -> Draft:
     declared = _mapping(_mapping(schema, "properties"), "spec")
     inputs, fields = spec_inputs(declared, left)
     kind = str(names.get("kind", ""))
-    scoped = spec.get("scope") == "Cluster" or (definition["kind"] == XRD and spec.get("scope") == "LegacyCluster")
     composite = definition["kind"] == XRD
+    modern = str(definition.get("apiVersion", "")).endswith("/v2")
+    scope = spec.get("scope") or ("LegacyCluster" if composite and not modern else "Namespaced")
+    if composite and spec.get("claimNames"):  # else a claim goes before what was made for it
+        fields |= {"compositeDeletePolicy": "Foreground"}
     section: dict[str, Any] = {
         "manifests": [
             {
@@ -104,9 +107,11 @@ def _from_definition(definition: Mapping[str, Any], source: str) -> Draft:
             }
         ]
     }
-    if scoped and not spec.get("claimNames"):
+    if scope != "Namespaced" and not spec.get("claimNames"):
         section["cluster_scoped"] = True
-    if composite or _has_ready(schema):
+    if composite:
+        section["ready"] = "crossplane"
+    elif _has_ready(schema):
         section["wait"] = [
             {"object": f"{spec['group']}/{version['name']}/{kind}/${{service.name}}", "condition": "Ready"}
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -46,6 +46,9 @@ class KubernetesSection(Manifest):
     """Allow objects that are in no namespace, or in another one."""
     rollout: bool = True
     """Wait until every Deployment, StatefulSet and DaemonSet is rolled out and every Job is complete."""
+    ready: Literal["", "crossplane"] = ""
+    """`crossplane`: wait until claims, composites and managed resources are `Synced` and `Ready`, definitions are
+    served, and packages are installed and healthy."""
     wait: tuple[Wait, ...] = Field(default=(), max_length=100)
     """What else to wait for."""
     timeout: Duration = "5m"

@@ -176,6 +176,13 @@ class Api:
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         return await self._call(self.cluster.list, "v1", "Pod", namespace, labels=selector)
 
+    async def events(self, item: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The events of exactly this object, in no order; those of an object in no namespace are in `default`."""
+        metadata = item["metadata"]
+        of_it = f"involvedObject.uid={metadata['uid']}"
+        namespace = metadata.get("namespace") or "default"
+        return await self._call(self.cluster.list, "v1", "Event", namespace, fields=of_it)
+
     async def _path(self, ref: Ref) -> str:
         resource = await self.resource(ref)
         if resource is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.status import MAX_REASONS, ObjectVerdict, pod_reason, stuck_reason
+from bondstone.activities.kubernetes.crossplane import composed_refs, holding_below, unready_below
 from bondstone.activities.kubernetes.documents import Named
 from bondstone.activities.kubernetes.planning import gather
 from bondstone.activities.kubernetes.session import Api, Session
@@ -18,6 +19,8 @@ from bondstone.model.step import Progress
 
 _FIRST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 2.0
+_EXPLAIN_SECONDS: Final = 10.0
+"""How often it is looked below an object that is waited for what keeps it."""
 _WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"})
 
 
@@ -28,6 +31,30 @@ class Awaited:
     ref: Ref
     judges: list[Judge] = field(default_factory=list)
     last: Mapping[str, Any] | None = None
+
+
+class _Explained:
+    """What keeps the first of some objects, looked up now and then: it costs requests.
+
+    Args:
+        api: The cluster.
+        look: Finds what below an object keeps it.
+    """
+
+    def __init__(self, api: Api, look: Callable[[Api, Mapping[str, Any]], Awaitable[list[str]]]) -> None:
+        self._api = api
+        self._look = look
+        self._next = asyncio.get_running_loop().time() + _EXPLAIN_SECONDS
+        self._reason = ""
+
+    async def reason(self, item: Mapping[str, Any] | None) -> str:
+        """The deepest reason, to stand behind the object's own; empty where nothing is known."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._next:
+            lines = await self._look(self._api, item) if item is not None else []
+            self._reason = f"; {lines[0]}" if lines else ""
+            self._next = now + _EXPLAIN_SECONDS
+        return self._reason
 
 
 async def until_ready(
@@ -48,6 +75,7 @@ async def until_ready(
     """
     waiting = list(waits)
     pause = _FIRST_SECONDS
+    explained = _Explained(api, unready_below)
     while True:
         check()
         verdicts = await gather(*(_look(api, one) for one in waiting))
@@ -59,7 +87,7 @@ async def until_ready(
             return
         waiting = [one for one, _ in pairs]
         first, verdict = pairs[0]
-        note = f"{first.ref.address}: {verdict.why}"
+        note = f"{first.ref.address}: {verdict.why}{await explained.reason(first.last)}"
         session.pulse.report(
             Progress(
                 done=len(waits) - len(waiting),
@@ -86,6 +114,7 @@ async def until_gone(
     """
     left = list(removed)
     pause = _FIRST_SECONDS
+    explained = _Explained(api, holding_below)
     while True:
         check()
         lives = await gather(*(api.get(item.ref) for item in left))
@@ -97,7 +126,8 @@ async def until_gone(
         if not standing:
             return
         left = [item for item, _ in standing]
-        note = f"{left[0].ref.address}: {stuck_reason(standing[0][1])}"
+        live = standing[0][1]
+        note = f"{left[0].ref.address}: {stuck_reason(live)}{await explained.reason(live)}"
         session.pulse.report(
             Progress(
                 done=len(removed) - len(left), total=len(removed), address=left[0].ref.address,
@@ -105,10 +135,10 @@ async def until_gone(
             )
         )  # fmt: skip
         if asyncio.get_running_loop().time() >= deadline:
-            problems = [
-                Problem(message=session.redact(f"{item.ref.address}: {stuck_reason(live)}"))
-                for item, live in standing[:MAX_REASONS]
-            ]
+            reasons: list[str] = []
+            for item, held in standing[:MAX_REASONS]:
+                reasons += [f"{item.ref.address}: {stuck_reason(held)}", *await holding_below(api, held)]
+            problems = [Problem(message=session.redact(text)) for text in reasons[:MAX_REASONS]]
             many = "1 object is" if len(left) == 1 else f"{len(left)} objects are"
             raise StepTimedOut(
                 f"{many} still there {session.section.timeout} after their deletion was asked for",
@@ -132,6 +162,8 @@ async def _problems(session: Session, api: Api, pairs: Sequence[tuple[Awaited, O
     problems: list[str] = []
     for one, verdict in pairs[:MAX_REASONS]:
         problems.append(f"{one.ref.address}: {verdict.why}")
+        if one.last is not None and composed_refs(one.last):
+            problems += await unready_below(api, one.last)
         selector = ((one.last or {}).get("spec") or {}).get("selector") or {}
         labels = selector.get("matchLabels") if one.ref.kind in _WORKLOADS else None
         if labels:

@@ -115,6 +115,20 @@ def deciding_engine(request):
             },
         ),
         (
+            "bucket/policies",
+            {
+                **PRODUCTION,
+                "inputs": {"versioning": False},
+                "changes": [
+                    {"action": "update", "before": {"spec": {"region": "a"}}, "after": {"spec": {"region": "b"}}}
+                ],
+            },
+            {
+                "a bucket in production keeps what is overwritten: versioning stays on",
+                "a bucket cannot move to another region: request a new one, and copy",
+            },
+        ),
+        (
             "web-app/policies",
             {**PRODUCTION, "plan": {"manifests": [DEPLOYMENT]}},
             {
@@ -134,6 +148,7 @@ def test_every_shipped_policy_is_here() -> None:
     folders = {path.parent.relative_to(PROMISES).as_posix() for path in PROMISES.rglob("*.rego")}
     here = {
         "_organisation",
+        "bucket/policies",
         "host-access/policies",
         "static-site/policies",
         "sqlite-database/policies",

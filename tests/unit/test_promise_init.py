@@ -230,6 +230,54 @@ def test_a_kind_becomes_a_promise_that_waits_for_it(tmp_path: Path) -> None:
     assert validate(directory, load_executors()).problems == ()
 
 
+XRD = """
+apiVersion: apiextensions.crossplane.io/VERSION
+kind: CompositeResourceDefinition
+metadata: {name: xdatabases.example.org}
+spec:
+  group: example.org
+  names: {kind: XDatabase, plural: xdatabases}
+  MORE
+  versions:
+    - name: v1
+      served: true
+      referenceable: true
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties: {spec: {type: object, properties: {size: {type: integer}}}}
+"""
+CLAIM = "claimNames: {kind: Database, plural: databases}"
+
+
+@pytest.mark.parametrize(
+    ("version", "more", "kind", "scope"),
+    [
+        ("v2", "", "XDatabase", "Namespaced"),
+        ("v2", "scope: Cluster", "XDatabase", "Cluster"),
+        ("v1", "", "XDatabase", "Cluster"),
+        ("v1", CLAIM, "Database", "Namespaced"),
+        ("v2", f"scope: LegacyCluster\n  {CLAIM}", "Database", "Namespaced"),
+    ],
+)
+def test_a_composite_becomes_a_promise_that_waits_as_crossplane_says(
+    tmp_path: Path, version: str, more: str, kind: str, scope: str
+) -> None:
+    file = tmp_path / "xrd.yaml"
+    file.write_text(XRD.replace("VERSION", version).replace("MORE", more))
+    draft = kind_draft(file)
+    [manifest] = draft.section["manifests"]
+    assert (manifest["kind"], draft.section["ready"]) == (kind, "crossplane")
+    assert draft.section.get("cluster_scoped", False) is (scope == "Cluster")
+    assert ("wait" in draft.section, manifest["spec"].get("compositeDeletePolicy")) == (
+        False,
+        "Foreground" if kind == "Database" else None,
+    )
+    directory = tmp_path / "promise"
+    write_promise(directory, "database", draft)
+    assert validate(directory, load_executors()).problems == ()
+
+
 def test_what_cannot_be_read_says_what_to_name_instead(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"no \*\.tf file"):
         terraform_draft(tmp_path)
