@@ -17,6 +17,7 @@ from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.probing import look_at_http, look_at_tcp
 from bondstone.activities.rendering import reveal, reveal_all
+from bondstone.activities.tooling.heartbeat import Pulse
 from bondstone.base import names
 from bondstone.base.errors import BondError
 from bondstone.base.redact import Redactor, known_secrets
@@ -31,8 +32,6 @@ from bondstone.store import Store
 MAX_VALUES: Final = 5
 MAX_VALUE_CHARS: Final = 100
 """Of the values that an expression sees: how many are told, and how much of each."""
-BEAT_SECONDS: Final = 5.0
-"""How often to say that one is alive, while there is nothing to look at."""
 
 
 class HealthActivities:
@@ -67,38 +66,40 @@ class HealthActivities:
         redact = Redactor(known_secrets(revealed.values()))
         for probe in _probes(promise, call.probes):
             address = redact(expanded(probe, variables))
-
-            def beat(problem: str, address: str = address) -> None:
-                activity.heartbeat(Progress(address=address, note=redact(problem)))
-
-            problem = await passes(probe, variables, beat=beat, local=self._probe_local)
+            async with Pulse(activity.heartbeat) as pulse:
+                pulse.report(Progress(address=address))
+                note = partial(_note, pulse, redact)
+                problem = await passes(probe, variables, note=note, local=self._probe_local)
             if problem:
                 return HealthReport(health=Health.UNHEALTHY, message=f"health {address}: {redact(problem)}")
         return HealthReport(health=Health.HEALTHY)
 
 
 async def passes(
-    probe: Probe, variables: cel.Variables, *, beat: Callable[[str], None], local: bool = False
+    probe: Probe, variables: cel.Variables, *, note: Callable[[str], None], local: bool = False
 ) -> str:
     """Look until the probe passes; empty when it did, else why it did not at the last look.
 
     Args:
         probe: What to look at, as the promise declares it.
         variables: What its expressions see.
-        beat: Told, often enough, why the probe did not pass at the last look; empty before the first.
+        note: Told after each look why the probe does not pass.
         local: Whether it may look at loopback and link-local addresses.
     """
     look = _look(probe, variables, local=local)
     deadline = time.monotonic() + seconds(probe.within)
     every = min(seconds(probe.every), seconds(probe.within))
-    problem = ""
     while True:
-        beat(problem)
         problem = await look()
         left = deadline - time.monotonic()
         if not problem or left <= 0:
             return problem
-        await _sleep(min(every, left), partial(beat, problem))
+        note(problem)
+        await asyncio.sleep(min(every, left))
+
+
+def _note(pulse: Pulse, redact: Redactor, problem: str) -> None:
+    pulse.note(redact(problem))
 
 
 def _probes(promise: Promise, which: Probes) -> tuple[Probe, ...]:
@@ -122,15 +123,6 @@ async def _expression(expression: str, variables: cel.Variables) -> str:
     except BondError as error:
         return error.message
     return "" if value is True else "the expression is not true"
-
-
-async def _sleep(total: float, beat: Callable[[], None]) -> None:
-    """Sleep, beating often enough that nobody thinks we died."""
-    end = time.monotonic() + total
-    beat()
-    while (left := end - time.monotonic()) > 0:
-        await asyncio.sleep(min(left, BEAT_SECONDS))
-        beat()
 
 
 def expanded(probe: Probe, variables: cel.Variables) -> str:

@@ -90,7 +90,7 @@ async def test_while_it_waits_it_says_what_it_looks_at_and_why_it_did_not_pass(t
     )
     report = await environment.run(HealthActivities(store, probe_local=True).probe, call)
     assert report.message.startswith("health http http://127.0.0.1:1/live: no answer")
-    assert heartbeats[0] == Progress(address="http http://127.0.0.1:1/live")
+    assert Progress(address="http http://127.0.0.1:1/live") in heartbeats, "before the first look"
     assert heartbeats[-1].note.startswith("no answer")
 
 
@@ -138,7 +138,7 @@ async def listening(
 
 async def look(kind: str, address: str, *, local: bool = True, **fields: Any) -> str:
     probe = Probe(**{kind: address, "every": "1s", "within": "1s"} | fields)
-    return await passes(probe, {}, beat=lambda _problem: None, local=local)
+    return await passes(probe, {}, note=lambda _problem: None, local=local)
 
 
 async def test_a_probe_looks_again_until_it_passes() -> None:
