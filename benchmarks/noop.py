@@ -14,6 +14,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from bondstone.activities.executors import executor_activities
 from bondstone.base.models import Manifest
 from bondstone.base.names import DEFAULT_POOL, pool_queue
+from bondstone.base.process_identity import poller_identity
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
@@ -107,7 +108,7 @@ async def build_executor(client: Client, store: Store, settings: Settings) -> ru
     worker = Worker(
         client,
         task_queue=queue,
-        identity=runtime.identity("executor"),
+        identity=poller_identity("executor"),
         activities=executor_activities(store, settings, {"noop": NoopExecutor()}),
         max_concurrent_activities=executor.MAX_ACTIVITIES,
     )
@@ -120,7 +121,7 @@ async def build_bare_control(client: Client, store: Store, settings: Settings) -
     worker = Worker(
         await plain(client),
         task_queue=WORKFLOW_QUEUE,
-        identity=runtime.identity("bare-control"),
+        identity=poller_identity("bare-control"),
         workflows=[Bare, BareFleet],
         activities=[noop],
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -136,7 +137,7 @@ async def build_bare_executor(client: Client, store: Store, settings: Settings) 
     worker = Worker(
         await plain(client),
         task_queue=TOOL_QUEUE,
-        identity=runtime.identity("bare-executor"),
+        identity=poller_identity("bare-executor"),
         activities=[noop],
         max_concurrent_activities=executor.MAX_ACTIVITIES,
     )

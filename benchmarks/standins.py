@@ -18,6 +18,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from benchmarks.noop import plain
 from bondstone.base import names
+from bondstone.base.process_identity import poller_identity
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.model.campaign.events import AttemptAccepted, AttemptFinished
@@ -205,7 +206,7 @@ def _build(queue: str, workflows: Sequence[type], *, bare: bool) -> runtime.Buil
         worker = Worker(
             await plain(client) if bare else client,
             task_queue=queue,
-            identity=runtime.identity(queue),
+            identity=poller_identity(queue),
             workflows=workflows,
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_concurrent_workflow_tasks=control.MAX_WORKFLOW_TASKS,

@@ -15,6 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymen
 from bondstone import workflows
 from bondstone.activities.control import control_activities
 from bondstone.base.names import CONTROL_QUEUE
+from bondstone.base.process_identity import poller_identity
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.store import Store
@@ -59,7 +60,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
     worker = Worker(
         client,
         task_queue=CONTROL_QUEUE,
-        identity=runtime.identity("control"),
+        identity=poller_identity("control"),
         workflows=workflows.ALL,
         activities=control_activities(client, store, settings, signer),
         workflow_runner=workflow_runner(settings),

@@ -19,6 +19,7 @@ from bondstone.activities.tooling.sandbox import check, describe
 from bondstone.base.errors import BondError
 from bondstone.base.names import SERVICE_EXECUTOR, pool_queue
 from bondstone.base.platform_file import SANDBOX
+from bondstone.base.process_identity import poller_identity
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.executors.protocol import Executor
@@ -42,7 +43,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
         Worker(
             client,
             task_queue=pool_queue(pool),
-            identity=runtime.identity("executor"),
+            identity=poller_identity("executor"),
             activities=activities,
             interceptors=runtime.interceptors(settings),
             max_concurrent_activities=MAX_ACTIVITIES,

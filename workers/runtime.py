@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from temporalio.worker import Interceptor, Worker
 from bondstone.base import extras, logs
 from bondstone.base.errors import BondError, Unreachable
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
+from bondstone.base.process_identity import poller_identity
 from bondstone.base.processes import hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.tracing import export
@@ -94,11 +94,6 @@ def main(name: str, build: Build) -> int:
         return error.exit_code
 
 
-def identity(name: str) -> str:
-    """How this process calls itself towards Temporal: `executor@host:pid`."""
-    return f"{name}@{socket.gethostname()}:{os.getpid()}"
-
-
 def interceptors(settings: Settings) -> Sequence[Interceptor]:
     """What every worker of this process runs its workflows and activities through."""
     attempts = Attempts(settings.work_dir)
@@ -163,7 +158,7 @@ async def _serve(name: str, settings: Settings, build: Build) -> int:
     ]
     if serving.beside is not None:
         beside.append(asyncio.ensure_future(serving.beside()))
-    log.info("started", queues=sorted(serving.queues), identity=identity(name))
+    log.info("started", queues=sorted(serving.queues), identity=poller_identity(name))
     await asyncio.wait([stop_request, *running], return_when=asyncio.FIRST_COMPLETED)
     for task in beside:
         task.cancel()
@@ -192,7 +187,7 @@ async def _wind_down(serving: Serving, running: Sequence[asyncio.Task[None]], se
 async def _announce(name: str, client: Client, serving: Serving, health_file: Path | None) -> None:
     """Say that we are ready, once Temporal has seen this process poll each of its queues; then that we live."""
     for queue, workflows in serving.queues.items():
-        while not await _seen(identity(name), client, queue, workflows=workflows):  # noqa: ASYNC110 - a remote fact
+        while not await _seen(poller_identity(name), client, queue, workflows=workflows):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     log.info("ready")
     with ready_pipe() as tell:

@@ -1,4 +1,4 @@
-"""Who holds a state, and whether that process is provably dead."""
+"""Who a process of ours is, towards Temporal and towards other attempts, and whether it is provably dead."""
 
 from __future__ import annotations
 
@@ -55,3 +55,22 @@ def is_dead(holder: Holder) -> bool:
     if (holder.boot_id, holder.pid_namespace) != (boot_id(), pid_namespace()):
         return False
     return started(holder.pid) != holder.pid_started
+
+
+def poller_identity(name: str) -> str:
+    """How this process calls itself towards Temporal: `executor@host:pid`.
+
+    Args:
+        name: What kind of process it is.
+    """
+    return f"{name}@{socket.gethostname()}:{os.getpid()}"
+
+
+def is_gone(poller: str) -> bool:
+    """Whether a poller was a process of this host that runs no more. False when in doubt; Temporal notices later.
+
+    Args:
+        poller: As `poller_identity` gives it.
+    """
+    host, _, pid = poller.rpartition("@")[2].rpartition(":")
+    return host == socket.gethostname() and pid.isdigit() and started(int(pid)) is None

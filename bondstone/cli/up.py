@@ -239,6 +239,7 @@ def _process_rows(platform: Platform) -> list[dict[str, Any]]:
 async def _queues(settings: Settings, pools: tuple[str, ...]) -> tuple[list[dict[str, Any]], str | None]:
     """Who polls the control queue and each pool's; and in words, why that could not be asked."""
     from bondstone.base.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.base.process_identity import is_gone  # noqa: PLC0415
     from bondstone.client import Bondstone  # noqa: PLC0415
 
     async with Bondstone.connect(settings, quiet=True) as bond:
@@ -248,22 +249,11 @@ async def _queues(settings: Settings, pools: tuple[str, ...]) -> tuple[list[dict
             return [], f"{error.message}: {error.hint}"
     rows = []
     for queue in queues:
-        identities = [poller.identity for poller in queue.pollers if not _is_gone(poller.identity)]
+        identities = [poller.identity for poller in queue.pollers if not is_gone(poller.identity)]
         rows.append(
             {"queue": queue.queue, "pool": queue.pool, "workers": len(identities), "identities": identities}
         )
     return rows, None
-
-
-def _is_gone(identity: str) -> bool:
-    """Whether a worker was on this machine (`control@host:pid`) and is not any more; Temporal notices later."""
-    import socket  # noqa: PLC0415 - only for status
-
-    import psutil  # noqa: PLC0415 - only for status
-
-    _, _, place = identity.rpartition("@")
-    host, _, pid = place.rpartition(":")
-    return host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
 
 
 def _print_status(view: dict[str, Any]) -> None:

@@ -53,6 +53,9 @@ class Bondstone(ABC):
             by: Who asks; default: `BOND_AS`, else the user of the operating system.
             quiet: Keep what the Temporal SDK's native core prints off standard error, for the whole process.
 
+        Returns:
+            A context manager that gives the client, and closes its connections at the end.
+
         Raises:
             SettingsInvalid: naming each setting that is malformed.
         """

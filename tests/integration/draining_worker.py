@@ -10,6 +10,7 @@ from pathlib import Path
 from temporalio import activity, workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from bondstone.base.process_identity import poller_identity
 from bondstone.workers import runtime
 
 QUEUE = "draining"
@@ -59,7 +60,7 @@ async def build(client, _store, settings):
     worker = Worker(
         client,
         task_queue=QUEUE,
-        identity=runtime.identity("draining"),
+        identity=poller_identity("draining"),
         workflows=[RunOne],
         activities=[sleep, stubborn],
         workflow_runner=UnsandboxedWorkflowRunner(),
