@@ -7,6 +7,7 @@ streams so that their clients go to another, and lets requests finish for `drain
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from bondstone.api.state import ApiState
 from bondstone.backstage import routes as backstage
 from bondstone.base import logs
 from bondstone.base.errors import BondError, SettingsInvalid, StoreError
-from bondstone.base.platform_file import ready_pipe
+from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
 from bondstone.base.processes import hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
@@ -80,7 +81,7 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
         StoreError: the object store or the key ring cannot be opened.
     """
     temporal = await connect_when_up(settings)
-    store = await Store.open(settings)
+    store = await Store.open(settings, create_keys=CREATE_KEYS in os.environ)
     key = settings.attestation_key_file
     signer = await asyncio.to_thread(Signer.load, key) if await asyncio.to_thread(key.exists) else None
     if signer is not None:
