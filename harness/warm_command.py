@@ -2,7 +2,8 @@
 
 A process that has everything imported, and has started no thread, forks for each command. The command has its own
 arguments, environment, directory, standard streams and exit status, as if a shell had started it. What starting
-costs and imports is the subject of other tests (`test_imports`, `test_readme_tour`), which start Python.
+costs and imports is the subject of other tests (`test_imports`, `test_readme_tour`), which start Python. Workers
+come from the same process, see `harness.warm_workers`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from harness.warm_workers import MAX_REQUEST, carry_out, fork_from_here, import_all
+
 PACKAGES: Final = ("bondstone.cli", "bondstone.client")
 """Loaded once, with all that is in them; what is missing here a command loads by itself."""
-_MAX_REQUEST: Final = 1 << 20
-_DESCRIPTORS: Final = 4
-"""Sent with a request: standard input, output, errors, and where to say the process id and the exit status."""
+_MAX_DESCRIPTORS: Final = 16
 
 
 class WarmCommand:
@@ -76,6 +77,11 @@ class WarmCommand:
                 texts.append(stream.read().decode())
         return subprocess.CompletedProcess(tuple(arguments), status, *texts)
 
+    def connection(self) -> socket.socket:
+        """To the process that forks; see `harness.warm_workers.fork_by`."""
+        with self._lock:
+            return self._started()
+
     def close(self) -> None:
         """End the process that forks."""
         if self._requests is not None and self._process is not None:
@@ -120,19 +126,27 @@ def _serve(requests: socket.socket) -> None:
     """Fork for each request, until the tests' process is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for the commands
     while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST, _DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, _MAX_DESCRIPTORS)
         if not data:
             return
-        if not os.fork():
+        request = json.loads(data)
+        if "module" in request:
+            carry_out(requests, request, descriptors)
+        elif not os.fork():
             requests.close()
-            _carry_out(json.loads(data), descriptors)
+            _carry_out(request, descriptors)
             os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 def _carry_out(request: dict[str, Any], descriptors: Sequence[int]) -> None:
-    """Run a command in one more process, and say how it ended."""
+    """Run a command in one more process, and say how it ended.
+
+    Args:
+        request: What `WarmCommand.run` sends.
+        descriptors: Standard input, output, errors, and where to say the process id and the exit status.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     *streams, answers = descriptors
     command = os.fork()
@@ -153,6 +167,8 @@ def _become(request: dict[str, Any], streams: Sequence[int]) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    if "up" in request["arguments"]:
+        fork_from_here()
     sys.argv = ["bond", *request["arguments"]]
     from bondstone.cli.app import run  # noqa: PLC0415 - imported already
 
@@ -163,8 +179,7 @@ def _main() -> None:
     for package in PACKAGES:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             importlib.import_module(module.name)
-    if len(list(Path("/proc/self/task").iterdir())) > 1:
-        raise SystemExit("an import has started a thread, and what forks must have none")
+    import_all()
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         _serve(requests)
 

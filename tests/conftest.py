@@ -19,6 +19,7 @@ from temporalio.client import Client
 from bondstone.base import names
 from bondstone.temporal.connection import DATA_CONVERTER
 from harness.warm_command import WARM
+from harness.warm_workers import fork_by
 
 pytest_plugins = ("harness.servers.fixtures", "harness.leftovers")
 pytest.register_assert_rewrite("object_store_suite")
@@ -33,6 +34,10 @@ os.environ.setdefault("BOND_OPA", "regorus")
 # Modules of tests write beside the data of their platform, in the test's folder, where the sandbox refuses it.
 # What the sandbox refuses has tests of its own (test_tool_sandbox.py), which name their mode.
 os.environ.setdefault("BOND_TOOL_SANDBOX", "off")
+
+# Workers that tests start, and those of the platforms that they start, are forked from one process.
+if sys.platform.startswith("linux"):
+    fork_by(WARM.connection)
 
 FAST_SERVER = {"history.workflowIdReuseMinimalInterval": '"0s"'}
 """The server slows down what continues as new within a second; a service does, when its tools are instant."""

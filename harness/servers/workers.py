@@ -70,7 +70,7 @@ def worker(
     told = {**settings.as_environment(), "BOND_LOG_FORMAT": "json", "BOND_LOG_LEVEL": "info"}
     return Server(
         name=name,
-        arguments=[sys.executable, "-m", f"workers.{kind}"],
+        arguments=[sys.executable, "-m", f"bondstone.workers.{kind}"],
         log=log,
         ready=lambda: '"event": "ready"' in log.read_text(errors="replace"),
         environment={**told, **(environment or {})},
