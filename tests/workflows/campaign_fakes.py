@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fakes import Caller, FakePlatform
+from fakes import Caller, FakePlatform, pauses
 from obstore.store import MemoryStore
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
@@ -236,14 +236,15 @@ class Fleet:
     async def until(self, test: Callable[[CampaignDescription], bool]) -> CampaignDescription:
         """Wait until it stands as wanted."""
         async with asyncio.timeout(WITHIN_SECONDS):
-            while True:
+            for pause in pauses():
                 try:
                     result = await self.description()
                 except BondError:
                     result = None
                 if result is not None and test(result):
                     return result
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(pause)
+        raise AssertionError
 
     @property
     def services(self) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +17,7 @@ from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from bondstone import workflows
 from bondstone.activities.failures import speaks_failures
@@ -58,7 +59,28 @@ from bondstone.model.step import (
 from bondstone.temporal import calls
 from bondstone.temporal.sandbox import sandboxed
 
-SANDBOX = sandboxed()
+
+class CheckedOnce(SandboxedWorkflowRunner):
+    """The sandbox; each workflow is checked in it once for all workers, and runs in it each time."""
+
+    checked: ClassVar[set[type]] = set()
+
+    def prepare_workflow(self, defn: Any) -> None:
+        if defn.cls not in self.checked:
+            super().prepare_workflow(defn)
+            self.checked.add(defn.cls)
+
+
+SANDBOX = CheckedOnce(restrictions=sandboxed().restrictions)
+
+
+def pauses() -> Iterator[float]:
+    """Seconds between two looks at what a query says: short at first; each query is work for worker and server."""
+    pause = 0.02
+    while True:
+        yield pause
+        pause = min(pause * 1.4, 0.25)
+
 
 Script = Callable[[], Awaitable[None] | None]
 
@@ -282,7 +304,7 @@ class Caller:
 
     async def ended(self, number: int) -> OperationRecord:
         """The record of an operation, once the service has committed it."""
-        while True:
+        for pause in pauses():
             try:
                 state = await self.state()
             except (NotFound, Unreachable):  # not there yet, or a busy server let the query wait too long
@@ -290,7 +312,8 @@ class Caller:
             record = next((op for op in state.operations if op.number == number), None) if state else None
             if record:
                 return record
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
+        raise AssertionError
 
 
 def raising(error: BondError) -> Script:
