@@ -98,7 +98,11 @@ class AnsibleExecutor(Executor):
                 scratch.lock_file(context.service, context.step) as lock,
             ):
                 async with Pulse(context.heartbeat) as pulse:
-                    return await work(PlaybookSession(context, run, lock, pulse, stop))
+                    session = PlaybookSession(context, run, lock, pulse, stop)
+                    try:
+                        return await work(session)
+                    finally:
+                        await session.close()
 
         return await to_its_end(whole)
 

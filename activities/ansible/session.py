@@ -10,9 +10,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+import psutil
+
+from bondstone.activities.ansible.configuration import CALLBACKS, CONFIGURATION, Mode, Places, environment
 from bondstone.activities.ansible.documents import AnsiblePlan, PlaybookRecord, read_record
 from bondstone.activities.ansible.events import PlaybookTranscript, Result, failure_words, shortened
 from bondstone.activities.ansible.section import AnsibleSection
@@ -20,15 +24,13 @@ from bondstone.activities.tooling.environment import allowed_environment
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import BRIEF, Exit, Graces, Run, capture, shimmed, tied
 from bondstone.activities.tooling.sandbox import Sandbox, sandbox
-from bondstone.activities.tooling.scratch import RUN_MARK, Scratch, kill_marked, locked, write_private
+from bondstone.activities.tooling.scratch import Scratch, kill_marked, locked, write_private
 from bondstone.base.errors import BondError, ToolFailed, ToolUnavailable
 from bondstone.executors.protocol import StepContext
 from bondstone.model.step import Progress
 
 DIRECTORY: Final = "ansible"
-Mode = Literal["check", "apply"]
 
-_CALLBACKS: Final = Path(__file__).with_name("callback")
 _SOCKETS: Final = "sockets"
 """A link in an attempt's directory: a socket's path may have 107 characters (unix(7)), work directories more."""
 _LET_THROUGH: Final = ("SSH_AUTH_SOCK",)
@@ -40,16 +42,28 @@ def scratch(work: Path) -> Scratch:
 
 
 def _bury(run: Path) -> None:
-    kill_marked(run)
-    _remove_sockets(run)
-
-
-def _remove_sockets(run: Path) -> None:
-    """Remove the directory of ssh's sockets, which may be elsewhere."""
+    """Kill what an attempt has left, and remove the directory of ssh's sockets, which is elsewhere."""
     link = run / _SOCKETS
-    if link.is_symlink():
-        shutil.rmtree(link.readlink(), ignore_errors=True)
-        link.unlink()
+    if not link.is_symlink():
+        kill_marked(run)
+        return
+    sockets = link.readlink()
+    kill_marked(run, also=partial(is_connection, sockets=sockets))
+    shutil.rmtree(sockets, ignore_errors=True)
+    link.unlink()
+
+
+def is_connection(process: psutil.Process, sockets: Path) -> bool:
+    """Whether it is an ssh that keeps a connection open for the next run.
+
+    It writes its title, which names its socket, over its environment, and so has no mark.
+
+    Args:
+        process: Any process.
+        sockets: Where this attempt has its sockets.
+    """
+    title = " ".join(process.cmdline()).strip()
+    return title.startswith(f"ssh: {sockets}/") and title.endswith("[mux]")
 
 
 def find_playbook_command(configured: str) -> str:
@@ -152,22 +166,25 @@ class PlaybookSession:
     async def hosts_of(self, plan: AnsiblePlan) -> tuple[str, ...]:
         """The hosts that a playbook would run on, without asking any of them."""
         directory = self._lay_out(plan)
-        try:
-            code, out, err = await self.stop.unless(
-                capture(
-                    tied([*self._command(plan, directory), "--list-hosts"]),
-                    directory,
-                    self._environment(plan, directory),
-                    tool="Ansible",
-                    verb="list-hosts",
-                    sandbox=self._sandbox(directory, plan),
-                )
+        variables = self._environment(plan, "check", directory)
+        code, out, err = await self.stop.unless(
+            capture(
+                tied([*self._command(plan, directory), "--list-hosts"]),
+                directory,
+                variables,
+                tool="Ansible",
+                verb="list-hosts",
+                sandbox=self._sandbox(directory, variables),
             )
-        finally:
-            _remove_sockets(self.run)
+        )
         if code != 0:
             raise self._failed(Exit(code, interrupted=False, complaint=err), "check", PlaybookTranscript())
         return tuple(sorted(set(_listed(out.decode("utf-8", "replace")))))
+
+    async def close(self) -> None:
+        """End what the runs have shared: no connection outlives the attempt."""
+        if self._runs:
+            await asyncio.to_thread(_bury, self.run)
 
     def log(self, text: str) -> None:
         """Write to the step's log."""
@@ -185,23 +202,23 @@ class PlaybookSession:
         await locked(self.lock, self.pulse, self.stop, tool="ansible-playbook")
         directory = self._lay_out(plan)
         command = [*self._command(plan, directory), *(("--check", "--diff") if mode == "check" else ())]
+        variables = self._environment(plan, mode, directory)
         try:
             return await Run(
                 command=shimmed("exec", tied(command), killed_after_seconds=BRIEF.first_seconds),
                 directory=directory,
-                environment=self._environment(plan, directory),
+                environment=variables,
                 output=directory / "events.out",
                 on_line=on_line,
                 stop=stop,
                 tool="Ansible",
                 verb=mode,
                 passed=(self.lock,),
-                sandbox=self._sandbox(directory, plan),
+                sandbox=self._sandbox(directory, variables),
             ).to_end()
         finally:
-            # its workers and their commands have sessions of their own, and ssh's master stays for a minute
-            await asyncio.to_thread(kill_marked, self.run)
-            _remove_sockets(self.run)
+            # its workers and their commands have sessions of their own; the next run needs ssh's connections
+            await asyncio.to_thread(kill_marked, self.run, spared=partial(is_connection, sockets=self._sockets()))
             shutil.rmtree(directory, ignore_errors=True)
 
     def _lay_out(self, plan: AnsiblePlan) -> Path:
@@ -209,7 +226,7 @@ class PlaybookSession:
         self._runs += 1
         directory = self.run / str(self._runs)
         directory.mkdir(mode=0o700)
-        write_private(directory / "ansible.cfg", b"")
+        write_private(directory / "ansible.cfg", CONFIGURATION)
         write_private(directory / "variables.yml", _as_yaml(self._variables(plan)).encode())
         if not isinstance(plan.inventory, str):
             write_private(directory / "inventory.yml", _as_yaml(plan.inventory).encode())
@@ -250,41 +267,14 @@ class PlaybookSession:
             str(plan.forks),
         ]
 
-    def _environment(self, plan: AnsiblePlan, directory: Path) -> dict[str, str]:
-        """The environment of the processes: no configuration that the worker's user or machine has."""
-        settings = self.context.settings
-        allowed = allowed_environment(os.environ, [*_LET_THROUGH, *settings.tool_environment])
-        beside = (self.context.bundle / plan.playbook).parent / "ansible.cfg"
-        ssh = ["-o StrictHostKeyChecking=yes"]
-        if plan.known_hosts:
-            ssh.append(f"-o UserKnownHostsFile={directory / 'known_hosts'}")
-        if plan.private_key:
-            ssh.append("-o IdentitiesOnly=yes")
-        files = {
-            "ANSIBLE_PRIVATE_KEY_FILE": "private_key" if plan.private_key else "",
-            "ANSIBLE_VAULT_PASSWORD_FILE": "vault_password" if plan.vault_password else "",
-        }
-        return {
-            **allowed,
-            **{name: str(directory / file) for name, file in files.items() if file},
-            RUN_MARK: str(self.run),
-            "TMPDIR": str(directory),
-            "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
-            "ANSIBLE_COLLECTIONS_PATH": f"{self.context.bundle / 'collections'}:/usr/share/ansible/collections",
-            "ANSIBLE_CONFIG": str(beside if beside.is_file() else directory / "ansible.cfg"),
-            "ANSIBLE_DEPRECATION_WARNINGS": "0",
-            "ANSIBLE_HOME": str(directory / "home"),
-            "ANSIBLE_HOST_KEY_CHECKING": "1",
-            "ANSIBLE_NOCOLOR": "1",
-            # what a module is told, secrets included, would be in the host's system log
-            "ANSIBLE_NO_TARGET_SYSLOG": "1",
-            "ANSIBLE_PYTHON_INTERPRETER": "auto_silent",
-            "ANSIBLE_RETRY_FILES_ENABLED": "0",
-            "ANSIBLE_SSH_ARGS": "-C -o ControlMaster=auto -o ControlPersist=60s",
-            "ANSIBLE_SSH_COMMON_ARGS": " ".join(ssh),
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._sockets()),
-            "ANSIBLE_STDOUT_CALLBACK": "bondstone_events",
-        }
+    def _environment(self, plan: AnsiblePlan, mode: Mode, directory: Path) -> dict[str, str]:
+        allowed = allowed_environment(os.environ, [*_LET_THROUGH, *self.context.settings.tool_environment])
+        return {**allowed, **environment(plan, mode, self._places(directory))}
+
+    def _places(self, directory: Path) -> Places:
+        places = Places(run=self.run, directory=directory, sockets=self._sockets(), bundle=self.context.bundle)
+        places.modules.mkdir(mode=0o700, exist_ok=True)
+        return places
 
     def _sockets(self) -> Path:
         """Where ssh keeps its connections open between tasks."""
@@ -293,12 +283,13 @@ class PlaybookSession:
             link.symlink_to(tempfile.mkdtemp(prefix="bond-ssh-"))
         return link.readlink()
 
-    def _sandbox(self, directory: Path, plan: AnsiblePlan) -> Sandbox | None:
+    def _sandbox(self, directory: Path, variables: Mapping[str, str]) -> Sandbox | None:
+        places = self._places(directory)
         return sandbox(
             self.context.settings,
-            self._environment(plan, directory),
-            readable=(self.context.bundle, _CALLBACKS),
-            writable=(directory, self._sockets()),
+            variables,
+            readable=(places.bundle, CALLBACKS),
+            writable=(directory, places.modules, places.sockets),
             program=find_playbook_command(self.context.settings.ansible),
         )
 
@@ -330,6 +321,8 @@ class PlaybookSession:
         hint = "correct the playbook or its inputs; what the log of the step says is all that Ansible has said"
         if any(item.status == "unreachable" for item in failures):
             hint = "see that the host is up, its key is in known_hosts, and the private key may log in there"
+        elif mode == "check" and any("must have a tty" in item.message for item in failures):
+            hint = "set `ansible_pipelining: false` for this host: its sudo demands a terminal (`requiretty`)"
         elif mode == "check":
             hint = (
                 "a task that needs what an earlier one would have made cannot be checked: give it"

@@ -112,24 +112,41 @@ def write_private(path: Path, data: bytes) -> Path:
     return path
 
 
-def kill_marked(run: Path) -> int:
+def _no_process(_process: psutil.Process) -> bool:
+    return False
+
+
+def kill_marked(
+    run: Path,
+    *,
+    also: Callable[[psutil.Process], bool] = _no_process,
+    spared: Callable[[psutil.Process], bool] = _no_process,
+) -> int:
     """Kill every process of an attempt, and all that these have started, whatever session they are in.
 
     Args:
         run: The attempt's directory, which is the value of `RUN_MARK` in its processes.
+        also: Which processes belong to it without the mark: some write over their environment.
+        spared: Which stay, with what they have started.
 
     Returns:
         How many processes were killed.
     """
     marked: dict[int, psutil.Process] = {}
+    kept = {os.getpid()}
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.environ().get(RUN_MARK) == str(run):
+            belongs = process.environ().get(RUN_MARK) == str(run) or also(process)
+            stays = spared(process)
+            if belongs or stays:
                 # one that a `sudo` has started has lost the mark, and is known by its parent
-                marked |= {each.pid: each for each in (process, *process.children(recursive=True))}
-    marked.pop(os.getpid(), None)
-    for process in marked.values():
+                family = {each.pid: each for each in (process, *process.children(recursive=True))}
+                marked |= family
+                if stays:
+                    kept |= family.keys()
+    doomed = [process for pid, process in marked.items() if pid not in kept]
+    for process in doomed:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs([*marked.values()], timeout=2)
-    return len(marked)
+    psutil.wait_procs(doomed, timeout=2)
+    return len(doomed)

@@ -29,6 +29,8 @@ from contextlib import suppress
 _RUN_ID = b"bondstone"
 _MARK = "BONDSTONE_RUN"
 """`scratch.RUN_MARK`: by this variable the processes of one attempt are known, whatever session they are in."""
+_SOCKETS = "BONDSTONE_SOCKETS"
+"""Names the directory of ssh's sockets, where a tool has some."""
 _OVERDUE = -1
 """Asked for instead of a signal when the time to stop is over."""
 _PASSES = 20
@@ -59,6 +61,7 @@ def main(arguments: list[str]) -> int:
     code = _run_binary(command, requests)
     if grace and select.select([lifeline], [], [], 0)[0]:
         _kill_all()  # nobody else is left who would: workers of the tool may hang in sessions of their own
+        _close_connections()
     return code
 
 
@@ -103,6 +106,25 @@ def _kill_all() -> None:
         if not doomed:
             return
         time.sleep(0.05)  # what one of them was just starting
+
+
+def _close_connections() -> None:
+    """Have each ssh end that keeps a connection open for the next task.
+
+    It has lost its mark, and may be in the sandbox of an earlier run, where no signal of this process reaches it.
+    """
+    import subprocess  # noqa: PLC0415 - as below
+    from pathlib import Path  # noqa: PLC0415
+
+    folder = os.environ.get(_SOCKETS, "")
+    for socket in Path(folder).iterdir() if folder else ():
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(  # noqa: S603 - a fixed command
+                ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"],  # noqa: S607 - as Ansible starts it
+                check=False,
+                capture_output=True,
+                timeout=5,
+            )
 
 
 def _own_processes() -> set[int]:

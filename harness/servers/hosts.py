@@ -29,7 +29,7 @@ AuthorizedKeysFile {directory}/authorized_keys
 PasswordAuthentication no
 UsePAM no
 StrictModes no
-LogLevel ERROR
+LogLevel INFO
 UseDNS no
 MaxStartups 500
 MaxSessions 100
@@ -69,6 +69,10 @@ class Hosts:
             "ansible_user": self.users[index],
             "ansible_python_interpreter": "/usr/bin/python3",  # one login less in each run
         }
+
+    def logins(self, index: int) -> int:
+        """How often a host's user has logged in so far."""
+        return self.server.log.read_text().count(f"Accepted publickey for {self.users[index]} ")
 
     def processes(self, index: int) -> list[str]:
         """The command lines that run as a host's user."""

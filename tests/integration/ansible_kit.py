@@ -51,7 +51,9 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
 
-    def context(self, *, service=SERVICE, secrets=(), attempt="", trial=False, **section: Any) -> StepContext:
+    def context(
+        self, *, service=SERVICE, secrets=(), attempt="", trial=False, cleanup=True, **section: Any
+    ) -> StepContext:
         whole = {
             "playbook": "site.yml",
             "verify": False,  # a run of Ansible costs two seconds of CPU: one test looks at this
@@ -74,6 +76,7 @@ class Bench:
             log=self.log.append,
             secrets=frozenset(secrets),
             trial=trial,
+            cleanup=cleanup,
         )
 
     async def plan(self, **options: Any) -> Planned:

@@ -6,12 +6,16 @@ takes out of results what a task's `no_log` covers, before a plugin sees them.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
+import os
 import sys
-from pathlib import PurePath
+from contextlib import suppress
+from pathlib import Path, PurePath
 from typing import Any
 
+from ansible import constants as C  # noqa: N812 - as Ansible's own plugins call it
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__
@@ -37,6 +41,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible has no types
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """The playbook begins."""
         del playbook
+        _share_modules()
+        _collect_less_garbage()
         _say(event="start", version=__version__)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -63,6 +69,20 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible has no types
         """The playbook has ended."""
         hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}
         _say(event="stats", hosts=hosts, statistics=dict(stats.custom.get("_run", {})))
+
+
+def _share_modules() -> None:
+    """Let the runs of one attempt pack each module once: Ansible forgets what it has packed when a run ends."""
+    shared = os.environ.get("BONDSTONE_MODULES")
+    if shared:
+        with suppress(OSError):
+            Path(C.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(shared)
+
+
+def _collect_less_garbage() -> None:
+    """Let the collector leave alone what is loaded: the workers are forks of this process, and end soon."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _say(**event: Any) -> None:
