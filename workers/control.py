@@ -68,6 +68,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
         deployment_config=deployment(settings),
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,
         max_concurrent_activities=MAX_ACTIVITIES,
+        max_heartbeat_throttle_interval=runtime.HEARTBEAT_THROTTLE,
         graceful_shutdown_timeout=runtime.drain(settings),
     )
     return runtime.Serving(

@@ -47,6 +47,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
             activities=activities,
             interceptors=runtime.interceptors(settings),
             max_concurrent_activities=MAX_ACTIVITIES,
+            max_heartbeat_throttle_interval=runtime.HEARTBEAT_THROTTLE,
             graceful_shutdown_timeout=runtime.drain(settings),
         )
         for pool in settings.pools

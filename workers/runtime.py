@@ -46,6 +46,10 @@ that the Terraform executor gives its tool."""
 CONNECT_SECONDS: Final = 60
 """How long a starting worker waits for Temporal: worker and server may be started together."""
 
+HEARTBEAT_THROTTLE: Final = timedelta(seconds=2)
+"""At most so often does the SDK pass a heartbeat on, whose answer brings a cancel. Its own choice is four fifths
+of the heartbeat timeout: for 24 s a cancelled tool would continue, and no progress would show."""
+
 FORCED_EXIT: Final = 75
 """Exit status of a worker that left activities behind (EX_TEMPFAIL)."""
 

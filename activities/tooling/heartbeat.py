@@ -12,8 +12,9 @@ from bondstone.model.step import Progress
 
 T = TypeVar("T")
 
-BEAT_SECONDS = 5.0
-"""How often progress is reported even if nothing moves; the heartbeat time-out of activities is 30 s."""
+BEAT_SECONDS = 4.0
+"""How often progress is reported even if nothing moves: so late, at most, an activity hears that it is cancelled.
+The heartbeat timeout of activities is 30 s."""
 
 
 class Pulse:

@@ -16,6 +16,10 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from bondstone.activities.tooling.heartbeat import BEAT_SECONDS
+from bondstone.base.settings import Settings
+from bondstone.store import Store
+from bondstone.workers import control, executor
 from bondstone.workers.runtime import FORCED_EXIT
 
 pytestmark = pytest.mark.integration
@@ -122,3 +126,12 @@ async def test_a_worker_waiting_for_temporal_stops_when_told(start):
         with accepted:  # it has set its handlers up, and waits for an answer
             process.send_signal(signal.SIGTERM)
             assert await ended(process, 20) == 0
+
+
+async def test_the_sdk_passes_each_heartbeat_on_since_a_cancel_comes_with_its_answer(temporal, tmp_path):
+    settings = Settings(data=tmp_path / "data")
+    store = await Store.open(settings, create_keys=True)
+    for process in (control, executor):
+        for worker in (await process.build(temporal, store, settings)).workers:
+            throttle = worker.config()["max_heartbeat_throttle_interval"]
+            assert throttle.total_seconds() < BEAT_SECONDS
