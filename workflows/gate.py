@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bondstone.base.errors import InvalidInput, Refused
+from bondstone.base.errors import InvalidInput, Refused, VoteRefused, VoteStale
 from bondstone.model import approval as approvals
 from bondstone.model.approval import may
 from bondstone.model.plan import Decision, PlanRef
@@ -41,7 +41,7 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
     if approval is None:
         raise Refused(f"step {call.step!r} waits for nobody", hint="`bond approval list` shows what waits")
     if approval.digest != call.digest:
-        raise Refused(
+        raise VoteStale(
             f"step {call.step} waits for approval of plan {approval.digest[:12]}, "
             f"and this vote names {call.digest[:12]}",
             hint="look at the plan that is there now with `bond operation plan`, and vote on its digest",
@@ -57,11 +57,11 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
     counting = [need for need in approval.needs if may(need, call.roles)]
     if not counting:
         roles = sorted({role for need in approval.needs for role in need.roles})
-        raise Refused(
+        raise VoteRefused(
             f"{call.by} is in none of the roles that are asked: {', '.join(roles)}",
             hint="say the role you act in with --role",
         )
     if approve and call.by == requested_by and not any(need.allow_requester for need in counting):
-        raise Refused(f"{call.by} asked for this operation, so another person must approve it")
+        raise VoteRefused(f"{call.by} asked for this operation, so another person must approve it")
     if not approve and not call.comment:
         raise InvalidInput("a rejection needs a reason", hint="give it with --reason")

@@ -41,6 +41,8 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   ├── AttestationInvalid         ATTESTATION_INVALID    4  403   missing, foreign, expired, of another change
     │   ├── PermitInvalid              PERMIT_INVALID         4  403   an apply without a permit for that very plan
     │   ├── Changed                    CHANGED                4  412   not what the caller has read (`If-Match`)
+    │   ├── VoteRefused                VOTE_REFUSED           4  403   a vote of a person who may not vote here
+    │   ├── VoteStale                  VOTE_STALE             4  412   not the plan or the targets that wait now
     │   ├── OriginRefused              ORIGIN_REFUSED         4  403   a page of another site
     │   ├── TooManyRequests            TOO_MANY_REQUESTS      4  429
     │   └── PlatformBusy               PLATFORM_BUSY          4  409   a data directory or port in use
@@ -386,6 +388,10 @@ class Forbidden(Refused):
 
     code = "FORBIDDEN"
     http_status = 403
+    verb: str = ""
+    """What was asked, as in `service.update`; for the record of refusals."""
+    target: object = None
+    """What it was about."""
 
 
 class AttestationInvalid(Refused):
@@ -406,6 +412,20 @@ class Changed(Refused):
     """What is to be changed is not any more what the caller has read."""
 
     code = "CHANGED"
+    http_status = 412
+
+
+class VoteRefused(Refused):
+    """The voter asked for this change, or is in none of the roles that it waits for."""
+
+    code = "VOTE_REFUSED"
+    http_status = 403
+
+
+class VoteStale(Refused):
+    """The vote names another plan, or other targets, than those that wait now."""
+
+    code = "VOTE_STALE"
     http_status = 412
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bondstone.base.errors import BondError, InvalidInput, Refused
+from bondstone.base.errors import BondError, InvalidInput, Refused, VoteRefused, VoteStale
 from bondstone.model.approval import may
 from bondstone.model.campaign.events import Approve, Reject
 from bondstone.model.campaign.state import CampaignState, Rules, Stage, WaveRules
@@ -43,7 +43,7 @@ def expired(state: CampaignState, now: datetime) -> bool:
 
 def _no_word_on(approval: Approval, vote: Approve | Reject, where: str) -> BondError | None:
     if approval.digest != vote.digest:
-        return Refused(
+        return VoteStale(
             f"the campaign has the targets {approval.digest[:12]}, not {vote.digest[:12]}",
             where=where,
             hint="look at the targets that are there now, and vote on their digest",
@@ -60,14 +60,14 @@ def _no_word_of(state: CampaignState, approval: Approval, vote: Approve | Reject
     counting = [need for need in approval.needs if may(need, vote.roles)]
     if not counting:
         roles = sorted({role for need in approval.needs for role in need.roles})
-        return Refused(
+        return VoteRefused(
             f"{vote.by} is in none of the roles that are asked: {', '.join(roles)}",
             where=where,
             hint="say the role you act in with --role",
         )
     mine = vote.by == state.rules.requested_by
     if isinstance(vote, Approve) and mine and not any(need.allow_requester for need in counting):
-        return Refused(f"{vote.by} asked for this campaign, so another person must approve it", where=where)
+        return VoteRefused(f"{vote.by} asked for this campaign, so another person must approve it", where=where)
     if isinstance(vote, Reject) and not vote.reason:
         return InvalidInput("a rejection needs a reason", where=where, hint="give it with --reason")
     return None

@@ -45,7 +45,8 @@ class Approvals(ABC):
 
         Raises:
             InvalidInput: that is not a digest, or too few characters of one.
-            Refused: no such plan waits there, or the vote does not count, with the reason.
+            VoteStale: another plan waits there.
+            Refused: nothing waits there, or the vote does not count, with the reason.
         """
 
     @abstractmethod
@@ -66,5 +67,6 @@ class Approvals(ABC):
 
         Raises:
             InvalidInput: that is not a digest, or too few characters of one.
-            Refused: no such plan waits there, or the vote does not count, with the reason.
+            VoteStale: another plan waits there.
+            Refused: nothing waits there, or the vote does not count, with the reason.
         """

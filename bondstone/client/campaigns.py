@@ -311,7 +311,8 @@ class Campaigns(ABC):
 
         Raises:
             NotFound: there is no campaign of that name.
-            Refused: no such wave waits, the targets are others, or the vote does not count.
+            VoteStale: the targets are others.
+            Refused: no such wave waits, or the vote does not count.
         """
 
     @abstractmethod
@@ -340,7 +341,8 @@ class Campaigns(ABC):
 
         Raises:
             NotFound: there is no campaign of that name.
-            Refused: no such wave waits, the targets are others, or the vote does not count.
+            VoteStale: the targets are others.
+            Refused: no such wave waits, or the vote does not count.
         """
 
     @abstractmethod

@@ -16,6 +16,7 @@ from bondstone.base.errors import (
     NotFound,
     PolicyDenied,
     Refused,
+    VoteStale,
 )
 from bondstone.client import Bondstone
 from bondstone.client.direct.client import DirectClient
@@ -154,7 +155,7 @@ async def test_a_plan_waits_for_another_person_and_is_approved_by_digest(bond, t
     assert gates
     with pytest.raises(InvalidInput, match="digest"):
         await operation.approve("nonsense")
-    with pytest.raises(Refused):  # as a plan that is past is named
+    with pytest.raises(VoteStale, match="no plan 000000000000 waits there"):  # as a plan that is past is named
         await bond.acting_as("grace").operation(operation.id).approve("0" * 64)
     assert (await operation.get()).approvals[0].votes == ()
     with pytest.raises(Refused):

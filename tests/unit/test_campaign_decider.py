@@ -482,7 +482,10 @@ def test_a_gate_asks_for_a_word_on_the_targets_before_its_wave() -> None:
     story.finish(0)
     assert story.status is CampaignStatus.AWAITING_APPROVAL
     about: dict[str, Any] = {"wave": "half", "digest": "d" * 64, "roles": ("sre",)}
-    for wrong in ({"digest": "e"}, {"roles": ("dev",)}, {"by": "ada"}, {"wave": "w"}):
+    stale = refusal(story.state, story.verb(moves.Approve, **{**about, "digest": "e" * 64}))
+    assert stale is not None
+    assert (stale.code, stale.http_status) == ("VOTE_STALE", 412)
+    for wrong in ({"roles": ("dev",)}, {"by": "ada"}, {"wave": "w"}):
         assert isinstance(refusal(story.state, story.verb(moves.Approve, **{**about, **wrong})), Refused)
     assert started(story.say(moves.Approve, **about)) == []
     assert isinstance(refusal(story.state, story.verb(moves.Approve, **about)), Refused), "bob has voted"

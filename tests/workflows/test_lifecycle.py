@@ -21,6 +21,7 @@ from bondstone.base.errors import (
     Refused,
     ToolFailed,
     Unhealthy,
+    VoteStale,
 )
 from bondstone.model.plan import ChangeCounts, Decision, Finding
 from bondstone.model.service import (
@@ -352,8 +353,9 @@ async def test_rule_3_the_gate_waits_for_n_of_m_by_role_and_applies_exactly_what
         approval = await waiting(temporal, accepted)
         await in_phase(caller, Phase.AWAITING_APPROVAL)
         ballot = VoteCall(step="main", digest=approval.digest, by="bob", roles=("dba",))
+        with pytest.raises(VoteStale, match=r"waits for approval of plan .*, and this vote names 0000"):
+            await vote(temporal, accepted, ballot.changed(digest="0" * 64))
         for wrong, words in [
-            (ballot.changed(digest="0" * 64), "waits for approval of plan"),
             (ballot.changed(step="other"), "waits for nobody"),
             (ballot.changed(roles=("intern",)), "none of the roles that are asked: dba, sre"),
             (ballot.changed(by="ada"), "another person must approve"),

@@ -43,7 +43,7 @@ TAIL = """
 | 6 | the platform or its store does not answer |
 | 130 | interrupted by Ctrl-C |
 
-The HTTP status is what the HTTP API of a later release answers with.
+The HTTP status is what the HTTP API answers with.
 """
 
 

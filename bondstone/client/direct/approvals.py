@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from bondstone.base import names
-from bondstone.base.errors import InvalidInput, Refused
+from bondstone.base.errors import InvalidInput, Refused, VoteStale
 from bondstone.client.approvals import SHORTEST_DIGEST, Approvals
 from bondstone.client.documents.step import ApprovalDocument, approvals
 from bondstone.model.service import Approval, OperationRecord, OperationStatus, VoteCall
@@ -75,7 +75,8 @@ def _gate(record: OperationRecord, step: str, prefix: str) -> Approval:
     """The gate that a step and the beginning of a digest name; whether a vote still counts the gate itself says.
 
     Raises:
-        Refused: there is no such gate, in words which there are.
+        Refused: nothing waits there.
+        VoteStale: another plan waits there, in words which.
     """
     if record.status.ended:
         raise Refused(f"the operation has ended: {record.status}", where=record.id)
@@ -86,7 +87,7 @@ def _gate(record: OperationRecord, step: str, prefix: str) -> Approval:
     open_gates = [f"step {gate.step} with plan {gate.digest[:SHORTEST_DIGEST]}" for gate in gates
                   if gate.status == "waiting"]  # fmt: skip
     if open_gates:
-        raise Refused(
+        raise VoteStale(
             f"no plan {prefix[:SHORTEST_DIGEST]} waits there; what waits is {', '.join(open_gates)}",
             where=record.id,
             hint="look at the current plan with `bond operation plan`, and vote on its digest",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from typing_extensions import override
 
 from bondstone.base import names
-from bondstone.base.errors import NotFound, Refused, Unreachable
+from bondstone.base.errors import NotFound, Refused, Unreachable, VoteStale
 from bondstone.client.campaigns import PLANS_AT_ONCE, Campaigns
 from bondstone.client.direct.campaigns import listing
 from bondstone.client.direct.campaigns.files import CampaignFiles
@@ -400,10 +400,10 @@ class DirectCampaigns(Campaigns):
         return await self._document(linked.changed(effect=touched))
 
     async def _digest(self, name: str, beginning: str) -> str:
-        """The whole digest of the targets; Refused when it does not begin like that."""
+        """The whole digest of the targets; VoteStale when it does not begin like that."""
         digest = (await self.describe(name)).targets_digest
         if beginning and not digest.startswith(beginning.strip().lower().removeprefix("sha256:")):
-            raise Refused(
+            raise VoteStale(
                 f"the targets of the campaign are {digest[:12]}, not {beginning[:12]}",
                 where=name,
                 hint=f"look at them: `bond campaign report {name}`",
