@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Final
@@ -25,6 +25,7 @@ from bondstone.api.events.logs import LogChunks
 from bondstone.api.events.watchers import Watchers
 from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
+from bondstone.api.refusals import RefusalRecord
 from bondstone.api.state import ApiState
 from bondstone.backstage import routes as backstage
 from bondstone.base import logs
@@ -94,7 +95,9 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
         )
     authenticator = await Authenticator.open(settings, store)
     services = ServiceIndex(ServiceVisibility(temporal), KeptFleet(store))
-    tasks = [asyncio.create_task(services.keep()), asyncio.create_task(keep_swept(store.sessions))]
+    refusals = RefusalRecord(store.refusals)
+    keepers = (services.keep(), keep_swept(store.sessions), refusals.keep())
+    tasks = [asyncio.create_task(keeper) for keeper in keepers]
     try:
         yield ApiState(
             settings=settings,
@@ -106,11 +109,14 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
             watchers=Watchers(),
             chunks=LogChunks(store.logs),
             rates=Rates(REQUESTS_PER_SECOND, BURST),
+            refusals=refusals,
         )
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(StoreError):
+            await refusals.flush()
         await authenticator.close()
 
 

@@ -64,8 +64,10 @@ class _Door:
         state = state_of(request)
         try:
             principal = await state.authenticator.principal(authorization=request.headers.get("authorization", ""))
+            request.state.principal = principal
             state.rates.count(principal.subject)
         except BondError as error:
+            state.refusals.note(request, error)
             await response(error)(scope, receive, send)
             return
         await self._protocol(scope, receive, send)

@@ -33,7 +33,8 @@ def create_app(settings: Settings, state: ApiState | None, routers: Sequence[API
     )
     app.state.bondstone = state
     app.openapi = cache(lambda: openapi.describe(app))  # type: ignore[method-assign] # as FastAPI's docs say to
-    app.add_middleware(guard.Guard, allowed_hosts=guard.hosts(settings))
+    noted = state.refusals.note if state is not None else None
+    app.add_middleware(guard.Guard, allowed_hosts=guard.hosts(settings), noted=noted)
     problems.install(app)
     app.include_router(health.router)
     for router in ROUTERS:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bondstone.api.problems import response
@@ -63,10 +64,18 @@ class Guard:
         app: What it guards.
         allowed_hosts: Names, without ports, that the API answers to.
         body_seconds: How long a client may take to send its body.
+        noted: Told of each request that is refused here.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str], body_seconds: float = BODY_SECONDS) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        allowed_hosts: Collection[str],
+        body_seconds: float = BODY_SECONDS,
+        noted: Callable[[Request, BondError], None] | None = None,
+    ) -> None:
         self._app = app
+        self._noted = noted
         self._hosts = frozenset(allowed_hosts)
         self._body_seconds = body_seconds
 
@@ -82,6 +91,8 @@ class Guard:
         except BondError as error:
             path = _shown(scope["path"])
             log.info("refused", method=scope["method"], path=path, code=error.code, message=error.message)
+            if self._noted is not None:
+                self._noted(Request(scope), error)
             await response(error)(scope, receive, send)
             return
         if body is None:

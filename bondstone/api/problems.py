@@ -76,6 +76,13 @@ def response(error: BondError) -> Response:
     return JSONResponse(document, error.http_status, headers, MEDIA_TYPE)
 
 
+def note_refusal(request: Request, error: BondError) -> None:
+    """Put a refusal of access on record, in a process that keeps one."""
+    state = request.app.state.bondstone
+    if state is not None:
+        state.refusals.note(request, error)
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure of the app's handlers as problem details."""
     app.add_exception_handler(BondError, refuse)
@@ -95,6 +102,7 @@ def refuse(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, error: BondError) -> Response:
+    note_refusal(request, error)
     log.info(
         "refused", method=request.method, path=request.url.path, status=error.http_status, code=error.code,
         message=error.message,

@@ -13,6 +13,7 @@ from bondstone.api.events.logs import LogChunks
 from bondstone.api.events.watchers import Watchers
 from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
+from bondstone.api.refusals import RefusalRecord
 from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
 from bondstone.client.direct.connection import Connection
@@ -43,6 +44,7 @@ class ApiState:
         watchers: What is followed by streams of events.
         chunks: Parts of logs, for streams.
         rates: How many requests each caller may send.
+        refusals: Counts who was refused what.
     """
 
     settings: Settings
@@ -54,6 +56,7 @@ class ApiState:
     watchers: Watchers
     chunks: LogChunks
     rates: Rates
+    refusals: RefusalRecord
 
 
 def is_secure(settings: Settings) -> bool:
@@ -81,11 +84,12 @@ async def caller(request: Request, state: State) -> Principal:
         authorization=request.headers.get("authorization", ""),
         session=request.cookies.get(session_cookie(secure=is_secure(state.settings)), ""),
     )
+    request.state.principal = principal
     state.rates.count(principal.subject)
     asserted = request.headers.get(ACTING_AS, "")
     if asserted and principal.may_assert:
-        return local_principal(asserted)
-    return principal
+        request.state.principal = local_principal(asserted)
+    return request.state.principal  # type: ignore[no-any-return] # set above
 
 
 Caller = Annotated[Principal, Depends(caller)]

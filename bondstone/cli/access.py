@@ -8,11 +8,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from bondstone.cli.api_session import with_api
-from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, say, table
+from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, note, say, table
 
 EXIT_REFUSED: Final = 4
 
-app = typer.Typer(help="Who may do what: publish and read the access document, and ask it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Who may do what: publish and read the access document, ask it, and list who was refused.",
+    no_args_is_help=True,
+)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="the access document", show_default=False)]
 
@@ -80,6 +83,52 @@ def can(
     emit(answer, output, lambda: _answer(answer))
     if not answer["allowed"]:
         raise typer.Exit(EXIT_REFUSED)
+
+
+@app.command(
+    epilog=examples(
+        "bond access refusals",
+        "bond access refusals --by ada@example.com --since 7d",
+        "bond access refusals --code FORBIDDEN",
+    )
+)
+def refusals(
+    *,
+    by: Annotated[str, typer.Option("--by", metavar="WHO", help="of this caller only")] = "",
+    code: Annotated[str, typer.Option("--code", metavar="CODE", help="of this error only, as in FORBIDDEN")] = "",
+    text: Annotated[str, typer.Option("--text", metavar="TEXT", help="part of verb, target or message")] = "",
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="how far back, as in 12h; at most 31d")
+    ] = "1d",
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=500, help="at most so many")] = 100,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """List who was refused access to what, counted by the hour, the newest first."""
+    query: dict[str, Any] = {"by": by, "code": code, "text": text, "since": _begin(since), "limit": limit}
+    answer = with_api(lambda http: http.get("/refusals", query))
+    names = ("verb", "target", "count", "code", "message")
+    shown = [
+        [cell(row["last_at"]), row["by"] or "(not known)", *(cell(row[name]) for name in names)]
+        for row in answer["items"]
+    ]
+    headers = ["last", "by", "verb", "target", "times", "code", "why"]
+    emit(
+        answer["items"], output, lambda: table(headers, shown, empty="nobody was refused anything", wide=("why",))
+    )
+    if answer["next"]:
+        note(f"there are more than {limit}: name a caller or a code, or raise --limit")
+
+
+def _begin(since: str) -> str:
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - --help is fast
+
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - only failures
+    from bondstone.model.promise import seconds  # noqa: PLC0415 - --help is fast
+
+    try:
+        return (datetime.now(UTC) - timedelta(seconds=seconds(since))).isoformat()
+    except ValueError as error:
+        raise InvalidInput(str(error), where="--since", hint="write 12h, or 7d") from None
 
 
 def _answer(answer: dict[str, Any]) -> None:

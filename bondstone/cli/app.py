@@ -68,7 +68,7 @@ COMMANDS = {
     "events": ("bondstone.cli.events", "what happened, and with -w what happens"),
     "top": ("bondstone.cli.top", "the platform at a glance: what runs, waits, failed, and who works"),
     "state": ("bondstone.cli.state", "Terraform state of a step: pull, push, log"),
-    "access": ("bondstone.cli.access", "who may do what: publish, validate, list, show, can"),
+    "access": ("bondstone.cli.access", "who may do what: publish, validate, list, show, can, refusals"),
     "token": ("bondstone.cli.token", "API tokens of programs: create, list, revoke"),
     "attest": ("bondstone.cli.attest", "sign an argument for who speaks to Temporal themselves"),
     "notification": (

@@ -20,6 +20,7 @@ from bondstone.console import (
     overview,
     pages,
     publishing,
+    refusals,
     schedules,
     services,
     session,
@@ -35,7 +36,7 @@ def mount(app: FastAPI) -> None:
     """Serve the console beside the API; refusals of its pages are pages, those of the API stay problem details."""
     for each in (
         sign_in.router, pages.router, overview.router, publishing.router, catalogue.router, services.router,
-        campaigns.router, schedules.router, ledger.router, logs.router,
+        campaigns.router, schedules.router, ledger.router, refusals.router, logs.router,
     ):  # fmt: skip
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -52,4 +53,5 @@ async def _refusal(request: Request, error: Exception) -> Response:
         visitor = await session.visitor(request, request.app.state.bondstone)
     except (session.NotSignedIn, BondError):
         visitor = None
+        problems.note_refusal(request, error)
     return problem(error, visitor)

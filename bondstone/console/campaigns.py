@@ -86,7 +86,7 @@ async def submit(request: Request, visitor: Visit) -> Response:
             return to(f"/campaigns/{started.name}")
         preview = await visitor.bond.campaigns.preview(manifest.encode(), "campaign.yaml")
     except BondError as error:
-        return shown(await _list(visitor, manifest, error=error.info()), visitor, error.http_status)
+        return shown(await _list(visitor, manifest, error=error.info()), visitor, error)
     return shown(await _list(visitor, manifest, preview=preview), visitor)
 
 

@@ -94,7 +94,7 @@ async def request(request: Request, visitor: Visit, promise: str) -> Response:
             dry_run=submitted.get("do") == "dry-run",
         )
     except BondError as error:
-        return shown(_form(document, submitted, error.info()), visitor, error.http_status)
+        return shown(_form(document, submitted, error.info()), visitor, error)
     return to(address(operation.id))
 
 

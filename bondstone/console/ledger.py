@@ -194,4 +194,5 @@ def _view(
         earliest="" if wanted.first == date.min else wanted.first.isoformat(),
         records=[RecordDocument.of(record) for record in records],
         may_verify=visitor.permissions.decide("ledger.read").allowed,
+        may_refusals=visitor.permissions.somewhere("refusal.read"),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from bondstone.api.events.streams import answer, states
 from bondstone.api.events.watchers import Seen
 from bondstone.api.state import State
-from bondstone.base.errors import BondError, ErrorInfo, NotFound
+from bondstone.base.errors import BondError, NotFound
 from bondstone.client.documents.service import ServiceDocument
 from bondstone.console.rendering import environment, took
 from bondstone.console.security import HEADERS, check_form
@@ -70,15 +70,16 @@ class View:
         return self.html(visitor).partition(_LIVE_BEGINS)[2].partition(_LIVE_ENDS)[0]
 
 
-def shown(view: View, visitor: Visitor | None, status: int = 200) -> HTMLResponse:
-    """The answer with a page. What was refused is logged, with who asked."""
-    refused = view.values.get("error")
-    if isinstance(refused, ErrorInfo):
-        who = visitor.name if visitor else ""
+def shown(view: View, visitor: Visitor | None, refused: BondError | None = None) -> HTMLResponse:
+    """The answer with a page. What was refused is logged, with who asked; a refusal of access is recorded."""
+    if refused is not None:
+        if visitor is not None:
+            visitor.note(refused)
         log.info(
-            "refused", subject=who, status=status, code=refused.code, message=refused.message, where=refused.where
-        )
-    return HTMLResponse(view.html(visitor), status, headers=HEADERS)
+            "refused", subject=visitor.name if visitor else "", status=refused.http_status, code=refused.code,
+            message=refused.message, where=refused.where,
+        )  # fmt: skip
+    return HTMLResponse(view.html(visitor), refused.http_status if refused else 200, headers=HEADERS)
 
 
 def to(path: str) -> RedirectResponse:
@@ -89,7 +90,7 @@ def to(path: str) -> RedirectResponse:
 def problem(error: BondError, visitor: Visitor | None, back: str = "/") -> HTMLResponse:
     """The page of a refusal, in its words."""
     view = View("problem.html", "", error=error.info(), title="That was not possible", back=back)
-    return shown(view, visitor, error.http_status)
+    return shown(view, visitor, error)
 
 
 async def form_of(request: Request, visitor: Visitor) -> dict[str, str]:

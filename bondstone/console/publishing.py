@@ -57,7 +57,7 @@ async def publish(request: Request, visitor: Visit) -> Response:
                 visitor.permissions.decide("promise.publish", _promise(name)).require()
                 published = await visitor.bond.promises.publish(directory)
     except BondError as error:
-        return shown(_upload(visitor, error=error.info()), visitor, error.http_status)
+        return shown(_upload(visitor, error=error.info()), visitor, error)
     return to(f"/catalogue/{published.promise}?version={published.version}")
 
 
@@ -133,7 +133,7 @@ async def policies(request: Request, visitor: Visit) -> Response:
                 return shown(_checked(await visitor.bond.policies.check(directory)), visitor)
     except BondError as error:
         view = View("problem.html", "/rules", error=error.info(), title="These are no policies", back="/rules")
-        return shown(view, visitor, error.http_status)
+        return shown(view, visitor, error)
 
 
 def _checked(check: PolicyCheck) -> View:
@@ -169,7 +169,7 @@ async def access(request: Request, visitor: Visit, state: State) -> Response:
         await state.store.access.publish(document, source=source, by=visitor.name)
     except BondError as error:
         view = View("problem.html", "/rules", error=error.info(), title="The document is not right", back="/rules")
-        return shown(view, visitor, error.http_status)
+        return shown(view, visitor, error)
     return to("/rules")
 
 

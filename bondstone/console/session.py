@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Final
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -12,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from bondstone.api.state import State, bond, is_secure
-from bondstone.base.errors import Unauthenticated
+from bondstone.base.errors import BondError, Unauthenticated
 from bondstone.client import Bondstone
 from bondstone.identity.access import AccessDecision, Permissions, permissions_of
 from bondstone.identity.authenticator import session_cookie
@@ -33,6 +35,8 @@ class Visitor:
     permissions: Permissions
     csrf: str
     bond: Bondstone
+    note: Callable[[BondError], None]
+    """Puts a refusal of access on record"""
 
     @property
     def name(self) -> str:
@@ -64,9 +68,12 @@ async def visitor(request: Request, state: State) -> Visitor:
         session = await state.store.sessions.get(cookie, now=datetime.now(UTC))
     except Unauthenticated:
         raise NotSignedIn from None
+    request.state.principal = session.principal
     state.rates.count(session.principal.subject)
     permissions = permissions_of(await state.authenticator.access(), session.principal)
-    return Visitor(session.principal, permissions, session.csrf, bond(state, session.principal, permissions))
+    client = bond(state, session.principal, permissions)
+    note = partial(state.refusals.note, request)
+    return Visitor(session.principal, permissions, session.csrf, client, note)
 
 
 Visit = Annotated[Visitor, Depends(visitor)]

@@ -81,7 +81,7 @@ async def finish(
         tokens = await _provider(state, attempt.issuer).redeem(attempt, code)
         principal = await state.authenticator.web_tokens.principal(tokens.id_token, nonce=attempt.nonce)
     except BondError as refusal:
-        log.info("refused", path=CALLBACK, code=refusal.code, message=refusal.message)
+        state.refusals.note(request, refusal)
         return _page(state, page, refusal)
     answer = await _begin_session(state, principal, page)
     answer.delete_cookie(_STATE_COOKIE, path=SIGN_IN)
@@ -89,12 +89,14 @@ async def finish(
 
 
 @router.get(f"{SIGN_IN}/code")
-async def by_code(state: State, code: Annotated[str, Query(max_length=200)] = "", page: Next = "/") -> Response:
+async def by_code(
+    request: Request, state: State, code: Annotated[str, Query(max_length=200)] = "", page: Next = "/"
+) -> Response:
     """Begin a session for the holder of a one-time code, as `bond open` makes them."""
     try:
         principal = await state.store.sessions.redeem(code, Principal, now=datetime.now(UTC))
     except BondError as error:
-        log.info("refused", path=f"{SIGN_IN}/code", code=error.code, message=error.message)
+        state.refusals.note(request, error)
         return _page(state, page, error)
     return await _begin_session(state, principal, page)
 
@@ -131,7 +133,7 @@ def _page(
         if each.for_people
     ]
     view = View("sign_in.html", "", error=error, providers=providers, signed_out=signed_out)
-    return shown(view, None, error.http_status if error else 200)
+    return shown(view, None, error)
 
 
 async def _begin_session(state: ApiState, principal: Principal, page: str) -> Response:

@@ -77,7 +77,9 @@ class AccessDecision:
             Forbidden: naming the missing role.
         """
         if not self.allowed:
-            raise Forbidden(self.message, where=str(self.target), hint=self.hint)
+            refusal = Forbidden(self.message, where=str(self.target), hint=self.hint)
+            refusal.verb, refusal.target = self.verb, self.target
+            raise refusal
         return self
 
     @property
@@ -135,6 +137,20 @@ class Permissions:
             if not decision.allowed:
                 return decision
         return decision or self.decide(verb)
+
+    def require_somewhere(self, verb: str) -> None:
+        """Refuse a caller to whom `filter` would show nothing, whatever there is.
+
+        Raises:
+            Forbidden: naming the missing role.
+        """
+        if not self.somewhere(verb):
+            self.decide(verb).require()
+
+    def somewhere(self, verb: str) -> bool:
+        """Whether any grant of the caller, whatever its scope, allows a verb."""
+        rule = verb_named(verb)
+        return any(rule.allows(base_role(role)) for role in self._anywhere())
 
     def filter(self, verb: str) -> Callable[[Target], bool]:
         """A test for many targets: what a list may show. Cheap enough for 10,000 rows."""

@@ -58,6 +58,7 @@ def _catalogue() -> Iterator[Verb]:
     yield _read("access.read", "show access documents, and what others may do", (AUDITOR,), "any")
     yield _read("access.can", "ask what one may do oneself", where="any")
     yield Verb("access.publish", "publish the access document", ())
+    yield _read("refusal.read", "read who was refused what", (OPERATOR, AUDITOR))
 
 
 def _services() -> Iterator[Verb]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bondstone.store.notifications import Notifications
     from bondstone.store.plans import Plans
     from bondstone.store.policies import PolicySets
+    from bondstone.store.refusals import Refusals
     from bondstone.store.revisions import Revisions
     from bondstone.store.secrets import Secrets
     from bondstone.store.sessions import Sessions
@@ -133,6 +134,13 @@ class Store:
         from bondstone.store.notifications import Notifications  # noqa: PLC0415 - see the class
 
         return Notifications(self.objects, self.sealed)
+
+    @cached_property
+    def refusals(self) -> Refusals:
+        """Who was refused what."""
+        from bondstone.store.refusals import Refusals  # noqa: PLC0415 - see the class
+
+        return Refusals(self.objects)
 
     @cached_property
     def platform_keys(self) -> PlatformKeys:

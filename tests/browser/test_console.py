@@ -33,7 +33,7 @@ PAGES = (
     "/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request", "/services", ORDERS,
     f"{ORDERS}/operations/1", f"{ORDERS}/operations/1/log?step=database", "/approvals", "/campaigns",
     "/campaigns/look", "/calendar", "/publish", "/catalogue/web-server/compare", "/rules",
-    "/ledger?service=payments/orders", "/platform", "/sign-in",
+    "/ledger?service=payments/orders", "/ledger/refusals", "/platform", "/sign-in",
 )  # fmt: skip
 
 LOOKS: tuple[tuple[int, Any], ...] = ((1280, "light"), (390, "dark"))
@@ -251,6 +251,13 @@ def test_the_requester_cannot_approve_and_reads_why(platform: LocalPlatform, bro
     ada.get_by_role("link", name="payments/orders/op/").first.click()
     ada.get_by_role("button", name="Approve this plan").click()
     expect(ada.get_by_role("alert")).to_contain_text("must approve it")
+    ada.goto(f"{base}/ledger")
+    ada.get_by_role("link", name="Refusals of access").click()
+    ada.get_by_label("Code").select_option("VOTE_REFUSED")
+    ada.get_by_role("button", name="Show").click()
+    expect(ada.get_by_role("row").filter(has_text="payments/orders")).to_contain_text(
+        "another person must approve it"
+    )
 
 
 def test_an_operator_patches_a_fleet_and_watches_it(fleet: LocalPlatform, browser: Browser) -> None:

@@ -236,6 +236,15 @@ def test_a_role_reaches_what_it_is_for_and_nothing_else(api):
     assert api.get("/fleet", headers=other).json()["total"] == 0
     elevated = {"name": "elevated", "grants": [{"roles": ["admin"], "scope": "everything"}]}
     refused(api.post("/tokens", headers=viewer, json=elevated), 403, "FORBIDDEN")
+    auditor = token(api, "auditor", "auditor", scope={"teams": ["api"]})
+    refused(api.get("/refusals", headers=viewer), 403, "FORBIDDEN")
+    [paused] = api.get("/refusals?text=service.pause", headers=auditor).json()["items"]
+    assert (paused["by"], paused["target"], paused["count"]) == ("token:viewer", "api/roles", 1)
+    first = api.get("/refusals?by=token:viewer&limit=1").json()
+    more = api.get(f"/refusals?by=token:viewer&limit=500&cursor={first['next']}").json()
+    whole = api.get("/refusals?by=token:viewer&limit=500").json()["items"]
+    assert [*first["items"], *more["items"]] == whole
+    assert {each["verb"] for each in whole} > {"service.request", "service.reveal", "POST /api/v1/tokens"}
     api.delete("/tokens/viewer")
     refused(api.get("/services/api/roles", headers=viewer), 401, "TOKEN_REVOKED")
 

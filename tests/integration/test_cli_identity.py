@@ -103,6 +103,9 @@ def test_a_token_has_its_roles_is_listed_and_ends(local):
         error = refused(as_token(local, token, *arguments, "-o", "json", status=4), "FORBIDDEN")
         assert error["message"]
     assert as_token(local, token, "access", "can", "service.update", "--team", "shop", status=4).stdout
+    refusals = json.loads(local.bond("access", "refusals", "--by", "token:ci", "-o", "json").stdout)
+    assert {each["verb"] for each in refusals} >= {"service.request", "access.publish", "POST /api/v1/tokens"}
+    assert "shop/cart" in local.bond("access", "refusals", "--text", "service.request").stdout
     rows = json.loads(local.bond("token", "list", "--all", "-o", "json").stdout)
     row = next(row for row in rows if row["name"] == "ci")
     assert row["status"] == "active"

@@ -16,7 +16,16 @@ SPELT = ("bondstone/store", "bondstone/client", "bondstone/identity", "activitie
 FAMILIES = (
     *("access", "adopt", "archive", "bundles", "campaign-previews", "campaigns", "drift", "freezes", "key-ids"),
     *("leases", "ledger", "ledger-anchors", "ledger-campaigns", "ledger-index", "ledger-schedules", "logs"),
-    *("notifications", "plans", "platform-keys", "policy-sets", "revision-status", "revisions", "secrets"),
+    *(
+        "notifications",
+        "plans",
+        "platform-keys",
+        "policy-sets",
+        "revision-status",
+        "refusals",
+        "revisions",
+        "secrets",
+    ),
     *("sessions", "sign-ins", "sign-ins-used", "state", "vouched"),
 )
 

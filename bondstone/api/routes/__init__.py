@@ -10,6 +10,7 @@ from bondstone.api.routes import (
     platform,
     policies,
     promises,
+    refusals,
     schedules,
     services,
 )
@@ -23,5 +24,6 @@ ROUTERS = (
     schedules.router,
     notifications.router,
     ledger.router,
+    refusals.router,
     platform.router,
 )
