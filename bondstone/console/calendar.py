@@ -10,6 +10,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from bondstone.campaign.windows import Windows
+from bondstone.console.rendering import legible
 from bondstone.model.campaign.manifest import WindowsSpec
 
 DAYS: Final = 14
@@ -89,10 +90,12 @@ def calendar(rows: Sequence[Row], now: datetime) -> Markup:
             _place(now, first), _TOP - 8, height
         )
     )
-    return Markup(
-        '<svg class="timeline calendar" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
-        'aria-label="{words}">{body}</svg>'
-    ).format(w=width, h=height, words=_words(rows, first), body=Markup().join(body))
+    return legible(
+        Markup(
+            '<svg class="timeline calendar" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
+            'aria-label="{words}">{body}</svg>'
+        ).format(w=width, h=height, words=_words(rows, first), body=Markup().join(body))
+    )
 
 
 def _line(row: Row, top: int, first: datetime) -> Iterator[Markup]:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from bondstone.api.events.logs import lines, position_of, reader
 from bondstone.api.events.streams import END, answer
 from bondstone.api.state import State
+from bondstone.base.printable import visible
 from bondstone.console.pages import View, shown
 from bondstone.console.services import operation_target
 from bondstone.console.session import Visit, Visitor
@@ -107,7 +108,7 @@ async def live(
             else Markup()
         )
         resumed = False
-        html = notice + Markup().join(Markup("{}\n").format(text[:MAX_LINE]) for text in matching)
+        html = notice + Markup().join(Markup("{}\n").format(visible(text[:MAX_LINE])) for text in matching)
         yield format_sse_event(data_str=str(html), id=now_at)
 
     read = reader(state.store.logs, ServiceId(team=team, name=name), number, ended)

@@ -1,4 +1,9 @@
-"""Templates and their filters: escaped everywhere, times said twice, nothing fetched from elsewhere."""
+"""Templates and their filters: escaped everywhere, hidden characters spelt out, times said twice.
+
+Everything that a template prints goes through `spelt_out`: text of others that turns around or cannot be seen
+reads as what it is, as in the tables of `bond`. What a person may send back unchanged, the value of a field, is
+marked by the filter `typed` and stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from bondstone.base.printable import is_plain, visible
 from bondstone.client.explanation import ReadingTime
 from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
@@ -50,14 +56,32 @@ def environment() -> Environment:
         loader=PackageLoader("bondstone.console"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
+        finalize=spelt_out,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     env.filters |= {
         "tone": tone, "symbol": symbol, "when": when, "took": took, "pretty": pretty, "markdown": markdown,
-        "ordered": ordered, "address": address, "clock": clock,
+        "ordered": ordered, "address": address, "clock": clock, "typed": Typed,
     }  # fmt: skip
+    env.tests["plain"] = is_plain
     return env
+
+
+class Typed(str):
+    """A text that stands in a field: it is sent back, so it stays as it is, hidden characters too."""
+
+    __slots__ = ()
+
+
+def spelt_out(value: object) -> object:
+    """What a template prints, with hidden characters spelt out; markup was made of such values already."""
+    return value if isinstance(value, Markup | Typed) else visible(str(value))
+
+
+def legible(markup: Markup) -> Markup:
+    """A drawing with the hidden characters of the names in it spelt out; they need no escaping then."""
+    return Markup(visible(markup))  # noqa: S704 - it is markup, and what is put in is letters and digits
 
 
 def tone(status: object) -> str:
@@ -109,7 +133,7 @@ def pretty(value: Any) -> str:
 
 def markdown(text: str) -> Markup:
     """Markdown of a promise as safe HTML: no raw HTML, few tags, links that open nothing by themselves."""
-    html = _MARKDOWN.render(text)
+    html = _MARKDOWN.render(visible(text))
     return Markup(nh3.clean(html, tags=_TAGS, attributes={"a": {"href"}}, url_schemes={"https", "http", "mailto"}))  # noqa: S704 - sanitised
 
 

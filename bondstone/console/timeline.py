@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from bondstone.campaign.report.text import lasted
 from bondstone.client.documents.campaign import CampaignDocument
-from bondstone.console.rendering import address
+from bondstone.console.rendering import address, legible
 from bondstone.model.campaign.report import CampaignReport, TargetReport, WaveReport
 from bondstone.model.campaign.state import TargetOutcome
 
@@ -134,10 +134,12 @@ def drawing(report: CampaignReport, now: datetime) -> Markup:
         left += width + _GAP
     words = f"Waves of {report.name}: " + "; ".join(_summary(wave) for wave in report.waves)
     note = Markup('<p class="dim">A cell stands for {} targets.</p>').format(each) if each > 1 else Markup()
-    return Markup(
-        '<svg class="timeline" viewBox="0 0 {total} {height}" width="{total}" height="{height}" role="group" '
-        'aria-label="{words}">{body}</svg>{note}'
-    ).format(total=total, height=height, words=words, body=Markup().join(body), note=note)
+    return legible(
+        Markup(
+            '<svg class="timeline" viewBox="0 0 {total} {height}" width="{total}" height="{height}" role="group" '
+            'aria-label="{words}">{body}</svg>{note}'
+        ).format(total=total, height=height, words=words, body=Markup().join(body), note=note)
+    )
 
 
 # Helpers ---------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.integration
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<img src=x onerror=alert(1)>'\"--"
+TURNED = "quarter\u202edne\u200b"
 ORDERS = "/services/payments/orders"
 PAGES = (
     "/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request", "/services", ORDERS,
@@ -175,8 +176,10 @@ def test_one_person_requests_another_approves_and_the_page_follows_by_itself(
     ada.get_by_label("Team").fill("shop")
     ada.get_by_label("Name of the service").fill("cart")
     ada.get_by_label("Contact").fill("ada@example.com")
+    ada.get_by_label("Reason").fill(TURNED)
     ada.get_by_role("button", name="Request", exact=True).click()
     expect(ada).to_have_url(f"{base}/services/shop/cart/operations/1")
+    expect(ada.get_by_role("main")).to_contain_text(r"quarter\u202edne\u200b")
     expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
     platform.bond("--as", "ada", "service", "update", "shop/cart", "--set", "size=medium", "--ask")
     ada.goto(f"{base}/services/shop/cart/operations/2")
