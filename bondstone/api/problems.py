@@ -78,7 +78,7 @@ def response(error: BondError) -> Response:
 
 def note_refusal(request: Request, error: BondError) -> None:
     """Put a refusal of access on record, in a process that keeps one."""
-    state = request.app.state.bondstone
+    state = getattr(request.app.state, "bondstone", None)
     if state is not None:
         state.refusals.note(request, error)
 

@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from bondstone.api import problems
 from bondstone.base.errors import BondError
 from bondstone.console import (
+    approvals,
     campaigns,
     catalogue,
     ledger,
@@ -35,8 +36,8 @@ _API: Final = ("/api/", "/healthz", "/mcp", "/backstage")
 def mount(app: FastAPI) -> None:
     """Serve the console beside the API; refusals of its pages are pages, those of the API stay problem details."""
     for each in (
-        sign_in.router, pages.router, overview.router, publishing.router, catalogue.router, services.router,
-        campaigns.router, schedules.router, ledger.router, refusals.router, logs.router,
+        sign_in.router, pages.router, overview.router, approvals.router, publishing.router, catalogue.router,
+        services.router, campaigns.router, schedules.router, ledger.router, refusals.router, logs.router,
     ):  # fmt: skip
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -1,8 +1,6 @@
-"""Pages of the whole: home, approvals, policies and access, ledger, platform."""
+"""Pages of the whole: home, policies and access, platform."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -10,11 +8,10 @@ from starlette.responses import Response
 from bondstone import __version__
 from bondstone.api.state import State
 from bondstone.base.errors import BondError
-from bondstone.client.documents.step import ApprovalDocument
+from bondstone.console.approvals import target
 from bondstone.console.pages import View, shown
-from bondstone.console.session import Visit, Visitor
+from bondstone.console.session import Visit
 from bondstone.model.campaign.state import CampaignStatus
-from bondstone.model.identity import Target
 from bondstone.model.service import Health, Phase
 
 MAX_TROUBLED = 20
@@ -29,7 +26,7 @@ async def home(visitor: Visit, state: State) -> Response:
     """What needs the visitor, then the fleet."""
     await state.services.ready()
     permitted = visitor.permissions.filter("service.read")
-    approvals = [item for item in await visitor.bond.approvals.list() if permitted(_team(item.operation))]
+    approvals = [item for item in await visitor.bond.approvals.list() if permitted(target(state, item))]
     entries = [entry for _, entry in state.services.sorted_by("id", descending=False, after=None)]
     visible = [entry.row for entry in entries if entry.alive and permitted(entry.target)]
     troubled = [row for row in visible if row.phase in TROUBLE or row.health == Health.UNHEALTHY]
@@ -44,32 +41,6 @@ async def home(visitor: Visit, state: State) -> Response:
         phases=sorted(counts.phases.items()),
     )  # fmt: skip
     return shown(view, visitor)
-
-
-@router.get("/approvals")
-async def approvals(visitor: Visit, show: Literal["all", "roles", "mine"] = "all") -> Response:
-    """Every plan that waits for people: all that the visitor may see, of their roles, or asked for by them."""
-    permitted = visitor.permissions.filter("service.read")
-    waiting = [item for item in await visitor.bond.approvals.list() if permitted(_team(item.operation))]
-    groups = {
-        "all": waiting,
-        "roles": [item for item in waiting if _may_vote(visitor, item)],
-        "mine": [item for item in waiting if item.requested_by == visitor.name],
-    }
-    counted = {name: len(items) for name, items in groups.items()}
-    return shown(View("approvals.html", "/approvals", approvals=groups[show], counted=counted, show=show), visitor)
-
-
-def _may_vote(visitor: Visitor, item: ApprovalDocument) -> bool:
-    decision = visitor.permissions.decide("approval.approve", _team(item.operation))
-    if not decision.allowed:
-        return False
-    held = set(decision.approver_roles)
-    return any(
-        (visitor.principal.may_assert or not need.roles or held & set(need.roles))
-        and (need.allow_requester or item.requested_by != visitor.name)
-        for need in item.needs
-    )
 
 
 @router.get("/rules")
@@ -108,8 +79,3 @@ async def platform(visitor: Visit, state: State) -> Response:
         temporal_ui=state.settings.temporal_ui,
     )  # fmt: skip
     return shown(view, visitor)
-
-
-def _team(operation: str) -> Target:
-    service = operation.partition("/op/")[0]
-    return Target(team=service.partition("/")[0], name=service)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from typing import Annotated, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -19,7 +19,8 @@ from bondstone.client.explanation import ReadingTime, explain_operation, explain
 from bondstone.client.operations import Operation
 from bondstone.client.row_filter import values_filter
 from bondstone.console import forms
-from bondstone.console.pages import View, follows, form_of, may, shown, target_of, to
+from bondstone.console.approvals import INBOX
+from bondstone.console.pages import View, follows, form_of, may, problem, shown, target_of, to
 from bondstone.console.rendering import address, sentence
 from bondstone.console.session import Visit, Visitor
 from bondstone.model.identity import Target
@@ -309,15 +310,19 @@ async def vote(request: Request, visitor: Visit, team: str, name: str, number: i
     operation_id = f"{team}/{name}/op/{number}"
     target = await operation_target(visitor, await visitor.bond.operations.get(operation_id))
     word = "approve" if submitted.get("vote") == "approve" else "reject"
-    decision = visitor.permissions.decide(f"approval.{word}", target).require()
+    inbox = submitted.get("back", "") if submitted.get("back", "").startswith(f"{INBOX}?") else ""
     step, digest, comment = (submitted.get(key, "") for key in ("step", "digest", "comment"))
-    roles = visitor.votes(decision, submitted.get("roles", ""))
-    if word == "approve":
-        await visitor.bond.approvals.approve(operation_id, digest, step=step, roles=roles, comment=comment)
-    else:
-        why = comment or "rejected in the console"
-        await visitor.bond.approvals.reject(operation_id, digest, step=step, roles=roles, reason=why)
-    return to(address(operation_id))
+    try:
+        decision = visitor.permissions.decide(f"approval.{word}", target).require()
+        roles = visitor.votes(decision, submitted.get("roles", ""))
+        if word == "approve":
+            await visitor.bond.approvals.approve(operation_id, digest, step=step, roles=roles, comment=comment)
+        else:
+            why = comment or "rejected in the console"
+            await visitor.bond.approvals.reject(operation_id, digest, step=step, roles=roles, reason=why)
+    except BondError as error:
+        return problem(error, visitor, inbox or address(operation_id))
+    return to(f"{inbox}&voted={quote(operation_id)}" if inbox else address(operation_id))
 
 
 @router.post("/services/{team}/{name}/operations/{number}/cancel")

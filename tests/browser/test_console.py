@@ -250,8 +250,10 @@ def test_a_log_follows_its_step_and_continues_after_a_lost_connection(
 def test_the_requester_cannot_approve_and_reads_why(platform: LocalPlatform, browser: Browser) -> None:
     platform.bond("--as", "ada", "service", "update", "payments/orders", "--set", "size=medium", "--ask")
     ada, base = signed_in(platform, browser, "ada")
-    ada.goto(f"{base}/approvals")
-    ada.get_by_role("link", name="payments/orders/op/").first.click()
+    ada.goto(f"{base}/approvals?show=mine")
+    inbox = ada.get_by_role("article").filter(has_text="payments/orders")
+    expect(inbox).to_contain_text("You asked for this, so another person approves it.")
+    inbox.get_by_role("link", name="Read the whole plan").click()
     ada.get_by_role("button", name="Approve this plan").click()
     expect(ada.get_by_role("alert")).to_contain_text("must approve it")
     ada.goto(f"{base}/ledger")
@@ -425,13 +427,16 @@ def test_a_service_is_requested_and_its_plan_approved_by_keyboard_alone(
     page.goto(f"{base}/services/shop/keys/operations/2")
     expect(page.locator(".lead")).to_contain_text("Waits for approval", timeout=180_000)
     page.goto(f"{base}/approvals?show=roles")
-    page.get_by_role("link", name="shop/keys/op/2").focus()
-    page.keyboard.press("Enter")
-    page.get_by_label("Comment").focus()
+    page.get_by_label("Vote on shop/keys/op/2, step database").get_by_label("Comment").focus()
     page.keyboard.type("by keyboard")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("You approved step database of shop/keys/op/2")
+    expect(page.get_by_label("Vote on shop/keys/op/2, step database")).to_have_count(0)
+    page.get_by_role("status").get_by_role("link").focus()
+    page.keyboard.press("Enter")
     expect(page.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
+    expect(page.get_by_role("listitem").filter(has_text="ada approved")).to_contain_text("by keyboard")
 
 
 def test_a_request_works_without_scripts(platform: LocalPlatform, browser: Browser) -> None:
