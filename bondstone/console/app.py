@@ -16,8 +16,10 @@ from bondstone.console import (
     approvals,
     campaigns,
     catalogue,
+    fleet,
     ledger,
     logs,
+    new_campaign,
     overview,
     pages,
     publishing,
@@ -37,7 +39,8 @@ def mount(app: FastAPI) -> None:
     """Serve the console beside the API; refusals of its pages are pages, those of the API stay problem details."""
     for each in (
         sign_in.router, pages.router, overview.router, approvals.router, publishing.router, catalogue.router,
-        services.router, campaigns.router, schedules.router, ledger.router, refusals.router, logs.router,
+        fleet.router, services.router, new_campaign.router, campaigns.router, schedules.router, ledger.router,
+        refusals.router, logs.router,
     ):  # fmt: skip
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

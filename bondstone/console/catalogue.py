@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from fastapi import APIRouter
 from markupsafe import Markup
@@ -82,6 +82,11 @@ async def request(request: Request, visitor: Visit, promise: str) -> Response:
     submitted = await form_of(request, visitor)
     document = await visitor.bond.promises.get(promise, submitted.get("version", ""))
     team, name = submitted.get("team", ""), submitted.get("name", "")
+    fields = forms.drawn(document.input_schema, submitted)
+    if unseen := forms.unseen(fields, submitted):
+        return shown(_form(document, submitted, unseen=unseen), visitor)
+    if submitted.get("do") == "refresh":
+        return shown(_form(document, submitted), visitor)
     try:
         visitor.permissions.decide("service.request", Target(team=team, promise=promise)).require()
         operation = await visitor.bond.services.request(
@@ -98,21 +103,17 @@ async def request(request: Request, visitor: Visit, promise: str) -> Response:
     return to(address(operation.id))
 
 
-def _form(document: PromiseDocument, submitted: dict[str, str], error: ErrorInfo | None = None) -> View:
-    fields = forms.fields(document.input_schema)
-    texts = {field.name: submitted[field.name] for field in fields if field.name in submitted}
+def _form(
+    document: PromiseDocument,
+    submitted: dict[str, str],
+    error: ErrorInfo | None = None,
+    unseen: Sequence[str] = (),
+) -> View:
+    fields = forms.drawn(document.input_schema, submitted)
     return View(
-        "request.html", "/catalogue", promise=document, error=error,
-        fields=[_refilled(field, texts) for field in fields], team=submitted.get("team", ""),
-        name=submitted.get("name", ""), reason=submitted.get("reason", ""),
+        "request.html", "/catalogue", promise=document, error=error, unseen=unseen, fields=fields,
+        team=submitted.get("team", ""), name=submitted.get("name", ""), reason=submitted.get("reason", ""),
     )  # fmt: skip
-
-
-def _refilled(field: forms.FormField, texts: dict[str, Any]) -> forms.FormField:
-    """The field with what was typed; a secret is typed again."""
-    from dataclasses import replace  # noqa: PLC0415 - only here
-
-    return replace(field, value=texts[field.name]) if field.name in texts and field.widget != "secret" else field
 
 
 def _may_request(visitor: Visitor) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from bondstone.base.errors import InputsInvalid, Problem
+from bondstone.console.conditions import MAX_ROUNDS, deciding, effective
 
 Widget = Literal["text", "textarea", "number", "select", "switch", "secret", "json"]
 PREFIX: Final = "input."
@@ -32,6 +34,10 @@ class FormField:
     """Value and label of each choice."""
     attributes: tuple[tuple[str, str], ...] = ()
     """HTML attributes that check while a person types."""
+    decides: bool = False
+    """Whether it depends on this field what else is asked."""
+    is_text: bool = True
+    """Whether what is typed is a text; a secret of another type is typed as JSON."""
 
     @property
     def name(self) -> str:
@@ -44,9 +50,36 @@ def fields(schema: Mapping[str, Any], values: Mapping[str, Any] | None = None) -
 
     Args:
         schema: JSON Schema of inputs.
-        values: What a service has now; its secrets are masked and never shown.
+        values: What a service has now; its secrets are masked and never shown. These values and the defaults
+            decide what the conditions of the schema ask for.
     """
     return list(_fields(schema, values or {}, "", 0, schema))
+
+
+def drawn(schema: Mapping[str, Any], form: Mapping[str, str]) -> list[FormField]:
+    """The fields that a schema asks for as a form is filled in, with what was typed; a secret is typed again.
+
+    Args:
+        schema: As for `fields`.
+        form: Field names to texts.
+    """
+    return [
+        replace(field, value=form[field.name]) if field.name in form and field.widget != "secret" else field
+        for field in _fitting(schema, form)
+    ]
+
+
+def unseen(shown: Iterable[FormField], form: Mapping[str, str]) -> list[str]:
+    """The titles of fields that are asked for by what was chosen, and were not in the form that was sent.
+
+    Args:
+        shown: The fields, as `drawn` has them.
+        form: Field names to texts.
+    """
+    fields = list(shown)
+    if not any(field.decides for field in fields):
+        return []  # nothing that was chosen changes what is asked
+    return [field.title for field in fields if field.name not in form]
 
 
 def typed(schema: Mapping[str, Any], form: Mapping[str, str], *, keep_empty: bool = False) -> dict[str, Any]:
@@ -62,7 +95,7 @@ def typed(schema: Mapping[str, Any], form: Mapping[str, str], *, keep_empty: boo
     """
     inputs: dict[str, Any] = {}
     problems: list[Problem] = []
-    for field in fields(schema):
+    for field in _fitting(schema, form):
         text = form.get(field.name)
         if text is None:
             continue
@@ -71,7 +104,7 @@ def typed(schema: Mapping[str, Any], form: Mapping[str, str], *, keep_empty: boo
                 _place(inputs, field.path, None)
             continue
         try:
-            _place(inputs, field.path, _value(field, text, schema))
+            _place(inputs, field.path, _value(field, text))
         except ValueError:
             problems.append(Problem(message=f"{field.path} is not {_EXPECTED[field.widget]}"))
     if problems:
@@ -79,21 +112,39 @@ def typed(schema: Mapping[str, Any], form: Mapping[str, str], *, keep_empty: boo
     return inputs
 
 
+def _fitting(schema: Mapping[str, Any], form: Mapping[str, str]) -> list[FormField]:
+    """The fields that a schema asks for, as the form is filled in: what is typed may ask for more."""
+    shown = fields(schema)
+    for _ in range(MAX_ROUNDS):
+        values: dict[str, Any] = {}
+        for field in shown:
+            if form.get(field.name, "").strip():
+                with suppress(ValueError):
+                    _place(values, field.path, _value(field, form[field.name]))
+        before, shown = shown, fields(schema, values)
+        if [field.name for field in shown] == [field.name for field in before]:
+            break
+    return shown
+
+
 def _fields(
     schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str, depth: int, root: Mapping[str, Any]
 ) -> Iterator[FormField]:
-    required = schema.get("required", ())
-    for name, declared in schema.get("properties", {}).items():
+    fitting = effective(schema, values, root)
+    required, decides = fitting.get("required", ()), deciding(schema, root)
+    for name, declared in fitting.get("properties", {}).items():
+        if declared is False:
+            continue  # not with these choices
         inner = _resolved(declared, root)
         path = f"{prefix}{name}"
         value = values.get(name, inner.get("default"))
         if inner.get("type") == "object" and inner.get("properties") and depth < MAX_NESTING:
             yield from _fields(inner, value if isinstance(value, dict) else {}, f"{path}.", depth + 1, root)
             continue
-        yield _field(path, inner, required=name in required, value=value)
+        yield _field(path, inner, required=name in required, value=value, decides=name in decides)
 
 
-def _field(path: str, schema: Mapping[str, Any], *, required: bool, value: Any) -> FormField:
+def _field(path: str, schema: Mapping[str, Any], *, required: bool, value: Any, decides: bool) -> FormField:
     widget = _widget(schema)
     return FormField(
         path=path,
@@ -104,13 +155,15 @@ def _field(path: str, schema: Mapping[str, Any], *, required: bool, value: Any) 
         value="" if widget == "secret" else _shown(value, widget),
         options=_options(schema, widget),
         attributes=tuple(_attributes(schema, widget)),
+        decides=decides,
+        is_text=schema.get("type") in {None, "string"},
     )
 
 
 def _widget(schema: Mapping[str, Any]) -> Widget:
     if schema.get("writeOnly"):
         return "secret"
-    if schema.get("enum"):
+    if schema.get("enum") or "const" in schema:
         return "select"
     kind = schema.get("type")
     simple: dict[Any, Widget] = {"boolean": "switch", "integer": "number", "number": "number"}
@@ -126,7 +179,7 @@ def _options(schema: Mapping[str, Any], widget: Widget) -> tuple[tuple[str, str]
         return (("true", "yes"), ("false", "no"))
     if widget == "select":
         return tuple((json.dumps(value), value if isinstance(value, str) else json.dumps(value))
-                     for value in schema["enum"])  # fmt: skip
+                     for value in ([schema["const"]] if "const" in schema else schema["enum"]))  # fmt: skip
     return ()
 
 
@@ -150,21 +203,14 @@ def _shown(value: Any, widget: Widget) -> str:
     return value
 
 
-def _value(field: FormField, text: str, schema: Mapping[str, Any]) -> Any:
+def _value(field: FormField, text: str) -> Any:
     if field.widget == "number":
         return int(text) if dict(field.attributes).get("step") == "1" else float(text)
     if field.widget in {"select", "switch", "json"}:
         return json.loads(text)
-    if field.widget == "secret" and _at(schema, field.path).get("type") not in {None, "string"}:
+    if field.widget == "secret" and not field.is_text:
         return json.loads(text)
     return text.replace("\r\n", "\n")
-
-
-def _at(schema: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    current = schema
-    for name in path.split("."):
-        current = _resolved(current.get("properties", {}).get(name, {}), schema)
-    return current
 
 
 def _resolved(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:

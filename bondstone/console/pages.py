@@ -104,6 +104,17 @@ async def form_of(request: Request, visitor: Visitor) -> dict[str, str]:
     return submitted
 
 
+async def items_of(request: Request, visitor: Visitor) -> list[tuple[str, str]]:
+    """The names and texts of a submitted form in their order, where a name may come several times; as `form_of`.
+
+    Raises:
+        OriginRefused: another site, or another session, sent it.
+    """
+    items = [(key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str)]
+    check_form(request.headers, dict(items).get("csrf", ""), visitor.csrf)
+    return items
+
+
 async def upload_of(request: Request, visitor: Visitor) -> tuple[dict[str, str], dict[str, bytes]]:
     """The texts of a submitted form, and the files that were chosen, by their path below the folder's name.
 

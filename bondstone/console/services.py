@@ -1,23 +1,20 @@
-"""Services and their operations: lists with the address as state, day two, plans, votes, logs."""
+"""A service and its operations: day two, plans, votes."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Final
-from urllib.parse import quote, urlencode
+from typing import Any, Final
+from urllib.parse import quote
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bondstone.api.index.services import SORTS, Entry
-from bondstone.api.state import State
 from bondstone.base.errors import BondError, InvalidInput
 from bondstone.base.redact import MASK
 from bondstone.client.documents.service import OperationDocument, ServiceDocument
 from bondstone.client.explanation import ReadingTime, explain_operation, explain_service
 from bondstone.client.operations import Operation
-from bondstone.client.row_filter import values_filter
 from bondstone.console import forms
 from bondstone.console.approvals import INBOX
 from bondstone.console.pages import View, follows, form_of, may, problem, shown, target_of, to
@@ -26,7 +23,6 @@ from bondstone.console.session import Visit, Visitor
 from bondstone.model.identity import Target
 from bondstone.model.service import OperationStatus, Phase
 
-PAGE_SIZE: Final = 100
 VERBS: Final = (
     ("patch", "Patch"), ("upgrade", "Upgrade"), ("rollback", "Roll back"), ("reconcile", "Check for drift"),
     ("repair", "Repair the drift"), ("retry", "Retry"), ("cancel", "Cancel what runs"), ("pause", "Pause"),
@@ -39,58 +35,6 @@ FORMS: Final = frozenset({"update", "decommission", "abandon"})
 MAX_PARTS: Final = 50
 
 router = APIRouter(include_in_schema=False)
-
-
-@router.get("/services")
-async def services(
-    visitor: Visit,
-    state: State,
-    *,
-    q: Annotated[str, Query(max_length=100)] = "",
-    team: Annotated[str, Query(max_length=48)] = "",
-    promise: Annotated[str, Query(max_length=48)] = "",
-    phase: Annotated[str, Query(max_length=48)] = "",
-    where: Annotated[str, Query(max_length=2000)] = "",
-    sort: Annotated[str, Query(max_length=20)] = "id",
-    after: Annotated[str, Query(max_length=400)] = "",
-) -> Response:
-    """The fleet: filtered, sorted and paged on the server, all of it in the address."""
-    await state.services.ready()
-    permitted = visitor.permissions.filter("service.read")
-    expression = values_filter(where)
-    by = sort if sort in SORTS else "id"
-
-    def matches(entry: Entry) -> bool:
-        row = entry.row
-        return (
-            entry.alive
-            and (not q or q in row.id)
-            and (not team or row.team == team)
-            and (not promise or row.promise == promise)
-            and (not phase or row.phase == phase)
-            and permitted(entry.target)
-            and (not where or expression(entry.values))
-        )
-
-    placed = [entry for _, entry in state.services.sorted_by(by, descending=False, after=None) if matches(entry)]
-    start = next((n + 1 for n, entry in enumerate(placed) if entry.row.id == after), 0) if after else 0
-    rows = [entry.row for entry in placed[start : start + PAGE_SIZE]]
-    counts = state.services.counts(permitted)
-    chosen = [f"id.contains('{q}')"] if q and "'" not in q and "\\" not in q else []
-    chosen += [f"{field} == '{value}'" for field, value in (("team", team), ("phase", phase)) if value]
-    chosen += [f"({where})"] if where else []
-    query = {"q": q, "team": team, "promise": promise, "phase": phase, "where": where, "sort": by}
-    following = query | {"after": rows[-1].id} if start + PAGE_SIZE < len(placed) else {}
-    view = View(
-        "services.html", "/services", rows=rows, total=counts.total, matching=len(placed),
-        filtered=any((q, team, promise, phase, where)), query=query, sorts=sorted(SORTS),
-        facets=[(name, sorted(values.items())) for name, values in
-                (("team", counts.teams), ("promise", counts.promises), ("phase", counts.phases))],
-        next=urlencode({key: value for key, value in following.items() if value}),
-        campaign=urlencode({"promise": promise, "where": " && ".join(chosen) or "true"}),
-        may_run=visitor.permissions.decide("campaign.preview").allowed,
-    )  # fmt: skip
-    return shown(view, visitor)
 
 
 @router.get("/services/{team}/{name}")
@@ -109,7 +53,17 @@ async def service_view(visitor: Visitor, team: str, name: str, *rest: str) -> Vi
     return await _service_view(visitor, document, document.outputs)
 
 
-async def _service_view(visitor: Visitor, document: ServiceDocument, outputs: dict[str, Any]) -> View:
+async def _service_view(
+    visitor: Visitor, document: ServiceDocument, outputs: dict[str, Any], submitted: dict[str, str] | None = None
+) -> View:
+    """The view of a service.
+
+    Args:
+        visitor: Who looks.
+        document: The service.
+        outputs: As they are shown.
+        submitted: An update that is being filled in, whose choices ask for more.
+    """
     target = target_of(document)
     verbs = [*(verb for verb, _ in VERBS if verb != "repair"), *FORMS, "reveal", "label"]
     allowed = may(visitor, target, *(f"service.{verb}" for verb in verbs))
@@ -122,12 +76,16 @@ async def _service_view(visitor: Visitor, document: ServiceDocument, outputs: di
         (item.version for item in promise.versions if item.status == "active"),
     ))  # fmt: skip
     secret = {name for name, value in document.outputs.items() if value == MASK}
+    fields = forms.fields(promise.input_schema, document.inputs)
+    if submitted is not None:
+        fields = forms.drawn(promise.input_schema, submitted)
     return View(
         "service.html", "/services", live=f"/services/{document.id}", service=document, outputs=outputs,
         sentence=sentence(explain_service(document, ReadingTime())), may=allowed, verbs=fitting, newer=newer[:5],
         planned=PLANNED, tree=await _tree(visitor, document),
         has_secrets=bool(secret) and outputs is document.outputs,
-        fields=forms.fields(promise.input_schema, document.inputs),
+        fields=fields, updating=submitted is not None,
+        unseen=forms.unseen(fields, submitted) if submitted is not None else (),
     )  # fmt: skip
 
 
@@ -200,6 +158,10 @@ async def act(request: Request, visitor: Visit, team: str, name: str) -> Respons
     visitor.permissions.decide(f"service.{_permission(verb)}", target_of(document)).require()
     if verb in {"decommission", "abandon"} and submitted.get("do") != "dry-run":
         _confirm(document, submitted)
+    if verb == "update" and await _asks_for_more(visitor, document, submitted):
+        view = await _service_view(visitor, document, document.outputs, submitted)
+        view.live = ""
+        return shown(view, visitor)
     if verb == "abandon":
         await visitor.bond.services.abandon(document.id, reason=submitted.get("reason", ""))
         return to(f"/ledger?service={document.id}")
@@ -207,6 +169,14 @@ async def act(request: Request, visitor: Visit, team: str, name: str) -> Respons
         await getattr(visitor.bond.services, verb)(document.id, reason=submitted.get("reason", ""))
         return to(f"/services/{document.id}")
     return to(address((await _operate(visitor, document, verb, submitted)).id))
+
+
+async def _asks_for_more(visitor: Visitor, document: ServiceDocument, submitted: dict[str, str]) -> bool:
+    """Whether the form of an update is to be shown again: by its button, or because choices in it ask for more."""
+    if submitted.get("do") == "refresh":
+        return True
+    promise = await visitor.bond.promises.get(document.promise, document.revision.rpartition("@")[2])
+    return bool(forms.unseen(forms.drawn(promise.input_schema, submitted), submitted))
 
 
 async def _operate(visitor: Visitor, document: ServiceDocument, verb: str, submitted: dict[str, str]) -> Operation:

@@ -31,9 +31,10 @@ HOSTILE = "<img src=x onerror=alert(1)>'\"--"
 TURNED = "quarter\u202edne\u200b"
 ORDERS = "/services/payments/orders"
 PAGES = (
-    "/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request", "/services", ORDERS,
+    "/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request",
+    "/catalogue/web-server/request", "/services", ORDERS,
     f"{ORDERS}/operations/1", f"{ORDERS}/operations/1/log?step=database", "/approvals", "/campaigns",
-    "/campaigns/look", "/calendar", "/publish", "/catalogue/web-server/compare", "/rules",
+    "/campaigns/look", "/new-campaign", "/calendar", "/publish", "/catalogue/web-server/compare", "/rules",
     "/ledger?service=payments/orders", "/ledger/refusals", "/platform", "/sign-in",
 )  # fmt: skip
 
@@ -61,9 +62,11 @@ spec:
   description: For tests of the console; it is an entry in a Terraform state and nothing else.
   inputs:
     type: object
-    additionalProperties: false
+    unevaluatedProperties: false
     properties:
-      protocol: {{type: string, enum: [tls12, tls13], default: tls13}}
+      protocol: {{type: string, title: Protocol, enum: [tls12, tls13], default: tls13}}
+    if: {{required: [protocol], properties: {{protocol: {{const: tls12}}}}}}
+    then: {{properties: {{client: {{type: string, title: Old client}}}}}}
   outputs:
     library: {{value: "${{steps.server.outputs.library}}"}}
   steps:
@@ -295,6 +298,38 @@ def test_an_operator_patches_a_fleet_and_watches_it(fleet: LocalPlatform, browse
     assert len(rows) == 1 + 3
 
 
+def test_services_that_are_ticked_become_a_campaign_by_a_form_without_scripts(
+    fleet: LocalPlatform, browser: Browser
+) -> None:
+    ada, base = signed_in(fleet, browser, "ada", java_script_enabled=False)
+    ada.goto(f"{base}/services?promise=web-server&label=ring%3Drest&sort=-id")
+    assert ada.get_by_role("checkbox").count() == 2
+    expect(ada.get_by_role("columnheader", name="service")).to_have_attribute("aria-sort", "descending")
+    ada.get_by_label("Tick shop/web-2").check()
+    ada.get_by_label("The ticked services").select_option("reconcile")
+    ada.get_by_role("button", name="Preview a campaign").click()
+    expect(ada.get_by_role("heading", name=": 1 target")).to_be_visible()
+    expect(ada.get_by_role("button", name="Start it")).to_have_count(0)
+    ada.get_by_label("Name", exact=True).first.fill("check-one")
+    ada.get_by_role("button", name="Preview", exact=True).last.click()
+    expect(ada.get_by_role("alert")).to_contain_text("reason")
+    ada.get_by_label("Reason").fill("somebody changed it by hand")
+    ada.get_by_role("button", name="Add a wave").click()
+    ada.get_by_role("group", name="Wave 2").get_by_label("Name").fill("quarter")
+    ada.get_by_role("group", name="Wave 2").get_by_label("How many, or which").fill("25")
+    ada.get_by_role("button", name="Remove wave 1").click()
+    expect(ada.get_by_label("Reason")).to_have_value("somebody changed it by hand")
+    ada.get_by_role("button", name="Preview", exact=True).last.click()
+    ada.get_by_label("Owner").fill("platform")
+    ada.get_by_role("button", name="Start it").click()
+    expect(ada.get_by_role("alert")).to_contain_text("has changed since its preview, so nothing was started")
+    ada.get_by_role("button", name="Start it").click()
+    expect(ada).to_have_url(f"{base}/campaigns/check-one")
+    report = ada.request.get(f"{base}/campaigns/check-one/report?format=json").json()
+    assert [target["service"] for target in report["targets"]] == ["shop/web-2"]
+    assert [wave["name"] for wave in report["waves"]] == ["quarter", "rest"]
+
+
 def test_a_publisher_sees_each_mistake_in_its_place_and_what_a_revision_changes(
     fleet: LocalPlatform, browser: Browser, tmp_path: Path
 ) -> None:
@@ -307,7 +342,7 @@ def test_a_publisher_sees_each_mistake_in_its_place_and_what_a_revision_changes(
     page.get_by_role("link", name="Publish a promise").click()
     page.get_by_label("Folder").set_input_files(directory)
     page.get_by_role("button", name="Publish it").click()
-    expect(page.get_by_role("alert")).to_contain_text("promise.yaml:13:3")
+    expect(page.get_by_role("alert")).to_contain_text("promise.yaml:15:3")
     manifest.write_text(good)
     page.get_by_label("Folder").set_input_files(directory)
     page.get_by_role("button", name="Check it").click()
@@ -452,6 +487,28 @@ def test_a_request_works_without_scripts(platform: LocalPlatform, browser: Brows
     expect(page.locator(".lead")).to_contain_text("Succeeded")
 
 
+def test_a_form_asks_for_more_when_a_choice_needs_it_without_scripts(
+    fleet: LocalPlatform, browser: Browser
+) -> None:
+    page, base = signed_in(fleet, browser, "ada", java_script_enabled=False)
+    page.goto(f"{base}/catalogue/web-server/request")
+    page.get_by_label("Team").fill("shop")
+    page.get_by_label("Name of the service").fill("asked")
+    expect(page.get_by_label("Old client")).to_have_count(0)
+    page.get_by_label("Protocol").select_option("tls12")
+    page.get_by_role("button", name="Request", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("more to fill in: Old client")
+    page.get_by_label("Protocol").select_option("tls13")
+    page.get_by_role("button", name="Show what these choices ask for").click()
+    expect(page.get_by_label("Old client")).to_have_count(0)
+    page.get_by_label("Protocol").select_option("tls12")
+    page.get_by_role("button", name="Show what these choices ask for").click()
+    page.get_by_label("Old client").fill("a printer")
+    expect(page.get_by_label("Team")).to_have_value("shop")
+    page.get_by_role("button", name="Show the plan first").click()
+    assert page.url == f"{base}/services/shop/asked/operations/1"
+
+
 def test_a_fleet_of_ten_thousand_is_filtered_and_paged_on_the_server(browser: Browser, tmp_path: Path) -> None:
     fleet = [
         light_api.a_service(f"team-{number % 20}/web-{number:05}", promise=f"promise-{number % 7}", number=number)
@@ -479,6 +536,9 @@ def test_a_fleet_of_ten_thousand_is_filtered_and_paged_on_the_server(browser: Br
         page.get_by_role("button", name="Show").click()
         expect(page.locator(".lead")).to_have_text("10000 services, 500 match.")
         assert "team=team-7" in page.url
+        page.get_by_role("link", name="changed").click()
+        page.get_by_role("link", name="changed").click()
+        expect(page.get_by_role("link", name="team-7/web-").first).to_have_text("team-7/web-09987")
         page.goto(page.url + "&where=promise%20==%20'promise-3'")
         expect(page.get_by_role("link", name="team-7/web-00087")).to_be_visible()
         assert [item["id"] for item in Axe().run(page).response["violations"]] == []

@@ -1,0 +1,150 @@
+"""Request forms drawn from JSON Schemas, with what the choices in them ask for."""
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bondstone.base.errors import InputsInvalid
+from bondstone.console.conditions import deciding, effective
+from bondstone.console.forms import drawn, fields, typed, unseen
+
+IF = {
+    "type": "object",
+    "properties": {"exposed": {"type": "boolean", "default": False}, "size": {"enum": ["small", "large"]}},
+    "required": ["size"],
+    "if": {"properties": {"exposed": {"const": True}}, "required": ["exposed"]},
+    "then": {
+        "properties": {"host": {"type": "string"}, "size": {"const": "large"}},
+        "required": ["host"],
+        "if": {"properties": {"size": {"const": "large"}}},
+        "then": {"properties": {"replicas": {"type": "integer"}}},
+    },
+    "else": {"properties": {"note": {"type": "string"}}},
+    "unevaluatedProperties": False,
+}
+DEPENDENT = {
+    "properties": {
+        "user": {"type": "string"},
+        "password": {"type": "string", "writeOnly": True},
+        "a": {},
+        "b": {},
+    },
+    "dependentRequired": {"user": ["password"]},
+    "dependentSchemas": {"a": {"properties": {"c": {"type": "string"}}}},
+}
+ONE_OF = {
+    "$defs": {"hot": {"required": ["lag"], "properties": {
+        "kind": {"const": "hot", "title": "Kind of copy"}, "lag": {"type": "integer"},
+    }}},
+    "properties": {"name": {"type": "string"}},
+    "oneOf": [
+        {"$ref": "#/$defs/hot"},
+        {"properties": {"kind": {"const": "cold"}, "bucket": {"type": "string"}}, "required": ["bucket"]},
+    ],
+}  # fmt: skip
+NESTED = {
+    "properties": {"copy": {"type": "object", **ONE_OF}, "all": {"type": "string"}},
+    "$defs": ONE_OF["$defs"],
+}
+
+
+def names(schema: dict, form: dict[str, str]) -> dict[str, bool]:
+    """The paths of a form's fields, and whether each is needed."""
+    return {field.path: field.required for field in drawn(schema, form)}
+
+
+@pytest.mark.parametrize(
+    ("schema", "form", "needed"),
+    [
+        (IF, {}, {"exposed": False, "size": True, "note": False}),
+        (IF, {"input.exposed": "false"}, {"exposed": False, "size": True, "note": False}),
+        (IF, {"input.exposed": "true"}, {"exposed": False, "size": True, "host": True, "replicas": False}),
+        (IF, {"input.exposed": "nonsense"}, {"exposed": False, "size": True, "note": False}),
+        (DEPENDENT, {}, {"user": False, "password": False, "a": False, "b": False}),
+        (DEPENDENT, {"input.user": "ada"}, {"user": False, "password": True, "a": False, "b": False}),
+        (DEPENDENT, {"input.a": "1"}, {"user": False, "password": False, "a": False, "b": False, "c": False}),
+        (ONE_OF, {}, {"name": False, "kind": True}),
+        (ONE_OF, {"input.kind": '"hot"'}, {"name": False, "kind": True, "lag": True}),
+        (ONE_OF, {"input.kind": '"cold"'}, {"name": False, "kind": True, "bucket": True}),
+        (NESTED, {"input.copy.kind": '"cold"'},
+         {"copy.name": False, "copy.kind": True, "copy.bucket": True, "all": False}),
+    ],
+)  # fmt: skip
+def test_a_form_asks_for_what_its_choices_need(schema, form, needed):
+    assert names(schema, form) == needed
+
+
+def test_the_field_that_decides_is_marked_and_offers_every_choice():
+    by_path = {field.path: field for field in drawn(ONE_OF, {"input.kind": '"hot"'})}
+    assert [path for path, field in by_path.items() if field.decides] == ["kind"]
+    assert by_path["kind"].options == (('"hot"', "hot"), ('"cold"', "cold"))
+    assert (by_path["kind"].title, by_path["kind"].value) == ("Kind of copy", '"hot"')
+    assert deciding(IF, IF) == {"exposed", "size"}
+    assert deciding(DEPENDENT, DEPENDENT) == {"user", "a"}
+    only = next(field for field in drawn(IF, {"input.exposed": "true"}) if field.path == "size")
+    assert only.options == (('"large"', "large"),)
+
+
+def test_what_was_not_in_the_form_is_named_once_a_choice_asks_for_it():
+    sent = {"input.exposed": "true", "input.size": '"large"', "input.note": "x"}
+    assert unseen(drawn(IF, sent), sent) == ["host", "replicas"]
+    sent |= {"input.host": "a.example", "input.replicas": ""}
+    assert unseen(drawn(IF, sent), sent) == []
+    plain = {"properties": {"a": {"type": "string"}}}
+    assert unseen(drawn(plain, {}), {}) == []
+
+
+def test_inputs_are_those_of_the_choices_and_not_what_was_typed_before_them():
+    sent = {"input.kind": '"cold"', "input.bucket": "b", "input.lag": "3"}
+    assert typed(ONE_OF, sent) == {"kind": "cold", "bucket": "b"}
+    assert typed(IF, {"input.exposed": "true", "input.replicas": "3", "input.note": "x"}) == {
+        "exposed": True, "replicas": 3,
+    }  # fmt: skip
+    with pytest.raises(InputsInvalid, match="cannot be read"):
+        typed(ONE_OF, {"input.kind": '"hot"', "input.lag": "many"})
+
+
+def test_a_secret_is_never_drawn_with_its_value():
+    secret = next(
+        field for field in drawn(DEPENDENT, {"input.password": "canary-of-twelve"}) if field.path == "password"
+    )
+    assert (secret.widget, secret.value) == ("secret", "")
+    assert all(
+        field.value == "" for field in fields(DEPENDENT, {"password": "canary"}) if field.widget == "secret"
+    )
+
+
+def test_a_property_that_a_branch_forbids_has_no_field():
+    schema = {
+        "properties": {"a": {"enum": [1, 2]}, "b": {"type": "string"}},
+        "if": {"properties": {"a": {"const": 1}}, "required": ["a"]},
+        "then": {"properties": {"b": False}},
+    }
+    assert names(schema, {"input.a": "1"}) == {"a": False}
+    assert names(schema, {"input.a": "2"}) == {"a": False, "b": False}
+
+
+@given(
+    exposed=st.sampled_from(["", "true", "false"]),
+    size=st.sampled_from(['"small"', '"large"']),
+    host=st.text(max_size=5),
+)
+def test_what_a_filled_in_form_gives_fits_the_schema(exposed, size, host):
+    form = {"input.exposed": exposed, "input.size": size, "input.host": f"h{host}", "input.replicas": "2"}
+    if exposed == "true":
+        form["input.size"] = '"large"'
+    inputs = {"exposed": False, **typed(IF, form)}
+    assert jsonschema_rs.is_valid(IF, inputs)
+
+
+@pytest.mark.parametrize("condition", [True, False, None, 3, {"type": 7}, {"$ref": "#/$defs/none"}])
+def test_a_condition_that_makes_no_sense_breaks_no_form(condition):
+    schema = {
+        "properties": {"a": {}},
+        "if": condition,
+        "then": {"required": ["a"]},
+        "oneOf": [{}, {"properties": {}}],
+    }
+    assert effective(schema, {}, schema)["properties"] == {"a": {}}
+    assert [field.path for field in fields(schema)] == ["a"]
