@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup
 
@@ -15,6 +16,10 @@ from bondstone.model.campaign.manifest import WindowsSpec
 
 DAYS: Final = 14
 MAX_ROWS: Final = 100
+NEXT: Final = 3
+"""Periods and times of each row that are listed as to come."""
+MAX_TO_COME: Final = 60
+"""Rows of the list of what is to come."""
 MAX_PERIODS: Final = 200
 """Open periods of one campaign that are drawn."""
 
@@ -44,6 +49,58 @@ class Row:
     name: str
     periods: tuple[Period, ...] = ()
     times: tuple[datetime, ...] = ()
+    zones: tuple[str, ...] = ()
+    """Where its times are told beside UTC"""
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """One thing that holds now or is to come."""
+
+    kind: str
+    """freeze, window or schedule"""
+    name: str
+    words: str
+    begins_at: datetime
+    ends_at: datetime | None
+    """None: no end is known, or it is a moment"""
+    local: tuple[str, ...]
+    """When it begins, elsewhere than in UTC"""
+    is_now: bool
+
+
+def to_come(rows: Sequence[Row], now: datetime) -> list[Coming]:
+    """What holds now and what begins in the days that are drawn: `NEXT` of each row, at most `MAX_TO_COME`.
+
+    Args:
+        rows: Of the calendar.
+        now: The reader's time.
+    """
+    end = now + timedelta(days=DAYS)
+    coming = [
+        Coming(row.kind, row.name, period.words, period.begins_at, period.ends_at,
+               _elsewhere(period.begins_at, row.zones), is_now=period.begins_at <= now)
+        for row in rows
+        for period in row.periods[:NEXT]
+        if period.begins_at < end and (period.ends_at is None or period.ends_at > now)
+    ]  # fmt: skip
+    coming += [
+        Coming(row.kind, row.name, "starts a campaign", at, None, _elsewhere(at, row.zones), is_now=False)
+        for row in rows
+        for at in row.times[:NEXT]
+        if now <= at < end
+    ]
+    return sorted(coming, key=lambda each: (each.begins_at, each.kind, each.name))[:MAX_TO_COME]
+
+
+def zones_of(windows: Mapping[str, Any]) -> tuple[str, ...]:
+    """The time zones that windows are written in, but UTC.
+
+    Args:
+        windows: `spec.windows` of a campaign's file.
+    """
+    named = [window.get("time_zone", "UTC") for kind in ("allow", "deny") for window in windows.get(kind, ())]
+    return tuple(zone for zone in dict.fromkeys(named) if zone != "UTC")
 
 
 def open_periods(windows: Mapping[str, Any], now: datetime) -> Iterator[Period]:
@@ -96,6 +153,16 @@ def calendar(rows: Sequence[Row], now: datetime) -> Markup:
             'aria-label="{words}">{body}</svg>'
         ).format(w=width, h=height, words=_words(rows, first), body=Markup().join(body))
     )
+
+
+def _elsewhere(at: datetime, zones: Sequence[str]) -> tuple[str, ...]:
+    words = []
+    for zone in zones:
+        try:
+            words.append(f"{at.astimezone(ZoneInfo(zone)):%m-%d %H:%M} {zone}")
+        except (ZoneInfoNotFoundError, ValueError):
+            continue  # another version's data has it
+    return tuple(words)
 
 
 def _line(row: Row, top: int, first: datetime) -> Iterator[Markup]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from bondstone.base.errors import BondError, InvalidInput
-from bondstone.console.calendar import MAX_ROWS, Period, Row, calendar, open_periods
+from bondstone.console.calendar import DAYS, MAX_ROWS, Period, Row, calendar, open_periods, to_come, zones_of
 from bondstone.console.pages import View, form_of, shown, to
 from bondstone.console.session import Visit, Visitor
 
@@ -49,10 +50,15 @@ async def show(visitor: Visit) -> Response:
         for freeze in freezes
     ]
     rows += await _windows(visitor, now)
-    rows += [Row("schedule", each.name, times=tuple(time.utc for time in each.next)) for each in schedules]
+    for each in schedules:
+        times = () if each.paused else tuple(time.utc for time in each.next)
+        rows.append(Row("schedule", each.name, times=times, zones=_beside_utc(each.time_zone)))
+        if each.windows and not each.paused:
+            rows.append(_window(f"schedule {each.name}", each.windows, now))
     drawing = calendar(rows, now)
     view = View(
-        "calendar.html", "/calendar", schedules=schedules, freezes=freezes, drawing=drawing, sample=SAMPLE,
+        "calendar.html", "/calendar", coming=to_come(rows, now), days=DAYS,
+        schedules=schedules, freezes=freezes, drawing=drawing, sample=SAMPLE,
         may_schedule=decide("schedule.create").allowed, may_freeze=decide("freeze.create").allowed,
         may_unfreeze=decide("freeze.delete").allowed,
     )  # fmt: skip
@@ -69,8 +75,16 @@ async def _windows(visitor: Visitor, now: datetime) -> list[Row]:
         except BondError:
             continue  # one that could not begin
         if windows := rules.get("windows"):
-            rows.append(Row("window", row.name, tuple(open_periods(windows, now))))
+            rows.append(_window(row.name, windows, now))
     return rows
+
+
+def _window(name: str, windows: Mapping[str, Any], now: datetime) -> Row:
+    return Row("window", name, tuple(open_periods(windows, now)), zones=zones_of(windows))
+
+
+def _beside_utc(zone: str) -> tuple[str, ...]:
+    return () if zone == "UTC" else (zone,)
 
 
 @router.post("/calendar/schedules")

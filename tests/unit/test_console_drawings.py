@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from bondstone.console.calendar import Period, Row, calendar, open_periods
+from bondstone.console.calendar import MAX_TO_COME, Period, Row, calendar, open_periods, to_come, zones_of
 from bondstone.console.differences import MAX_LINES, differences
 from bondstone.console.logs import MAX_CHARACTERS, fitting
 from bondstone.console.timeline import MAX_CELLS, Dial, drawing, face
@@ -67,6 +67,34 @@ def test_the_calendar_draws_when_targets_may_start():
     assert len(periods) == 14
     svg = calendar([Row("window", "cve", tuple(periods)), Row("schedule", "nightly", times=(NOON,))], NOON)
     assert (svg.count('class="window"'), svg.count('class="due"')) == (14, 1)
+
+
+def test_what_is_to_come_is_told_in_its_order_with_local_times_and_what_holds_now_first():
+    windows = {"allow": [{"cron": "0 22 * * *", "duration": "4h", "time_zone": "Europe/London"}]}
+    rows = [
+        Row("freeze", "audit", (Period(NOON - timedelta(days=1), None, "the books"),)),
+        Row("freeze", "past", (Period(NOON - timedelta(days=2), NOON - timedelta(days=1), "over"),)),
+        Row("freeze", "later", (Period(NOON + timedelta(days=30), None, "too far"),)),
+        Row("window", "cve", tuple(open_periods(windows, NOON)), zones=zones_of(windows)),
+        Row(
+            "schedule",
+            "weekly",
+            times=(NOON + timedelta(hours=11), NOON + timedelta(days=20)),
+            zones=("Asia/Tokyo", "Nowhere/None"),
+        ),
+    ]  # fmt: skip
+    coming = to_come(rows, NOON)
+    assert [(each.kind, each.name, each.is_now) for each in coming[:3]] == [
+        ("freeze", "audit", True), ("window", "cve", False), ("schedule", "weekly", False),
+    ]  # fmt: skip
+    assert coming[1].local == ("11-30 22:00 Europe/London",)
+    assert coming[2].local == ("12-01 08:00 Asia/Tokyo",)
+    assert {each.name for each in coming} == {"audit", "cve", "weekly"}
+    assert (
+        len(to_come([Row("window", str(n), tuple(open_periods(windows, NOON))) for n in range(30)], NOON))
+        == MAX_TO_COME
+    )
+    assert zones_of({"deny": [{"time_zone": "UTC"}, {"time_zone": "Asia/Tokyo"}]}) == ("Asia/Tokyo",)
 
 
 def test_differences_name_the_files_and_are_bounded():

@@ -78,6 +78,8 @@ class ScheduleDocument(Document):
     """Why its campaigns are done"""
     created_at: datetime
     updated_at: datetime | None
+    windows: dict[str, Any] = {}
+    """When targets of its campaigns may start: `spec.windows` of its strategy; empty for any time"""
     next: tuple[ZonedTime, ...]
     """When it will start; jitter is counted in"""
     running: tuple[str, ...]

@@ -60,6 +60,7 @@ def document(
         name=names.schedule_of(described.id),
         cron=run.cron,
         time_zone=run.time_zone,
+        windows=job.get("windows") or {},
         overlap=WORDS.get(policy.overlap, "skip"),
         jitter_seconds=_seconds(described.schedule.spec.jitter),
         catch_up_seconds=_seconds(policy.catchup_window),
