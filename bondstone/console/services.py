@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -20,8 +21,9 @@ from bondstone.console.approvals import INBOX
 from bondstone.console.pages import View, follows, form_of, may, problem, shown, target_of, to
 from bondstone.console.rendering import address, sentence
 from bondstone.console.session import Visit, Visitor
+from bondstone.console.step_graph import step_graph
 from bondstone.model.identity import Target
-from bondstone.model.service import OperationStatus, Phase
+from bondstone.model.service import OperationKind, OperationStatus, Phase
 
 VERBS: Final = (
     ("patch", "Patch"), ("upgrade", "Upgrade"), ("rollback", "Roll back"), ("reconcile", "Check for drift"),
@@ -246,7 +248,21 @@ async def operation_view(visitor: Visitor, operation_id: str) -> View:
         "operation.html", "/services", live=address(operation_id), operation=document, plans=plans, votes=votes,
         sentence=sentence(explain_operation(document, ReadingTime())), retries=await _retries(visitor, document),
         may=may(visitor, target, "approval.approve", "service.cancel", "service.retry", "operation.logs"),
+        graph=step_graph(
+            document.steps, await _needs(visitor, document), datetime.now(UTC),
+            backwards=document.kind is OperationKind.DECOMMISSION,
+        ),
     )  # fmt: skip
+
+
+async def _needs(visitor: Visitor, document: OperationDocument) -> dict[str, tuple[str, ...]]:
+    """By step, the steps that it needs, as the revision declares them."""
+    promise, _, version = document.revision.partition("@")
+    try:
+        declared = (await visitor.bond.promises.get(promise, version)).steps
+    except BondError:
+        return {}  # the page is worth showing without arrows
+    return {step.id: step.needs for step in declared}
 
 
 async def _retries(visitor: Visitor, document: OperationDocument) -> bool:
