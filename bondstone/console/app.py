@@ -20,6 +20,7 @@ from bondstone.console import (
     ledger,
     logs,
     new_campaign,
+    notifications,
     overview,
     pages,
     publishing,
@@ -40,7 +41,7 @@ def mount(app: FastAPI) -> None:
     for each in (
         sign_in.router, pages.router, overview.router, approvals.router, publishing.router, catalogue.router,
         fleet.router, services.router, new_campaign.router, campaigns.router, schedules.router, ledger.router,
-        refusals.router, logs.router,
+        refusals.router, notifications.router, logs.router,
     ):  # fmt: skip
         app.include_router(each)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

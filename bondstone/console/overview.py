@@ -75,7 +75,7 @@ async def platform(visitor: Visit, state: State) -> Response:
     may_notify = visitor.permissions.decide("notification.read").allowed
     receivers = await state.store.notifications.list() if may_notify else []
     view = View(
-        "platform.html", "/platform", receivers=receivers, queues=queues, builds=builds, version=__version__,
-        temporal_ui=state.settings.temporal_ui,
+        "platform.html", "/platform", receivers=receivers, may_notify=may_notify, queues=queues, builds=builds,
+        version=__version__, temporal_ui=state.settings.temporal_ui,
     )  # fmt: skip
     return shown(view, visitor)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from bondstone.api.state import State
 from bondstone.api.uploads import named_as, packed, relative, unpacked
-from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
+from bondstone.base.errors import BondError, ErrorInfo, InvalidInput, NotFound
 from bondstone.client.documents.policy import PolicyCheck
 from bondstone.client.documents.promise import PromiseCheck
 from bondstone.console.differences import differences
@@ -22,6 +22,8 @@ from bondstone.console.session import Visit, Visitor
 from bondstone.identity.document import read_access
 from bondstone.model.identity import Target
 from bondstone.promise.load import load_promise
+from bondstone.store.access import PublishedAccess
+from bondstone.terminal.output import as_yaml
 
 ARCHIVES: Final = (".tar", ".tar.gz", ".tgz")
 MAX_SERVICES_SHOWN: Final = 200
@@ -156,6 +158,31 @@ async def compare_policies(visitor: Visit, old: int = 0, new: int = 0) -> Respon
         versions=[(str(version), str(version)) for version in versions], files=differences(*sources),
     )  # fmt: skip
     return shown(view, visitor)
+
+
+@router.get("/rules/access/compare")
+async def compare_access(visitor: Visit, state: State, old: int = 0, new: int = 0) -> Response:
+    """What differs between two access documents, as they were written."""
+    visitor.permissions.decide("access.read").require()
+    refs = await state.store.access.list()
+    if not refs:
+        raise NotFound("no access document is published yet", hint="`bond access publish` publishes one")
+    new = new or refs[0].version
+    old = old or max(new - 1, 1)
+    before, after = await state.store.access.get(old), await state.store.access.get(new)
+    view = View(
+        "compare.html", "/rules", title="Access documents", back="/rules", old=str(old), new=str(new),
+        versions=[(str(ref.version), f"{ref.version}, by {ref.published_by} {ref.published_at:%Y-%m-%d %H:%M} UTC")
+                  for ref in refs],
+        files=differences(_written(before), _written(after)),
+    )  # fmt: skip
+    return shown(view, visitor)
+
+
+def _written(published: PublishedAccess) -> dict[str, bytes]:
+    """An access document as its author wrote it; one whose source was not kept, as it is understood."""
+    document = published.document.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"access.yaml": (published.source or as_yaml(document)).encode()}
 
 
 @router.post("/rules/access")

@@ -27,7 +27,7 @@ from bondstone.terminal.times import duration
 TONES: Final[Mapping[str, str]] = {
     **dict.fromkeys((
         Phase.READY, Health.HEALTHY, OperationStatus.SUCCEEDED, StepStatus.UNCHANGED, StepStatus.KEPT,
-        CampaignStatus.COMPLETED, "approved", "allow", "done", "active",
+        CampaignStatus.COMPLETED, "approved", "allow", "done", "active", "delivered",
     ), "good"),
     **dict.fromkeys((
         Phase.FAILED, Phase.DEGRADED, Health.UNHEALTHY, OperationStatus.REJECTED, StepStatus.BLOCKED,

@@ -35,7 +35,7 @@ PAGES = (
     "/catalogue/web-server/request", "/services", ORDERS,
     f"{ORDERS}/operations/1", f"{ORDERS}/operations/1/log?step=database", "/approvals", "/campaigns",
     "/campaigns/look", "/new-campaign", "/calendar", "/publish", "/catalogue/web-server/compare", "/rules",
-    "/ledger?service=payments/orders", "/ledger/refusals", "/platform", "/sign-in",
+    "/ledger?service=payments/orders", "/ledger/refusals", "/notifications", "/platform", "/sign-in",
 )  # fmt: skip
 
 LOOKS: tuple[tuple[int, Any], ...] = ((1280, "light"), (390, "dark"))
@@ -87,6 +87,19 @@ resource "terraform_data" "server" {{
   }}
 }}
 output "library" {{ value = terraform_data.server.output }}
+"""
+ACCESS = """\
+apiVersion: bondstone.dev/v1
+kind: Access
+metadata: {{reason: for {role}s}}
+spec:
+  grants:
+    - subjects: [{{group: platform}}]
+      roles: [admin]
+      scope: everything
+    - subjects: [{{user: joe}}]
+      roles: [{role}]
+      scope: {{teams: [shop]}}
 """
 CAMPAIGN = """\
 apiVersion: bondstone.dev/v1
@@ -310,7 +323,7 @@ def test_services_that_are_ticked_become_a_campaign_by_a_form_without_scripts(
     ada.get_by_role("button", name="Preview a campaign").click()
     expect(ada.get_by_role("heading", name=": 1 target")).to_be_visible()
     expect(ada.get_by_role("button", name="Start it")).to_have_count(0)
-    ada.get_by_label("Name", exact=True).first.fill("check-one")
+    ada.get_by_label("Name (needed)").fill("check-one")
     ada.get_by_role("button", name="Preview", exact=True).last.click()
     expect(ada.get_by_role("alert")).to_contain_text("reason")
     ada.get_by_label("Reason").fill("somebody changed it by hand")
@@ -358,6 +371,31 @@ def test_a_publisher_sees_each_mistake_in_its_place_and_what_a_revision_changes(
     page.get_by_role("link", name="since 1.0.0").click()
     expect(page.locator(".lead")).to_contain_text("2 files differ between 1.0.0 and 1.0.1")
     expect(page.get_by_label("promise.yaml")).to_contain_text("-metadata: {name: web-server, version: 1.0.0")
+
+
+def test_an_administrator_sees_what_an_access_document_changed_and_what_was_not_delivered(
+    fleet: LocalPlatform, browser: Browser, tmp_path: Path
+) -> None:
+    for role in ("viewer", "developer"):
+        file = tmp_path / f"{role}.yaml"
+        file.write_text(ACCESS.format(role=role))
+        fleet.bond("access", "publish", str(file))
+    page, base = signed_in(fleet, browser, "ada")
+    page.goto(f"{base}/rules")
+    page.get_by_role("link", name="Differences between two access documents").click()
+    expect(page.get_by_label("access.yaml")).to_contain_text("-      roles: [viewer]")
+    expect(page.get_by_label("access.yaml")).to_contain_text("+      roles: [developer]")
+    assert [item["id"] for item in Axe().run(page).response["violations"]] == []
+    fleet.bond("notification", "create", "nobody", "--url", "http://127.0.0.1:9/", "--kind", "denial")
+    page.goto(f"{base}/platform")
+    page.get_by_role("link", name="Receivers and deliveries").click()
+    page.get_by_role("button", name="Send nobody a test").click()
+    delivery = page.get_by_role("row").filter(has_text="test/")
+    while not delivery.count():  # visibility lists it a moment later
+        page.reload()
+    expect(delivery).to_contain_text("nobody")
+    expect(delivery).to_contain_text("pending")
+    fleet.bond("notification", "delete", "nobody")
 
 
 def test_a_decommission_asks_for_the_name(platform: LocalPlatform, browser: Browser) -> None:
@@ -414,6 +452,11 @@ def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_con
     looked_at: LocalPlatform, browser: Browser
 ) -> None:
     page, base = signed_in(looked_at, browser, "ada")
+    page.goto(f"{base}{ORDERS}/operations/1")
+    graph = page.get_by_label("Graph of the steps")
+    expect(graph.get_by_role("link", name="database: succeeded")).to_have_attribute("href", "#plan-database")
+    page.goto(f"{base}/calendar")
+    expect(page.get_by_label("To come").get_by_role("row").filter(has_text="audit")).to_contain_text("now")
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -531,7 +574,7 @@ def test_a_fleet_of_ten_thousand_is_filtered_and_paged_on_the_server(browser: Br
         expect(page.locator(".lead")).to_have_text("10000 services.")
         page.get_by_role("link", name="Next page").click()
         expect(page.get_by_role("link", name="team-0/web-02000")).to_be_visible()
-        page.get_by_label("Team").select_option("team-7")
+        page.get_by_label("Team", exact=True).select_option("team-7")
         page.get_by_label("Name contains").fill("web-0")
         page.get_by_role("button", name="Show").click()
         expect(page.locator(".lead")).to_have_text("10000 services, 500 match.")

@@ -13,6 +13,7 @@ from bondstone.console.rendering import TONES, sentence, tone
 from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 from bondstone.model.plan import Decision, Finding
 from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
+from bondstone.temporal.deliveries import DeliveryDocument
 
 ENUMS = (Phase, Health, OperationStatus, StepStatus, CampaignStatus, TargetOutcome)
 LITERALS = (
@@ -22,6 +23,7 @@ LITERALS = (
     Finding.model_fields["level"],
     PromiseRow.model_fields["status"],
     BuildDocument.model_fields["status"],
+    DeliveryDocument.model_fields["status"],
 )
 BUSY = {
     *("requested", "provisioning", "updating", "patching", "upgrading", "rolling-back", "reconciling"),
