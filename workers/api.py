@@ -34,6 +34,7 @@ from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
 from bondstone.base.processes import hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
+from bondstone.base.tracing import export
 from bondstone.console import app as console
 from bondstone.identity.authenticator import Authenticator
 from bondstone.store import Store
@@ -65,7 +66,11 @@ def main() -> int:
     try:
         settings = Settings.load()
         logs.configure(settings, process="api")
-        return asyncio.run(_serve(settings))
+        export.start("bondstone-api")
+        try:
+            return asyncio.run(_serve(settings))
+        finally:
+            export.stop()
     except BondError as error:
         from bondstone.terminal.output import OutputFormat, print_error  # noqa: PLC0415 - only failures; loads the CLI's
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Final
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
 
-from bondstone.api import guard, openapi, problems
+from bondstone.api import guard, openapi, problems, tracing
 from bondstone.api.parameters import known_query
 from bondstone.api.routes import ROUTERS, health
 from bondstone.api.state import ApiState
 from bondstone.base.settings import Settings
+
+_SILENT: Final[TelemetryConfig] = {
+    "tracing": False, "operation_spans": False, "metrics": False, "logs": False, "auto_configure": False,
+}  # fmt: skip
+"""FastAPI's own spans and logs have whole addresses and messages of errors, which may hold secrets."""
 
 
 def create_app(settings: Settings, state: ApiState | None, routers: Sequence[APIRouter] = ()) -> FastAPI:
@@ -24,6 +31,7 @@ def create_app(settings: Settings, state: ApiState | None, routers: Sequence[API
             by the dependencies of `bondstone.api.state`: `Caller`, `Bond`, `State`.
     """
     app = FastAPI(
+        telemetry=_SILENT,
         generate_unique_id_function=openapi.operation_id,
         openapi_url=None,
         docs_url=None,
@@ -34,6 +42,7 @@ def create_app(settings: Settings, state: ApiState | None, routers: Sequence[API
     app.state.bondstone = state
     app.openapi = cache(lambda: openapi.describe(app))  # type: ignore[method-assign] # as FastAPI's docs say to
     noted = state.refusals.note if state is not None else None
+    app.add_middleware(tracing.Traced)
     app.add_middleware(guard.Guard, allowed_hosts=guard.hosts(settings), noted=noted)
     problems.install(app)
     app.include_router(health.router)

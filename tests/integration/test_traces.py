@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 from platforms import PROMISES, LocalPlatform, running, until
 
@@ -77,7 +78,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
             "OTEL_BSP_SCHEDULE_DELAY": "100",
             "BOND_LOG_LEVEL": "debug",
-            "BOND_API": "",  # over HTTP a trace ends at the command
+            "BOND_API": "",  # most tests speak to Temporal themselves
         }
         with running(tmp_path_factory.mktemp("traces") / "data", environment) as platform:
             platform.bond("promise", "publish", str(PROMISES / "traced"))
@@ -179,6 +180,42 @@ async def test_a_cold_worker_that_replays_repeats_no_span(scene: Scene) -> None:
     spans = await scene.whole(trace, "update", "terraform.apply", "ledger.record")
     assert len({span.span for span in spans}) == len(spans)
     assert len([span for span in spans if span.name in {"update", "Service.request_operation"}]) == 2
+
+
+async def test_a_request_over_http_continues_the_trace_of_its_caller(scene: Scene) -> None:
+    token = (scene.platform.data / "api-token").read_text().strip()
+    trace = secrets.token_hex(16)
+    async with httpx2.AsyncClient(
+        base_url=f"{scene.platform.settings.api}/api/v1",
+        headers={"Authorization": f"Bearer {token}", "traceparent": f"00-{trace}-00000000000000bb-01"},
+        timeout=120,
+        trust_env=False,
+    ) as client:
+        answer = await client.post(
+            "/services/payments/one/update", json={"inputs": {"size": 8}}, params={"wait": 60}
+        )
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["trace_id"] == trace
+        malformed = await client.post(
+            "/services/payments/one/pause", json={}, headers={"traceparent": "00-no-trace-01"}
+        )
+        assert malformed.status_code == 200, malformed.text
+        await client.post("/services/payments/one/resume", json={})
+    spans = await scene.whole(trace, "HTTP POST", "Bondstone.request", "terraform apply")
+    result = parents(spans)
+    assert (result["HTTP POST"], result["Bondstone.request"]) == ("00000000000000bb", "HTTP POST")
+    assert {span.name for span in spans if span.process == "bondstone-api"} == {"HTTP POST", "Bondstone.request"}
+    assert result["update"] == "Bondstone.request"
+
+    scene.platform.environment["BOND_API"] = scene.platform.settings.api
+    scene.platform.environment["BOND_TOKEN"] = token
+    try:
+        trace = scene.traced("service", "update", "payments/one", "--set", "size=9", "--wait")
+    finally:
+        scene.platform.environment["BOND_API"] = ""
+        del scene.platform.environment["BOND_TOKEN"]
+    result = parents(await scene.whole(trace, "HTTP POST", "Bondstone.request", "terraform apply"))
+    assert (result["HTTP POST"], result["Bondstone.request"]) == ("bond service update", "HTTP POST")
 
 
 async def test_a_program_that_traces_itself_has_the_operation_in_its_own_trace(scene: Scene) -> None:

@@ -12,6 +12,7 @@ import pytest
 import typer
 from temporalio.exceptions import ApplicationError
 
+from bondstone.api.tracing import Traced
 from bondstone.base.errors import ToolFailed
 from bondstone.base.tracing import spans
 from bondstone.base.tracing.export import wanted
@@ -152,3 +153,61 @@ def test_a_tool_is_told_where_it_is_only_within_a_trace():
     with spans.inside(str(ASKED)):
         assert spans.environment() == {"TRACEPARENT": str(ASKED)}
     assert spans.environment() == {}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    ("header", "continued"),
+    [
+        (str(ASKED), str(ASKED)),
+        ("", ""),
+        ("00-nonsense-01", ""),
+        (f"00-{'0' * 32}-{'2' * 16}-01", ""),
+        (f"{ASKED}\r\nx: y", ""),
+        (f"00-{'AB' * 16}-{'2' * 16}-01", ""),
+    ],
+)
+async def test_the_api_is_in_the_trace_of_its_caller_while_it_answers(method, header, continued):
+    within = []
+
+    async def app(_scope, _receive, send):
+        within.append(spans.here())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(_message):
+        """To nobody."""
+
+    headers = [(b"traceparent", header.encode())] if header else []
+    await Traced(app)({"type": "http", "method": method, "path": "/", "headers": headers}, None, send)
+    assert within == [continued]
+    assert spans.here() == ""
+
+
+SPANS_OF_THE_API = """
+import asyncio, httpx2
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from bondstone.api.app import create_app
+from bondstone.base.settings import Settings
+
+kept, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(kept))
+trace.set_tracer_provider(provider)
+
+async def main():
+    app = httpx2.ASGITransport(create_app(Settings(), None))
+    async with httpx2.AsyncClient(transport=app, base_url="http://127.0.0.1") as client:
+        await client.get("/healthz?canary")
+        await client.post("/api/v1/services/canary")
+
+asyncio.run(main())
+print("SPANS", [(span.name, dict(span.attributes)) for span in kept.get_finished_spans()])
+"""
+
+
+def test_the_api_has_no_spans_but_ours_and_no_address_is_in_one():
+    program = [sys.executable, "-c", SPANS_OF_THE_API]
+    ran = subprocess.run(program, check=True, timeout=120, text=True, capture_output=True)
+    assert ran.stdout.rpartition("SPANS ")[2].strip() == "[('HTTP POST', {'http.response.status_code': 404})]"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
+from bondstone.base.tracing import spans
 from bondstone.client.http.address import ApiAddress
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ class Transport:
         """
         target = self._prefix + path + encoded(query)
         all_headers = {**self._headers, **(headers or {})}
+        if traceparent := spans.here():
+            all_headers[spans.HEADER] = traceparent
         may_repeat = method == "GET" if repeatable is None else repeatable
         pause = FIRST_PAUSE_SECONDS
         for attempt in range(1, TRIES + 1):
