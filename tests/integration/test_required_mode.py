@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from platforms import PROMISES, LocalPlatform, read_json, running
 from temporalio.client import WithStartWorkflowOperation
@@ -147,6 +150,76 @@ def test_a_failure_is_retried_and_a_gate_opens_by_an_attested_vote(scene: Scene)
     scene.bond("service", "request", "leaf", failing, "--set", "fail=true", "--wait", status=1)
     scene.bond("service", "retry", failing, "--wait", status=1)
     assert [each[:2] for each in scene.kinds(failing)] == [("provision", "failed")] * 2
+
+
+class Console:
+    """The console as a person's browser uses it: pages and their forms, without scripts.
+
+    Args:
+        scene: The platform.
+        by: Who is signed in.
+    """
+
+    def __init__(self, scene: Scene, by: str) -> None:
+        url = json.loads(scene.bond("open", "--print", "-o", "json", by=by))["url"]
+        self._http = httpx2.Client(
+            base_url=url.partition("/sign-in")[0], follow_redirects=True, timeout=120, trust_env=False
+        )
+        self._http.get(url).raise_for_status()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def page(self, path: str) -> str:
+        """What a page says."""
+        answer = self._http.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def send(self, page: str, to: str = "", **fields: str) -> str:
+        """Send a form of a page; the path that its answer leads to."""
+        [token, *_] = re.findall(r'name="csrf" value="([^"]+)"', self.page(page))
+        answer = self._http.post(to or page, data={"csrf": token, **fields})
+        assert answer.status_code == 200, answer.text
+        return answer.url.path
+
+
+def test_the_console_signs_each_change_for_the_person_who_makes_it(scene: Scene) -> None:
+    with closing(Console(scene, "ada")) as ada, closing(Console(scene, "eve")) as eve:
+        about = {"team": "life", "name": "console", "version": "1.0.0", "input.text": "a", "input.fail": "false"}
+        path = ada.send("/catalogue/leaf/request", **about, do="request")
+        assert path == "/services/life/console/operations/1"
+        scene.bond("operation", "wait", "life/console/op/1")
+        path = ada.send("/services/life/console", "/services/life/console/do", verb="patch", do="request")
+        assert path == "/services/life/console/operations/2"
+        scene.bond("operation", "wait", "life/console/op/2")
+        assert scene.show("life/console")["revision"] == "leaf@1.0.1"
+        assert scene.kinds("life/console") == [("provision", "succeeded", "ada"), ("patch", "succeeded", "ada")]
+
+        held = {"team": "life", "name": "held", "input.made": str(scene.root / "made"), "input.gated": "true"}
+        ada.send("/catalogue/held/request", **held, **{"input.until": ""}, do="request")
+        scene.bond("operation", "wait", "life/held/op/1", status=5)
+        [plan] = read_json(scene.platform, "operation-plan", "operation", "plan", "life/held/op/1")
+        vote = {
+            "step": plan["step"],
+            "digest": plan["digest"],
+            "roles": "dba",
+            "vote": "approve",
+            "comment": "seen",
+        }
+        address = "/services/life/held/operations/1/vote"
+        assert "life/held" in eve.page("/approvals?show=roles")
+        with pytest.raises(AssertionError, match="VOTE_REFUSED"):
+            ada.send("/approvals", address, **vote)
+        assert eve.send("/approvals", address, **vote, back="/approvals?show=all") == "/approvals"
+        scene.bond("operation", "wait", "life/held/op/1")
+        shown = read_json(scene.platform, "operation-show", "operation", "show", "life/held/op/1")
+        [cast] = shown["approvals"][0]["votes"]
+        assert (cast["by"], cast["comment"]) == ("eve", "seen")
+        verified = read_json(scene.platform, "ledger-verify", "ledger", "verify", "life/held")
+        assert verified["breaks"] == []
+        assert verified["approvals"] > 0
 
 
 def test_parts_follow_their_parents_and_parents_their_parts(scene: Scene) -> None:
