@@ -96,7 +96,7 @@ def search(
     try:
         until = date.fromisoformat(last) if last else today
         since = date.fromisoformat(first) if first else until - timedelta(days=DAYS - 1)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidInput("that is no day", hint="as in 2026-11-30") from None
     if (until - since).days > MAX_DAYS:
         raise InvalidInput(f"a search reads at most {MAX_DAYS} days")

@@ -18,6 +18,7 @@ from bondstone.console.session import Visit
 from bondstone.model.refusal import Refusal
 
 MAX_SHOWN: Final = 200
+FIRST_YEAR: Final = 2000
 DAYS: Final = 7
 """What is searched at first."""
 CODES: Final = sorted(code for code, kind in BY_CODE.items() if issubclass(kind, ACCESS))
@@ -41,7 +42,7 @@ async def refusals(
 ) -> Response:
     """The refusals that match, the newest hour first, and how many there were of each kind."""
     now = datetime.now(UTC)
-    until = _day(last) or now.date()
+    until = min(_day(last) or now.date(), now.date())
     since = _day(first) or until - timedelta(days=DAYS - 1)
     begin, end = span(_begin(since), min(_begin(until) + timedelta(days=1), now), now)
     rows: list[Refusal] = []
@@ -68,9 +69,12 @@ async def refusals(
 
 def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text) if text else None
+        day = date.fromisoformat(text) if text else None
     except ValueError:
         raise InvalidInput("that is no day", hint="as in 2026-11-30") from None
+    if day is not None and day.year < FIRST_YEAR:
+        raise InvalidInput(f"nothing was refused before {FIRST_YEAR}")
+    return day
 
 
 def _begin(day: date) -> datetime:

@@ -100,15 +100,14 @@ class LedgerStore:
         Raises:
             ObjectCorrupt, ObjectMissing: as for `history`.
         """
-        day = last
-        while day >= first:
+        for age in range((last - first).days + 1):
+            day = last - timedelta(days=age)
             prefix = object_keys.ledger_day(day) + (f"/{team}" if team else "")
             keys = [info.key for info in await self._objects.list(prefix)]
             keys.sort(key=lambda key: key.rpartition("/")[2], reverse=True)
             for start in range(0, len(keys), _READS_AT_ONCE):
                 for record in await asyncio.gather(*map(self._at, keys[start : start + _READS_AT_ONCE])):
                     yield record
-            day -= timedelta(days=1)
 
     async def _names(self, service: ServiceId) -> list[str]:
         return [

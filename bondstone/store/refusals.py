@@ -52,8 +52,8 @@ class Refusals:
             first: The earliest time, UTC; its whole hour counts.
             last: The latest time, UTC.
         """
-        day = last.date()
-        while day >= first.date():
+        for age in range((last.date() - first.date()).days + 1):
+            day = last.date() - timedelta(days=age)
             hours: dict[str, list[str]] = {}
             for info in await self._objects.list(f"{_REFUSALS}/{day:%Y/%m/%d}"):
                 hours.setdefault(info.key.rpartition("/")[0], []).append(info.key)
@@ -65,7 +65,6 @@ class Refusals:
                 if first - HOUR < begins_at <= last:
                     for refusal in await self._together(hours[prefix]):
                         yield refusal
-            day -= timedelta(days=1)
 
     async def sweep(self, *, now: datetime) -> int:
         """Remove what is older than `KEPT`; how many objects. Any process may do it at any time."""

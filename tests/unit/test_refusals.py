@@ -1,7 +1,7 @@
 """The record of refused access: what counts together, what no caller can fill, what is kept and for how long."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from starlette.requests import Request
@@ -9,8 +9,11 @@ from starlette.requests import Request
 from bondstone.api.refusals import MAX_OF_CALLER, MAX_OF_HOUR, OTHERS, RefusalRecord
 from bondstone.api.refused_access import MAX_SPAN, RefusalSearch, span
 from bondstone.base.errors import BondError, Forbidden, InvalidInput, NotFound, TokenInvalid, VoteRefused
+from bondstone.console.ledger import search as ledger_search
+from bondstone.console.refusals import _day
 from bondstone.identity.access import Access, permissions_of
 from bondstone.model.identity import Principal, Roles, Target
+from bondstone.store.ledger import LedgerStore
 from bondstone.store.objects import Objects
 from bondstone.store.refusals import KEPT, Refusals
 
@@ -156,6 +159,14 @@ async def test_what_was_counted_is_written_without_being_asked_for():
         keeper.cancel()
 
 
+async def test_the_first_days_of_the_calendar_have_none():
+    refusals, _ = await record()
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    assert await kept(refusals, first, first + timedelta(days=2)) == []
+    ledger = LedgerStore(refusals.kept._objects)
+    assert [each async for each in ledger.days(date(1, 1, 1), date(1, 1, 3))] == []
+
+
 async def test_an_object_that_is_not_ours_hides_nothing():
     objects = await Objects.open("memory:///")
     refusals, _ = await record(objects)
@@ -188,6 +199,9 @@ async def test_a_search_is_by_caller_code_and_words(wanted, matches):
 def test_a_search_has_a_longest_span():
     assert span(None, None, NOON) == (NOON - timedelta(days=1), NOON)
     assert span(datetime(2026, 11, 29), None, NOON)[0].tzinfo is UTC  # noqa: DTZ001 - what a caller may write
+    for until in ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
+        with pytest.raises(InvalidInput, match="no time"):
+            span(None, datetime.fromisoformat(until), NOON)
     for since in (NOON - MAX_SPAN - timedelta(minutes=1), NOON + timedelta(minutes=1)):
         with pytest.raises(InvalidInput):
             span(since, None, NOON)
@@ -211,3 +225,17 @@ def test_operators_and_auditors_read_refusals_each_in_their_scope(grants, may_re
             permissions.require_somewhere("refusal.read")
     assert permitted(Target(team="shop")) == may_read
     assert permitted(Target()) == (may_read and grants[0].scope is None)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "1999-12-31", "9999-12-31", "tomorrow", ""])
+def test_a_day_of_the_page_is_a_day_or_refused_in_words(day):
+    try:
+        assert (_day(day) or NOON.date()).year >= 2000
+    except InvalidInput as refusal:
+        assert refusal.message  # noqa: PT017 - either way
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "0001-01-06", "2026-13-01"])
+def test_a_day_of_the_ledger_that_cannot_be_searched_is_refused_in_words(day):
+    with pytest.raises(InvalidInput, match="no day"):
+        ledger_search(last=day)
