@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
@@ -159,11 +160,9 @@ def label_choices(entries: list[Entry], chosen: tuple[str, ...]) -> Iterator[tup
         entries: Of the list.
         chosen: Labels that it is filtered by already.
     """
-    counts: Counter[str] = Counter()
-    for entry in entries:
-        labels: Mapping[str, str] = entry.row.labels
-        counts.update(f"{key}={value}" for key, value in labels.items())
-    for label, count in sorted(counts.most_common(MAX_LABEL_CHOICES)):
+    labels = chain.from_iterable(entry.row.labels.items() for entry in entries)
+    for (key, value), count in sorted(Counter(labels).most_common(MAX_LABEL_CHOICES)):
+        label = f"{key}={value}"
         if label not in chosen:
             yield label, count
 
