@@ -66,6 +66,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
         workflow_runner=workflow_runner(settings),
         interceptors=runtime.interceptors(settings),
         deployment_config=deployment(settings),
+        build_id=None if settings.build_id else runtime.CODE,
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,
         max_concurrent_activities=MAX_ACTIVITIES,
         max_heartbeat_throttle_interval=runtime.HEARTBEAT_THROTTLE,

@@ -45,6 +45,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
             task_queue=pool_queue(pool),
             identity=poller_identity("executor"),
             activities=activities,
+            build_id=runtime.CODE,
             interceptors=runtime.interceptors(settings),
             max_concurrent_activities=MAX_ACTIVITIES,
             max_heartbeat_throttle_interval=runtime.HEARTBEAT_THROTTLE,

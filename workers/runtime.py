@@ -23,6 +23,7 @@ import structlog
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 
+from bondstone import __version__
 from bondstone.base import extras, logs
 from bondstone.base.errors import BondError, Unreachable
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
@@ -49,6 +50,10 @@ CONNECT_SECONDS: Final = 60
 HEARTBEAT_THROTTLE: Final = timedelta(seconds=2)
 """At most so often does the SDK pass a heartbeat on, whose answer brings a cancel. Its own choice is four fifths
 of the heartbeat timeout: for 24 s a cancelled tool would continue, and no progress would show."""
+
+CODE: Final = f"bondstone-{__version__}"
+"""What histories call the code of a worker without a build. The SDK's default is a hash of every imported module,
+for which each starting process would read and unmarshal them all once more."""
 
 FORCED_EXIT: Final = 75
 """Exit status of a worker that left activities behind (EX_TEMPFAIL)."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from bondstone.base.processes import READY_FD
+from bondstone.base.processes import READY_FD, birth, is_alive
 from bondstone.cli import context
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, progress, say, table
 from bondstone.terminal.platform import print_summary
@@ -83,11 +83,12 @@ def down() -> None:
     if pid is None:
         note(f"no platform runs on {data}")
         return
+    born = birth(pid) or ""
     os.kill(pid, 15)
     began = time.monotonic()
     patience = context.settings().drain_seconds + DOWN_MARGIN_SECONDS
     with progress("stopping the platform") as update:
-        while lock_holder(data) == pid:
+        while is_alive(pid, born):  # for a moment longer than it holds the lock
             waited = time.monotonic() - began
             if waited > patience:
                 raise OperationFailed(
