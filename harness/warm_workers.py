@@ -3,8 +3,8 @@
 `python -m bondstone.workers.api` imports for two and a half seconds, and a platform has four such processes. Here
 a process that has everything imported, and has started no thread, forks instead. What it makes is a child of the
 process that called `subprocess` (or asyncio), as if that had started Python: own arguments, environment, streams,
-session and exit status. What starting costs and imports is the subject of other tests (`test_up`, `test_imports`,
-`test_compose`), which start Python.
+session and exit status. What starting costs and imports is the subject of other tests (`test_up`, `test_imports`),
+which start Python.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -28,13 +29,16 @@ from pathlib import Path
 from typing import Any, Final
 
 SUPERVISOR: Final = "bondstone.workers.embedded"
+COMMAND: Final = "bondstone.cli.app"
 MODULES: Final = frozenset(
     {
-        "bondstone.workers.api", "bondstone.workers.control", SUPERVISOR, "bondstone.workers.executor",
+        COMMAND, "bondstone.workers.api", "bondstone.workers.control", SUPERVISOR, "bondstone.workers.executor",
         "harness.api_process",
     }
 )  # fmt: skip
-"""What is forked when it is started as `python -m`; everything else is started as ever."""
+"""What is forked when it is started as `python -m NAME`; all else, `python -mNAME` too, is started as ever."""
+_WITH_THREADS: Final = "bondstone.activities.terraform."
+"""What the executor worker imports with its first step: it loads a library of Go, which starts threads."""
 MAX_REQUEST: Final = 1 << 20
 _MAX_DESCRIPTORS: Final = 16
 _KNOWN_ARGUMENTS: Final = 23
@@ -58,6 +62,11 @@ def import_all() -> None:
     """
     for module in sorted(MODULES):
         importlib.import_module(module)
+    activities = importlib.import_module("bondstone.activities").__path__
+    for each in pkgutil.walk_packages(activities, "bondstone.activities."):
+        if not each.name.startswith(_WITH_THREADS):
+            importlib.import_module(each.name)
+    for module in MODULES - {COMMAND}:
         del sys.modules[module]  # each process runs its own as `__main__`
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise SystemExit("an import has started a thread, and what forks must have none")
@@ -191,6 +200,10 @@ def _become(body: dict[str, Any], descriptors: Sequence[int]) -> None:
             fork_from_here(descriptors)
         _place(descriptors, body["descriptors"])
         sys.argv = [body["module"], *body["arguments"]]
+        if body["module"] == COMMAND:
+            from bondstone.cli.app import run  # noqa: PLC0415 - imported already
+
+            run()
         runpy.run_module(body["module"], run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as ended:

@@ -26,12 +26,12 @@ def bond(tmp_path: Path) -> Bond:
     """The command on a store of its own, and no platform beside it."""
     asyncio.run(Store.open(Settings(data=tmp_path / "data"), create_keys=True))
     environment = {**os.environ, "BOND_DATA": str(tmp_path / "data"), "BOND_AS": "ada"}
-    program = Path(sys.executable).with_name("bond")
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(program), *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+            [sys.executable, "-m", "bondstone.cli.app", *arguments],
+            env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
 
     return run
 

@@ -33,7 +33,8 @@ STATUS_FIELDS = {
 
 
 def command(data, *arguments, python=sys.executable):
-    return [python, "-m", "bondstone.cli.app", *arguments, "--data", str(data)]
+    # In one word: this starts Python, and so do the platform's processes; see harness.warm_workers.
+    return [python, "-mbondstone.cli.app", *arguments, "--data", str(data)]
 
 
 def environment(**changes):

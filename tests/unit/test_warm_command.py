@@ -34,7 +34,7 @@ def test_it_is_what_a_shell_would_start(warm, tmp_path):
     (tmp_path / "here" / "promise.yaml").write_text(PROMISE)
     arguments = ("promise", "validate", "here", "-o", "json")
     started = subprocess.run(
-        [sys.executable, "-m", "bondstone.cli.app", *arguments],
+        [sys.executable, "-mbondstone.cli.app", *arguments],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     ran = run(warm, tmp_path, *arguments)

@@ -38,6 +38,7 @@ def start(module: str, *arguments: str, cwd: Path, forked: bool, **variables: st
         ("bondstone.workers.api", []),
         ("bondstone.workers.executor", []),
         ("bondstone.workers.embedded", ["--port", "no number"]),
+        ("bondstone.cli.app", ["service", "show", "nonsense"]),
     ],
 )
 def test_a_start_that_fails_says_the_same_and_has_the_same_status(module, arguments, tmp_path):
