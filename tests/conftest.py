@@ -21,7 +21,7 @@ from bondstone.temporal.connection import DATA_CONVERTER
 from harness.warm_command import WARM
 from harness.warm_workers import fork_by
 
-pytest_plugins = ("harness.servers.fixtures", "harness.leftovers")
+pytest_plugins = ("harness.servers.fixtures", "harness.leftovers", "harness.test_order")
 pytest.register_assert_rewrite("object_store_suite")
 
 # A slow machine is no defect.
