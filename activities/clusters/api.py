@@ -135,6 +135,27 @@ class Cluster:
             ApiRefusal: when the API server refuses; `status` says how.
             ToolUnavailable: when it does not answer, or says that it is busy.
         """
+        data = self._data(method, path, query=query, body=body, content=content, accept=accept)
+        return json.loads(data) if data else None
+
+    def text(self, path: str, *, query: Mapping[str, str]) -> str:
+        """What is no JSON, as logs of pods.
+
+        Raises:
+            ApiRefusal: as `request`; ToolUnavailable too.
+        """
+        return self._data("GET", path, query=query, accept="*/*").decode("utf-8", "replace")
+
+    def _data(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content: str = "application/json",
+        accept: str = "application/json",
+    ) -> bytes:
         try:
             answer = self._pool.request(
                 method,
@@ -160,7 +181,7 @@ class Cluster:
             raise ToolFailed("the API server's answer is too large", where=f"{self.where} {path}")
         if answer.status >= 400:  # noqa: PLR2004 - HTTP's own
             raise self._refusal(method, path, answer.status, data)
-        return json.loads(data) if data else None
+        return bytes(data)
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
         """Where a kind is served; None when the cluster does not know it."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psutil
 
 from bondstone.activities.container.contract import INPUT, KILLED, OUTPUT
 from bondstone.activities.container.documents import ContainerJob
 from bondstone.activities.tooling.container_engine import ContainerEngine
+from bondstone.base.errors import ToolUnavailable
 
 LABEL: Final = "dev.bondstone.step"
 """On every container: whose it is."""
@@ -43,6 +45,8 @@ class ContainerState:
     ran_seconds: float = 0
     pid: int = 0
     """Of its program on this machine; 0 when it does not run, or runs on another one."""
+    note: str = ""
+    """What keeps it from starting, in words."""
 
     @property
     def is_over(self) -> bool:
@@ -72,15 +76,81 @@ class ContainerState:
         return self.status not in {"created", "configured", "initialized"}
 
 
+class EngineUnreachable(ToolUnavailable):
+    """What runs a container does not answer; the container may go on, and the next attempt follows it."""
+
+
+class StepEngine(Protocol):
+    """Runs the containers of steps."""
+
+    async def start(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> None:
+        """Start a container in the background.
+
+        Args:
+            name: Of the container; there is no second one of that name.
+            owner: Whose it is.
+            job: What to run, within which bounds.
+            action: What it is to do.
+            directory: Where `input` is, and `output` is to be.
+
+        Raises:
+            ToolFailed: when it is refused.
+        """
+
+    async def run(
+        self, name: str, owner: str, job: ContainerJob, action: str, directory: Path
+    ) -> tuple[ContainerState, str]:
+        """Run a container to its end, and forget it: how it ended, and what it printed.
+
+        Raises:
+            ToolFailed: when it is refused.
+        """
+
+    def can_follow(self, directory: Path) -> bool:
+        """Whether a container that another attempt has started can be waited for, and its output read."""
+
+    async def state(self, name: str) -> ContainerState | None:
+        """What is known of a container; None when there is none of that name."""
+
+    def last_note(self, name: str) -> str:
+        """What kept it from starting when it was looked at last, in words."""
+
+    async def wait(self, name: str) -> None:
+        """Wait until its program has ended."""
+
+    async def output_of(self, name: str) -> str:
+        """What it printed, the end of it."""
+
+    async def collect(self, name: str, directory: Path) -> None:
+        """See to it that what it has written is in `output` of a directory.
+
+        Raises:
+            ToolFailed: when it was done, and what it has written cannot be had.
+        """
+
+    async def remove(self, name: str) -> None:
+        """End it if it runs, and forget it; one that is gone does not matter."""
+
+    async def names(self, owner: str) -> list[str]:
+        """The containers of an owner, running or not."""
+
+    async def version(self) -> str:
+        """What it is, and its version."""
+
+
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """Runs the containers of steps.
+class CommandEngine:
+    """Runs the containers of steps by podman or Docker on the worker's machine.
 
     Args:
         command: The engine of the worker.
     """
 
     command: ContainerEngine
+
+    async def version(self) -> str:
+        """What the engine says of itself."""
+        return await self.command.version()
 
     async def start(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> None:
         """Start a container in the background.
@@ -97,18 +167,35 @@ class Engine:
         """
         await self.command.call("run", "--detach", *self._options(name, owner, job, action, directory))
 
-    async def run(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> tuple[int, str]:
-        """Run a container to its end, and forget it; its exit code and what it printed.
+    async def run(
+        self, name: str, owner: str, job: ContainerJob, action: str, directory: Path
+    ) -> tuple[ContainerState, str]:
+        """Run a container to its end, and forget it: how it ended, and what it printed.
 
         Raises:
             ToolFailed: when the engine refuses.
         """
+        began = time.monotonic()
         code, out, err = await self.command.attempt(
             "run", "--rm", *self._options(name, owner, job, action, directory)
         )
         if code in _OF_THE_ENGINE:
             raise self.command.refusal("run", err)
-        return code, out[-_MAX_SAID_BYTES:].decode("utf-8", "replace") + err[-_MAX_SAID_BYTES:]
+        state = ContainerState("exited", code, out_of_memory=False, ran_seconds=time.monotonic() - began)
+        return state, out[-_MAX_SAID_BYTES:].decode("utf-8", "replace") + err[-_MAX_SAID_BYTES:]
+
+    def can_follow(self, directory: Path) -> bool:
+        """Whether it has its directory: it was started on this machine, with this work directory."""
+        return directory.is_dir()
+
+    def last_note(self, name: str) -> str:
+        """Nothing: a container of this machine starts at once."""
+        del name
+        return ""
+
+    async def collect(self, name: str, directory: Path) -> None:
+        """Nothing to do: the directory is mounted."""
+        del name, directory
 
     def _options(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> list[str]:
         user = NOBODY if os.geteuid() == 0 else 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -11,6 +12,7 @@ from bondstone.base.settings import Settings
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
+    from bondstone.activities.container.engine import StepEngine
     from bondstone.activities.container.session import ContainerSession
     from bondstone.activities.tooling.heartbeat import Stop
 
@@ -50,9 +52,8 @@ class ContainerExecutor(Executor):
         Raises:
             ToolUnavailable: there is none, or it does not answer.
         """
-        from bondstone.activities.tooling.container_engine import ContainerEngine
-
-        return await ContainerEngine.of(settings).version()
+        async with _engine(settings) as engine:
+            return await engine.version()
 
     async def plan(self, context: StepContext) -> Planned:
         """Ask the image what it would change."""
@@ -88,14 +89,11 @@ class ContainerExecutor(Executor):
         return await self._work(context, planning.detect_drift)
 
     async def _work(self, context: StepContext, work: Callable[[ContainerSession], Awaitable[T]]) -> T:
-        from bondstone.activities.container.engine import Engine
         from bondstone.activities.container.session import ContainerSession
-        from bondstone.activities.tooling.container_engine import ContainerEngine
         from bondstone.activities.tooling.heartbeat import Pulse, to_its_end
 
         async def whole(stop: Stop) -> T:
-            async with Pulse(context.heartbeat) as pulse:
-                engine = Engine(ContainerEngine.of(context.settings))
+            async with Pulse(context.heartbeat) as pulse, _engine(context.settings) as engine:
                 return await work(ContainerSession(context, engine, pulse, stop))
 
         return await to_its_end(whole)
@@ -104,3 +102,18 @@ class ContainerExecutor(Executor):
         """The engine and its version, asked for once."""
         self._label = self._label or await self.version(settings)
         return self._label
+
+
+@asynccontextmanager
+async def _engine(settings: Settings) -> AsyncIterator[StepEngine]:
+    """What runs the containers of a worker: Jobs of a cluster where its settings say so, else podman or Docker."""
+    from bondstone.activities.container.engine import CommandEngine
+    from bondstone.activities.tooling.container_engine import ContainerEngine
+
+    if settings.container_jobs is None:
+        yield CommandEngine(ContainerEngine.of(settings))
+        return
+    from bondstone.activities.container.jobs.engine import JobEngine
+
+    async with JobEngine.opened(settings, settings.container_jobs) as engine:
+        yield engine

@@ -40,7 +40,7 @@ class ContainerSection(Manifest):
     """What the image can do. Without `plan` each change of what it is told is one of unknown effect; without
     `destroy` what it made stays when the service goes; without `drift` nobody looks for any."""
     network: Literal["none", "pool"] = "none"
-    """`pool`: the network that the pool's settings name (`container_network`)."""
+    """`pool`: the network that the settings of the pool name (`container_network`; for Jobs, that of pods)."""
     cpus: float = Field(default=1, gt=0, le=64)
     """Most processors."""
     memory_mib: int = Field(default=256, ge=16, le=65536)

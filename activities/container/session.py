@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bondstone.activities.container.contract import KILLED, failure
 from bondstone.activities.container.documents import ContainerJob, ContainerRecord, read_record
-from bondstone.activities.container.engine import NOBODY, ContainerState, Engine
+from bondstone.activities.container.engine import NOBODY, ContainerState, EngineUnreachable, StepEngine
 from bondstone.activities.container.section import ContainerSection
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.scratch import write_private
@@ -37,7 +37,7 @@ class ContainerSession:
     """What the verbs share while one of them runs."""
 
     context: StepContext
-    engine: Engine
+    engine: StepEngine
     pulse: Pulse
     stop: Stop
 
@@ -107,16 +107,14 @@ class ContainerSession:
             await asyncio.to_thread(self._lay_out, directory, job, {**told, "action": action})
             self.pulse.note(f"{action} in the container {name}")
             self.context.log(f"{action} by {job.image} in {name}")
-            began = time.monotonic()
             try:
                 async with asyncio.timeout(job.time_seconds + _LATE_SECONDS):
-                    code, log_text = await self.stop.unless(
+                    state, log_text = await self.stop.unless(
                         self.engine.run(name, self.owner, job, action, directory)
                     )
             except TimeoutError:
-                raise self._too_late(job) from None
-            state = ContainerState("exited", code, out_of_memory=False, ran_seconds=time.monotonic() - began)
-            self._judge(job, action, directory / "output", state, log_text)
+                raise self._too_late(job, name) from None
+            self._judge(name, job, action, state, log_text)
             yield directory / "output"
         except BaseException:
             await self._forget(name)
@@ -147,7 +145,7 @@ class ContainerSession:
         existing = await self.clear(but=name)
         try:
             state = await self.stop.unless(engine.state(name)) if name in existing else None
-            if state is not None and state.has_begun and directory.is_dir():
+            if state is not None and state.has_begun and engine.can_follow(directory):
                 self.context.log(f"an attempt before this one has started the container {name}: waiting for it")
             else:
                 if state is not None:
@@ -156,8 +154,12 @@ class ContainerSession:
                 self.context.log(f"{action} by {job.image} in {name}")
                 await engine.start(name, self.owner, job, action, directory)
             over = await self._until_over(name, job, action, lost)
-            self._judge(job, action, directory / "output", over, await engine.output_of(name))
+            log_text = await engine.output_of(name)
+            await engine.collect(name, directory)
+            self._judge(name, job, action, over, log_text)
             yield directory / "output"
+        except EngineUnreachable:
+            raise  # what runs continues, and the next attempt finds it
         except StoreUnavailable:
             if lost.is_set():
                 await self._forget(name)
@@ -207,8 +209,9 @@ class ContainerSession:
                 return state
             if state.is_lost:
                 return None
+            self.pulse.note(f"{action} in the container {name}{f': {state.note}' if state.note else ''}")
             if time.monotonic() >= deadline:
-                raise self._too_late(job)
+                raise self._too_late(job, name)
             await self.stop.unless(asyncio.sleep(_POLL_SECONDS))
 
     async def _ended(self, name: str, at_most_seconds: float, lost: asyncio.Event) -> None:
@@ -225,23 +228,26 @@ class ContainerSession:
             raise results[0]
 
     def _judge(
-        self, job: ContainerJob, action: str, output: Path, state: ContainerState | None, log_text: str
+        self, name: str, job: ContainerJob, action: str, state: ContainerState | None, log_text: str
     ) -> None:
         for line in log_text.splitlines():
             self.context.log(line)
         if state is not None and state.code == 0:
             return
         if state is not None and state.outlived(job.time_seconds):
-            raise self._too_late(job)
+            raise self._too_late(job, name)
         code = KILLED if state is None else state.code
         last = log_text.strip().rpartition("\n")[2]
         out_of_memory = state is not None and state.out_of_memory
+        output = self._root / name / "output"
         error = failure(code, action, output, self.where, complaint=last, out_of_memory=out_of_memory)
         raise error.masked(self.context.redact)
 
-    def _too_late(self, job: ContainerJob) -> StepTimedOut:
+    def _too_late(self, job: ContainerJob, name: str) -> StepTimedOut:
+        note = self.engine.last_note(name)
+        why = f": {note}" if note else ""
         return StepTimedOut(
-            f"the container has not ended within {job.time_seconds} s, and was killed",
+            f"the container has not ended within {job.time_seconds} s, and was killed{why}",
             where=self.where,
             hint="raise `time` of the step, or see in its log what it waits for",
         )

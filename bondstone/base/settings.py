@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.cluster_settings import ClusterSettings
+from bondstone.base.container_jobs import ContainerJobs
 from bondstone.base.data_directory import PLATFORM_FILE, default_data_dir
 from bondstone.base.errors import Problem, SettingsInvalid
 from bondstone.base.issuer_settings import IssuerSettings, check_issuers
@@ -98,6 +99,9 @@ class Settings(BaseSettings):
     `docker` on PATH."""
     container_network: str = ""
     """What `network: pool` of a container step means: a network of the engine, as `bridge`; empty to have none."""
+    container_jobs: ContainerJobs | None = None
+    """Run container steps as Jobs of one of the pool's `clusters` in place of a container engine, see
+    `docs/reference/container.md`. In `bond.toml`: `[container_jobs]`; as a variable: JSON."""
     opa: str = ""
     """OPA binary (1.0 or newer) that decides policies, or `regorus` for the engine that comes with Bondstone;
     default: `opa` on PATH, then regorus."""
@@ -253,6 +257,8 @@ class Settings(BaseSettings):
             env["BOND_ISSUERS"] = json.dumps(
                 [each.model_dump(mode="json", exclude_defaults=True) for each in self.issuers]
             )
+        if self.container_jobs:
+            env["BOND_CONTAINER_JOBS"] = self.container_jobs.model_dump_json(exclude_defaults=True)
         if self.backstage:
             env["BOND_BACKSTAGE"] = self.backstage.model_dump_json(exclude_defaults=True)
         texts = ("terraform", "helm", "ansible", "container_engine", "container_network", "opa")

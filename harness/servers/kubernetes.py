@@ -184,7 +184,7 @@ def _kwok(plane: ControlPlane) -> Server:
     options = {
         "kubeconfig": plane.directory / "kwok.kubeconfig",
         "config": stages,
-        "manage-all-nodes": "true",
+        "manage-nodes-with-label-selector": f"kubernetes.io/hostname={NODE}",
         "node-ip": "10.0.0.2",
         "node-port": 0,
         "cidr": "10.1.0.1/16",

@@ -35,8 +35,8 @@ class Bench:
     attempts: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
-    async def open(cls, root: Path, command: str, image: str, url: str, name: str) -> Bench:
-        made = Settings(data=root / "data", container_engine=command, container_network="host")
+    async def open(cls, root: Path, command: str, image: str, url: str, name: str, **settings: Any) -> Bench:
+        made = Settings(data=root / "data", container_engine=command, container_network="host", **settings)
         store = await Store.open(made, create_keys=True)
         return cls(root, store, made, image, f"{url}/{name}", ServiceId(team="shop", name=name))
 

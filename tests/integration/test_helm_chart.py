@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from bondstone.activities.container.jobs import manifests
+from bondstone.base.container_jobs import ContainerJobs
 from bondstone.base.settings import Settings
 from bondstone.workers.runtime import CANCEL_SECONDS
 from harness.pinned import ROOT, ToolMissing, find
@@ -115,6 +117,29 @@ def test_pods_may_do_nothing_but_their_work(helm, values):
             }
             assert container["resources"]["limits"]["memory"]
         assert pod["automountServiceAccountToken"] is (name == "bond-executor-prod-eu")
+
+
+def test_a_pool_with_jobs_gets_their_rights_in_their_namespace_and_the_policy_that_keeps_them_off_the_network(
+    helm, values
+):
+    by_tag = run(
+        helm, "template", "bond", CHART, "--kube-version", "1.37.0", "--values", values,
+        "--set", "pools.default.jobs.namespace=bond-jobs", "--set", "images.executor=registry/executor:1",
+    )  # fmt: skip
+    assert "name images.executor by its digest" in by_tag.stderr
+    image = f"registry/executor@sha256:{'a' * 64}"
+    jobs = ("--set", "pools.default.jobs.namespace=bond-jobs", "--set", f"images.executor={image}")
+    documents = rendered(helm, values, *jobs)
+    told = environment(deployments(documents)["bond-executor-default"])
+    assert ContainerJobs.model_validate_json(told["BOND_CONTAINER_JOBS"]) == ContainerJobs(
+        namespace="bond-jobs", collector=image
+    )
+    assert json.loads(told["BOND_CLUSTERS"])["default"]["namespaces"] == ["bond-jobs"]
+    [policy] = [each for each in documents if each["metadata"]["name"] == manifests.POLICY]
+    assert (policy["metadata"]["namespace"], policy["spec"]) == ("bond-jobs", manifests.policy_manifest()["spec"])
+    kinds = sorted(each["kind"] for each in documents if each["metadata"].get("namespace") == "bond-jobs")
+    assert kinds == ["NetworkPolicy", "Role", "RoleBinding"]
+    assert deployments(documents)["bond-executor-default"]["automountServiceAccountToken"] is True
 
 
 def test_workers_are_told_settings_that_exist(helm, values):

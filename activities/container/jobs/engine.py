@@ -1,0 +1,314 @@
+"""Runs the containers of steps as Jobs of a cluster. Jobs outlive workers; any worker of the pool finds them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+from bondstone.activities.clusters import connect
+from bondstone.activities.clusters.api import ApiRefusal, Cluster
+from bondstone.activities.clusters.status import stuck_reason
+from bondstone.activities.container.documents import ContainerJob
+from bondstone.activities.container.engine import ContainerState, EngineUnreachable
+from bondstone.activities.container.jobs import manifests
+from bondstone.activities.container.jobs.frames import KEY_BYTES, MAX_LOG_BYTES, FrameError, opened
+from bondstone.activities.container.jobs.state import error_file, job_state, step_end
+from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.errors import ToolFailed, ToolUnavailable
+from bondstone.base.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+KEEP_SECONDS: Final = 24 * 3600
+"""How long a Job that changed something stays, for an attempt that comes late."""
+KEEP_PLAN_SECONDS: Final = 600
+PATIENCE_SECONDS: Final = 90
+"""How long an API server may be away before an attempt gives up following its Job, which continues."""
+
+_MANAGER: Final = "bondstone"
+_POLL_SECONDS: Final = 0.3
+_LONGEST_SECONDS: Final = 2.0
+_GONE_SECONDS: Final = 120
+_ROLES_SECONDS: Final = 30
+_LOG_LINES: Final = 2_000
+_MAX_SAID_BYTES: Final = 256 << 10
+_NOT_FOUND, _FORBIDDEN, _BAD = 404, 403, 400
+_FOREGROUND: Final = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
+
+
+class JobEngine:
+    """Runs the containers of steps as Jobs.
+
+    Args:
+        cluster: The client.
+        settings: Of the pool.
+    """
+
+    def __init__(self, cluster: Cluster, settings: ContainerJobs) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._notes: dict[str, str] = {}
+        self._making = False
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: Settings, jobs: ContainerJobs) -> AsyncIterator[JobEngine]:
+        """The engine of a worker.
+
+        Raises:
+            Refused: when the pool's settings of the cluster do not allow the namespace.
+            ToolUnavailable: when the cluster cannot be reached with them.
+        """
+        connection = connect(settings, jobs.cluster)
+        connection.check_namespace(jobs.namespace)
+        cluster = await Cluster.open(connection, manager=_MANAGER)
+        try:
+            yield cls(cluster, jobs)
+        finally:
+            cluster.close()
+
+    async def version(self) -> str:
+        """The cluster's version."""
+        answer = await self._call(self._cluster.request, "GET", "/version")
+        return f"Jobs of Kubernetes {str(answer.get('gitVersion') or '').removeprefix('v')}".strip()
+
+    async def start(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> None:
+        """Make a Job, and let it go once its Secret is there.
+
+        Args:
+            name: Of the Job; the API server refuses a second one of that name.
+            owner: Whose it is.
+            job: What to run, within which bounds.
+            action: What it is to do.
+            directory: Where `input` is.
+
+        Raises:
+            ToolFailed: when the API server refuses.
+            ToolUnavailable: when the step asks for a network that the pool does not have.
+        """
+        await self._started(manifests.JobRun(name, owner, job, action, KEEP_SECONDS), directory)
+
+    async def run(
+        self, name: str, owner: str, job: ContainerJob, action: str, directory: Path
+    ) -> tuple[ContainerState, str]:
+        """Run a Job to its end, and take it away: how it ended, and what the image printed.
+
+        Raises:
+            ToolFailed: when the API server refuses.
+        """
+        await self._started(manifests.JobRun(name, owner, job, action, KEEP_PLAN_SECONDS), directory)
+        await self.wait(name)
+        state = await self.state(name) or ContainerState("exited", 137, out_of_memory=False)
+        log = await self.output_of(name)
+        await self.collect(name, directory)
+        await self.remove(name)
+        return state, log
+
+    def can_follow(self, directory: Path) -> bool:
+        """Whether a run that another attempt has started can be followed: everything is in the cluster."""
+        (directory / "output").mkdir(parents=True, exist_ok=True, mode=0o700)
+        return True
+
+    async def state(self, name: str) -> ContainerState | None:
+        """How far a run is; None when there is none of that name."""
+        job = await self._get("jobs", name)
+        if job is None:
+            return None
+        state = job_state(job, await self._pod(name))
+        if state.note:
+            self._notes[name] = state.note
+        return state
+
+    def last_note(self, name: str) -> str:
+        """What kept a run from starting, or keeps it, when it was looked at last."""
+        return self._notes.get(name, "")
+
+    async def wait(self, name: str) -> None:
+        """Wait until a run has ended, or is gone."""
+        pause = _POLL_SECONDS
+        while (state := await self.state(name)) is not None and not state.is_over:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, _LONGEST_SECONDS)
+
+    async def output_of(self, name: str) -> str:
+        """What the image printed, the end of it; empty when the node does not have it any more."""
+        return await self._log(
+            name, manifests.STEP, {"tailLines": str(_LOG_LINES), "limitBytes": str(_MAX_SAID_BYTES)}
+        )
+
+    async def collect(self, name: str, directory: Path) -> None:
+        """Write what the image has left to `output` in a directory.
+
+        Raises:
+            ToolFailed: when the image was done, and what it left did not arrive.
+        """
+        pod = await self._pod(name)
+        ended = step_end(pod)
+        if not ended:
+            return
+        if ended.get("exitCode"):
+            if (error := error_file(pod)) is not None:
+                _write(directory, "error.json", error)
+            return
+        secret = await self._get("secrets", name)
+        key = base64.b64decode(((secret or {}).get("data") or {}).get(manifests.KEY) or "")
+        log = await self._log(name, manifests.COLLECTOR, {"limitBytes": str(MAX_LOG_BYTES)})
+        try:
+            collected = opened(log, key, name)
+        except (FrameError, ValueError) as error:
+            raise ToolFailed(
+                f"the image was done, and its output did not arrive: {error}",
+                where=f"{self._cluster.where}, Job {self._settings.namespace}/{name}",
+                hint="see the log of the pod's container `collector`, and whether `collector` of "
+                "BOND_CONTAINER_JOBS is this version's image; what the image did stays done",
+            ) from None
+        if collected.problem:
+            raise ToolFailed(f"/bond/output: {collected.problem}", hint="correct the image")
+        for file, data in collected.files.items():
+            _write(directory, file, data)
+
+    async def remove(self, name: str) -> None:
+        """Delete a Job in the foreground with its pod and its Secret; one that is gone does not matter.
+
+        Raises:
+            ToolUnavailable: when its pod does not go.
+        """
+        deadline = time.monotonic() + _GONE_SECONDS
+        await self._delete("jobs", name, _FOREGROUND)
+        while (job := await self._get("jobs", name)) is not None:
+            if time.monotonic() >= deadline:
+                raise ToolUnavailable(
+                    f"the Job {self._settings.namespace}/{name} is still there: {stuck_reason(job)}",
+                    where=self._cluster.where,
+                    hint="see its pod, and whether its node still answers",
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+        await self._delete("secrets", name, {})
+
+    async def names(self, owner: str) -> list[str]:
+        """The Jobs of an owner, ended or not."""
+        labels = f"{manifests.LABEL}={manifests.owner_label(owner)}"
+        listed = await self._call(self._cluster.list, "batch/v1", "Job", self._settings.namespace, labels=labels)
+        return [str(job["metadata"]["name"]) for job in listed]
+
+    async def _started(self, run: manifests.JobRun, directory: Path) -> None:
+        self._making = True
+        try:
+            await self._make(run, directory)
+        finally:
+            self._making = False
+
+    async def _make(self, run: manifests.JobRun, directory: Path) -> None:
+        name, job = run.name, run.job
+        if job.network == "pool" and not self._settings.network:
+            raise ToolUnavailable(
+                "the step asks for the pool's network, and the pool has none for Jobs",
+                hint='set "network": true in BOND_CONTAINER_JOBS of its workers, or write `network: none`',
+            )
+        await self._keep_off_the_network()
+        files = await asyncio.to_thread(manifests.input_files, directory / "input")
+        if (size := sum(len(data) for _, data in files.values())) > manifests.MAX_SECRET_BYTES:
+            raise ToolFailed(
+                f"the step is told {size} bytes, and a Secret takes {manifests.MAX_SECRET_BYTES}",
+                hint="have the image fetch what is large, or run the step in a pool with a container engine",
+            )
+        paths = {key: path for key, (path, _) in files.items()}
+        manifest = manifests.job_manifest(run, self._settings, paths)
+        made = await self._call(self._cluster.request, "POST", self._path("jobs"), body=manifest)
+        data = {key: content for key, (_, content) in files.items()} | {manifests.KEY: os.urandom(KEY_BYTES)}
+        secret = manifests.secret_manifest(name, str(made["metadata"]["uid"]), data)
+        await self._delete("secrets", name, {})  # of a Job of this name that is gone and not cleaned up yet
+        await self._call(self._cluster.request, "POST", self._path("secrets"), body=secret)
+        await self._call(
+            self._cluster.request,
+            "PATCH",
+            self._path("jobs", name),
+            body={"spec": {"suspend": False}},
+            content="application/merge-patch+json",
+        )
+
+    async def _keep_off_the_network(self) -> None:
+        """See to the policy by which pods of `network: none` have none."""
+        wanted = manifests.policy_manifest()
+        live = await self._get("networkpolicies", manifests.POLICY)
+        if live is None:
+            await self._call(self._cluster.request, "POST", self._path("networkpolicies"), body=wanted)
+        elif live["spec"] != wanted["spec"]:
+            raise ToolFailed(
+                f"the NetworkPolicy {manifests.POLICY} is not what keeps Jobs off the network",
+                where=f"{self._cluster.where}, namespace {self._settings.namespace}",
+                hint=f"it has to be {json.dumps(wanted['spec'])}; delete it, and it is made anew",
+            )
+
+    async def _pod(self, name: str) -> dict[str, Any] | None:
+        """The pod of a Job; of several the newest."""
+        labels = f"batch.kubernetes.io/job-name={name}"
+        pods = await self._call(self._cluster.list, "v1", "Pod", self._settings.namespace, labels=labels)
+        return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+
+    async def _log(self, name: str, container: str, query: dict[str, str]) -> str:
+        pod = await self._pod(name)
+        if pod is None:
+            return ""
+        path = f"{self._path('pods', str(pod['metadata']['name']))}/log"
+        try:
+            return await self._call(self._cluster.text, path, query={"container": container, **query})
+        except ApiRefusal as error:
+            if error.status in {_NOT_FOUND, _BAD}:  # the container has not begun, or its node has forgotten it
+                return ""
+            raise
+
+    async def _get(self, plural: str, name: str) -> dict[str, Any] | None:
+        try:
+            item: dict[str, Any] = await self._call(self._cluster.request, "GET", self._path(plural, name))
+        except ApiRefusal as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
+        return item
+
+    async def _delete(self, plural: str, name: str, body: dict[str, str]) -> None:
+        try:
+            await self._call(self._cluster.request, "DELETE", self._path(plural, name), body=body)
+        except ApiRefusal as error:
+            if error.status != _NOT_FOUND:
+                raise
+
+    def _path(self, plural: str, name: str = "") -> str:
+        roots = {"jobs": "/apis/batch/v1", "networkpolicies": "/apis/networking.k8s.io/v1"}
+        place = f"{roots.get(plural, '/api/v1')}/namespaces/{self._settings.namespace}/{plural}"
+        return f"{place}/{name}" if name else place
+
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One request, repeated while the API server is away.
+
+        Raises:
+            EngineUnreachable: when it stays away.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                return await asyncio.to_thread(function, *args, **kwargs)
+            except ToolUnavailable as error:
+                if time.monotonic() - began >= PATIENCE_SECONDS:
+                    raise EngineUnreachable(error.message, where=error.where, hint=error.hint) from None
+            except ApiRefusal as error:
+                # one that has just started knows no roles for a moment: no reason to give up what runs
+                late = time.monotonic() - began >= _ROLES_SECONDS
+                if error.status != _FORBIDDEN or self._making or late:
+                    raise
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _write(directory: Path, name: str, data: bytes) -> None:
+    path = directory / "output" / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_bytes(data)
