@@ -45,6 +45,11 @@ def report(section: AnsibleSection, promise: Path) -> SectionReport:
     )
 
 
+def playbook_problems(playbook: Path) -> list[Problem]:
+    """What of a playbook cannot be run by a step."""
+    return [*_playbook(read_file(playbook, playbook.name), checked=True)]
+
+
 def _missing(promise: Path, name: str) -> Problem:
     files = sorted(
         str(file.relative_to(promise)) for ending in ("*.yml", "*.yaml") for file in promise.rglob(ending)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -18,6 +18,10 @@ from bondstone.executors.editor_schemas import FOLDER, as_text, editor_schema, m
 from bondstone.promise.schema import validator
 
 Bump = Literal["major", "minor", "patch"]
+
+
+_VARIABLES: Final = {"ansible": "vars", "helm": "values"}
+"""Where a step's section has what it passes on, where that is not `variables`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Draft:
     """Outputs of the promise by name, as in `spec.outputs`."""
     folder: tuple[Path, str] | None = None
     """What is copied into the promise, and where to."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Further files of the promise: their text by path."""
     untranslated: Sequence[str] = ()
     """What could not be said in a promise, each with its reason; never dropped in silence."""
     plannable: bool = False
@@ -80,6 +86,7 @@ def write_promise(directory: Path, name: str, draft: Draft, *, version: str = "0
         "tests/generated.yaml": modeline("promise-tests", folder=f"../{FOLDER}") + _yaml(cases(draft)),
         "README.md": readme(name, draft),
         **{f"{FOLDER}/{kind}.json": as_text(editor_schema(kind)) for kind in ("promise", "promise-tests")},
+        **draft.files,
     }
     for file, text in files.items():
         path = directory / file
@@ -127,7 +134,7 @@ def update_promise(directory: Path, draft: Draft) -> tuple[str, str, list[InputD
     after = bumped(before, changes)
     document["metadata"]["version"] = after
     spec["inputs"] = _plain(draft.inputs)
-    key = "values" if draft.kind == "helm" else "variables"
+    key = _VARIABLES.get(draft.kind, "variables")
     for name in [change.path for change in changes if change.what == "is gone"]:
         step[draft.kind].get(key, {}).pop(name, None)
     for name, value in draft.section.get(key, {}).items():

@@ -21,6 +21,7 @@ SOURCES = {
     "helm": "bondstone.activities.helm.scaffold",
     "crd": "bondstone.activities.kubernetes.scaffold",
     "xrd": "bondstone.activities.kubernetes.scaffold",
+    "ansible": "bondstone.activities.ansible.scaffold",
     "kratix": "bondstone.activities.kratix.scaffold",
     "kratix-platform": "bondstone.activities.kratix.platform_scaffold",
 }
@@ -49,7 +50,7 @@ def init(
     ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Make a promise from a Terraform module, a Helm chart, a CRD, a Crossplane XRD or a Kratix promise.
+    """Make a promise from a Terraform module, a Helm chart, a CRD, an XRD, an Ansible role or a Kratix promise.
 
     What could not be translated is listed, here and in the promise's README. With `--update` the inputs of both
     versions are compared, and the version is raised as the differences require.

@@ -1,0 +1,182 @@
+"""`bond promise init --from ansible:…`: what a role or a playbook becomes, and what is said of the rest."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bondstone.activities.ansible.scaffold import draft
+from bondstone.base.errors import InvalidInput
+from bondstone.executors.registry import load_executors
+from bondstone.executors.scaffold import update_promise, write_promise
+from bondstone.promise.validation.before_publish import validate
+
+CONNECTION = {"host", "login", "hostKeys", "loginKey"}
+SPECS = """
+argument_specs:
+  main:
+    short_description: A web server.
+    required_together: [[tls_certificate, tls_key]]
+    options:
+      site: {type: str, required: true, description: [Name of the site., Lower case.]}
+      port: {type: int, choices: [80, 8080], default: 80, aliases: [http_port]}
+      modules: {type: list, elements: str}
+      users:
+        type: list
+        elements: dict
+        options:
+          name: {type: str, required: true}
+          admin: {type: bool}
+          password: {type: str, no_log: true}
+        default: []
+      home: {type: path}
+      size: {type: bytes, default: 1M}
+      tls_key: {no_log: true, required: true}
+      tls_certificate: {type: str}
+      workers: {type: int}
+      strict: {type: bool, default: "maybe"}
+      host: {type: str, default: web}
+  remove: {options: {}}
+"""
+DEFAULTS = """
+modules: [gzip]
+workers: "{{ ansible_processor_vcpus }}"
+log_level: info
+keep_days: 7
+proxy:
+token: !vault |
+  $ANSIBLE_VAULT;1.1;AES256
+since: 2026-01-01
+"""
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    return folder
+
+
+@pytest.fixture
+def role(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "web_server",
+        {
+            "meta/argument_specs.yml": SPECS,
+            "defaults/main.yml": DEFAULTS,
+            "tasks/main.yml": "- ansible.builtin.debug: {msg: '{{ site }}'}\n",
+        },
+    )
+
+
+def test_a_role_becomes_inputs_and_a_list_of_the_rest(role: Path):
+    made = draft(role)
+    properties = dict(made.inputs["properties"])
+    assert {name: properties.pop(name) for name in CONNECTION}["loginKey"]["writeOnly"] is True
+    assert properties == {
+        "site": {"type": "string", "description": "Name of the site. Lower case."},
+        "port": {"type": "integer", "enum": [80, 8080], "default": 80},
+        "modules": {"type": "array", "items": {"type": "string"}, "default": ["gzip"]},
+        "users": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "admin": {"type": "boolean"},
+                    "password": {"type": "string"},
+                },
+                "additionalProperties": False,
+                "required": ["name"],
+            },
+            "default": [],
+        },
+        "size": {"type": "string", "default": "1M"},
+        "tls_key": {"type": "string", "writeOnly": True},
+        "log_level": {"type": "string", "default": "info"},
+        "keep_days": {"type": "integer", "default": 7},
+        "since": {"type": "string", "default": "2026-01-01"},
+    }
+    assert set(made.inputs["required"]) == CONNECTION | {"site", "tls_key"}
+    assert made.section["vars"] == {name: f"${{inputs.{name}}}" for name in properties}
+    assert list(made.untranslated) == [
+        "variable port: its aliases are not inputs",
+        "variable users.password: it is a secret inside of another variable, and is not kept as one",
+        "variable home: it is optional and has no default, so it is not passed",
+        "variable size: the type bytes is taken as a text",
+        "variable tls_certificate: it is optional and has no default, so it is not passed",
+        "variable workers: Ansible computes its default, which stays as it is",
+        "variable strict: its default does not fit its own type",
+        "variable strict: it is optional and has no default, so it is not passed",
+        "variable host: an input that says how to reach the host has this name",
+        "required_together of the role's arguments: Ansible still checks it",
+        "entry point remove: the playbook runs the role's `main`",
+        "variable workers (defaults): Ansible computes its value, which stays as it is",
+        "variable proxy (defaults): its value says no type; it stays as it is",
+        "variable token (defaults): Ansible computes its value, which stays as it is",
+        "what undoes it: write a playbook that does, and name it as `destroy` of the step",
+    ]
+
+
+def test_the_promise_of_a_role_validates_as_generated(role: Path, tmp_path: Path):
+    target = tmp_path / "promise"
+    write_promise(target, "web-server", draft(role))
+    assert validate(target, load_executors()).promise.spec.steps
+    [play] = yaml.safe_load((target / "ansible" / "site.yml").read_text())
+    assert play["roles"] == ["web_server"]
+    assert (target / "ansible" / "roles" / "web_server" / "tasks" / "main.yml").is_file()
+    assert "- variable proxy (defaults): its value says no type" in (target / "README.md").read_text()
+
+
+def test_a_newer_role_raises_the_version(role: Path, tmp_path: Path):
+    target = tmp_path / "promise"
+    write_promise(target, "web-server", draft(role), version="1.0.0")
+    (role / "defaults" / "main.yml").write_text(DEFAULTS.replace("keep_days: 7", "colour: blue"))
+    before, after, changes = update_promise(target, draft(role))
+    assert (before, after) == ("1.0.0", "2.0.0")
+    assert {(change.path, change.what) for change in changes} == {("keep_days", "is gone"), ("colour", "is new")}
+    [step] = yaml.safe_load((target / "promise.yaml").read_text())["spec"]["steps"]
+    assert "keep_days" not in step["ansible"]["vars"]
+    assert step["ansible"]["vars"]["colour"] == "${inputs.colour}"
+    assert validate(target, load_executors()).promise.spec.steps
+
+
+PLAYBOOK = """
+- hosts: all
+  vars: {colour: blue, count: 3, path: "/srv/{{ colour }}"}
+  vars_files: [more.yml]
+  roles: [common, {role: web, port: 80}]
+  tasks:
+    - ansible.builtin.debug: {msg: "{{ colour }}"}
+"""
+
+
+@pytest.mark.parametrize("named", ["site.yml", ""])
+def test_a_playbook_becomes_a_promise_with_its_folder(tmp_path: Path, named: str):
+    folder = write(tmp_path / "books", {"site.yml": PLAYBOOK, "more.yml": "a: b\n", "roles/common/x": ""})
+    made = draft(folder / named)
+    assert set(made.inputs["properties"]) - CONNECTION == {"colour", "count"}
+    assert list(made.untranslated) == [
+        "variable path (vars): Ansible computes its value, which stays as it is",
+        "variables of more.yml (vars_files): they stay as they are",
+        "variables of the role common: name the role's own folder to have them as inputs",
+        "variables of the role web: name the role's own folder to have them as inputs",
+        "what undoes it: write a playbook that does, and name it as `destroy` of the step",
+    ]
+    target = tmp_path / "promise"
+    write_promise(target, "books", made)
+    assert validate(target, load_executors()).promise.spec.steps
+    assert (target / "ansible" / "more.yml").is_file()
+
+
+def test_what_cannot_be_read_says_what_to_name_instead(tmp_path: Path):
+    with pytest.raises(InvalidInput, match=r"is no role and holds no site\.yml"):
+        draft(write(tmp_path / "empty", {"README.md": ""}))
+    with pytest.raises(InvalidInput, match="nobody is there to answer `vars_prompt`"):
+        draft(write(tmp_path / "ask", {"site.yml": "- hosts: all\n  vars_prompt: [{name: key}]\n"}))
+    with pytest.raises(InvalidInput, match=r"main\.yml is not valid YAML"):
+        draft(write(tmp_path / "broken", {"tasks/main.yml": "[]", "defaults/main.yml": "a: [\n"}))
