@@ -109,13 +109,14 @@ class Outcome:
     seconds: tuple[float, float, float]
 
 
-async def patch_hosts(bond: DirectClient, hosts: Hosts, directory: Path) -> Outcome:
+async def patch_hosts(bond: DirectClient, hosts: Hosts, directory: Path, count: int) -> Outcome:
     """Make a service of each host, and patch them twice.
 
     Args:
-        bond: A client of a platform of one's own.
-        hosts: One for each service.
+        bond: A client of a platform that has no such services.
+        hosts: One for each service, or more.
         directory: For the promise.
+        count: How many of the hosts.
     """
     seconds = []
     began = time.monotonic()
@@ -131,7 +132,7 @@ async def patch_hosts(bond: DirectClient, hosts: Hosts, directory: Path) -> Outc
                     "loginKey": hosts.private_key,
                 },
             )
-            for index in range(len(hosts.users))
+            for index in range(count)
         ]
         records = await asyncio.gather(*(operation.wait() for operation in operations))
     failed = [record.error for record in records if record.status is not OperationStatus.SUCCEEDED]
@@ -144,7 +145,7 @@ async def patch_hosts(bond: DirectClient, hosts: Hosts, directory: Path) -> Outc
         await local_platform.publish(bond, _written(directory, version))
         async with asyncio.timeout(SECONDS):
             description = await _campaign(bond, name, version)
-        runs.append((description, _versions(hosts)))
+        runs.append((description, _versions(hosts, count)))
         seconds.append(time.monotonic() - began)
     (broken, after_broken), (mended, after_mended) = runs
     return Outcome(broken, after_broken, mended, after_mended, (seconds[0], seconds[1], seconds[2]))
@@ -170,9 +171,9 @@ def _written(directory: Path, version: str) -> Path:
     return folder
 
 
-def _versions(hosts: Hosts) -> dict[str, int]:
+def _versions(hosts: Hosts, count: int) -> dict[str, int]:
     """How many hosts have which version."""
-    files = [hosts.home(index) / "agent.conf" for index in range(len(hosts.users))]
+    files = [hosts.home(index) / "agent.conf" for index in range(count)]
     return dict(Counter(file.read_text().removeprefix("version=") for file in files))
 
 
@@ -195,7 +196,7 @@ def main() -> int:
 
             async def work() -> Outcome:
                 async with platform.client() as bond:
-                    return await patch_hosts(bond, hosts, directory)
+                    return await patch_hosts(bond, hosts, directory, count)
 
             outcome = asyncio.run(work())
     finally:

@@ -224,8 +224,8 @@ class Kept(Protocol):
     def by_hand(self, **data: str) -> None:
         """Somebody changes it without asking."""
 
-    def lose(self) -> None:
-        """Somebody takes it away."""
+    def lose(self, name: str) -> None:
+        """Somebody takes away something of it."""
 
     def let_go(self) -> None:
         """What version 1.0.3 waits for."""
@@ -259,8 +259,8 @@ class InCluster:
         answer = self._plane.call("GET", f"{self._path}/thing")
         self._plane.call("PUT", f"{self._path}/thing", {**answer, "data": {**answer["data"], **data}})
 
-    def lose(self) -> None:
-        self._plane.call("DELETE", f"{self._path}/thing")
+    def lose(self, name: str) -> None:
+        self._plane.call("DELETE", f"{self._path}/{name}")
 
     def let_go(self) -> None:
         claim = {"namespace": self._namespace, "name": "held"}
@@ -294,8 +294,8 @@ class OnHost:
     def by_hand(self, **data: str) -> None:
         self._file("thing.json").write_text(json.dumps({**self.data, **data}))
 
-    def lose(self) -> None:
-        self._file("thing.json").unlink()
+    def lose(self, name: str) -> None:
+        self._file(f"{name}.json").unlink()
 
     def let_go(self) -> None:
         self._file("held").touch()
@@ -329,8 +329,8 @@ class InService:
     def by_hand(self, **data: str) -> None:
         self._things["thing"] = {**self._things["thing"], **data}
 
-    def lose(self) -> None:
-        del self._things["thing"]
+    def lose(self, name: str) -> None:
+        del self._things[name]
 
     def let_go(self) -> None:
         self._things["held"] = {}

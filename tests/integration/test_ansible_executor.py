@@ -96,8 +96,6 @@ async def test_a_host_is_set_up_changed_looked_after_and_taken_down(bench: Bench
     with pytest.raises(PlanStale, match="web0/Configure the thing: create instead of update"):
         await bench.apply(changed, **red)
     assert not thing.exists()
-    assert [item.action for item in (await bench.drift(**first)).changes] == ["delete"]
-
     # what somebody has done by hand as it was planned is no reason to stop
     thing.write_text("colour=red\n")
     thing.chmod(0o600)
@@ -138,9 +136,9 @@ async def test_what_cannot_be_predicted_is_said_secrets_are_not_and_what_is_not_
               ansible.builtin.command: "false"
               when: false
             - name: Keep the key
-              ansible.builtin.copy: {dest: ~/key.conf, content: "key={{ key }}"}
+              ansible.builtin.lineinfile: {path: ~/key.conf, line: "key={{ key }}", create: true}
             - name: Keep the other key
-              ansible.builtin.copy: {dest: ~/other.conf, content: "{{ key }}"}
+              ansible.builtin.lineinfile: {path: ~/other.conf, line: "{{ key }}", create: true}
               no_log: true
             - name: Touch it always
               ansible.builtin.file: {path: ~/touched.txt, state: touch}
@@ -159,7 +157,7 @@ async def test_what_cannot_be_predicted_is_said_secrets_are_not_and_what_is_not_
         assert [*bench.home().glob("*.txt"), *bench.home().glob("*.conf")] == []
         outcome = await bench.apply(planned, **section, verify=True)
     assert (bench.home() / "runs.txt").read_text() == "run\n"
-    assert (bench.home() / "key.conf").read_text() == f"key={SECRET}"
+    assert (bench.home() / "key.conf").read_text() == f"key={SECRET}\n"
     warnings = [line for line in bench.log if "is not idempotent" in line]
     assert [line.partition(" is not")[0] for line in warnings] == ["warning: web0/Touch it always"]
 
@@ -220,17 +218,18 @@ async def test_a_task_that_fails_is_named_what_was_done_stays_and_a_host_that_le
     bench.indices = (0, 1)
     bench.write(SITE + "    - name: Break web1\n      ansible.builtin.command: sh -c 'echo no disk; exit 3'\n"
                 "      when: inventory_hostname == 'web1'\n")  # fmt: skip
-    planned = await bench.plan()
+    planned = await bench.plan(check="skip")
+    assert shown(planned) == [("update", "web0"), ("update", "web1")]
     with pytest.raises(ToolFailed, match=r"web1/Break web1 \(ansible.builtin.command, site.yml:\d+\)"):
-        await bench.apply(planned)
+        await bench.apply(planned, check="skip")
     assert (bench.home(0) / "thing.conf").exists()
     assert (await bench.record())["hosts"] == ["web0", "web1"]
 
     bench.write(SITE)
     bench.indices = (0,)
-    smaller = await bench.plan()
-    assert shown(smaller) == [("forget", "web1")]
-    await bench.apply(smaller)
+    smaller = await bench.plan(check="skip")
+    assert shown(smaller) == [("update", "web0"), ("forget", "web1")]
+    await bench.apply(smaller, check="skip")
     # without a destroy playbook hosts are left as they are, and the plan says so
     gone = await bench.plan_destroy()
     assert shown(gone) == [("forget", "web0")]

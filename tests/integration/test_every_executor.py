@@ -68,16 +68,20 @@ async def deploy(kind: str, platform: LocalPlatform, world: World) -> AsyncItera
     kept.clean()
 
 
-@pytest.fixture(params=KINDS)
-async def deployed(request, platform: LocalPlatform, world: World) -> AsyncIterator[Deployed]:
-    async with deploy(request.param, platform, world) as service:
-        yield service
+@pytest.mark.parametrize("kind", KINDS)
+async def test_it_goes_through_every_operation_of_its_life(kind: str, platform: LocalPlatform, world: World):
+    async with deploy(kind, platform, world) as deployed:
+        await _is_patched_after_a_dry_run(deployed)
+        await _has_its_drift_found_and_undone(deployed)
+        await _goes_back_by_itself_and_when_asked(deployed)
+        await _is_changed_as_policies_allow_and_people_approve(deployed, platform)
+        await ends(await deployed.bond.services.decommission(deployed.service))
+        assert deployed.kept.names == set()
 
 
-async def test_it_is_patched_upgraded_and_goes_back(deployed: Deployed):
+async def _is_patched_after_a_dry_run(deployed: Deployed) -> None:
     bond, service = deployed.bond, deployed.service
     assert (deployed.kept.data, deployed.kept.names) == ({"colour": "blue", "version": "1.0.0"}, {"thing"})
-
     dry = await ends(await bond.services.patch(service, to="1.0.1", dry_run=True))
     assert (dry.steps[0].changes.create, dry.steps[0].changes.update) == (1, 1)
     assert deployed.kept.data["version"] == "1.0.0"
@@ -85,6 +89,22 @@ async def test_it_is_patched_upgraded_and_goes_back(deployed: Deployed):
     assert patched.steps[0].changes == dry.steps[0].changes
     assert (deployed.kept.data["version"], deployed.kept.names) == ("1.0.1", {"thing", "since-1.0.1"})
 
+
+async def _has_its_drift_found_and_undone(deployed: Deployed) -> None:
+    bond, service = deployed.bond, deployed.service
+    assert (await ends(await bond.services.reconcile(service))).drift == 0
+    deployed.kept.by_hand(colour="pink")
+    deployed.kept.lose("since-1.0.1")
+    record = await ends(await bond.services.reconcile(service))
+    drifted = [deployed.kept.address, deployed.kept.address.replace("thing", "since-1.0.1")]
+    assert (record.drift, sorted(record.steps[0].drift)) == (2, sorted(drifted))
+    assert (deployed.kept.data["colour"], deployed.kept.names) == ("pink", {"thing"})
+    await ends(await bond.services.reconcile(service, repair=True))
+    assert (deployed.kept.data["colour"], deployed.kept.names) == ("blue", {"thing", "since-1.0.1"})
+
+
+async def _goes_back_by_itself_and_when_asked(deployed: Deployed) -> None:
+    bond, service = deployed.bond, deployed.service
     await ends(await bond.services.patch(service, to="1.0.2"), OperationStatus.ROLLED_BACK)
     assert deployed.kept.data["version"] == "1.0.1"
     state = await bond.services.get(service)
@@ -101,25 +121,7 @@ async def test_it_is_patched_upgraded_and_goes_back(deployed: Deployed):
     assert await bond.services.outputs(service) == deployed.kept.data
 
 
-async def test_drift_is_found_and_undone_and_in_the_end_all_of_it_goes(deployed: Deployed):
-    bond, service = deployed.bond, deployed.service
-    assert (await ends(await bond.services.reconcile(service))).drift == 0
-    deployed.kept.by_hand(colour="pink")
-    record = await ends(await bond.services.reconcile(service))
-    assert (record.drift, record.steps[0].drift) == (1, (deployed.kept.address,))
-    assert deployed.kept.data["colour"] == "pink"
-    await ends(await bond.services.reconcile(service, repair=True))
-    assert deployed.kept.data["colour"] == "blue"
-    deployed.kept.lose()
-    await ends(await bond.services.reconcile(service, repair=True))
-    assert deployed.kept.data["colour"] == "blue"
-    await ends(await bond.services.decommission(service))
-    assert deployed.kept.names == set()
-
-
-async def test_policies_see_the_plan_and_people_approve_exactly_one_plan(
-    deployed: Deployed, platform: LocalPlatform
-):
+async def _is_changed_as_policies_allow_and_people_approve(deployed: Deployed, platform: LocalPlatform) -> None:
     bond, service = deployed.bond, deployed.service
     denied = await ends(await bond.services.update(service, {"colour": "forbidden"}), OperationStatus.FAILED)
     assert denied.error is not None
