@@ -41,7 +41,7 @@ _PIPELINING: Final[Keys] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class RunPlaces:
     """Where one run of a playbook has its files.
 
     Args:
@@ -62,7 +62,7 @@ class Places:
         return self.run / "modules"
 
 
-def environment(plan: AnsiblePlan, mode: Mode, places: Places) -> dict[str, str]:
+def environment(plan: AnsiblePlan, mode: Mode, places: RunPlaces) -> dict[str, str]:
     """What the executor sets: no configuration that the worker's user or machine has.
 
     Args:
@@ -110,7 +110,7 @@ def read(file: Path) -> Configured:
     return {section: dict(parser.items(section)) for section in parser.sections()}
 
 
-def _defaults(mode: Mode, places: Places, theirs: Configured) -> dict[str, str]:
+def _defaults(mode: Mode, places: RunPlaces, theirs: Configured) -> dict[str, str]:
     """What the promise may set otherwise: a variable would win over its file, so none is set for those."""
     defaults: list[tuple[str, str, Keys]] = [
         (

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import psutil
 
-from bondstone.activities.ansible.configuration import CALLBACKS, CONFIGURATION, Mode, Places, environment
+from bondstone.activities.ansible.configuration import CALLBACKS, CONFIGURATION, Mode, RunPlaces, environment
 from bondstone.activities.ansible.documents import AnsiblePlan, PlaybookRecord, read_record
 from bondstone.activities.ansible.events import PlaybookTranscript, Result, failure_words, shortened
 from bondstone.activities.ansible.section import AnsibleSection
@@ -271,8 +271,8 @@ class PlaybookSession:
         allowed = allowed_environment(os.environ, [*_LET_THROUGH, *self.context.settings.tool_environment])
         return {**allowed, **environment(plan, mode, self._places(directory))}
 
-    def _places(self, directory: Path) -> Places:
-        places = Places(run=self.run, directory=directory, sockets=self._sockets(), bundle=self.context.bundle)
+    def _places(self, directory: Path) -> RunPlaces:
+        places = RunPlaces(run=self.run, directory=directory, sockets=self._sockets(), bundle=self.context.bundle)
         places.modules.mkdir(mode=0o700, exist_ok=True)
         return places
 

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from bondstone.activities.ansible.configuration import Mode, Places, environment, read
+from bondstone.activities.ansible.configuration import Mode, RunPlaces, environment, read
 from bondstone.activities.ansible.documents import AnsiblePlan
 from bondstone.activities.ansible.session import is_connection
 
@@ -29,18 +29,20 @@ ssh_common_args = -o Compression=no
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> RunPlaces:
     (tmp_path / "bundle").mkdir()
-    return Places(run=tmp_path, directory=tmp_path / "1", sockets=tmp_path / "sockets", bundle=tmp_path / "bundle")
+    return RunPlaces(
+        run=tmp_path, directory=tmp_path / "1", sockets=tmp_path / "sockets", bundle=tmp_path / "bundle"
+    )
 
 
-def variables(places: Places, mode: Mode = "check", cfg: str | None = None, **plan: Any) -> dict[str, str]:
+def variables(places: RunPlaces, mode: Mode = "check", cfg: str | None = None, **plan: Any) -> dict[str, str]:
     if cfg is not None:
         (places.bundle / "ansible.cfg").write_text(cfg)
     return environment(AnsiblePlan(playbook="site.yml", **plan), mode, places)
 
 
-def test_a_setting_of_the_promise_wins_over_a_default(places: Places):
+def test_a_setting_of_the_promise_wins_over_a_default(places: RunPlaces):
     ours = variables(places, inventory={"all": {}})
     defaults = {
         "ANSIBLE_COLLECTIONS_PATH", "ANSIBLE_DEPRECATION_WARNINGS", "ANSIBLE_PIPELINING",
@@ -56,7 +58,7 @@ def test_a_setting_of_the_promise_wins_over_a_default(places: Places):
         assert "ANSIBLE_PIPELINING" not in variables(places, cfg=f"[{section}]\npipelining = 0\n")
 
 
-def test_no_setting_of_the_promise_wins_over_what_the_executor_promises(places: Places):
+def test_no_setting_of_the_promise_wins_over_what_the_executor_promises(places: RunPlaces):
     theirs = variables(places, cfg=THEIRS, known_hosts="k", private_key="p")
     ours = f"-o StrictHostKeyChecking=yes -o UserKnownHostsFile={places.directory / 'known_hosts'}"
     assert theirs["ANSIBLE_SSH_ARGS"].startswith(f"{ours} -o IdentitiesOnly=yes "), "ssh takes the first value"
@@ -64,12 +66,12 @@ def test_no_setting_of_the_promise_wins_over_what_the_executor_promises(places: 
     assert theirs["ANSIBLE_STDOUT_CALLBACK"] == "bondstone_events"
 
 
-def test_only_check_mode_does_without_a_terminal_on_the_host(places: Places):
+def test_only_check_mode_does_without_a_terminal_on_the_host(places: RunPlaces):
     assert "ANSIBLE_PIPELINING" not in variables(places, "apply"), "a cancel could not end the command there"
     assert variables(places)["ANSIBLE_PIPELINING"] == "1"
 
 
-def test_an_inventory_that_is_a_file_may_be_of_every_kind(places: Places):
+def test_an_inventory_that_is_a_file_may_be_of_every_kind(places: RunPlaces):
     assert "ANSIBLE_INVENTORY_ENABLED" not in variables(places, inventory="hosts.ini")
     assert variables(places, inventory={"all": {}})["ANSIBLE_INVENTORY_ENABLED"] == "yaml"
 
