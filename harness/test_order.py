@@ -25,6 +25,7 @@ SECONDS: Final[Mapping[str, int]] = {
     "tests/integration/test_canaries_everywhere.py": 53,
     "tests/integration/test_host_campaign.py": 50,
     "tests/integration/test_required_mode.py": 50,
+    "tests/integration/test_container_jobs.py": 49,
     "tests/integration/test_builds.py": 47,
     "tests/integration/test_cli_demo_campaign.py": 45,
     "tests/integration/test_up.py": 45,
@@ -44,6 +45,7 @@ SECONDS: Final[Mapping[str, int]] = {
     "tests/integration/test_compose.py": 29,
     "tests/integration/test_kills.py": 26,
     "tests/integration/test_cli_services.py": 24,
+    "tests/integration/test_crossplane.py": 23,
     "tests/integration/test_readme_tour.py": 21,
 }
 """About how much CPU time the longest files take; the others follow in the order of the test paths."""
