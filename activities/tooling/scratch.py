@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ RUN_MARK: Final = "BONDSTONE_RUN"
 """Environment variable by which the processes of an attempt are known, also after it has died."""
 
 _POLL_SECONDS: Final = 0.2
+_KILLED_SECONDS: Final = 2.0
+"""How long a killed process may take to end."""
 
 
 class Scratch:
@@ -148,5 +151,15 @@ def kill_marked(
     for process in doomed:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(doomed, timeout=2)
+    until = time.monotonic() + _KILLED_SECONDS
+    while any(map(_runs, doomed)) and time.monotonic() < until:
+        time.sleep(0.005)
     return len(doomed)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether a process still does anything: in a container nobody may collect what is left of a dead one."""
+    try:
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from bondstone.activities.tooling import scratch
 from bondstone.activities.tooling.process import shimmed
 from bondstone.activities.tooling.scratch import RUN_MARK, kill_marked
 
@@ -96,3 +98,18 @@ def until(reached: Callable[[], bool]) -> None:
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_killed_process_that_nobody_collects_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scratch, "_KILLED_SECONDS", 60.0)
+    # the parent becomes a program that waits for no children, as the first process of many containers
+    script = f'env {RUN_MARK}="$1" sleep 300 & echo $!; exec sleep 300'
+    with subprocess.Popen(["sh", "-c", script, "sh", str(tmp_path)], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        until(lambda: child.cmdline() == ["sleep", "300"])
+        began = time.monotonic()
+        assert kill_marked(tmp_path) == 1
+        assert child.status() == psutil.STATUS_ZOMBIE
+        assert time.monotonic() - began < 30
+        parent.kill()
