@@ -120,11 +120,11 @@ def test_a_campaign_from_preview_to_report_and_retry(fleet: Fleet) -> None:
     assert "waits for an approval of wave rest: 1 of sre" in waits.stdout
     assert fleet.show("cve-1")["waves"][1]["missing"] == ["1 of sre"]
     stranger = bond("--as", "eve", "campaign", "approve", "cve-1", "rest", "-o", "json", status=4)
-    refused(stranger, "REFUSED")
+    refused(stranger, "VOTE_REFUSED")
     other_targets = ["--digest", "ffffffffffff", "--role", "sre"]
     refused(
         bond("--as", "eve", "campaign", "approve", "cve-1", "rest", *other_targets, "-o", "json", status=4),
-        "REFUSED",
+        "VOTE_STALE",
     )
     bond("--as", "eve", "campaign", "approve", "cve-1", "rest", "--role", "sre", "--reason", "looked at it")
     ended = bond("campaign", "wait", "cve-1", status=1)

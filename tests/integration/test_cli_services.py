@@ -182,7 +182,7 @@ def test_the_same_request_id_answers_the_same_and_a_taken_name_is_refused(platfo
 
 def test_what_runs_can_be_cancelled(platform):
     service = "epsilon/slow"
-    platform.bond("service", "request", "patient", service, "--set", "seconds=60")
+    platform.bond("service", "request", "patient", service, "--set", "seconds=15")
     ended = read_json(platform, "operation-show", "service", "cancel", service, "--reason", "enough", "--wait")
     assert ended["status"] == "cancelled"
     assert "enough" in ended["error"]["message"]
