@@ -99,6 +99,14 @@ async def test_who_comes_back_after_the_end_is_told_to_stop():
     assert streams.answer(hub, events, "4:end").status_code == 204
 
 
+async def test_an_end_that_changes_nothing_else_is_told_too():
+    hub, subject = Watchers(), Subject()
+    async with asyncio.timeout(60), hub.follow("operation/a", subject.read) as watcher:
+        assert not (await watcher.next("")).final
+        subject.to(1, final=True)
+        assert (await watcher.next("1")).final
+
+
 async def test_a_process_that_stops_ends_its_streams():
     hub, subject = Watchers(), Subject()
     stream = follow(hub, subject)

@@ -91,7 +91,8 @@ class Watcher:
                     "a subject of event streams cannot be read now", code=error.code, message=error.message
                 )
             else:
-                if self._latest is None or update.id != self._latest.id:
+                latest = self._latest
+                if latest is None or update.id != latest.id or update.final != latest.final:
                     self._latest = update
                     self._wake()
                 if update.final:
