@@ -106,10 +106,12 @@ def test_a_killed_process_that_nobody_collects_is_not_waited_for(tmp_path: Path,
     script = f'env {RUN_MARK}="$1" sleep 300 & echo $!; exec sleep 300'
     with subprocess.Popen(["sh", "-c", script, "sh", str(tmp_path)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
-        child = psutil.Process(int(parent.stdout.readline()))
-        until(lambda: child.cmdline() == ["sleep", "300"])
-        began = time.monotonic()
-        assert kill_marked(tmp_path) == 1
-        assert child.status() == psutil.STATUS_ZOMBIE
-        assert time.monotonic() - began < 30
-        parent.kill()
+        try:
+            child = psutil.Process(int(parent.stdout.readline()))
+            until(lambda: child.cmdline() == ["sleep", "300"])
+            began = time.monotonic()
+            assert kill_marked(tmp_path) == 1
+            assert child.status() == psutil.STATUS_ZOMBIE
+            assert time.monotonic() - began < 30
+        finally:
+            parent.kill()
