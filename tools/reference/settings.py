@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from bondstone.base.backstage_settings import BackstageSettings
+from bondstone.base.container_jobs import ContainerJobs
 from bondstone.base.issuer_settings import IssuerSettings
 from bondstone.base.settings import Settings
 from tools.docstrings import cell, field_texts
@@ -39,14 +42,12 @@ tool_environment = ["AWS_PROFILE", "AWS_REGION"]
 |---|---|---|---|---|
 """
 
-ISSUERS = """
-## Issuers
-
-Settings of each entry of `issuers`; [how to use them](../how-to/sign-in.md).
-
-| setting | type | default | what it is |
-|---|---|---|---|
-"""
+TABLES: tuple[tuple[type[BaseModel], str], ...] = (
+    (IssuerSettings, "## Issuers\n\nEach entry of `issuers`; [how to use them](../how-to/sign-in.md)."),
+    (BackstageSettings, "## Backstage\n\nThe table `backstage`; [how to use it](../how-to/backstage.md)."),
+    (ContainerJobs, "## Container jobs\n\nThe table `container_jobs`; [how to use it](container.md)."),
+)
+"""Settings that are tables, and what introduces each."""
 
 TAIL = """
 ## Other variables
@@ -77,12 +78,18 @@ def text() -> str:
             f"| `{name}` | `BOND_{name.upper()}` | {_type(field.annotation)} | {_default(name, field.default)} "
             f"| {cell(texts.get(name, ''))} |\n"
         )
-    return HEAD + "".join(rows) + ISSUERS + "".join(_issuer_rows()) + TAIL
+    tables = (_table(model, introduction) for model, introduction in TABLES)
+    return HEAD + "".join(rows) + "".join(tables) + TAIL
 
 
-def _issuer_rows() -> Iterator[str]:
-    texts = field_texts(IssuerSettings)
-    for name, field in IssuerSettings.model_fields.items():
+def _table(model: type[BaseModel], introduction: str) -> str:
+    head = "| setting | type | default | what it is |\n|---|---|---|---|\n"
+    return f"\n{introduction}\n\n{head}{''.join(_rows(model))}"
+
+
+def _rows(model: type[BaseModel]) -> Iterator[str]:
+    texts = field_texts(model)
+    for name, field in model.model_fields.items():
         default = "required" if field.is_required() else _default(name, field.default)
         yield f"| `{name}` | {_type(field.annotation)} | {default} | {cell(texts.get(name, ''))} |\n"
 
@@ -93,13 +100,14 @@ def _type(annotation: Any) -> str:
     if origin is typing.Literal:
         return ", ".join(f"`{argument}`" for argument in arguments)
     if origin is tuple:
-        return f"list of {_type(arguments[0])}"
+        of = _type(arguments[0])
+        return f"list of {'tables' if of == 'table' else of}"
     if origin in {types.UnionType, typing.Union}:
         return _type(arguments[0])
-    if origin is dict:
+    if origin is dict or annotation in dict(TABLES):
         return "table"
-    words = {Path: "path", str: "text", int: "number", bool: "true or false", IssuerSettings: "tables"}
-    return words.get(annotation, str(annotation))
+    words = {Path: "path", str: "text", int: "number", float: "number", bool: "true or false"}
+    return words[annotation]
 
 
 def _default(name: str, default: Any) -> str:
