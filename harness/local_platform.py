@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -142,13 +141,3 @@ async def publish(bond: DirectClient, directory: Path) -> str:
     promise = load_promise(directory)
     await (await bond.connection.store()).revisions.publish(pack(directory), promise)
     return promise.name
-
-
-async def until(condition: Callable[[], object], *, seconds: float = 240, what: str = "") -> None:
-    """Wait for something to become true of the world outside this process."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - a fact of other processes, no event of ours
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {seconds:.0f} s: {what or condition}") from None

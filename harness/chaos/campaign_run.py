@@ -22,7 +22,8 @@ from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import ServiceId
 from harness.chaos import campaign_rules, counting
 from harness.chaos.counting import AFTER, BEFORE, PROMISE, Effects
-from harness.local_platform import LocalPlatform, publish, until
+from harness.local_platform import LocalPlatform, publish
+from harness.waiting import until
 
 NAME: Final = "chaos"
 TEAM: Final = "chaos"

@@ -21,7 +21,7 @@ from harness.chaos.kills import Kill, Moment, Side, Victim
 from harness.chaos.locking_backend import Backend
 from harness.chaos.outcome import Outcome
 from harness.chaos.things import Counted
-from harness.local_platform import until
+from harness.waiting import until
 
 APPLY_SECONDS: Final = 120
 TRIES: Final = 3

@@ -24,7 +24,8 @@ from harness.chaos import things
 from harness.chaos.kills import Kill, Moment, Side, Victim
 from harness.chaos.outcome import Outcome
 from harness.chaos.things import Counted
-from harness.local_platform import LocalPlatform, until
+from harness.local_platform import LocalPlatform
+from harness.waiting import until
 
 READY_SECONDS: Final = 240
 """A stopped worker may cost a pause, a heartbeat and the term of a lease; the rest is work on a busy machine."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import jsonschema_rs
 
-from harness.local_platform import LocalPlatform, publish, running, until
+from harness.local_platform import LocalPlatform, publish, running
+from harness.waiting import until
 
 __all__ = ["PROMISES", "SCHEMAS", "LocalPlatform", "publish", "read_json", "refused", "running", "until"]
 

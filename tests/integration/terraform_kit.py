@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import shutil
 import textwrap
@@ -122,13 +121,6 @@ class Bench:
     def left_behind(self) -> list[str]:
         runs = self.settings.work_dir / "runs"
         return [str(path.relative_to(runs)) for path in runs.glob("*/*/*/*")]
-
-
-async def until(condition, *, seconds: float = 240) -> None:
-    """Wait for something to become true of the world outside this process."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what happens in other processes sets no event here
-            await asyncio.sleep(0.02)
 
 
 def held(made: Path) -> bool:

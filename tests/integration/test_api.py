@@ -6,13 +6,14 @@ import gzip
 import io
 import json
 import tarfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2 as httpx
 import pytest
 from platforms import PROMISES, LocalPlatform
+
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -51,14 +52,6 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict:
     return problem
 
 
-def until(check, *, seconds: float = 10):
-    deadline = time.monotonic() + seconds
-    while not (answer := check()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return answer
-
-
 def requested(api: httpx.Client, service: str, **inputs: object) -> dict:
     body = {"promise": "patient", "service": service, "inputs": {"seconds": 0, **inputs}}
     answer = api.post("/services", json=body, params={"wait": 30})
@@ -76,7 +69,7 @@ def test_a_service_from_request_to_decommission(api):
     assert api.get("/services/api/whole", headers={"If-None-Match": shown.headers["etag"]}).status_code == 304
     assert api.get("/services/api/whole/outputs").json()["size"] == "medium"
 
-    row = until(lambda: [row for row in api.get("/services", params={"team": "api"}).json()["items"]
+    row = wait_until(lambda: [row for row in api.get("/services", params={"team": "api"}).json()["items"]
                          if row["id"] == "api/whole" and row["phase"] == "ready"])  # fmt: skip
     assert row[0]["promise"] == "patient"
     assert api.get("/fleet").json()["teams"]["api"] >= 1
@@ -92,7 +85,7 @@ def test_a_service_from_request_to_decommission(api):
 
     gone = api.post("/services/api/whole/decommission", json={"reason": "done"}, params={"wait": 30})
     assert gone.json()["status"] == "succeeded", gone.text
-    until(lambda: "api/whole" not in [row["id"] for row in api.get("/services").json()["items"]])
+    wait_until(lambda: "api/whole" not in [row["id"] for row in api.get("/services").json()["items"]])
 
 
 def test_the_same_key_is_the_same_operation_and_with_another_body_is_refused_by_name(api):
@@ -141,7 +134,7 @@ def test_of_changes_under_one_etag_that_come_at_once_one_is_accepted(api):
 def test_pages_put_together_are_the_list_and_a_cursor_belongs_to_its_list(api):
     for number in range(3):
         requested(api, f"pages/s{number}")
-    until(lambda: len(api.get("/services", params={"team": "pages"}).json()["items"]) == 3)
+    wait_until(lambda: len(api.get("/services", params={"team": "pages"}).json()["items"]) == 3)
     names, cursor = [], ""
     while True:
         page = api.get("/services", params={"team": "pages", "sort": "-id", "limit": 1, "cursor": cursor}).json()
@@ -223,7 +216,7 @@ def test_every_address_but_the_open_ones_needs_a_credential(api):
 def test_a_role_reaches_what_it_is_for_and_nothing_else(api):
     requested(api, "api/roles")
     viewer = token(api, "viewer", "viewer", scope={"teams": ["api"]})
-    until(lambda: api.get("/services/api/roles", headers=viewer).status_code == 200)
+    wait_until(lambda: api.get("/services/api/roles", headers=viewer).status_code == 200)
     problem = refused(api.post("/services/api/roles/pause", json={}, headers=viewer), 403, "FORBIDDEN")
     assert "operator" in problem["detail"]
     refused(

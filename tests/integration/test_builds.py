@@ -14,8 +14,7 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -34,6 +33,7 @@ from bondstone.store import Store
 from bondstone.temporal.connection import ensure_namespace
 from harness.servers import workers
 from harness.servers.process import Server
+from harness.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -151,14 +151,6 @@ async def soaks(bond: DirectClient) -> None:
             await asyncio.sleep(0.1)
 
 
-def wait_until_written(files: Sequence[Path]) -> None:
-    """Wait until the first thing of each service is being made."""
-    deadline = time.monotonic() + SECONDS
-    while not all(file.exists() for file in files):
-        assert time.monotonic() < deadline, files
-        time.sleep(0.05)
-
-
 async def approve(settings: Settings, operation: str, plan: str) -> None:
     async with DirectClient.connect(settings, by="grace") as grace:
         await grace.operation(operation).approve(plan, step="things", roles=["dba"])
@@ -269,7 +261,8 @@ async def test_a_new_build_takes_over_under_load_and_nothing_is_lost_or_done_twi
             await bond.services.request("held", f"t/busy-{n}", inputs(f"busy-{n}", until=str(done)))
             for n in range(3)
         ]
-        await asyncio.to_thread(wait_until_written, [tmp_path / f"busy-{n}" for n in range(3)])
+        files = [tmp_path / f"busy-{n}" for n in range(3)]
+        await until(lambda: all(file.exists() for file in files), "the first thing of each service is being made")
         behind = await bond.services.update("t/busy-0", {"value": "two"})
 
         await bond.workers.promote("b")

@@ -14,13 +14,14 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from platforms import PROMISES, LocalPlatform, publish, read_json, running
+
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -202,13 +203,6 @@ def answer_once(web: socket.socket) -> None:
     with connection:
         connection.recv(4096)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + LINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_events_and_lists_are_watched_until_ctrl_c(platform):

@@ -15,6 +15,7 @@ import pytest
 from container_kit import Bench, shown
 
 from bondstone.base.errors import InvalidInput, PlanStale, StepTimedOut, ToolFailed, ToolUnavailable
+from harness.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -37,12 +38,6 @@ def made_thing(bench: Bench, containers):
 
 def begun(bench: Bench, containers) -> int:
     return containers.things.begun.get(bench.service.name, 0)
-
-
-async def until_begun(bench: Bench, containers) -> None:
-    async with asyncio.timeout(120):
-        while not begun(bench, containers):  # noqa: ASYNC110 - a fact of another process
-            await asyncio.sleep(0.02)
 
 
 async def test_a_thing_is_made_changed_looked_after_and_taken_down(bench: Bench, containers):
@@ -97,7 +92,7 @@ async def test_secrets_are_files_and_in_no_command_line_inspection_or_log(
         "inputs": {"slow_seconds": 1},
     }
     applying = asyncio.create_task(bench.provision(**section))
-    await until_begun(bench, containers)
+    await until(lambda: begun(bench, containers), "it has begun")
     [name] = containers.names()
     observed = containers.engine("inspect", name)
     observed += "".join(" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
@@ -130,7 +125,7 @@ async def test_how_it_fails_is_said(bench: Bench, inputs, section, error, words)
 async def test_a_cancel_stops_the_container(bench: Bench, containers):
     planned = await bench.plan(inputs={"slow_seconds": 300})
     applying = asyncio.create_task(bench.apply(planned))
-    await until_begun(bench, containers)
+    await until(lambda: begun(bench, containers), "it has begun")
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await applying
@@ -144,7 +139,7 @@ async def killed_worker(bench: Bench, containers, planned, tmp_path: Path) -> No
     victim = await asyncio.create_subprocess_exec(
         sys.executable, script, *told, str(planned.position), start_new_session=True
     )
-    await until_begun(bench, containers)
+    await until(lambda: begun(bench, containers), "it has begun")
     os.killpg(victim.pid, signal.SIGKILL)
     await victim.wait()
 
@@ -169,7 +164,7 @@ async def test_a_killed_container_or_engine_is_said_and_nothing_is_run_again_una
 ):
     planned = await bench.plan(inputs={"slow_seconds": 300})
     applying = asyncio.create_task(bench.apply(planned))
-    await until_begun(bench, containers)
+    await until(lambda: begun(bench, containers), "it has begun")
     [name] = containers.names()
     if killed == "container":
         os.kill(int(containers.engine("inspect", name, "--format={{.State.Pid}}")), signal.SIGKILL)
@@ -185,7 +180,7 @@ async def test_a_killed_container_or_engine_is_said_and_nothing_is_run_again_una
 
 async def test_a_container_is_locked_up(bench: Bench, containers):
     applying = asyncio.create_task(bench.provision(inputs={"slow_seconds": 2}, memory_mib=64, network="pool"))
-    await until_begun(bench, containers)
+    await until(lambda: begun(bench, containers), "it has begun")
     [name] = containers.names()
     pid = containers.engine("inspect", name, "--format={{.State.Pid}}").strip()
     status = await asyncio.to_thread(Path("/proc", pid, "status").read_text)

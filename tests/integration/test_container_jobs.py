@@ -27,6 +27,7 @@ from bondstone.base.errors import PlanStale, StepTimedOut, ToolFailed, ToolUnava
 from harness.pinned import ROOT, find
 from harness.servers import kubelet as kubelet_server
 from harness.servers.kubelet import TAINT, WORKER, Kubelet
+from harness.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -128,12 +129,6 @@ def begun(bench: Bench, containers) -> int:
     return containers.things.begun.get(bench.service.name, 0)
 
 
-async def until(fact) -> None:
-    async with asyncio.timeout(120):
-        while not await asyncio.to_thread(fact):  # noqa: ASYNC110 - a fact of another process
-            await asyncio.sleep(0.05)
-
-
 async def test_a_thing_is_made_changed_looked_after_and_taken_down(bench: Bench, containers, control_plane):
     planned = await bench.plan()
     assert (shown(planned), planned.tool) == ([("create", "thing")], "Jobs of Kubernetes 1.37.2")
@@ -178,7 +173,7 @@ async def test_secrets_are_in_the_jobs_secret_alone_and_the_jobs_limits_are_the_
             return any(logs)  # else it has not begun
         return False
 
-    outcome, _ = await asyncio.gather(applying, until(collected))
+    outcome, _ = await asyncio.gather(applying, until(collected, in_thread=True))
     assert outcome.outputs["key"].value == SECRET
     assert base64.b64decode(secret["data"]["files.key"]).decode() == SECRET
     visible = json.dumps([job, pod]) + "".join(logs) + "\n".join(bench.log)
@@ -288,7 +283,7 @@ async def test_an_api_server_that_is_away_for_a_while_does_not_end_a_run(bench: 
     server = control_plane.servers["kube-apiserver"]
     server.kill()
     server.launch()  # by this thread, with which it dies
-    await until(server.ready)
+    await until(server.ready, in_thread=True)
     assert (await applying).outputs["colour"].value == "blue"
     assert begun(bench, containers) == 1
 

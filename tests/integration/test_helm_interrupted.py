@@ -16,12 +16,12 @@ from typing import Any
 import psutil
 import pytest
 from helm_kit import HELMS, Bench
-from terraform_kit import until
 
 from bondstone.activities.helm.release import marked
 from bondstone.base.errors import ToolFailed, ToolUnavailable
 from harness.pinned import ROOT
 from harness.servers.kubernetes import STAYS_PENDING
+from harness.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 
@@ -173,7 +173,7 @@ async def test_a_cancelled_upgrade_stops_helm_and_leaves_the_release_usable(benc
     values = {"colour": "green", "annotations": {STAYS_PENDING: "yes"}, "options": {"timeout": "10m"}}
     planned = await bench.plan(**values)
     task = asyncio.ensure_future(bench.apply(planned, **values))
-    await until_async(lambda: bench.statuses().get(2) == "pending-upgrade")
+    await until(lambda: bench.statuses().get(2) == "pending-upgrade", in_thread=True)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -199,9 +199,3 @@ async def test_a_release_that_a_person_is_upgrading_is_left_alone(bench):
 
 def by_hand(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-async def until_async(condition) -> None:
-    async with asyncio.timeout(120):
-        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - a fact of other processes
-            await asyncio.sleep(0.05)

@@ -8,10 +8,10 @@ from http import HTTPStatus
 
 import pytest
 from helm_kit import STEADY, Bench, write_chart
-from terraform_kit import until
 
 from bondstone.base.errors import Refused
 from harness.servers.kubernetes import ControlPlane
+from harness.waiting import until
 
 pytestmark = pytest.mark.integration
 

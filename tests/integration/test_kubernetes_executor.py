@@ -16,6 +16,7 @@ from bondstone.base.errors import PlanStale, Refused, StepTimedOut, ToolFailed, 
 from bondstone.model.service import ServiceId
 from bondstone.policy.plan_secrets import masked_marks
 from harness.servers.kubernetes import STAYS_PENDING
+from harness.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -361,9 +362,7 @@ async def test_a_cancelled_apply_keeps_what_it_made_in_the_inventory(bench, cont
     bench.write(pending)
     planned = await bench.plan(variables=VALUES)
     task = asyncio.create_task(bench.apply(planned, variables=VALUES, timeout="1m"))
-    async with asyncio.timeout(120):
-        while not any("waiting for" in beat.note for beat in bench.beats):  # noqa: ASYNC110 - a list sets no event
-            await asyncio.sleep(0.02)
+    await until(lambda: any("waiting for" in beat.note for beat in bench.beats), "it waits")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

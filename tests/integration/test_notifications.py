@@ -8,11 +8,13 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from platforms import LocalPlatform
+
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -54,14 +56,6 @@ class Receiver:
         return [event for event in events if event["type"] == f"dev.bondstone.{kind}" or not kind]
 
 
-def until(check: Callable[[], object], what: str = "", seconds: float = 90):
-    deadline = time.monotonic() + seconds
-    while not (answer := check()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-    return answer
-
-
 @pytest.fixture
 def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
     one = Receiver(*getattr(request, "param", ()))
@@ -89,7 +83,7 @@ def test_an_operation_that_ends_is_told_once_signed_and_to_its_team_only(platfor
     subscribe(platform, "others", elsewhere, "--team", "quiet")
     time.sleep(2.5)  # until every worker knows of it: `announcing.FRESH_SECONDS`
     requested(platform, "told/one", "--wait")
-    [event] = until(lambda: receiver.events("operation"), "the event")
+    [event] = wait_until(lambda: receiver.events("operation"), "the event")
     assert (event["subject"], event["data"]["status"], event["specversion"]) == (
         "told/one/op/1",
         "succeeded",
@@ -102,7 +96,7 @@ def test_an_operation_that_ends_is_told_once_signed_and_to_its_team_only(platfor
     assert headers["webhook-signature"] == f"v1,{expected}"
     assert abs(time.time() - int(headers["webhook-timestamp"])) < 60
 
-    until(lambda: [row["status"] for row in deliveries(platform, "hooks")] == ["delivered"], "its delivery")
+    wait_until(lambda: [row["status"] for row in deliveries(platform, "hooks")] == ["delivered"], "its delivery")
     assert (len(receiver.received), elsewhere.received) == (1, [])
     elsewhere.close()
     for name in ("hooks", "others"):
@@ -113,7 +107,7 @@ def test_a_plan_that_waits_for_people_is_told(platform, receiver):
     subscribe(platform, "gates", receiver, "--kind", "approval")
     time.sleep(2.5)
     requested(platform, "told/asks", "--ask")
-    [event] = until(lambda: receiver.events("approval"), "the event")
+    [event] = wait_until(lambda: receiver.events("approval"), "the event")
     assert event["data"]["operation"] == "told/asks/op/1"
     assert len(event["data"]["digest"]) >= 64
     platform.bond("operation", "cancel", "told/asks/op/1", status=None)
@@ -124,9 +118,9 @@ def test_a_plan_that_waits_for_people_is_told(platform, receiver):
 def test_a_receiver_that_failed_is_tried_again_with_the_same_id(platform, receiver):
     subscribe(platform, "flaky", receiver)
     platform.bond("notification", "test", "flaky")
-    until(lambda: len(receiver.received) == 2, "the second attempt")
+    wait_until(lambda: len(receiver.received) == 2, "the second attempt")
     assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
-    until(lambda: [row["status"] for row in deliveries(platform, "flaky")] == ["delivered"])
+    wait_until(lambda: [row["status"] for row in deliveries(platform, "flaky")] == ["delivered"])
     platform.bond("notification", "delete", "flaky")
 
 
@@ -134,12 +128,12 @@ def test_a_receiver_that_failed_is_tried_again_with_the_same_id(platform, receiv
 def test_what_did_not_arrive_is_visible_and_can_be_sent_again(platform, receiver):
     subscribe(platform, "gone", receiver)
     platform.bond("notification", "test", "gone")
-    [row] = until(
+    [row] = wait_until(
         lambda: [row for row in deliveries(platform, "gone") if row["status"] == "failed"], "the failure"
     )
     assert "answered 410" in row["error"]
     platform.bond("notification", "retry", "gone", row["event"])
-    until(lambda: len(receiver.received) == 2, "the delivery")
+    wait_until(lambda: len(receiver.received) == 2, "the delivery")
     platform.bond("notification", "delete", "gone")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from terraform_kit import BINARIES, Bench, chain, lines, until
+from terraform_kit import BINARIES, Bench, chain, lines
 
 from bondstone.activities.terraform import command
 from bondstone.activities.terraform.section import TerraformSection
@@ -22,6 +22,7 @@ from bondstone.base.errors import InvalidInput, PlanStale, ToolUnavailable
 from bondstone.executors.protocol import Outcome, Planned, StepContext
 from bondstone.store.state.fence import Kind
 from harness.servers.postgres import USER
+from harness.waiting import until
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -33,6 +32,7 @@ from bondstone.activities.terraform.binary import find_tool
 from bondstone.base import names
 from bondstone.base.settings import Settings
 from bondstone.temporal.connection import connect
+from harness.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -231,10 +231,7 @@ def test_parts_follow_their_parents_and_parents_their_parts(scene: Scene) -> Non
     scene.bond("service", "request", "leaf", "shop/shared", "--version", "1.0.0", "--wait")
     scene.bond("service", "request", "sharer", "shop/sharing", "--wait")
     scene.bond("service", "patch", "shop/shared", "--to", "1.0.1", "--wait")
-    deadline = time.monotonic() + 120
-    while scene.show("shop/sharing")["outputs"]["text"] != "patched plain!":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: scene.show("shop/sharing")["outputs"]["text"] == "patched plain!", "the part's new output")
     scene.bond("service", "decommission", "shop/sharing", "--yes", "--wait")
     scene.bond("service", "decommission", "shop/parent", "--yes", "--wait")
     assert scene.kinds("shop/parent-part")[-1][:2] == ("decommission", "succeeded")

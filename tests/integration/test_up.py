@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from bondstone.activities.tooling import landlock
 from bondstone.base.platform_file import Platform, lock_holder
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -71,13 +71,6 @@ def get(url):
 
 def error(done):
     return json.loads(done.stderr)["error"]
-
-
-def eventually(condition, what):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def process(data, name):
@@ -165,14 +158,14 @@ def test_whatever_is_killed_comes_back_and_nothing_is_lost(data):
     for name in ("temporal", "executor", "control", "api"):
         before = process(data, name)
         os.kill(before.pid, signal.SIGKILL)
-        eventually(
+        wait_until(
             lambda name=name, before=before: (
                 (now := process(data, name)).pid != before.pid and now.status == "running"
             ),
             f"{name} came back",
         )
         assert process(data, name).restarts == 1
-    eventually(lambda: bond_is_healthy(data), "healthy again")
+    wait_until(lambda: bond_is_healthy(data), "healthy again")
     assert "starting it again" in (data / "log" / "supervisor.log").read_text()
     assert asyncio.run(is_still_there(data))
 
@@ -185,7 +178,7 @@ def test_whatever_is_killed_comes_back_and_nothing_is_lost(data):
     assert asyncio.run(is_still_there(data))
     assert not before.processes[0].alive
     bond(data, "down")
-    eventually(lambda: not any(left.alive for left in before.processes), "no orphan stays")
+    wait_until(lambda: not any(left.alive for left in before.processes), "no orphan stays")
 
 
 def bond_is_healthy(data):
@@ -237,7 +230,7 @@ def test_in_the_foreground_ctrl_c_stops_everything_in_order(data):
 
 def test_ctrl_c_while_starting_stops_too(data):
     with interactive(data, "up", "--port", "0") as running:
-        eventually(lambda: (platform := Platform.read(data)) and platform.processes, "something started")
+        wait_until(lambda: (platform := Platform.read(data)) and platform.processes, "something started")
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == 0
@@ -315,7 +308,7 @@ def stat(path):
 def test_ctrl_c_stops_a_platform_that_was_started_with_interrupts_ignored(data):
     # As a shell starts its background jobs, and as `nohup make test &` in CI does.
     with interactive(data, "up", "--port", "0", interrupts=signal.SIG_IGN) as up:
-        eventually(lambda: bond_is_healthy(data), "it is healthy")
+        wait_until(lambda: bond_is_healthy(data), "it is healthy")
         children = Platform.read(data).processes
         up.send_signal(signal.SIGINT)
         up.communicate(timeout=PATIENCE_SECONDS)

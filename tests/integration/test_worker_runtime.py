@@ -21,6 +21,7 @@ from bondstone.base.settings import Settings
 from bondstone.store import Store
 from bondstone.workers import control, executor
 from bondstone.workers.runtime import FORCED_EXIT
+from harness.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -63,9 +64,8 @@ def start(tmp_path, temporal_address):
 
 
 async def mark(tmp_path, text):
-    async with asyncio.timeout(120):
-        while not (tmp_path / "mark").exists() or (tmp_path / "mark").read_text() != text:  # noqa: ASYNC110 - a file
-            await asyncio.sleep(0.02)
+    file = tmp_path / "mark"
+    await until(lambda: file.exists() and file.read_text() == text, f"{text} in {file}")
 
 
 async def run_one(temporal, activity, seconds):

@@ -25,7 +25,7 @@ from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.errors import StoreUnavailable, Unreachable
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.model.rows import ListedService, ServiceRow
-from harness.local_platform import until
+from harness.waiting import until
 
 SECRET = "s" * 43
 NOW = datetime.now(UTC)

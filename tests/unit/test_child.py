@@ -16,6 +16,7 @@ import pytest
 from bondstone.base.errors import OperationFailed
 from bondstone.workers import child as children
 from bondstone.workers.child import Child, Command
+from harness.waiting import until
 
 READY = """
 import os, time
@@ -38,12 +39,6 @@ def make(tmp_path, messages):
         return Child(command, tmp_path, lambda: None, messages.append)
 
     return _make
-
-
-async def until(condition):
-    async with asyncio.timeout(120):
-        while not condition():  # noqa: ASYNC110 - facts of other processes
-            await asyncio.sleep(0.01)
 
 
 async def running(child):

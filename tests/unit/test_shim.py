@@ -6,7 +6,7 @@ import fcntl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +15,7 @@ import pytest
 from bondstone.activities.tooling import scratch
 from bondstone.activities.tooling.process import shimmed
 from bondstone.activities.tooling.scratch import RUN_MARK, kill_marked
+from harness.waiting import wait_until
 
 TOOL = """
 import os, signal, sys, time
@@ -51,12 +52,12 @@ def test_a_tool_that_hangs_when_its_worker_dies_is_killed_with_its_workers(tmp_p
             pass_fds=[lock.fileno()],
             start_new_session=True,
         )
-    until(lambda: (tmp_path / "tool").exists() and (tmp_path / "worker").exists())
+    wait_until(lambda: (tmp_path / "tool").exists() and (tmp_path / "worker").exists())
     assert shim.stdin is not None
     shim.stdin.close()  # as the kernel does when a worker is killed
     assert shim.wait(timeout=60) == (0 if behaviour == "leaves" else -9)
     with (tmp_path / "lock").open() as lock:
-        until(lambda: is_free(lock.fileno()))
+        wait_until(lambda: is_free(lock.fileno()))
 
 
 def test_a_tool_that_keeps_state_is_asked_once_and_left_its_time(tmp_path: Path):
@@ -75,7 +76,7 @@ def test_a_tool_that_keeps_state_is_asked_once_and_left_its_time(tmp_path: Path)
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
-    until((tmp_path / "tool").exists)
+    wait_until((tmp_path / "tool").exists)
     assert shim.stdin is not None
     shim.stdin.close()
     time.sleep(0.5)
@@ -93,13 +94,6 @@ def is_free(lock: int) -> bool:
     return True
 
 
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_killed_process_that_nobody_collects_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scratch, "_KILLED_SECONDS", 60.0)
     # the parent becomes a program that waits for no children, as the first process of many containers
@@ -108,7 +102,7 @@ def test_a_killed_process_that_nobody_collects_is_not_waited_for(tmp_path: Path,
         assert parent.stdout is not None
         try:
             child = psutil.Process(int(parent.stdout.readline()))
-            until(lambda: child.cmdline() == ["sleep", "300"])
+            wait_until(lambda: child.cmdline() == ["sleep", "300"])
             began = time.monotonic()
             assert kill_marked(tmp_path) == 1
             assert child.status() == psutil.STATUS_ZOMBIE
