@@ -8,6 +8,7 @@ marked by the filter `typed` and stays as it is.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -16,7 +17,7 @@ from typing import Any, Final
 import nh3
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bondstone.base.printable import is_plain, visible
 from bondstone.client.explanation import ReadingTime
@@ -45,6 +46,7 @@ TONES: Final[Mapping[str, str]] = {
 SYMBOLS: Final[Mapping[str, str]] = {"good": "✓", "bad": "✕", "wait": "◆", "busy": "…"}
 ACTION_ORDER: Final = ("replace", "delete", "forget", "update", "create", "move", "import")
 """Plans are shown with what destroys first, moves and imports last."""
+_NAMED: Final = re.compile(r"`([^`]+)`")
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False})
 _TAGS: Final = {"p", "em", "strong", "code", "pre", "ul", "ol", "li", "a", "h3", "h4", "blockquote", "br"}
 
@@ -89,10 +91,11 @@ def tone(status: object) -> str:
     return TONES.get(str(status), "busy")
 
 
-def sentence(words: str) -> str:
-    """Words as a page's first sentence: a capital at the beginning, a full stop at the end."""
+def sentence(words: str) -> Markup:
+    """Words as a page's first sentence: a capital at the beginning, a full stop at the end, `names` as code."""
     stop = "" if words.endswith((".", "…", "!", "?")) else "."
-    return f"{words[:1].upper()}{words[1:]}{stop}"
+    escaped = str(escape(visible(f"{words[:1].upper()}{words[1:]}{stop}")))
+    return Markup(_NAMED.sub(r"<code>\1</code>", escaped))  # noqa: S704 - escaped just now
 
 
 def symbol(status: object) -> str:

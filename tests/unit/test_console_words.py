@@ -46,6 +46,7 @@ def test_a_sentence_has_a_capital_and_one_full_stop():
     assert sentence("update op/7 waits for anybody") == "Update op/7 waits for anybody."
     assert sentence("failed: no space left.") == "Failed: no space left."
     assert sentence("failed: a long rea…") == "Failed: a long rea…"
+    assert sentence("freeze `a<b`\u202e holds") == r"Freeze <code>a&lt;b</code>\u202e holds."
 
 
 def test_every_tone_is_of_a_status_that_exists():
