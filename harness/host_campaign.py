@@ -140,7 +140,7 @@ async def patch_hosts(bond: DirectClient, hosts: Hosts, directory: Path, count: 
         raise RuntimeError(f"{len(failed)} services were not made: {failed[0]}")
     seconds.append(time.monotonic() - began)
     runs = []
-    for name, version in (("broken", BROKEN), ("mended", "1.0.2")):
+    for name, version in (("hosts-broken", BROKEN), ("hosts-mended", "1.0.2")):
         began = time.monotonic()
         await local_platform.publish(bond, _written(directory, version))
         async with asyncio.timeout(SECONDS):

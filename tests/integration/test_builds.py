@@ -214,13 +214,13 @@ async def test_workers_are_replaced_one_by_one_under_load_and_then_by_a_first_bu
         async with DirectClient.connect(settings, by="ada") as bond:
             loading = asyncio.create_task(load(bond))
             *_, third, fourth = await start()
-            for old in fleet:
+            for number, old in enumerate(fleet, start=1):
+                await until(lambda number=number: len(requests) >= number, "one more request")
                 assert await leaves(old) == 0
             loading.cancel()
             for operation in requests:
                 await ends(bond, operation.id)
                 assert made_once(tmp_path / operation.id.split("/")[1])
-            assert len(requests) >= len(fleet)
 
             # The first build of a platform that had none takes over what waits, too.
             gated = await bond.services.request(

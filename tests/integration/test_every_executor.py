@@ -155,10 +155,10 @@ async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_
         async with asyncio.timeout(300):
             while any(each.kept.data["version"] != "1.0.3" for each in things.values()):  # noqa: ASYNC110 - of other processes
                 await asyncio.sleep(0.05)
-        kill_all(platform.workers("executor").values())
         path = f"/api/v1/namespaces/{things['helm'].namespace}/secrets?labelSelector=owner%3Dhelm"
         releases = world.plane.call("GET", path)
         assert releases["items"][-1]["metadata"]["labels"]["status"] == "pending-upgrade"
+        kill_all(platform.workers("executor").values())  # the next worker marks the release as failed at once
         for each in things.values():
             each.kept.let_go()
         for operation in operations:

@@ -21,8 +21,9 @@ from typing import Any
 import httpx2
 import pytest
 from platforms import PROMISES, LocalPlatform, read_json, running
-from temporalio.client import WithStartWorkflowOperation
+from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
 from test_adopt import PlainTerraform
 from test_cli_day_two import ROOT, WRAPPER, revisions
 from test_parts import leaf, tree
@@ -344,7 +345,7 @@ async def test_the_bare_sdk_triggers_what_bond_attest_has_signed(scene: Scene) -
         ),
     )
     assert accepted["number"] == 1
-    await client.get_workflow_handle(f"service/{service}/op/1").result()
+    await ended(client, f"service/{service}/op/1")
     assert (await asyncio.to_thread(scene.kinds, service))[0][2] == "ada"
 
 
@@ -352,6 +353,18 @@ def test_the_whole_ledger_verifies_in_the_end(scene: Scene) -> None:
     report = json.loads(scene.bond("ledger", "verify", "-o", "json"))
     assert report["breaks"] == []
     assert report["signed"] == report["records"] > 30
+
+
+async def ended(client: Client, workflow: str) -> None:
+    """Wait until a child has ended; its parent accepts the request a moment before the child is there."""
+    async with asyncio.timeout(120):
+        while True:
+            try:
+                return await client.get_workflow_handle(workflow).result()
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                await asyncio.sleep(0.1)
 
 
 def temporal(scene: Scene, *arguments: str, status: int = 0) -> str:

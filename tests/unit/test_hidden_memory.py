@@ -23,9 +23,9 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl(2) is Linux's")
 @pytest.mark.parametrize("process", ["control", "executor", "api", "codec", "embedded"])
 def test_a_process_hides_its_memory_before_it_reads_a_key(process: str) -> None:
-    # No directory can be there, so that each ends before it serves anything.
+    # What it is told is wrong, so that each ends before it serves or waits for anything.
     nowhere = "/dev/null/no-directory"
-    environment = {"BOND_DATA": nowhere, "BOND_STORE": "no-scheme", "PATH": "/usr/bin:/bin"}
+    environment = {"BOND_DATA": nowhere, "BOND_TERRAFORM_SLOTS": "many", "PATH": "/usr/bin:/bin"}
     arguments = [f"bondstone.workers.{process}", *(["--data", nowhere] if process == "embedded" else [])]
     ran = subprocess.run(
         [sys.executable, "-c", _SAYS_WHETHER, *arguments],
