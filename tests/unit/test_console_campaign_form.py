@@ -1,5 +1,6 @@
 """The form of a new campaign makes the file that its author would write, and keeps what was typed."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -7,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bondstone.base.errors import CampaignInvalid
-from bondstone.console.campaign_form import BEGINNING, beginning, manifest, rows, with_rows
+from bondstone.client.documents.campaign import PreviewDocument
+from bondstone.console.campaign_form import BEGINNING, OPERATIONS, beginning, manifest, rows, with_rows
+from bondstone.console.pages import View
+from bondstone.console.session import Visitor
 from bondstone.documents.yaml_places import read
+from bondstone.identity.access import Access, permissions_of
 from bondstone.model.campaign.manifest import Campaign, CampaignMetadata, CampaignSpec, Wave
+from bondstone.model.identity import Principal
 from bondstone.terminal.output import as_yaml
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -124,3 +130,20 @@ def test_whatever_is_typed_makes_a_file_or_a_refusal_in_words(form):
         assert refusal.problems  # noqa: PT017 - either way
         return
     assert as_yaml(made)
+
+
+def test_enter_in_a_field_previews_and_never_starts_a_campaign():
+    ada = Principal(subject="ada", means="oidc")
+    preview = PreviewDocument(
+        name="cve", operation="patch", targets=0, waves=(), selected=(), left=(), seconds_each=1, based_on="none",
+        as_of=NOON,
+    )  # fmt: skip
+    view = View(
+        "new_campaign.html", "/campaigns", form=FULL, operations=OPERATIONS, promises=[], waves=rows(FULL, "wave"),
+        windows=rows(FULL, "window"), source="", lines=[], error=None, preview=preview, again=False, unsaid=False,
+        previewed="of this form",
+    )  # fmt: skip
+    page = view.html(Visitor(ada, permissions_of(Access(), ada), "csrf", bond=None, note=print))
+    buttons = re.findall(r'<button[^>]* name="do" value="([a-z]+)', page)
+    assert "run" in buttons
+    assert buttons[0] == "preview"  # a browser presses the first button of a form
