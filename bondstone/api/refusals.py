@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 from starlette.requests import Request
 
+from bondstone.api.request_names import method_of, route_of
 from bondstone.base.errors import (
     AttestationInvalid,
     BondError,
@@ -47,7 +48,6 @@ MAX_OF_HOUR: Final = 500
 """Entries of an hour."""
 MAX_MESSAGE_CHARS: Final = 300
 MAX_TARGET_CHARS: Final = 200
-API: Final = "/api/v1"
 OTHERS: Final = "(others)"
 """What stands in the place of targets, or of callers, that are not kept one by one."""
 FLUSH_SECONDS: Final = 5.0
@@ -83,13 +83,11 @@ class RefusalRecord:
         """
         if not isinstance(error, ACCESS):
             return
-        route = getattr(request.scope.get("route"), "path", "")
-        if route and request.url.path.startswith(API) and not route.startswith(API):
-            route = API + route  # the router of an address does not know where it is mounted
         principal: Principal | None = getattr(request.state, "principal", None)
         team, name = (str(request.path_params.get(part, "")) for part in ("team", "name"))
         service = f"{team}/{name}" if principal and re.fullmatch(SERVICE_PATTERN, f"{team}/{name}") else ""
-        self.count(principal, f"{request.method} {route}".strip(), error, service)
+        method = method_of(request.scope) or OTHERS
+        self.count(principal, f"{method} {route_of(request.scope)}".strip(), error, service)
 
     def count(self, principal: Principal | None, address: str, error: BondError, service: str = "") -> None:
         """Count a refusal of access.

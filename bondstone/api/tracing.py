@@ -7,6 +7,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bondstone.api.request_names import method_of, route_of
 from bondstone.base.tracing import spans
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -35,7 +36,8 @@ class Traced:
             if scope["method"] in _READS:
                 await self._app(scope, receive, send)
                 return
-            with spans.span(f"HTTP {scope['method']}", parent=parent, kind="SERVER") as span:
+            name = f"HTTP {method_of(scope)}".strip()
+            with spans.span(name, parent=parent, kind="SERVER") as span:
                 await self._app(scope, receive, _noted(send, scope, span))
 
 
@@ -45,7 +47,7 @@ def _noted(send: Send, scope: Scope, span: spans.Span) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             span.set("http.response.status_code", message["status"])
-            if route := getattr(scope.get("route"), "path", ""):
+            if route := route_of(scope):
                 span.set("http.route", route)
             if message["status"] >= _FAILED:
                 span.fail(f"HTTP {message['status']}")

@@ -8,7 +8,15 @@ from starlette.requests import Request
 
 from bondstone.api.refusals import MAX_OF_CALLER, MAX_OF_HOUR, OTHERS, RefusalRecord
 from bondstone.api.refused_access import MAX_SPAN, RefusalSearch, span
-from bondstone.base.errors import BondError, Forbidden, InvalidInput, NotFound, TokenInvalid, VoteRefused
+from bondstone.base.errors import (
+    BondError,
+    Forbidden,
+    HostUnknown,
+    InvalidInput,
+    NotFound,
+    TokenInvalid,
+    VoteRefused,
+)
 from bondstone.console.ledger import search as ledger_search
 from bondstone.console.refusals import _day
 from bondstone.identity.access import Access, permissions_of
@@ -111,6 +119,14 @@ async def test_an_unknown_caller_chooses_no_words_of_the_record():
     rows = await kept(refusals)
     assert {(row.target, row.message) for row in rows} == {("", "")}
     assert secret not in str(rows)
+
+
+async def test_a_method_that_is_none_is_no_word_of_the_record():
+    refusals, _ = await record()
+    for method in ("X" * 60_000, "Y" * 60_000, "GET"):
+        foreign = Request({"type": "http", "method": method, "path": "/", "headers": [], "query_string": b""})
+        refusals.note(foreign, HostUnknown("this server is not elsewhere"))
+    assert [(row.verb, row.count) for row in await kept(refusals)] == [(OTHERS, 2), ("GET", 1)]
 
 
 async def test_a_vote_that_is_refused_names_its_service():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import socket
 import subprocess
@@ -201,6 +202,7 @@ async def main():
     async with httpx2.AsyncClient(transport=app, base_url="http://127.0.0.1") as client:
         await client.get("/healthz?canary")
         await client.post("/api/v1/services/canary")
+        await client.request("CANARY", "/api/v1/services")
 
 asyncio.run(main())
 print("SPANS", [(span.name, dict(span.attributes)) for span in kept.get_finished_spans()])
@@ -210,4 +212,7 @@ print("SPANS", [(span.name, dict(span.attributes)) for span in kept.get_finished
 def test_the_api_has_no_spans_but_ours_and_no_address_is_in_one():
     program = [sys.executable, "-c", SPANS_OF_THE_API]
     ran = subprocess.run(program, check=True, timeout=120, text=True, capture_output=True)
-    assert ran.stdout.rpartition("SPANS ")[2].strip() == "[('HTTP POST', {'http.response.status_code': 404})]"
+    assert ast.literal_eval(ran.stdout.rpartition("SPANS ")[2]) == [
+        ("HTTP POST", {"http.response.status_code": 404}),
+        ("HTTP", {"http.response.status_code": 405, "http.route": "/api/v1/services"}),
+    ]
