@@ -17,6 +17,7 @@ from bondstone.base.errors import (
     TokenInvalid,
     VoteRefused,
 )
+from bondstone.cli.access import _span
 from bondstone.console.ledger import search as ledger_search
 from bondstone.console.refusals import _day
 from bondstone.identity.access import Access, permissions_of
@@ -221,6 +222,12 @@ def test_a_search_has_a_longest_span():
     for since in (NOON - MAX_SPAN - timedelta(minutes=1), NOON + timedelta(minutes=1)):
         with pytest.raises(InvalidInput):
             span(since, None, NOON)
+
+
+def test_the_command_can_search_the_longest_span():
+    query = {name: datetime.fromisoformat(at) for name, at in _span("31d").items()}
+    first, last = span(query["since"], query["until"], datetime.now(UTC))  # of the API, a moment later
+    assert last - first == MAX_SPAN
 
 
 @pytest.mark.parametrize(
