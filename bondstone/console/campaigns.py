@@ -19,7 +19,7 @@ from bondstone.campaign.report.page import as_html
 from bondstone.client.documents.campaign import CampaignDocument, FailureDocument, PreviewDocument
 from bondstone.client.explanation import ReadingTime, explain_campaign
 from bondstone.console import timeline
-from bondstone.console.pages import View, follows, form_of, shown, to
+from bondstone.console.pages import View, follows, form_of, number_of, shown, to
 from bondstone.console.rendering import sentence
 from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit, Visitor
@@ -209,10 +209,8 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
         target = submitted.get("service", "").strip()
         changed = await bond.skip(name, target, reason=reason, request_id=request_id)
     elif verb == "set_concurrency":
-        most = submitted.get("most", "")
-        if not most.isdigit() or not 1 <= int(most) <= MAX_AT_ONCE:
-            raise InvalidInput(f"targets at once is a number from 1 to {MAX_AT_ONCE}")
-        changed = await bond.set_concurrency(name, int(most), reason=reason, request_id=request_id)
+        most = number_of(submitted.get("most", ""), "targets at once", MAX_AT_ONCE)
+        changed = await bond.set_concurrency(name, most, reason=reason, request_id=request_id)
     elif verb == "abort-cancel":
         changed = await bond.abort(name, cancel=True, reason=reason, request_id=request_id)
     else:

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from bondstone.api.events.streams import answer, states
 from bondstone.api.events.watchers import Seen
 from bondstone.api.state import State
-from bondstone.base.errors import BondError, NotFound
+from bondstone.base.errors import BondError, InvalidInput, NotFound
 from bondstone.client.documents.service import ServiceDocument
 from bondstone.console.rendering import environment, took
 from bondstone.console.security import HEADERS, check_form
@@ -131,6 +131,18 @@ async def upload_of(request: Request, visitor: Visitor) -> tuple[dict[str, str],
                 files[value.filename] = await value.read()
     check_form(request.headers, texts.get("csrf", ""), visitor.csrf)
     return texts, files
+
+
+def number_of(text: str, what: str, most: int) -> int:
+    """A whole number from 1 on, of a field.
+
+    Raises:
+        InvalidInput: it is none, or more than `most`.
+    """
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(most)) and 1 <= int(digits) <= most):
+        raise InvalidInput(f"{what} is a number from 1 to {most}")
+    return int(digits)
 
 
 def target_of(service: ServiceDocument) -> Target:

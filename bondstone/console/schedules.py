@@ -12,10 +12,12 @@ from starlette.responses import Response
 
 from bondstone.base.errors import BondError, InvalidInput
 from bondstone.console.calendar import DAYS, MAX_ROWS, Period, Row, calendar, open_periods, to_come, zones_of
-from bondstone.console.pages import View, form_of, shown, to
+from bondstone.console.pages import View, form_of, number_of, shown, to
 from bondstone.console.session import Visit, Visitor
 
 VERBS: Final = frozenset({"pause", "resume", "trigger", "update", "backfill", "delete"})
+MAX_HOURS: Final = 24 * 365
+"""Of a freeze that the form makes."""
 MAX_CAMPAIGNS: Final = 20
 """Campaigns under way whose windows are drawn."""
 SAMPLE: Final = """\
@@ -138,11 +140,8 @@ async def create_freeze(request: Request, visitor: Visit) -> Response:
     """Create a freeze."""
     submitted = await form_of(request, visitor)
     visitor.permissions.decide("freeze.create").require()
-    hours = submitted.get("hours", "")
-    if not hours.isdigit():
-        raise InvalidInput("hours is not a whole number")
     begins = _moment(submitted.get("begins", ""))
-    ends = (begins or datetime.now(UTC)) + timedelta(hours=int(hours))
+    ends = _later(begins or datetime.now(UTC), submitted.get("hours", ""))
     exempt = [part.strip() for part in submitted.get("exempt", "").split(",") if part.strip()]
     await visitor.bond.freezes.create(
         submitted.get("name", ""), reason=submitted.get("reason", ""), team=submitted.get("team", ""),
@@ -158,6 +157,18 @@ async def delete_freeze(request: Request, visitor: Visit, name: str) -> Response
     visitor.permissions.decide("freeze.delete").require()
     await visitor.bond.freezes.delete(name)
     return to("/calendar")
+
+
+def _later(begins: datetime, hours: str) -> datetime:
+    """The end of a freeze.
+
+    Raises:
+        InvalidInput: the hours are no number, or the end is beyond the calendar.
+    """
+    try:
+        return begins + timedelta(hours=number_of(hours, "the number of hours", MAX_HOURS))
+    except OverflowError:
+        raise InvalidInput("the freeze would end after the year 9999") from None
 
 
 def _moment(text: str) -> datetime | None:

@@ -1,20 +1,24 @@
 """What pages of the console say: their first sentence, the tone of each status, the verbs that fit a campaign."""
 
 import typing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bondstone.base.errors import InvalidInput
 from bondstone.client.documents.build import BuildDocument
 from bondstone.client.documents.campaign import CampaignDocument, PausedDocument, WaveDocument
 from bondstone.client.documents.promise import PromiseRow
 from bondstone.client.documents.step import ApprovalDocument
 from bondstone.console.campaigns import VERBS, fits
 from bondstone.console.rendering import TONES, sentence, tone
+from bondstone.console.schedules import _later
 from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 from bondstone.model.plan import Decision, Finding
 from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
 from bondstone.temporal.deliveries import DeliveryDocument
 
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ENUMS = (Phase, Health, OperationStatus, StepStatus, CampaignStatus, TargetOutcome)
 LITERALS = (
     WaveDocument.model_fields["status"],
@@ -105,3 +109,15 @@ BROKEN = PausedDocument(cause="budget", at="2026-11-29T14:02:00Z")
 )
 def test_only_verbs_that_fit_are_offered(document: CampaignDocument, verbs: set[str]):
     assert {verb for verb, _ in VERBS if fits(document, verb)} == verbs
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "²", "٣", "1.5", "8761", "9" * 5000])
+def test_what_is_no_number_of_hours_is_refused_in_words(text: str):
+    with pytest.raises(InvalidInput, match="the number of hours is a number from 1 to 8760"):
+        _later(NOON, text)
+
+
+def test_a_freeze_ends_within_the_calendar():
+    assert _later(NOON, " 8 ") == NOON + timedelta(hours=8)
+    with pytest.raises(InvalidInput, match="year 9999"):
+        _later(datetime.max.replace(tzinfo=UTC), "8")
