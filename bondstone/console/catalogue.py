@@ -15,7 +15,7 @@ from bondstone.api.state import State
 from bondstone.base.errors import BondError, ErrorInfo
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.console import forms
-from bondstone.console.pages import View, form_of, shown, to
+from bondstone.console.pages import View, form_of, promise_target, shown, to
 from bondstone.console.rendering import address
 from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit, Visitor
@@ -30,10 +30,12 @@ router = APIRouter(include_in_schema=False)
 @router.get("/catalogue")
 async def catalogue(visitor: Visit, state: State) -> Response:
     """Every promise, at the version that a request gets."""
+    visitor.permissions.decide("promise.read").require()
     await state.services.ready()
+    permitted = visitor.permissions.filter("service.read")
     view = View(
         "catalogue.html", "/catalogue", promises=await visitor.bond.promises.list(),
-        used=state.services.counts().promises, may_request=_may_request(visitor),
+        used=state.services.counts(permitted).promises, may_request=_may_request(visitor),
     )  # fmt: skip
     return shown(view, visitor)
 
@@ -41,16 +43,15 @@ async def catalogue(visitor: Visit, state: State) -> Response:
 @router.get("/catalogue/{promise}")
 async def show(visitor: Visit, state: State, promise: str, version: str = "") -> Response:
     """One promise: what it takes, what it gives, what it does."""
-    document = await visitor.bond.promises.get(promise, version)
+    document = await _readable(visitor, promise, version)
     await state.services.ready()
     permitted = visitor.permissions.filter("service.read")
     on = Counter(
         entry.row.revision for entry in state.services.entries() if entry.alive and permitted(entry.target)
     )
-    target = Target(promise=promise, name=f"promise {promise}")
     view = View(
         "promise.html", "/catalogue", promise=document, may_request=_may_request(visitor), on=on,
-        may_mark=visitor.permissions.decide("promise.deprecate", target).allowed,
+        may_mark=visitor.permissions.decide("promise.deprecate", promise_target(promise)).allowed,
     )  # fmt: skip
     return shown(view, visitor)
 
@@ -58,7 +59,7 @@ async def show(visitor: Visit, state: State, promise: str, version: str = "") ->
 @router.get("/catalogue/{promise}/takes")
 async def takes(visitor: Visit, state: State, promise: str) -> Response:
     """How long a request of a promise takes, in the middle: a piece of its page, which does not wait for it."""
-    visitor.permissions.decide("promise.read", Target(promise=promise, name=f"promise {promise}")).require()
+    visitor.permissions.decide("promise.read", promise_target(promise)).require()
     seconds, number = (await past_seconds(state.temporal, OperationKind.PROVISION)).get(promise, (0.0, 0))
     words = (
         f"One takes {duration(timedelta(seconds=seconds))}, the median of {number}."
@@ -71,7 +72,7 @@ async def takes(visitor: Visit, state: State, promise: str) -> Response:
 @router.get("/catalogue/{promise}/request")
 async def form(visitor: Visit, promise: str) -> Response:
     """The empty form, drawn from the JSON Schema."""
-    document = await visitor.bond.promises.get(promise)
+    document = await _readable(visitor, promise)
     teams = sorted({team for grant in visitor.permissions.grants if grant.scope for team in grant.scope.teams})
     return shown(_form(document, {"team": teams[0] if len(teams) == 1 else ""}), visitor)
 
@@ -80,7 +81,7 @@ async def form(visitor: Visit, promise: str) -> Response:
 async def request(request: Request, visitor: Visit, promise: str) -> Response:
     """Request the service, or a dry run of it; a mistake shows the form again, with what was typed."""
     submitted = await form_of(request, visitor)
-    document = await visitor.bond.promises.get(promise, submitted.get("version", ""))
+    document = await _readable(visitor, promise, submitted.get("version", ""))
     team, name = submitted.get("team", ""), submitted.get("name", "")
     fields = forms.drawn(document.input_schema, submitted)
     if unseen := forms.unseen(fields, submitted):
@@ -101,6 +102,11 @@ async def request(request: Request, visitor: Visit, promise: str) -> Response:
     except BondError as error:
         return shown(_form(document, submitted, error.info()), visitor, error)
     return to(address(operation.id))
+
+
+async def _readable(visitor: Visitor, promise: str, version: str = "") -> PromiseDocument:
+    visitor.permissions.decide("promise.read", promise_target(promise)).require()
+    return await visitor.bond.promises.get(promise, version)
 
 
 def _form(

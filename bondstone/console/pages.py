@@ -150,6 +150,11 @@ def target_of(service: ServiceDocument) -> Target:
     return Target(team=service.team, promise=service.promise, labels=service.labels, name=service.id)
 
 
+def promise_target(name: str) -> Target:
+    """A promise as access documents see it."""
+    return Target(promise=name, name=f"promise {name}")
+
+
 def may(visitor: Visitor, target: Target, *verbs: str) -> dict[str, bool]:
     """Which of some verbs the visitor may do; buttons of others are not drawn."""
     return {verb: visitor.permissions.decide(verb, target).allowed for verb in verbs}

@@ -17,10 +17,9 @@ from bondstone.base.errors import BondError, ErrorInfo, InvalidInput, NotFound
 from bondstone.client.documents.policy import PolicyCheck
 from bondstone.client.documents.promise import PromiseCheck
 from bondstone.console.differences import differences
-from bondstone.console.pages import View, form_of, shown, to, upload_of
+from bondstone.console.pages import View, form_of, promise_target, shown, to, upload_of
 from bondstone.console.session import Visit, Visitor
 from bondstone.identity.document import read_access
-from bondstone.model.identity import Target
 from bondstone.promise.load import load_promise
 from bondstone.store.access import PublishedAccess
 from bondstone.terminal.output import as_yaml
@@ -56,7 +55,7 @@ async def publish(request: Request, visitor: Visit) -> Response:
                     check = check.changed(warnings=relative(check.warnings, directory))
                     return shown(_upload(visitor, check=check), visitor)
                 name = load_promise(directory).name
-                visitor.permissions.decide("promise.publish", _promise(name)).require()
+                visitor.permissions.decide("promise.publish", promise_target(name)).require()
                 published = await visitor.bond.promises.publish(directory)
     except BondError as error:
         return shown(_upload(visitor, error=error.info()), visitor, error)
@@ -71,7 +70,7 @@ def _upload(visitor: Visitor, *, check: PromiseCheck | None = None, error: Error
 @router.get("/catalogue/{promise}/compare")
 async def compare(visitor: Visit, state: State, promise: str, old: Texts = "", new: Texts = "") -> Response:
     """What differs between two revisions, file by file, and who is on which."""
-    visitor.permissions.decide("promise.read", _promise(promise)).require()
+    visitor.permissions.decide("promise.read", promise_target(promise)).require()
     document = await visitor.bond.promises.get(promise)
     versions = [item.version for item in document.versions]
     new = new or versions[0]
@@ -106,7 +105,7 @@ async def mark(request: Request, visitor: Visit, promise: str) -> Response:
         raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a revision")
     if not reason.strip():
         raise InvalidInput("a reason is needed: people read it")
-    visitor.permissions.decide(f"promise.{verb}", _promise(promise)).require()
+    visitor.permissions.decide(f"promise.{verb}", promise_target(promise)).require()
     await getattr(visitor.bond.promises, verb)(promise, version, reason=reason)
     return to(f"/catalogue/{promise}?version={version}")
 
@@ -149,6 +148,8 @@ async def compare_policies(visitor: Visit, old: int = 0, new: int = 0) -> Respon
     """What differs between two policy sets."""
     visitor.permissions.decide("policy.read").require()
     versions = [row.version for row in await visitor.bond.policies.list()]
+    if not versions:
+        raise NotFound("no policy set is published yet", hint="`bond policy publish` publishes one")
     new = new or versions[0]
     old = old or max(new - 1, 1)
     before, after = await visitor.bond.policies.get(old), await visitor.bond.policies.get(new)
@@ -201,10 +202,6 @@ async def access(request: Request, visitor: Visit, state: State) -> Response:
 
 
 # Helpers ---------------------------------------------------------------------------------------------------------
-
-
-def _promise(name: str) -> Target:
-    return Target(promise=name, name=f"promise {name}")
 
 
 def _folder(files: dict[str, bytes]) -> AbstractAsyncContextManager[Path]:
