@@ -56,16 +56,19 @@ def fields(schema: Mapping[str, Any], values: Mapping[str, Any] | None = None) -
     return list(_fields(schema, values or {}, "", 0, schema))
 
 
-def drawn(schema: Mapping[str, Any], form: Mapping[str, str]) -> list[FormField]:
+def drawn(
+    schema: Mapping[str, Any], form: Mapping[str, str], current: Mapping[str, Any] | None = None
+) -> list[FormField]:
     """The fields that a schema asks for as a form is filled in, with what was typed; a secret is typed again.
 
     Args:
         schema: As for `fields`.
         form: Field names to texts.
+        current: For an update: what the service has now. Its secrets stay where none is typed.
     """
     return [
         replace(field, value=form[field.name]) if field.name in form and field.widget != "secret" else field
-        for field in _fitting(schema, form)
+        for field in _fitting(schema, form, current or {})
     ]
 
 
@@ -82,25 +85,29 @@ def unseen(shown: Iterable[FormField], form: Mapping[str, str]) -> list[str]:
     return [field.title for field in fields if field.name not in form]
 
 
-def typed(schema: Mapping[str, Any], form: Mapping[str, str], *, keep_empty: bool = False) -> dict[str, Any]:
+def typed(
+    schema: Mapping[str, Any], form: Mapping[str, str], current: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The inputs that a submitted form holds.
 
     Args:
         schema: As for `fields`.
         form: Field names to texts.
-        keep_empty: An emptied field is null (back to the default) instead of left out: for updates.
+        current: For an update: what the service has now. An emptied field, and one that the choices no longer ask
+            for, is null then (back to the default) instead of left out.
 
     Raises:
         InputsInvalid: a field that holds JSON or a number does not.
     """
     inputs: dict[str, Any] = {}
     problems: list[Problem] = []
-    for field in _fitting(schema, form):
+    shown = _fitting(schema, form, current or {})
+    for field in shown:
         text = form.get(field.name)
         if text is None:
             continue
         if text.strip() == "":
-            if keep_empty and field.widget != "secret":
+            if current is not None and field.widget != "secret":
                 _place(inputs, field.path, None)
             continue
         try:
@@ -109,10 +116,15 @@ def typed(schema: Mapping[str, Any], form: Mapping[str, str], *, keep_empty: boo
             problems.append(Problem(message=f"{field.path} is not {_EXPECTED[field.widget]}"))
     if problems:
         raise InputsInvalid("some fields cannot be read", problems=problems, hint="correct them and send again")
+    paths = [field.path for field in shown]
+    for field in fields(schema, current or {}):
+        is_asked = any(f"{field.path}.".startswith(f"{path}.") for path in paths)
+        if not is_asked and _at(current or {}, field.path) is not None:
+            _place(inputs, field.path, None)
     return inputs
 
 
-def _fitting(schema: Mapping[str, Any], form: Mapping[str, str]) -> list[FormField]:
+def _fitting(schema: Mapping[str, Any], form: Mapping[str, str], current: Mapping[str, Any]) -> list[FormField]:
     """The fields that a schema asks for, as the form is filled in: what is typed may ask for more."""
     shown = fields(schema)
     for _ in range(MAX_ROUNDS):
@@ -121,6 +133,8 @@ def _fitting(schema: Mapping[str, Any], form: Mapping[str, str]) -> list[FormFie
             if form.get(field.name, "").strip():
                 with suppress(ValueError):
                     _place(values, field.path, _value(field, form[field.name]))
+            elif field.widget == "secret" and (kept := _at(current, field.path)) is not None:
+                _place(values, field.path, kept)
         before, shown = shown, fields(schema, values)
         if [field.name for field in shown] == [field.name for field in before]:
             break
@@ -146,6 +160,8 @@ def _fields(
 
 def _field(path: str, schema: Mapping[str, Any], *, required: bool, value: Any, decides: bool) -> FormField:
     widget = _widget(schema)
+    if widget == "text" and isinstance(value, str) and "\n" in value:
+        widget = "textarea"  # a browser takes the ends of lines out of a field of one line
     return FormField(
         path=path,
         title=str(schema.get("title") or path),
@@ -207,10 +223,17 @@ def _value(field: FormField, text: str) -> Any:
     if field.widget == "number":
         return int(text) if dict(field.attributes).get("step") == "1" else float(text)
     if field.widget in {"select", "switch", "json"}:
-        return json.loads(text)
+        return _json(text)
     if field.widget == "secret" and not field.is_text:
-        return json.loads(text)
+        return _json(text)
     return text.replace("\r\n", "\n")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its lists or objects lie too deep in one another") from None
 
 
 def _resolved(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -220,6 +243,13 @@ def _resolved(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
         target = root.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
         return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
     return schema if isinstance(schema, Mapping) else {}
+
+
+def _at(tree: Any, path: str) -> Any:
+    """The value at a path; None where there is none."""
+    for name in path.split("."):
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return tree
 
 
 def _place(tree: dict[str, Any], path: str, value: Any) -> None:

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bondstone.base.errors import BondError, InvalidInput
+from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.base.redact import MASK
 from bondstone.client.documents.service import OperationDocument, ServiceDocument
 from bondstone.client.explanation import ReadingTime, explain_operation, explain_service
@@ -56,7 +56,11 @@ async def service_view(visitor: Visitor, team: str, name: str, *rest: str) -> Vi
 
 
 async def _service_view(
-    visitor: Visitor, document: ServiceDocument, outputs: dict[str, Any], submitted: dict[str, str] | None = None
+    visitor: Visitor,
+    document: ServiceDocument,
+    outputs: dict[str, Any],
+    submitted: dict[str, str] | None = None,
+    error: ErrorInfo | None = None,
 ) -> View:
     """The view of a service.
 
@@ -64,7 +68,8 @@ async def _service_view(
         visitor: Who looks.
         document: The service.
         outputs: As they are shown.
-        submitted: An update that is being filled in, whose choices ask for more.
+        submitted: An update that is being filled in: its choices ask for more, or it was refused.
+        error: Why it was refused.
     """
     target = target_of(document)
     verbs = [*(verb for verb, _ in VERBS if verb != "repair"), *FORMS, "reveal", "label"]
@@ -80,13 +85,13 @@ async def _service_view(
     secret = {name for name, value in document.outputs.items() if value == MASK}
     fields = forms.fields(promise.input_schema, document.inputs)
     if submitted is not None:
-        fields = forms.drawn(promise.input_schema, submitted)
+        fields = forms.drawn(promise.input_schema, submitted, document.inputs)
     return View(
         "service.html", "/services", live=f"/services/{document.id}", service=document, outputs=outputs,
         sentence=sentence(explain_service(document, ReadingTime())), may=allowed, verbs=fitting, newer=newer[:5],
         planned=PLANNED, tree=await _tree(visitor, document),
         has_secrets=bool(secret) and outputs is document.outputs,
-        fields=fields, updating=submitted is not None,
+        fields=fields, updating=submitted is not None, error=error, reason=(submitted or {}).get("reason", ""),
         unseen=forms.unseen(fields, submitted) if submitted is not None else (),
     )  # fmt: skip
 
@@ -160,10 +165,8 @@ async def act(request: Request, visitor: Visit, team: str, name: str) -> Respons
     visitor.permissions.decide(f"service.{_permission(verb)}", target_of(document)).require()
     if verb in {"decommission", "abandon"} and submitted.get("do") != "dry-run":
         _confirm(document, submitted)
-    if verb == "update" and await _asks_for_more(visitor, document, submitted):
-        view = await _service_view(visitor, document, document.outputs, submitted)
-        view.live = ""
-        return shown(view, visitor)
+    if verb == "update":
+        return await _update(visitor, document, submitted)
     if verb == "abandon":
         await visitor.bond.services.abandon(document.id, reason=submitted.get("reason", ""))
         return to(f"/ledger?service={document.id}")
@@ -173,12 +176,28 @@ async def act(request: Request, visitor: Visit, team: str, name: str) -> Respons
     return to(address((await _operate(visitor, document, verb, submitted)).id))
 
 
-async def _asks_for_more(visitor: Visitor, document: ServiceDocument, submitted: dict[str, str]) -> bool:
-    """Whether the form of an update is to be shown again: by its button, or because choices in it ask for more."""
-    if submitted.get("do") == "refresh":
-        return True
+async def _update(visitor: Visitor, document: ServiceDocument, submitted: dict[str, str]) -> Response:
+    """Update the inputs; the form is shown again where its choices ask for more, and where it is refused."""
+    refused: BondError | None = None
     promise = await visitor.bond.promises.get(document.promise, document.revision.rpartition("@")[2])
-    return bool(forms.unseen(forms.drawn(promise.input_schema, submitted), submitted))
+    fields = forms.drawn(promise.input_schema, submitted, document.inputs)
+    if submitted.get("do") != "refresh" and not forms.unseen(fields, submitted):
+        try:
+            typed = forms.typed(promise.input_schema, submitted, document.inputs)
+            operation = await visitor.bond.services.update(
+                document.id,
+                {key: value for key, value in typed.items() if document.inputs.get(key) != value},
+                reason=submitted.get("reason", ""),
+                request_id=submitted.get("request_id") or None,
+                dry_run=submitted.get("do") == "dry-run",
+            )
+            return to(address(operation.id))
+        except BondError as error:
+            refused = error
+    info = refused.info() if refused else None
+    view = await _service_view(visitor, document, document.outputs, submitted, info)
+    view.live = ""
+    return shown(view, visitor, refused)
 
 
 async def _operate(visitor: Visitor, document: ServiceDocument, verb: str, submitted: dict[str, str]) -> Operation:
@@ -187,11 +206,6 @@ async def _operate(visitor: Visitor, document: ServiceDocument, verb: str, submi
     dry_run = submitted.get("do") == "dry-run"
     if verb == "retry":
         return await services.retry(document.id, reason=reason, request_id=request_id)
-    if verb == "update":
-        promise = await visitor.bond.promises.get(document.promise, document.revision.rpartition("@")[2])
-        typed = forms.typed(promise.input_schema, submitted, keep_empty=True)
-        changes = {key: value for key, value in typed.items() if document.inputs.get(key) != value}
-        return await services.update(document.id, changes, reason=reason, request_id=request_id, dry_run=dry_run)
     if verb == "cancel":
         return await services.cancel(document.id, reason=reason)
     if verb in {"reconcile", "repair"}:

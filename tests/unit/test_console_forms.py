@@ -148,3 +148,37 @@ def test_a_condition_that_makes_no_sense_breaks_no_form(condition):
     }
     assert effective(schema, {}, schema)["properties"] == {"a": {}}
     assert [field.path for field in fields(schema)] == ["a"]
+
+
+def test_an_update_takes_back_what_other_choices_no_longer_ask_for():
+    has = {"kind": "hot", "lag": 3, "name": "orders"}
+    cold = {"input.kind": '"cold"', "input.bucket": "b", "input.name": "orders"}
+    assert typed(ONE_OF, cold, has) == {"kind": "cold", "bucket": "b", "lag": None, "name": "orders"}
+    nested = {f"input.copy.{name.removeprefix('input.')}": text for name, text in cold.items()}
+    made = typed(NESTED, nested | {"input.all": ""}, {"copy": has})
+    assert made == {"copy": typed(ONE_OF, cold, has), "all": None}
+    hot = {"input.kind": '"hot"', "input.lag": "3", "input.name": "orders"}
+    assert typed(ONE_OF, hot, has) == has
+
+
+def test_an_update_keeps_what_a_secret_asks_for_that_is_not_typed_again():
+    schema = {
+        "properties": {"password": {"type": "string", "writeOnly": True}},
+        "dependentSchemas": {"password": {"properties": {"days": {"type": "integer"}}}},
+    }
+    has = {"password": "***", "days": 30}
+    form = {"input.password": "", "input.days": "60"}
+    assert [field.path for field in drawn(schema, form, has)] == ["password", "days"]
+    assert typed(schema, form, has) == {"days": 60}
+
+
+def test_a_text_of_several_lines_keeps_its_lines():
+    lines = {"properties": {"certificate": {"type": "string"}}}
+    [field] = fields(lines, {"certificate": "one\ntwo\n"})
+    assert field.widget == "textarea"
+    assert typed(lines, {field.name: "one\r\ntwo\r\n"}) == {"certificate": "one\ntwo\n"}
+
+
+def test_json_that_lies_too_deep_is_refused_in_words():
+    with pytest.raises(InputsInvalid, match="cannot be read"):
+        typed({"properties": {"list": {"type": "array"}}}, {"input.list": "[" * 100_000})
