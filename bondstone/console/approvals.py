@@ -67,6 +67,7 @@ async def approvals(
     voted: Annotated[str, Query(max_length=120)] = "",
 ) -> Response:
     """Every plan that waits for people: all that the visitor may see, of their roles, or asked for by them."""
+    await state.services.ready()  # they have the labels that a role may be granted for
     permitted = visitor.permissions.filter("approval.read")
     waiting = [item for item in await visitor.bond.approvals.list() if permitted(target(state, item))]
     refusals = {(item.operation, item.step): why_not(visitor, item, target(state, item)) for item in waiting}
