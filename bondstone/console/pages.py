@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import structlog
@@ -170,6 +172,21 @@ def follows(prefix: str) -> Callable[[Callable[..., Awaitable[View]]], Callable[
     return register
 
 
+def followed(path: str) -> Page:
+    """What makes the view of a path.
+
+    Raises:
+        NotFound: no page of that path follows changes.
+    """
+    kind, *parts = path.strip("/").split("/")
+    function = _live.get(kind)
+    if function is not None:
+        with suppress(TypeError):  # too few parts, or too many
+            inspect.signature(function).bind(None, *parts)
+            return lambda visitor: function(visitor, *parts)
+    raise NotFound("that page does not change by itself", where=path[:200])
+
+
 @router.get("/live")
 async def live(
     visitor: Visit,
@@ -178,13 +195,10 @@ async def live(
     last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=200)] = "",
 ) -> Response:
     """The page at a path, again whenever it changes: server-sent events that htmx swaps in."""
-    kind, _, rest = path.strip("/").partition("/")
-    function = _live.get(kind)
-    if function is None:
-        raise NotFound("that page does not change by itself", where=path[:200])
+    follow = followed(path)
 
     async def read() -> Seen:
-        view = await function(visitor, *rest.split("/"))
+        view = await follow(visitor)
         steady = view.inner(visitor)
         html = steady.replace("\n", " ")
         return Seen(id=hashlib.sha256(_without_ids(html).encode()).hexdigest()[:32], event="", data=html)
