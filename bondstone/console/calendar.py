@@ -21,7 +21,8 @@ NEXT: Final = 3
 MAX_TO_COME: Final = 60
 """Rows of the list of what is to come."""
 MAX_PERIODS: Final = 200
-"""Open periods of one campaign that are drawn."""
+"""Open periods of one campaign that are drawn, with the pauses between them."""
+OPEN: Final = "targets may start"
 
 _LABEL: Final = 190
 _DAY: Final = 52
@@ -113,13 +114,23 @@ def open_periods(windows: Mapping[str, Any], now: datetime) -> Iterator[Period]:
     openings = Windows(WindowsSpec.model_validate(windows))
     end = now + timedelta(days=DAYS)
     at = now
+    begun: datetime | None = None
     for _ in range(MAX_PERIODS):
         opening = openings.at(at)
+        is_last = opening.until is None or opening.until >= end or opening.until <= at
         if opening.open:
-            yield Period(at, opening.until, "targets may start")
-        if opening.until is None or opening.until >= end or opening.until <= at:
+            begun = begun or at
+            if opening.ends_at is not None:
+                yield Period(begun, opening.until, OPEN)
+                begun = None
+            elif is_last:
+                yield Period(begun, None, OPEN)
+        elif begun is not None:
+            yield Period(begun, at, OPEN)
+            begun = None
+        if is_last or opening.until is None:
             return
-        at = opening.until
+        at = opening.until  # an open period that is long ends further on: each answer looks two days ahead
 
 
 def calendar(rows: Sequence[Row], now: datetime) -> Markup:

@@ -69,6 +69,20 @@ def test_the_calendar_draws_when_targets_may_start():
     assert (svg.count('class="window"'), svg.count('class="due"')) == (14, 1)
 
 
+def test_a_window_of_days_is_one_period_with_its_own_end():
+    working_days = {"allow": [{"cron": "0 0 * * MON", "duration": "5d", "time_zone": "UTC"}]}
+    first, second, third = open_periods(working_days, NOON)
+    assert (first.begins_at, first.ends_at) == (NOON, datetime(2026, 12, 5, tzinfo=UTC))
+    assert (second.begins_at, second.ends_at) == (
+        datetime(2026, 12, 7, tzinfo=UTC),
+        datetime(2026, 12, 12, tzinfo=UTC),
+    )
+    assert (third.begins_at, third.ends_at) == (datetime(2026, 12, 14, tzinfo=UTC), None)
+    no_fridays = {"deny": [{"cron": "0 0 * * FRI", "duration": "1d", "time_zone": "UTC"}]}
+    assert [period.ends_at and period.ends_at.day for period in open_periods(no_fridays, NOON)] == [4, 11, None]
+    assert list(open_periods({}, NOON)) == [Period(NOON, None, "targets may start")]
+
+
 def test_what_is_to_come_is_told_in_its_order_with_local_times_and_what_holds_now_first():
     windows = {"allow": [{"cron": "0 22 * * *", "duration": "4h", "time_zone": "Europe/London"}]}
     rows = [
