@@ -203,9 +203,14 @@ async def live(
         html = steady.replace("\n", " ")
         return Seen(id=hashlib.sha256(_without_ids(html).encode()).hexdigest()[:32], event="", data=html)
 
-    # One read serves all windows of a session that show the same page; forms carry the token of their session.
-    subject = f"{visitor.csrf} {path}"
-    return answer(state.watchers, states(state.watchers, subject, read, last_event_id), last_event_id)
+    events = states(state.watchers, subject_of(visitor, path), read, last_event_id)
+    return answer(state.watchers, events, last_event_id)
+
+
+def subject_of(visitor: Visitor, path: str) -> str:
+    """What windows share one read of: a page, as a session sees it with the roles that it has when it connects."""
+    roles = hashlib.sha256(repr(visitor.permissions.grants).encode()).hexdigest()
+    return f"{visitor.csrf} {roles} {path}"
 
 
 def _without_ids(html: str) -> str:
