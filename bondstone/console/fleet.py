@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Annotated, Final
@@ -137,7 +137,7 @@ async def services(
         for entry in visible
         if wanted.matches(entry) and (not wanted.where or expression(entry.values))
     ]  # fmt: skip
-    start = next((n + 1 for n, entry in enumerate(placed) if entry.row.id == after), 0) if after else 0
+    start = position_after(after, visible, placed)
     rows = [entry.row for entry in placed[start : start + PAGE_SIZE]]
     counts = state.services.counts(permitted)
     more = start + PAGE_SIZE < len(placed)
@@ -151,6 +151,22 @@ async def services(
         may_run=visitor.permissions.decide("campaign.preview").allowed,
     )  # fmt: skip
     return shown(view, visitor)
+
+
+def position_after(after: str, visible: Sequence[Entry], placed: Sequence[Entry]) -> int:
+    """Where a page begins: behind a service, also one that the list has lost since the page before.
+
+    Args:
+        after: The last service of the page before; empty on the first page.
+        visible: Every service that the visitor may see, in the list's order.
+        placed: Those of the list, in the same order.
+    """
+    passed = 0
+    for entry in visible if after else ():
+        passed += passed < len(placed) and placed[passed] is entry
+        if entry.row.id == after:
+            return passed
+    return 0
 
 
 def label_choices(entries: list[Entry], chosen: tuple[str, ...]) -> Iterator[tuple[str, int]]:

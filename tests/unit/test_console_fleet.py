@@ -7,7 +7,7 @@ import pytest
 from bondstone.api.index.services import Entry
 from bondstone.base.models import changed_copy
 from bondstone.client.row_filter import values_filter
-from bondstone.console.fleet import MAX_LABELS, Listing, label_choices, listing
+from bondstone.console.fleet import MAX_LABELS, Listing, label_choices, listing, position_after
 from harness.light_api import a_service
 
 
@@ -72,3 +72,11 @@ def test_labels_that_narrow_the_list_down_are_offered_with_their_counts_and_can_
 def test_what_an_address_should_not_hold_is_left_out():
     assert listing(sort="nonsense", label=["none", "a=1", "a=1"]) == Listing(labels=("a=1",))
     assert len(listing(label=[f"a={n}" for n in range(MAX_LABELS + 1)]).labels) == MAX_LABELS
+
+
+def test_a_page_continues_behind_a_service_that_has_left_the_list():
+    prod = [each for each in FLEET if each.row.labels.get("tier") == "prod"]
+    assert position_after("", FLEET, prod) == 0
+    assert position_after("shop/cart", FLEET, prod) == 1
+    assert position_after("maps/tiles", FLEET, prod) == 2  # is of another tier by now
+    assert position_after("shop/gone", FLEET, prod) == 0
