@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from bondstone.base.errors import InputsInvalid, Problem
 from bondstone.console.conditions import MAX_ROUNDS, deciding, effective
+from bondstone.promise.schema import fields_of, resolved, walk
 
 Widget = Literal["text", "textarea", "number", "select", "switch", "secret", "json"]
 PREFIX: Final = "input."
@@ -53,7 +54,7 @@ def fields(schema: Mapping[str, Any], values: Mapping[str, Any] | None = None) -
         values: What a service has now; its secrets are masked and never shown. These values and the defaults
             decide what the conditions of the schema ask for.
     """
-    return list(_fields(schema, values or {}, "", 0, schema))
+    return list(_Drawer(schema).fields(schema, values or {}))
 
 
 def drawn(
@@ -141,21 +142,35 @@ def _fitting(schema: Mapping[str, Any], form: Mapping[str, str], current: Mappin
     return shown
 
 
-def _fields(
-    schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str, depth: int, root: Mapping[str, Any]
-) -> Iterator[FormField]:
-    fitting = effective(schema, values, root)
-    required, decides = fitting.get("required", ()), deciding(schema, root)
-    for name, declared in fitting.get("properties", {}).items():
-        if declared is False:
-            continue  # not with these choices
-        inner = _resolved(declared, root)
-        path = f"{prefix}{name}"
-        value = values.get(name, inner.get("default"))
-        if inner.get("type") == "object" and inner.get("properties") and depth < MAX_NESTING:
-            yield from _fields(inner, value if isinstance(value, dict) else {}, f"{path}.", depth + 1, root)
-            continue
-        yield _field(path, inner, required=name in required, value=value, decides=name in decides)
+class _Drawer:
+    """Draws the fields of one schema.
+
+    Args:
+        root: The whole schema.
+    """
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._secrets = frozenset(item.path for item in walk(fields_of(root)) if item.secret)
+
+    def fields(
+        self, schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "", depth: int = 0
+    ) -> Iterator[FormField]:
+        """The fields of an object."""
+        fitting = effective(schema, values, self._root)
+        required, decides = fitting.get("required", ()), deciding(schema, self._root)
+        for name, declared in fitting.get("properties", {}).items():
+            if declared is False:
+                continue  # not with these choices
+            inner = resolved(declared, self._root)
+            path = f"{prefix}{name}"
+            value = values.get(name, inner.get("default"))
+            if path in self._secrets:
+                inner = {**inner, "writeOnly": True}
+            elif inner.get("type") == "object" and inner.get("properties") and depth < MAX_NESTING:
+                yield from self.fields(inner, value if isinstance(value, dict) else {}, f"{path}.", depth + 1)
+                continue
+            yield _field(path, inner, required=name in required, value=value, decides=name in decides)
 
 
 def _field(path: str, schema: Mapping[str, Any], *, required: bool, value: Any, decides: bool) -> FormField:
@@ -234,15 +249,6 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("its lists or objects lie too deep in one another") from None
-
-
-def _resolved(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A schema with its local reference followed once."""
-    reference = schema.get("$ref") if isinstance(schema, Mapping) else None
-    if isinstance(reference, str) and reference.startswith("#/$defs/"):
-        target = root.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
-        return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
-    return schema if isinstance(schema, Mapping) else {}
 
 
 def _at(tree: Any, path: str) -> Any:

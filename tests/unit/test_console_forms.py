@@ -182,3 +182,21 @@ def test_a_text_of_several_lines_keeps_its_lines():
 def test_json_that_lies_too_deep_is_refused_in_words():
     with pytest.raises(InputsInvalid, match="cannot be read"):
         typed({"properties": {"list": {"type": "array"}}}, {"input.list": "[" * 100_000})
+
+
+SECRET = {"type": "string", "writeOnly": True}
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"$ref": "#/$defs/token"},
+        {"allOf": [{"$ref": "#/$defs/token"}]},
+        {"type": "array", "items": {"type": "object", "properties": {"key": SECRET}}},
+        {"type": "object", "properties": {"user": {"type": "string"}}, "additionalProperties": SECRET},
+    ],
+)
+def test_whatever_makes_an_input_a_secret_its_field_hides_it_and_is_typed_again(declared):
+    schema = {"$defs": {"token": {"$ref": "#/$defs/secret"}, "secret": SECRET}, "properties": {"it": declared}}
+    [field] = drawn(schema, {"input.it": '"canary-of-twelve"'}, {"it": "***"})
+    assert (field.path, field.widget, field.value) == ("it", "secret", "")
