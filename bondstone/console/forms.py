@@ -16,7 +16,7 @@ Widget = Literal["text", "textarea", "number", "select", "switch", "secret", "js
 PREFIX: Final = "input."
 LONG_TEXT: Final = 200
 MAX_NESTING: Final = 3
-"""Objects further down are typed as JSON."""
+"""Objects further down are typed as JSON, unless a secret is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +167,14 @@ class _Drawer:
             value = values.get(name, inner.get("default"))
             if path in self._secrets:
                 inner = {**inner, "writeOnly": True}
-            elif inner.get("type") == "object" and inner.get("properties") and depth < MAX_NESTING:
+            elif inner.get("type") == "object" and inner.get("properties") and self._is_flattened(path, depth):
                 yield from self.fields(inner, value if isinstance(value, dict) else {}, f"{path}.", depth + 1)
                 continue
             yield _field(path, inner, required=name in required, value=value, decides=name in decides)
+
+    def _is_flattened(self, path: str, depth: int) -> bool:
+        """Whether an object has fields of its own; as JSON it would send a secret back as its mask."""
+        return depth < MAX_NESTING or any(secret.startswith(f"{path}.") for secret in self._secrets)
 
 
 def _field(path: str, schema: Mapping[str, Any], *, required: bool, value: Any, decides: bool) -> FormField:

@@ -200,3 +200,17 @@ def test_whatever_makes_an_input_a_secret_its_field_hides_it_and_is_typed_again(
     schema = {"$defs": {"token": {"$ref": "#/$defs/secret"}, "secret": SECRET}, "properties": {"it": declared}}
     [field] = drawn(schema, {"input.it": '"canary-of-twelve"'}, {"it": "***"})
     assert (field.path, field.widget, field.value) == ("it", "secret", "")
+
+
+def test_a_mask_never_goes_back_as_the_value_of_a_secret_however_deep_it_lies():
+    schema: dict = {"properties": {"key": SECRET, "size": {"type": "integer"}}}
+    has: dict = {"key": "***", "size": 1}
+    for name in "dcba":
+        schema, has = {"properties": {name: {"type": "object", **schema}}}, {name: has}
+    shown = fields(schema, has)
+    assert [(field.path, field.widget) for field in shown] == [
+        ("a.b.c.d.key", "secret"),
+        ("a.b.c.d.size", "number"),
+    ]
+    sent = {field.name: field.value for field in shown}
+    assert typed(schema, sent, has) == {"a": {"b": {"c": {"d": {"size": 1}}}}}
