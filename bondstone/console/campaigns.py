@@ -195,13 +195,15 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     if verb in DESTRUCTIVE and submitted.get("confirm", "").strip() != name:
         raise InvalidInput("the name does not match, so nothing was done", hint=f"type {name} to confirm")
     if verb in {"approve", "reject"}:
-        wave = (await bond.get(name)).wave
+        wave, digest = submitted.get("wave", ""), submitted.get("digest", "")  # of the page as it was read
         roles = visitor.votes(decision, submitted.get("roles", ""))
         if verb == "approve":
-            changed = await bond.approve(name, wave, roles=roles, reason=reason, request_id=request_id)
+            changed = await bond.approve(
+                name, wave, digest=digest, roles=roles, reason=reason, request_id=request_id
+            )
         else:
             why = reason or "rejected in the console"
-            changed = await bond.reject(name, wave, roles=roles, reason=why, request_id=request_id)
+            changed = await bond.reject(name, wave, digest=digest, roles=roles, reason=why, request_id=request_id)
     elif verb in {"rollback-failed", "rollback-all"}:
         which: Literal["failed", "all"] = "all" if verb == "rollback-all" else "failed"
         changed = await bond.rollback(name, which, reason=reason, request_id=request_id)
