@@ -256,6 +256,7 @@ class _Adapter:
             labels=call.labels,
             requested_by=call.requested_by,
             dry_run=call.dry_run,
+            was_cancelled=_was_cancelled,
             secrets=frozenset(known_secrets(rendering.secrets)),
             redact=redact,
         )
@@ -278,6 +279,11 @@ class _Adapter:
                 hint="output where the data is, not the data; what was made is kept",
             )
         return StepOutputs(values=values)
+
+
+def _was_cancelled() -> bool:
+    details = activity.cancellation_details()
+    return details is not None and details.cancel_requested
 
 
 def _whole(error: BaseException) -> list[str]:

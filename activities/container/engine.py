@@ -83,6 +83,10 @@ class EngineUnreachable(ToolUnavailable):
 class StepEngine(Protocol):
     """Runs the containers of steps."""
 
+    @property
+    def outlives_workers(self) -> bool:
+        """Whether any worker of the pool can follow what this one has started."""
+
     async def start(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> None:
         """Start a container in the background.
 
@@ -147,6 +151,11 @@ class CommandEngine:
     """
 
     command: ContainerEngine
+
+    @property
+    def outlives_workers(self) -> bool:
+        """No: only a worker of this machine, with this work directory, could follow a container."""
+        return False
 
     async def version(self) -> str:
         """What the engine says of itself."""

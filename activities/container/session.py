@@ -137,7 +137,8 @@ class ContainerSession:
 
         Raises:
             BondError: when it failed.
-            asyncio.CancelledError: when the attempt was asked to stop; the container is gone by then.
+            asyncio.CancelledError: when the attempt was asked to stop; the container is gone by then, unless it
+                outlives workers and nobody has cancelled the work.
         """
         name = f"{self._prefix}{key}"
         directory = self._root / name
@@ -152,7 +153,7 @@ class ContainerSession:
                     await engine.remove(name)
                 await asyncio.to_thread(self._lay_out, directory, job, {**told, "action": action})
                 self.context.log(f"{action} by {job.image} in {name}")
-                await engine.start(name, self.owner, job, action, directory)
+                await self._start(name, job, action, directory, lost)
             over = await self._until_over(name, job, action, lost)
             log_text = await engine.output_of(name)
             await engine.collect(name, directory)
@@ -160,14 +161,41 @@ class ContainerSession:
             yield directory / "output"
         except EngineUnreachable:
             raise  # what runs continues, and the next attempt finds it
-        except StoreUnavailable:
-            if lost.is_set():
-                await self._forget(name)
-            raise  # else the record could not be written: the next attempt finds the container, and its output
-        except BaseException:
+        except BaseException as error:
+            stopped = isinstance(error, asyncio.CancelledError)
+            continues = not self.context.was_cancelled() if stopped else lost.is_set()
+            if engine.outlives_workers and continues:  # another attempt may follow it already
+                self.context.log(f"{name} continues, and the next attempt follows it")
+                await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+                raise
+            if isinstance(error, StoreUnavailable) and not lost.is_set():
+                raise  # the record could not be written: the next attempt finds the container, and its output
             await self._forget(name)
             raise
         await self._forget(name)
+
+    async def _start(
+        self, name: str, job: ContainerJob, action: str, directory: Path, lost: asyncio.Event
+    ) -> None:
+        """Start a container; what outlives workers only while the claim is held, or it might start a second time.
+
+        Raises:
+            StoreUnavailable: when the claim was lost meanwhile.
+        """
+        starting = self.engine.start(name, self.owner, job, action, directory)
+        if not self.engine.outlives_workers:
+            await starting
+            return
+        start, loss = asyncio.ensure_future(starting), asyncio.ensure_future(lost.wait())
+        try:
+            await asyncio.wait({start, loss}, return_when=asyncio.FIRST_COMPLETED)
+            if not start.done():
+                raise self._claim_lost()
+            start.result()
+        finally:
+            start.cancel()
+            loss.cancel()
+            await asyncio.gather(start, loss, return_exceptions=True)
 
     async def clear(self, *, but: str = "") -> list[str]:
         """Remove what attempts before this one have left of the step on this machine.
@@ -199,12 +227,8 @@ class ContainerSession:
             with suppress(ToolFailed):
                 await self.stop.unless(self._ended(name, min(_LOOK_SECONDS, deadline - time.monotonic()), lost))
             if lost.is_set():
-                raise StoreUnavailable(
-                    "the claim on the step's record was lost or not renewed in time, so the container was stopped",
-                    where=self.where,
-                    hint="see why the worker could not reach the store, or stood still",
-                )
-            state = await self.engine.state(name)
+                raise self._claim_lost()
+            state = await self.stop.unless(self.engine.state(name))
             if state is None or state.is_over:
                 return state
             if state.is_lost:
@@ -242,6 +266,14 @@ class ContainerSession:
         output = self._root / name / "output"
         error = failure(code, action, output, self.where, complaint=last, out_of_memory=out_of_memory)
         raise error.masked(self.context.redact)
+
+    def _claim_lost(self) -> StoreUnavailable:
+        stopped = "this attempt" if self.engine.outlives_workers else "the container"
+        return StoreUnavailable(
+            f"the claim on the step's record was lost or not renewed in time, so {stopped} was stopped",
+            where=self.where,
+            hint="see why the worker could not reach the store, or stood still",
+        )
 
     def _too_late(self, job: ContainerJob, name: str) -> StepTimedOut:
         note = self.engine.last_note(name)

@@ -71,6 +71,9 @@ class StepContext:
     """Who asked for the operation."""
     dry_run: bool = field(default=False)
     """Nothing will be applied."""
+    was_cancelled: Callable[[], bool] = field(default=lambda: True)
+    """Asked by an attempt that was told to stop: whether somebody has cancelled the work. Else its worker stops or
+    is cut off, and another attempt continues."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """Texts of the secrets in the section."""
     redact: Redactor = field(default_factory=Redactor, repr=False)

@@ -75,6 +75,11 @@ class JobEngine:
         finally:
             cluster.close()
 
+    @property
+    def outlives_workers(self) -> bool:
+        """Yes: a Job needs no worker, and every worker of the pool finds it."""
+        return True
+
     async def version(self) -> str:
         """The cluster's version."""
         answer = await self._call(self._cluster.request, "GET", "/version")
