@@ -6,15 +6,16 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from bondstone.activities.clusters import connect
 from bondstone.activities.clusters.api import ApiRefusal, Cluster
-from bondstone.activities.clusters.status import stuck_reason
+from bondstone.activities.clusters.status import condition_of, stuck_reason
 from bondstone.activities.container.documents import ContainerJob
 from bondstone.activities.container.engine import ContainerState, EngineUnreachable
 from bondstone.activities.container.jobs import manifests
@@ -40,7 +41,7 @@ _GONE_SECONDS: Final = 120
 _ROLES_SECONDS: Final = 30
 _LOG_LINES: Final = 2_000
 _MAX_SAID_BYTES: Final = 256 << 10
-_NOT_FOUND, _FORBIDDEN, _BAD = 404, 403, 400
+_NOT_FOUND, _FORBIDDEN, _BAD, _CONFLICT, _UNAUTHORIZED = 404, 403, 400, 409, 401
 _FOREGROUND: Final = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
 
 
@@ -57,6 +58,8 @@ class JobEngine:
         self._settings = settings
         self._notes: dict[str, str] = {}
         self._making = False
+        self._is_known = False
+        """The API server has taken these credentials before."""
 
     @classmethod
     @asynccontextmanager
@@ -69,11 +72,15 @@ class JobEngine:
         """
         connection = connect(settings, jobs.cluster)
         connection.check_namespace(jobs.namespace)
-        cluster = await Cluster.open(connection, manager=_MANAGER)
+        engine = cls(await Cluster.open(connection, manager=_MANAGER), jobs)
         try:
-            yield cls(cluster, jobs)
+            yield engine
         finally:
-            cluster.close()
+            engine.close()
+
+    def close(self) -> None:
+        """Let go of its connections."""
+        self._cluster.close()
 
     @property
     def outlives_workers(self) -> bool:
@@ -82,7 +89,7 @@ class JobEngine:
 
     async def version(self) -> str:
         """The cluster's version."""
-        answer = await self._call(self._cluster.request, "GET", "/version")
+        answer = await self._call(Cluster.request, "GET", "/version")
         return f"Jobs of Kubernetes {str(answer.get('gitVersion') or '').removeprefix('v')}".strip()
 
     async def start(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> None:
@@ -109,6 +116,11 @@ class JobEngine:
         Raises:
             ToolFailed: when the API server refuses.
         """
+        for left in await self._owned(owner):
+            if left["spec"].get(
+                "suspend"
+            ):  # its attempt died before it could start it, and it would stay for ever
+                await self.remove(left["metadata"]["name"])
         await self._started(manifests.JobRun(name, owner, job, action, KEEP_PLAN_SECONDS), directory)
         await self.wait(name)
         state = await self.state(name) or ContainerState("exited", 137, out_of_memory=False)
@@ -158,6 +170,9 @@ class JobEngine:
         pod = await self._pod(name)
         ended = step_end(pod)
         if not ended:
+            job = await self._get("jobs", name)
+            if job is not None and condition_of(job, "Complete").get("status") == "True":
+                raise self._not_arrived(name, "its pod is gone")
             return
         if ended.get("exitCode"):
             if (error := error_file(pod)) is not None:
@@ -169,12 +184,7 @@ class JobEngine:
         try:
             collected = opened(log, key, name)
         except (FrameError, ValueError) as error:
-            raise ToolFailed(
-                f"the image was done, and its output did not arrive: {error}",
-                where=f"{self._cluster.where}, Job {self._settings.namespace}/{name}",
-                hint="see the log of the pod's container `collector`, and whether `collector` of "
-                "BOND_CONTAINER_JOBS is this version's image; what the image did stays done",
-            ) from None
+            raise self._not_arrived(name, str(error)) from None
         if collected.problem:
             raise ToolFailed(f"/bond/output: {collected.problem}", hint="correct the image")
         for file, data in collected.files.items():
@@ -200,9 +210,19 @@ class JobEngine:
 
     async def names(self, owner: str) -> list[str]:
         """The Jobs of an owner, ended or not."""
+        return [str(job["metadata"]["name"]) for job in await self._owned(owner)]
+
+    async def _owned(self, owner: str) -> list[dict[str, Any]]:
         labels = f"{manifests.LABEL}={manifests.owner_label(owner)}"
-        listed = await self._call(self._cluster.list, "batch/v1", "Job", self._settings.namespace, labels=labels)
-        return [str(job["metadata"]["name"]) for job in listed]
+        return await self._call(Cluster.list, "batch/v1", "Job", self._settings.namespace, labels=labels)
+
+    def _not_arrived(self, name: str, why: str) -> ToolFailed:
+        return ToolFailed(
+            f"the image was done, and its output did not arrive: {why}",
+            where=f"{self._cluster.where}, Job {self._settings.namespace}/{name}",
+            hint="see the log of the pod's container `collector`, and whether `collector` of "
+            "BOND_CONTAINER_JOBS is this version's image; what the image did stays done",
+        )
 
     async def _started(self, run: manifests.JobRun, directory: Path) -> None:
         self._making = True
@@ -227,25 +247,48 @@ class JobEngine:
             )
         paths = {key: path for key, (path, _) in files.items()}
         manifest = manifests.job_manifest(run, self._settings, paths)
-        made = await self._call(self._cluster.request, "POST", self._path("jobs"), body=manifest)
+        made = await self._created("jobs", manifest)
         data = {key: content for key, (_, content) in files.items()} | {manifests.KEY: os.urandom(KEY_BYTES)}
         secret = manifests.secret_manifest(name, str(made["metadata"]["uid"]), data)
-        await self._delete("secrets", name, {})  # of a Job of this name that is gone and not cleaned up yet
-        await self._call(self._cluster.request, "POST", self._path("secrets"), body=secret)
+        await self._created("secrets", secret)
+        # what the image is told is in the Secret: this machine may never see the step again
+        await asyncio.to_thread(shutil.rmtree, directory / "input", ignore_errors=True)
         await self._call(
-            self._cluster.request,
+            Cluster.request,
             "PATCH",
             self._path("jobs", name),
             body={"spec": {"suspend": False}},
             content="application/merge-patch+json",
         )
 
+    async def _created(self, plural: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Make an object in the place of one that nothing uses: of an earlier Job, or of a try without an answer.
+
+        Raises:
+            ApiRefusal: when it is refused, or a Job of that name may have begun.
+        """
+        name = manifest["metadata"]["name"]
+        try:
+            made: dict[str, Any] = await self._call(Cluster.request, "POST", self._path(plural), body=manifest)
+        except ApiRefusal as error:
+            if error.status != _CONFLICT:
+                raise
+            if plural == "jobs":
+                job = await self._get(plural, name)
+                if job is not None and not job["spec"].get("suspend"):
+                    raise
+                await self.remove(name)
+            else:
+                await self._delete(plural, name, {})
+            made = await self._call(Cluster.request, "POST", self._path(plural), body=manifest)
+        return made
+
     async def _keep_off_the_network(self) -> None:
         """See to the policy by which pods of `network: none` have none."""
         wanted = manifests.policy_manifest()
         live = await self._get("networkpolicies", manifests.POLICY)
         if live is None:
-            await self._call(self._cluster.request, "POST", self._path("networkpolicies"), body=wanted)
+            await self._call(Cluster.request, "POST", self._path("networkpolicies"), body=wanted)
         elif live["spec"] != wanted["spec"]:
             raise ToolFailed(
                 f"the NetworkPolicy {manifests.POLICY} is not what keeps Jobs off the network",
@@ -256,7 +299,7 @@ class JobEngine:
     async def _pod(self, name: str) -> dict[str, Any] | None:
         """The pod of a Job; of several the newest."""
         labels = f"batch.kubernetes.io/job-name={name}"
-        pods = await self._call(self._cluster.list, "v1", "Pod", self._settings.namespace, labels=labels)
+        pods = await self._call(Cluster.list, "v1", "Pod", self._settings.namespace, labels=labels)
         return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
 
     async def _log(self, name: str, container: str, query: dict[str, str]) -> str:
@@ -265,7 +308,7 @@ class JobEngine:
             return ""
         path = f"{self._path('pods', str(pod['metadata']['name']))}/log"
         try:
-            return await self._call(self._cluster.text, path, query={"container": container, **query})
+            return await self._call(Cluster.text, path, query={"container": container, **query})
         except ApiRefusal as error:
             if error.status in {_NOT_FOUND, _BAD}:  # the container has not begun, or its node has forgotten it
                 return ""
@@ -273,7 +316,7 @@ class JobEngine:
 
     async def _get(self, plural: str, name: str) -> dict[str, Any] | None:
         try:
-            item: dict[str, Any] = await self._call(self._cluster.request, "GET", self._path(plural, name))
+            item: dict[str, Any] = await self._call(Cluster.request, "GET", self._path(plural, name))
         except ApiRefusal as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -282,7 +325,7 @@ class JobEngine:
 
     async def _delete(self, plural: str, name: str, body: dict[str, str]) -> None:
         try:
-            await self._call(self._cluster.request, "DELETE", self._path(plural, name), body=body)
+            await self._call(Cluster.request, "DELETE", self._path(plural, name), body=body)
         except ApiRefusal as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -292,25 +335,48 @@ class JobEngine:
         place = f"{roots.get(plural, '/api/v1')}/namespaces/{self._settings.namespace}/{plural}"
         return f"{place}/{name}" if name else place
 
-    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """One request, repeated while the API server is away.
+    async def _call(self, function: Callable[Concatenate[Cluster, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One request, repeated while the API server is away, and once with the credentials read anew.
 
         Raises:
-            EngineUnreachable: when it stays away.
+            EngineUnreachable: when it stays away, or no longer takes the credentials.
         """
         began = time.monotonic()
+        is_renewed = False
         while True:
             try:
-                return await asyncio.to_thread(function, *args, **kwargs)
+                answer = await asyncio.to_thread(function, self._cluster, *args, **kwargs)
             except ToolUnavailable as error:
                 if time.monotonic() - began >= PATIENCE_SECONDS:
                     raise EngineUnreachable(error.message, where=error.where, hint=error.hint) from None
             except ApiRefusal as error:
+                if error.status == _UNAUTHORIZED and self._is_known:  # a step may take longer than a token lives
+                    if is_renewed:
+                        raise EngineUnreachable(error.message, where=error.where, hint=error.hint) from None
+                    await self._renew()
+                    is_renewed = True
+                    continue
                 # one that has just started knows no roles for a moment: no reason to give up what runs
                 late = time.monotonic() - began >= _ROLES_SECONDS
                 if error.status != _FORBIDDEN or self._making or late:
                     raise
+            else:
+                self._is_known = True
+                return answer
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _renew(self) -> None:
+        """Read the credentials anew.
+
+        Raises:
+            EngineUnreachable: when there are none.
+        """
+        try:
+            fresh = await Cluster.open(self._cluster.connection, manager=_MANAGER)
+        except ToolUnavailable as error:
+            raise EngineUnreachable(error.message, where=error.where, hint=error.hint) from None
+        self._cluster.close()
+        self._cluster = fresh
 
 
 def _write(directory: Path, name: str, data: bytes) -> None:

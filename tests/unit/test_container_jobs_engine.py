@@ -1,0 +1,159 @@
+"""The engine of Jobs against an API server in memory: answers that are lost, tokens that run out, what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bondstone.activities.clusters.api import ApiRefusal, Cluster, Resource
+from bondstone.activities.container.documents import ContainerJob
+from bondstone.activities.container.engine import EngineUnreachable
+from bondstone.activities.container.jobs import engine as engines
+from bondstone.activities.container.jobs.engine import JobEngine
+from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.errors import ToolFailed
+
+IMAGE = f"x/y@sha256:{'a' * 64}"
+SETTINGS = ContainerJobs(namespace="bond", collector=IMAGE)
+JOB = ContainerJob(image=IMAGE)
+OWNER = "p/shop/web/step"
+
+
+class Api(Cluster):
+    """Objects by path, as an API server keeps them."""
+
+    def __init__(self, objects: dict[str, Any]) -> None:
+        self.connection: Any = SimpleNamespace(name="default")
+        self.objects = objects
+        self.refused = 0
+        self.lose_next_answer = False
+
+    def resource(self, api_version: str, kind: str) -> Resource | None:  # noqa: ARG002 - as Cluster has it
+        return Resource("/apis/batch/v1" if kind == "Job" else "/api/v1", f"{kind.lower()}s", namespaced=True)
+
+    def close(self) -> None:
+        pass
+
+    def _data(self, method: str, path: str, *, body: Any = None, **_: Any) -> bytes:
+        if self.refused:
+            raise refusal(self.refused)
+        answer = self._answer(method, path, body)
+        if self.lose_next_answer and method == "POST":
+            self.lose_next_answer = False
+            raise engines.ToolUnavailable("connection reset")
+        return json.dumps(answer).encode()
+
+    def _answer(self, method: str, path: str, body: Any) -> Any:
+        if method == "POST":
+            path = f"{path}/{body['metadata']['name']}"
+            if path in self.objects:
+                raise refusal(409)
+            body["metadata"]["uid"] = f"uid-{len(self.objects)}"
+            self.objects[path] = body
+        if method == "GET" and path.endswith(("jobs", "pods")):
+            plural = path.rpartition("/")[2]
+            return {"items": [each for key, each in self.objects.items() if f"/{plural}/" in key]}
+        if path not in self.objects:
+            raise refusal(404)
+        if method == "DELETE":
+            return self.objects.pop(path)
+        if method == "PATCH":
+            self.objects[path]["spec"] |= body["spec"]
+        return self.objects[path]
+
+
+def refusal(status: int) -> ApiRefusal:
+    error = ApiRefusal(f"the API server refused ({status})")
+    error.status = status
+    return error
+
+
+def names_of(api: Api, plural: str) -> list[str]:
+    return [path.rpartition("/")[2] for path in api.objects if f"/{plural}/" in path]
+
+
+def directory_with_input(tmp_path: Path) -> Path:
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "step.json").write_text("{}")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_POLL_SECONDS", 0)
+
+
+async def test_a_job_whose_answer_was_lost_is_made_again_and_its_input_stays_on_no_disk(tmp_path: Path):
+    api = Api({})
+    directory = directory_with_input(tmp_path)
+    engine = JobEngine(api, SETTINGS)
+    await engine._keep_off_the_network()
+    api.lose_next_answer = True
+    await engine.start("bond-1", OWNER, JOB, "apply", directory)
+    assert (names_of(api, "jobs"), names_of(api, "secrets")) == (["bond-1"], ["bond-1"])
+    job = api.objects["/apis/batch/v1/namespaces/bond/jobs/bond-1"]
+    secret = api.objects["/api/v1/namespaces/bond/secrets/bond-1"]
+    assert job["spec"]["suspend"] is False
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
+    assert not (directory / "input").exists()
+
+
+async def test_a_job_of_that_name_that_may_have_begun_is_not_replaced(tmp_path: Path):
+    running = {"metadata": {"name": "bond-1"}, "spec": {"suspend": False}}
+    api = Api({"/apis/batch/v1/namespaces/bond/jobs/bond-1": running})
+    with pytest.raises(ApiRefusal, match="409"):
+        await JobEngine(api, SETTINGS).start("bond-1", OWNER, JOB, "apply", directory_with_input(tmp_path))
+    assert api.objects["/apis/batch/v1/namespaces/bond/jobs/bond-1"] is running
+
+
+async def test_a_plan_takes_away_the_jobs_that_died_before_they_were_started(tmp_path: Path):
+    api = Api(
+        {
+            f"/apis/batch/v1/namespaces/bond/jobs/{name}": {
+                "metadata": {"name": name},
+                "spec": {"suspend": suspend},
+            }
+            for name, suspend in (("bond-dead", True), ("bond-runs", False))
+        }
+        | {"/api/v1/namespaces/bond/secrets/bond-dead": {"metadata": {"name": "bond-dead"}}}
+    )
+    planning = asyncio.create_task(
+        JobEngine(api, SETTINGS).run("bond-2", OWNER, JOB, "plan", directory_with_input(tmp_path))
+    )
+    while names_of(api, "secrets") != ["bond-2"]:  # noqa: ASYNC110 - the server in memory has no event
+        await asyncio.sleep(0)
+    planning.cancel()
+    assert names_of(api, "jobs") == ["bond-runs", "bond-2"]
+
+
+async def test_credentials_that_run_out_are_read_anew_and_end_no_job(monkeypatch: pytest.MonkeyPatch):
+    first, second = Api({}), Api({})
+    opened = [second]
+
+    async def reopen(*_: Any, **__: Any) -> Cluster:
+        return opened[0]
+
+    monkeypatch.setattr(Cluster, "open", reopen)
+    engine = JobEngine(first, SETTINGS)
+    first.refused = 401
+    with pytest.raises(ApiRefusal, match="401"):
+        await engine.state("bond-1")  # wrong from the beginning: people have to know at once
+    first.refused = 0
+    assert await engine.names(OWNER) == []
+    first.refused = 401
+    assert await engine.names(OWNER) == []
+    second.refused = 401
+    with pytest.raises(EngineUnreachable):
+        await engine.names(OWNER)
+
+
+async def test_a_job_that_is_complete_and_has_no_pod_any_more_has_no_empty_output(tmp_path: Path):
+    complete = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+    api = Api({"/apis/batch/v1/namespaces/bond/jobs/bond-1": complete})
+    with pytest.raises(ToolFailed, match="its output did not arrive: its pod is gone"):
+        await JobEngine(api, SETTINGS).collect("bond-1", tmp_path)
