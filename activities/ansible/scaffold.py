@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ _TYPES: Final[dict[str, dict[str, Any]]] = {
 }
 """Ansible's argument types. `bits`, `bytes`, `json` and `jsonarg` are texts with rules of their own."""
 _LITERAL: Final = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+_SECRET: Final = re.compile(r"(password|passwd|secret|secret_?key|token|api_?key|private_?key)$", re.IGNORECASE)
 _RULES: Final = ("mutually_exclusive", "required_by", "required_if", "required_one_of", "required_together")
 _CONNECTION: Final[dict[str, dict[str, Any]]] = {
     "host": {"type": "string", "description": "Name or address that the platform's workers reach it by."},
@@ -63,6 +65,8 @@ class _Inputs:
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     required: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    hidden: set[str] = field(default_factory=set)
+    """Secrets with a default: their value goes nowhere."""
 
     def add(self, name: str, schema: dict[str, Any], *, required: bool = False) -> None:
         """Take one over, unless its name is taken or it could only be passed as null."""
@@ -77,10 +81,12 @@ class _Inputs:
     def literals(self, values: Mapping[str, Any], where: str) -> None:
         """Variables with a value: one that says its type becomes an input."""
         for name, value in values.items():
-            if name in self.properties:
+            if name in self.properties or name in self.hidden:
                 continue
             if _is_computed(value):
                 self.left.append(f"variable {name} ({where}): Ansible computes its value, which stays as it is")
+            elif isinstance(value, str) and _SECRET.search(str(name)):
+                self.left.append(f"variable {name} ({where}): it looks like a secret; its value stays as it is")
             elif type(value) not in _LITERAL:
                 self.left.append(f"variable {name} ({where}): its value says no type; it stays as it is")
             else:
@@ -170,6 +176,7 @@ def _options(spec: Mapping[str, Any], defaults: Mapping[str, Any], inputs: _Inpu
             schema["writeOnly"] = True
             required = not (name in defaults or "default" in about) or bool(about.get("required"))
             if not required:
+                inputs.hidden.add(name)
                 inputs.left.append(f"variable {name}: it is a secret with a default, which is not shown")
                 continue
             inputs.add(name, schema, required=True)

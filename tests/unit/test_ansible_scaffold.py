@@ -73,6 +73,23 @@ def role(tmp_path: Path) -> Path:
     )
 
 
+def test_no_value_of_a_secret_becomes_the_default_of_an_input(tmp_path: Path):
+    hidden = "options: {db_key: {no_log: true}, key: {no_log: true, required: true}}"
+    files = {
+        "meta/argument_specs.yml": f"argument_specs: {{main: {{{hidden}}}}}\n",
+        "defaults/main.yml": "db_key: hunter2\nkey: hunter2\nadmin_password: hunter2\nport: 80\n",
+        "tasks/main.yml": "[]\n",
+    }
+    made = draft(write(tmp_path / "database", files))
+    assert made.inputs["properties"].keys() - CONNECTION == {"port", "key"}
+    assert made.inputs["properties"]["key"] == {"type": "string", "writeOnly": True}
+    assert "hunter2" not in str(made)
+    assert list(made.untranslated)[:2] == [
+        "variable db_key: it is a secret with a default, which is not shown",
+        "variable admin_password (defaults): it looks like a secret; its value stays as it is",
+    ]
+
+
 def test_a_role_becomes_inputs_and_a_list_of_the_rest(role: Path):
     made = draft(role)
     properties = dict(made.inputs["properties"])
