@@ -192,17 +192,17 @@ class Kubelet:
             *("run", f"--name={one.uid}-{container['name']}", f"--user={user}:{user}"),
             *("--network=none" if self._is_kept_off(pod) else "--network=host", "--pull=never"),
             *("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"),
-            *(f"--cpus={limits['cpu'].removesuffix('m')}", f"--memory={limits['memory'].removesuffix('Mi')}m"),
+            *(f"--cpus={_processors(limits['cpu'])}", f"--memory={limits['memory'].removesuffix('Mi')}m"),
             *("--read-only" for _ in range(security.get("readOnlyRootFilesystem", False))),
             *(f"--cap-drop={name}" for name in security["capabilities"]["drop"]),
             *("--security-opt=no-new-privileges" for _ in range(not security["allowPrivilegeEscalation"])),
-            *(f"--env={each['name']}={each['value']}" for each in container.get("env", ())),
+            *(f"--env={each['name']}={_expanded(each['value'])}" for each in container.get("env", ())),
         ]
         for mount in container["volumeMounts"]:
             mode = ":ro" if mount.get("readOnly") else ""
             options.append(f"--volume={volumes[mount['name']]}:{mount['mountPath']}{mode}")
         options.append(f"--volume={message}:{container['terminationMessagePath']}")
-        return [*options, container["image"], *container.get("args", ())]
+        return [*options, container["image"], *map(_expanded, container.get("args", ()))]
 
     def _plainly(self, container: Item, volumes: Mapping[str, Path]) -> list[str]:
         mounts = {mount["mountPath"]: str(volumes[mount["name"]]) for mount in container["volumeMounts"]}
@@ -361,6 +361,15 @@ def _certified(directory: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     return context
+
+
+def _expanded(text: str) -> str:
+    """As a container is told it: of `$$` one `$`. References to variables are not played."""
+    return text.replace("$$", "$")
+
+
+def _processors(quantity: str) -> str:
+    return f"{int(quantity[:-1]) / 1000:g}" if quantity.endswith("m") else quantity
 
 
 def _status(container: Item, state: Item) -> Item:

@@ -98,6 +98,18 @@ def test_a_job_starts_only_when_its_secret_is_there_and_once():
     assert secret["metadata"]["ownerReferences"][0]["uid"] == "uid-1", "it goes with its Job"
 
 
+def test_texts_reach_the_image_as_they_are_and_a_small_step_is_a_pod_that_is_taken():
+    told = {"A": "pa$$word $(BOND_ACTION) $", "B": "plain"}
+    job = ContainerJob(image=f"i@sha256:{DIGEST}", command=("--to=$(A)",), env=told, cpus=0.01)
+    made = manifests.job_manifest(manifests.JobRun("n", "o", job, "plan", 1), settings(), {})
+    [step] = made["spec"]["template"]["spec"]["initContainers"]
+    variables = {each["name"]: each["value"] for each in step["env"]}
+    # a kubelet makes `$` of `$$`, and of every other `$` before a bracket a reference
+    assert (variables["A"], variables["B"]) == ("pa$$$$word $$(BOND_ACTION) $$", "plain")
+    assert step["args"] == ["--to=$$(A)"]
+    assert (step["resources"]["limits"]["cpu"], step["resources"]["requests"]["cpu"]) == ("10m", "10m")
+
+
 def test_pods_of_network_none_are_those_that_the_policy_selects():
     labels = manifests.policy_manifest()["spec"]["podSelector"]["matchLabels"]
     for network, is_selected in (("none", True), ("pool", False)):

@@ -64,10 +64,10 @@ def job_manifest(run: JobRun, settings: ContainerJobs, secret: Mapping[str, str]
     step = {
         "name": STEP,
         "image": job.image,
-        **({"args": list(job.command)} if job.command else {}),
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        **({"args": [_literal(text) for text in job.command]} if job.command else {}),
+        "env": [{"name": key, "value": _literal(value)} for key, value in environment.items()],
         "workingDir": "/",
-        "resources": _resources(f"{job.cpus:g}", f"{job.memory_mib}Mi"),
+        "resources": _resources(max(1, round(job.cpus * 1000)), job.memory_mib),
         "securityContext": _LOCKED_UP,
         # the one file that is wanted of an image that failed: kubelets hand over 4 KiB of it in the pod's status
         "terminationMessagePath": f"{OUTPUT}/error.json",
@@ -89,7 +89,7 @@ def job_manifest(run: JobRun, settings: ContainerJobs, secret: Mapping[str, str]
             f"{_KEY_FOLDER}/key",
         ],
         "env": [{"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
-        "resources": _resources("500m", "128Mi"),
+        "resources": _resources(500, 128),
         "securityContext": _LOCKED_UP,
         "volumeMounts": [_mount("output", OUTPUT, read_only=True), _mount("key", _KEY_FOLDER, read_only=True)],
     }
@@ -183,9 +183,15 @@ _LOCKED_UP: Final = {
 }
 
 
-def _resources(cpus: str, memory: str) -> dict[str, Any]:
-    most = {"cpu": cpus, "memory": memory, "ephemeral-storage": "128Mi"}
-    return {"limits": most, "requests": {"cpu": "50m", "memory": memory}}
+def _literal(text: str) -> str:
+    """A text as a pod has to say it: in `env` and `args` kubelets put a variable in the place of `$(NAME)`."""
+    return text.replace("$", "$$")
+
+
+def _resources(millicores: int, mebibytes: int) -> dict[str, Any]:
+    memory = f"{mebibytes}Mi"
+    most = {"cpu": f"{millicores}m", "memory": memory, "ephemeral-storage": "128Mi"}
+    return {"limits": most, "requests": {"cpu": f"{min(50, millicores)}m", "memory": memory}}
 
 
 def _mount(name: str, path: str, *, read_only: bool = False) -> dict[str, Any]:
