@@ -128,6 +128,11 @@ def test_a_pool_with_jobs_gets_their_rights_in_their_namespace_and_the_policy_th
     )  # fmt: skip
     assert "name images.executor by its digest" in by_tag.stderr
     image = f"registry/executor@sha256:{'a' * 64}"
+    beside_keys = run(
+        helm, "template", "bond", CHART, "--kube-version", "1.37.0", "--values", values, "--namespace", "bond",
+        "--set", "pools.default.jobs.namespace=bond", "--set", f"images.executor={image}",
+    )  # fmt: skip
+    assert "name a namespace of its own" in beside_keys.stderr
     jobs = ("--set", "pools.default.jobs.namespace=bond-jobs", "--set", f"images.executor={image}")
     documents = rendered(helm, values, *jobs)
     told = environment(deployments(documents)["bond-executor-default"])
