@@ -46,10 +46,14 @@ class _Explained:
         self._look = look
         self._next = asyncio.get_running_loop().time() + _EXPLAIN_SECONDS
         self._reason = ""
+        self._uid = ""
 
     async def reason(self, item: Mapping[str, Any] | None) -> str:
         """The deepest reason, to stand behind the object's own; empty where nothing is known."""
         now = asyncio.get_running_loop().time()
+        uid = str(((item or {}).get("metadata") or {}).get("uid") or "")
+        if uid != self._uid:
+            self._uid, self._reason = uid, ""  # what keeps another object
         if now >= self._next:
             lines = await self._look(self._api, item) if item is not None else []
             self._reason = f"; {lines[0]}" if lines else ""

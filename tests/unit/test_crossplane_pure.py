@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from bondstone.activities.clusters.api import Resource
 from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.kubernetes import waiting
 from bondstone.activities.kubernetes.crossplane import composed_refs, expected_conditions, has_current
 
 BOTH = ("Synced", "Ready")
@@ -89,3 +91,17 @@ def test_a_composite_and_a_claim_name_what_they_are_made_of():
     no_name = {"apiVersion": "example.org/v1", "kind": "Disk"}
     assert composed_refs(item(crossplane={"resourceRefs": [no_name]}, resourceRefs="text")) == []
     assert composed_refs({"metadata": {"name": "x"}, "spec": None}) == []
+
+
+async def test_what_keeps_one_object_is_not_said_of_the_next(monkeypatch: pytest.MonkeyPatch):
+    async def look(_: Any, item: Mapping[str, Any]) -> list[str]:
+        return [f"below {item['metadata']['uid']}"]
+
+    monkeypatch.setattr(waiting, "_EXPLAIN_SECONDS", 0.0)
+    api: Any = None
+    explained = waiting._Explained(api, look)
+    first, second = ({"metadata": {"uid": uid}} for uid in ("one", "two"))
+    assert await explained.reason(first) == "; below one"
+    monkeypatch.setattr(explained, "_next", float("inf"))
+    assert await explained.reason(first) == "; below one"
+    assert await explained.reason(second) == ""
