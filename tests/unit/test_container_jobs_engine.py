@@ -32,6 +32,7 @@ class Api(Cluster):
         self.objects = objects
         self.refused = 0
         self.lose_next_answer = False
+        self.log: list[bytes] = []
 
     def resource(self, api_version: str, kind: str) -> Resource | None:  # noqa: ARG002 - as Cluster has it
         return Resource("/apis/batch/v1" if kind == "Job" else "/api/v1", f"{kind.lower()}s", namespaced=True)
@@ -39,7 +40,9 @@ class Api(Cluster):
     def close(self) -> None:
         pass
 
-    def _data(self, method: str, path: str, *, body: Any = None, **_: Any) -> bytes:
+    def _data(self, method: str, path: str, *, body: Any = None, query: Any = None, **_: Any) -> bytes:
+        if path.endswith("/log"):
+            return b"\n".join(self.log[-int(query["tailLines"]) :])[: int(query["limitBytes"])]
         if self.refused:
             raise refusal(self.refused)
         answer = self._answer(method, path, body)
@@ -157,3 +160,12 @@ async def test_a_job_that_is_complete_and_has_no_pod_any_more_has_no_empty_outpu
     api = Api({"/apis/batch/v1/namespaces/bond/jobs/bond-1": complete})
     with pytest.raises(ToolFailed, match="its output did not arrive: its pod is gone"):
         await JobEngine(api, SETTINGS).collect("bond-1", tmp_path)
+
+
+async def test_of_a_long_log_the_end_is_shown():
+    pod = {"metadata": {"name": "bond-1-x", "creationTimestamp": "2026-01-01T00:00:00Z"}}
+    api = Api({"/api/v1/namespaces/bond/pods/bond-1-x": pod})
+    api.log = [b"x" * 1_000] * 5_000 + [b"it is broken"]
+    text = await JobEngine(api, SETTINGS).output_of("bond-1")
+    assert text.endswith("it is broken")
+    assert len(text) < 256 << 10

@@ -39,7 +39,8 @@ _POLL_SECONDS: Final = 0.3
 _LONGEST_SECONDS: Final = 2.0
 _GONE_SECONDS: Final = 120
 _ROLES_SECONDS: Final = 30
-_LOG_LINES: Final = 2_000
+_LOG_LINES: Final = (2_000, 100, 5)
+"""The first of these numbers of lines that fit."""
 _MAX_SAID_BYTES: Final = 256 << 10
 _NOT_FOUND, _FORBIDDEN, _BAD, _CONFLICT, _UNAUTHORIZED = 404, 403, 400, 409, 401
 _FOREGROUND: Final = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
@@ -157,9 +158,13 @@ class JobEngine:
 
     async def output_of(self, name: str) -> str:
         """What the image printed, the end of it; empty when the node does not have it any more."""
-        return await self._log(
-            name, manifests.STEP, {"tailLines": str(_LOG_LINES), "limitBytes": str(_MAX_SAID_BYTES)}
-        )
+        text = ""
+        for lines in _LOG_LINES:  # the limit cuts off the end, where it says what went wrong
+            query = {"tailLines": str(lines), "limitBytes": str(_MAX_SAID_BYTES)}
+            text = await self._log(name, manifests.STEP, query)
+            if len(text.encode()) < _MAX_SAID_BYTES:
+                break
+        return text
 
     async def collect(self, name: str, directory: Path) -> None:
         """Write what the image has left to `output` in a directory.
