@@ -32,6 +32,7 @@ _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _MAX_CAUSES: Final = 50
 _NOT_FOUND: Final = 404
+_UNAUTHORIZED: Final = 401
 _BAD: Final = 400
 _INVALID: Final = 422
 _STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
@@ -68,7 +69,10 @@ class Resource:
 
 
 class Cluster:
-    """One cluster, for the length of one activity: credentials are read anew by the next.
+    """One cluster, for the length of one activity.
+
+    Credentials are read when it is made, and again when the API server no longer takes them: an activity may last
+    longer than a token.
 
     Its methods block; call them by `asyncio.to_thread`.
 
@@ -78,11 +82,23 @@ class Cluster:
     """
 
     def __init__(self, connection: ClusterConnection, manager: str) -> None:
+        self.connection = connection
+        self.manager = manager
+        self._known: dict[str, dict[str, Resource]] = {}
+        self._lock = threading.Lock()
+        self._was_accepted = False
+        self._connect()
+
+    def _connect(self) -> None:
+        """Read the credentials.
+
+        Raises:
+            ToolUnavailable: when they cannot be used.
+        """
         from kubernetes import client, config  # noqa: PLC0415 - a second and 50 MB, see above
         from kubernetes.config import ConfigException  # noqa: PLC0415
 
-        self.connection = connection
-        self.manager = manager
+        connection = self.connection
         configuration: Any = client.Configuration()
         try:
             load: Any = config.load_kube_config
@@ -106,8 +122,6 @@ class Cluster:
             raise _unusable(connection, "there are none, or the program for them printed none")
         self._client = client.ApiClient(configuration)
         self._pool: Any = self._client.rest_client.pool_manager
-        self._known: dict[str, dict[str, Resource]] = {}
-        self._lock = threading.Lock()
 
     @classmethod
     async def open(cls, connection: ClusterConnection, *, manager: str) -> Cluster:
@@ -156,11 +170,26 @@ class Cluster:
         content: str = "application/json",
         accept: str = "application/json",
     ) -> bytes:
+        url = f"{path}{'?' + urlencode(query) if query else ''}"
+        headers = {"Accept": accept, "Content-Type": content}
+        status, data = self._sent(method, url, headers, body)
+        if status == _UNAUTHORIZED and self._was_accepted:
+            self._connect()
+            status, data = self._sent(method, url, headers, body)
+        if len(data) > _MAX_ANSWER_BYTES:
+            raise ToolFailed("the API server's answer is too large", where=f"{self.where} {path}")
+        self._was_accepted = self._was_accepted or status != _UNAUTHORIZED
+        if status >= 400:  # noqa: PLR2004 - HTTP's own
+            raise self._refusal(method, path, status, data)
+        return data
+
+    def _sent(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> tuple[int, bytes]:
+        """Status and content of one answer."""
         try:
             answer = self._pool.request(
                 method,
-                f"{self._base}{path}{'?' + urlencode(query) if query else ''}",
-                headers={**self._headers, "Accept": accept, "Content-Type": content},
+                f"{self._base}{url}",
+                headers={**self._headers, **headers},
                 body=None if body is None else json.dumps(body).encode(),
                 timeout=urllib3.Timeout(connect=10, read=REQUEST_SECONDS),
                 retries=False,
@@ -177,11 +206,7 @@ class Cluster:
                 where=self._base,
                 hint="see whether the worker can reach it; it will be tried again",
             ) from None
-        if len(data) > _MAX_ANSWER_BYTES:
-            raise ToolFailed("the API server's answer is too large", where=f"{self.where} {path}")
-        if answer.status >= 400:  # noqa: PLR2004 - HTTP's own
-            raise self._refusal(method, path, answer.status, data)
-        return bytes(data)
+        return int(answer.status), bytes(data)
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
         """Where a kind is served; None when the cluster does not know it."""

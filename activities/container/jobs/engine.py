@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from bondstone.activities.clusters import connect
 from bondstone.activities.clusters.api import ApiRefusal, Cluster
@@ -73,15 +73,11 @@ class JobEngine:
         """
         connection = connect(settings, jobs.cluster)
         connection.check_namespace(jobs.namespace)
-        engine = cls(await Cluster.open(connection, manager=_MANAGER), jobs)
+        cluster = await Cluster.open(connection, manager=_MANAGER)
         try:
-            yield engine
+            yield cls(cluster, jobs)
         finally:
-            engine.close()
-
-    def close(self) -> None:
-        """Let go of its connections."""
-        self._cluster.close()
+            cluster.close()
 
     @property
     def outlives_workers(self) -> bool:
@@ -90,7 +86,7 @@ class JobEngine:
 
     async def version(self) -> str:
         """The cluster's version."""
-        answer = await self._call(Cluster.request, "GET", "/version")
+        answer = await self._call(self._cluster.request, "GET", "/version")
         return f"Jobs of Kubernetes {str(answer.get('gitVersion') or '').removeprefix('v')}".strip()
 
     async def start(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> None:
@@ -219,7 +215,7 @@ class JobEngine:
 
     async def _owned(self, owner: str) -> list[dict[str, Any]]:
         labels = f"{manifests.LABEL}={manifests.owner_label(owner)}"
-        return await self._call(Cluster.list, "batch/v1", "Job", self._settings.namespace, labels=labels)
+        return await self._call(self._cluster.list, "batch/v1", "Job", self._settings.namespace, labels=labels)
 
     def _not_arrived(self, name: str, why: str) -> ToolFailed:
         return ToolFailed(
@@ -259,7 +255,7 @@ class JobEngine:
         # what the image is told is in the Secret: this machine may never see the step again
         await asyncio.to_thread(shutil.rmtree, directory / "input", ignore_errors=True)
         await self._call(
-            Cluster.request,
+            self._cluster.request,
             "PATCH",
             self._path("jobs", name),
             body={"spec": {"suspend": False}},
@@ -274,7 +270,9 @@ class JobEngine:
         """
         name = manifest["metadata"]["name"]
         try:
-            made: dict[str, Any] = await self._call(Cluster.request, "POST", self._path(plural), body=manifest)
+            made: dict[str, Any] = await self._call(
+                self._cluster.request, "POST", self._path(plural), body=manifest
+            )
         except ApiRefusal as error:
             if error.status != _CONFLICT:
                 raise
@@ -285,7 +283,7 @@ class JobEngine:
                 await self.remove(name)
             else:
                 await self._delete(plural, name, {})
-            made = await self._call(Cluster.request, "POST", self._path(plural), body=manifest)
+            made = await self._call(self._cluster.request, "POST", self._path(plural), body=manifest)
         return made
 
     async def _keep_off_the_network(self) -> None:
@@ -293,7 +291,7 @@ class JobEngine:
         wanted = manifests.policy_manifest()
         live = await self._get("networkpolicies", manifests.POLICY)
         if live is None:
-            await self._call(Cluster.request, "POST", self._path("networkpolicies"), body=wanted)
+            await self._call(self._cluster.request, "POST", self._path("networkpolicies"), body=wanted)
         elif live["spec"] != wanted["spec"]:
             raise ToolFailed(
                 f"the NetworkPolicy {manifests.POLICY} is not what keeps Jobs off the network",
@@ -304,7 +302,7 @@ class JobEngine:
     async def _pod(self, name: str) -> dict[str, Any] | None:
         """The pod of a Job; of several the newest."""
         labels = f"batch.kubernetes.io/job-name={name}"
-        pods = await self._call(Cluster.list, "v1", "Pod", self._settings.namespace, labels=labels)
+        pods = await self._call(self._cluster.list, "v1", "Pod", self._settings.namespace, labels=labels)
         return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
 
     async def _log(self, name: str, container: str, query: dict[str, str]) -> str:
@@ -313,7 +311,7 @@ class JobEngine:
             return ""
         path = f"{self._path('pods', str(pod['metadata']['name']))}/log"
         try:
-            return await self._call(Cluster.text, path, query={"container": container, **query})
+            return await self._call(self._cluster.text, path, query={"container": container, **query})
         except ApiRefusal as error:
             if error.status in {_NOT_FOUND, _BAD}:  # the container has not begun, or its node has forgotten it
                 return ""
@@ -321,7 +319,7 @@ class JobEngine:
 
     async def _get(self, plural: str, name: str) -> dict[str, Any] | None:
         try:
-            item: dict[str, Any] = await self._call(Cluster.request, "GET", self._path(plural, name))
+            item: dict[str, Any] = await self._call(self._cluster.request, "GET", self._path(plural, name))
         except ApiRefusal as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -330,7 +328,7 @@ class JobEngine:
 
     async def _delete(self, plural: str, name: str, body: dict[str, str]) -> None:
         try:
-            await self._call(Cluster.request, "DELETE", self._path(plural, name), body=body)
+            await self._call(self._cluster.request, "DELETE", self._path(plural, name), body=body)
         except ApiRefusal as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -340,27 +338,22 @@ class JobEngine:
         place = f"{roots.get(plural, '/api/v1')}/namespaces/{self._settings.namespace}/{plural}"
         return f"{place}/{name}" if name else place
 
-    async def _call(self, function: Callable[Concatenate[Cluster, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """One request, repeated while the API server is away, and once with the credentials read anew.
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One request, repeated while the API server is away.
 
         Raises:
             EngineUnreachable: when it stays away, or no longer takes the credentials.
         """
         began = time.monotonic()
-        is_renewed = False
         while True:
             try:
-                answer = await asyncio.to_thread(function, self._cluster, *args, **kwargs)
+                answer = await asyncio.to_thread(function, *args, **kwargs)
             except ToolUnavailable as error:
                 if time.monotonic() - began >= PATIENCE_SECONDS:
                     raise EngineUnreachable(error.message, where=error.where, hint=error.hint) from None
             except ApiRefusal as error:
-                if error.status == _UNAUTHORIZED and self._is_known:  # a step may take longer than a token lives
-                    if is_renewed:
-                        raise EngineUnreachable(error.message, where=error.where, hint=error.hint) from None
-                    await self._renew()
-                    is_renewed = True
-                    continue
+                if error.status == _UNAUTHORIZED and self._is_known:
+                    raise EngineUnreachable(error.message, where=error.where, hint=error.hint) from None
                 # one that has just started knows no roles for a moment: no reason to give up what runs
                 late = time.monotonic() - began >= _ROLES_SECONDS
                 if error.status != _FORBIDDEN or self._making or late:
@@ -369,19 +362,6 @@ class JobEngine:
                 self._is_known = True
                 return answer
             await asyncio.sleep(_POLL_SECONDS)
-
-    async def _renew(self) -> None:
-        """Read the credentials anew.
-
-        Raises:
-            EngineUnreachable: when there are none.
-        """
-        try:
-            fresh = await Cluster.open(self._cluster.connection, manager=_MANAGER)
-        except ToolUnavailable as error:
-            raise EngineUnreachable(error.message, where=error.where, hint=error.hint) from None
-        self._cluster.close()
-        self._cluster = fresh
 
 
 def _write(directory: Path, name: str, data: bytes) -> None:
