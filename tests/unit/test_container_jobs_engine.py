@@ -32,6 +32,7 @@ class Api(Cluster):
         self.objects = objects
         self.refused = 0
         self.lose_next_answer = False
+        self.is_away = False
         self.log: list[bytes] = []
 
     def resource(self, api_version: str, kind: str) -> Resource | None:  # noqa: ARG002 - as Cluster has it
@@ -41,6 +42,8 @@ class Api(Cluster):
         pass
 
     def _data(self, method: str, path: str, *, body: Any = None, query: Any = None, **_: Any) -> bytes:
+        if self.is_away:
+            raise engines.ToolUnavailable("no answer")
         if path.endswith("/log"):
             return b"\n".join(self.log[-int(query["tailLines"]) :])[: int(query["limitBytes"])]
         if self.refused:
@@ -161,3 +164,11 @@ async def test_of_a_long_log_the_end_is_shown():
     text = await JobEngine(api, SETTINGS).output_of("bond-1")
     assert text.endswith("it is broken")
     assert len(text) < 256 << 10
+
+
+async def test_a_worker_that_starts_waits_for_no_api_server():
+    api = Api({})
+    api.is_away = True
+    async with asyncio.timeout(5):
+        with pytest.raises(engines.ToolUnavailable, match="no answer"):
+            await JobEngine(api, SETTINGS).version()

@@ -85,8 +85,12 @@ class JobEngine:
         return True
 
     async def version(self) -> str:
-        """The cluster's version."""
-        answer = await self._call(self._cluster.request, "GET", "/version")
+        """The cluster's version. Asked once: a worker that starts says that it lives only after this.
+
+        Raises:
+            ToolUnavailable: when the API server does not answer.
+        """
+        answer = await asyncio.to_thread(self._cluster.request, "GET", "/version")
         return f"Jobs of Kubernetes {str(answer.get('gitVersion') or '').removeprefix('v')}".strip()
 
     async def start(self, name: str, owner: str, job: ContainerJob, action: str, directory: Path) -> None:
