@@ -135,6 +135,9 @@ def _role(role: Path) -> Draft:
         elif isinstance(spec, dict):
             _options(spec, defaults, inputs)
     inputs.literals(defaults, "defaults")
+    needed = _mapping(role / "meta" / "main").get("dependencies")
+    for other in needed if isinstance(needed, list) else ():
+        inputs.left.append(f"the role {_role_name(other)} that it depends on: copy it into {_TARGET}/roles")
     playbook = yaml.safe_dump([{"name": f"Run {name}", "hosts": "all", "roles": [name]}], sort_keys=False)
     files = {f"{_TARGET}/site.yml": playbook}
     target = f"{_TARGET}/roles/{name}"
@@ -158,11 +161,17 @@ def _playbook(playbook: Path) -> Draft:
             inputs.left.append(f"variables of {file} (vars_files): they stay as they are")
         roles = play.get("roles")
         for role in roles if isinstance(roles, list) else ():
-            name = role.get("role", role.get("name", "")) if isinstance(role, dict) else role
-            inputs.left.append(f"variables of the role {name}: name the role's own folder to have them as inputs")
+            inputs.left.append(
+                f"variables of the role {_role_name(role)}: name the role's own folder to have them as inputs"
+            )
     return inputs.draft(
         f"the playbook `{playbook.name}`", f"{_TARGET}/{playbook.name}", (playbook.resolve().parent, _TARGET), {}
     )
+
+
+def _role_name(role: Any) -> str:
+    """How a play or a role names another one."""
+    return str(role.get("role", role.get("name", role.get("src", ""))) if isinstance(role, dict) else role)
 
 
 def _options(spec: Mapping[str, Any], defaults: Mapping[str, Any], inputs: _Inputs) -> None:

@@ -73,6 +73,14 @@ def role(tmp_path: Path) -> Path:
     )
 
 
+def test_roles_that_a_role_depends_on_are_named(tmp_path: Path):
+    files = {"meta/main.yml": "dependencies: [common, {role: firewall, port: 80}]\n", "tasks/main.yml": "[]\n"}
+    assert list(draft(write(tmp_path / "web", files)).untranslated)[:2] == [
+        "the role common that it depends on: copy it into ansible/roles",
+        "the role firewall that it depends on: copy it into ansible/roles",
+    ]
+
+
 def test_no_value_of_a_secret_becomes_the_default_of_an_input(tmp_path: Path):
     hidden = "options: {db_key: {no_log: true}, key: {no_log: true, required: true}}"
     files = {
