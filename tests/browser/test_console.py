@@ -264,7 +264,9 @@ def test_a_log_follows_its_step_and_continues_after_a_lost_connection(
 
 
 def test_the_requester_cannot_approve_and_reads_why(platform: LocalPlatform, browser: Browser) -> None:
-    platform.bond("--as", "ada", "service", "update", "payments/orders", "--set", "size=medium", "--ask")
+    platform.bond(
+        "--as", "ada", "service", "update", "payments/orders", "--set", "size=medium", "--ask", "--wait", status=5
+    )
     ada, base = signed_in(platform, browser, "ada")
     ada.goto(f"{base}/approvals?show=mine")
     inbox = ada.get_by_role("article").filter(has_text="payments/orders")
