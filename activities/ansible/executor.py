@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -45,15 +47,21 @@ class AnsibleExecutor(Executor):
         return record_hosts(state)
 
     async def version(self, settings: Settings) -> str:
-        """What `ansible-playbook --version` says.
+        """What `ansible-playbook --version` says; of the one installed with Bondstone its package knows it.
 
         Raises:
             ToolUnavailable: there is none, or it does not answer.
         """
+        from importlib import metadata
+
         from bondstone.activities.ansible.session import find_playbook_command
         from bondstone.activities.tooling.version import first_line
 
-        line = await first_line([find_playbook_command(settings.ansible), "--version"])
+        command = find_playbook_command(settings.ansible)
+        if command == str(Path(sys.executable).with_name("ansible-playbook")):
+            with suppress(metadata.PackageNotFoundError):
+                return f"Ansible {metadata.version('ansible-core')}"  # to ask takes half a second of CPU time
+        line = await first_line([command, "--version"])
         return line.replace("ansible-playbook ", "Ansible ").replace("[core ", "").rstrip("]")
 
     async def plan(self, context: StepContext) -> Planned:
