@@ -10,10 +10,10 @@ from bondstone.base.settings import Settings
 
 
 async def test_the_package_says_what_the_command_says(tmp_path: Path) -> None:
-    # By another path the same command is asked, in place of its package.
-    asked = tmp_path / "ansible-playbook"
-    asked.symlink_to(Path(sys.executable).with_name("ansible-playbook"))
+    # By another path the same command is run, in place of reading its package.
+    command = tmp_path / "ansible-playbook"
+    command.symlink_to(Path(sys.executable).with_name("ansible-playbook"))
     executor = AnsibleExecutor()
     version = await executor.version(Settings(data=tmp_path))
     assert version.startswith("Ansible 2.")
-    assert version == await executor.version(Settings(data=tmp_path, ansible=str(asked)))
+    assert version == await executor.version(Settings(data=tmp_path, ansible=str(command)))
