@@ -119,6 +119,11 @@ def test_pods_may_do_nothing_but_their_work(helm, values):
         assert pod["automountServiceAccountToken"] is (name == "bond-executor-prod-eu")
 
 
+def namespaces_of_steps(documents: list[dict[str, Any]]) -> list[str]:
+    told = environment(deployments(documents)["bond-executor-default"])["BOND_CLUSTERS"]
+    return json.loads(told)["default"]["namespaces"]
+
+
 def test_a_pool_with_jobs_gets_their_rights_in_their_namespace_and_the_policy_that_keeps_them_off_the_network(
     helm, values
 ):
@@ -139,7 +144,9 @@ def test_a_pool_with_jobs_gets_their_rights_in_their_namespace_and_the_policy_th
     assert ContainerJobs.model_validate_json(told["BOND_CONTAINER_JOBS"]) == ContainerJobs(
         namespace="bond-jobs", collector=image
     )
-    assert json.loads(told["BOND_CLUSTERS"])["default"]["namespaces"] == ["bond-jobs"]
+    assert namespaces_of_steps(documents) == [], "a Helm step could work among the Jobs"
+    both = rendered(helm, values, *jobs, "--set", "pools.default.clusterRole=edit", "--namespace", "bond")
+    assert namespaces_of_steps(both) == ["bond"]
     [policy] = [each for each in documents if each["metadata"]["name"] == manifests.POLICY]
     assert (policy["metadata"]["namespace"], policy["spec"]) == ("bond-jobs", manifests.policy_manifest()["spec"])
     kinds = sorted(each["kind"] for each in documents if each["metadata"].get("namespace") == "bond-jobs")

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from bondstone.activities.clusters.api import ApiRefusal, Cluster, Resource
+from bondstone.activities.clusters.connection import ClusterConnection
 from bondstone.activities.container.documents import ContainerJob
 from bondstone.activities.container.engine import EngineUnreachable
 from bondstone.activities.container.jobs import engine as engines
 from bondstone.activities.container.jobs.engine import JobEngine
+from bondstone.base.cluster_settings import ClusterSettings
 from bondstone.base.container_jobs import ContainerJobs
-from bondstone.base.errors import ToolFailed
+from bondstone.base.errors import Refused, ToolFailed
+from bondstone.base.settings import Settings
 
 IMAGE = f"x/y@sha256:{'a' * 64}"
 SETTINGS = ContainerJobs(namespace="bond", collector=IMAGE)
@@ -135,6 +138,22 @@ async def test_a_plan_takes_away_the_jobs_that_died_before_they_were_started(tmp
         await asyncio.sleep(0)
     planning.cancel()
     assert names_of(api, "jobs") == ["bond-runs", "bond-2"]
+
+
+async def test_the_namespace_of_the_jobs_need_not_be_one_that_steps_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def open_cluster(connection: ClusterConnection, **_: Any) -> Api:
+        with pytest.raises(Refused, match="steps may not use the namespace 'bond'"):
+            connection.check_namespace(SETTINGS.namespace)
+        return Api({})
+
+    monkeypatch.setattr(Cluster, "open", open_cluster)
+    (tmp_path / "kubeconfig").touch()
+    cluster = ClusterSettings(kubeconfig=tmp_path / "kubeconfig", namespaces=("team-*",))
+    settings = Settings(data=tmp_path, clusters={"default": cluster})
+    async with JobEngine.opened(settings, SETTINGS) as engine:
+        assert await engine.names(OWNER) == []
 
 
 async def test_credentials_that_are_taken_no_longer_end_no_job():

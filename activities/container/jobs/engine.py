@@ -67,13 +67,13 @@ class JobEngine:
     async def opened(cls, settings: Settings, jobs: ContainerJobs) -> AsyncIterator[JobEngine]:
         """The engine of a worker.
 
+        `namespaces` of the cluster bounds what steps name. It does not bound the namespace of the Jobs, which the
+        operator names: a fence that had to let it in would let every step in.
+
         Raises:
-            Refused: when the pool's settings of the cluster do not allow the namespace.
-            ToolUnavailable: when the cluster cannot be reached with them.
+            ToolUnavailable: when the cluster cannot be reached with the pool's settings.
         """
-        connection = connect(settings, jobs.cluster)
-        connection.check_namespace(jobs.namespace)
-        cluster = await Cluster.open(connection, manager=_MANAGER)
+        cluster = await Cluster.open(connect(settings, jobs.cluster), manager=_MANAGER)
         try:
             yield cls(cluster, jobs)
         finally:
