@@ -19,7 +19,7 @@ from bondstone.activities.container.documents import (
 from bondstone.activities.container.session import ContainerSession
 from bondstone.activities.tooling.claims import claimed
 from bondstone.base.canonical import digest
-from bondstone.base.errors import BondError, Fenced, PlanStale, ToolFailed
+from bondstone.base.errors import BondError, Fenced, PlanStale, ToolFailed, from_info
 from bondstone.executors.protocol import Outcome, Output
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ async def apply(session: ContainerSession, artefact: bytes, position: int) -> Ou
             await claim.release()
             await session.clear()
             return _outcome(session, record)
+        if record.run is not None and record.run.failed is not None and record.run.key == run.key:
+            await claim.release()  # an attempt before this one saw it fail, and could not say so
+            await session.clear()
+            raise from_info(record.run.failed)
         if claim.snapshot.position != position and record.run != run:
             await claim.release()
             raise PlanStale(
@@ -61,7 +65,12 @@ async def _run(
     if record.run != run:
         await claim.append(record.changed(stands=True, run=run).pack())
     told = {"outputs": record.outputs, "plan": plan.shown, "destroy": plan.destroy}
-    async with session.ran(plan.job, plan.action, told, key=run.key, lost=claim.lost) as output:
+
+    async def failed(error: BondError) -> None:
+        info = error.masked(session.context.redact).info()
+        await claim.append(record.changed(stands=True, run=run.changed(failed=info)).pack())
+
+    async with session.ran(plan.job, plan.action, told, key=run.key, lost=claim.lost, on_failure=failed) as output:
         new = ContainerRecord(run=run.changed(done=True))
         if not plan.destroy:
             outputs = read_outputs(output, session.where)

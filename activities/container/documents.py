@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypeVar
 
 from bondstone.base.canonical import canonical, digest
-from bondstone.base.errors import ObjectCorrupt
+from bondstone.base.errors import ErrorInfo, ObjectCorrupt
 from bondstone.base.models import Wire
 
 D = TypeVar("D", "ContainerRecord", "ContainerPlan")
@@ -40,6 +40,8 @@ class ContainerRun(Wire):
     base: int
     """Position of the log that the plan was made at."""
     done: bool = False
+    failed: ErrorInfo | None = None
+    """How it ended, when it did not end well: the next attempt reports the same, and runs nothing."""
 
     @property
     def key(self) -> str:

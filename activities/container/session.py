@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,14 @@ from bondstone.activities.container.section import ContainerSection
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.scratch import write_private
 from bondstone.base.canonical import digest
-from bondstone.base.errors import InvalidInput, StepTimedOut, StoreUnavailable, ToolFailed
+from bondstone.base.errors import (
+    BondError,
+    Fenced,
+    InvalidInput,
+    StepTimedOut,
+    StoreUnavailable,
+    ToolFailed,
+)
 from bondstone.executors.protocol import StepContext
 from bondstone.model.promise import seconds
 
@@ -123,7 +130,14 @@ class ContainerSession:
 
     @asynccontextmanager
     async def ran(
-        self, job: ContainerJob, action: str, told: Mapping[str, Any], *, key: str, lost: asyncio.Event
+        self,
+        job: ContainerJob,
+        action: str,
+        told: Mapping[str, Any],
+        *,
+        key: str,
+        lost: asyncio.Event,
+        on_failure: Callable[[BondError], Awaitable[None]],
     ) -> AsyncIterator[Path]:
         """Run a container to its end; where its output is. Both are gone afterwards.
 
@@ -134,6 +148,8 @@ class ContainerSession:
             key: The same for all attempts at one run: a container that an attempt before this one has started is
                 waited for, and never started again.
             lost: Set when the claim on the step's state is lost: the container is stopped then.
+            on_failure: Writes down how it failed, before the container is gone: else the next attempt of a worker
+                that is killed in between would find neither, and run the image again.
 
         Raises:
             BondError: when it failed.
@@ -170,6 +186,10 @@ class ContainerSession:
                 raise
             if isinstance(error, StoreUnavailable) and not lost.is_set():
                 raise  # the record could not be written: the next attempt finds the container, and its output
+            is_fenced = isinstance(error, Fenced) or lost.is_set()
+            if isinstance(error, BondError) and not (error.transient or is_fenced):
+                with suppress(Fenced):  # another attempt holds the record
+                    await on_failure(error)
             await self._forget(name)
             raise
         await self._forget(name)

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
-from bondstone.activities.container.documents import ContainerJob
+from bondstone.activities.container.applying import apply
+from bondstone.activities.container.contract import KILLED, LATER, STALE
+from bondstone.activities.container.documents import ContainerJob, ContainerPlan
 from bondstone.activities.container.engine import ContainerState
 from bondstone.activities.container.section import ContainerSection
 from bondstone.activities.container.session import ContainerSession
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
-from bondstone.base.errors import BondError, StoreUnavailable, ToolFailed
+from bondstone.base.errors import BondError, PlanStale, StoreUnavailable, ToolFailed, ToolUnavailable
 from bondstone.base.settings import Settings
 from bondstone.executors.protocol import StepContext
 from bondstone.model.service import ServiceId
+from bondstone.store import Store
 
 IMAGE = f"i@sha256:{'a' * 64}"
 
@@ -55,8 +58,7 @@ class Runs:
         return sorted(self.names_now)
 
 
-def session_of(engine: Any, tmp_path: Path, *, cancelled: bool, stop: Stop) -> ContainerSession:
-    state: Any = None
+def session_of(engine: Any, tmp_path: Path, *, cancelled: bool, stop: Stop, state: Any = None) -> ContainerSession:
     context = StepContext(
         service=ServiceId(team="shop", name="web"),
         operation=1,
@@ -75,7 +77,10 @@ def session_of(engine: Any, tmp_path: Path, *, cancelled: bool, stop: Stop) -> C
 
 
 async def run(session: ContainerSession, lost: asyncio.Event) -> None:
-    async with session.ran(ContainerJob(image=IMAGE), "apply", {}, key="k", lost=lost):
+    async def failed(_: BondError) -> None:
+        pass
+
+    async with session.ran(ContainerJob(image=IMAGE), "apply", {}, key="k", lost=lost, on_failure=failed):
         pass
 
 
@@ -133,3 +138,78 @@ async def test_a_run_that_failed_is_taken_away(tmp_path: Path):
     with pytest.raises(BondError, match="no"):
         await run(session_of(engine, tmp_path, cancelled=True, stop=Stop()), asyncio.Event())
     assert not engine.names_now
+
+
+class Failing(Runs):
+    """An engine whose runs end at once with an exit code; a worker dies of removing one, if asked."""
+
+    def __init__(self, code: int, *, outlives_workers: bool) -> None:
+        super().__init__(outlives_workers=outlives_workers)
+        self.code = code
+        self.begun = 0
+        self.dies = True
+
+    async def start(self, name: str, *_: Any) -> None:
+        self.begun += 1
+        self.names_now.add(name)
+
+    async def state(self, name: str) -> ContainerState | None:
+        return ContainerState("exited", self.code, out_of_memory=False) if name in self.names_now else None
+
+    async def wait(self, _: str) -> None:
+        pass
+
+    async def output_of(self, _: str) -> str:
+        return "zone is locked"
+
+    async def collect(self, *_: Any) -> None:
+        pass
+
+    async def remove(self, name: str) -> None:
+        self.names_now.discard(name)
+        if self.dies:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("outlives_workers", [True, False])
+@pytest.mark.parametrize(("code", "runs"), [(1, 1), (137, 1), (3, 1), (75, 2)])
+async def test_a_failure_that_nobody_heard_of_is_reported_again_and_runs_nothing(
+    tmp_path: Path, *, outlives_workers: bool, code: int, runs: int
+):
+    engine = Failing(code, outlives_workers=outlives_workers)
+    store = await Store.open(Settings(data=tmp_path), create_keys=True)
+    state = store.state(ServiceId(team="shop", name="web"), "step")
+    plan = ContainerPlan(action="apply", job=ContainerJob(image=IMAGE)).pack()
+
+    async def attempt() -> None:
+        await apply(session_of(engine, tmp_path, cancelled=True, stop=Stop(), state=state), plan, 0)
+
+    with pytest.raises(KeyboardInterrupt):
+        await attempt()
+    engine.dies = False
+    words = "killed during apply" if code == KILLED else "zone is locked"
+    with pytest.raises(BondError, match=words) as caught:
+        await attempt()
+    assert engine.begun == runs
+    assert type(caught.value) is {STALE: PlanStale, LATER: ToolUnavailable}.get(code, ToolFailed)
+    assert not engine.names_now
+    replanned = (await state.read()).position
+    with pytest.raises(BondError, match=words):
+        await apply(session_of(engine, tmp_path, cancelled=True, stop=Stop(), state=state), plan, replanned)
+    assert engine.begun == runs + 1, "a new plan runs"
+
+
+async def test_a_failure_that_cannot_be_written_down_leaves_what_the_next_attempt_finds(tmp_path: Path):
+    engine = Failing(1, outlives_workers=False)
+    engine.dies = False
+
+    async def unwritten(_: BondError) -> None:
+        raise StoreUnavailable("away")
+
+    session = session_of(engine, tmp_path, cancelled=True, stop=Stop())
+    with pytest.raises(StoreUnavailable, match="away"):
+        async with session.ran(
+            ContainerJob(image=IMAGE), "apply", {}, key="k", lost=asyncio.Event(), on_failure=unwritten
+        ):
+            pass
+    assert engine.names_now
