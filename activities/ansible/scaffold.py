@@ -117,6 +117,7 @@ class _Inputs:
                 "required": [*_CONNECTION, *self.required],
             },
             folder=folder,
+            owns_folder=folder[1] != _TARGET,
             files=files,
             untranslated=left,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -40,6 +40,8 @@ class Draft:
     """Outputs of the promise by name, as in `spec.outputs`."""
     folder: tuple[Path, str] | None = None
     """What is copied into the promise, and where to."""
+    owns_folder: bool = True
+    """Whether people put nothing of their own there: an update then removes what the newer one does not have."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Further files of the promise: their text by path."""
     untranslated: Sequence[str] = ()
@@ -104,7 +106,8 @@ def update_promise(directory: Path, draft: Draft) -> tuple[str, str, list[InputD
     """Take a newer module into a promise that was made from an older one.
 
     Steps, outputs that people wrote, policies and tests stay. Inputs, their variables and the copied folder
-    become the newer module's. The version is raised as the differences require.
+    become the newer module's; in a folder where people write files of their own, those stay (`kept`). The version
+    is raised as the differences require.
 
     Args:
         directory: The promise.
@@ -145,11 +148,32 @@ def update_promise(directory: Path, draft: Draft) -> tuple[str, str, list[InputD
     editor.dump(document, stream)
     if draft.folder:
         source, target = draft.folder
-        shutil.rmtree(directory / target, ignore_errors=True)
+        if draft.owns_folder:
+            shutil.rmtree(directory / target, ignore_errors=True)
         copy_folder(source, directory / target)
     file.write_text(stream.getvalue(), encoding="utf-8")
-    (directory / "README.md").write_text(readme(str(document["metadata"]["name"]), draft), encoding="utf-8")
+    about = replace(draft, untranslated=[*draft.untranslated, *kept(directory, draft)])
+    (directory / "README.md").write_text(readme(str(document["metadata"]["name"]), about), encoding="utf-8")
     return before, after, changes
+
+
+def kept(directory: Path, draft: Draft) -> list[str]:
+    """What an update leaves where it is, because people may have written it: one line each.
+
+    Args:
+        directory: The promise.
+        draft: The newer module.
+    """
+    if draft.folder is None or draft.owns_folder:
+        return []
+    source, target = draft.folder
+    files = [path for path in sorted((directory / target).rglob("*")) if path.is_file()]
+    return [
+        f"{path.relative_to(directory)}: the newer version has no such file, and yours stays; remove it if it is "
+        "of an older version"
+        for path in files
+        if not (source / path.relative_to(directory / target)).is_file()
+    ]
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 from bondstone.activities.ansible.scaffold import draft
 from bondstone.base.errors import InvalidInput
 from bondstone.executors.registry import load_executors
-from bondstone.executors.scaffold import update_promise, write_promise
+from bondstone.executors.scaffold import kept, update_promise, write_promise
 from bondstone.promise.validation.before_publish import validate
 
 CONNECTION = {"host", "login", "hostKeys", "loginKey"}
@@ -196,6 +196,33 @@ def test_a_playbook_becomes_a_promise_with_its_folder(tmp_path: Path, named: str
     write_promise(target, "books", made)
     assert validate(target, load_executors()).promise.spec.steps
     assert (target / "ansible" / "more.yml").is_file()
+
+
+def test_an_update_keeps_the_playbook_that_undoes_it(tmp_path: Path):
+    folder = write(tmp_path / "books", {"site.yml": PLAYBOOK, "more.yml": "a: b\n", "roles/common/x": ""})
+    target = tmp_path / "promise"
+    write_promise(target, "books", draft(folder))
+    write(target, {"ansible/teardown.yml": "- hosts: all\n", "ansible/roles/common/tasks/main.yml": "[]\n"})
+    (folder / "more.yml").write_text("a: c\n")
+    newer = draft(folder)
+    update_promise(target, newer)
+    assert (target / "ansible" / "teardown.yml").is_file(), "people are told to write it there"
+    assert (target / "ansible" / "more.yml").read_text() == "a: c\n"
+    assert [line.partition(":")[0] for line in kept(target, newer)] == [
+        "ansible/roles/common/tasks/main.yml",
+        "ansible/teardown.yml",
+    ]
+    assert "- ansible/teardown.yml: the newer version has no such file" in (target / "README.md").read_text()
+
+
+def test_an_update_of_a_role_replaces_its_own_folder_alone(role: Path, tmp_path: Path):
+    target = tmp_path / "promise"
+    write_promise(target, "web-server", draft(role))
+    write(target, {"ansible/teardown.yml": "", "ansible/roles/web_server/gone.yml": ""})
+    update_promise(target, draft(role))
+    assert (target / "ansible" / "teardown.yml").is_file()
+    assert not (target / "ansible" / "roles" / "web_server" / "gone.yml").exists()
+    assert kept(target, draft(role)) == []
 
 
 def test_what_cannot_be_read_says_what_to_name_instead(tmp_path: Path):

@@ -97,9 +97,10 @@ def _reader(source: str) -> Draft:
 
 
 def _update(directory: Path, draft: Draft, output: OutputFormat) -> None:
-    from bondstone.executors.scaffold import update_promise  # noqa: PLC0415 - heavy
+    from bondstone.executors.scaffold import kept, update_promise  # noqa: PLC0415 - heavy
 
     before, after, changes = update_promise(directory, draft)
+    stays = kept(directory, draft)
 
     def people() -> None:
         table(
@@ -107,6 +108,8 @@ def _update(directory: Path, draft: Draft, output: OutputFormat) -> None:
             [[change.path, change.what, change.bump] for change in changes],
             empty="the inputs are the same",
         )
+        for line in stays:
+            say(f"  {line}")
         say(f"{directory}: {before} is now {after}")
 
     emit(
@@ -116,6 +119,7 @@ def _update(directory: Path, draft: Draft, output: OutputFormat) -> None:
             "to": after,
             "differences": [_document(change) for change in changes],
             "untranslated": list(draft.untranslated),
+            "kept": stays,
         },
         output,
         people,
