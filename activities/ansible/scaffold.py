@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import yaml
 
+from bondstone.activities.ansible.copied import left_out
 from bondstone.activities.ansible.inspect import playbook_problems
 from bondstone.base.errors import InvalidInput
 from bondstone.executors.scaffold import Draft, fits
@@ -87,6 +88,10 @@ class _Inputs:
                 self.left.append(f"variable {name} ({where}): Ansible computes its value, which stays as it is")
             elif isinstance(value, str) and _SECRET.search(str(name)):
                 self.left.append(f"variable {name} ({where}): it looks like a secret; its value stays as it is")
+            elif place := _secret_in(str(name), value):
+                self.left.append(
+                    f"variable {name} ({where}): {place} looks like a secret; its value stays as it is"
+                )
             elif type(value) not in _LITERAL:
                 self.left.append(f"variable {name} ({where}): its value says no type; it stays as it is")
             else:
@@ -94,6 +99,8 @@ class _Inputs:
 
     def draft(self, source: str, playbook: str, folder: tuple[Path, str], files: Mapping[str, str]) -> Draft:
         """All of it as a draft."""
+        without = left_out(folder[0], playbook=Path(playbook).name if folder[1] == _TARGET else "")
+        self.left += [f"{path}: it is not copied: {reason}" for path, reason in without.items()]
         left = [*self.left, "what undoes it: write a playbook that does, and name it as `destroy` of the step"]
         variables = {name: f"${{inputs.{name}}}" for name in self.properties}
         return Draft(
@@ -117,6 +124,7 @@ class _Inputs:
                 "required": [*_CONNECTION, *self.required],
             },
             folder=folder,
+            without=frozenset(without),
             owns_folder=folder[1] != _TARGET,
             files=files,
             untranslated=left,
@@ -194,6 +202,12 @@ def _options(spec: Mapping[str, Any], defaults: Mapping[str, Any], inputs: _Inpu
         if _is_computed(value):
             inputs.left.append(f"variable {name}: Ansible computes its default, which stays as it is")
             continue
+        if place := _secret_in(str(name), value, about):
+            inputs.left.append(f"variable {name}: {place} of its default looks like a secret, which is not shown")
+            inputs.hidden.add(name)
+            if about.get("required"):
+                inputs.add(name, schema, required=True)
+            continue
         if value is not None and fits(schema, value):
             schema["default"] = value
         elif value is not None:
@@ -233,6 +247,23 @@ def _option(name: str, about: Mapping[str, Any], left: list[str]) -> dict[str, A
     elif kind == "list" and "elements" in about:
         schema["items"] = dict(_TYPES.get(str(about["elements"]), {"type": "string"}))
     return schema
+
+
+def _secret_in(name: str, value: Any, about: Any = None) -> str:
+    """Where a value holds a plain secret, by the names in it and `no_log` of its argument; empty: nowhere."""
+    spec = about if isinstance(about, dict) else {}
+    inner = spec.get("options")
+    match value:
+        case str() if value and (spec.get("no_log") or _SECRET.search(name)):
+            return name
+        case dict():
+            options = inner if isinstance(inner, dict) else {}
+            places = (_secret_in(f"{name}.{key}", each, options.get(key)) for key, each in value.items())
+        case list():
+            places = (_secret_in(f"{name}[{index}]", each, {"options": inner}) for index, each in enumerate(value))
+        case _:
+            return ""
+    return next(filter(None, places), "")
 
 
 def _is_computed(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
@@ -19,6 +19,9 @@ from bondstone.promise.schema import validator
 
 Bump = Literal["major", "minor", "patch"]
 
+
+NOT_COPIED: Final = (".terraform", "*.tfstate*", ".git", ".github", "examples", "test", "tests")
+"""Names of files and folders of a module that no promise has."""
 
 _VARIABLES: Final = {"ansible": "vars", "helm": "values"}
 """Where a step's section has what it passes on, where that is not `variables`."""
@@ -40,6 +43,8 @@ class Draft:
     """Outputs of the promise by name, as in `spec.outputs`."""
     folder: tuple[Path, str] | None = None
     """What is copied into the promise, and where to."""
+    without: frozenset[str] = frozenset()
+    """What of it is not copied: paths in it."""
     owns_folder: bool = True
     """Whether people put nothing of their own there: an update then removes what the newer one does not have."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -97,7 +102,7 @@ def write_promise(directory: Path, name: str, draft: Draft, *, version: str = "0
     written = [Path(file) for file in files]
     if draft.folder:
         source, target = draft.folder
-        copy_folder(source, directory / target)
+        copy_folder(source, directory / target, draft.without)
         written.append(Path(target))
     return written
 
@@ -150,7 +155,7 @@ def update_promise(directory: Path, draft: Draft) -> tuple[str, str, list[InputD
         source, target = draft.folder
         if draft.owns_folder:
             shutil.rmtree(directory / target, ignore_errors=True)
-        copy_folder(source, directory / target)
+        copy_folder(source, directory / target, draft.without)
     file.write_text(stream.getvalue(), encoding="utf-8")
     about = replace(draft, untranslated=[*draft.untranslated, *kept(directory, draft)])
     (directory / "README.md").write_text(readme(str(document["metadata"]["name"]), about), encoding="utf-8")
@@ -169,17 +174,28 @@ def kept(directory: Path, draft: Draft) -> list[str]:
     source, target = draft.folder
     files = [path for path in sorted((directory / target).rglob("*")) if path.is_file()]
     return [
-        f"{path.relative_to(directory)}: the newer version has no such file, and yours stays; remove it if it is "
-        "of an older version"
+        f"{path.relative_to(directory)}: not of the newer version, so it stays; remove it if it is of an older one"
         for path in files
-        if not (source / path.relative_to(directory / target)).is_file()
+        if not (source / (inner := path.relative_to(directory / target))).is_file()
+        or not draft.without.isdisjoint(map(Path.as_posix, (inner, *inner.parents)))
     ]
 
 
-def copy_folder(source: Path, target: Path) -> None:
-    """Copy a module or a chart without what its own runs and its version control left there."""
-    left_out = shutil.ignore_patterns(".terraform", "*.tfstate*", ".git", ".github", "examples", "test", "tests")
-    shutil.copytree(source, target, ignore=left_out, dirs_exist_ok=True)
+def copy_folder(source: Path, target: Path, without: Collection[str] = ()) -> None:
+    """Copy a module or a chart without what its own runs and its version control left there.
+
+    Args:
+        source: The folder.
+        target: Its copy.
+        without: What else is left out: paths relative to the folder.
+    """
+    never = shutil.ignore_patterns(*NOT_COPIED)
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        place = Path(folder).relative_to(source)
+        return {*never(folder, names), *(name for name in names if (place / name).as_posix() in without)}
+
+    shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
 
 
 def manifest(name: str, draft: Draft, *, version: str) -> dict[str, Any]:

@@ -98,6 +98,96 @@ def test_no_value_of_a_secret_becomes_the_default_of_an_input(tmp_path: Path):
     ]
 
 
+def test_no_secret_inside_a_value_becomes_the_default_of_an_input(tmp_path: Path):
+    spec = """
+    argument_specs:
+      main:
+        options:
+          users: {type: list, elements: dict, options: {name: {}, pin: {no_log: true}}}
+          admin_password: {type: str, default: hunter2}
+          proxy: {type: dict, required: true, default: {login: {api_key: hunter2}}}
+          sites: {type: list, elements: dict, default: [{name: a, password: ""}]}
+    """
+    files = {
+        "meta/argument_specs.yml": spec,
+        "defaults/main.yml": "users: [{name: ada}, {name: bob, pin: hunter2}]\ndb: {hosts: [{token: hunter2}]}\n",
+        "tasks/main.yml": "[]\n",
+    }
+    made = draft(write(tmp_path / "database", files))
+    assert "hunter2" not in str(made)
+    assert made.inputs["properties"].keys() - CONNECTION == {"proxy", "sites"}
+    assert "default" not in made.inputs["properties"]["proxy"]
+    assert set(made.inputs["required"]) == CONNECTION | {"proxy"}
+    assert [line for line in made.untranslated if "looks like" in line] == [
+        "variable users: users[1].pin of its default looks like a secret, which is not shown",
+        "variable admin_password: admin_password of its default looks like a secret, which is not shown",
+        "variable proxy: proxy.login.api_key of its default looks like a secret, which is not shown",
+        "variable db (defaults): db.hosts[0].token looks like a secret; its value stays as it is",
+    ]
+
+
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n"
+PUBLIC = "-----BEGIN CERTIFICATE-----\nMII\n"
+SECRETS = {
+    ".git/config": "hunter2",
+    ".vault_pass": "hunter2",
+    "secrets/word": "hunter2",
+    "tools/vault-password.txt": "hunter2",
+    "login": PRIVATE,
+    "files/web.key": "hunter2",
+    "hosts": "[web]\nw1 ansible_password=hunter2\n",
+    "production": "w1 ansible_host=10.0.0.1 ansible_password=hunter2\n",
+    "staging.yml": "all: {hosts: {w1: {ansible_password: hunter2}}}\n",
+    "inventories/prod/hosts": "hunter2",
+}
+WORKING = {
+    "ansible.cfg": "[defaults]\nvault_password_file = ./secrets/word\n",
+    "site.yml": "- hosts: all\n",
+    "hosts.yml": "- hosts: all\n",
+    "group_vars/all/vault_password.yml": "$ANSIBLE_VAULT;1.1;AES256\n00\n",
+    "files/ca.pem": PUBLIC,
+    "roles/common/templates/hosts": "127.0.0.1 localhost\n",
+    "roles/common/templates/web.key.j2": "{{ key }}\n",
+    "roles/vault/tasks/vault_password.yml": "[]\n",
+}
+
+
+def test_keys_vault_passwords_and_inventories_are_not_copied_and_are_named(tmp_path: Path):
+    made = draft(write(tmp_path / "books", SECRETS | WORKING))
+    target = tmp_path / "promise"
+    write_promise(target, "books", made)
+    copied = {
+        path.relative_to(target / "ansible").as_posix()
+        for path in (target / "ansible").rglob("*")
+        if path.is_file()
+    }
+    assert copied == WORKING.keys()
+    assert not [path for path in target.rglob("*") if path.is_file() and "hunter2" in path.read_text()]
+    omitted = [line.partition(": it is not copied: ")[0] for line in made.untranslated if "not copied" in line]
+    assert omitted == sorted({".git", "inventories", *SECRETS} - {".git/config", "inventories/prod/hosts"})
+    assert "- hosts: it is not copied: an inventory; the step has its own" in (target / "README.md").read_text()
+
+
+def test_a_role_keeps_its_hosts_and_loses_its_keys(tmp_path: Path):
+    files = {"tasks/main.yml": "[]\n", "hosts": "[a]\n", "files/id": PRIVATE, "tests/test.yml": ""}
+    made = draft(write(tmp_path / "web", files))
+    assert made.without == {"files/id", "tests"}
+
+
+def test_a_folder_that_links_to_itself_is_read_once(tmp_path: Path):
+    folder = write(tmp_path / "books", {"site.yml": "- hosts: all\n", "login": PRIVATE})
+    (folder / "again").symlink_to(folder)
+    assert "login" in draft(folder).without
+
+
+def test_an_update_names_what_an_older_version_copied(tmp_path: Path):
+    folder = write(tmp_path / "books", {"site.yml": "- hosts: all\n", "inventories/prod": "x"})
+    target = tmp_path / "promise"
+    write_promise(target, "books", draft(folder))
+    write(target, {"ansible/inventories/prod": "x"})
+    assert [line.partition(":")[0] for line in kept(target, draft(folder))] == ["ansible/inventories/prod"]
+
+
 def test_a_role_becomes_inputs_and_a_list_of_the_rest(role: Path):
     made = draft(role)
     properties = dict(made.inputs["properties"])
@@ -212,7 +302,7 @@ def test_an_update_keeps_the_playbook_that_undoes_it(tmp_path: Path):
         "ansible/roles/common/tasks/main.yml",
         "ansible/teardown.yml",
     ]
-    assert "- ansible/teardown.yml: the newer version has no such file" in (target / "README.md").read_text()
+    assert "- ansible/teardown.yml: not of the newer version" in (target / "README.md").read_text()
 
 
 def test_an_update_of_a_role_replaces_its_own_folder_alone(role: Path, tmp_path: Path):
