@@ -117,7 +117,10 @@ def _close_connections() -> None:
     from pathlib import Path  # noqa: PLC0415
 
     folder = os.environ.get(_SOCKETS, "")
-    for socket in Path(folder).iterdir() if folder else ():
+    sockets: list[Path] = []
+    with suppress(OSError):  # the next attempt may have removed it
+        sockets = [*Path(folder).iterdir()] if folder else []
+    for socket in sockets:
         with suppress(OSError, subprocess.SubprocessError):
             subprocess.run(  # noqa: S603 - a fixed command
                 ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"],  # noqa: S607 - as Ansible starts it

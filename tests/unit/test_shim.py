@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bondstone.activities.ansible.configuration import SOCKETS
 from bondstone.activities.tooling import scratch
 from bondstone.activities.tooling.process import shimmed
 from bondstone.activities.tooling.scratch import RUN_MARK, kill_marked
@@ -58,6 +59,23 @@ def test_a_tool_that_hangs_when_its_worker_dies_is_killed_with_its_workers(tmp_p
     assert shim.wait(timeout=60) == (0 if behaviour == "leaves" else -9)
     with (tmp_path / "lock").open() as lock:
         wait_until(lambda: is_free(lock.fileno()))
+
+
+def test_a_folder_of_sockets_that_is_gone_changes_no_exit_code(tmp_path: Path):
+    with (tmp_path / "complaints").open("wb") as complaints:
+        shim = subprocess.Popen(
+            shimmed("exec", [sys.executable, "-c", TOOL, "leaves"], killed_after_seconds=0.3),
+            cwd=tmp_path,
+            env={RUN_MARK: str(tmp_path), SOCKETS: str(tmp_path / "gone")},
+            stdin=subprocess.PIPE,
+            stderr=complaints,
+            start_new_session=True,
+        )
+    wait_until((tmp_path / "tool").exists)
+    assert shim.stdin is not None
+    shim.stdin.close()
+    assert shim.wait(timeout=60) == 0
+    assert (tmp_path / "complaints").read_text() == ""
 
 
 def test_a_tool_that_keeps_state_is_asked_once_and_left_its_time(tmp_path: Path):
