@@ -61,7 +61,10 @@ class ContainerSession:
 
     @property
     def owner(self) -> str:
-        """What containers of the step are labelled with."""
+        """What containers of the step are labelled with: the same for all its attempts, on every worker.
+
+        No id of the platform is at hand that stays: keys are rotated, addresses of Temporal change.
+        """
         trial = "/trial" if self.context.trial else ""
         platform = digest(self.context.settings.store_url.encode())[:8]  # an engine may serve several
         return f"{platform}/{self.context.service}/{self.context.step}{trial}"
