@@ -17,6 +17,8 @@ PREFIX: Final = "input."
 LONG_TEXT: Final = 200
 MAX_NESTING: Final = 3
 """Objects further down are typed as JSON, unless a secret is in them."""
+_MATCH_LINE_ENDS: Final = ("\\n", "\\r", "\\s", "\\S", "\\W", "\\D", "\\P", "\\x", "\\u", "[^", "(?", "\n")
+"""Parts of a pattern that may match an end of a line; a plain dot does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class FormField:
     """Whether it depends on this field what else is asked."""
     is_text: bool = True
     """Whether what is typed is a text; a secret of another type is typed as JSON."""
+    has_lines: bool = False
+    """Whether a secret may have several lines, as a key in PEM has."""
 
     @property
     def name(self) -> str:
@@ -181,6 +185,7 @@ def _field(path: str, schema: Mapping[str, Any], *, required: bool, value: Any, 
     widget = _widget(schema)
     if widget == "text" and isinstance(value, str) and "\n" in value:
         widget = "textarea"  # a browser takes the ends of lines out of a field of one line
+    has_lines = widget == "secret" and _may_have_lines(schema)
     return FormField(
         path=path,
         title=str(schema.get("title") or path),
@@ -189,9 +194,10 @@ def _field(path: str, schema: Mapping[str, Any], *, required: bool, value: Any, 
         required=required and "default" not in schema,
         value="" if widget == "secret" else _shown(value, widget),
         options=_options(schema, widget),
-        attributes=tuple(_attributes(schema, widget)),
+        attributes=tuple(_attributes(schema, widget, has_lines=has_lines)),
         decides=decides,
         is_text=schema.get("type") in {None, "string"},
+        has_lines=has_lines,
     )
 
 
@@ -218,13 +224,27 @@ def _options(schema: Mapping[str, Any], widget: Widget) -> tuple[tuple[str, str]
     return ()
 
 
-def _attributes(schema: Mapping[str, Any], widget: Widget) -> Iterator[tuple[str, str]]:
+def _may_have_lines(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema lets a text have ends of lines; where that is not certain, it does."""
+    if schema.get("type") not in {None, "string"}:
+        return False
+    if "enum" in schema or "const" in schema:
+        choices = [schema["const"]] if "const" in schema else schema["enum"]
+        return any("\n" in choice for choice in choices if isinstance(choice, str))
+    pattern = str(schema.get("pattern", ""))
+    is_whole = pattern.startswith("^") and pattern.endswith("$") and "|" not in pattern
+    return not is_whole or any(part in pattern for part in _MATCH_LINE_ENDS)
+
+
+def _attributes(
+    schema: Mapping[str, Any], widget: Widget, *, has_lines: bool = False
+) -> Iterator[tuple[str, str]]:
     names = {"minimum": "min", "maximum": "max"} if widget == "number" else {
         "minLength": "minlength", "maxLength": "maxlength", "pattern": "pattern",
     }  # fmt: skip
     if widget in {"number", "text", "textarea", "secret"}:
         for key, attribute in names.items():
-            if key in schema and not (key == "pattern" and widget == "textarea"):
+            if key in schema and not (key == "pattern" and (widget == "textarea" or has_lines)):
                 yield attribute, str(schema[key])
     if widget == "number":
         yield "step", "1" if schema.get("type") == "integer" else "any"
@@ -245,7 +265,10 @@ def _value(field: FormField, text: str) -> Any:
         return _json(text)
     if field.widget == "secret" and not field.is_text:
         return _json(text)
-    return text.replace("\r\n", "\n")
+    plain = text.replace("\r\n", "\n")
+    if field.has_lines and plain.find("\n") == len(plain) - 1:
+        return plain.removesuffix("\n")  # Enter after a password of one line is no part of it
+    return plain
 
 
 def _json(text: str) -> Any:

@@ -1,5 +1,7 @@
 """Request forms drawn from JSON Schemas, with what the choices in them ask for."""
 
+import re
+
 import jsonschema_rs
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from bondstone.base.errors import InputsInvalid
 from bondstone.console.conditions import deciding, effective
 from bondstone.console.forms import drawn, fields, typed, unseen
+from bondstone.console.rendering import environment
 
 IF = {
     "type": "object",
@@ -214,3 +217,47 @@ def test_a_mask_never_goes_back_as_the_value_of_a_secret_however_deep_it_lies():
     ]
     sent = {field.name: field.value for field in shown}
     assert typed(schema, sent, has) == {"a": {"b": {"c": {"d": {"size": 1}}}}}
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----\n"
+
+
+def test_a_secret_of_several_lines_has_a_field_that_keeps_them_and_never_shows_them():
+    schema = {"properties": {"key": {"type": "string", "writeOnly": True, "title": "TLS key", "maxLength": 9000}}}
+    form = {"input.key": PEM.replace("\n", "\r\n")}  # as a browser sends them
+    [drawn_again] = drawn(schema, form, {"key": "canary"})
+    page = (
+        environment()
+        .from_string('{% from "macros.html" import field %}{{ field(item) }}')
+        .render(item=drawn_again)
+    )
+    [area] = re.findall(r"<textarea[^>]*>[^<]*</textarea>", page)
+    assert "<input" not in page
+    assert area.endswith("></textarea>"), "never with its value"
+    assert 'autocomplete="off"' in area
+    assert 'class="secret"' in area
+    assert '<label for="f-key">TLS key</label>' in page
+    [hint] = re.findall(r'aria-describedby="([^"]+)"', area)
+    assert f'id="{hint}"' in page
+    assert typed(schema, form) == {"key": PEM}
+    assert typed(schema, {"input.key": "canary-of-twelve\r\n"}) == {"key": "canary-of-twelve"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "has_lines"),
+    [
+        ({}, True),
+        ({"type": "string"}, True),
+        ({"type": "string", "pattern": "^-----BEGIN"}, True),
+        ({"type": "string", "pattern": r"^-----BEGIN[\s\S]+-----$"}, True),
+        ({"type": "string", "pattern": "^[^ ]+$"}, True),
+        ({"type": "string", "pattern": "^[a-z]+$|x"}, True),
+        ({"type": "string", "pattern": "^[A-Za-z0-9]{20}$"}, False),
+        ({"enum": ["a", "b"]}, False),
+        ({"type": "integer"}, False),
+        ({"type": "object"}, False),
+    ],
+)
+def test_a_secret_whose_schema_rules_out_ends_of_lines_is_a_password(rules, has_lines):
+    [field] = fields({"properties": {"it": {**rules, "writeOnly": True}}})
+    assert (field.widget, field.has_lines) == ("secret", has_lines)
