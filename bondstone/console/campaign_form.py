@@ -16,6 +16,9 @@ from bondstone.model.campaign.manifest import LATEST, LATEST_PATCH, MAX_WAVES, M
 
 Form = Mapping[str, str]
 
+EVERY_SERVICE: Final = "true"
+"""The expression of a list of services without a filter."""
+
 OPERATIONS: Final = (
     ("patch", "Patch: to a newer patch version"), ("upgrade", "Upgrade: to another minor or major version"),
     ("update", "Update: change inputs"), ("reconcile", "Check for drift, or repair it"),
@@ -128,7 +131,8 @@ def beginning(
         now: Goes into the name.
         operation: What is done to each target.
         promise: Whose services are targets.
-        where: An expression that is true of targets.
+        where: An expression that is true of targets. One that is true of every service is left out, so that
+            an operation that needs a selection is refused until a person makes one.
         include: Targets by name.
     """
     known = operation if operation in dict(OPERATIONS) else "patch"
@@ -136,13 +140,11 @@ def beginning(
         "operation": known,
         "to": MOVES.get(known, ""),
         "promise": promise,
-        "select.where": where,
+        "select.where": "" if where.strip() == EVERY_SERVICE else where,
         "select.include": "\n".join(include),
     }
     if promise or include:
         fields["name"] = f"{known}-{promise or 'services'}"[:36].rstrip("-") + f"-{now:%m%d-%H%M}"
-    if not (where or include):
-        fields["select.where"] = "true"
     return fields
 
 

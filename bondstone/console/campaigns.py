@@ -66,7 +66,7 @@ _reports: OrderedDict[str, tuple[str, CampaignReport]] = OrderedDict()
 async def campaigns(
     visitor: Visit,
     promise: Annotated[str, Query(max_length=48)] = "",
-    where: Annotated[str, Query(max_length=2000)] = "true",
+    where: Annotated[str, Query(max_length=2000)] = "",
 ) -> Response:
     """Every campaign, and a form for another: over the services of a list, where it comes from one."""
     sample = SAMPLE.replace("PROMISE", json.dumps(promise) if promise else "").replace("WHERE", json.dumps(where))

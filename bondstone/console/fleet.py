@@ -16,7 +16,7 @@ from starlette.responses import Response
 from bondstone.api.index.services import SORTS, Entry
 from bondstone.api.state import State
 from bondstone.client.row_filter import values_filter
-from bondstone.console.campaign_form import OPERATIONS
+from bondstone.console.campaign_form import EVERY_SERVICE, OPERATIONS
 from bondstone.console.pages import View, shown
 from bondstone.console.session import Visit
 
@@ -100,7 +100,7 @@ class Listing:
                   if value]  # fmt: skip
         parts += [f"labels[{json.dumps(key)}] == {json.dumps(value)}" for key, value in map(_label, self.labels)]
         parts += [f"({self.where})"] if self.where else []
-        return " && ".join(parts) or "true"
+        return " && ".join(parts) or EVERY_SERVICE
 
 
 def listing(

@@ -28,7 +28,7 @@ spec:
   operation: patch
   promise:
   to: latest-patch
-  select: {where: "true"}
+  select: {where: ""}
   waves:
     - {name: canary, count: 1, max_failures: 0, soak: 10m}
     - {name: rest, rest: true}

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bondstone.base.errors import CampaignInvalid
+from bondstone.campaign.document import read_campaign
 from bondstone.client.documents.campaign import PreviewDocument
 from bondstone.console.campaign_form import BEGINNING, OPERATIONS, beginning, manifest, rows, with_rows
 from bondstone.console.pages import View
@@ -99,6 +100,17 @@ def test_the_beginning_is_a_whole_campaign_once_it_has_a_name_and_a_reason():
     assert (ticked.spec.select.include, ticked.spec.select.where) == (("a/b",), "")
     assert Campaign.model_validate(manifest({**beginning(NOON, promise="p" * 48, operation="decommission"),
                                              "reason": "x"}))  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["", "true", " true "])
+def test_a_form_begins_without_targets_so_that_a_decommission_is_refused_until_they_are_chosen(where):
+    form = {**beginning(NOON, where=where), "name": "clean-up", "reason": "unused"}
+    assert form["select.where"] == ""
+    chosen = {**form, "operation": "decommission"}  # the promise stays "of any promise"
+    found = read_campaign(as_yaml(manifest(chosen)).encode(), "campaign.yaml", now=NOON)
+    assert ["a decommission says which services" in problem.message for problem in found.problems] == [True]
+    named = manifest({**chosen, "select.include": "shop/cart"})
+    assert not read_campaign(as_yaml(named).encode(), "campaign.yaml", now=NOON).problems
 
 
 def test_rows_are_added_before_the_rest_and_removed_and_others_keep_what_was_typed():
