@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from bondstone.api.events import logs, streams, watchers
 from bondstone.api.events.watchers import Seen, Watchers
@@ -129,6 +130,25 @@ async def test_a_failure_that_passes_is_waited_out_and_another_is_said_in_words(
     assert problem["event"] == "problem"
     assert json.loads(problem["data"])["code"] == "NOT_FOUND"
     assert ended["event"] == "end"
+
+
+async def test_an_error_that_nobody_foresaw_is_logged_and_ends_the_streams_and_the_next_begins_anew():
+    hub, subject = Watchers(), Subject()
+    stream, other = follow(hub, subject), follow(hub, subject)
+    assert await ids(stream, 1) == await ids(other, 1) == ["1"]
+    with capture_logs() as logged:
+        subject.state = ValueError("nobody foresaw it")
+        async with asyncio.timeout(60):
+            assert [event async for event in stream] == [], "no end: the client is to come back"
+    assert [(entry["log_level"], "event streams" in entry["event"]) for entry in logged] == [("error", True)]
+    subject.to(2)
+    anew = follow(hub, subject, last="1")  # the other one has not left yet
+    async with asyncio.timeout(60):
+        assert await ids(anew, 1) == ["2"]
+        subject.to(3, final=True)
+        assert await ids(anew, 9) == ["3", "3:end"]
+        assert [event async for event in other] == []
+    assert (hub.subjects, hub.streams) == (0, 0)
 
 
 async def test_a_quiet_stream_is_pinged(monkeypatch):

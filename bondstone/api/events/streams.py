@@ -16,7 +16,7 @@ from typing import Any, Final
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.responses import Response
 
-from bondstone.api.events.watchers import Read, Seen, Watchers
+from bondstone.api.events.watchers import Read, Seen, WatchBroken, Watchers
 from bondstone.api.problems import ProblemDocument
 from bondstone.base.errors import BondError
 
@@ -84,8 +84,8 @@ async def _framed(watchers: Watchers, events: AsyncIterator[bytes]) -> Events:
                     continue
                 done, pending = pending, None
                 yield done.result()
-        except StopAsyncIteration:
-            return
+        except (StopAsyncIteration, WatchBroken):
+            return  # without `end`, so that the client of a broken watcher comes back
         except BondError as error:
             yield format_sse_event(data_str=ProblemDocument.of(error).model_dump_json(), event="problem")
             yield end()

@@ -47,6 +47,10 @@ class Seen:
 Read = Callable[[], Awaitable[Seen]]
 
 
+class WatchBroken(Exception):
+    """The watcher has met an error that nobody foresaw: its streams end, and their clients connect anew."""
+
+
 class Watcher:
     """The latest state of one subject, and who waits for the next.
 
@@ -59,15 +63,21 @@ class Watcher:
         self._read = read
         self._pause = pause
         self._latest: Seen | None = None
-        self._failure: BondError | None = None
+        self._failure: BondError | WatchBroken | None = None
         self._news = asyncio.Event()
         self.followers = 0
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it reads no more, without having seen the end."""
+        return isinstance(self._failure, WatchBroken)
 
     async def next(self, after: str) -> Seen:
         """The latest state, once it is another than `after`.
 
         Raises:
             BondError: the subject cannot be read, as it does not exist.
+            WatchBroken: nothing reads the subject any more; whoever follows it anew begins another watcher.
         """
         while True:
             if self._failure is not None:
@@ -90,6 +100,11 @@ class Watcher:
                 log.warning(
                     "a subject of event streams cannot be read now", code=error.code, message=error.message
                 )
+            except Exception:
+                log.exception("a subject of event streams cannot be read; its streams end")
+                self._failure = WatchBroken()
+                self._wake()
+                return
             else:
                 latest = self._latest
                 if latest is None or update.id != latest.id or update.final != latest.final:
@@ -132,13 +147,16 @@ class Watchers:
             read: Reads it; that of the first who follows counts for all.
         """
         watcher, task = self._watchers.get(subject) or self._begin(subject, read)
+        if watcher.is_broken:  # some who followed it have not left yet
+            watcher, task = self._begin(subject, read)
         watcher.followers += 1
         try:
             yield watcher
         finally:
             watcher.followers -= 1
             if not watcher.followers:
-                del self._watchers[subject]
+                if self._watchers.get(subject) == (watcher, task):  # a broken one may have been replaced
+                    del self._watchers[subject]
                 task.cancel()
 
     @asynccontextmanager
