@@ -65,6 +65,7 @@ async def list_operations(
     """List operations within Temporal's retention, the newest thousand first."""
     permitted = asking.allowed.filter("operation.read")
     rows = await asking.bond.operations.list(service)
+    await asking.state.services.ready()
     return [row for row in rows if permitted(_target(asking, row.service, row.revision.partition("@")[0]))]
 
 
@@ -177,6 +178,7 @@ async def list_approvals(asking: Asking) -> list[ApprovalDocument]:
     """List the plans that wait for approval, the longest wait first."""
     permitted = asking.allowed.filter("approval.read")
     gates = await asking.bond.approvals.list()
+    await asking.state.services.ready()
     return [
         gate
         for gate in gates
@@ -192,6 +194,7 @@ def _id(team: str, name: str, number: int) -> str:
 
 
 def _target(asking: Session, service: str, promise: str) -> Target:
+    """A service as access documents see it, once the index is ready: it has the labels a role is granted for."""
     entry = asking.state.services.get(service)
     if entry is not None:
         return entry.target
@@ -200,11 +203,13 @@ def _target(asking: Session, service: str, promise: str) -> Target:
 
 async def _readable(asking: Session, verb: str, operation: str) -> OperationDocument:
     document = await asking.bond.operations.get(operation)
+    await asking.state.services.ready()
     asking.require(verb, _target(asking, document.service, document.revision.partition("@")[0]))
     return document
 
 
 async def _voting(asking: Session, verb: str, operation: str, roles: Sequence[str]) -> tuple[str, ...]:
     document = await asking.bond.operations.get(operation)
+    await asking.state.services.ready()
     target = _target(asking, document.service, document.revision.partition("@")[0])
     return asking.votes(asking.require(verb, target), roles)
