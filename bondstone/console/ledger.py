@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from bondstone.api.state import ApiState, State
 from bondstone.base.errors import InvalidInput
@@ -133,14 +133,12 @@ async def verify_all(request: Request, visitor: Visit, state: State) -> Response
 
 @router.get("/ledger/export")
 async def export(visitor: Visit, state: State, wanted: Wanted) -> Response:
-    """The records that match, a JSON document on each line."""
-
-    async def lines() -> AsyncIterator[str]:
-        async for record in _records(visitor, state, wanted):
-            yield RecordDocument.of(record).model_dump_json() + "\n"
-
+    """The records that match, a JSON document on each line; read first, so that a refusal is an answer."""
+    lines = [
+        RecordDocument.of(record).model_dump_json() + "\n" async for record in _records(visitor, state, wanted)
+    ]
     disposition = {"Content-Disposition": 'attachment; filename="ledger.jsonl"'}
-    return StreamingResponse(lines(), media_type="application/jsonl", headers=HEADERS | disposition)
+    return Response("".join(lines), media_type="application/jsonl", headers=HEADERS | disposition)
 
 
 # Helpers ---------------------------------------------------------------------------------------------------------
