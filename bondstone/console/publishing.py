@@ -17,6 +17,7 @@ from bondstone.base.errors import BondError, ErrorInfo, InvalidInput, NotFound
 from bondstone.client.documents.policy import PolicyCheck
 from bondstone.client.documents.promise import PromiseCheck
 from bondstone.console.differences import differences
+from bondstone.console.overview import rules_view
 from bondstone.console.pages import View, form_of, promise_target, shown, to, upload_of
 from bondstone.console.session import Visit, Visitor
 from bondstone.identity.document import read_access
@@ -196,7 +197,9 @@ async def access(request: Request, visitor: Visit, state: State) -> Response:
         document = read_access(source.encode(), "access.yaml", needs_admin=not state.settings.admins).require()
         await state.store.access.publish(document, source=source, by=visitor.name)
     except BondError as error:
-        view = View("problem.html", "/rules", error=error.info(), title="The document is not right", back="/rules")
+        if not all(visitor.permissions.decide(verb).allowed for verb in ("policy.read", "access.read")):
+            raise  # the page with the form is not theirs to read
+        view = await rules_view(visitor, state, typed=source, error=error.info())
         return shown(view, visitor, error)
     return to("/rules")
 

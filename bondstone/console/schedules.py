@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bondstone.base.errors import BondError, InvalidInput
+from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.console.calendar import DAYS, MAX_ROWS, Period, Row, calendar, open_periods, to_come, zones_of
 from bondstone.console.pages import View, form_of, number_of, shown, to
 from bondstone.console.session import Visit, Visitor
@@ -33,6 +33,8 @@ spec:
     - {name: canary, count: 1, max_failures: 0, soak: 10m}
     - {name: rest, rest: true}
 """
+NEW_SCHEDULE: Final[Mapping[str, str]] = {"time_zone": "UTC", "strategy": SAMPLE}
+NEW_FREEZE: Final[Mapping[str, str]] = {"hours": "8"}
 
 router = APIRouter(include_in_schema=False)
 
@@ -40,6 +42,20 @@ router = APIRouter(include_in_schema=False)
 @router.get("/calendar")
 async def show(visitor: Visit) -> Response:
     """Schedules with their next times, freezes, windows of campaigns under way; drawn, and as tables."""
+    return shown(await _view(visitor), visitor)
+
+
+async def _view(
+    visitor: Visitor, of: str = "", typed: Mapping[str, str] | None = None, error: ErrorInfo | None = None
+) -> View:
+    """The view of schedules and freezes.
+
+    Args:
+        visitor: Who looks.
+        of: Which form was refused: `schedule` or `freeze`.
+        typed: What was typed into it.
+        error: Why it was refused.
+    """
     decide = visitor.permissions.decide
     decide("schedule.read").require()
     now = datetime.now(UTC)
@@ -58,13 +74,25 @@ async def show(visitor: Visit) -> Response:
         if each.windows and not each.paused:
             rows.append(_window(f"schedule {each.name}", each.windows, now))
     drawing = calendar(rows, now)
-    view = View(
+    return View(
         "calendar.html", "/calendar", coming=to_come(rows, now), days=DAYS,
-        schedules=schedules, freezes=freezes, drawing=drawing, sample=SAMPLE,
+        schedules=schedules, freezes=freezes, drawing=drawing, error=error, of=of,
+        schedule=typed if typed and of == "schedule" else NEW_SCHEDULE,
+        freeze=typed if typed and of == "freeze" else NEW_FREEZE,
         may_schedule=decide("schedule.create").allowed, may_freeze=decide("freeze.create").allowed,
         may_unfreeze=decide("freeze.delete").allowed,
     )  # fmt: skip
-    return shown(view, visitor)
+
+
+async def _refused(visitor: Visitor, of: str, typed: Mapping[str, str], error: BondError) -> Response:
+    """The page with a form that was refused, as it was filled in.
+
+    Raises:
+        BondError: the refusal, where the page is not the visitor's to read.
+    """
+    if not visitor.permissions.decide("schedule.read").allowed:
+        raise error
+    return shown(await _view(visitor, of, typed, error.info()), visitor, error)
 
 
 async def _windows(visitor: Visitor, now: datetime) -> list[Row]:
@@ -95,10 +123,13 @@ async def create(request: Request, visitor: Visit) -> Response:
     submitted = await form_of(request, visitor)
     visitor.permissions.decide("schedule.create").require()
     strategy = submitted.get("strategy", "").replace("\r\n", "\n").encode()
-    await visitor.bond.schedules.create(
-        submitted.get("name", ""), strategy, "strategy.yaml", cron=submitted.get("cron", ""),
-        time_zone=submitted.get("time_zone", "UTC"), reason=submitted.get("reason", ""),
-    )  # fmt: skip
+    try:
+        await visitor.bond.schedules.create(
+            submitted.get("name", ""), strategy, "strategy.yaml", cron=submitted.get("cron", ""),
+            time_zone=submitted.get("time_zone", "UTC"), reason=submitted.get("reason", ""),
+        )  # fmt: skip
+    except BondError as error:
+        return await _refused(visitor, "schedule", submitted, error)
     return to("/calendar")
 
 
@@ -140,13 +171,16 @@ async def create_freeze(request: Request, visitor: Visit) -> Response:
     """Create a freeze."""
     submitted = await form_of(request, visitor)
     visitor.permissions.decide("freeze.create").require()
-    begins = _moment(submitted.get("begins", ""))
-    ends = _later(begins or datetime.now(UTC), submitted.get("hours", ""))
     exempt = [part.strip() for part in submitted.get("exempt", "").split(",") if part.strip()]
-    await visitor.bond.freezes.create(
-        submitted.get("name", ""), reason=submitted.get("reason", ""), team=submitted.get("team", ""),
-        exempt=exempt, begins_at=begins, ends_at=ends,
-    )  # fmt: skip
+    try:
+        begins = _moment(submitted.get("begins", ""))
+        ends = _later(begins or datetime.now(UTC), submitted.get("hours", ""))
+        await visitor.bond.freezes.create(
+            submitted.get("name", ""), reason=submitted.get("reason", ""), team=submitted.get("team", ""),
+            exempt=exempt, begins_at=begins, ends_at=ends,
+        )  # fmt: skip
+    except BondError as error:
+        return await _refused(visitor, "freeze", submitted, error)
     return to("/calendar")
 
 

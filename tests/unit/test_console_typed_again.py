@@ -1,0 +1,119 @@
+"""What a person typed into a form that is refused stands in it again, with the problem beside it."""
+
+import html
+import re
+from types import SimpleNamespace
+
+import pytest
+from starlette.datastructures import Headers
+
+from bondstone.base.errors import BondError, CampaignInvalid, Forbidden, Problem, Refused
+from bondstone.console import publishing, schedules
+from bondstone.console.session import Visitor
+from bondstone.identity.access import Access, permissions_of
+from bondstone.model.identity import Principal, Roles
+
+STRATEGY = "kind: Strategy  # <b>mine</b>\nspec: {waves: []}\n"
+
+
+def request(**typed: str):
+    async def form():
+        return {"csrf": "token", **typed}
+
+    return SimpleNamespace(form=form, headers=Headers())
+
+
+async def nothing(*_arguments, **_options):
+    return []
+
+
+def refusing(error: BondError):
+    async def refuse(*_arguments, **_options):
+        raise error
+
+    return refuse
+
+
+def visitor(*roles: str, **bond: object) -> Visitor:
+    ada = Principal(subject="ada", means="oidc", grants=(Roles(roles=roles, scope=None),))
+    empty = {"schedules": nothing, "freezes": nothing, "campaigns": nothing, "policies": nothing}
+    parts = {name: SimpleNamespace(**{"list": read, **bond.get(name, {})}) for name, read in empty.items()}
+    return Visitor(
+        ada, permissions_of(Access(), ada), "token", bond=SimpleNamespace(**parts), note=lambda _error: None
+    )
+
+
+def filled(page: str) -> dict[str, str]:
+    """The fields of the forms on a page that hold something."""
+    areas = re.findall(r'<textarea[^>]* name="([^"]+)"[^>]*>([^<]*)</textarea>', page)
+    inputs = re.findall(r'<input(?![^>]*type="hidden")[^>]* name="([^"]+)"[^>]* value="([^"]+)"', page)
+    return {name: html.unescape(value) for name, value in [*areas, *inputs]}
+
+
+def problem_before(page: str, field: str) -> str:
+    """The problem that is said in an opened part of the page, before one of its fields."""
+    [part] = [part for part in re.findall(r"<details.*?</details>", page, re.DOTALL) if f'name="{field}"' in part]
+    assert part.startswith('<details class="card" open>')
+    return html.unescape(part.partition('role="alert"')[2].partition("</section>")[0])
+
+
+async def test_a_strategy_that_is_refused_stands_in_its_form_again():
+    typed = {"name": "nightly", "cron": "0 22 * * *", "time_zone": "Europe/London", "reason": "CVE"}
+    error = CampaignInvalid("the strategy is not right", problems=[Problem(message="it has no waves")])
+    who = visitor("admin", schedules={"create": refusing(error)})
+    answer = await schedules.create(request(**typed, strategy=STRATEGY.replace("\n", "\r\n")), who)
+    page = answer.body.decode()
+    assert answer.status_code == error.http_status
+    assert typed.items() <= filled(page).items()
+    assert filled(page)["strategy"].replace("\r\n", "\n") == STRATEGY
+    assert "it has no waves" in problem_before(page, "strategy")
+    assert "<b>mine" not in page
+
+
+@pytest.mark.parametrize("hours", ["9", "many"])
+async def test_a_freeze_that_is_refused_stands_in_its_form_again(hours):
+    typed = {
+        "name": "audit", "reason": "year's end", "team": "shop", "exempt": "EMG", "hours": hours,
+        "begins": "2026-12-24T10:00",
+    }  # fmt: skip
+    who = visitor("admin", freezes={"create": refusing(Refused("there is one of that name"))})
+    page = (await schedules.create_freeze(request(**typed), who)).body.decode()
+    assert typed.items() <= filled(page).items()
+    said = problem_before(page, "exempt")
+    assert ("there is one of that name" if hours == "9" else "number of hours") in said
+
+
+async def test_an_access_document_that_is_refused_stands_in_its_form_again():
+    async def access():
+        return SimpleNamespace(document=None, version=0)
+
+    async def current():
+        return None
+
+    state = SimpleNamespace(
+        settings=SimpleNamespace(admins=()),
+        store=SimpleNamespace(access=SimpleNamespace(current=current)),
+        authenticator=SimpleNamespace(access=access),
+    )
+    source = "apiVersion: bondstone.dev/v1\nkind: Access\nspec: {grants: 7}\n"
+    answer = await publishing.access(request(source=source), visitor("admin"), state)
+    page = answer.body.decode()
+    assert answer.status_code >= 400
+    assert filled(page)["source"] == source
+    assert "access.yaml:3" in problem_before(page, "source")
+
+
+async def test_who_may_not_read_the_page_is_told_the_problem():
+    who = visitor("admin", schedules={"create": refusing(Refused("no"))})
+    decide = who.permissions.decide
+
+    def without_reading(verb, *target):
+        if verb == "schedule.read":
+            return SimpleNamespace(allowed=False, require=refusing(Forbidden("no")))
+        return decide(verb, *target)
+
+    blind = SimpleNamespace(
+        permissions=SimpleNamespace(decide=without_reading), bond=who.bond, csrf="token", name="ada"
+    )
+    with pytest.raises(Refused):
+        await schedules.create(request(name="x"), blind)
