@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bondstone.api.problems import response
+from bondstone.api.request_names import method_of
 from bondstone.base.errors import (
     AddressTooLong,
     BodyTooLarge,
@@ -43,6 +44,8 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 FEED_PATHS: Final = "/backstage/v1/"
 """Below it addresses hold a secret, which logs do not."""
+MAX_LOGGED_CHARS: Final = 500
+"""Of a path."""
 OPEN_PATHS: Final = frozenset({"/healthz"})
 """Answered whatever the `Host`: kubelet asks by the address of the pod."""
 
@@ -90,7 +93,7 @@ class Guard:
             body = await self._read(headers, receive)
         except BondError as error:
             path = _shown(scope["path"])
-            log.info("refused", method=scope["method"], path=path, code=error.code, message=error.message)
+            log.info("refused", method=method_of(scope), path=path, code=error.code, message=error.message)
             if self._noted is not None:
                 self._noted(Request(scope), error)
             await response(error)(scope, receive, send)
@@ -151,7 +154,9 @@ class Guard:
 
 def _shown(path: str) -> str:
     """A path as logs may have it: the addresses of the feed hold a secret."""
-    return f"{FEED_PATHS}…" if path.startswith(FEED_PATHS) else path
+    if path.startswith(FEED_PATHS):
+        return f"{FEED_PATHS}…"
+    return path if len(path) <= MAX_LOGGED_CHARS else f"{path[:MAX_LOGGED_CHARS]}…"
 
 
 def _size(header: tuple[bytes, bytes]) -> int:

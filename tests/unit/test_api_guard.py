@@ -134,6 +134,15 @@ def test_a_caller_that_sends_too_much_is_told_when_to_come_back_and_others_are_n
         rates.count("ada")
 
 
+async def test_what_a_client_makes_up_fills_no_log():
+    with capture_logs() as logs:
+        for method, path in (("M" * 60_000, "/api/v1/services"), ("POST", "/" + "p" * 60_000)):
+            status, _, _ = await ask(guarded(), path=path, headers={"host": "elsewhere.example"}, method=method)
+            assert status >= 400
+    assert [entry["method"] for entry in logs] == ["", "POST"]
+    assert max(len(str(entry)) for entry in logs) < 2000
+
+
 async def test_the_secret_in_an_address_of_the_feed_is_not_logged():
     with capture_logs() as logs:
         status, _, _ = await ask(
