@@ -7,10 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from bondstone.base.canonical import digest
+
 MAX_LINES: Final = 2000
 """Of all files together on one page."""
+MAX_COMPARED: Final = 10_000
+"""Lines that one page compares, of both sides and all files: the time grows with their square."""
 MAX_COLUMNS: Final = 300
 _CONTEXT: Final = 3
+_DIGEST_CHARS: Final = 16
 _TONES: Final = {"+": "good", "-": "bad", "@": "busy"}
 
 
@@ -24,33 +29,51 @@ class FileDifference:
     """Tone and text of each line, as `diff -u` prints them; none of a file that is no text"""
     left_out: int = 0
     """How many further lines there are"""
+    too_large: str = ""
+    """Why it is not compared line by line, and what can be said of both sides"""
 
 
 def differences(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[FileDifference]:
-    """The files that differ, by name, at most `MAX_LINES` lines of them.
+    """The files that differ, by name, at most `MAX_LINES` lines of them. Not for an event loop.
 
     Args:
         before: Path to content.
         after: Path to content.
     """
-    lines_left = MAX_LINES
+    lines_left, compared_left = MAX_LINES, MAX_COMPARED
     files: list[FileDifference] = []
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) == after.get(name):
             continue
-        lines = list(_lines(before.get(name, b""), after.get(name, b"")))
         kind: Literal["added", "removed", "changed"] = "changed"
         if name not in before or name not in after:
             kind = "added" if name not in before else "removed"
+        try:
+            texts = [side.get(name, b"").decode().splitlines() for side in (before, after)]
+        except UnicodeDecodeError:
+            texts = [[], []]
+        compared = sum(map(len, texts)) if all(texts) else 0  # one side alone is only printed
+        if compared > compared_left:
+            files.append(FileDifference(name, kind, (), too_large=_too_large(compared, before[name], after[name])))
+            continue
+        compared_left -= compared
+        lines = list(_compared(*texts))
         files.append(FileDifference(name, kind, tuple(lines[:lines_left]), max(len(lines) - lines_left, 0)))
         lines_left -= min(len(lines), lines_left)
     return files
 
 
-def _lines(before: bytes, after: bytes) -> Iterator[tuple[str, str]]:
-    try:
-        texts = (before.decode().splitlines(), after.decode().splitlines())
-    except UnicodeDecodeError:
-        return
-    for line in list(difflib.unified_diff(*texts, lineterm="", n=_CONTEXT))[2:]:
+def _compared(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
+    for line in list(difflib.unified_diff(before, after, lineterm="", n=_CONTEXT))[2:]:
         yield _TONES.get(line[:1], ""), line[:MAX_COLUMNS]
+
+
+def _too_large(lines: int, before: bytes, after: bytes) -> str:
+    sides = (
+        f"{word} {len(content)} bytes, sha256 {digest(content)[:_DIGEST_CHARS]}"
+        for word, content in (("before", before), ("after", after))
+    )
+    why = f"too large to compare line by line: {lines} lines"
+    if lines <= MAX_COMPARED:
+        why = f"not compared line by line: with the files before it, that is more than {MAX_COMPARED} lines"
+    return f"{why}; {'; '.join(sides)}"

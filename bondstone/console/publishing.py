@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -92,7 +93,7 @@ async def compare(visitor: Visit, state: State, promise: str, old: Texts = "", n
         versions=[(item.version, f"{item.version} {item.status}, {on[f'{promise}@{item.version}']} services")
                   for item in document.versions],
         old=before.version, new=after.version,
-        files=differences(await revisions.files(before), await revisions.files(after)),
+        files=await asyncio.to_thread(differences, await revisions.files(before), await revisions.files(after)),
     )  # fmt: skip
     return shown(view, visitor)
 
@@ -157,7 +158,8 @@ async def compare_policies(visitor: Visit, old: int = 0, new: int = 0) -> Respon
     sources = [{name: text.encode() for name, text in each.sources.items()} for each in (before, after)]
     view = View(
         "compare.html", "/rules", title="Policy sets", back="/rules", old=str(old), new=str(new),
-        versions=[(str(version), str(version)) for version in versions], files=differences(*sources),
+        versions=[(str(version), str(version)) for version in versions],
+        files=await asyncio.to_thread(differences, *sources),
     )  # fmt: skip
     return shown(view, visitor)
 
@@ -176,7 +178,7 @@ async def compare_access(visitor: Visit, state: State, old: int = 0, new: int = 
         "compare.html", "/rules", title="Access documents", back="/rules", old=str(old), new=str(new),
         versions=[(str(ref.version), f"{ref.version}, by {ref.published_by} {ref.published_at:%Y-%m-%d %H:%M} UTC")
                   for ref in refs],
-        files=differences(_written(before), _written(after)),
+        files=await asyncio.to_thread(differences, _written(before), _written(after)),
     )  # fmt: skip
     return shown(view, visitor)
 

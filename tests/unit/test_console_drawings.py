@@ -1,13 +1,21 @@
 """Drawings of the console: cells of targets, clocks, the calendar; what differs between two revisions."""
 
+import difflib
+import hashlib
 import re
+import threading
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
+from bondstone.console import publishing
 from bondstone.console.calendar import MAX_TO_COME, Period, Row, calendar, open_periods, to_come, zones_of
-from bondstone.console.differences import MAX_LINES, differences
+from bondstone.console.differences import MAX_COMPARED, MAX_LINES, differences
 from bondstone.console.logs import MAX_CHARACTERS, fitting
+from bondstone.console.session import Visitor
 from bondstone.console.timeline import MAX_CELLS, Dial, drawing, face
+from bondstone.identity.access import Access, permissions_of
 from bondstone.model.campaign.report import CampaignReport, TargetReport, WaveReport
+from bondstone.model.identity import Principal, Roles
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -112,17 +120,64 @@ def test_what_is_to_come_is_told_in_its_order_with_local_times_and_what_holds_no
 
 
 def test_differences_name_the_files_and_are_bounded():
-    before = {"a.tf": b"one\ntwo\n", "gone.tf": b"x\n", "same": b"s", "logo": b"\xff\x00"}
-    after = {"a.tf": b"one\nthree\n", "new.tf": b"y\n" * 5000, "same": b"s", "logo": b"\xff\x01"}
+    before = {"a.tf": b"one\ntwo\n", "half": b"\xff", "gone.tf": b"x\n", "same": b"s", "logo": b"\xff\x00"}
+    after = {"a.tf": b"one\nthree\n", "half": b"text", "new.tf": b"y\n" * 5000, "same": b"s", "logo": b"\xff\x01"}
     files = {file.name: file for file in differences(before, after)}
     assert {name: file.kind for name, file in files.items()} == {
-        "a.tf": "changed", "gone.tf": "removed", "logo": "changed", "new.tf": "added",
+        "a.tf": "changed", "gone.tf": "removed", "half": "changed", "logo": "changed", "new.tf": "added",
     }  # fmt: skip
     assert ("bad", "-two") in files["a.tf"].lines
     assert ("good", "+three") in files["a.tf"].lines
-    assert files["logo"].lines == ()
+    assert files["logo"].lines == files["half"].lines == ()
     assert sum(len(file.lines) for file in files.values()) == MAX_LINES
     assert files["new.tf"].left_out > 3000
+
+
+def test_files_that_are_too_large_to_compare_are_named_with_sizes_and_digests(monkeypatch):
+    compared = []
+    real = difflib.unified_diff
+    monkeypatch.setattr(
+        difflib, "unified_diff", lambda a, b, **kwargs: compared.append(len(a) + len(b)) or real(a, b, **kwargs)
+    )
+    half = MAX_COMPARED // 2
+    large = [b"".join(b"%d %d\n" % (number, side) for number in range(half)) for side in (0, 1)]
+    larger = large[1] + b"one more\n"
+    before = {"1-first": large[0], "2-more": b"old", "3-larger": large[0], "4-added": b""}
+    after = {"1-first": large[1], "2-more": b"new", "3-larger": larger, "4-added": larger}
+    files = {file.name: file for file in differences(before, after)}
+    assert sum(compared[:1]) == MAX_COMPARED
+    assert compared[1:] == [half + 1], "one side alone is printed whatever its size"
+    assert files["1-first"].lines
+    assert files["2-more"].too_large.startswith("not compared line by line: with the files before it")
+    assert "; before 3 bytes, sha256 " in files["2-more"].too_large
+    digests = [hashlib.sha256(content).hexdigest()[:16] for content in (large[0], larger)]
+    assert files["3-larger"].too_large == (
+        f"too large to compare line by line: {MAX_COMPARED + 1} lines; "
+        f"before {len(large[0])} bytes, sha256 {digests[0]}; after {len(larger)} bytes, sha256 {digests[1]}"
+    )
+
+
+async def test_differences_are_made_beside_the_event_loop(monkeypatch):
+    threads = []
+
+    def noted(*sides):
+        threads.append(threading.current_thread())
+        return differences(*sides)
+
+    async def sets():
+        return [SimpleNamespace(version=2), SimpleNamespace(version=1)]
+
+    async def policy_set(version):
+        return SimpleNamespace(sources={"a.rego": str(version)})
+
+    monkeypatch.setattr(publishing, "differences", noted)
+    ada = Principal(subject="ada", means="oidc", grants=(Roles(roles=("admin",), scope=None),))
+    bond = SimpleNamespace(policies=SimpleNamespace(list=sets, get=policy_set))
+    answer = await publishing.compare_policies(
+        Visitor(ada, permissions_of(Access(), ada), "csrf", bond=bond, note=print)
+    )
+    assert "-1" in answer.body.decode()
+    assert [thread is threading.main_thread() for thread in threads] == [False]
 
 
 def test_a_page_of_a_log_keeps_the_lines_that_fit_from_either_end():
