@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
@@ -23,6 +23,7 @@ from bondstone.console.pages import View, follows, form_of, number_of, shown, to
 from bondstone.console.rendering import sentence
 from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit, Visitor
+from bondstone.identity.access import AccessDecision
 from bondstone.model.campaign.report import CampaignReport
 from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 
@@ -107,8 +108,17 @@ async def campaign(visitor: Visit, name: str) -> Response:
 
 
 @follows("campaigns")
-async def campaign_view(visitor: Visitor, name: str) -> View:
-    """The view of a campaign."""
+async def campaign_view(
+    visitor: Visitor, name: str, *, typed: Mapping[str, str] | None = None, error: ErrorInfo | None = None
+) -> View:
+    """The view of a campaign.
+
+    Args:
+        visitor: Who looks.
+        name: Of the campaign.
+        typed: What was typed for a verb that was refused.
+        error: Why it was.
+    """
     visitor.permissions.decide("campaign.read").require()
     document = await visitor.bond.campaigns.get(name)
     report = await _report(visitor, document)
@@ -124,7 +134,8 @@ async def campaign_view(visitor: Visitor, name: str) -> View:
         asks_roles=visitor.principal.may_assert and "approve" in shown_verbs, asks_target="skip" in shown_verbs,
         asks_name=bool(DESTRUCTIVE & shown_verbs), drawing=timeline.drawing(report, now),
         dials=[(dial, timeline.face(dial, now)) for dial in timeline.dials(document, report)],
-        events=report.events[-MAX_EVENTS:], groups=sorted(groups.items(), key=lambda item: -len(item[1])),
+        typed=typed or {}, error=error, events=report.events[-MAX_EVENTS:],
+        groups=sorted(groups.items(), key=lambda item: -len(item[1])),
     )  # fmt: skip
 
 
@@ -189,6 +200,19 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     if verb not in {known for known, _ in VERBS}:
         raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a campaign")
     decision = visitor.permissions.decide(_permission(verb)).require()
+    try:
+        changed = await _carry_out(visitor, decision, name, verb, submitted)
+    except BondError as error:
+        if not visitor.permissions.decide("campaign.read").allowed:
+            raise  # the page with the form is not theirs to read
+        view = await campaign_view(visitor, name, typed=submitted, error=error.info())
+        return shown(view, visitor, error)
+    return to(f"/campaigns/{changed.name}")  # after the end, a linked campaign retries or rolls back
+
+
+async def _carry_out(
+    visitor: Visitor, decision: AccessDecision, name: str, verb: str, submitted: Mapping[str, str]
+) -> CampaignDocument:
     reason = submitted.get("reason", "")
     request_id = submitted.get("request_id", "")
     bond = visitor.bond.campaigns
@@ -217,7 +241,7 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
         changed = await bond.abort(name, cancel=True, reason=reason, request_id=request_id)
     else:
         changed = await getattr(bond, verb)(name, reason=reason, request_id=request_id)
-    return to(f"/campaigns/{changed.name}")  # after the end, a linked campaign retries or rolls back
+    return changed
 
 
 @router.get("/campaigns/{name}/report")

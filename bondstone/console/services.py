@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -248,8 +249,17 @@ async def operation(visitor: Visit, team: str, name: str, number: int) -> Respon
     return shown(await operation_view(visitor, f"{team}/{name}/op/{number}"), visitor)
 
 
-async def operation_view(visitor: Visitor, operation_id: str) -> View:
-    """The view of an operation."""
+async def operation_view(
+    visitor: Visitor, operation_id: str, *, typed: Mapping[str, str] | None = None, error: ErrorInfo | None = None
+) -> View:
+    """The view of an operation.
+
+    Args:
+        visitor: Who looks.
+        operation_id: `TEAM/NAME/op/NUMBER`.
+        typed: What was typed for a vote that was refused.
+        error: Why it was.
+    """
     document = await visitor.bond.operations.get(operation_id)
     target = await operation_target(visitor, document)
     visitor.permissions.decide("operation.read", target).require()
@@ -260,6 +270,7 @@ async def operation_view(visitor: Visitor, operation_id: str) -> View:
     votes = [(approval.step, vote) for approval in document.approvals for vote in approval.votes]
     return View(
         "operation.html", "/services", live=address(operation_id), operation=document, plans=plans, votes=votes,
+        typed=typed or {}, error=error,
         sentence=sentence(explain_operation(document, ReadingTime())), retries=await _retries(visitor, document),
         may=may(visitor, target, "approval.approve", "service.cancel", "service.retry", "operation.logs"),
         graph=step_graph(
@@ -321,7 +332,10 @@ async def vote(request: Request, visitor: Visit, team: str, name: str, number: i
             why = comment or "rejected in the console"
             await visitor.bond.approvals.reject(operation_id, digest, step=step, roles=roles, reason=why)
     except BondError as error:
-        return problem(error, visitor, inbox or address(operation_id))
+        if not visitor.permissions.decide("operation.read", target).allowed:
+            return problem(error, visitor, inbox or address(operation_id))
+        typed = {**submitted, "back": inbox}
+        return shown(await operation_view(visitor, operation_id, typed=typed, error=error.info()), visitor, error)
     return to(f"{inbox}&voted={quote(operation_id)}" if inbox else address(operation_id))
 
 

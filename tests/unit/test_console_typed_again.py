@@ -2,17 +2,24 @@
 
 import html
 import re
+from collections import OrderedDict
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 from starlette.datastructures import Headers
 
-from bondstone.base.errors import BondError, CampaignInvalid, Forbidden, Problem, Refused
-from bondstone.console import publishing, schedules
+from bondstone.base.errors import BondError, CampaignInvalid, Forbidden, NotFound, Problem, Refused, VoteStale
+from bondstone.client.documents.campaign import CampaignDocument
+from bondstone.client.documents.service import OperationDocument
+from bondstone.client.documents.step import ApprovalDocument, NeedDocument
+from bondstone.console import campaigns, publishing, schedules, services
 from bondstone.console.session import Visitor
 from bondstone.identity.access import Access, permissions_of
+from bondstone.model.campaign.report import CampaignReport
 from bondstone.model.identity import Principal, Roles
 
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 STRATEGY = "kind: Strategy  # <b>mine</b>\nspec: {waves: []}\n"
 
 
@@ -36,7 +43,8 @@ def refusing(error: BondError):
 
 def visitor(*roles: str, **bond: object) -> Visitor:
     ada = Principal(subject="ada", means="oidc", grants=(Roles(roles=roles, scope=None),))
-    empty = {"schedules": nothing, "freezes": nothing, "campaigns": nothing, "policies": nothing}
+    names = ("schedules", "freezes", "campaigns", "policies", "services", "operations", "approvals", "promises")
+    empty = dict.fromkeys(names, nothing)
     parts = {name: SimpleNamespace(**{"list": read, **bond.get(name, {})}) for name, read in empty.items()}
     return Visitor(
         ada, permissions_of(Access(), ada), "token", bond=SimpleNamespace(**parts), note=lambda _error: None
@@ -117,3 +125,61 @@ async def test_who_may_not_read_the_page_is_told_the_problem():
     )
     with pytest.raises(Refused):
         await schedules.create(request(name="x"), blind)
+
+
+def giving(value):
+    async def give(*_arguments, **_options):
+        return value
+
+    return give
+
+
+@pytest.mark.parametrize("back", ["", "/approvals?show=roles"])
+async def test_the_comment_of_a_vote_that_is_refused_stands_beside_the_plan_that_waits_now(back):
+    stale = VoteStale("the plan has changed since you read it")
+    gone = {"get": refusing(NotFound("there is none"))}
+    waits = ApprovalDocument(
+        operation="shop/cart/op/2", step="database", digest="b" * 64, status="waiting", kind="update",
+        revision="postgres@1.0.0", requested_by="eve", asked_at=NOON, needs=(NeedDocument(roles=("dba",)),),
+        missing=("1 of dba",), votes=(),
+    )  # fmt: skip
+    operation = OperationDocument(
+        id="shop/cart/op/2", service="shop/cart", kind="update", status="awaiting-approval",
+        revision="postgres@1.0.0", requested_by="eve", requested_at=NOON, approvals=(waits,),
+    )  # fmt: skip
+    who = visitor(
+        "viewer", "approver:dba", approvals={"approve": refusing(stale)}, services=gone, promises=gone,
+        operations={"get": giving(operation), "plans": nothing},
+    )  # fmt: skip
+    typed = {"vote": "approve", "step": "database", "digest": "a" * 64, "comment": 'the size is "right"'}
+    answer = await services.vote(request(**typed, back=back), who, "shop", "cart", 2)
+    page = answer.body.decode()
+    assert answer.status_code == stale.http_status
+    assert filled(page)["comment"] == typed["comment"]
+    assert "the plan has changed since you read it" in page.partition('<div id="live">')[0]
+    assert ('href="/approvals?show=roles"' in page) == bool(back)
+    assert 'name="digest" value="bbbb' in page
+
+
+async def test_what_was_typed_for_a_verb_of_a_campaign_that_is_refused_stands_there_again(monkeypatch):
+    document = CampaignDocument(
+        name="cve", status="running", requested_by="dana", targets=3, targets_digest="c" * 64, wave="rest",
+        max_concurrent=2, counts={"waiting": 2}, running=1, flights=(), failures=(), skipped={}, awaits=(),
+        waves=(), failed=0,
+    )  # fmt: skip
+    report = CampaignReport(
+        name="cve", status="running", operation="patch", reason="cve", requested_by="ada", as_of=NOON, counts={},
+        failures=0, rules={}, started_at=NOON, waves=(), targets=(),
+    )  # fmt: skip
+    monkeypatch.setattr(campaigns, "_reports", OrderedDict())
+    bond = {"get": giving(document), "report": giving(report), "skip": refusing(Refused("it is no target"))}
+    typed = {"reason": "it is down", "service": "shop/cart", "most": "7"}
+    page = (
+        await campaigns.act(request(verb="skip", **typed), visitor("admin", campaigns=bond), "cve")
+    ).body.decode()
+    assert typed.items() <= filled(page).items()
+    assert "it is no target" in page.partition('<div id="live">')[0]
+    unconfirmed = request(verb="abort", confirm="cvs", **typed)
+    page = (await campaigns.act(unconfirmed, visitor("admin", campaigns=bond), "cve")).body.decode()
+    assert typed.items() <= filled(page).items()
+    assert "confirm" not in filled(page), "it is to be typed anew"
