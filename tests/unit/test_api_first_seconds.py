@@ -38,18 +38,18 @@ class Index:
         pass
 
 
-async def given(*_arguments, **_options):
+async def answered(*_arguments, **_options):
     return OPERATION
 
 
-async def given_all(*_arguments):
+async def answered_all(*_arguments):
     return [OPERATION]
 
 
 def asking(index: Index) -> Session:
     bond = SimpleNamespace(
-        operations=SimpleNamespace(get=given, list=given_all, cancel=given),
-        approvals=SimpleNamespace(list=given_all, approve=given, reject=given),
+        operations=SimpleNamespace(get=answered, list=answered_all, cancel=answered),
+        approvals=SimpleNamespace(list=answered_all, approve=answered, reject=answered),
     )
     return Session(SimpleNamespace(services=index), permissions_of(Access(), EVE), bond, None)
 

@@ -87,8 +87,8 @@ async def test_a_freeze_that_is_refused_stands_in_its_form_again(hours):
     who = visitor("admin", freezes={"create": refusing(Refused("there is one of that name"))})
     page = (await schedules.create_freeze(request(**typed), who)).body.decode()
     assert typed.items() <= filled(page).items()
-    said = problem_before(page, "exempt")
-    assert ("there is one of that name" if hours == "9" else "number of hours") in said
+    problem = problem_before(page, "exempt")
+    assert ("there is one of that name" if hours == "9" else "number of hours") in problem
 
 
 async def test_an_access_document_that_is_refused_stands_in_its_form_again():
