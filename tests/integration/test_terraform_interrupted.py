@@ -22,6 +22,7 @@ from bondstone.base.errors import Fenced, PlanStale, StoreUnavailable, ToolUnava
 from bondstone.base.process_identity import Holder
 from bondstone.store.state.claim import Claim
 from bondstone.store.state.log import StateLog
+from harness.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +52,7 @@ async def in_the_middle(bench, made):
     """A running apply that has made two things, and is at the third."""
     planned = await bench.plan(made=str(made))
     task = asyncio.create_task(bench.apply(planned, made=str(made)))
-    await kit.until(lambda: kit.held(made))
+    await until(lambda: kit.held(made))
     return task
 
 
@@ -116,7 +117,7 @@ async def test_a_second_cancel_does_not_cut_the_farewell_short(shim, made):
 
 async def test_a_cancelled_plan_leaves_nothing_behind(shim, made):
     task = asyncio.create_task(shim.plan(made=str(made)))
-    await kit.until(lambda: bool(shim.left_behind()))
+    await until(lambda: bool(shim.left_behind()))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -148,10 +149,10 @@ async def test_a_killed_worker_takes_its_terraform_along_and_the_next_attempt_ca
         *(str(bench.root), bench.settings.terraform, str(made), "victim"),
         cwd=Path(__file__).parents[2],
     )
-    await kit.until(lambda: kit.held(made))
+    await until(lambda: kit.held(made))
     victim.send_signal(signal.SIGKILL)
     await victim.wait()
-    await kit.until(lambda: not alive(bench))
+    await until(lambda: not alive(bench))
     assert kit.lines(made) == ["0", "1"], "Terraform did not run on unwatched"
     (dead,) = bench.settings.work_dir.glob("runs/*/*/*/*.apply")
     text = (dead / "apply.out").read_text()
@@ -276,9 +277,9 @@ async def test_a_lease_that_cannot_be_renewed_stops_terraform_and_is_worth_anoth
 async def test_two_applies_of_one_step_take_turns_and_the_second_says_for_whom_it_waits(shim, made):
     planned = await shim.plan(made=str(made))
     first = asyncio.create_task(shim.apply(planned, attempt="first", made=str(made)))
-    await kit.until(lambda: kit.held(made))
+    await until(lambda: kit.held(made))
     second = asyncio.create_task(shim.apply(planned, attempt="second", made=str(made)))
-    await kit.until(lambda: any("waiting for attempt first" in beat.note for beat in shim.beats))
+    await until(lambda: any("waiting for attempt first" in beat.note for beat in shim.beats))
     kit.go(made)
     with pytest.raises(PlanStale):
         await second

@@ -134,19 +134,33 @@ def giving(value):
     return give
 
 
-@pytest.mark.parametrize("back", ["", "/approvals?show=roles"])
-async def test_the_comment_of_a_vote_that_is_refused_stands_beside_the_plan_that_waits_now(back):
-    stale = VoteStale("the plan has changed since you read it")
-    gone = {"get": refusing(NotFound("there is none"))}
+def waiting_operation() -> OperationDocument:
+    """One whose plan waits for a vote."""
     waits = ApprovalDocument(
         operation="shop/cart/op/2", step="database", digest="b" * 64, status="waiting", kind="update",
         revision="postgres@1.0.0", requested_by="eve", asked_at=NOON, needs=(NeedDocument(roles=("dba",)),),
         missing=("1 of dba",), votes=(),
     )  # fmt: skip
-    operation = OperationDocument(
+    return OperationDocument(
         id="shop/cart/op/2", service="shop/cart", kind="update", status="awaiting-approval",
         revision="postgres@1.0.0", requested_by="eve", requested_at=NOON, approvals=(waits,),
     )  # fmt: skip
+
+
+async def test_a_plan_that_waits_is_shown_where_nothing_was_typed():
+    gone = {"get": refusing(NotFound("there is none"))}
+    operations = {"get": giving(waiting_operation()), "plans": nothing}
+    who = visitor("viewer", "approver:dba", services=gone, promises=gone, operations=operations)
+    page = (await services.operation_view(who, "shop/cart/op/2")).html(who)
+    assert 'name="digest" value="bbbb' in page
+    assert 'name="comment" maxlength="500" value=""' in page
+
+
+@pytest.mark.parametrize("back", ["", "/approvals?show=roles"])
+async def test_the_comment_of_a_vote_that_is_refused_stands_beside_the_plan_that_waits_now(back):
+    stale = VoteStale("the plan has changed since you read it")
+    gone = {"get": refusing(NotFound("there is none"))}
+    operation = waiting_operation()
     who = visitor(
         "viewer", "approver:dba", approvals={"approve": refusing(stale)}, services=gone, promises=gone,
         operations={"get": giving(operation), "plans": nothing},
