@@ -42,7 +42,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.kills]
 
 STEP = "things"
 POOL = "far"
-HEARTBEAT_SECONDS = 3
+HEARTBEAT_SECONDS = 10
+"""More than two beats: else the first worker's attempt may be given up before the cable is cut."""
 
 PROMISE = """
 apiVersion: bondstone.dev/v1
