@@ -384,7 +384,10 @@ def test_an_administrator_sees_what_an_access_document_changed_and_what_was_not_
         fleet.bond("access", "publish", str(file))
     page, base = signed_in(fleet, browser, "ada")
     page.goto(f"{base}/rules")
-    page.get_by_role("link", name="Differences between two access documents").click()
+    differences = page.get_by_role("link", name="Differences between two access documents")
+    while not differences.count():  # the API reads the access document again every few seconds
+        page.reload()
+    differences.click()
     expect(page.get_by_label("access.yaml")).to_contain_text("-      roles: [viewer]")
     expect(page.get_by_label("access.yaml")).to_contain_text("+      roles: [developer]")
     assert [item["id"] for item in Axe().run(page).response["violations"]] == []
