@@ -211,7 +211,8 @@ def _widget(schema: Mapping[str, Any]) -> Widget:
     if isinstance(kind, str) and kind in simple:
         return simple[kind]
     if kind == "string":
-        return "textarea" if int(schema.get("maxLength", 0)) > LONG_TEXT else "text"
+        is_long = int(schema.get("maxLength", 0)) > LONG_TEXT
+        return "textarea" if is_long and "format" not in schema else "text"  # a host or an address is one line
     return "json"
 
 

@@ -261,3 +261,13 @@ def test_a_secret_of_several_lines_has_a_field_that_keeps_them_and_never_shows_t
 def test_a_secret_whose_schema_rules_out_ends_of_lines_is_a_password(rules, has_lines):
     [field] = fields({"properties": {"it": {**rules, "writeOnly": True}}})
     assert (field.widget, field.has_lines) == ("secret", has_lines)
+
+
+def test_a_text_of_a_format_has_one_line_however_long_it_may_be():
+    schema = {
+        "properties": {
+            "host": {"type": "string", "format": "hostname", "maxLength": 253},
+            "notes": {"type": "string", "maxLength": 253},
+        }
+    }
+    assert [field.widget for field in fields(schema)] == ["text", "textarea"]
