@@ -48,10 +48,17 @@ def wait_until(look: Callable[[], T], what: str = "", *, seconds: float = SECOND
     raise AssertionError
 
 
-def _pauses(look: Callable[[], object], seconds: float, what: str) -> Iterator[float]:
-    """Seconds between two looks: few at first, since each look is work for a busy machine."""
-    pause, deadline = _FIRST_PAUSE, time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def pauses() -> Iterator[float]:
+    """Seconds between two looks, without end: few at first, since each look is work for a busy machine."""
+    pause = _FIRST_PAUSE
+    while True:
         yield pause
         pause = min(pause * 1.2, _LAST_PAUSE)
-    raise AssertionError(f"not within {seconds:.0f} s: {what or look}")
+
+
+def _pauses(look: Callable[[], object], seconds: float, what: str) -> Iterator[float]:
+    deadline = time.monotonic() + seconds
+    for pause in pauses():
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {seconds:.0f} s: {what or look}")
+        yield pause

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fakes import Caller, FakePlatform, pauses
+from fakes import Caller, FakePlatform
 from obstore.store import MemoryStore
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
@@ -57,6 +57,7 @@ from bondstone.store.campaigns import latest
 from bondstone.store.crypto import KeyRing
 from bondstone.store.objects import Objects
 from bondstone.temporal import calls
+from harness.waiting import pauses
 
 OLD = Resolved(
     revision=RevisionRef(promise="postgres", version="1.0.0", digest="a" * 64),

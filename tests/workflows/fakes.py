@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -58,6 +58,7 @@ from bondstone.model.step import (
 )
 from bondstone.temporal import calls
 from bondstone.temporal.sandbox import sandboxed
+from harness.waiting import pauses
 
 
 class CheckedOnce(SandboxedWorkflowRunner):
@@ -72,14 +73,6 @@ class CheckedOnce(SandboxedWorkflowRunner):
 
 
 SANDBOX = CheckedOnce(restrictions=sandboxed().restrictions)
-
-
-def pauses() -> Iterator[float]:
-    """Seconds between two looks at what a query says: short at first; each query is work for worker and server."""
-    pause = 0.02
-    while True:
-        yield pause
-        pause = min(pause * 1.4, 0.25)
 
 
 Script = Callable[[], Awaitable[None] | None]

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from fakes import Caller, FakePlatform, pauses, raising, serving, spec
+from fakes import Caller, FakePlatform, raising, serving, spec
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 
@@ -41,6 +41,7 @@ from bondstone.model.service import (
 )
 from bondstone.model.step import ApplyCall, Drift, HealthCall, HealthReport
 from bondstone.temporal import calls
+from harness.waiting import pauses
 
 ASK = Decision(
     outcome="approval",
