@@ -25,6 +25,10 @@ from bondstone.base.errors import (
 from bondstone.base.models import Document
 
 MEDIA_TYPE: Final = "application/problem+json"
+TYPES: Final = "tag:bondstone.dev,2026:errors#"
+"""Begins the `type` of every problem; the code follows, which is an anchor of docs/reference/errors.md. A tag (RFC
+4151) is the same at every installation, offline too; a relative reference would be another URI at each of them,
+and an address on the internet would promise a page that a platform without internet cannot open."""
 MAX_PROBLEMS: Final = 50
 RETRY_SECONDS: Final = 2
 """When to come back after a failure that may pass."""
@@ -35,7 +39,8 @@ log = structlog.get_logger(__name__)
 class ProblemDocument(Document):
     """Why a request was not carried out."""
 
-    type: str = "about:blank"
+    type: str = Field(pattern="^tag:bondstone[.]dev,2026:errors#[A-Z0-9_]+$")
+    """The code as a URI, a tag; its fragment is the anchor of the code in docs/reference/errors.md"""
     title: str
     """The HTTP status in words"""
     status: int
@@ -55,6 +60,7 @@ class ProblemDocument(Document):
     def of(cls, error: BondError) -> ProblemDocument:
         """From one of our errors."""
         return cls(
+            type=f"{TYPES}{error.code}",
             title=HTTPStatus(error.http_status).phrase,
             status=error.http_status,
             detail=error.message,

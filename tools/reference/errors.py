@@ -20,7 +20,9 @@ error[CODE]: what went wrong and why
 
 With `-o json` the same is one object: `{"error": {"code", "message", "where", "hint"}}`, and `problems` when there are
 several findings. In Temporal the code is the *type* of the failure, and the whole error is its first detail. The
-Python client raises the class of that code.
+Python client raises the class of that code. The HTTP API answers with problem details (RFC 9457), whose `type` is the
+code as a URI: `tag:bondstone.dev,2026:errors#NOT_FOUND`, which is the anchor `#NOT_FOUND` of this page. A tag is the
+same on every platform, also on one without internet: compare it, or `code`, as a string, and do not fetch it.
 
 Only *transient* errors are retried by the platform itself; so is a fenced attempt (`FENCED`), because the next one
 reads the state anew. What to do about each: [when things fail](../how-to/when-things-fail.md).
@@ -56,7 +58,7 @@ def text() -> str:
         transient = "yes" if kind.transient else ""
         meaning = cell((kind.__doc__ or "").split("\n\n")[0])
         rows.append(
-            f"| `{code}` | `{kind.__name__}` | {parent} | {kind.exit_code} | {kind.http_status} "
+            f'| <a id="{code}"></a>`{code}` | `{kind.__name__}` | {parent} | {kind.exit_code} | {kind.http_status} '
             f"| {transient} | {meaning} |\n"
         )
     return HEAD + "".join(rows) + TAIL
