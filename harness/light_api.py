@@ -25,7 +25,7 @@ from bondstone.api.events.logs import LogChunks
 from bondstone.api.events.watchers import Watchers
 from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
-from bondstone.api.refusals import RefusalRecord
+from bondstone.api.refusals import RequestRefusals
 from bondstone.api.state import ApiState
 from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import Unreachable
@@ -105,7 +105,7 @@ def serving(data: Path, listed: Listed | None = None, *, rate: float = 500, **se
             watchers=Watchers(),
             chunks=LogChunks(store.logs),
             rates=Rates(rate, int(2 * rate)),
-            refusals=RefusalRecord(store.refusals),
+            refusals=RequestRefusals(store.refusals),
         )
         app = create_app(effective, state)
         console.mount(app)

@@ -25,7 +25,7 @@ from bondstone.api.events.logs import LogChunks
 from bondstone.api.events.watchers import Watchers
 from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
-from bondstone.api.refusals import RefusalRecord
+from bondstone.api.refusals import RequestRefusals
 from bondstone.api.state import ApiState
 from bondstone.backstage import routes as backstage
 from bondstone.base import logs
@@ -100,7 +100,7 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
         )
     authenticator = await Authenticator.open(settings, store)
     services = ServiceIndex(ServiceVisibility(temporal), KeptFleet(store))
-    refusals = RefusalRecord(store.refusals)
+    refusals = RequestRefusals(store.refusals)
     keepers = (services.keep(), keep_swept(store.sessions), refusals.keep())
     tasks = [asyncio.create_task(keeper) for keeper in keepers]
     try:

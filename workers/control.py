@@ -22,6 +22,7 @@ from bondstone.store import Store
 from bondstone.temporal.sandbox import sandboxed
 from bondstone.workers import attestation, runtime
 from bondstone.workers.build_drain import keep_moving
+from bondstone.workers.refusals import kept_refusals
 
 MAX_WORKFLOW_TASKS: Final = 8
 """Workflow tasks at once. They are CPU-bound in one thread each; more only wait for the interpreter lock."""
@@ -52,10 +53,11 @@ def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
 async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
     """The control worker on its queue."""
     signer = await attestation.open_signer(store, settings)
+    refusals = kept_refusals(store, settings)
 
     async def beside() -> None:
         movers = [keep_moving(client, settings)] if settings.build_id else []
-        await asyncio.gather(attestation.keep_demanding(store), *movers)
+        await asyncio.gather(attestation.keep_demanding(store), *(each.keep() for each in refusals), *movers)
 
     worker = Worker(
         client,
@@ -64,7 +66,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
         workflows=workflows.ALL,
         activities=control_activities(client, store, settings, signer),
         workflow_runner=workflow_runner(settings),
-        interceptors=runtime.interceptors(settings),
+        interceptors=[*runtime.interceptors(settings), *refusals],
         deployment_config=deployment(settings),
         build_id=None if settings.build_id else runtime.CODE,
         max_concurrent_workflow_tasks=MAX_WORKFLOW_TASKS,

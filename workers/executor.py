@@ -26,6 +26,7 @@ from bondstone.executors.protocol import Executor
 from bondstone.executors.registry import load_executors
 from bondstone.store import Store
 from bondstone.workers import runtime
+from bondstone.workers.refusals import kept_refusals
 
 MAX_ACTIVITIES: Final = 100
 """Executor activities at once in one pool. Each executor bounds its own tool (Terraform by `terraform_slots`);
@@ -37,6 +38,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
     check(settings)
     kept_by = describe(settings)
     (runtime.log.warning if kept_by.startswith("none") else runtime.log.info)("tools run", sandbox=kept_by)
+    refusals = kept_refusals(store, settings)
     executors = {kind: each for kind, each in load_executors().items() if kind != SERVICE_EXECUTOR}
     activities = executor_activities(store, settings, executors, TemporalWatch.of(client))
     workers = [
@@ -46,7 +48,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
             identity=poller_identity("executor"),
             activities=activities,
             build_id=runtime.CODE,
-            interceptors=runtime.interceptors(settings),
+            interceptors=[*runtime.interceptors(settings), *refusals],
             max_concurrent_activities=MAX_ACTIVITIES,
             max_heartbeat_throttle_interval=runtime.HEARTBEAT_THROTTLE,
             graceful_shutdown_timeout=runtime.drain(settings),
@@ -57,6 +59,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
         workers=workers,
         queues={pool_queue(pool): False for pool in settings.pools},
         facts=partial(_versions, executors, settings),
+        beside=refusals[0].keep if refusals else None,
     )
 
 

@@ -13,7 +13,7 @@ from bondstone.api.events.logs import LogChunks
 from bondstone.api.events.watchers import Watchers
 from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
-from bondstone.api.refusals import RefusalRecord
+from bondstone.api.refusals import RequestRefusals
 from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
 from bondstone.client.direct.connection import Connection
@@ -56,7 +56,7 @@ class ApiState:
     watchers: Watchers
     chunks: LogChunks
     rates: Rates
-    refusals: RefusalRecord
+    refusals: RequestRefusals
 
 
 def is_secure(settings: Settings) -> bool:

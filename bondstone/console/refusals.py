@@ -9,13 +9,13 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from bondstone.api.refusals import ACCESS
 from bondstone.api.refused_access import MAX_SPAN, RefusalSearch, search, span
 from bondstone.api.state import State
 from bondstone.base.errors import BY_CODE, InvalidInput
 from bondstone.console.pages import View, shown
 from bondstone.console.session import Visit
 from bondstone.model.refusal import Refusal
+from bondstone.store.refusal_record import ACCESS
 
 MAX_SHOWN: Final = 200
 FIRST_YEAR: Final = 2000

@@ -52,6 +52,7 @@ from bondstone.store.crypto import KeyRing
 from bondstone.store.signing import Signer
 from bondstone.temporal.attesting import attested
 from bondstone.temporal.connection import connect
+from harness.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -519,6 +520,33 @@ async def test_an_attested_request_is_accepted_once(local, attacker, service, fo
     assert state.operations[-1].error is not None
     assert state.operations[-1].error.code == PermitInvalid.code
     assert (folder / "made.txt").read_text() == written
+
+
+async def test_what_a_stranger_is_refused_is_on_record(local, attacker, service, folder):
+    operation = await requested(local, service, folder)
+    await made_by_operation(local, operation)
+    workflow_id = names.service_workflow_id(service.team, service.name)
+    for _ in range(3):
+        code = await attacker.update_refused(
+            workflow_id, "pause", PauseCall(requested_by="ada", reason="s3cr3t-words")
+        )
+        assert code == AttestationInvalid.code
+    _, call = await captured(attacker, operation)
+    for name, queue in (("promise.outputs", names.CONTROL_QUEUE), ("terraform.plan", names.pool_queue("default"))):
+        argument = {**call, "permit": None, "service_outputs": {}}
+        assert await attacker.refused(name, queue, argument) == PermitInvalid.code
+
+    def rows() -> list[dict[str, Any]]:
+        listed = json.loads(local.bond("access", "refusals", "--text", str(service), "-o", "json").stdout)
+        return listed if len(listed) >= 3 else []
+
+    recorded = await until(rows, "all three kinds are on record", in_thread=True)
+    by_verb = {row["verb"]: row for row in recorded}
+    assert set(by_verb) == {"update pause", "activity promise.outputs", "activity terraform.plan"}
+    assert by_verb["update pause"]["count"] == 3
+    assert by_verb["update pause"]["code"] == AttestationInvalid.code
+    assert by_verb["activity terraform.plan"]["code"] == PermitInvalid.code
+    assert {(row["by"], row["means"], row["message"]) for row in recorded} == {("", "temporal", "")}
 
 
 def test_the_whole_ledger_verifies_in_the_end(local):

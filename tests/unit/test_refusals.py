@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from starlette.requests import Request
 
-from bondstone.api.refusals import MAX_OF_CALLER, MAX_OF_HOUR, OTHERS, RefusalRecord
+from bondstone.api.refusals import RequestRefusals
 from bondstone.api.refused_access import MAX_SPAN, RefusalSearch, span
 from bondstone.base.errors import (
     BondError,
@@ -24,6 +24,7 @@ from bondstone.identity.access import Access, permissions_of
 from bondstone.model.identity import Principal, Roles, Target
 from bondstone.store.ledger import LedgerStore
 from bondstone.store.objects import Objects
+from bondstone.store.refusal_record import MAX_OF_CALLER, MAX_OF_HOUR, OTHERS
 from bondstone.store.refusals import KEPT, Refusals
 
 NOON = datetime(2026, 11, 30, 12, 40, tzinfo=UTC)
@@ -38,9 +39,9 @@ class Clock:
         return self.now
 
 
-async def record(objects: Objects | None = None) -> tuple[RefusalRecord, Clock]:
+async def record(objects: Objects | None = None) -> tuple[RequestRefusals, Clock]:
     clock = Clock()
-    return RefusalRecord(Refusals(objects or await Objects.open("memory:///")), clock), clock
+    return RequestRefusals(Refusals(objects or await Objects.open("memory:///")), clock), clock
 
 
 def forbidden(service: str, principal: Principal = ADA) -> BondError:
@@ -50,7 +51,7 @@ def forbidden(service: str, principal: Principal = ADA) -> BondError:
     return refusal.value
 
 
-async def kept(refusals: RefusalRecord, first: datetime = NOON, last: datetime = NOON) -> list:
+async def kept(refusals: RequestRefusals, first: datetime = NOON, last: datetime = NOON) -> list:
     await refusals.flush()
     return [refusal async for refusal in refusals.kept.between(first, last)]
 
