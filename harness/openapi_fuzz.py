@@ -32,6 +32,8 @@ SERVICE: Final = "payments/orders"
 STREAM_SECONDS: Final = 0.2
 """Streams that never end by themselves would be read until they do."""
 EXAMPLES: Final = 30
+PHASES: Final = ("examples", "coverage", "fuzzing", "stateful")
+"""All that Schemathesis has."""
 REPORT: Final = "report.json"
 
 CONFIG: Final = """
@@ -112,7 +114,7 @@ def fuzz(
     role: str,
     directory: Path,
     *,
-    phases: Sequence[str] = ("coverage", "fuzzing", "stateful"),
+    phases: Sequence[str] = PHASES,
     examples: int = EXAMPLES,
     seed: int = 1,
     paths: str = "",
@@ -123,7 +125,8 @@ def fuzz(
         api: Where they are sent, see `prepare`.
         role: Who sends them, granted everywhere.
         directory: For reports.
-        phases: Of Schemathesis: what each schema's edges give, random requests, chains of requests.
+        phases: Of Schemathesis: examples in the description, what each schema's edges give, random requests,
+            chains of requests.
         examples: Random requests for each address.
         seed: Gives the same requests again.
         paths: A regular expression for the addresses that are asked; empty for all.
@@ -152,7 +155,7 @@ def fuzz(
     output = ran.stdout + ran.stderr
     try:
         report: Mapping[str, Any] = json.loads((directory / REPORT).read_text(encoding="utf-8"))
-    except OSError:
+    except (OSError, json.JSONDecodeError):
         raise FuzzError(output) from None
     return Outcome(role, report["test_cases"]["generated"], tuple(_findings(report)), output, ran.returncode)
 
@@ -181,7 +184,7 @@ def main() -> int:
     parser.add_argument("--role", action="append", choices=ROLES, help="only this one; may be repeated")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="random requests for each address and role")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--phases", default="coverage,fuzzing,stateful")
+    parser.add_argument("--phases", default=",".join(PHASES), help="parted by commas (default: all)")
     parser.add_argument("--keep", type=Path, help="a folder for the reports; default: none are kept")
     options = parser.parse_args()
     wrong = 0

@@ -160,6 +160,15 @@ async def test_a_quiet_stream_is_pinged(monkeypatch):
     await stream.aclose()
 
 
+async def test_a_quiet_stream_ends_in_time_and_not_with_the_next_ping(monkeypatch):
+    monkeypatch.setattr(streams, "STREAM_SECONDS", 0.05)
+    monkeypatch.setattr(streams, "PING_SECONDS", 3600.0)
+    hub = Watchers()
+    async with asyncio.timeout(60):
+        assert [event async for event in follow(hub, Subject(), last="1")] == [b"retry: 1000\n\n"]
+    assert (hub.subjects, hub.streams) == (0, 0)
+
+
 async def test_streams_beyond_what_a_process_takes_are_refused(monkeypatch):
     monkeypatch.setattr(watchers, "MAX_STREAMS", 1)
     hub, subject = Watchers(), Subject()

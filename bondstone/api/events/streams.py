@@ -75,11 +75,13 @@ async def _framed(watchers: Watchers, events: AsyncIterator[bytes]) -> Events:
         closing: asyncio.Future[Any] = asyncio.ensure_future(watchers.closing.wait())
         pending: asyncio.Future[Any] | None = None
         try:
-            while time.monotonic() < until and not closing.done():
+            while (left := until - time.monotonic()) > 0 and not closing.done():
                 pending = pending or asyncio.ensure_future(anext(events))
-                await asyncio.wait({pending, closing}, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    {pending, closing}, timeout=min(left, PING_SECONDS), return_when=asyncio.FIRST_COMPLETED
+                )
                 if not pending.done():
-                    if not closing.done():
+                    if not closing.done() and time.monotonic() < until:
                         yield KEEPALIVE_COMMENT
                     continue
                 done, pending = pending, None
