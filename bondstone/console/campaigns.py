@@ -13,10 +13,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from bondstone.api.campaign_access import campaign_target, on_every_target, visible
+from bondstone.api.state import ApiState, State
 from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.campaign.report.formats import as_csv, as_junit
 from bondstone.campaign.report.page import as_html
-from bondstone.client.documents.campaign import CampaignDocument, FailureDocument, PreviewDocument
+from bondstone.client.documents.campaign import CampaignDocument, CampaignRow, FailureDocument, PreviewDocument
 from bondstone.client.explanation import ReadingTime, explain_campaign
 from bondstone.console import timeline
 from bondstone.console.pages import View, follows, form_of, number_of, shown, to
@@ -35,6 +37,7 @@ VERBS: Final = (
 )  # fmt: skip
 DESTRUCTIVE: Final = frozenset({"rollback-all", "abort", "abort-cancel"})
 """Verbs that ask for the campaign's name."""
+FILE: Final = "campaign.yaml"
 MAX_EVENTS: Final = 50
 MAX_AT_ONCE: Final = 10_000
 MAX_REPORTS: Final = 4
@@ -75,17 +78,20 @@ async def campaigns(
 
 
 @router.post("/campaigns")
-async def submit(request: Request, visitor: Visit) -> Response:
+async def submit(request: Request, visitor: Visit, state: State) -> Response:
     """Preview a campaign file, or start it; mistakes are shown with their line and column."""
     submitted = await form_of(request, visitor)
     manifest = submitted.get("manifest", "").replace("\r\n", "\n")
     run = submitted.get("do") == "run"
     try:
-        visitor.permissions.decide("campaign.run" if run else "campaign.preview").require()
         if run:
-            started = await visitor.bond.campaigns.run(manifest.encode(), "campaign.yaml")
+            await require_targets(visitor, state, manifest.encode())
+            started = await visitor.bond.campaigns.run(manifest.encode(), FILE)
             return to(f"/campaigns/{started.name}")
-        preview = await visitor.bond.campaigns.preview(manifest.encode(), "campaign.yaml")
+        visitor.permissions.require_somewhere("campaign.preview")
+        preview = visible(
+            state, visitor.permissions, await visitor.bond.campaigns.preview(manifest.encode(), FILE)
+        )
     except BondError as error:
         return shown(await _list(visitor, manifest, error=error.info()), visitor, error)
     return shown(await _list(visitor, manifest, preview=preview), visitor)
@@ -94,11 +100,30 @@ async def submit(request: Request, visitor: Visit) -> Response:
 async def _list(
     visitor: Visitor, manifest: str, *, error: ErrorInfo | None = None, preview: PreviewDocument | None = None
 ) -> View:
-    visitor.permissions.decide("campaign.read").require()
+    visitor.permissions.require_somewhere("campaign.read")
     return View(
-        "campaigns.html", "/campaigns", campaigns=await visitor.bond.campaigns.list(), manifest=manifest,
-        error=error, preview=preview, may_run=visitor.permissions.decide("campaign.preview").allowed,
+        "campaigns.html", "/campaigns", campaigns=await readable(visitor), manifest=manifest,
+        error=error, preview=preview, may_preview=visitor.permissions.somewhere("campaign.preview"),
+        may_run=visitor.permissions.somewhere("campaign.run"),
     )  # fmt: skip
+
+
+async def readable(visitor: Visitor) -> list[CampaignRow]:
+    """The campaigns that the visitor may read, the newest first."""
+    permitted = visitor.permissions.filter("campaign.read")
+    return [row for row in await visitor.bond.campaigns.list() if permitted(campaign_target(row))]
+
+
+async def require_targets(visitor: Visitor, state: ApiState, source: bytes) -> None:
+    """Refuse to start a campaign one of whose targets the visitor may not operate on.
+
+    Raises:
+        Forbidden: naming the missing role.
+    """
+    decision = await on_every_target(
+        state, visitor.permissions, visitor.bond, "campaign.run", source=source, file=FILE
+    )
+    decision.require()
 
 
 @router.get("/campaigns/{name}")
@@ -119,8 +144,8 @@ async def campaign_view(
         typed: What was typed for a verb that was refused.
         error: Why it was.
     """
-    visitor.permissions.decide("campaign.read").require()
     document = await visitor.bond.campaigns.get(name)
+    visitor.permissions.decide("campaign.read", campaign_target(document)).require()
     report = await _report(visitor, document)
     now = datetime.now(UTC)
     verbs = _verbs(visitor, document)
@@ -155,10 +180,11 @@ async def _report(visitor: Visitor, document: CampaignDocument) -> CampaignRepor
 
 def _verbs(visitor: Visitor, document: CampaignDocument) -> list[tuple[str, str]]:
     """The verbs that fit now, and that the visitor may use."""
+    target = campaign_target(document)
     return [
         (verb, label)
         for verb, label in VERBS
-        if fits(document, verb) and visitor.permissions.decide(_permission(verb)).allowed
+        if fits(document, verb) and visitor.permissions.decide(_permission(verb), target).allowed
     ]
 
 
@@ -199,11 +225,12 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     verb = submitted.get("verb", "")
     if verb not in {known for known, _ in VERBS}:
         raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a campaign")
-    decision = visitor.permissions.decide(_permission(verb)).require()
+    target = campaign_target(await visitor.bond.campaigns.get(name))
+    decision = visitor.permissions.decide(_permission(verb), target).require()
     try:
         changed = await _carry_out(visitor, decision, name, verb, submitted)
     except BondError as error:
-        if not visitor.permissions.decide("campaign.read").allowed:
+        if not visitor.permissions.decide("campaign.read", target).allowed:
             raise  # the page with the form is not theirs to read
         view = await campaign_view(visitor, name, typed=submitted, error=error.info())
         return shown(view, visitor, error)
@@ -247,7 +274,8 @@ async def _carry_out(
 @router.get("/campaigns/{name}/report")
 async def report(visitor: Visit, name: str, format: str = "page") -> Response:  # noqa: A002 - the address says it
     """The report that can be mailed: a page of its own with its own inline style, or a file of another format."""
-    visitor.permissions.decide("campaign.read").require()
+    target = campaign_target(await visitor.bond.campaigns.get(name))
+    visitor.permissions.decide("campaign.read", target).require()
     document = await visitor.bond.campaigns.report(name)
     if format in FORMATS:
         kind, render = FORMATS[format]

@@ -33,9 +33,11 @@ async def catalogue(visitor: Visit, state: State) -> Response:
     visitor.permissions.decide("promise.read").require()
     await state.services.ready()
     permitted = visitor.permissions.filter("service.read")
+    promises = await visitor.bond.promises.list()
+    requestable = {row.promise for row in promises if _may_request(visitor, row.promise)}
     view = View(
-        "catalogue.html", "/catalogue", promises=await visitor.bond.promises.list(),
-        used=state.services.counts(permitted).promises, may_request=_may_request(visitor),
+        "catalogue.html", "/catalogue", promises=promises,
+        used=state.services.counts(permitted).promises, may_request=requestable,
     )  # fmt: skip
     return shown(view, visitor)
 
@@ -50,7 +52,7 @@ async def show(visitor: Visit, state: State, promise: str, version: str = "") ->
         entry.row.revision for entry in state.services.entries() if entry.alive and permitted(entry.target)
     )
     view = View(
-        "promise.html", "/catalogue", promise=document, may_request=_may_request(visitor), on=on,
+        "promise.html", "/catalogue", promise=document, may_request=_may_request(visitor, promise), on=on,
         may_mark=visitor.permissions.decide("promise.deprecate", promise_target(promise)).allowed,
     )  # fmt: skip
     return shown(view, visitor)
@@ -73,7 +75,7 @@ async def takes(visitor: Visit, state: State, promise: str) -> Response:
 async def form(visitor: Visit, promise: str) -> Response:
     """The empty form, drawn from the JSON Schema."""
     document = await _readable(visitor, promise)
-    teams = sorted({team for grant in visitor.permissions.grants if grant.scope for team in grant.scope.teams})
+    teams = visitor.permissions.teams("service.request", promise) or ()
     return shown(_form(document, {"team": teams[0] if len(teams) == 1 else ""}), visitor)
 
 
@@ -122,5 +124,6 @@ def _form(
     )  # fmt: skip
 
 
-def _may_request(visitor: Visitor) -> bool:
-    return any("developer" in grant.roles or "admin" in grant.roles for grant in visitor.permissions.grants)
+def _may_request(visitor: Visitor, promise: str) -> bool:
+    """Whether there is a team for which the visitor may request one."""
+    return visitor.permissions.teams("service.request", promise) != ()

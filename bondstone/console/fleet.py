@@ -43,6 +43,7 @@ class Listing:
     team: str = ""
     promise: str = ""
     phase: str = ""
+    health: str = ""
     labels: tuple[str, ...] = ()
     """`key=value`; a service must have all of them"""
     where: str = ""
@@ -68,7 +69,7 @@ class Listing:
         """As the query of a page's address."""
         fields = [
             ("q", self.q), ("team", self.team), ("promise", self.promise), ("phase", self.phase),
-            *(("label", label) for label in self.labels), ("where", self.where),
+            ("health", self.health), *(("label", label) for label in self.labels), ("where", self.where),
             ("sort", "" if self.sort == "id" else self.sort), ("after", after),
         ]  # fmt: skip
         return urlencode([(name, value) for name, value in fields if value])
@@ -90,13 +91,15 @@ class Listing:
             and (not self.team or row.team == self.team)
             and (not self.promise or row.promise == self.promise)
             and (not self.phase or row.phase == self.phase)
+            and (not self.health or row.health == self.health)
             and all(row.labels.get(key) == value for key, value in map(_label, self.labels))
         )
 
     def expression(self) -> str:
         """The list, but for its promise, as the expression of a campaign's targets."""
         parts = [f"id.contains({json.dumps(self.q)})"] if self.q else []
-        parts += [f"{name} == {json.dumps(value)}" for name, value in (("team", self.team), ("phase", self.phase))
+        parts += [f"{name} == {json.dumps(value)}" for name, value in (("team", self.team), ("phase", self.phase),
+                                                                  ("health", self.health))
                   if value]  # fmt: skip
         parts += [f"labels[{json.dumps(key)}] == {json.dumps(value)}" for key, value in map(_label, self.labels)]
         parts += [f"({self.where})"] if self.where else []
@@ -109,6 +112,7 @@ def listing(
     team: Annotated[str, Query(max_length=48)] = "",
     promise: Annotated[str, Query(max_length=48)] = "",
     phase: Annotated[str, Query(max_length=48)] = "",
+    health: Annotated[str, Query(max_length=48)] = "",
     label: Annotated[list[str] | None, Query(max_length=MAX_LABELS + 1)] = None,
     where: Annotated[str, Query(max_length=2000)] = "",
     sort: Annotated[str, Query(max_length=20)] = "id",
@@ -116,7 +120,7 @@ def listing(
     """What a page's address says; what it does not know is left out."""
     labels = tuple(dict.fromkeys(each for each in label or () if "=" in each))[:MAX_LABELS]
     known = sort if sort.removeprefix(DESCENDING) in SORTS else "id"
-    return Listing(q, team, promise, phase, labels, where, known)
+    return Listing(q, team, promise, phase, health, labels, where, known)
 
 
 @router.get("/services")
@@ -144,11 +148,12 @@ async def services(
     view = View(
         "services.html", "/services", rows=rows, total=counts.total, matching=len(placed), wanted=wanted,
         facets=[(name, sorted(values.items()), getattr(wanted, name)) for name, values in
-                (("team", counts.teams), ("promise", counts.promises), ("phase", counts.phases))],
+                (("team", counts.teams), ("promise", counts.promises), ("phase", counts.phases),
+                 ("health", counts.health))],
         labels=list(label_choices(placed, wanted.labels)), columns=COLUMNS, operations=OPERATIONS,
         next=wanted.address(rows[-1].id) if more else "", first=start + 1, last=start + len(rows),
         campaign=urlencode({"promise": wanted.promise, "where": wanted.expression()}),
-        may_run=visitor.permissions.decide("campaign.preview").allowed,
+        may_run=visitor.permissions.somewhere("campaign.preview"),
     )  # fmt: skip
     return shown(view, visitor)
 

@@ -9,18 +9,19 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bondstone.api.state import State
+from bondstone.api.campaign_access import decided, visible
+from bondstone.api.state import ApiState, State
 from bondstone.base.canonical import digest
 from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.client.documents.campaign import PreviewDocument
 from bondstone.console import campaign_form
 from bondstone.console.campaign_form import Form
+from bondstone.console.campaigns import FILE, require_targets
 from bondstone.console.pages import View, form_of, items_of, shown, to
 from bondstone.console.session import Visit, Visitor
 from bondstone.terminal.output import as_yaml
 
 PATH: Final = "/new-campaign"
-FILE: Final = "campaign.yaml"
 MAX_TICKED: Final = 500
 _UNSAID: Final = "(to be said before it starts)"
 """The reason of a preview of services that were just ticked."""
@@ -31,44 +32,45 @@ router = APIRouter(include_in_schema=False)
 @router.get(PATH)
 async def begin(
     visitor: Visit,
+    state: State,
     promise: Annotated[str, Query(max_length=48)] = "",
     where: Annotated[str, Query(max_length=2000)] = "",
 ) -> Response:
     """The form: empty, or over the services of a list, where it comes from one."""
-    visitor.permissions.decide("campaign.preview").require()
+    visitor.permissions.require_somewhere("campaign.preview")
     form = campaign_form.beginning(datetime.now(UTC), promise=promise, where=where)
-    return shown(await _view(visitor, form), visitor)
+    return shown(await _view(visitor, state, form), visitor)
 
 
 @router.post(PATH)
-async def submit(request: Request, visitor: Visit) -> Response:
+async def submit(request: Request, visitor: Visit, state: State) -> Response:
     """Add or remove a row, preview, or start what was previewed; mistakes are shown with their file."""
     form = await form_of(request, visitor)
     verb = form.get("do", "")
-    visitor.permissions.decide("campaign.preview").require()
+    visitor.permissions.require_somewhere("campaign.preview")
     changed = campaign_form.with_rows(form, verb)
     if changed is not None:
-        return shown(await _view(visitor, changed), visitor)
+        return shown(await _view(visitor, state, changed), visitor)
     if verb not in {"preview", "run"}:
         raise InvalidInput(f"{verb[:40]!r} is nothing that can be done with a new campaign")
     source = ""
     try:
         source = as_yaml(campaign_form.manifest(form))
         if verb == "run" and form.get("previewed") == digest(source.encode()):
-            visitor.permissions.decide("campaign.run").require()
+            await require_targets(visitor, state, source.encode())
             started = await visitor.bond.campaigns.run(source.encode(), FILE)
             return to(f"/campaigns/{started.name}")
         preview = await visitor.bond.campaigns.preview(source.encode(), FILE)
     except BondError as error:
-        return shown(await _view(visitor, form, source=source, error=error.info()), visitor, error)
-    return shown(await _view(visitor, form, source=source, preview=preview, again=verb == "run"), visitor)
+        return shown(await _view(visitor, state, form, source=source, error=error.info()), visitor, error)
+    return shown(await _view(visitor, state, form, source=source, preview=preview, again=verb == "run"), visitor)
 
 
 @router.post(f"{PATH}/selected")
 async def selected(request: Request, visitor: Visit, state: State) -> Response:
     """The form over services that were ticked in a list, with a preview of it."""
     items = await items_of(request, visitor)
-    visitor.permissions.decide("campaign.preview").require()
+    visitor.permissions.require_somewhere("campaign.preview")
     services = list(dict.fromkeys(value for name, value in items if name == "service"))[:MAX_TICKED]
     operation = dict(items).get("operation", "patch")
     if not services:
@@ -88,17 +90,18 @@ async def selected(request: Request, visitor: Visit, state: State) -> Response:
             f"the ticked services are of several promises: {', '.join(promises)}",
             hint="tick services of one promise, or choose another operation",
         )
-        return shown(await _view(visitor, form, error=error.info()), visitor, error)
+        return shown(await _view(visitor, state, form, error=error.info()), visitor, error)
     source = as_yaml(campaign_form.manifest({**form, "reason": _UNSAID}))
     try:
         preview = await visitor.bond.campaigns.preview(source.encode(), FILE)
     except BondError as error:
-        return shown(await _view(visitor, form, source=source, error=error.info()), visitor, error)
-    return shown(await _view(visitor, form, source=source, preview=preview, unsaid=True), visitor)
+        return shown(await _view(visitor, state, form, source=source, error=error.info()), visitor, error)
+    return shown(await _view(visitor, state, form, source=source, preview=preview, unsaid=True), visitor)
 
 
 async def _view(
     visitor: Visitor,
+    state: ApiState,
     form: Form,
     *,
     source: str = "",
@@ -111,6 +114,7 @@ async def _view(
 
     Args:
         visitor: Who looks.
+        state: Of the process.
         form: What was typed.
         source: The file that it makes.
         error: What is wrong with it.
@@ -119,7 +123,10 @@ async def _view(
         unsaid: It was previewed without a reason, which it needs to start.
     """
     promises = [(row.promise, row.promise) for row in await visitor.bond.promises.list()]
-    may_run = preview is not None and not unsaid and visitor.permissions.decide("campaign.run").allowed
+    permissions = visitor.permissions
+    may_run = preview is not None and not unsaid and decided(state, permissions, "campaign.run", preview).allowed
+    if preview is not None:
+        preview = visible(state, permissions, preview)
     return View(
         "new_campaign.html", "/campaigns", form=form, operations=campaign_form.OPERATIONS,
         promises=promises, waves=campaign_form.rows(form, "wave"), windows=campaign_form.rows(form, "window"),

@@ -9,6 +9,7 @@ from bondstone import __version__
 from bondstone.api.state import ApiState, State
 from bondstone.base.errors import BondError, ErrorInfo
 from bondstone.console.approvals import target
+from bondstone.console.campaigns import readable
 from bondstone.console.pages import View, shown
 from bondstone.console.session import Visit, Visitor
 from bondstone.model.campaign.state import CampaignStatus
@@ -31,7 +32,7 @@ async def home(visitor: Visit, state: State) -> Response:
     visible = [entry.row for entry in entries if entry.alive and permitted(entry.target)]
     troubled = [row for row in visible if row.phase in TROUBLE or row.health == Health.UNHEALTHY]
     counts = state.services.counts(permitted)
-    campaigns = [row for row in await visitor.bond.campaigns.list() if row.ended_at is None]
+    campaigns = [row for row in await readable(visitor) if row.ended_at is None]
     stopped = [row for row in campaigns if row.status in STOPPED]
     waiting = f"{len(approvals)} plans wait for an approval" if approvals else "Nothing waits for an approval"
     trouble = f"{len(troubled)} services need attention" if troubled else "no service needs attention"

@@ -11,9 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
+from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.console.calendar import DAYS, MAX_ROWS, Period, Row, calendar, open_periods, to_come, zones_of
+from bondstone.console.campaigns import readable
 from bondstone.console.pages import View, form_of, number_of, shown, to
 from bondstone.console.session import Visit, Visitor
+from bondstone.model.identity import Target
 
 VERBS: Final = frozenset({"pause", "resume", "trigger", "update", "backfill", "delete"})
 MAX_HOURS: Final = 24 * 365
@@ -79,8 +82,8 @@ async def _view(
         schedules=schedules, freezes=freezes, drawing=drawing, error=error, of=of,
         schedule=typed if typed and of == "schedule" else NEW_SCHEDULE,
         freeze=typed if typed and of == "freeze" else NEW_FREEZE,
-        may_schedule=decide("schedule.create").allowed, may_freeze=decide("freeze.create").allowed,
-        may_unfreeze=decide("freeze.delete").allowed,
+        may_schedule=decide("schedule.create").allowed, freeze_teams=visitor.permissions.teams("freeze.create"),
+        may_end={each.name for each in freezes if decide("freeze.delete", freeze_target(each)).allowed},
     )  # fmt: skip
 
 
@@ -96,10 +99,8 @@ async def _refused(visitor: Visitor, of: str, typed: Mapping[str, str], error: B
 
 
 async def _windows(visitor: Visitor, now: datetime) -> list[Row]:
-    if not visitor.permissions.decide("campaign.read").allowed:
-        return []
     rows = []
-    for row in [row for row in await visitor.bond.campaigns.list() if row.ended_at is None][:MAX_CAMPAIGNS]:
+    for row in [row for row in await readable(visitor) if row.ended_at is None][:MAX_CAMPAIGNS]:
         try:
             rules = (await visitor.bond.campaigns.report(row.name, evidence=False)).rules
         except BondError:
@@ -170,13 +171,14 @@ async def _carry_out(visitor: Visitor, name: str, verb: str, submitted: dict[str
 async def create_freeze(request: Request, visitor: Visit) -> Response:
     """Create a freeze."""
     submitted = await form_of(request, visitor)
-    visitor.permissions.decide("freeze.create").require()
+    name, team = submitted.get("name", ""), submitted.get("team", "")
+    visitor.permissions.decide("freeze.create", Target(team=team, name=f"freeze {name}")).require()
     exempt = [part.strip() for part in submitted.get("exempt", "").split(",") if part.strip()]
     try:
         begins = _moment(submitted.get("begins", ""))
         ends = _later(begins or datetime.now(UTC), submitted.get("hours", ""))
         await visitor.bond.freezes.create(
-            submitted.get("name", ""), reason=submitted.get("reason", ""), team=submitted.get("team", ""),
+            name, reason=submitted.get("reason", ""), team=team,
             exempt=exempt, begins_at=begins, ends_at=ends,
         )  # fmt: skip
     except BondError as error:
@@ -188,9 +190,15 @@ async def create_freeze(request: Request, visitor: Visit) -> Response:
 async def delete_freeze(request: Request, visitor: Visit, name: str) -> Response:
     """End a freeze."""
     await form_of(request, visitor)
-    visitor.permissions.decide("freeze.delete").require()
+    freeze = await visitor.bond.freezes.get(name)
+    visitor.permissions.decide("freeze.delete", freeze_target(freeze)).require()
     await visitor.bond.freezes.delete(name)
     return to("/calendar")
+
+
+def freeze_target(freeze: FreezeDocument) -> Target:
+    """A freeze as access documents see it: of its team, or of the platform as a whole."""
+    return Target(team=freeze.team, name=f"freeze {freeze.name}")
 
 
 def _later(begins: datetime, hours: str) -> datetime:

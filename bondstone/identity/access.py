@@ -152,6 +152,26 @@ class Permissions:
         rule = verb_named(verb)
         return any(rule.allows(base_role(role)) for role in self._anywhere())
 
+    def teams(self, verb: str, promise: str = "") -> tuple[str, ...] | None:
+        """The teams for which the caller may do something that is not there yet, sorted; None for every team.
+
+        Args:
+            verb: As in `service.request`.
+            promise: Of what is to be there; empty for a thing of no promise.
+        """
+        rule = verb_named(verb)
+        if self.principal.reads_only and rule.changes:
+            return ()
+        teams: set[str] = set()
+        for grant in self.grants:
+            if not any(rule.allows(base_role(role)) for role in grant.roles):
+                continue
+            if grant.covers(Target(promise=promise)):
+                return None
+            named = grant.scope.teams if grant.scope else ()
+            teams.update(team for team in named if grant.covers(Target(team=team, promise=promise)))
+        return tuple(sorted(teams))
+
     def filter(self, verb: str) -> Callable[[Target], bool]:
         """A test for many targets: what a list may show. Cheap enough for 10,000 rows."""
         rule = verb_named(verb)

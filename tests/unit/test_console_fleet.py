@@ -27,6 +27,7 @@ LISTINGS = [
     Listing(q="a"),
     Listing(team="shop"),
     Listing(phase="failed"),
+    Listing(health="healthy", team="maps"),
     Listing(labels=("tier=prod",)),
     Listing(labels=("tier=prod", "region=eu")),
     Listing(labels=('note=it\'s "quoted"',)),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, status
 from pydantic import Field
 from starlette.responses import Response
 
+from bondstone.api.campaign_access import campaign_target, on_every_target, visible
 from bondstone.api.events.streams import answer, states
 from bondstone.api.events.watchers import Seen
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
@@ -36,7 +36,6 @@ from bondstone.client.documents.campaign import CampaignCheck, CampaignDocument,
 from bondstone.identity.access import AccessDecision
 from bondstone.model.campaign.events import Which
 from bondstone.model.campaign.report import CampaignReport
-from bondstone.model.identity import Target
 
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
 
@@ -150,7 +149,7 @@ async def list_campaigns(
     shown = (
         row
         for row in rows
-        if permitted(_target(row.owner, row.promise, row.name))
+        if permitted(campaign_target(row))
         and (not state or row.status == state)
         and (after is None or _place(row) < tuple(map(str, after)))
     )
@@ -190,11 +189,7 @@ async def preview_campaign(asking: Asking, body: PreviewBody) -> PreviewDocument
     preview = await asking.bond.campaigns.preview(
         source, body.file, name=body.name, time_zone=body.time_zone, plan=body.plan, at_once=body.at_once
     )
-    permitted = asking.allowed.filter("campaign.preview")
-    return preview.changed(
-        selected=tuple(each for each in preview.selected if permitted(_service(asking, each.service))),
-        left=tuple(each for each in preview.left if permitted(_service(asking, each.service))),
-    )
+    return visible(asking.state, asking.allowed, preview)
 
 
 @router.get("/{name}", response_model=CampaignDocument)
@@ -331,32 +326,26 @@ def _place(row: CampaignRow) -> tuple[str, str]:
     return row.started_at.isoformat(), row.name
 
 
-def _target(owner: str, promise: str, name: str) -> Target:
-    return Target(team=owner, promise=promise, name=f"campaign {name}")
-
-
-def _service(asking: Session, service: str) -> Target:
-    entry = asking.state.services.get(service)
-    return entry.target if entry else Target(team=service.partition("/")[0], name=service)
-
-
 async def _readable(asking: Session, name: str) -> CampaignDocument:
     document = await asking.bond.campaigns.get(name)
-    asking.require("campaign.read", _target(document.owner, document.promise, name))
+    asking.require("campaign.read", campaign_target(document))
     return document
 
 
 async def _required(asking: Session, verb: str, name: str) -> AccessDecision:
     document = await asking.bond.campaigns.get(name)
-    return asking.require(verb, _target(document.owner, document.promise, name))
+    return asking.require(verb, campaign_target(document))
 
 
 async def _require_targets(asking: Session, verb: str, body: CampaignBody) -> None:
     """Refuse a campaign one of whose targets the caller may not operate on."""
-    if asking.allowed.decide(verb).allowed:
-        asking.require(verb)
-        return
-    preview = await asking.bond.campaigns.preview(body.source.encode(), body.file, name=body.name)
-    targets: Sequence[Target] = [_service(asking, each.service) for each in preview.selected]
-    asking.allowed.decide_all(verb, targets).require()
-    asking.require(verb, targets[0])
+    decision = await on_every_target(
+        asking.state,
+        asking.allowed,
+        asking.bond,
+        verb,
+        source=body.source.encode(),
+        file=body.file,
+        name=body.name,
+    )
+    asking.require(verb, decision.target)

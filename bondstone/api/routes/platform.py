@@ -194,7 +194,7 @@ async def list_builds(asking: Asking) -> list[BuildDocument]:
 
 @router.get("/workers/queues", tags=["workers"])
 async def list_queues(
-    asking: Asking, pool: Annotated[list[str] | None, Query(max_length=50)] = None
+    asking: Asking, pool: Annotated[tuple[str, ...], Query(max_length=50)] = ()
 ) -> list[QueueDocument]:
     """List who polls the queues of the control workers and of pools; by default those of the settings."""
     asking.require("worker.read")

@@ -1,0 +1,241 @@
+"""People whose roles hold for a team see and do on the pages what the API lets them, and nothing else."""
+
+import re
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from urllib.parse import urlencode
+
+import pytest
+from starlette.requests import Request
+
+from bondstone.api.campaign_access import campaign_target, decided, on_every_target, visible
+from bondstone.base.errors import Forbidden
+from bondstone.client.documents.campaign import CampaignDocument, CampaignRow, FreezeDocument
+from bondstone.console import campaigns, catalogue, schedules
+from bondstone.console.session import Visitor
+from bondstone.identity.access import Access, Permissions, permissions_of
+from bondstone.model.campaign.report import CampaignReport
+from bondstone.model.identity import ROLES, Principal, Roles, Scope, Target
+
+NOW = datetime.now(UTC)
+SHOP = Scope(teams=("shop",))
+SERVICES = SimpleNamespace(services=SimpleNamespace(get=lambda _name: None))
+"""A process whose index has none of the services yet."""
+
+
+def who(*roles: str, scope: Scope | None = SHOP) -> Permissions:
+    return permissions_of(
+        Access(), Principal(subject="dana", means="oidc", grants=(Roles(roles=roles, scope=scope),))
+    )
+
+
+def posted(**fields: str) -> Request:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": urlencode({"csrf": "token", **fields}).encode()}
+
+    headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    return Request(
+        {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}, receive
+    )
+
+
+def campaign(owner: str, status: str = "running") -> CampaignDocument:
+    return CampaignDocument(
+        name=f"cve-{owner}", status=status, requested_by="eve", targets=3, targets_digest="c" * 64, wave="rest",
+        max_concurrent=2, counts={"waiting": 2, "succeeded": 1}, running=1, flights=(), failures=(), skipped={},
+        awaits=(), waves=(), failed=1, owner=owner, promise="queue",
+    )  # fmt: skip
+
+
+def row(owner: str) -> CampaignRow:
+    return CampaignRow(
+        name=f"cve-{owner}",
+        status="running",
+        promise="queue",
+        revision="",
+        owner=owner,
+        started_at=NOW,
+        ended_at=None,
+    )
+
+
+class Campaigns:
+    """Campaigns of two teams; keeps which verbs arrived."""
+
+    def __init__(self) -> None:
+        self.verbs: list[str] = []
+
+    async def list(self):
+        return [row("shop"), row("maps")]
+
+    async def get(self, name):
+        return campaign(name.removeprefix("cve-"))
+
+    async def report(self, name, **_options):
+        return CampaignReport(
+            name=name, status="running", operation="patch", reason="cve", requested_by="eve", as_of=NOW, counts={},
+            failures=0, rules={}, started_at=NOW, waves=(), targets=(),
+        )  # fmt: skip
+
+    async def pause(self, name, **_options):
+        self.verbs.append("pause")
+        return await self.get(name)
+
+    async def preview(self, source, _file, **_options):
+        names = source.decode().split()
+        return PreviewOf(tuple(SimpleNamespace(service=name) for name in names))
+
+
+class PreviewOf(SimpleNamespace):
+    def __init__(self, selected, left=()):
+        super().__init__(selected=selected, left=left)
+
+    def changed(self, **values):
+        return PreviewOf(**values)
+
+
+def visitor(permissions: Permissions, **nouns: object) -> Visitor:
+    bond = SimpleNamespace(**{"campaigns": Campaigns(), **nouns})
+    return Visitor(permissions.principal, permissions, "token", bond=bond, note=lambda _error: None)
+
+
+@pytest.fixture(autouse=True)
+def no_reports(monkeypatch):
+    monkeypatch.setattr(campaigns, "_reports", OrderedDict())
+
+
+async def test_the_list_of_campaigns_has_those_of_the_visitors_teams():
+    page = (await campaigns._list(dana := visitor(who("viewer")), "")).html(dana)
+    assert "/campaigns/cve-shop" in page
+    assert "cve-maps" not in page
+    page = (await campaigns._list(eve := visitor(who("viewer", scope=None)), "")).html(eve)
+    assert "/campaigns/cve-maps" in page
+
+
+async def test_who_starts_no_campaign_has_no_button_that_does():
+    for role in ROLES:
+        name = f"{role}:dba" if role == "approver" else role
+        page = (await campaigns._list(dana := visitor(who(name)), "")).html(dana)
+        assert ('value="run"' in page) == (role in {"operator", "admin"}), role
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_campaign_has_the_buttons_that_the_api_lets_its_reader_press(role):
+    dana = visitor(who(f"{role}:dba" if role == "approver" else role))
+    page = (await campaigns.campaign_view(dana, "cve-shop")).html(dana)
+    buttons = set(re.findall(r'name="verb" value="([^"]+)"', page))
+    target = campaign_target(campaign("shop"))
+    assert buttons == {
+        verb
+        for verb, _ in campaigns.VERBS
+        if campaigns.fits(campaign("shop"), verb)
+        and dana.permissions.decide(campaigns._permission(verb), target).allowed
+    }
+    assert bool(buttons) == (role in {"operator", "admin"})
+    with pytest.raises(Forbidden):
+        await campaigns.campaign_view(dana, "cve-maps")
+
+
+async def test_an_operator_of_a_team_pauses_its_campaign_and_no_other():
+    dana = visitor(who("operator"))
+    answer = await campaigns.act(posted(verb="pause"), dana, "cve-shop")
+    assert (answer.status_code, dana.bond.campaigns.verbs) == (303, ["pause"])
+    with pytest.raises(Forbidden, match="operator"):
+        await campaigns.act(posted(verb="pause"), dana, "cve-maps")
+    assert dana.bond.campaigns.verbs == ["pause"]
+
+
+async def test_a_campaign_starts_where_its_starter_is_operator_of_every_target():
+    bond = visitor(who("operator")).bond
+    for source, allowed in (("shop/cart shop/pay", True), ("shop/cart maps/tiles", False), ("", False)):
+        file = {"source": source.encode(), "file": "c.yaml"}
+        decision = await on_every_target(SERVICES, who("operator"), bond, "campaign.run", **file)
+        assert decision.allowed == allowed
+        assert not (await on_every_target(SERVICES, who("viewer"), bond, "campaign.run", **file)).allowed
+    preview = await bond.campaigns.preview(b"shop/cart maps/tiles", "")
+    assert [each.service for each in visible(SERVICES, who("viewer"), preview).selected] == ["shop/cart"]
+    assert not decided(SERVICES, who("operator"), "campaign.run", preview).allowed
+    assert decided(SERVICES, who("operator", scope=None), "campaign.run", preview).allowed
+
+
+class Freezes:
+    """A freeze of each of two teams, and one of the platform; keeps which are made and ended."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+
+    async def list(self):
+        return [self.freeze(team) for team in ("shop", "maps", "")]
+
+    async def get(self, name):
+        return self.freeze(name.removeprefix("of-"))
+
+    async def create(self, _name, *, team, **_options):
+        self.done.append(("create", team))
+
+    async def delete(self, name):
+        self.done.append(("delete", name))
+
+    @staticmethod
+    def freeze(team: str) -> FreezeDocument:
+        return FreezeDocument(
+            name=f"of-{team}",
+            reason="audit",
+            by="eve",
+            team=team,
+            exempt=(),
+            begins_at=NOW,
+            ends_at=NOW + timedelta(hours=1),
+        )
+
+
+async def no_schedules():
+    return []
+
+
+async def test_an_operator_of_a_team_declares_and_ends_its_freezes_and_no_others():
+    dana = visitor(who("operator"), freezes=Freezes(), schedules=SimpleNamespace(list=no_schedules))
+    page = (await schedules._view(dana)).html(dana)
+    assert re.findall(r'action="/calendar/freezes/([^/"]+)/delete"', page) == ["of-shop"]
+    assert re.findall(
+        r"<option[^>]*>([^<]*)</option>", page.partition('id="z-team"')[2].partition("</select>")[0]
+    ) == ["shop"]
+    typed = {"name": "of-shop", "reason": "audit", "hours": "8"}
+    assert (await schedules.create_freeze(posted(**typed, team="shop"), dana)).status_code == 303
+    assert (await schedules.delete_freeze(posted(), dana, "of-shop")).status_code == 303
+    for team in ("maps", ""):
+        with pytest.raises(Forbidden):
+            await schedules.create_freeze(posted(**typed, team=team), dana)
+        with pytest.raises(Forbidden):
+            await schedules.delete_freeze(posted(), dana, f"of-{team}")
+    assert dana.bond.freezes.done == [("create", "shop"), ("delete", "of-shop")]
+
+
+async def test_who_declares_no_freeze_has_no_form_for_one():
+    for role in ("viewer", "developer"):
+        dana = visitor(who(role), freezes=Freezes(), schedules=SimpleNamespace(list=no_schedules))
+        page = (await schedules._view(dana)).html(dana)
+        assert "Create a freeze" not in page
+        assert "/delete" not in page
+
+
+@pytest.mark.parametrize(
+    ("scope", "teams"),
+    [
+        (None, None),
+        (SHOP, ("shop",)),
+        (Scope(promises=("queue",)), None),
+        (Scope(promises=("postgres",)), ()),
+        (Scope(teams=("shop", "maps"), promises=("queue",)), ("maps", "shop")),
+        (Scope(teams=("shop",), labels={"tier": "dev"}), ()),
+    ],
+)
+def test_a_promise_is_requested_for_the_teams_that_a_grant_names(scope, teams):
+    permissions = who("developer", scope=scope)
+    assert permissions.teams("service.request", "queue") == teams
+    assert who("viewer", scope=scope).teams("service.request", "queue") == ()
+    for team in ("shop", "maps", "ops"):
+        may = permissions.decide("service.request", Target(team=team, promise="queue")).allowed
+        assert may == (teams is None or team in teams)
+    assert catalogue._may_request(visitor(permissions), "queue") == (teams != ())
