@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -24,6 +25,9 @@ from bondstone.temporal.failures import info_of
 from bondstone.temporal.patience import BUSY_SECONDS
 
 QUERY_TIMEOUT: Final = timedelta(seconds=10)
+SECOND_QUERY_SECONDS: Final = 2.0
+"""A query without an answer is sent once more after this time, within the same bound: the SDK's core drops one
+that reaches a worker while it evicts the run ("leftover buffered tasks when evicting run")."""
 UPDATE_TIMEOUT: Final = timedelta(seconds=60)
 
 _T = TypeVar("_T")
@@ -53,8 +57,20 @@ async def query(client: Client, workflow_id: str, result: type[_M], name: str = 
         Unreachable: no worker answers in time.
     """
     handle = client.get_workflow_handle(workflow_id)
-    answer: _M = await answered(handle.query(name, result_type=result, rpc_timeout=QUERY_TIMEOUT), workflow_id)
-    return answer
+
+    def send() -> asyncio.Task[_M]:
+        call = handle.query(name, result_type=result, rpc_timeout=QUERY_TIMEOUT)
+        return asyncio.ensure_future(answered(call, workflow_id))
+
+    sent = [send()]
+    try:
+        if not (await asyncio.wait(sent, timeout=SECOND_QUERY_SECONDS))[0]:
+            sent.append(send())
+        done, _ = await asyncio.wait(sent, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    finally:
+        for each in sent:
+            each.cancel()
 
 
 async def answered(call: Awaitable[_T], workflow_id: str) -> _T:
