@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
+from bondstone.api.parameters import WRITTEN_OUT
 from bondstone.api.refused_access import RefusalSearch, search, span
 from bondstone.api.session import Asking
 from bondstone.base.models import Document
@@ -17,7 +18,7 @@ from bondstone.model.refusal import Refusal
 router = APIRouter(prefix="/refusals", tags=["access"])
 
 CODE_PATTERN: Final = "^[A-Z_]{0,48}$"
-Time = Annotated[datetime | None, Query(description="RFC 3339; UTC where it names no offset")]
+Time = Annotated[datetime | None, WRITTEN_OUT, Query(description="RFC 3339; UTC where it names no offset")]
 
 
 class RefusalDocument(Document):

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, status
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from bondstone.api.parameters import Reason, ThingName, Why
+from bondstone.api.parameters import Moment, Reason, ThingName, Why
 from bondstone.api.session import Asking
 from bondstone.base.models import Document, Manifest
 from bondstone.base.names import NAME_PATTERN
@@ -62,8 +62,8 @@ class TriggerBody(Why):
 class BackfillBody(Why):
     """Runs of a time that has passed."""
 
-    begin: AwareDatetime
-    end: AwareDatetime
+    begin: Moment
+    end: Moment
     overlap: Overlap = "buffer-all"
 
 
@@ -88,8 +88,8 @@ class FreezeBody(Manifest):
     team: str = Field("", pattern=f"^$|{NAME_PATTERN}")
     """Whose services; empty for the whole platform"""
     exempt: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=40)], ...], Field(max_length=20)] = ()
-    begins_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
+    begins_at: Moment | None = None
+    ends_at: Moment | None = None
 
 
 @router.get("/schedules", tags=["schedules"])
