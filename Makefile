@@ -9,7 +9,7 @@ WORKERS ?= 3
 # Without caches each process of pytest compiles every test anew, half of the time that it takes to collect them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers schemathesis backstage backstage-packages compose-secrets images screenshots sbom clean clean-tools
+.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers schemathesis backstage backstage-packages backstage-pages compose-secrets images screenshots sbom clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ schemathesis: $(STAMP) ## install what makes random requests to the API, into .t
 
 backstage-packages: $(STAMP) ## install a stock Backstage for tests/backstage, into .tools/backstage (npm; about four minutes, 600 MB)
 	@$(BIN)/python -m harness.servers.backstage install
+
+backstage-pages: $(STAMP) ## bundle the pages of that Backstage, which tests and `make backstage` then serve (npm; 600 MB until it is done, then 8 MB)
+	@$(BIN)/python -m harness.servers.backstage pages
 
 backstage: $(STAMP) ## run that Backstage beside `bond up`, to look at (docs/how-to/backstage.md)
 	@$(BIN)/python -m harness.servers.backstage

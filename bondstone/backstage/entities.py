@@ -82,7 +82,9 @@ def resource(row: ServiceRow, places: Places, *, ended: bool) -> Entity:
         ended: It was decommissioned or abandoned.
     """
     labels = {
-        f"{ANNOTATION}/{key.replace('/', '.')}": value for key, value in row.labels.items() if _fits(key, value)
+        f"{ANNOTATION}/{key.replace('/', '.')}": value
+        for key, value in sorted(row.labels.items())
+        if _fits(key, value)
     }
     links = [{"url": places.console(f"/services/{row.id}"), "title": "Console", "icon": "dashboard"}]
     if not ended:

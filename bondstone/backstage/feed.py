@@ -164,7 +164,7 @@ class Feed:
 
 
 def _part(described: Iterable[Entity]) -> Part:
-    documents = [json.dumps(each, ensure_ascii=False, sort_keys=True, separators=(",", ":")) for each in described]
+    documents = [json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in described]
     body = "".join(f"---\n{document}\n" for document in documents).encode() or b"# none\n"
     return Part(body, f'"{digest(body)[:32]}"')
 

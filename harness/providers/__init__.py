@@ -44,16 +44,18 @@ def python_provider(directory: Path) -> Iterator[str]:
 
 
 @contextmanager
-def node_provider(directory: Path, *, token_seconds: int = 300) -> Iterator[str]:
+def node_provider(directory: Path, *, token_seconds: int = 300, callback: str = "") -> Iterator[str]:
     """One with the device grant, where everybody may sign in; its issuer.
 
     Args:
         directory: For its log.
         token_seconds: How long its ID tokens live.
+        callback: Of the second client, `backstage`, which has a secret.
     """
     script = NODE_PROVIDER / "provider.mjs"  # Node looks for packages beside the script
     shutil.copy(NODE_SOURCE / "provider.mjs", script)
-    with _running("oidc-provider", ["node", script], directory, str(token_seconds)) as issuer:
+    more = [callback] if callback else []
+    with _running("oidc-provider", ["node", script], directory, str(token_seconds), *more) as issuer:
         yield issuer
 
 

@@ -34,27 +34,37 @@ class _Form(HTMLParser):
         self._ended = self._ended or tag == "form"
 
 
-def signs_in(url: str, login: str, *, agrees: bool = True) -> httpx2.Response:
+def new_browser() -> httpx2.Client:
+    """What keeps cookies and follows redirects."""
+    return httpx2.Client(follow_redirects=True, trust_env=False, timeout=30)
+
+
+def signs_in(
+    url: str, login: str, *, agrees: bool = True, browser: httpx2.Client | None = None
+) -> httpx2.Response:
     """Open an address and do what its pages ask for; the last page.
 
     Args:
         url: Where the sign-in begins.
         login: Who it is.
         agrees: Confirm the code of a device; else abort.
+        browser: Whose cookies are kept, as those of a session that begins; by default one for this alone.
     """
-    with httpx2.Client(follow_redirects=True, trust_env=False, timeout=30) as browser:
-        answer = browser.get(url)
-        for _ in range(MAX_PAGES):
-            form = _Form(answer.text)
-            if form.action is None or answer.is_error:
-                return answer
-            fields = {**form.fields, **{name: value for name, value in
-                      (("login", login), ("password", "any")) if name in form.fields}}  # fmt: skip
-            refuses = not agrees and "confirm" in fields
-            if refuses:
-                fields.pop("confirm")
-                fields["abort"] = "yes"
-            answer = browser.post(urljoin(str(answer.url), form.action or str(answer.url)), data=fields)
-            if refuses:
-                return answer
+    if browser is None:
+        with new_browser() as own:
+            return signs_in(url, login, agrees=agrees, browser=own)
+    answer = browser.get(url)
+    for _ in range(MAX_PAGES):
+        form = _Form(answer.text)
+        if form.action is None or answer.is_error:
+            return answer
+        fields = {**form.fields, **{name: value for name, value in
+                  (("login", login), ("password", "any")) if name in form.fields}}  # fmt: skip
+        refuses = not agrees and "confirm" in fields
+        if refuses:
+            fields.pop("confirm")
+            fields["abort"] = "yes"
+        answer = browser.post(urljoin(str(answer.url), form.action or str(answer.url)), data=fields)
+        if refuses:
+            return answer
     raise AssertionError(f"the provider asks without end: {answer.url}")

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from harness import providers
 from harness.local_platform import LocalPlatform
 from harness.local_platform import running as platform_running
-from harness.servers import backstage as stock
-from harness.servers.process import free_port
+from harness.servers.backstage.configuration import Secrets, bondstone_settings, configuration
+from harness.servers.backstage.packages import missing
+from harness.servers.backstage.stock import Backstage
+from harness.servers.process import LOOPBACK, free_port
+from harness.servers.wire import Wire
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "integration"))
@@ -35,13 +39,21 @@ spec:
 
 
 class Pair:
-    """A platform and a Backstage that know each other."""
+    """A platform and a Backstage that know each other, and the wire from Backstage to the platform's API."""
 
-    def __init__(self, platform: LocalPlatform, url: str, folder: Path) -> None:
+    def __init__(self, platform: LocalPlatform, url: str, folder: Path, wire: Wire) -> None:
         self.platform = platform
         self.url = url
         self.folder = folder
-        self.backstage = stock.Backstage(url, folder, stock.Secrets(folder))
+        self.wire = wire
+        self.backstage = Backstage(url, folder, Secrets(folder))
+
+    def refresh(self, *parts: str) -> None:
+        """Have Backstage read parts of the feed now, as the platform tells it to after a change."""
+        headers = {"Authorization": f"Bearer {self.backstage.files.catalog.read_text()}"}
+        for part in parts:
+            body = {"entityRef": f"location:default/bondstone-{part}"}
+            self.backstage.post("/api/catalog/refresh", body, headers).raise_for_status()
 
     def until(self, check: Callable[[], object], seconds: float = 60, what: str = ""):
         """Wait for something to become true; it, and after how many seconds."""
@@ -54,20 +66,25 @@ class Pair:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    if not stock.NODE.exists():
-        pytest.skip("Backstage's packages are not installed: `make backstage-packages`")
+    if words := missing() or providers.missing_node():
+        pytest.skip(words)
     folder = tmp_path_factory.mktemp("backstage")
-    files = stock.Secrets(folder)
+    files = Secrets(folder)
     files.make()
-    url = f"http://localhost:{free_port()}"
-    with platform_running(folder / "data", stock.bondstone_settings(url, files)) as platform:
+    url = f"http://{LOOPBACK}:{free_port()}"
+    with (
+        providers.node_provider(folder, callback=f"{url}/api/auth/oidc/handler/frame") as issuer,
+        platform_running(folder / "data", bondstone_settings(url, files)) as platform,
+        Wire(platform.settings.api) as wire,
+    ):
         (folder / "access.yaml").write_text(ACCESS)
         platform.bond("access", "publish", str(folder / "access.yaml"))
         for promise in ("sqlite-database",):
             platform.bond("promise", "publish", str(ROOT / "promises" / promise))
-        both = Pair(platform, url, folder)
+        both = Pair(platform, url, folder, wire)
         try:
-            both.backstage.start(stock.configuration(url, platform.settings.api, files))
+            both.backstage.start(configuration(url, wire.url, files, issuer=issuer))
+            both.until(lambda: both.backstage.signs_in("ada"), what="the people of the catalog")
             yield both
         finally:
             both.backstage.close()

@@ -11,7 +11,7 @@ import pytest
 
 from bondstone.backstage.form_schema import form_of
 from bondstone.promise.load import load_promise
-from harness.servers.backstage import INSTALLED, NODE
+from harness.servers.backstage.packages import INSTALLED, NODE
 
 PROMISES = Path(__file__).parents[2] / "promises"
 SHIPPED = ("sqlite-database", "static-site", "web-app", "queue", "fraud-detection")

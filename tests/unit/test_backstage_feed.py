@@ -63,7 +63,7 @@ class Promises:
         return [await self.get("queue")]
 
     async def get(self, promise: str, _version: str = ""):
-        schema = {"properties": {"size": {"type": "string"}}}
+        schema = {"properties": {"size": {"type": "string"}, "engine": {"type": "string"}}}
         return PromiseDocument(
             promise=promise,
             version="1.0.0",
@@ -132,6 +132,15 @@ async def test_an_owner_is_described_wherever_it_is_named():
     feed, *_ = await filled([listed(1)])
     groups = {each["metadata"]["name"] for each in documents((await feed.part("teams")).body)}
     assert groups == {"team1", "data"}
+
+
+async def test_fields_of_a_form_stand_in_the_order_of_the_promise():
+    feed, *_ = await filled([listed(1)])
+    described = documents((await feed.part("promises")).body)
+    template = next(each for each in described if each["metadata"]["name"] == "queue")
+    first, inputs = template["spec"]["parameters"]
+    assert list(first["properties"]) == ["team", "name", "reason"]
+    assert list(inputs["properties"]["inputs"]["properties"]) == ["size", "engine"]
 
 
 async def test_a_service_that_ended_is_described_for_a_day():
