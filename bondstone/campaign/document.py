@@ -77,6 +77,30 @@ def read_strategy(data: bytes, file: str, *, now: datetime) -> ReadDocument[Stra
     return _read(data, file, Strategy, now)
 
 
+def inline_strategy(
+    outer: PlacedDocument, at: Path_, metadata: Mapping[str, Any], *, now: datetime
+) -> ReadDocument[Strategy]:
+    """Read a strategy whose `spec` stands inside another document, as in a schedule's manifest.
+
+    Args:
+        outer: The other document.
+        at: Where the spec stands in it; its mistakes are named there.
+        metadata: The strategy's metadata.
+        now: From when on its windows must open.
+    """
+    spec: Any = outer.data
+    for part in at:
+        spec = spec[part]
+    inner = PlacedDocument(outer.file, {"apiVersion": API_VERSION, "kind": "Strategy", "metadata": dict(metadata)})
+    inner.data["spec"] = spec
+    for places, source in ((inner.keys, outer.keys), (inner.values, outer.values)):
+        places.update(
+            {("spec", *path[len(at) :]): place for path, place in source.items() if path[: len(at)] == at}
+        )
+    inner.values[()] = outer.place(at)
+    return _check(inner, Strategy, now)
+
+
 def campaign_of(strategy: Strategy, *, name: str, reason: str = "", change: str = "") -> Campaign:
     """The campaign that a strategy leads to, as a schedule starts it.
 
@@ -109,6 +133,10 @@ def _read(data: bytes, file: str, model: type[Kind], now: datetime) -> ReadDocum
     document = read(data, file)
     if document.problems:
         return ReadDocument(document, None, ordered(document.problems))
+    return _check(document, model, now)
+
+
+def _check(document: PlacedDocument, model: type[Kind], now: datetime) -> ReadDocument[Kind]:
     if not isinstance(document.data, dict):
         words = f"a {model.__name__.lower()} is a mapping with apiVersion, kind, metadata and spec"
         return ReadDocument(document, None, (document.problem((), words),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -74,7 +74,7 @@ def apply(
     wait: Wait = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Make services, campaigns and promises as manifests say. The same manifests again change nothing.
+    """Make services, and what the platform has, as manifests say. The same manifests again change nothing.
 
     A mistake in any manifest, and nothing is applied. What somebody changed elsewhere is shown and left alone,
     with exit status 4, unless --overwrite takes it back. What a manifest does not name is left alone too.
@@ -94,7 +94,7 @@ def apply(
             overwrite=overwrite,
             resend_secrets=resend_secrets,
         )
-        if comparison.pruned and not dry_run:
+        if (comparison.pruned or comparison.pruned_of_platform) and not dry_run:
             _confirm(comparison, yes=yes)
         document = await manifests.apply(bond, comparison, reason=reason, dry_run=dry_run)
         operations = [bond.operation(each) for row in document.manifests for each in row.operations]
@@ -140,23 +140,40 @@ def diff(
 
 
 @app.command(
-    epilog=examples("bond export payments/orders", "bond export payments/orders payments/events > services.yaml")
+    epilog=examples(
+        "bond export payments/orders",
+        "bond export payments/orders payments/events > services.yaml",
+        "bond export --schedule nightly-patch --freeze year-end --access > platform.yaml",
+    )
 )
 def export(
     services: Annotated[
         list[str],
         typer.Argument(
-            metavar="TEAM/NAME...", help="the services", show_default=False, autocompletion=completion.services
+            metavar="[TEAM/NAME...]", help="services", show_default=False, autocompletion=completion.services
         ),
-    ],
+    ] = [],  # noqa: B006 - typer copies it
     *,
+    schedule: Annotated[
+        list[str], typer.Option("--schedule", metavar="NAME", help="a schedule; may be repeated")
+    ] = [],  # noqa: B006
+    freeze: Annotated[list[str], typer.Option("--freeze", metavar="NAME", help="a freeze; may be repeated")] = [],  # noqa: B006
+    access: Annotated[bool, typer.Option("--access", help="the access document in force")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Print services as manifests that `bond apply` takes without a change. They hold no secrets."""
-    from bondstone.client import manifests  # noqa: PLC0415 - see bondstone.cli.session
+    """Print what there is as manifests that `bond apply` takes without a change. They hold no secrets."""
+    from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client import manifests  # noqa: PLC0415
+    from bondstone.client.manifests import platform_export  # noqa: PLC0415
+
+    if not (services or schedule or freeze or access):
+        raise InvalidInput("there is nothing to export", hint="name a service, or --schedule, --freeze, --access")
 
     async def work(bond: Bondstone) -> list[tuple[dict[str, Any], list[str]]]:
-        return [await manifests.export(bond, service) for service in services]
+        exported = [await manifests.export(bond, service) for service in services]
+        exported += [(await platform_export.export_freeze(bond, name), []) for name in freeze]
+        exported += [(await platform_export.export_schedule(bond, name), []) for name in schedule]
+        return [*exported, *([(await platform_export.export_access(bond), [])] if access else [])]
 
     exported = with_platform(work)
 
@@ -192,6 +209,7 @@ async def _compare(
         overwrite=overwrite,
         resend_secrets=resend_secrets,
         prune=_scope(selector, team) if prune else None,
+        prune_of_platform=_scope_of_platform(selector, team) if prune else None,
         team=team,
     )
 
@@ -209,12 +227,20 @@ def _scope(selector: list[str], team: str) -> Callable[[ServiceDocument], bool]:
     return lambda document: labelled(document.labels) and team in {"", document.team}
 
 
+def _scope_of_platform(selector: list[str], team: str) -> Callable[[Mapping[str, str], str], bool]:
+    from bondstone.client.selectors import selector as selects  # noqa: PLC0415 - see bondstone.cli.session
+
+    labelled = selects(selector)
+    return lambda labels, owner: labelled(labels) and team in {"", owner}
+
+
 def _confirm(comparison: Comparison, *, yes: bool) -> None:
     from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - see bondstone.cli.session
 
     if yes:
         return
-    names = ", ".join(comparison.pruned)
+    of_platform = [f"{each.kind.lower()} {each.name}" for each in comparison.pruned_of_platform]
+    names = ", ".join([*comparison.pruned, *of_platform])
     if not sys.stdin.isatty():
         raise InvalidInput(
             f"nothing was applied: --prune would take down {names}", hint="say so with --yes, or see `bond diff`"
@@ -229,7 +255,7 @@ def _people(document: ApplyDocument, *, done: bool) -> None:
             continue
         say(_line(row, ended))
         for difference in row.differences:
-            say(f"    {_sentence(difference)}")
+            say(f"    {_sentence(difference, row.kind)}")
         if row.error is not None:
             say(f"    refused: {row.error.message}")
             if row.error.hint:
@@ -239,12 +265,13 @@ def _people(document: ApplyDocument, *, done: bool) -> None:
         note("write what shall be into the manifest, or take back what was changed with --overwrite")
 
 
+_WORDS: Final = {"PolicySet": "policy set"}
 _SIGNS: Final = {"create": "+", "change": "~", "prune": "-", "conflict": "!", "unchanged": "=", "record": "="}
 
 
 def _line(row: AppliedManifest, ended: dict[str, OperationDocument]) -> str:
     where = f"{row.file}:{row.line}" if row.file else ""
-    parts = [f"{_SIGNS[row.action]} {row.kind.lower()} {row.name}", where, row.note]
+    parts = [f"{_SIGNS[row.action]} {_WORDS.get(row.kind, row.kind.lower())} {row.name}", where, row.note]
     for each in row.operations:
         operation = ended.get(each)
         parts.append(f"{each} {operation.status}" if operation is not None else each)
@@ -253,8 +280,9 @@ def _line(row: AppliedManifest, ended: dict[str, OperationDocument]) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _sentence(difference: FieldDifference) -> str:
-    wanted = "(its default)" if difference.wanted is None else json.dumps(difference.wanted, ensure_ascii=False)
+def _sentence(difference: FieldDifference, kind: str) -> str:
+    nothing = "(its default)" if kind == "Service" else "(gone)"
+    wanted = nothing if difference.wanted is None else json.dumps(difference.wanted, ensure_ascii=False)
     if difference.live is None:
         return f"{difference.path}: {wanted}"
     live = json.dumps(difference.live, ensure_ascii=False)

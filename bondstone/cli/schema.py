@@ -22,7 +22,8 @@ def show(
         str,
         typer.Argument(
             metavar="KIND",
-            help="promise, promise-tests, service, campaign, strategy or access",
+            help="promise, promise-tests, promise-reference, service, campaign, strategy, schedule, freeze, "
+            "policy-set or access",
             show_default=False,
         ),
     ],

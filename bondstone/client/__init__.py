@@ -11,6 +11,7 @@ package imports no transport.
 
 from __future__ import annotations
 
+from bondstone.client.access import AccessRules
 from bondstone.client.approvals import Approvals
 from bondstone.client.bondstone import Bondstone
 from bondstone.client.campaigns import Campaigns
@@ -26,6 +27,7 @@ from bondstone.client.state import State
 from bondstone.client.workers import Workers
 
 __all__ = [
+    "AccessRules",
     "Approvals",
     "Bondstone",
     "Campaigns",

@@ -11,6 +11,7 @@ from bondstone.client.http.address import find_api, find_api_of
 
 if TYPE_CHECKING:
     from bondstone.base.settings import Settings
+    from bondstone.client.access import AccessRules
     from bondstone.client.approvals import Approvals
     from bondstone.client.campaigns import Campaigns
     from bondstone.client.freezes import Freezes
@@ -130,6 +131,11 @@ class Bondstone(ABC):
     @abstractmethod
     def policies(self) -> Policies:
         """The organisation's rules."""
+
+    @property
+    @abstractmethod
+    def access(self) -> AccessRules:
+        """Who may do what."""
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bondstone.client.documents.campaign import FreezeDocument
+    from bondstone.model.manifest import KeptPlatformManifest
 
 
 class Freezes(ABC):
@@ -24,6 +25,7 @@ class Freezes(ABC):
         exempt: Iterable[str] = (),
         begins_at: datetime | None = None,
         ends_at: datetime | None = None,
+        applied: KeptPlatformManifest | None = None,
     ) -> FreezeDocument:
         """Let campaigns start nothing.
 
@@ -34,6 +36,7 @@ class Freezes(ABC):
             exempt: Classes of changes that continue: `EMG` exempts a campaign whose change is `EMG-17`.
             begins_at: Default: now.
             ends_at: Default: when it is deleted.
+            applied: The manifest that it is of, for the next `bond apply`.
 
         Returns:
             The freeze.
@@ -41,6 +44,36 @@ class Freezes(ABC):
         Raises:
             InvalidInput: it would end before it begins; or the reason is empty.
             AlreadyExists: there was one of that name.
+        """
+
+    @abstractmethod
+    async def update(
+        self,
+        name: str,
+        *,
+        reason: str,
+        exempt: Iterable[str],
+        begins_at: datetime,
+        ends_at: datetime | None,
+        applied: KeptPlatformManifest | None = None,
+    ) -> FreezeDocument:
+        """Say anew when a freeze is and whom it exempts; its team never changes.
+
+        Args:
+            name: Of the freeze.
+            reason: Why, for the record.
+            exempt: Classes of changes that continue, all of them.
+            begins_at: When it begins.
+            ends_at: When it ends; None for when it is deleted.
+            applied: The manifest that it is of, for the next `bond apply`.
+
+        Returns:
+            The freeze as it is then.
+
+        Raises:
+            NotFound: there is none of that name.
+            Refused: it has ended already; names are never used twice.
+            InvalidInput: it would end before it is in force; or the reason is empty.
         """
 
     @abstractmethod

@@ -14,17 +14,22 @@ if TYPE_CHECKING:
         PolicySetRow,
         PublishedPolicies,
     )
+    from bondstone.model.manifest import KeptPlatformManifest
 
 
 class Policies(ABC):
     """A policy set is numbered; the newest is in force."""
 
     @abstractmethod
-    async def publish(self, directory: Path) -> PublishedPolicies:
+    async def publish(
+        self, directory: Path, *, applied: KeptPlatformManifest | None = None, expected: int | None = None
+    ) -> PublishedPolicies:
         """Check policies and put them in force as a new set; what is in force already changes nothing.
 
         Args:
             directory: The folder with `*.rego` files.
+            applied: The manifest that they are of, for the next `bond apply`.
+            expected: The number of the set that must be in force, 0 for none; None for any.
 
         Returns:
             The set in force, and whether it is new.
@@ -32,6 +37,7 @@ class Policies(ABC):
         Raises:
             NotFound: no such folder.
             PolicyInvalid: with every problem, or when there is no policy at all.
+            Refused: another set is in force than the one that was expected.
         """
 
     @abstractmethod

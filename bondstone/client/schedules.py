@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
     from bondstone.model.campaign.schedule import Overlap, ScheduleEntry
+    from bondstone.model.manifest import KeptPlatformManifest
 
 DEFAULT_CATCH_UP: Final = timedelta(hours=1)
 TIMES_SHOWN: Final = 5
@@ -33,6 +34,7 @@ class Schedules(ABC):
         catch_up: timedelta = DEFAULT_CATCH_UP,
         reason: str = "",
         paused: bool = False,
+        applied: KeptPlatformManifest | None = None,
     ) -> ScheduleDocument:
         """Start a campaign from a strategy at every time that a cron line names.
 
@@ -47,6 +49,7 @@ class Schedules(ABC):
             catch_up: A run that was due while the platform was away starts at most this late.
             reason: Why its campaigns are done; default: that of the strategy.
             paused: Create it paused.
+            applied: The manifest that it is of, for the next `bond apply`.
 
         Returns:
             The schedule.
@@ -69,6 +72,7 @@ class Schedules(ABC):
         jitter: timedelta | None = None,
         catch_up: timedelta | None = None,
         reason: str = "",
+        applied: KeptPlatformManifest | None = None,
     ) -> ScheduleDocument:
         """Change what is given; the rest stays, and so do running campaigns. Arguments as for `create`.
 

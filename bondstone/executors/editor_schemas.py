@@ -18,6 +18,12 @@ from bondstone.executors.registry import load_executors
 from bondstone.model.campaign.manifest import Campaign, Strategy
 from bondstone.model.identity import AccessDocument
 from bondstone.model.manifest import ServiceManifest
+from bondstone.model.platform_manifests import (
+    FreezeManifest,
+    PolicySetManifest,
+    PromiseReference,
+    ScheduleManifest,
+)
 from bondstone.model.promise import STEP_KEYS, Promise
 from bondstone.promise.cases import Case
 
@@ -119,6 +125,10 @@ EDITOR_SCHEMAS: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "service": service_schema,
     "campaign": lambda: _of(Campaign, "A campaign"),
     "strategy": lambda: _of(Strategy, "A strategy of campaigns"),
+    "schedule": lambda: _of(ScheduleManifest, "A schedule of campaigns, as `bond apply` takes it"),
+    "freeze": lambda: _of(FreezeManifest, "A freeze, as `bond apply` takes it"),
+    "policy-set": lambda: _of(PolicySetManifest, "The organisation's policies, as `bond apply` takes them"),
+    "promise-reference": lambda: _of(PromiseReference, "A version of a promise that manifests rely on"),
     "access": lambda: _of(AccessDocument, "An access document"),
 }
 """Kind of file to what makes its schema."""

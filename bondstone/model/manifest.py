@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bondstone.base.models import Manifest
+from bondstone.base.models import Manifest, Wire
 from bondstone.model.promise import LabelKey, Name, SemVer
 
 
@@ -48,3 +48,14 @@ class ServiceManifest(Manifest):
     def id(self) -> str:
         """`TEAM/NAME`."""
         return f"{self.metadata.team}/{self.metadata.name}"
+
+
+class KeptPlatformManifest(Wire):
+    """What a schedule, a freeze, a policy set or an access document keeps of the manifest that made it so."""
+
+    name: str = Field("", max_length=64)
+    """`metadata.name` of the manifest."""
+    labels: dict[str, str] = {}
+    """`metadata.labels`; `--prune --selector` goes by them."""
+    content: dict[str, Any] = {}
+    """What the manifest said, by field."""

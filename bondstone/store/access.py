@@ -15,6 +15,8 @@ from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import NotFound, ObjectCorrupt, ObjectMissing
 from bondstone.base.models import Wire
 from bondstone.model.identity import AccessDocument
+from bondstone.model.manifest import KeptPlatformManifest
+from bondstone.store.numbered import require_expected
 from bondstone.store.objects import Objects
 
 PREFIX: Final = "access"
@@ -31,6 +33,8 @@ class AccessRef(Wire):
     published_by: str = "unknown"
     reason: str = ""
     grants: int = 0
+    applied: KeptPlatformManifest | None = None
+    """The manifest that it was applied from; None when it was published by hand."""
 
 
 class PublishedAccess(Wire):
@@ -53,16 +57,35 @@ class AccessDocuments:
         self._objects = objects
         self._known: dict[int, PublishedAccess] = {}
 
-    async def publish(self, document: AccessDocument, *, source: str = "", by: str) -> tuple[AccessRef, bool]:
+    async def publish(
+        self,
+        document: AccessDocument,
+        *,
+        source: str = "",
+        by: str,
+        applied: KeptPlatformManifest | None = None,
+        expected: int | None = None,
+    ) -> tuple[AccessRef, bool]:
         """Put a document in force; the one that is in force already changes nothing.
+
+        Args:
+            document: The document.
+            source: Its text.
+            by: Who asks.
+            applied: The manifest that it is. The one in force is numbered again where it was of another.
+            expected: The number of the document that must be in force, 0 for none; None for any.
 
         Returns:
             The document's reference, and whether it was new.
+
+        Raises:
+            Refused: another document is in force than the one that was expected.
         """
         content = _digest(document)
         while True:
             current = await self.current()
-            if current is not None and current.ref.digest == content:
+            require_expected("access document", current.ref.version if current else 0, expected)
+            if current is not None and current.ref.digest == content and applied in (None, current.ref.applied):
                 return current.ref, False
             ref = AccessRef(
                 version=current.ref.version + 1 if current else 1,
@@ -71,6 +94,7 @@ class AccessDocuments:
                 published_by=by,
                 reason=document.metadata.reason,
                 grants=len(document.spec.grants),
+                applied=applied,
             )
             published = PublishedAccess(ref=ref, document=document, source=source)
             if await self._objects.put_if_absent(_key(ref.version), _encode(published)):

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from bondstone.base.errors import NotFound, ObjectCorrupt, ObjectMissing
 from bondstone.base.models import Wire
+from bondstone.model.manifest import KeptPlatformManifest
 from bondstone.policy.modules import Module, load_valid, modules_digest
+from bondstone.store.numbered import require_expected
 from bondstone.store.objects import Objects
 
 PREFIX: Final = "policy-sets"
@@ -31,6 +33,8 @@ class PolicySetRef(Wire):
     published_by: str = "unknown"
     modules: tuple[str, ...] = ()
     """Names of its files."""
+    applied: KeptPlatformManifest | None = None
+    """The manifest that it was applied from; None when it was published by hand."""
 
 
 class PolicyFile(Wire):
@@ -72,13 +76,31 @@ class PolicySets:
         ref, _ = await self.publish_once(directory, by=by)
         return ref
 
-    async def publish_once(self, directory: Path, *, by: str = "unknown") -> tuple[PolicySetRef, bool]:
-        """As `publish`, and whether it was new."""
+    async def publish_once(
+        self,
+        directory: Path,
+        *,
+        by: str = "unknown",
+        applied: KeptPlatformManifest | None = None,
+        expected: int | None = None,
+    ) -> tuple[PolicySetRef, bool]:
+        """As `publish`, and whether it was new.
+
+        Args:
+            directory: The folder with the modules.
+            by: Who asks.
+            applied: The manifest that they are of. The set in force is numbered again where it was of another.
+            expected: The number of the set that must be in force, 0 for none; None for any.
+
+        Raises:
+            Refused: another set is in force than the one that was expected.
+        """
         modules = await asyncio.to_thread(load_valid, directory)
         digest = modules_digest(modules)
         while True:
             current = await self.current()
-            if current is not None and current.ref.digest == digest:
+            require_expected("policy set", current.ref.version if current else 0, expected)
+            if current is not None and current.ref.digest == digest and applied in (None, current.ref.applied):
                 return current.ref, False
             version = current.ref.version + 1 if current else 1
             ref = PolicySetRef(
@@ -87,6 +109,7 @@ class PolicySets:
                 published_at=datetime.now(UTC),
                 published_by=by,
                 modules=tuple(module.name for module in modules),
+                applied=applied,
             )
             files = tuple(PolicyFile(name=module.name, source=module.source) for module in modules)
             data = PolicySet(ref=ref, files=files).model_dump_json().encode()

@@ -187,6 +187,99 @@ async def test_a_promise_comes_before_its_services_and_a_version_moves_them(
     assert (await applied(bond, tmp_path)).counts == {"unchanged": 2}
 
 
+def of_platform(team: str, *, cron: str = "0 1 * * *", exempt: str = "EMG", **spec: Any) -> str:
+    """A schedule, a freeze, policies and an access document."""
+    labels = {"repo": team}
+    strategy = {"operation": "reconcile", "promise": "record", "waves": [{"name": "all", "rest": True}], **spec}
+    grants = [{"roles": ["admin"], "scope": "everything", "subjects": [{"user": "local:ada"}, {"group": team}]}]
+    kinds = {
+        "Schedule": ({"name": f"drift-{team}"}, {"cron": cron, "strategy": strategy}),
+        "Freeze": ({"name": f"end-{team}"}, {"team": team, "exempt": [exempt], "from": "2099-12-24T00:00:00Z"}),
+        "PolicySet": ({"name": team}, {"directory": "rules"}),
+    }
+    documents: list[dict[str, Any]] = [{"kind": "Access", "spec": {"grants": grants}}]
+    for kind, (metadata, content) in kinds.items():
+        about = {**metadata, "labels": labels, "reason": "as every year"}
+        documents.append({"kind": kind, "metadata": about, "spec": content})
+    return "\n---\n".join(json.dumps({"apiVersion": "bondstone.dev/v1", **each}) for each in documents)
+
+
+def actions(document: ApplyDocument) -> dict[str, str]:
+    """Action by kind."""
+    return {row.kind: row.action for row in document.manifests}
+
+
+async def test_schedules_freezes_policies_and_access_are_applied_as_files(
+    bond: Bondstone, tmp_path: Path, team: str
+) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "labels.rego").write_text(f"package labels\n# {team}\n")
+    file = tmp_path / "platform.yaml"
+    file.write_text(of_platform(team))
+    # The transport before has left what there is one of: that is its manifest's.
+    first = await applied(bond, tmp_path, overwrite=True)
+    assert {actions(first)[kind] for kind in ("Schedule", "Freeze")} == {"create"}
+    assert set(actions(first).values()) <= {"create", "change"}
+    again = await applied(bond, tmp_path)
+    assert (set(actions(again).values()), again.differs) == ({"unchanged"}, False)
+    assert len((await bond.schedules.get(f"drift-{team}")).acts) == 1
+
+    # A change of the manifest is carried out; nothing of it was changed elsewhere.
+    file.write_text(of_platform(team, cron="0 2 * * *", exempt="FIX", select={"exclude": [f"{team}/x"]}))
+    (rules / "labels.rego").write_text(f"package labels\n# {team}, again\n")
+    assert set(actions(await applied(bond, tmp_path)).values()) == {"change", "unchanged"}
+    schedule = await bond.schedules.get(f"drift-{team}")
+    assert (schedule.cron, schedule.campaign["spec"]["select"]) == ("0 2 * * *", {"exclude": [f"{team}/x"]})
+    assert (await bond.freezes.get(f"end-{team}")).exempt == ("FIX",)
+
+    # What a person changes elsewhere is shown and left alone, until it is overwritten.
+    await bond.schedules.update(f"drift-{team}", cron="0 3 * * *")
+    freeze = await bond.freezes.get(f"end-{team}")
+    await bond.freezes.update(
+        freeze.name, reason="sooner", exempt=(), begins_at=freeze.begins_at, ends_at=freeze.ends_at
+    )
+    by_hand = tmp_path / "by-hand"
+    by_hand.mkdir()
+    (by_hand / "other.rego").write_text(f"package other\n# {team}\n")
+    await bond.policies.publish(by_hand)
+    (by_hand / "other.rego").unlink()
+    access = (await bond.access.get()).source.replace(f'"{team}"', '"somebody"')
+    await bond.access.publish(access)
+    conflict = await applied(bond, tmp_path)
+    assert set(actions(conflict).values()) == {"conflict"}
+    shown = {row.kind: [each.path for each in row.differences if each.elsewhere] for row in conflict.manifests}
+    assert shown == {
+        "Access": [f"group {team} everywhere", "group somebody everywhere"],
+        "PolicySet": ["labels.rego", "other.rego"],
+        "Freeze": ["exempt", "reason"],
+        "Schedule": ["cron"],
+    }
+    assert (await bond.schedules.get(f"drift-{team}")).cron == "0 3 * * *"
+    assert set(actions(await applied(bond, tmp_path, overwrite=True)).values()) == {"change"}
+    assert set(actions(await applied(bond, tmp_path)).values()) == {"unchanged"}
+
+    # One broken document, and nothing of the others is applied; all mistakes are named.
+    broken = of_platform(team, cron="0 25 * * *", exempt="NEW").replace('"Freeze"', '"Freese"')
+    file.write_text(broken + "\n---\n" + service(team, "x", size="huge"))
+    (rules / "broken.rego").write_text("package broken\nallow if {")
+    with pytest.raises(ManifestInvalid) as refusal:
+        await applied(bond, tmp_path)
+    assert len(refusal.value.problems) >= 2
+    assert (await bond.freezes.get(f"end-{team}")).exempt == ("FIX",)
+    (rules / "broken.rego").unlink()
+
+    # Away with what no manifest asks for, in the scope.
+    file.write_text(service(team, "none"))
+    scope = {"prune": lambda _: False, "prune_of_platform": lambda labels, _: labels.get("repo") == team}
+    gone = await applied(bond, tmp_path, team=team, **scope)
+    assert [(row.kind, row.name) for row in gone.manifests if row.action == "prune"] == [
+        ("Schedule", f"drift-{team}"), ("Freeze", f"end-{team}"),
+    ]  # fmt: skip
+    assert f"drift-{team}" not in [row.name for row in await bond.schedules.list()]
+    assert f"end-{team}" not in [freeze.name for freeze in await bond.freezes.list()]
+
+
 def test_the_commands_and_their_exit_statuses(platform: LocalPlatform, tmp_path: Path) -> None:
     file = tmp_path / "one.yaml"
     file.write_text(service("shell", "a"))

@@ -10,12 +10,13 @@ from bondstone.client import Bondstone, Operation
 from bondstone.client.direct.client import DirectClient
 
 NOUNS = {
+    "access": {"publish", "list", "get"},
     "approvals": {"list", "approve", "reject"},
     "campaigns": {
         *("validate", "preview", "run", "list", "get", "wait", "report", "pause", "resume", "abort", "skip"),
         *("set_concurrency", "next_wave", "approve", "reject", "retry", "rollback"),
     },
-    "freezes": {"create", "list", "get", "delete"},
+    "freezes": {"create", "update", "list", "get", "delete"},
     "logs": {"list", "read"},
     "ledger": {"verify", "anchor", "export"},
     "operations": {"list", "get", "plans", "cancel", "wait"},
@@ -36,6 +37,7 @@ NOUNS = {
 
 EXPORTED = {
     *(
+        "AccessRules",
         "Approvals",
         "Bondstone",
         "Campaigns",
@@ -52,7 +54,7 @@ EXPORTED = {
 
 
 def interface(noun: str) -> type:
-    return getattr(bondstone.client, noun.capitalize())
+    return getattr(bondstone.client, {"access": "AccessRules"}.get(noun, noun.capitalize()))
 
 
 def verbs(kind: type) -> dict[str, object]:

@@ -9,8 +9,9 @@ import pytest
 from bondstone.base.errors import ManifestInvalid
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.client.documents.service import MASK, AheadDocument, AppliedDocument, ServiceDocument
+from bondstone.client.manifests.entries import ServiceEntry
 from bondstone.client.manifests.export import manifest_of
-from bondstone.client.manifests.files import ServiceEntry, read_manifests
+from bondstone.client.manifests.files import read_manifests
 from bondstone.client.manifests.services import compare_service
 from bondstone.client.manifests.three_way import MISSING, differences, same
 

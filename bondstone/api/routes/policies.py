@@ -21,12 +21,14 @@ from bondstone.base.models import Document, Manifest
 from bondstone.client.documents.policy import PolicyCheck, PolicySetDocument, PolicySetRow, PublishedPolicies
 from bondstone.identity.document import read_access
 from bondstone.model.identity import AccessDocument, Target
+from bondstone.model.manifest import KeptPlatformManifest
 from bondstone.store.access import AccessRef, PublishedAccess
 
 router = APIRouter()
 
 FILE_PATTERN = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,98}/){0,5}[A-Za-z0-9_][A-Za-z0-9_.-]{0,98}\.(rego|json|ya?ml)$"
 Files = dict[Annotated[str, Field(pattern=FILE_PATTERN)], Annotated[str, Field(max_length=500_000)]]
+ExpectedNumber = Annotated[int | None, Field(ge=0, le=99_999_999)]
 SetNumber = Annotated[int, PathParameter(ge=1, le=99_999_999)]
 
 
@@ -34,6 +36,10 @@ class PoliciesBody(Manifest):
     """Policies: the text of each file."""
 
     files: Files = Field(min_length=1, max_length=500)
+    applied: KeptPlatformManifest | None = None
+    """The manifest that they are of; null when they are published by hand"""
+    expected: ExpectedNumber = None
+    """The number of the set that must be in force, 0 for none; null for any"""
 
 
 class CheckBody(Manifest):
@@ -47,6 +53,10 @@ class AccessBody(Manifest):
 
     source: str = Field(max_length=900_000)
     """Its text, YAML or JSON"""
+    applied: KeptPlatformManifest | None = None
+    """The manifest that it is; null when it is published by hand"""
+    expected: ExpectedNumber = None
+    """The number of the document that must be in force, 0 for none; null for any"""
 
 
 class PublishedAccessDocument(Document):
@@ -87,7 +97,7 @@ async def publish_policies(asking: Asking, body: PoliciesBody) -> PublishedPolic
     """Check policies and put them in force."""
     asking.require("policy.publish")
     async with _folder(body) as directory:
-        return await asking.bond.policies.publish(directory)
+        return await asking.bond.policies.publish(directory, applied=body.applied, expected=body.expected)
 
 
 @router.post("/policies/check", tags=["policies"])
@@ -128,7 +138,9 @@ async def publish_access(asking: Asking, body: AccessBody) -> PublishedAccessDoc
     asking.require("access.publish")
     document = _read(asking, body)
     by = asking.allowed.principal.subject
-    ref, new = await asking.state.store.access.publish(document, source=body.source, by=by)
+    ref, new = await asking.state.store.access.publish(
+        document, source=body.source, by=by, applied=body.applied, expected=body.expected
+    )
     return PublishedAccessDocument(access=ref, published=new)
 
 

@@ -16,11 +16,13 @@ from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
 from bondstone.model.campaign.schedule import Overlap, ScheduleEntry
 from bondstone.model.identity import Target
+from bondstone.model.manifest import KeptPlatformManifest
 
 router = APIRouter()
 
 Source = Annotated[str, Field(max_length=900_000, description="The strategy, YAML or JSON")]
 FileName = Annotated[str, Field(max_length=300, description="Its name, for messages")]
+Exempt = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=40)], ...], Field(max_length=20)]
 Seconds = Annotated[int, Field(ge=0, le=7 * 24 * 3600)]
 
 
@@ -38,6 +40,8 @@ class ScheduleBody(Manifest):
     catch_up_seconds: Annotated[int, Field(ge=10, le=365 * 24 * 3600)] = 3600
     reason: Reason = ""
     paused: bool = False
+    applied: KeptPlatformManifest | None = None
+    """The manifest that it is of; null when it is made by hand"""
 
 
 class ScheduleChange(Manifest):
@@ -51,6 +55,8 @@ class ScheduleChange(Manifest):
     jitter_seconds: Seconds | None = None
     catch_up_seconds: Annotated[int, Field(ge=10, le=365 * 24 * 3600)] | None = None
     reason: Reason = ""
+    applied: KeptPlatformManifest | None = None
+    """The manifest that it is of; null when it is changed by hand"""
 
 
 class TriggerBody(Why):
@@ -87,9 +93,22 @@ class FreezeBody(Manifest):
     reason: Reason = ""
     team: str = Field("", pattern=f"^$|{NAME_PATTERN}")
     """Whose services; empty for the whole platform"""
-    exempt: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=40)], ...], Field(max_length=20)] = ()
+    exempt: Exempt = ()
     begins_at: Moment | None = None
     ends_at: Moment | None = None
+    applied: KeptPlatformManifest | None = None
+    """The manifest that it is of; null when it is declared by hand"""
+
+
+class FreezeChange(Manifest):
+    """A freeze, said anew; its team never changes."""
+
+    reason: Reason = ""
+    exempt: Exempt = ()
+    begins_at: Moment
+    ends_at: Moment | None = None
+    applied: KeptPlatformManifest | None = None
+    """The manifest that it is of; null when it is changed by hand"""
 
 
 @router.get("/schedules", tags=["schedules"])
@@ -114,6 +133,7 @@ async def create_schedule(asking: Asking, body: ScheduleBody) -> ScheduleDocumen
         catch_up=timedelta(seconds=body.catch_up_seconds),
         reason=body.reason,
         paused=body.paused,
+        applied=body.applied,
     )
 
 
@@ -150,6 +170,7 @@ async def update_schedule(asking: Asking, name: ThingName, body: ScheduleChange)
         jitter=None if body.jitter_seconds is None else timedelta(seconds=body.jitter_seconds),
         catch_up=None if body.catch_up_seconds is None else timedelta(seconds=body.catch_up_seconds),
         reason=body.reason,
+        applied=body.applied,
     )
 
 
@@ -210,6 +231,23 @@ async def create_freeze(asking: Asking, body: FreezeBody) -> FreezeDocument:
         exempt=body.exempt,
         begins_at=body.begins_at,
         ends_at=body.ends_at,
+        applied=body.applied,
+    )
+
+
+@router.post("/freezes/{name}/update", tags=["freezes"])
+async def update_freeze(asking: Asking, name: ThingName, body: FreezeChange) -> FreezeDocument:
+    """Say anew when a freeze is and whom it exempts: whoever may, could delete it and declare another."""
+    freeze = await asking.bond.freezes.get(name)
+    for verb in ("freeze.create", "freeze.delete"):
+        asking.require(verb, Target(team=freeze.team, name=f"freeze {name}"))
+    return await asking.bond.freezes.update(
+        name,
+        reason=body.reason,
+        exempt=body.exempt,
+        begins_at=body.begins_at,
+        ends_at=body.ends_at,
+        applied=body.applied,
     )
 
 

@@ -15,6 +15,7 @@ from bondstone.client.bondstone import Bondstone
 from bondstone.client.direct.connection import Connection
 
 if TYPE_CHECKING:
+    from bondstone.client.direct.access import DirectAccess
     from bondstone.client.direct.approvals import DirectApprovals
     from bondstone.client.direct.campaigns.campaigns import DirectCampaigns
     from bondstone.client.direct.freezes import DirectFreezes
@@ -127,6 +128,12 @@ class DirectClient(Bondstone):
         from bondstone.client.direct.policies import DirectPolicies  # noqa: PLC0415
 
         return DirectPolicies(self)
+
+    @cached_property
+    def access(self) -> DirectAccess:  # noqa: D102
+        from bondstone.client.direct.access import DirectAccess  # noqa: PLC0415
+
+        return DirectAccess(self)
 
     @cached_property
     def state(self) -> DirectState:  # noqa: D102

@@ -16,6 +16,7 @@ from bondstone.base.errors import InvalidInput, Refused
 from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.client.freezes import Freezes
 from bondstone.model.campaign.run import FreezeRecord
+from bondstone.model.manifest import KeptPlatformManifest
 from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
@@ -45,18 +46,13 @@ class DirectFreezes(Freezes):
         exempt: Iterable[str] = (),
         begins_at: datetime | None = None,
         ends_at: datetime | None = None,
+        applied: KeptPlatformManifest | None = None,
     ) -> FreezeDocument:
         names.check_name("freeze", name)
         if team:
             names.check_name("team", team)
-        if not reason.strip():
-            raise InvalidInput("a freeze needs a reason", where=name, hint="say it with --reason")
-        now = datetime.now(UTC)
-        begins_at = begins_at or now
-        if ends_at is not None and ends_at <= max(begins_at, now):
-            raise InvalidInput(
-                f"the freeze would end at {ends_at:%Y-%m-%d %H:%M} UTC, before it is in force", where=name
-            )
+        begins_at = begins_at or datetime.now(UTC)
+        _check(name, reason, begins_at, ends_at)
         freeze = FreezeRecord(
             name=name,
             team=team,
@@ -65,10 +61,39 @@ class DirectFreezes(Freezes):
             reason=reason,
             begins_at=begins_at,
             ends_at=ends_at,
+            applied=applied,
         )
         await (await self._campaigns()).create_freeze(freeze)
         await self._tell_campaigns()
         return FreezeDocument.of(freeze)
+
+    @override
+    async def update(
+        self,
+        name: str,
+        *,
+        reason: str,
+        exempt: Iterable[str],
+        begins_at: datetime,
+        ends_at: datetime | None,
+        applied: KeptPlatformManifest | None = None,
+    ) -> FreezeDocument:
+        names.check_name("freeze", name)
+        campaigns = await self._campaigns()
+        freeze = await campaigns.freeze(name)
+        _require_alive(freeze, "choose another name: names are never used twice")
+        _check(name, reason, begins_at, ends_at)
+        changed = freeze.changed(
+            reason=reason,
+            exempt=tuple(exempt),
+            begins_at=begins_at,
+            ends_at=ends_at,
+            by=self._bond.by,
+            applied=applied or freeze.applied,
+        )
+        await campaigns.put_freeze(changed)
+        await self._tell_campaigns()
+        return FreezeDocument.of(changed)
 
     @override
     async def list(self, *, ended: bool = False) -> list[FreezeDocument]:
@@ -84,9 +109,7 @@ class DirectFreezes(Freezes):
         names.check_name("freeze", name)
         campaigns = await self._campaigns()
         freeze = await campaigns.freeze(name)
-        now = datetime.now(UTC)
-        if freeze.ends_at is not None and freeze.ends_at <= now:
-            raise Refused(f"the freeze {name} has ended at {freeze.ends_at:%Y-%m-%d %H:%M} UTC")
+        now = _require_alive(freeze)
         ended = freeze.changed(ends_at=now, begins_at=min(freeze.begins_at, now))
         await campaigns.put_freeze(ended)
         await self._tell_campaigns()
@@ -112,3 +135,20 @@ class DirectFreezes(Freezes):
                 _log.warning("a campaign was not told of a freeze", workflow=workflow_id, error=problem.message)
             elif problem is not None:
                 raise problem
+
+
+def _check(name: str, reason: str, begins_at: datetime, ends_at: datetime | None) -> None:
+    if not reason.strip():
+        raise InvalidInput("a freeze needs a reason", where=name, hint="say it with --reason")
+    if ends_at is not None and ends_at <= max(begins_at, datetime.now(UTC)):
+        raise InvalidInput(
+            f"the freeze would end at {ends_at:%Y-%m-%d %H:%M} UTC, before it is in force", where=name
+        )
+
+
+def _require_alive(freeze: FreezeRecord, hint: str = "") -> datetime:
+    """Refuse a freeze that is over; gives the time now."""
+    now = datetime.now(UTC)
+    if freeze.ends_at is not None and freeze.ends_at <= now:
+        raise Refused(f"the freeze {freeze.name} has ended at {freeze.ends_at:%Y-%m-%d %H:%M} UTC", hint=hint)
+    return now

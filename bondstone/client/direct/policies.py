@@ -21,6 +21,7 @@ from bondstone.client.policies import Policies
 
 if TYPE_CHECKING:
     from bondstone.client.direct.client import DirectClient
+    from bondstone.model.manifest import KeptPlatformManifest
 
 
 class DirectPolicies(Policies):
@@ -34,9 +35,11 @@ class DirectPolicies(Policies):
         self._bond = bond
 
     @override
-    async def publish(self, directory: Path) -> PublishedPolicies:
+    async def publish(
+        self, directory: Path, *, applied: KeptPlatformManifest | None = None, expected: int | None = None
+    ) -> PublishedPolicies:
         sets = await self._bond.connection.policies()
-        ref, new = await sets.publish_once(directory, by=self._bond.by)
+        ref, new = await sets.publish_once(directory, by=self._bond.by, applied=applied, expected=expected)
         return PublishedPolicies(**set_fields(ref), published=new)
 
     @override

@@ -17,7 +17,8 @@ class FieldDifference(Document):
     live: Any = None
     """What there is; null for nothing, secrets by where they come from"""
     wanted: Any = None
-    """What the manifest says; null when it says nothing any more, and the default comes back"""
+    """What the manifest says; null when it says nothing of it: the default of a service comes back, and of all
+    other kinds it goes away"""
     elsewhere: bool = False
     """Somebody changed it since the manifest was applied, or the service was never made from one"""
 
@@ -25,7 +26,7 @@ class FieldDifference(Document):
 class AppliedManifest(Document):
     """What one manifest leads to."""
 
-    kind: Literal["Service", "Campaign", "Promise"]
+    kind: Literal["Service", "Campaign", "Promise", "Schedule", "Freeze", "PolicySet", "Access"]
     name: str
     """TEAM/NAME of a service"""
     file: str

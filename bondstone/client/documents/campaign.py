@@ -21,6 +21,7 @@ from bondstone.model.campaign.run import (
     WaveProgress,
 )
 from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
+from bondstone.model.manifest import KeptPlatformManifest
 
 MAX_FAILURES_SHOWN: Final = 100
 _FAILURES: Final = frozenset({TargetOutcome.FAILED, TargetOutcome.TIMED_OUT, TargetOutcome.UNREACHABLE})
@@ -151,6 +152,8 @@ class FreezeDocument(Document):
     begins_at: datetime
     ends_at: datetime | None
     """null until somebody ends it"""
+    applied: KeptPlatformManifest | None = None
+    """The manifest that `bond apply` took it from; null when it never did"""
 
     @classmethod
     def of(cls, freeze: FreezeRecord) -> FreezeDocument:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bondstone.base.models import Document
 from bondstone.client.documents.step import DecisionDocument
+from bondstone.model.manifest import KeptPlatformManifest
 
 if TYPE_CHECKING:
     from bondstone.store.policies import PolicySetRef
@@ -65,6 +66,8 @@ class PolicySetRow(Document):
     files: tuple[str, ...]
     published_at: datetime
     published_by: str
+    applied: KeptPlatformManifest | None = None
+    """The manifest that `bond apply` took it from; null when it was published by hand"""
 
     @classmethod
     def of(cls, ref: PolicySetRef) -> PolicySetRow:
@@ -105,6 +108,7 @@ def set_fields(ref: PolicySetRef) -> dict[str, Any]:
         "files": ref.modules,
         "published_at": ref.published_at,
         "published_by": ref.published_by,
+        "applied": ref.applied,
     }
 
 

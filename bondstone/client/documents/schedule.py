@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from bondstone.base.models import Document
 from bondstone.client.documents.campaign import ZonedTime
 from bondstone.model.campaign.schedule import Overlap, Why
+from bondstone.model.manifest import KeptPlatformManifest
 
 
 class ScheduleRow(Document):
@@ -76,6 +77,10 @@ class ScheduleDocument(Document):
     created_by: str
     reason: str
     """Why its campaigns are done"""
+    campaign: dict[str, Any] = {}
+    """What each run starts: `metadata` and `spec` of a campaign"""
+    applied: KeptPlatformManifest | None = None
+    """The manifest that `bond apply` took it from; null when it never did"""
     created_at: datetime
     updated_at: datetime | None
     windows: dict[str, Any] = {}

@@ -18,6 +18,7 @@ from bondstone.client.http.transport import Transport
 
 if TYPE_CHECKING:
     from bondstone.base.settings import Settings
+    from bondstone.client.http.access import HttpAccess
     from bondstone.client.http.approvals import HttpApprovals
     from bondstone.client.http.campaigns import HttpCampaigns
     from bondstone.client.http.freezes import HttpFreezes
@@ -123,6 +124,12 @@ class HttpClient(Bondstone):
         from bondstone.client.http.policies import HttpPolicies  # noqa: PLC0415
 
         return HttpPolicies(self)
+
+    @cached_property
+    def access(self) -> HttpAccess:  # noqa: D102
+        from bondstone.client.http.access import HttpAccess  # noqa: PLC0415
+
+        return HttpAccess(self)
 
     @cached_property
     def state(self) -> HttpState:  # noqa: D102

@@ -14,6 +14,7 @@ from bondstone.client.http.transport import segments
 
 if TYPE_CHECKING:
     from bondstone.client.http.client import HttpClient
+    from bondstone.model.manifest import KeptPlatformManifest
 
 
 class HttpFreezes(Freezes):
@@ -36,6 +37,7 @@ class HttpFreezes(Freezes):
         exempt: Iterable[str] = (),
         begins_at: datetime | None = None,
         ends_at: datetime | None = None,
+        applied: KeptPlatformManifest | None = None,
     ) -> FreezeDocument:
         body = {
             "name": name,
@@ -44,8 +46,29 @@ class HttpFreezes(Freezes):
             "exempt": list(exempt),
             "begins_at": begins_at.isoformat() if begins_at else None,
             "ends_at": ends_at.isoformat() if ends_at else None,
+            "applied": applied.model_dump(mode="json") if applied else None,
         }
         return FreezeDocument.model_validate(await self._http.post("/freezes", body))
+
+    @override
+    async def update(
+        self,
+        name: str,
+        *,
+        reason: str,
+        exempt: Iterable[str],
+        begins_at: datetime,
+        ends_at: datetime | None,
+        applied: KeptPlatformManifest | None = None,
+    ) -> FreezeDocument:
+        body = {
+            "reason": reason,
+            "exempt": list(exempt),
+            "begins_at": begins_at.isoformat(),
+            "ends_at": ends_at.isoformat() if ends_at else None,
+            "applied": applied.model_dump(mode="json") if applied else None,
+        }
+        return FreezeDocument.model_validate(await self._http.post(segments("freezes", name, "update"), body))
 
     @override
     async def list(self, *, ended: bool = False) -> list[FreezeDocument]:

@@ -15,6 +15,7 @@ from bondstone.client.policies import Policies
 
 if TYPE_CHECKING:
     from bondstone.client.http.client import HttpClient
+    from bondstone.model.manifest import KeptPlatformManifest
 
 
 class HttpPolicies(Policies):
@@ -28,8 +29,14 @@ class HttpPolicies(Policies):
         self._http = bond.transport
 
     @override
-    async def publish(self, directory: Path) -> PublishedPolicies:
-        body = {"files": await asyncio.to_thread(_files, directory)}
+    async def publish(
+        self, directory: Path, *, applied: KeptPlatformManifest | None = None, expected: int | None = None
+    ) -> PublishedPolicies:
+        body = {
+            "files": await asyncio.to_thread(_files, directory),
+            "applied": applied.model_dump(mode="json") if applied is not None else None,
+            "expected": expected,
+        }
         return PublishedPolicies.model_validate(await self._http.post("/policies", body))
 
     @override

@@ -15,6 +15,7 @@ from bondstone.client.schedules import DEFAULT_CATCH_UP, TIMES_SHOWN, Schedules
 if TYPE_CHECKING:
     from bondstone.client.http.client import HttpClient
     from bondstone.model.campaign.schedule import Overlap, ScheduleEntry
+    from bondstone.model.manifest import KeptPlatformManifest
 
 
 class HttpSchedules(Schedules):
@@ -41,6 +42,7 @@ class HttpSchedules(Schedules):
         catch_up: timedelta = DEFAULT_CATCH_UP,
         reason: str = "",
         paused: bool = False,
+        applied: KeptPlatformManifest | None = None,
     ) -> ScheduleDocument:
         body = {
             "name": name,
@@ -53,6 +55,7 @@ class HttpSchedules(Schedules):
             "catch_up_seconds": _seconds(catch_up),
             "reason": reason,
             "paused": paused,
+            "applied": _kept(applied),
         }
         return ScheduleDocument.model_validate(await self._http.post("/schedules", body))
 
@@ -69,6 +72,7 @@ class HttpSchedules(Schedules):
         jitter: timedelta | None = None,
         catch_up: timedelta | None = None,
         reason: str = "",
+        applied: KeptPlatformManifest | None = None,
     ) -> ScheduleDocument:
         body = {
             "source": data.decode(errors="replace") if data is not None else None,
@@ -79,6 +83,7 @@ class HttpSchedules(Schedules):
             "jitter_seconds": None if jitter is None else _seconds(jitter),
             "catch_up_seconds": None if catch_up is None else _seconds(catch_up),
             "reason": reason,
+            "applied": _kept(applied),
         }
         return await self._tell(name, "update", body)
 
@@ -130,3 +135,7 @@ class HttpSchedules(Schedules):
 
 def _seconds(duration: timedelta) -> int:
     return int(duration.total_seconds())
+
+
+def _kept(applied: KeptPlatformManifest | None) -> dict[str, Any] | None:
+    return applied.model_dump(mode="json") if applied is not None else None

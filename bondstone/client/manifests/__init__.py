@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from bondstone.client.manifests.applying import apply
 from bondstone.client.manifests.comparing import Comparison, compare
+from bondstone.client.manifests.entries import Manifests
 from bondstone.client.manifests.export import export
-from bondstone.client.manifests.files import Manifests, read_manifests
+from bondstone.client.manifests.files import read_manifests
 
 __all__ = ["Comparison", "Manifests", "apply", "compare", "export", "read_manifests"]

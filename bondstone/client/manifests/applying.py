@@ -15,6 +15,7 @@ from bondstone.client.manifests.three_way import MISSING, Difference
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone
     from bondstone.client.manifests.comparing import CampaignComparison, Comparison, PromiseComparison
+    from bondstone.client.manifests.platform import PlatformComparison
 
 AT_ONCE: Final = 8
 """Services that are asked at once."""
@@ -23,10 +24,13 @@ AT_ONCE: Final = 8
 def as_document(comparison: Comparison) -> ApplyDocument:
     """What a comparison has found, with nothing done."""
     rows = [
+        *map(_platform_row, comparison.rules),
         *map(_promise_row, comparison.promises),
         *map(_service_row, comparison.services),
+        *map(_platform_row, comparison.schedules),
         *map(_campaign_row, comparison.campaigns),
         *map(_pruned_row, comparison.pruned),
+        *map(_platform_row, comparison.pruned_of_platform),
     ]
     return _document(rows)
 
@@ -60,6 +64,11 @@ async def apply(
             on_manifest(row)
         return row
 
+    async def of_platform(row: PlatformComparison) -> AppliedManifest:
+        return done(await _carried_out(bond, row, reason, dry_run=dry_run))
+
+    # Access, policies and freezes first: they hold for all that follows.
+    rows += [await of_platform(each) for each in comparison.rules]
     # In order: each promise behind those that it requires.
     rows += [done(await _published(bond, promise, dry_run=dry_run)) for promise in comparison.promises]
     slots = asyncio.Semaphore(AT_ONCE)
@@ -73,8 +82,10 @@ async def apply(
             return done(await _taken_down(bond, service, reason, dry_run=dry_run))
 
     rows += await asyncio.gather(*map(one, comparison.services))
+    rows += [await of_platform(each) for each in comparison.schedules]
     rows += [done(await _started(bond, campaign, reason, dry_run=dry_run)) for campaign in comparison.campaigns]
     rows += await asyncio.gather(*map(gone, comparison.pruned))
+    rows += [await of_platform(each) for each in comparison.pruned_of_platform]
     return _document(rows)
 
 
@@ -155,6 +166,21 @@ async def _started(
     return row
 
 
+async def _carried_out(
+    bond: Bondstone, comparison: PlatformComparison, reason: str, *, dry_run: bool
+) -> AppliedManifest:
+    row = _platform_row(comparison)
+    if dry_run or comparison.carry_out is None or comparison.action in {"unchanged", "conflict"}:
+        return row
+    try:
+        await comparison.carry_out(bond, reason)
+    except Unreachable:
+        raise
+    except BondError as refused:
+        return row.changed(error=refused.info())
+    return row
+
+
 async def _taken_down(bond: Bondstone, service: str, reason: str, *, dry_run: bool) -> AppliedManifest:
     row = _pruned_row(service)
     try:
@@ -201,6 +227,19 @@ def _campaign_row(campaign: CampaignComparison) -> AppliedManifest:
         line=document.place(("kind",), key=True).line,
         action="unchanged" if campaign.started else "create",
         note="started before; a name is used once" if campaign.started else "",
+    )
+
+
+def _platform_row(comparison: PlatformComparison) -> AppliedManifest:
+    document = comparison.document
+    return AppliedManifest(
+        kind=comparison.kind,
+        name=comparison.name,
+        file=document.file if document is not None else "",
+        line=document.place(("kind",), key=True).line if document is not None else 1,
+        action=comparison.action,
+        differences=tuple(map(_difference, comparison.differences)),
+        note=comparison.note or ("no manifest asks for it" if comparison.action == "prune" else ""),
     )
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bondstone.base.errors import InvalidInput, ManifestInvalid, NotFound, Problem, PromiseInvalid
-from bondstone.client.manifests.files import CampaignEntry, Manifests, PromiseEntry, ServiceEntry
+from bondstone.client.manifests.entries import CampaignEntry, Manifests, PromiseEntry, ServiceEntry
+from bondstone.client.manifests.platform import (
+    PlatformComparison,
+    compare_access,
+    compare_freeze,
+    compare_policies,
+    compare_schedule,
+)
+from bondstone.client.manifests.platform import pruned as pruned_platform
 from bondstone.client.manifests.services import ServiceComparison, compare_service, is_alive
 from bondstone.documents.yaml_places import refuse
 from bondstone.promise.load import load_promise
@@ -59,6 +67,11 @@ class Comparison:
     campaigns: tuple[CampaignComparison, ...]
     pruned: tuple[str, ...] = ()
     """`TEAM/NAME` of services that no manifest asks for any more."""
+    rules: tuple[PlatformComparison, ...] = ()
+    """The access document, policies and freezes: before all others."""
+    schedules: tuple[PlatformComparison, ...] = ()
+    pruned_of_platform: tuple[PlatformComparison, ...] = ()
+    """Schedules and freezes that no manifest asks for any more."""
 
 
 async def compare(
@@ -68,6 +81,7 @@ async def compare(
     overwrite: bool = False,
     resend_secrets: bool = False,
     prune: Callable[[ServiceDocument], bool] | None = None,
+    prune_of_platform: Callable[[Mapping[str, str], str], bool] | None = None,
     team: str = "",
 ) -> Comparison:
     """Find what manifests lead to.
@@ -79,6 +93,8 @@ async def compare(
         resend_secrets: Send secrets again that services have.
         prune: Says which services a manifest must ask for. Of those, the ones that were made from manifests and
             are in none now are named in `pruned`; parts of other services never are.
+        prune_of_platform: The same for schedules and freezes, by the labels of the manifest and by team; they are
+            named in `pruned_of_platform`.
         team: Look for such services in this team only.
 
     Raises:
@@ -98,11 +114,23 @@ async def compare(
         if comparison is not None:
             services.append(comparison)
     campaigns = await _each(manifests.campaigns, lambda entry: _campaign(bond, entry))
+    problems += await _missing_promises(manifests, catalogue)
+    rules, schedules = await _platform(bond, manifests, problems, overwrite=overwrite)
     if problems:
         raise refuse(problems, "what was to be applied", ManifestInvalid)
     declared = {entry.manifest.id for entry in manifests.services}
     pruned = await _pruned(bond, declared, prune, team) if prune is not None else ()
-    return Comparison(tuple(promises), tuple(services), tuple(campaigns), pruned)
+    gone: tuple[PlatformComparison, ...] = ()
+    if prune_of_platform is not None:
+        gone = await pruned_platform(
+            bond,
+            schedules={entry.manifest.metadata.name for entry in manifests.schedules},
+            freezes={entry.manifest.metadata.name for entry in manifests.freezes},
+            selects=prune_of_platform,
+        )
+    return Comparison(
+        tuple(promises), tuple(services), tuple(campaigns), pruned, tuple(rules), tuple(schedules), gone
+    )
 
 
 class _Catalogue:
@@ -160,6 +188,41 @@ async def _campaign(bond: Bondstone, entry: CampaignEntry) -> CampaignComparison
     except NotFound:
         return CampaignComparison(entry, started=False)
     return CampaignComparison(entry, started=True)
+
+
+async def _missing_promises(manifests: Manifests, catalogue: _Catalogue) -> list[Problem]:
+    """What is wrong with the promises that references and schedules name."""
+    problems: list[Problem] = []
+    for reference in manifests.references:
+        metadata = reference.manifest.metadata
+        try:
+            await catalogue.get(metadata.name, metadata.version)
+        except NotFound as error:
+            hint = error.hint or "publish it, or name its folder in spec.directory"
+            problems.append(reference.document.problem(("metadata", "version"), error.message, hint=hint))
+    for schedule in manifests.schedules:
+        promise = schedule.strategy.spec.promise
+        try:
+            if promise is not None:
+                await catalogue.get(promise, "")
+        except NotFound as error:
+            path = ("spec", "strategy", "promise")
+            problems.append(schedule.document.problem(path, error.message, hint=error.hint))
+    return problems
+
+
+async def _platform(
+    bond: Bondstone, manifests: Manifests, problems: list[Problem], *, overwrite: bool
+) -> tuple[list[PlatformComparison], list[PlatformComparison]]:
+    rules = [await compare_access(bond, entry, overwrite=overwrite) for entry in manifests.access]
+    for policies in manifests.policies:
+        comparison, flaws = await compare_policies(bond, policies, overwrite=overwrite)
+        problems += flaws
+        if comparison is not None:
+            rules.append(comparison)
+    rules += await _each(manifests.freezes, lambda entry: compare_freeze(bond, entry, overwrite=overwrite))
+    schedules = await _each(manifests.schedules, lambda entry: compare_schedule(bond, entry, overwrite=overwrite))
+    return rules, schedules
 
 
 async def _promises(

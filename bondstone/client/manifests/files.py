@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,16 @@ from pydantic import ValidationError
 
 from bondstone.base.errors import ManifestInvalid, NotFound, Problem
 from bondstone.campaign.document import read_campaign
+from bondstone.client.manifests.entries import (
+    PROMISE_FILE,
+    CampaignEntry,
+    Manifests,
+    PromiseEntry,
+    Reading,
+    ServiceEntry,
+    is_first,
+)
+from bondstone.client.manifests.platform_files import MODELS, read_access_manifest, read_platform_manifest
 from bondstone.documents.yaml_places import MAX_BYTES, PlacedDocument, did_you_mean, model_problems, read, refuse
 from bondstone.model.manifest import ServiceManifest
 
@@ -22,62 +32,10 @@ MAX_FILES: Final = 5000
 MAX_MANIFESTS: Final = 5000
 """Most documents that are read at once."""
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
-PROMISE_FILE: Final = "promise.yaml"
 
 _SEPARATOR: Final = re.compile(rb"^---(?=[ \t\r]|$)", re.MULTILINE)
-_ELSEWHERE: Final = {
-    "Strategy": "a strategy is used by `bond schedule create -f`",
-    "AccessDocument": "`bond access publish` puts it in force",
-    "Access": "`bond access publish` puts it in force",
-}
-_KINDS: Final = ("Service", "Campaign", "Promise")
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceEntry:
-    """One service that a file asks for."""
-
-    document: PlacedDocument
-    manifest: ServiceManifest
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignEntry:
-    """One campaign that a file asks for."""
-
-    document: PlacedDocument
-    name: str
-    data: bytes
-    """The document alone, its lines where they are in the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromiseEntry:
-    """One promise in a folder of its own."""
-
-    directory: Path
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class Manifests:
-    """What files ask for, in the order of their names."""
-
-    services: tuple[ServiceEntry, ...] = ()
-    campaigns: tuple[CampaignEntry, ...] = ()
-    promises: tuple[PromiseEntry, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.services) + len(self.campaigns) + len(self.promises)
-
-
-@dataclass(slots=True)
-class _Reading:
-    services: list[ServiceEntry] = field(default_factory=list)
-    campaigns: list[CampaignEntry] = field(default_factory=list)
-    promises: list[PromiseEntry] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
+_STRATEGY_HINT: Final = "name it in the `strategy_file` of a Schedule, or use it with `bond schedule create -f`"
+_KINDS: Final = ("Service", "Campaign", "Promise", "Access", *MODELS)
 
 
 def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Manifests:
@@ -92,7 +50,7 @@ def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Man
         NotFound: a path does not exist.
         ManifestInvalid: with every mistake of every file by line and column.
     """
-    reading = _Reading()
+    reading = Reading()
     moment = now or datetime.now(UTC)
     for number, path in enumerate(_files(paths)):
         if number == MAX_FILES:
@@ -102,11 +60,16 @@ def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Man
             reading.promises.append(PromiseEntry(path.parent, str(path)))
         else:
             _read(path, reading, moment)
-    if len(reading.services) + len(reading.campaigns) > MAX_MANIFESTS:
+    for file, document in reading.strategies.items():
+        if file not in reading.used_strategies:
+            words = "a Strategy alone does nothing, and no Schedule here names it"
+            reading.problems.append(document.problem(("kind",), words, hint=_STRATEGY_HINT))
+    manifests = Manifests(**{kind.name: tuple(getattr(reading, kind.name)) for kind in fields(Manifests)})
+    if len(manifests) > MAX_MANIFESTS:
         reading.problems.append(Problem(message=f"there are more than {MAX_MANIFESTS} manifests"))
     if reading.problems:
         raise refuse(reading.problems, "what was to be applied", ManifestInvalid)
-    return Manifests(tuple(reading.services), tuple(reading.campaigns), tuple(reading.promises))
+    return manifests
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -132,7 +95,7 @@ def _folder(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _read(path: Path, reading: _Reading, now: datetime) -> None:
+def _read(path: Path, reading: Reading, now: datetime) -> None:
     file = str(path)
     try:
         data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
@@ -163,7 +126,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
             yield b"\n" * data.count(b"\n", 0, start) + piece
 
 
-def _entry(document: PlacedDocument, piece: bytes, reading: _Reading, now: datetime) -> None:
+def _entry(document: PlacedDocument, piece: bytes, reading: Reading, now: datetime) -> None:
     kind = document.data.get("kind") if isinstance(document.data, dict) else None
     if kind == "Service":
         _service(document, reading)
@@ -172,32 +135,27 @@ def _entry(document: PlacedDocument, piece: bytes, reading: _Reading, now: datet
         reading.problems += outcome.problems
         if outcome.manifest is not None:
             name = outcome.manifest.metadata.name
-            if _first(f"campaign {name}", document, reading):
+            if is_first(f"campaign {name}", document, reading):
                 reading.campaigns.append(CampaignEntry(document, name, piece))
+    elif kind == "Access":
+        read_access_manifest(document, piece, reading)
+    elif kind == "Strategy":
+        reading.strategies[Path(document.file).resolve()] = document
+    elif kind in MODELS:
+        read_platform_manifest(document, str(kind), reading, now)
     elif kind is None:
         words = "a manifest is a mapping with apiVersion, kind, metadata and spec"
         reading.problems.append(document.problem((), words))
     else:
-        hint = _ELSEWHERE.get(str(kind)) or did_you_mean(str(kind), _KINDS)
+        hint = did_you_mean(str(kind), _KINDS)
         reading.problems.append(document.problem(("kind",), f"a {kind} is not applied from here", hint=hint))
 
 
-def _service(document: PlacedDocument, reading: _Reading) -> None:
+def _service(document: PlacedDocument, reading: Reading) -> None:
     try:
         manifest = ServiceManifest.model_validate(document.data)
     except ValidationError as error:
         reading.problems += model_problems(document, error, ServiceManifest)
         return
-    if _first(f"service {manifest.id}", document, reading):
+    if is_first(f"service {manifest.id}", document, reading):
         reading.services.append(ServiceEntry(document, manifest))
-
-
-def _first(name: str, document: PlacedDocument, reading: _Reading) -> bool:
-    place = document.place(("metadata", "name"))
-    known = reading.names.setdefault(name, f"{document.file}:{place.line}")
-    if known == f"{document.file}:{place.line}":
-        return True
-    reading.problems.append(
-        document.problem(("metadata", "name"), f"{name} is in two manifests", hint=f"the first is in {known}")
-    )
-    return False

@@ -14,7 +14,7 @@ from bondstone.base.redact import MASK
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.client.documents.service import AppliedDocument, ServiceDocument
 from bondstone.client.manifests import secrets
-from bondstone.client.manifests.files import ServiceEntry
+from bondstone.client.manifests.entries import ServiceEntry
 from bondstone.client.manifests.three_way import MISSING, Difference, at, differences, leaves, merged, tree
 from bondstone.documents.yaml_places import Path_
 from bondstone.model.promise import API_VERSION, Promise

@@ -65,6 +65,25 @@ def differences(
     return changes
 
 
+def whole_differences(
+    *, base: Mapping[str, Any] | None, live: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> list[Difference]:
+    """As `differences`, of a document that its manifest says as a whole: what it does not say is not there.
+
+    Args:
+        base: What the manifest said when it was applied last; None when none ever was.
+        live: What there is.
+        wanted: What the manifest says now.
+    """
+    paths = dict.fromkeys([*(path for path, _ in leaves(wanted)), *(path for path, _ in leaves(live))])
+    changes: list[Difference] = []
+    for path in paths:
+        here, value = _leaf(live, path), _leaf(wanted, path)
+        if here is not value and not same(here, value):
+            changes.append(Difference(path, here, value, elsewhere=base is None or not _is_as(base, path, here)))
+    return changes
+
+
 def merged(live: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A tree with changes laid over it: objects are merged, null takes away."""
     result = dict(live)
@@ -133,3 +152,14 @@ def _inside(values: Any, path: Path) -> bool:
             return False
         values = values[name]
     return False
+
+
+def _leaf(values: Mapping[str, Any], path: Path) -> Any:
+    """The value at a path that is a leaf; `MISSING` where there is none, or a map with values of its own."""
+    value = at(values, path)
+    return MISSING if value is None or (isinstance(value, Mapping) and value) else value
+
+
+def _is_as(base: Mapping[str, Any], path: Path, here: Any) -> bool:
+    before = _leaf(base, path)
+    return here is before or same(here, before)

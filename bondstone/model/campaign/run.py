@@ -32,6 +32,7 @@ from bondstone.model.campaign.state import (
     Paused,
     Rules,
 )
+from bondstone.model.manifest import KeptPlatformManifest
 from bondstone.model.plan import ChangeCounts, Pins
 from bondstone.model.service import Approval, OperationKind, Request, RevisionRef
 
@@ -412,6 +413,8 @@ class FreezeRecord(Wire):
     begins_at: datetime
     ends_at: datetime | None = None
     """None until somebody ends it."""
+    applied: KeptPlatformManifest | None = None
+    """The manifest that it was applied from; None when it never was."""
 
     def binds(self, change: str) -> bool:
         """Whether it holds up a campaign with that change number."""

@@ -7,6 +7,10 @@ from typing import Final, Literal
 
 from bondstone.base.models import Wire
 from bondstone.model.campaign.run import CampaignInput
+from bondstone.model.manifest import KeptPlatformManifest
+
+LONGEST_NAME: Final = 32
+"""Of a schedule: its campaigns have up to 16 characters more, and 48 in all."""
 
 MAX_MISSES: Final = 200
 """Most times that one entry names; more are counted."""
@@ -33,6 +37,8 @@ class ScheduledRun(Wire):
     created_by: str = ""
     reason: str = ""
     """Why there is a schedule."""
+    applied: KeptPlatformManifest | None = None
+    """The manifest that it was applied from; None when it never was."""
 
 
 class Miss(Wire):

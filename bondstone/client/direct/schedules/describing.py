@@ -72,6 +72,8 @@ def document(
         requested_by=run.campaign.requested_by,
         created_by=run.created_by,
         reason=run.campaign.reason,
+        campaign={name: run.campaign.document.get(name, {}) for name in ("metadata", "spec")},
+        applied=run.applied,
         created_at=info.created_at,
         updated_at=info.last_updated_at,
         next=tuple(_zoned(at, zones) for at in times),

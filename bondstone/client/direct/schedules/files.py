@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from bondstone.base import names
 from bondstone.base.errors import CampaignInvalid, InvalidInput, Problem
@@ -14,10 +13,7 @@ from bondstone.campaign.recurrence import check
 from bondstone.campaign.windows import CronError, zone_names
 from bondstone.documents.yaml_places import did_you_mean, refuse
 from bondstone.model.campaign.run import CampaignInput
-from bondstone.model.campaign.schedule import ScheduledRun
-
-LONGEST_NAME: Final = 32
-"""Of a schedule: its campaigns have up to 16 characters more, and 48 in all."""
+from bondstone.model.campaign.schedule import LONGEST_NAME, ScheduledRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from bondstone.client.direct.schedules.specs import POLICIES, action_of, run_of,
 from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
 from bondstone.client.schedules import DEFAULT_CATCH_UP, TIMES_SHOWN, Schedules
 from bondstone.model.campaign.schedule import Overlap, ScheduledRun, ScheduleEntry
+from bondstone.model.manifest import KeptPlatformManifest
 from bondstone.store.schedules import ScheduleStore as Ledger
 from bondstone.temporal.calls import as_ours
 
@@ -75,10 +76,11 @@ class DirectSchedules(Schedules):
         catch_up: timedelta = DEFAULT_CATCH_UP,
         reason: str = "",
         paused: bool = False,
+        applied: KeptPlatformManifest | None = None,
     ) -> ScheduleDocument:
         now = datetime.now(UTC)
         timing = read_timing(cron, time_zone)
-        run = await self._run(name, data, file, timing, reason=reason, now=now)
+        run = (await self._run(name, data, file, timing, reason=reason, now=now)).changed(applied=applied)
         await self._require_promise(run)
         state = ScheduleState(note=f"created by {self._bond.by}", paused=paused)
         policy = SchedulePolicy(overlap=POLICIES[overlap], catchup_window=catch_up)
@@ -109,6 +111,7 @@ class DirectSchedules(Schedules):
         jitter: timedelta | None = None,
         catch_up: timedelta | None = None,
         reason: str = "",
+        applied: KeptPlatformManifest | None = None,
     ) -> ScheduleDocument:
         described = await self._describe(name)
         now = datetime.now(UTC)
@@ -123,6 +126,7 @@ class DirectSchedules(Schedules):
             campaign = old.campaign.changed(requested_by=self._bond.by, reason=why)
             changed = {"cron": timing.cron, "time_zone": timing.time_zone, "campaign": campaign}
             run = old.changed(**changed)
+        run = run.changed(applied=applied or old.applied)
 
         def change(current: ScheduleUpdateInput) -> ScheduleUpdate:
             schedule = current.description.schedule

@@ -1,0 +1,149 @@
+"""What files ask for, by kind, each entry with the place where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Final
+
+from bondstone.base.errors import Problem
+from bondstone.documents.yaml_places import PlacedDocument
+from bondstone.model.campaign.manifest import Strategy
+from bondstone.model.identity import AccessDocument
+from bondstone.model.manifest import ServiceManifest
+from bondstone.model.platform_manifests import (
+    FreezeManifest,
+    PolicySetManifest,
+    PromiseReference,
+    ScheduleManifest,
+)
+
+PROMISE_FILE: Final = "promise.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEntry:
+    """One service that a file asks for."""
+
+    document: PlacedDocument
+    manifest: ServiceManifest
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignEntry:
+    """One campaign that a file asks for."""
+
+    document: PlacedDocument
+    name: str
+    data: bytes
+    """The document alone, its lines where they are in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseEntry:
+    """One promise in a folder of its own."""
+
+    directory: Path
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseReferenceEntry:
+    """A version of a promise that a file relies on."""
+
+    document: PlacedDocument
+    manifest: PromiseReference
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleManifestEntry:
+    """One schedule that a file asks for."""
+
+    document: PlacedDocument
+    manifest: ScheduleManifest
+    strategy: Strategy
+    data: bytes
+    """The strategy alone, as it is sent."""
+    strategy_file: str
+    """Its name, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeEntry:
+    """One freeze that a file asks for."""
+
+    document: PlacedDocument
+    manifest: FreezeManifest
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySetEntry:
+    """The policies that a file asks for."""
+
+    document: PlacedDocument
+    manifest: PolicySetManifest
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class AccessEntry:
+    """The access document that a file is."""
+
+    document: PlacedDocument
+    manifest: AccessDocument
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """What files ask for, in the order of their names."""
+
+    services: tuple[ServiceEntry, ...] = ()
+    campaigns: tuple[CampaignEntry, ...] = ()
+    promises: tuple[PromiseEntry, ...] = ()
+    references: tuple[PromiseReferenceEntry, ...] = ()
+    schedules: tuple[ScheduleManifestEntry, ...] = ()
+    freezes: tuple[FreezeEntry, ...] = ()
+    policies: tuple[PolicySetEntry, ...] = ()
+    access: tuple[AccessEntry, ...] = ()
+
+    def __len__(self) -> int:
+        return sum(len(getattr(self, kind.name)) for kind in fields(self))
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read so far, and what is wrong with it."""
+
+    services: list[ServiceEntry] = field(default_factory=list)
+    campaigns: list[CampaignEntry] = field(default_factory=list)
+    promises: list[PromiseEntry] = field(default_factory=list)
+    references: list[PromiseReferenceEntry] = field(default_factory=list)
+    schedules: list[ScheduleManifestEntry] = field(default_factory=list)
+    freezes: list[FreezeEntry] = field(default_factory=list)
+    policies: list[PolicySetEntry] = field(default_factory=list)
+    access: list[AccessEntry] = field(default_factory=list)
+    strategies: dict[Path, PlacedDocument] = field(default_factory=dict)
+    """Files of kind Strategy, which do nothing alone."""
+    used_strategies: set[Path] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def is_first(
+    name: str, document: PlacedDocument, reading: Reading, at: tuple[str, ...] = ("metadata", "name")
+) -> bool:
+    """Whether no manifest before had this name; a second one is a problem.
+
+    Args:
+        name: Kind and name, for the message.
+        document: The manifest.
+        reading: What was read so far.
+        at: Where its name stands.
+    """
+    place = document.place(at)
+    known = reading.names.setdefault(name, f"{document.file}:{place.line}")
+    if known == f"{document.file}:{place.line}":
+        return True
+    reading.problems.append(document.problem(at, f"{name} is in two manifests", hint=f"the first is in {known}"))
+    return False

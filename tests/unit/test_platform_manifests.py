@@ -1,0 +1,214 @@
+"""Manifests of schedules, freezes, policies and access: mistakes in their places, and the three-way comparison."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bondstone.base.errors import ManifestInvalid, NotFound, Refused
+from bondstone.client.documents.campaign import FreezeDocument
+from bondstone.client.manifests.files import read_manifests
+from bondstone.client.manifests.platform import compare_freeze, grants_of, pruned, schedule_content
+from bondstone.client.manifests.three_way import MISSING, whole_differences
+from bondstone.model.manifest import KeptPlatformManifest
+from bondstone.store.numbered import require_expected
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+STRATEGY = "operation: reconcile, select: {where: 'true'}, waves: [{name: all, rest: true}]"
+SCHEDULE = """
+apiVersion: bondstone.dev/v1
+kind: Schedule
+metadata: {name: drift, owner: platform, reason: look for drift}
+spec:
+  cron: "0 1  * * *"
+  jitter: 5m
+  strategy: {%s}
+"""
+FREEZE = """
+apiVersion: bondstone.dev/v1
+kind: Freeze
+metadata: {name: year-end, reason: the books are closed, labels: {repo: platform}}
+spec: {team: payments, exempt: [EMG], from: 2099-12-24T00:00:00Z, until: 2100-01-02T00:00:00+01:00}
+"""
+ACCESS = """
+apiVersion: bondstone.dev/v1
+kind: Access
+spec:
+  grants:
+    - {roles: [admin], scope: everything, subjects: [{user: ada}, {group: platform}]}
+    - {roles: [operator], scope: everything, subjects: [{group: platform}]}
+"""
+
+
+def problems(folder: Path, text: str) -> dict[int, str]:
+    """Message by line."""
+    (folder / "it.yaml").write_text(text)
+    with pytest.raises(ManifestInvalid) as refused:
+        read_manifests([folder / "it.yaml"], now=NOW)
+    messages: dict[int, str] = {}
+    for each in refused.value.problems:
+        messages[each.line] = "; ".join(filter(None, (messages.get(each.line), each.message)))
+    return messages
+
+
+def test_every_kind_is_read_from_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "labels.rego").write_text("package labels")
+    policies = "apiVersion: bondstone.dev/v1\nkind: PolicySet\nmetadata: {name: org}\nspec: {directory: rules}\n"
+    reference = "apiVersion: bondstone.dev/v1\nkind: PromiseReference\nmetadata: {name: db, version: 1.4.0}\n"
+    (tmp_path / "all.yaml").write_text(
+        "\n---\n".join([SCHEDULE % STRATEGY, FREEZE, ACCESS.strip(), policies, reference])
+    )
+    manifests = read_manifests([tmp_path], now=NOW)
+    assert len(manifests) == 5
+    assert manifests.policies[0].directory == tmp_path / "rules"
+    content = schedule_content(manifests.schedules[0])
+    assert (content["cron"], content["jitter_seconds"], content["catch_up_seconds"]) == ("0 1 * * *", 300, 3600)
+    assert json.loads(manifests.schedules[0].data)["spec"]["operation"] == "reconcile"
+    assert grants_of(manifests.access[0].manifest) == {
+        "user ada everywhere": ["admin"],
+        "group platform everywhere": ["admin", "operator"],
+    }
+
+
+def test_mistakes_of_an_inline_strategy_are_named_at_their_line(tmp_path: Path) -> None:
+    text = SCHEDULE.replace("0 1  * * *", "0 25 * * *") % "operation: patch, waves: [{name: all, rest: true}]"
+    messages = problems(tmp_path, text)
+    assert "25" in messages[6]
+    assert "promise" in messages[8]
+    text = (
+        SCHEDULE.replace("jitter", "jiter") % "operation: reconcile, waves: [{name: all, rest: true, soak: never}]"
+    )
+    messages = problems(tmp_path, text)
+    assert messages[7] == "unknown key 'jiter'"
+    assert "never" in messages[8], "the strategy's mistakes too"
+
+
+def test_a_strategy_file_is_read_by_the_schedule_that_names_it_and_refused_alone(tmp_path: Path) -> None:
+    strategy = f"apiVersion: bondstone.dev/v1\nkind: Strategy\nmetadata: {{name: s}}\nspec: {{{STRATEGY}}}\n"
+    (tmp_path / "how.yaml").write_text(strategy)
+    with pytest.raises(ManifestInvalid) as refused:
+        read_manifests([tmp_path], now=NOW)
+    assert "no Schedule here names it" in refused.value.problems[0].message
+    manifest = SCHEDULE.replace("strategy: {%s}", "strategy_file: how.yaml")
+    (tmp_path / "drift.yaml").write_text(manifest)
+    [entry] = read_manifests([tmp_path], now=NOW).schedules
+    assert entry.strategy.metadata.name == "s"
+    assert "either" in problems(tmp_path, manifest + "  strategy: {}\n")[5]
+
+
+def test_two_of_what_there_is_one_of_are_refused(tmp_path: Path) -> None:
+    messages = problems(tmp_path, f"{ACCESS}---{ACCESS}")
+    assert list(messages.values()) == ["the access document is in two manifests"]
+    messages = problems(tmp_path, FREEZE.replace("2100-01-02", "2099-12-01"))
+    assert list(messages.values()) == ["the freeze would end before it begins"]
+
+
+def test_what_a_whole_document_does_not_say_goes_away_and_counts_as_changed_elsewhere() -> None:
+    base = {"cron": "a", "strategy": {"promise": "db", "select": {"where": "true"}}}
+    live = {"cron": "b", "strategy": {"promise": "db", "select": {"where": "true", "max": 3}}}
+    wanted = {"cron": "a", "strategy": {"promise": "db", "select": {"where": "false"}}}
+    changes = {".".join(each.path): each for each in whole_differences(base=base, live=live, wanted=wanted)}
+    assert {name: each.elsewhere for name, each in changes.items()} == {
+        "cron": True,
+        "strategy.select.where": False,
+        "strategy.select.max": True,
+    }
+    assert changes["strategy.select.max"].wanted is MISSING
+    assert whole_differences(base=None, live=wanted, wanted=wanted) == []
+
+
+class _Freezes:
+    def __init__(self, *freezes: FreezeDocument) -> None:
+        self._freezes = {freeze.name: freeze for freeze in freezes}
+
+    async def get(self, name: str) -> FreezeDocument:
+        if name not in self._freezes:
+            raise NotFound(name)
+        return self._freezes[name]
+
+    async def list(self) -> list[FreezeDocument]:
+        return list(self._freezes.values())
+
+
+def freeze(**fields: Any) -> FreezeDocument:
+    known = {
+        "name": "year-end", "team": "payments", "exempt": ("EMG",), "by": "ada", "reason": "the books are closed",
+        "begins_at": datetime(2099, 12, 24, tzinfo=UTC), "ends_at": datetime(2100, 1, 1, 23, tzinfo=UTC),
+    }  # fmt: skip
+    return FreezeDocument(**known | fields)
+
+
+KEPT = KeptPlatformManifest(
+    name="year-end",
+    labels={"repo": "platform"},
+    content={
+        "team": "payments", "exempt": ["EMG"], "reason": "the books are closed", "from": "2099-12-24T00:00:00Z",
+        "until": "2100-01-01T23:00:00Z",
+    },
+)  # fmt: skip
+
+
+async def compared(folder: Path, *freezes: FreezeDocument, overwrite: bool = False) -> Any:
+    (folder / "freeze.yaml").write_text(FREEZE)
+    [entry] = read_manifests([folder / "freeze.yaml"], now=NOW).freezes
+    return await compare_freeze(SimpleNamespace(freezes=_Freezes(*freezes)), entry, overwrite=overwrite)
+
+
+@pytest.mark.parametrize(
+    ("fields", "action"),
+    [
+        ({"applied": KEPT}, "unchanged"),
+        ({}, "record"),
+        ({"applied": KEPT, "exempt": ()}, "conflict"),
+        ({"exempt": ()}, "conflict"),
+        ({"applied": KEPT.changed(content={**KEPT.content, "exempt": ["OLD"]}), "exempt": ("OLD",)}, "change"),
+        ({"applied": KEPT, "team": "shop"}, "conflict"),
+        ({"applied": KEPT, "begins_at": NOW - timedelta(days=9), "ends_at": NOW - timedelta(days=8)}, "conflict"),
+    ],
+)
+async def test_a_freeze_beside_its_manifest(tmp_path: Path, fields: dict[str, Any], action: str) -> None:
+    assert (await compared(tmp_path, freeze(**fields))).action == action
+
+
+async def test_a_freeze_that_a_person_ended_is_not_made_again_even_with_overwrite(tmp_path: Path) -> None:
+    ended = freeze(applied=KEPT, begins_at=NOW - timedelta(days=9), ends_at=NOW - timedelta(days=8))
+    row = await compared(tmp_path, ended, overwrite=True)
+    assert (row.action, "never used twice" in row.note) == ("conflict", True)
+    assert (await compared(tmp_path, freeze(exempt=()), overwrite=True)).action == "change"
+    assert (await compared(tmp_path)).action == "create"
+
+
+async def test_only_what_manifests_made_in_the_scope_is_pruned() -> None:
+    freezes = _Freezes(
+        freeze(applied=KEPT), freeze(name="by-hand"), freeze(name="other", applied=KEPT.changed(labels={}))
+    )
+
+    class Schedules:
+        async def list(self) -> list[Any]:
+            return [SimpleNamespace(name="nightly")]
+
+        async def get(self, name: str, *, count: int) -> Any:
+            return SimpleNamespace(applied=KEPT, name=name, count=count)
+
+    bond: Any = SimpleNamespace(freezes=freezes, schedules=Schedules())
+    rows = await pruned(
+        bond, schedules=set(), freezes=set(), selects=lambda labels, _team: labels.get("repo") == "platform"
+    )
+    assert [(row.kind, row.name) for row in rows] == [("Schedule", "nightly"), ("Freeze", "year-end")]
+    kept = await pruned(bond, schedules={"nightly"}, freezes={"year-end"}, selects=lambda _labels, _team: True)
+    assert [row.name for row in kept] == ["other"]
+
+
+def test_a_number_that_is_not_in_force_any_more_is_refused() -> None:
+    require_expected("policy set", 3, None)
+    require_expected("policy set", 3, 3)
+    with pytest.raises(Refused, match="policy set 3 is in force now"):
+        require_expected("policy set", 3, 2)
+    with pytest.raises(Refused, match="no policy set was"):
+        require_expected("policy set", 3, 0)
