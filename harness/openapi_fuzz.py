@@ -42,7 +42,7 @@ hooks = "schemathesis_hooks"
 headers = {{ Authorization = "Bearer ${{FUZZ_TOKEN}}" }}
 request-timeout = 60
 continue-on-failure = true
-workers = 2
+workers = 1
 warnings = false
 
 [generation]

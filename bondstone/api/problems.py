@@ -92,8 +92,8 @@ def note_refusal(request: Request, error: BondError) -> None:
 def install(app: FastAPI) -> None:
     """Answer every failure of the app's handlers as problem details."""
     app.add_exception_handler(BondError, refuse)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -116,7 +116,8 @@ def _answer(request: Request, error: BondError) -> Response:
     return response(error)
 
 
-def _invalid(request: Request, error: Exception) -> Response:
+def invalid(request: Request, error: Exception) -> Response:
+    """What does not fit the description: each finding with its place."""
     if not isinstance(error, RequestValidationError):
         raise TypeError("registered for invalid requests only")
     problems = [_problem(item) for item in error.errors()]
@@ -138,7 +139,7 @@ def _problem(item: dict[str, Any]) -> Problem:
     return Problem(message=f"{place}: {item['msg']}"[:500])
 
 
-def _http(request: Request, error: Exception) -> Response:
+def http(request: Request, error: Exception) -> Response:
     """What the framework refuses by itself: no such path, another method, a body that cannot be read."""
     if not isinstance(error, HTTPException):
         raise TypeError("registered for HTTP errors only")

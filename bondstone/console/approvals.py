@@ -17,7 +17,9 @@ from bondstone.client.documents.step import ApprovalDocument, PlanDocument
 from bondstone.console.pages import View, shown
 from bondstone.console.rendering import ordered
 from bondstone.console.session import Visit, Visitor
+from bondstone.model import approval
 from bondstone.model.identity import Target
+from bondstone.model.service import Need, Vote
 
 MAX_ON_PAGE: Final = 25
 MAX_DESTROYED: Final = 5
@@ -100,17 +102,15 @@ def why_not(visitor: Visitor, item: ApprovalDocument, about: Target) -> str:
     decision = visitor.permissions.decide("approval.approve", about)
     if not decision.allowed:
         return "Your roles do not approve here."
-    held = set(decision.approver_roles)
-    needs = [
-        need
-        for need in item.needs
-        if visitor.principal.may_assert or not need.roles or held & set(need.roles)
-    ]  # fmt: skip
-    if not needs:
+    needs = [Need(**need.model_dump()) for need in item.needs]
+    named = tuple({role for need in needs for role in need.roles})
+    roles = named if visitor.principal.may_assert else decision.approver_roles
+    if not any(approval.may(need, roles) for need in needs):
         return "None of your roles is among those that are asked."
     if any(vote.by == visitor.name for vote in item.votes):
         return "You have voted on this plan."
-    if item.requested_by == visitor.name and not any(need.allow_requester for need in needs):
+    vote = Vote(by=visitor.name, roles=roles, approve=True, at=item.asked_at)
+    if not any(approval.votes_for(need, [vote], item.requested_by) for need in needs):
         return "You asked for this, so another person approves it."
     return ""
 

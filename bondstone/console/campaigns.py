@@ -133,17 +133,8 @@ async def campaign(visitor: Visit, name: str) -> Response:
 
 
 @follows("campaigns")
-async def campaign_view(
-    visitor: Visitor, name: str, *, typed: Mapping[str, str] | None = None, error: ErrorInfo | None = None
-) -> View:
-    """The view of a campaign.
-
-    Args:
-        visitor: Who looks.
-        name: Of the campaign.
-        typed: What was typed for a verb that was refused.
-        error: Why it was.
-    """
+async def campaign_view(visitor: Visitor, name: str) -> View:
+    """The view of a campaign."""
     document = await visitor.bond.campaigns.get(name)
     visitor.permissions.decide("campaign.read", campaign_target(document)).require()
     report = await _report(visitor, document)
@@ -159,7 +150,7 @@ async def campaign_view(
         asks_roles=visitor.principal.may_assert and "approve" in shown_verbs, asks_target="skip" in shown_verbs,
         asks_name=bool(DESTRUCTIVE & shown_verbs), drawing=timeline.drawing(report, now),
         dials=[(dial, timeline.face(dial, now)) for dial in timeline.dials(document, report)],
-        typed=typed or {}, error=error, events=report.events[-MAX_EVENTS:],
+        events=report.events[-MAX_EVENTS:],
         groups=sorted(groups.items(), key=lambda item: -len(item[1])),
     )  # fmt: skip
 
@@ -227,13 +218,7 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
         raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a campaign")
     target = campaign_target(await visitor.bond.campaigns.get(name))
     decision = visitor.permissions.decide(_permission(verb), target).require()
-    try:
-        changed = await _carry_out(visitor, decision, name, verb, submitted)
-    except BondError as error:
-        if not visitor.permissions.decide("campaign.read", target).allowed:
-            raise  # the page with the form is not theirs to read
-        view = await campaign_view(visitor, name, typed=submitted, error=error.info())
-        return shown(view, visitor, error)
+    changed = await _carry_out(visitor, decision, name, verb, submitted)
     return to(f"/campaigns/{changed.name}")  # after the end, a linked campaign retries or rolls back
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -11,11 +12,13 @@ from bondstone.base.canonical import digest
 
 MAX_LINES: Final = 2000
 """Of all files together on one page."""
-MAX_COMPARED: Final = 10_000
-"""Lines that one page compares, of both sides and all files: the time grows with their square."""
+MAX_COMPARED: Final = 4000
+"""Lines that one page compares, of both sides and all files: the time grows with their square. What both sides of
+a file begin and end with is not counted, as it need not be compared."""
 MAX_COLUMNS: Final = 300
 _CONTEXT: Final = 3
 _DIGEST_CHARS: Final = 16
+_PLACE: Final = re.compile(r"([-+])([0-9]+)")
 _TONES: Final = {"+": "good", "-": "bad", "@": "busy"}
 
 
@@ -52,20 +55,33 @@ def differences(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list
             texts = [side.get(name, b"").decode().splitlines() for side in (before, after)]
         except UnicodeDecodeError:
             texts = [[], []]
-        compared = sum(map(len, texts)) if all(texts) else 0  # one side alone is only printed
+        begin, end = _same_around(*texts)
+        middle = [text[max(begin - _CONTEXT, 0) : len(text) - max(end - _CONTEXT, 0)] for text in texts]
+        compared = sum(map(len, middle)) if all(texts) else 0  # one side alone is only printed
         if compared > compared_left:
             files.append(FileDifference(name, kind, (), too_large=_too_large(compared, before[name], after[name])))
             continue
         compared_left -= compared
-        lines = list(_compared(*texts))
+        lines = list(_compared(*middle, skipped=max(begin - _CONTEXT, 0)))
         files.append(FileDifference(name, kind, tuple(lines[:lines_left]), max(len(lines) - lines_left, 0)))
         lines_left -= min(len(lines), lines_left)
     return files
 
 
-def _compared(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
+def _same_around(before: list[str], after: list[str]) -> tuple[int, int]:
+    """How many lines both sides begin with, and how many of the rest they end with."""
+    shorter = min(len(before), len(after))
+    begin = next((at for at in range(shorter) if before[at] != after[at]), shorter)
+    rest = shorter - begin
+    end = next((at for at in range(rest) if before[-1 - at] != after[-1 - at]), rest)
+    return begin, end
+
+
+def _compared(before: list[str], after: list[str], *, skipped: int) -> Iterator[tuple[str, str]]:
     for line in list(difflib.unified_diff(before, after, lineterm="", n=_CONTEXT))[2:]:
-        yield _TONES.get(line[:1], ""), line[:MAX_COLUMNS]
+        tone = _TONES.get(line[:1], "")
+        text = _PLACE.sub(lambda match: f"{match[1]}{int(match[2]) + skipped}", line) if tone == "busy" else line
+        yield tone, text[:MAX_COLUMNS]
 
 
 def _too_large(lines: int, before: bytes, after: bytes) -> str:

@@ -6,12 +6,12 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from bondstone import __version__
-from bondstone.api.state import ApiState, State
-from bondstone.base.errors import BondError, ErrorInfo
+from bondstone.api.state import State
+from bondstone.base.errors import BondError
 from bondstone.console.approvals import target
 from bondstone.console.campaigns import readable
 from bondstone.console.pages import View, shown
-from bondstone.console.session import Visit, Visitor
+from bondstone.console.session import Visit
 from bondstone.model.campaign.state import CampaignStatus
 from bondstone.model.service import Health, Phase
 
@@ -47,23 +47,6 @@ async def home(visitor: Visit, state: State) -> Response:
 @router.get("/rules")
 async def rules(visitor: Visit, state: State) -> Response:
     """Policies in force, the access document, and what it gives the visitor."""
-    return shown(await rules_view(visitor, state), visitor)
-
-
-async def rules_view(
-    visitor: Visitor, state: ApiState, *, typed: str | None = None, error: ErrorInfo | None = None
-) -> View:
-    """The view of the policies and the access document in force.
-
-    Args:
-        visitor: Who looks.
-        state: Of the process.
-        typed: An access document that was refused, to be corrected.
-        error: Why it was.
-
-    Raises:
-        Forbidden: the visitor may not read policies.
-    """
     visitor.permissions.decide("policy.read").require()
     sets = await visitor.bond.policies.list()
     access = await state.authenticator.access()
@@ -71,14 +54,15 @@ async def rules_view(
     may_read = decide("access.read").allowed
     published = await state.store.access.current() if may_read else None
     written = published.source if published else ""
-    return View(
+    view = View(
         "rules.html", "/rules", sets=sets, current=await visitor.bond.policies.get() if sets else None,
         access=access.document.model_dump(mode="json") if access.document and may_read else None,
-        access_version=access.version, access_source=written if typed is None else typed, error=error,
+        access_version=access.version, access_source=written,
         may_check=decide("operation.plan").allowed, may_publish=decide("policy.publish").allowed,
         may_publish_access=decide("access.publish").allowed and may_read,
         grants=[f"{', '.join(grant.roles)} {grant.where()}" for grant in visitor.permissions.grants],
     )  # fmt: skip
+    return shown(view, visitor)
 
 
 @router.get("/platform")

@@ -74,6 +74,11 @@ class View:
 
 def shown(view: View, visitor: Visitor | None, refused: BondError | None = None) -> HTMLResponse:
     """The answer with a page. What was refused is logged, with who asked; a refusal of access is recorded."""
+    return answered(view.html(visitor), visitor, refused)
+
+
+def answered(page: str, visitor: Visitor | None, refused: BondError | None) -> HTMLResponse:
+    """The answer with a page as it stands; as `shown`."""
     if refused is not None:
         if visitor is not None:
             visitor.note(refused)
@@ -81,7 +86,7 @@ def shown(view: View, visitor: Visitor | None, refused: BondError | None = None)
             "refused", subject=visitor.name if visitor else "", status=refused.http_status, code=refused.code,
             message=refused.message, where=refused.where,
         )  # fmt: skip
-    return HTMLResponse(view.html(visitor), refused.http_status if refused else 200, headers=HEADERS)
+    return HTMLResponse(page, refused.http_status if refused else 200, headers=HEADERS)
 
 
 def to(path: str) -> RedirectResponse:
@@ -101,9 +106,7 @@ async def form_of(request: Request, visitor: Visitor) -> dict[str, str]:
     Raises:
         OriginRefused: another site, or another session, sent it.
     """
-    submitted = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
-    check_form(request.headers, submitted.get("csrf", ""), visitor.csrf)
-    return submitted
+    return dict(await items_of(request, visitor))
 
 
 async def items_of(request: Request, visitor: Visitor) -> list[tuple[str, str]]:
@@ -114,6 +117,7 @@ async def items_of(request: Request, visitor: Visitor) -> list[tuple[str, str]]:
     """
     items = [(key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str)]
     check_form(request.headers, dict(items).get("csrf", ""), visitor.csrf)
+    request.state.typed = items  # for the page that is shown where it is refused
     return items
 
 
@@ -132,6 +136,7 @@ async def upload_of(request: Request, visitor: Visitor) -> tuple[dict[str, str],
             elif value.filename:
                 files[value.filename] = await value.read()
     check_form(request.headers, texts.get("csrf", ""), visitor.csrf)
+    request.state.typed = list(texts.items())
     return texts, files
 
 

@@ -18,7 +18,6 @@ from bondstone.base.errors import BondError, ErrorInfo, InvalidInput, NotFound
 from bondstone.client.documents.policy import PolicyCheck
 from bondstone.client.documents.promise import PromiseCheck
 from bondstone.console.differences import differences
-from bondstone.console.overview import rules_view
 from bondstone.console.pages import View, form_of, promise_target, shown, to, upload_of
 from bondstone.console.session import Visit, Visitor
 from bondstone.identity.document import read_access
@@ -120,23 +119,19 @@ async def policies(request: Request, visitor: Visit) -> Response:
     """Check policies on the last plan of every service, or put uploaded ones in force."""
     submitted, files = await upload_of(request, visitor)
     decide = visitor.permissions.decide
-    try:
-        if submitted.get("do") == "publish":
-            decide("policy.publish").require()
-            async with _folder(files) as directory:
-                with named_as(directory, "policies"):
-                    await visitor.bond.policies.publish(directory)
-            return to("/rules")
-        decide("policy.read").require()
-        decide("operation.plan").require()
-        if not files:
-            return shown(_checked(await visitor.bond.policies.check()), visitor)
+    if submitted.get("do") == "publish":
+        decide("policy.publish").require()
         async with _folder(files) as directory:
             with named_as(directory, "policies"):
-                return shown(_checked(await visitor.bond.policies.check(directory)), visitor)
-    except BondError as error:
-        view = View("problem.html", "/rules", error=error.info(), title="These are no policies", back="/rules")
-        return shown(view, visitor, error)
+                await visitor.bond.policies.publish(directory)
+        return to("/rules")
+    decide("policy.read").require()
+    decide("operation.plan").require()
+    if not files:
+        return shown(_checked(await visitor.bond.policies.check()), visitor)
+    async with _folder(files) as directory:
+        with named_as(directory, "policies"):
+            return shown(_checked(await visitor.bond.policies.check(directory)), visitor)
 
 
 def _checked(check: PolicyCheck) -> View:
@@ -195,14 +190,8 @@ async def access(request: Request, visitor: Visit, state: State) -> Response:
     submitted = await form_of(request, visitor)
     source = submitted.get("source", "").replace("\r\n", "\n")
     visitor.permissions.decide("access.publish").require()
-    try:
-        document = read_access(source.encode(), "access.yaml", needs_admin=not state.settings.admins).require()
-        await state.store.access.publish(document, source=source, by=visitor.name)
-    except BondError as error:
-        if not all(visitor.permissions.decide(verb).allowed for verb in ("policy.read", "access.read")):
-            raise  # the page with the form is not theirs to read
-        view = await rules_view(visitor, state, typed=source, error=error.info())
-        return shown(view, visitor, error)
+    document = read_access(source.encode(), "access.yaml", needs_admin=not state.settings.admins).require()
+    await state.store.access.publish(document, source=source, by=visitor.name)
     return to("/rules")
 
 

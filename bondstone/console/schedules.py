@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
+from bondstone.base.errors import BondError, InvalidInput
 from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.console.calendar import DAYS, MAX_ROWS, Period, Row, calendar, open_periods, to_come, zones_of
 from bondstone.console.campaigns import readable
@@ -36,8 +36,6 @@ spec:
     - {name: canary, count: 1, max_failures: 0, soak: 10m}
     - {name: rest, rest: true}
 """
-NEW_SCHEDULE: Final[Mapping[str, str]] = {"time_zone": "UTC", "strategy": SAMPLE}
-NEW_FREEZE: Final[Mapping[str, str]] = {"hours": "8"}
 
 router = APIRouter(include_in_schema=False)
 
@@ -48,17 +46,8 @@ async def show(visitor: Visit) -> Response:
     return shown(await _view(visitor), visitor)
 
 
-async def _view(
-    visitor: Visitor, of: str = "", typed: Mapping[str, str] | None = None, error: ErrorInfo | None = None
-) -> View:
-    """The view of schedules and freezes.
-
-    Args:
-        visitor: Who looks.
-        of: Which form was refused: `schedule` or `freeze`.
-        typed: What was typed into it.
-        error: Why it was refused.
-    """
+async def _view(visitor: Visitor) -> View:
+    """The view of schedules and freezes."""
     decide = visitor.permissions.decide
     decide("schedule.read").require()
     now = datetime.now(UTC)
@@ -79,23 +68,10 @@ async def _view(
     drawing = calendar(rows, now)
     return View(
         "calendar.html", "/calendar", coming=to_come(rows, now), days=DAYS,
-        schedules=schedules, freezes=freezes, drawing=drawing, error=error, of=of,
-        schedule=typed if typed and of == "schedule" else NEW_SCHEDULE,
-        freeze=typed if typed and of == "freeze" else NEW_FREEZE,
+        schedules=schedules, freezes=freezes, drawing=drawing, sample=SAMPLE,
         may_schedule=decide("schedule.create").allowed, freeze_teams=visitor.permissions.teams("freeze.create"),
         may_end={each.name for each in freezes if decide("freeze.delete", freeze_target(each)).allowed},
     )  # fmt: skip
-
-
-async def _refused(visitor: Visitor, of: str, typed: Mapping[str, str], error: BondError) -> Response:
-    """The page with a form that was refused, as it was filled in.
-
-    Raises:
-        BondError: the refusal, where the page is not the visitor's to read.
-    """
-    if not visitor.permissions.decide("schedule.read").allowed:
-        raise error
-    return shown(await _view(visitor, of, typed, error.info()), visitor, error)
 
 
 async def _windows(visitor: Visitor, now: datetime) -> list[Row]:
@@ -124,13 +100,10 @@ async def create(request: Request, visitor: Visit) -> Response:
     submitted = await form_of(request, visitor)
     visitor.permissions.decide("schedule.create").require()
     strategy = submitted.get("strategy", "").replace("\r\n", "\n").encode()
-    try:
-        await visitor.bond.schedules.create(
-            submitted.get("name", ""), strategy, "strategy.yaml", cron=submitted.get("cron", ""),
-            time_zone=submitted.get("time_zone", "UTC"), reason=submitted.get("reason", ""),
-        )  # fmt: skip
-    except BondError as error:
-        return await _refused(visitor, "schedule", submitted, error)
+    await visitor.bond.schedules.create(
+        submitted.get("name", ""), strategy, "strategy.yaml", cron=submitted.get("cron", ""),
+        time_zone=submitted.get("time_zone", "UTC"), reason=submitted.get("reason", ""),
+    )  # fmt: skip
     return to("/calendar")
 
 
@@ -174,15 +147,11 @@ async def create_freeze(request: Request, visitor: Visit) -> Response:
     name, team = submitted.get("name", ""), submitted.get("team", "")
     visitor.permissions.decide("freeze.create", Target(team=team, name=f"freeze {name}")).require()
     exempt = [part.strip() for part in submitted.get("exempt", "").split(",") if part.strip()]
-    try:
-        begins = _moment(submitted.get("begins", ""))
-        ends = _later(begins or datetime.now(UTC), submitted.get("hours", ""))
-        await visitor.bond.freezes.create(
-            name, reason=submitted.get("reason", ""), team=team,
-            exempt=exempt, begins_at=begins, ends_at=ends,
-        )  # fmt: skip
-    except BondError as error:
-        return await _refused(visitor, "freeze", submitted, error)
+    begins = _moment(submitted.get("begins", ""))
+    ends = _later(begins or datetime.now(UTC), submitted.get("hours", ""))
+    await visitor.bond.freezes.create(
+        name, reason=submitted.get("reason", ""), team=team, exempt=exempt, begins_at=begins, ends_at=ends
+    )
     return to("/calendar")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,7 +18,7 @@ from bondstone.client.explanation import ReadingTime, explain_operation, explain
 from bondstone.client.operations import Operation
 from bondstone.console import forms
 from bondstone.console.approvals import INBOX
-from bondstone.console.pages import View, follows, form_of, may, problem, shown, target_of, to
+from bondstone.console.pages import View, follows, form_of, may, shown, target_of, to
 from bondstone.console.rendering import address, sentence
 from bondstone.console.session import Visit, Visitor
 from bondstone.console.step_graph import step_graph
@@ -249,17 +248,8 @@ async def operation(visitor: Visit, team: str, name: str, number: int) -> Respon
     return shown(await operation_view(visitor, f"{team}/{name}/op/{number}"), visitor)
 
 
-async def operation_view(
-    visitor: Visitor, operation_id: str, *, typed: Mapping[str, str] | None = None, error: ErrorInfo | None = None
-) -> View:
-    """The view of an operation.
-
-    Args:
-        visitor: Who looks.
-        operation_id: `TEAM/NAME/op/NUMBER`.
-        typed: What was typed for a vote that was refused.
-        error: Why it was.
-    """
+async def operation_view(visitor: Visitor, operation_id: str) -> View:
+    """The view of an operation, `TEAM/NAME/op/NUMBER`."""
     document = await visitor.bond.operations.get(operation_id)
     target = await operation_target(visitor, document)
     visitor.permissions.decide("operation.read", target).require()
@@ -270,7 +260,6 @@ async def operation_view(
     votes = [(approval.step, vote) for approval in document.approvals for vote in approval.votes]
     return View(
         "operation.html", "/services", live=address(operation_id), operation=document, plans=plans, votes=votes,
-        typed=typed or {}, error=error,
         sentence=sentence(explain_operation(document, ReadingTime())), retries=await _retries(visitor, document),
         may=may(visitor, target, "approval.approve", "service.cancel", "service.retry", "operation.logs"),
         graph=step_graph(
@@ -323,19 +312,13 @@ async def vote(request: Request, visitor: Visit, team: str, name: str, number: i
     word = "approve" if submitted.get("vote") == "approve" else "reject"
     inbox = submitted.get("back", "") if submitted.get("back", "").startswith(f"{INBOX}?") else ""
     step, digest, comment = (submitted.get(key, "") for key in ("step", "digest", "comment"))
-    try:
-        decision = visitor.permissions.decide(f"approval.{word}", target).require()
-        roles = visitor.votes(decision, submitted.get("roles", ""))
-        if word == "approve":
-            await visitor.bond.approvals.approve(operation_id, digest, step=step, roles=roles, comment=comment)
-        else:
-            why = comment or "rejected in the console"
-            await visitor.bond.approvals.reject(operation_id, digest, step=step, roles=roles, reason=why)
-    except BondError as error:
-        if not visitor.permissions.decide("operation.read", target).allowed:
-            return problem(error, visitor, inbox or address(operation_id))
-        typed = {**submitted, "back": inbox}
-        return shown(await operation_view(visitor, operation_id, typed=typed, error=error.info()), visitor, error)
+    decision = visitor.permissions.decide(f"approval.{word}", target).require()
+    roles = visitor.votes(decision, submitted.get("roles", ""))
+    if word == "approve":
+        await visitor.bond.approvals.approve(operation_id, digest, step=step, roles=roles, comment=comment)
+    else:
+        why = comment or "rejected in the console"
+        await visitor.bond.approvals.reject(operation_id, digest, step=step, roles=roles, reason=why)
     return to(f"{inbox}&voted={quote(operation_id)}" if inbox else address(operation_id))
 
 

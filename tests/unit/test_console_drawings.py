@@ -7,6 +7,9 @@ import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bondstone.console import publishing
 from bondstone.console.calendar import MAX_TO_COME, Period, Row, calendar, open_periods, to_come, zones_of
 from bondstone.console.differences import MAX_COMPARED, MAX_LINES, differences
@@ -155,6 +158,43 @@ def test_files_that_are_too_large_to_compare_are_named_with_sizes_and_digests(mo
         f"too large to compare line by line: {MAX_COMPARED + 1} lines; "
         f"before {len(large[0])} bytes, sha256 {digests[0]}; after {len(larger)} bytes, sha256 {digests[1]}"
     )
+
+
+@given(*[st.lists(st.sampled_from("abcd"), max_size=30)] * 2, st.integers(0, 9), st.integers(0, 9))
+def test_what_both_sides_begin_and_end_with_changes_nothing_but_the_time(old, new, begin, end):
+    around = [f"same {number}" for number in range(begin)], [f"end {number}" for number in range(end)]
+    before, after = ([*around[0], *middle, *around[1]] for middle in (old, new))
+    sides = ({"a": "\n".join(lines).encode()} for lines in (before, after))
+    lines = [text for file in differences(*sides) for _, text in file.lines]
+    changed = (text for text in lines if text.startswith(("+", "-")))
+    assert applied(before, lines) == after
+    assert all(text[1:] in {*old, *new} or not before or not after for text in changed)
+
+
+def applied(before: list[str], difference: list[str]) -> list[str]:
+    """A text with a unified difference applied, which must name the right places."""
+    made, at = [], 0
+    for line in difference:
+        if line.startswith("@@"):
+            first, count = (int(part) for part in f"{line.split()[1][1:]},1".split(",")[:2])
+            begin = first - 1 if count else first
+            made += before[at:begin]
+            at = begin
+            continue
+        if line[0] != "+":
+            assert before[at] == line[1:]
+            at += 1
+        if line[0] != "-":
+            made.append(line[1:])
+    return made + before[at:]
+
+
+def test_a_small_change_of_a_large_file_is_compared():
+    lines = [f"line {number}" for number in range(5 * MAX_COMPARED)]
+    changed = [*lines[:12_345], "another", *lines[12_346:]]
+    [file] = differences({"a": "\n".join(lines).encode()}, {"a": "\n".join(changed).encode()})
+    assert file.lines[0] == ("busy", "@@ -12343,7 +12343,7 @@")
+    assert ("good", "+another") in file.lines
 
 
 async def test_differences_are_made_beside_the_event_loop(monkeypatch):
