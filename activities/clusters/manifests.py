@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 
@@ -154,11 +155,49 @@ def fingerprints(manifest: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 class ManifestLoader(yaml.CSafeLoader):  # type: ignore[misc]  # the package has no types
-    """Reads YAML 1.1, as Helm and the API server do (`yes` is true); a date and a plain `=` are texts to them."""
+    """Reads YAML 1.1 as Helm and kubectl do, not as its specification and PyYAML have it.
+
+    `y` is true as `yes` is; `1e3`, `0o14` and `08` are numbers, `12:30` is a text; so are a date and a plain `=`.
+    """
+
+    bool_values: ClassVar = {**yaml.CSafeLoader.bool_values, "y": True, "n": False}
 
 
+_YAML: Final = "tag:yaml.org,2002:"
+_INTEGER: Final = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]+|0|[1-9][0-9_]*)$")
+_FLOAT: Final = re.compile(
+    r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+)
+_MAX_INTEGER: Final = 2**64
+_PLAIN_FLOAT: Final = 1e21
+"""From here on a number is written with an exponent."""
+
+
+def _integer(loader: ManifestLoader, node: yaml.ScalarNode) -> int | float:
+    text = str(loader.construct_scalar(node)).replace("_", "")
+    digits = text.lstrip("+-")
+    base = 8 if re.match("0[0-7]", digits) else 0
+    value = int(digits, base) * (-1 if text.startswith("-") else 1)
+    return value if abs(value) < _MAX_INTEGER else float(value)
+
+
+def _float(loader: ManifestLoader, node: yaml.ScalarNode) -> int | float:
+    text = str(loader.construct_scalar(node)).replace("_", "").lower()
+    value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    return int(value) if value.is_integer() and abs(value) < _PLAIN_FLOAT else value
+
+
+ManifestLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in {f"{_YAML}int", f"{_YAML}float"}]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+ManifestLoader.add_implicit_resolver(f"{_YAML}bool", re.compile(r"[yYnN]$"), list("yYnN"))
+ManifestLoader.add_implicit_resolver(f"{_YAML}int", _INTEGER, list("-+0123456789"))
+ManifestLoader.add_implicit_resolver(f"{_YAML}float", _FLOAT, list("-+.0123456789"))
+ManifestLoader.add_constructor(f"{_YAML}int", _integer)
+ManifestLoader.add_constructor(f"{_YAML}float", _float)
 for _tag in ("timestamp", "value"):
-    ManifestLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", lambda loader, node: loader.construct_scalar(node))
+    ManifestLoader.add_constructor(f"{_YAML}{_tag}", lambda loader, node: loader.construct_scalar(node))
 
 
 class _Plain:
