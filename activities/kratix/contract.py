@@ -95,7 +95,11 @@ def merge_status(known: Mapping[str, Any], incoming: Mapping[str, Any]) -> dict[
     merged = {**known, **incoming}
     before, after = known.get("conditions"), incoming.get("conditions")
     if isinstance(before, list) and isinstance(after, list):
-        by_type = {kind: condition for condition in (*before, *after) if (kind := _condition_type(condition))}
+        by_type = {
+            condition["type"]: condition
+            for condition in (*before, *after)
+            if isinstance(condition, dict) and isinstance(condition.get("type"), str)
+        }
         merged["conditions"] = list(by_type.values())
     return merged
 
@@ -111,11 +115,11 @@ def read_control(text: str) -> Control:
         return Control()
     if not isinstance(value, dict):
         raise ToolFailed("workflow-control.yaml is no mapping", where="/kratix/metadata/workflow-control.yaml")
-    after = str(value.get("retryAfter") or "")
+    after = _text(value.get("retryAfter"))
     return Control(
         suspend=value.get("suspend") is True,
         retry_after_seconds=go_duration(after) if after else None,
-        message=str(value.get("message") or "")[:1000],
+        message=_text(value.get("message"))[:1000],
     )
 
 
@@ -153,11 +157,11 @@ def read_selectors(text: str) -> tuple[Selector, ...]:
         if not labels:
             raise ToolFailed(f"entry {index} of destination-selectors.yaml has no matchLabels", where=where)
         directory = posixpath.normpath(str(entry.get("directory") or ROOT))
-        if "/" in directory.strip("/") or directory in {"..", "/"}:
+        if "/" in directory or directory == "..":
             raise ToolFailed(f"{directory} in destination-selectors.yaml is inside another directory", where=where)
         if directory in {each.directory for each in selectors}:
             raise ToolFailed(f"two entries of destination-selectors.yaml are for {directory}", where=where)
-        selectors.append(Selector(directory, {str(key): str(text) for key, text in labels.items()}))
+        selectors.append(Selector(directory, {_text(key): _text(value) for key, value in labels.items()}))
     return tuple(selectors)
 
 
@@ -235,9 +239,9 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
         yield match[1], match[2]
 
 
-def _condition_type(condition: object) -> str:
-    kind = condition.get("type") if isinstance(condition, dict) else None
-    return kind if isinstance(kind, str) else ""
+def _text(value: object) -> str:
+    """A value where Kratix has a text: a boolean in YAML's words, nothing for null."""
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
