@@ -9,7 +9,7 @@ WORKERS ?= 3
 # Without caches each process of pytest compiles every test anew, half of the time that it takes to collect them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers schemathesis backstage backstage-packages backstage-pages compose-secrets images screenshots sbom clean clean-tools
+.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers schemathesis backstage backstage-packages backstage-pages peers compose-secrets images screenshots sbom clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -83,6 +83,9 @@ sign-in-providers: $(STAMP) ## install the sign-in providers of the tests into .
 
 schemathesis: $(STAMP) ## install what makes random requests to the API, into .tools (once)
 	@$(BIN)/python -m tools.schemathesis
+
+peers: $(STAMP) ## build Crossplane and Kratix's library for tests/peers, into .tools/bin (Go; once)
+	@$(BIN)/python -m tools.build crossplane function-patch-and-transform provider-nop kratix-contract
 
 backstage-packages: $(STAMP) ## install a stock Backstage for tests/backstage, into .tools/backstage (npm; about four minutes, 600 MB)
 	@$(BIN)/python -m harness.servers.backstage install

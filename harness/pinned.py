@@ -31,7 +31,7 @@ class Tool:
         folder: Of the Go module below `tools/go`. Tools share one where their dependencies agree.
         module: The Go module that it is part of; its version is the tool's.
         package: Its main package, below the module.
-        stamp: Variables that its own release build sets to the version, with `{version}`, `{major}` and `{minor}`.
+        stamp: Variables to set, as its release build sets the version: `{version}`, `{major}` and `{minor}`.
         asks: Arguments that make it print its version.
         source: Folder of its main package, for a program of our own that is made of the module.
     """
@@ -134,6 +134,35 @@ TOOLS: Final = {
 }
 """By name, in the order in which they are built: what others are made of comes first."""
 
+PEERS: Final = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            "crossplane",
+            "crossplane",
+            "github.com/crossplane/crossplane/v2",
+            "cmd/crossplane",
+            ("github.com/crossplane/crossplane/v2/internal/version.version=v{version}",),
+        ),
+        Tool(
+            "function-patch-and-transform",
+            "function-patch-and-transform",
+            "github.com/crossplane-contrib/function-patch-and-transform",
+            "",
+        ),
+        Tool(
+            "provider-nop",
+            "provider-nop",
+            "github.com/crossplane-contrib/provider-nop",
+            "cmd/provider",
+            # It has no option for the port of its metrics, 8080; 0 is none.
+            ("sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress=0",),
+        ),
+        Tool("kratix-contract", "kratix", "github.com/syntasso/kratix", "", source="contract"),
+    )
+}
+"""For `tests/peers` alone: Crossplane with what a composition needs, and Kratix's own library."""
+
 
 def find(name: str) -> Path:
     """A pinned program: the one that `make tools` built, else one on PATH of the same version.
@@ -141,10 +170,11 @@ def find(name: str) -> Path:
     Raises:
         ToolMissing: neither is there.
     """
-    tool = TOOLS[name]
+    tool = (TOOLS | PEERS)[name]
     if tool.built.exists():
         return tool.built
     path = tool.on_path()
     if path is None:
-        raise ToolMissing(f"no {name} {tool.version}: run `make tools` (needs Go)")
+        target = "tools" if name in TOOLS else "peers"
+        raise ToolMissing(f"no {name} {tool.version}: run `make {target}` (needs Go)")
     return path

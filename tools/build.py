@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from harness.pinned import BUILT, SOURCES, TOOLS, Tool
+from harness.pinned import BUILT, PEERS, SOURCES, TOOLS, Tool
 
 FLAGS: Final = ("-mod=readonly", "-buildvcs=false", "-trimpath")
 LINK: Final = "-s -w"  # without symbol tables and debug data: a third smaller
@@ -37,14 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(TOOLS)}")
     parser.add_argument("--jobs", type=int, default=0, help="compilers at once; default: one a core")
     options = parser.parse_args(arguments)
-    unknown = sorted(set(options.names) - set(TOOLS))
+    known = TOOLS | PEERS
+    unknown = sorted(set(options.names) - set(known))
     if unknown:
         parser.error(f"no such tool: {', '.join(unknown)}")
     BUILT.mkdir(parents=True, exist_ok=True)
     try:
         with _alone():
             for name in options.names or TOOLS:
-                _provide(TOOLS[name], options.jobs)
+                _provide(known[name], options.jobs)
     except BuildFailed as error:
         print(error, file=sys.stderr)
         return 1

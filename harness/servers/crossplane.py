@@ -1,4 +1,6 @@
-"""Plays Crossplane and a provider on a real API server: the module proxy that tests build from serves neither.
+"""Plays Crossplane and a provider on a real API server, where Crossplane itself takes minutes to build.
+
+`crossplane_core.py` runs Crossplane itself, for `tests/peers`; what both show is the same.
 
 The kinds have the shape of those that Crossplane 2.3 makes of a CompositeResourceDefinition (its `pkg/xcrd`).
 What is written to objects is what its reconcilers write: finalizers, references, owners, conditions with their

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from harness import pinned
-from harness.pinned import TOOLS, ToolMissing, find
+from harness.pinned import PEERS, TOOLS, ToolMissing, find
 from tools import build
 
-VERSIONS = {name: tool.version for name, tool in TOOLS.items()}
+ALL = TOOLS | PEERS
+VERSIONS = {name: tool.version for name, tool in ALL.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -31,15 +33,17 @@ def program(path: Path, says: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@pytest.mark.parametrize("name", ALL)
 def test_every_version_is_in_its_go_mod_once(name: str) -> None:
-    assert VERSIONS[name].count(".") == 2
-    assert build._toolchain(TOOLS[name]).startswith("go1.")
+    assert re.fullmatch(r"\d+\.\d+\.\d+(-[0-9.]+-[0-9a-f]{12})?", VERSIONS[name])
+    assert build._toolchain(ALL[name]).startswith("go1.")
 
 
 def test_a_missing_program_is_named_with_its_version_and_what_brings_it() -> None:
     with pytest.raises(ToolMissing, match=rf"no etcd {VERSIONS['etcd']}: run `make tools` \(needs Go\)"):
         find("etcd")
+    with pytest.raises(ToolMissing, match=rf"no crossplane {VERSIONS['crossplane']}: run `make peers`"):
+        find("crossplane")
 
 
 def test_what_path_has_is_used_in_the_right_version_only(path: Path) -> None:
