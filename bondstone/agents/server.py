@@ -54,7 +54,7 @@ def tools_of(
     reads = (
         tools.who_am_i, tools.list_promises, tools.show_promise, tools.list_services, tools.show_service,
         tools.explain, tools.show_operation, tools.read_plan, tools.read_logs, tools.service_history,
-        tools.list_approvals, tools.list_campaigns, tools.wait_operation,
+        tools.list_approvals, tools.list_campaigns, tools.preview_campaign, tools.wait_operation,
     )  # fmt: skip
     return [
         *((tool, _READS) for tool in reads),

@@ -194,6 +194,15 @@ class Tools:
         """Wait until an operation has ended or waits for an approval; call it again when it still runs."""
         return ToolResult.of(await self._transport(ctx).get(operation_path(operation), {"wait": seconds}))
 
+    async def preview_campaign(
+        self,
+        ctx: Context,
+        source: Annotated[str, Field(max_length=100_000, description="The campaign's file, YAML")],
+    ) -> ToolResult:
+        """See which services a campaign would change, in which waves. Nothing starts: people start campaigns."""
+        body = {"source": source, "file": "campaign.yaml"}
+        return ToolResult.of(await self._transport(ctx).post("/campaigns/preview", body, key=""))
+
     # Previewing ----------------------------------------------------------------------------------------------
 
     async def preview_request(

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.integration
 
 READS = {
     "who_am_i", "list_promises", "show_promise", "list_services", "show_service", "explain", "show_operation",
-    "read_plan", "read_logs", "service_history", "list_approvals", "list_campaigns", "wait_operation",
+    "read_plan", "read_logs", "service_history", "list_approvals", "list_campaigns", "preview_campaign",
+    "wait_operation",
 }  # fmt: skip
 CHANGES = {"preview_request", "preview_change", "request_service", "change_service"}
 
@@ -64,9 +65,12 @@ def inputs(**more: object) -> dict:
     return {"seconds": 0, **more}
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_tools_say_which_of_them_change_something_and_none_approves(platform, mode):
+@pytest.mark.parametrize(
+    ("mode", "revision"), [("auto", "2026-07-28"), ("2026-07-28", "2026-07-28"), ("legacy", "2025-11-25")]
+)
+async def test_the_tools_say_which_of_them_change_something_and_none_approves(platform, mode, revision):
     async with agent(platform, token(platform, f"look-{mode}", "viewer"), mode) as client:
+        assert client.protocol_version == revision
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert set(tools) == READS | CHANGES
         assert {name for name, tool in tools.items() if tool.annotations.read_only_hint} == READS
@@ -100,6 +104,57 @@ async def test_an_agent_previews_requests_changes_and_takes_down_a_service(platf
             record["operation_kind"] for record in await data(client, "service_history", service="agents/first")
         ]
         assert kinds[0] == "decommission"
+
+
+CAMPAIGN = """
+apiVersion: bondstone.dev/v1
+kind: Campaign
+metadata: {name: look, reason: "a look", owner: agents}
+spec:
+  operation: reconcile
+  promise: patient
+  select: {where: "true"}
+  waves: [{name: all, rest: true}]
+"""
+
+
+async def test_an_agent_that_only_reads_previews_a_campaign_and_starts_none(platform):
+    platform.bond("service", "request", "patient", "agents/looked-at", "--set", "seconds=0", "--wait")
+    async with agent(platform, token(platform, "planner", "viewer")) as client:
+        preview = await data(client, "preview_campaign", source=CAMPAIGN)
+        assert (preview["name"], [wave["name"] for wave in preview["waves"]]) == ("look", ["all"])
+        assert "look" not in {row["name"] for row in (await data(client, "list_campaigns"))["items"]}
+        wrong = await refusal(client, "preview_campaign", source=CAMPAIGN.replace("waves", "wave"))
+        assert "CAMPAIGN_INVALID" in wrong
+
+
+@pytest.mark.parametrize("revision", ["2024-11-05", "2025-03-26", "2025-06-18"])
+def test_a_client_of_an_older_revision_is_answered_in_that(platform, revision):
+    """The library's client speaks no revision before 2025-11-25 any more, so this is what such a client sends."""
+    headers = {
+        "Authorization": f"Bearer {token(platform, f'old-{revision}', 'viewer')}",
+        "Accept": "application/json, text/event-stream",
+    }
+    about = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "old", "version": "1"}}
+
+    def send(number: int, method: str, params: dict, **more: str) -> dict:
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        answer = httpx2.post(f"{platform.settings.api}/mcp", json=message, headers={**headers, **more}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["result"]
+
+    assert send(1, "initialize", about)["protocolVersion"] == revision
+    version = {"MCP-Protocol-Version": revision}
+    assert {tool["name"] for tool in send(2, "tools/list", {}, **version)["tools"]} == READS | CHANGES
+    called = send(3, "tools/call", {"name": "who_am_i", "arguments": {}}, **version)
+    assert f"token:old-{revision}" in called["content"][0]["text"]
+
+
+async def test_a_change_needs_a_reason(platform):
+    async with agent(platform, token(platform, "mute", "developer")) as client:
+        change = {"service": "agents/none", "change": "decommission", "preview": "agents/none/op/1"}
+        assert "reason" in await refusal(client, "change_service", **change)
+        assert "reason" in await refusal(client, "change_service", **change, reason="")
 
 
 async def test_what_was_not_previewed_as_it_is_does_not_happen(platform):
@@ -144,8 +199,5 @@ async def test_an_agent_on_this_machine_speaks_to_bond_mcp(platform):
     )
     async with Client(stdio_client(server)) as client:
         assert (await data(client, "who_am_i"))["subject"] == "token:desk"
-        assert (
-            "needs the role"
-            in await refusal(client, "preview_change", service="agents/none", change="decommission")
-            or True
-        )
+        wanted = {"promise": "patient", "service": "agents/none", "inputs": inputs()}
+        assert "needs the role developer" in await refusal(client, "preview_request", **wanted)
