@@ -15,7 +15,7 @@ from bondstone.api.state import State
 from bondstone.base.errors import BondError, ErrorInfo
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.console import forms
-from bondstone.console.pages import View, form_of, promise_target, shown, to
+from bondstone.console.pages import View, counts_of, form_of, promise_target, shown, to
 from bondstone.console.rendering import address
 from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit, Visitor
@@ -32,12 +32,11 @@ async def catalogue(visitor: Visit, state: State) -> Response:
     """Every promise, at the version that a request gets."""
     visitor.permissions.decide("promise.read").require()
     await state.services.ready()
-    permitted = visitor.permissions.filter("service.read")
     promises = await visitor.bond.promises.list()
     requestable = {row.promise for row in promises if _may_request(visitor, row.promise)}
     view = View(
         "catalogue.html", "/catalogue", promises=promises,
-        used=state.services.counts(permitted).promises, may_request=requestable,
+        used=counts_of(visitor, state).promises, may_request=requestable,
     )  # fmt: skip
     return shown(view, visitor)
 

@@ -17,7 +17,7 @@ from bondstone.api.index.services import SORTS, Entry
 from bondstone.api.state import State
 from bondstone.client.row_filter import values_filter
 from bondstone.console.campaign_form import EVERY_SERVICE, OPERATIONS
-from bondstone.console.pages import View, shown
+from bondstone.console.pages import View, counts_of, shown
 from bondstone.console.session import Visit
 
 PAGE_SIZE: Final = 100
@@ -143,7 +143,7 @@ async def services(
     ]  # fmt: skip
     start = position_after(after, visible, placed)
     rows = [entry.row for entry in placed[start : start + PAGE_SIZE]]
-    counts = state.services.counts(permitted)
+    counts = counts_of(visitor, state)
     more = start + PAGE_SIZE < len(placed)
     view = View(
         "services.html", "/services", rows=rows, total=counts.total, matching=len(placed), wanted=wanted,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from bondstone import __version__
+from bondstone.api.index.services import Entry
 from bondstone.api.state import State
 from bondstone.base.errors import BondError
 from bondstone.console.approvals import target
 from bondstone.console.campaigns import readable
-from bondstone.console.pages import View, shown
+from bondstone.console.pages import View, counts_of, piece, shown
+from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit
 from bondstone.model.campaign.state import CampaignStatus
 from bondstone.model.service import Health, Phase
@@ -27,12 +31,14 @@ async def home(visitor: Visit, state: State) -> Response:
     """What needs the visitor, then the fleet."""
     await state.services.ready()
     permitted = visitor.permissions.filter("service.read")
-    approvals = [item for item in await visitor.bond.approvals.list() if permitted(target(state, item))]
-    entries = [entry for _, entry in state.services.sorted_by("id", descending=False, after=None)]
-    visible = [entry.row for entry in entries if entry.alive and permitted(entry.target)]
-    troubled = [row for row in visible if row.phase in TROUBLE or row.health == Health.UNHEALTHY]
-    counts = state.services.counts(permitted)
-    campaigns = [row for row in await readable(visitor) if row.ended_at is None]
+    listed, campaigns = await asyncio.gather(visitor.bond.approvals.list(), readable(visitor))
+    approvals = [item for item in listed if permitted(target(state, item))]
+    campaigns = [row for row in campaigns if row.ended_at is None]
+    troubled = sorted(
+        (entry.row for entry in state.services.entries() if _needs_attention(entry) and permitted(entry.target)),
+        key=lambda row: row.id,
+    )
+    counts = counts_of(visitor, state)
     stopped = [row for row in campaigns if row.status in STOPPED]
     waiting = f"{len(approvals)} plans wait for an approval" if approvals else "Nothing waits for an approval"
     trouble = f"{len(troubled)} services need attention" if troubled else "no service needs attention"
@@ -42,6 +48,11 @@ async def home(visitor: Visit, state: State) -> Response:
         phases=sorted(counts.phases.items()),
     )  # fmt: skip
     return shown(view, visitor)
+
+
+def _needs_attention(entry: Entry) -> bool:
+    row = entry.row
+    return entry.alive and (row.phase in TROUBLE or row.health == Health.UNHEALTHY)
 
 
 @router.get("/rules")
@@ -70,14 +81,21 @@ async def platform(visitor: Visit, state: State) -> Response:
     """Queues, workers and builds."""
     visitor.permissions.decide("worker.read").require()
     queues = await visitor.bond.workers.queues(state.settings.pools)
-    try:
-        builds = await visitor.bond.workers.list()
-    except BondError:
-        builds = []  # a server without worker builds says so by an error
     may_notify = visitor.permissions.decide("notification.read").allowed
     receivers = await state.store.notifications.list() if may_notify else []
     view = View(
-        "platform.html", "/platform", receivers=receivers, may_notify=may_notify, queues=queues, builds=builds,
+        "platform.html", "/platform", receivers=receivers, may_notify=may_notify, queues=queues,
         version=__version__, temporal_ui=state.settings.temporal_ui,
     )  # fmt: skip
     return shown(view, visitor)
+
+
+@router.get("/platform/builds")
+async def builds(visitor: Visit) -> Response:
+    """The builds of the workers and what each holds: a piece of the platform's page, which does not wait."""
+    visitor.permissions.decide("worker.read").require()
+    try:
+        listed = await visitor.bond.workers.list()
+    except BondError:
+        listed = []  # a server without worker builds says so by an error
+    return HTMLResponse(piece("builds.html", builds=listed), headers=HEADERS)

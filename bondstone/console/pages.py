@@ -17,7 +17,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from bondstone.api.events.streams import answer, states
 from bondstone.api.events.watchers import Seen
-from bondstone.api.state import State
+from bondstone.api.index.services import FleetCounts
+from bondstone.api.state import ApiState, State
 from bondstone.base.errors import BondError, InvalidInput, NotFound
 from bondstone.client.documents.service import ServiceDocument
 from bondstone.console.rendering import environment, took
@@ -70,6 +71,11 @@ class View:
     def inner(self, visitor: Visitor) -> str:
         """What is inside of `#live`. Its fields have an id and `hx-morph-skip`: an update leaves them as typed."""
         return self.html(visitor).partition(_LIVE_BEGINS)[2].partition(_LIVE_ENDS)[0]
+
+
+def piece(template: str, **values: Any) -> str:
+    """A piece of a page, which the browser asks for by itself."""
+    return environment().get_template(template).render(**values)
 
 
 def shown(view: View, visitor: Visitor | None, refused: BondError | None = None) -> HTMLResponse:
@@ -160,6 +166,13 @@ def target_of(service: ServiceDocument) -> Target:
 def promise_target(name: str) -> Target:
     """A promise as access documents see it."""
     return Target(promise=name, name=f"promise {name}")
+
+
+def counts_of(visitor: Visitor, state: ApiState) -> FleetCounts:
+    """How many services the visitor may see, by phase, team and so on; counted once for those who see all."""
+    if visitor.permissions.decide("service.read").allowed:
+        return state.services.counts()
+    return state.services.counts(visitor.permissions.filter("service.read"))
 
 
 def may(visitor: Visitor, target: Target, *verbs: str) -> dict[str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -51,15 +52,15 @@ async def _view(visitor: Visitor) -> View:
     decide = visitor.permissions.decide
     decide("schedule.read").require()
     now = datetime.now(UTC)
-    freezes = await visitor.bond.freezes.list()
-    schedules = [
-        await visitor.bond.schedules.get(row.name) for row in (await visitor.bond.schedules.list())[:MAX_ROWS]
-    ]
+    freezes, listed, windows = await asyncio.gather(
+        visitor.bond.freezes.list(), visitor.bond.schedules.list(), _windows(visitor, now)
+    )
+    schedules = await asyncio.gather(*(visitor.bond.schedules.get(row.name) for row in listed[:MAX_ROWS]))
     rows = [
         Row("freeze", freeze.name, (Period(freeze.begins_at, freeze.ends_at, freeze.reason),))
         for freeze in freezes
     ]
-    rows += await _windows(visitor, now)
+    rows += windows
     for each in schedules:
         times = () if each.paused else tuple(time.utc for time in each.next)
         rows.append(Row("schedule", each.name, times=times, zones=_beside_utc(each.time_zone)))
