@@ -110,6 +110,7 @@ SECTIONS = {
         outputs: {colour: {}, version: {}}
     """,
 }
+SECTIONS["jobs"] = SECTIONS["container"]
 KINDS = [*SECTIONS]
 CONFIG = """
 apiVersion: v1
@@ -339,7 +340,13 @@ class InService:
         self._things.clear()
 
 
-KEPT: dict[str, Any] = {"helm": InCluster, "kubernetes": InCluster, "ansible": OnHost, "container": InService}
+KEPT: dict[str, Any] = {
+    "helm": InCluster,
+    "kubernetes": InCluster,
+    "ansible": OnHost,
+    "container": InService,
+    "jobs": InService,
+}
 
 
 def inputs(kind: str, namespace: str, world: World) -> dict[str, Any]:

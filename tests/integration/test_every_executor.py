@@ -10,21 +10,27 @@ import ast
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 from every_executor import KEPT, KINDS, VERSIONS, Deployed, World, inputs, write
 from helm_kit import helm
-from platforms import LocalPlatform, publish, running
+from platforms import LocalPlatform, publish, running, until
 
 from bondstone.base.errors import BondError
 from bondstone.client import Operation
 from bondstone.model.service import OperationRecord, OperationStatus
 from harness.pinned import ROOT
+from harness.servers import kubelet
+from harness.servers.kubelet import TAINT, WORKER
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+TOGETHER = [kind for kind in KINDS if kind != "jobs"]
+"""On one platform; with Jobs, the container steps of a pool are all Jobs."""
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +38,60 @@ def world(control_plane, hosts, containers) -> World:
     return World(control_plane, hosts, containers)
 
 
-@pytest.fixture(scope="module")
-def platform(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
-    root = tmp_path_factory.mktemp("operations")
-    clusters = {"default": {"kubeconfig": str(world.plane.kubeconfig)}}
-    settings = {"BOND_HELM": helm(), "BOND_CLUSTERS": json.dumps(clusters), **world.containers.environment}
+@contextmanager
+def platform_with(
+    root: Path, kinds: Sequence[str], world: World, settings: Mapping[str, str]
+) -> Iterator[LocalPlatform]:
+    """A platform with all versions of some promises."""
     with running(root / "data", settings) as local:
 
         async def all_versions() -> None:
             async with local.client() as bond:
-                for kind in KINDS:
+                for kind in kinds:
                     for version in VERSIONS:
                         await publish(bond, write(root, kind, version, world))
 
         asyncio.run(all_versions())
         yield local
+
+
+@pytest.fixture(scope="module")
+def platform(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    root = tmp_path_factory.mktemp("operations")
+    clusters = {"default": {"kubeconfig": str(world.plane.kubeconfig)}}
+    settings = {"BOND_HELM": helm(), "BOND_CLUSTERS": json.dumps(clusters), **world.containers.environment}
+    with platform_with(root, TOGETHER, world, settings) as local:
+        yield local
+
+
+@pytest.fixture(scope="module")
+def jobs_platform(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    """Its container steps are Jobs."""
+    namespace = f"jobs-{uuid.uuid4().hex[:8]}"
+    world.plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    jobs = {
+        "namespace": namespace,
+        "collector": WORKER,
+        "network": True,
+        "node_selector": {TAINT["key"]: "yes"},
+        "tolerations": [{"key": TAINT["key"], "operator": "Exists", "effect": TAINT["effect"]}],
+    }
+    clusters = {"default": {"kubeconfig": str(world.plane.kubeconfig)}}
+    settings = {"BOND_CLUSTERS": json.dumps(clusters), "BOND_CONTAINER_JOBS": json.dumps(jobs)}
+    root = tmp_path_factory.mktemp("jobs")
+    with (
+        kubelet.running(world.plane, world.containers.command),
+        platform_with(root, ["jobs"], world, settings) as local,
+    ):
+        yield local
+    world.plane.call("DELETE", f"/api/v1/namespaces/{namespace}")
+
+
+@pytest.fixture
+def own_platform(kind: str, request: pytest.FixtureRequest) -> LocalPlatform:
+    """The one that has an executor."""
+    local: LocalPlatform = request.getfixturevalue("jobs_platform" if kind == "jobs" else "platform")
+    return local
 
 
 async def ends(operation: Operation, status: OperationStatus = OperationStatus.SUCCEEDED) -> OperationRecord:
@@ -69,12 +114,12 @@ async def deploy(kind: str, platform: LocalPlatform, world: World) -> AsyncItera
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_it_goes_through_every_operation_of_its_life(kind: str, platform: LocalPlatform, world: World):
-    async with deploy(kind, platform, world) as deployed:
+async def test_it_goes_through_every_operation_of_its_life(kind: str, own_platform: LocalPlatform, world: World):
+    async with deploy(kind, own_platform, world) as deployed:
         await _is_patched_after_a_dry_run(deployed)
         await _has_its_drift_found_and_undone(deployed)
         await _goes_back_by_itself_and_when_asked(deployed)
-        await _is_changed_as_policies_allow_and_people_approve(deployed, platform)
+        await _is_changed_as_policies_allow_and_people_approve(deployed, own_platform)
         await ends(await deployed.bond.services.decommission(deployed.service))
         assert deployed.kept.names == set()
 
@@ -150,28 +195,50 @@ async def _is_changed_as_policies_allow_and_people_approve(deployed: Deployed, p
 @pytest.mark.kills
 async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_on(platform, world):
     async with AsyncExitStack() as stack:
-        things = {kind: await stack.enter_async_context(deploy(kind, platform, world)) for kind in KINDS}
-        operations = [await each.bond.services.patch(each.service, to="1.0.3") for each in things.values()]
-        async with asyncio.timeout(300):
-            while any(each.kept.data["version"] != "1.0.3" for each in things.values()):  # noqa: ASYNC110 - of other processes
-                await asyncio.sleep(0.05)
+        things = {kind: await stack.enter_async_context(deploy(kind, platform, world)) for kind in TOGETHER}
+        operations = await _patched_until_they_wait(things)
         path = f"/api/v1/namespaces/{things['helm'].namespace}/secrets?labelSelector=owner%3Dhelm"
         releases = world.plane.call("GET", path)
         assert releases["items"][-1]["metadata"]["labels"]["status"] == "pending-upgrade"
         kill_all(platform.workers("executor").values())  # the next worker marks the release as failed at once
-        for each in things.values():
-            each.kept.let_go()
-        for operation in operations:
-            await ends(operation)
+        await _go_on(things, operations)
         assert world.containers.things.begun[things["container"].namespace] == 2, "one provision, one patch"
-        for kind, each in things.items():
-            assert each.kept.names == {"thing", "since-1.0.1"}, kind
-            assert (await ends(await each.bond.services.reconcile(each.service))).drift == 0, kind
-            await ends(await each.bond.services.decommission(each.service))
-            assert each.kept.names == set(), kind
         for kind in ("helm", "kubernetes"):
             world.plane.call("DELETE", f"/api/v1/persistentvolumes/{things[kind].namespace}")
         assert world.containers.names() == []
+
+
+@pytest.mark.kills
+async def test_workers_die_while_a_job_patches_and_the_next_one_follows_the_job(jobs_platform, world):
+    async with deploy("jobs", jobs_platform, world) as thing:
+        operations = await _patched_until_they_wait({"jobs": thing})
+        kill_all(jobs_platform.workers("executor").values())
+        await _go_on({"jobs": thing}, operations)
+        assert world.containers.things.begun[thing.namespace] == 2, "one provision, one patch"
+
+
+async def _patched_until_they_wait(things: Mapping[str, Deployed]) -> list[Operation]:
+    """Patches of all of them that are half-way."""
+    operations = [await each.bond.services.patch(each.service, to="1.0.3") for each in things.values()]
+    await until(
+        lambda: all(each.kept.data["version"] == "1.0.3" for each in things.values()),
+        "every tool at work",
+        in_thread=True,
+    )
+    return operations
+
+
+async def _go_on(things: Mapping[str, Deployed], operations: Sequence[Operation]) -> None:
+    """They end by themselves, as if nothing had died."""
+    for each in things.values():
+        each.kept.let_go()
+    for operation in operations:
+        await ends(operation)
+    for kind, each in things.items():
+        assert each.kept.names == {"thing", "since-1.0.1"}, kind
+        assert (await ends(await each.bond.services.reconcile(each.service))).drift == 0, kind
+        await ends(await each.bond.services.decommission(each.service))
+        assert each.kept.names == set(), kind
 
 
 def kill_all(pids: Iterable[int]) -> None:
