@@ -59,7 +59,9 @@ class Reading:
     not_modified: int
 
 
-def listed(number: int, phase: str = "ready", stamp: datetime | None = None) -> ListedService:
+def listed(
+    number: int, phase: str = "ready", stamp: datetime | None = None, *, promise: str = "postgres"
+) -> ListedService:
     """One service."""
     team = f"team-{number % TEAMS}"
     at = datetime.now(UTC) - timedelta(hours=1)
@@ -67,8 +69,8 @@ def listed(number: int, phase: str = "ready", stamp: datetime | None = None) -> 
         id=f"{team}/orders-database-{number}",
         team=team,
         name=f"orders-database-{number}",
-        promise="postgres",
-        revision="postgres@1.4.0",
+        promise=promise,
+        revision=f"{promise}@1.4.0",
         phase=phase,
         health="healthy",
         labels={"tier": "prod", "region": "eu"},

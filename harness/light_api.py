@@ -27,6 +27,7 @@ from bondstone.api.index.services import ServiceIndex
 from bondstone.api.rates import Rates
 from bondstone.api.refusals import RequestRefusals
 from bondstone.api.state import ApiState
+from bondstone.backstage import routes as backstage
 from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import Unreachable
 from bondstone.base.settings import Settings
@@ -109,6 +110,7 @@ def serving(data: Path, listed: Listed | None = None, *, rate: float = 500, **se
         )
         app = create_app(effective, state)
         console.mount(app)
+        backstage.mount(app, state)
         config = uvicorn.Config(app, host=LOOPBACK, port=port, access_log=False, log_config=None)
         server.append(uvicorn.Server(config))
         keeper = asyncio.create_task(services.keep())

@@ -19,6 +19,7 @@ from bondstone.api.index.services import Entry, ServiceIndex
 from bondstone.backstage import entities, templates
 from bondstone.backstage.entities import Entity, Places
 from bondstone.base.canonical import digest
+from bondstone.base.errors import StoreUnavailable
 from bondstone.client import Bondstone
 
 ROOT: Final = "bondstone"
@@ -29,8 +30,7 @@ PAGES: Final = ((500, 1), (1_500, 4), (6_000, 16), (24_000, 64))
 MOST_PAGES: Final = 256
 FRESH_SECONDS: Final = 10.0
 """How old the promises may be that the feed describes."""
-REMEMBERED: Final = timedelta(days=1)
-"""How long a service that has ended is still described, as such."""
+DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,9 @@ class Feed:
         """What the pages were written for: how many, of how many services, after which change."""
         self._parts: dict[int, _Page] = {}
         self._pages_of: dict[str, int] = {}
+        self._remembered = timedelta(hours=places.settings.ended_hours)
+        self._names: frozenset[str] = frozenset()
+        """Of the promises that were read before."""
 
     async def part(self, name: str) -> Part | None:
         """A part by its name; None where there is none.
@@ -133,15 +136,15 @@ class Feed:
         on_page: dict[int, list[Entry]] = {number: [] for number in stale}
         for entry in self._index.entries():
             number = self._page_of(entry.row.id, pages)
-            if number in stale and (entry.alive or now - entry.stamp <= REMEMBERED):
+            if number in stale and (entry.alive or now - entry.stamp <= self._remembered):
                 on_page[number].append(entry)
         for number, entries in on_page.items():
-            ended = [entry.stamp + REMEMBERED for entry in entries if not entry.alive]
+            ended = [entry.stamp + self._remembered for entry in entries if not entry.alive]
             described = [
                 entities.resource(entry.row, self._places, ended=not entry.alive)
                 for entry in sorted(entries, key=_id)
             ]
-            self._parts[number] = _Page(_part(described), min([now + REMEMBERED, *ended]))
+            self._parts[number] = _Page(_part(described), min([now + DAY, *ended]))
 
     def _page_of(self, service: str, pages: int) -> int:
         known = self._pages_of.get(service)
@@ -154,13 +157,29 @@ class Feed:
             if self._promises is None or time.monotonic() - self._promises[0] > FRESH_SECONDS:
                 described: list[Entity] = templates.verb_templates(self._places)
                 owners = set()
-                for row in await self._bond.promises.list():
+                rows = await self._bond.promises.list()
+                self._require_known(frozenset(row.promise for row in rows))
+                for row in rows:
                     promise = await self._bond.promises.get(row.promise, row.version)
                     made, note = templates.promise_templates(promise, self._places)
                     described += [entities.component(promise, self._places, note), *made]
                     owners |= {promise.owner} - {""}
                 self._promises = (time.monotonic(), _part(described), tuple(sorted(owners)))
             return self._promises[1], self._promises[2]
+
+    def _require_known(self, names: frozenset[str]) -> None:
+        """A store that has lost promises, as a directory that is not mounted has, describes nothing.
+
+        Raises:
+            StoreUnavailable: a promise is gone that was read before, or that a living service names.
+        """
+        needed = self._names | {entry.row.promise for entry in self._index.entries() if entry.alive}
+        if gone := sorted(needed - names):
+            raise StoreUnavailable(
+                f"the store has no longer the promise {gone[0]}, and promises are never removed",
+                hint="is the directory of the store mounted?",
+            )
+        self._names = names
 
 
 def _part(described: Iterable[Entity]) -> Part:

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bondstone.backstage.patterns import is_portable
 from bondstone.base.errors import PromiseInvalid
+from bondstone.promise.schema_graph import SchemaGraph
 
 MAX_DEPTH: Final = 20
 KEPT: Final = (
@@ -41,6 +43,9 @@ DROPPED: Final[Mapping[str, str]] = {
     "patternProperties, propertyNames": "forms offer no field for names that are not known",
     "contentEncoding, contentMediaType, contentSchema": "neither checks them",
     "examples, deprecated, $comment, $id, $schema, $anchor": "they restrict nothing",
+    "$dynamicRef, $dynamicAnchor, $vocabulary": "the server does not know them: any value may be entered there",
+    "format: time": "the server knows only times without a zone, which the platform refuses",
+    "a pattern that JavaScript reads otherwise": "as `(?i)`, `a++`, `\\A`: it would break the form",
     "readOnly": "such a property is no input: it is left out",
     "a schema that refers to itself": "it has no end: any value may be entered there",
 }
@@ -49,6 +54,7 @@ _DROPPED_KEYS: Final = frozenset(
     {
         *("unevaluatedProperties", "unevaluatedItems", "contains", "minContains", "maxContains"),
         *("if", "then", "else", "patternProperties", "propertyNames"),
+        *("contentEncoding", "contentMediaType", "contentSchema", "$dynamicRef"),
     }
 )
 _IN_PLACE: Final = ("allOf", "anyOf", "oneOf")
@@ -70,7 +76,7 @@ class Form:
 
 @dataclass(slots=True)
 class _Translation:
-    root: Mapping[str, Any]
+    graph: SchemaGraph
     secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
     required: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
@@ -87,7 +93,7 @@ def form_of(schema: Mapping[str, Any]) -> Form:
     """
     if schema.get("type", "object") != "object":
         raise PromiseInvalid("the inputs are no object", hint="a form has named fields")
-    translation = _Translation(schema)
+    translation = _Translation(SchemaGraph(schema))
     translated = _translated(translation, {"type": "object", **schema}, "", (), required=True)
     return Form(
         inputs=translated,
@@ -114,6 +120,7 @@ def _translated(
         state.dropped.append(f"{path or 'the inputs'}: a schema that refers to itself")
         return {}
     result = _value(schema)
+    _restrict_text(state, result, path)
     state.dropped += [f"{path or 'the inputs'}: {key}" for key in sorted(_DROPPED_KEYS & set(schema))]
     _properties(state, schema, result, path, refs, required=required)
     _items(state, schema, result, path, refs)
@@ -139,6 +146,16 @@ def _value(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "const" in schema:
         result["enum"] = [schema["const"]]
     return result
+
+
+def _restrict_text(state: _Translation, result: dict[str, Any], path: str) -> None:
+    """Leave out what JavaScript or the server would read otherwise."""
+    if result.get("format") == "time":
+        del result["format"]
+        state.dropped.append(f"{path}: format: time")
+    if not is_portable(str(result.get("pattern", ""))):
+        del result["pattern"]
+        state.dropped.append(f"{path}: a pattern that JavaScript reads otherwise")
 
 
 def _properties(
@@ -220,25 +237,13 @@ def _resolved(
     merged: dict[str, Any] = dict(schema)
     while "$ref" in merged:
         reference = merged.pop("$ref")
-        target = _at(state.root, reference)
-        if reference in refs or not isinstance(target, dict):
+        target = state.graph.target(reference)
+        if reference in refs or target is None:
             return None, refs
         refs = (*refs, reference)
         merged = {**target, **merged}
     del path
     return merged, refs
-
-
-def _at(root: Mapping[str, Any], reference: str) -> Any:
-    if not reference.startswith("#"):
-        return None
-    place: Any = root
-    for part in reference[1:].split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if not isinstance(place, Mapping) or key not in place:
-            return None
-        place = place[key]
-    return place
 
 
 def _kinds(kind: Any) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bondstone.backstage.entities import ANNOTATION, Entity, Places, entity_name, owner, tags
@@ -13,6 +14,10 @@ from bondstone.client.documents.promise import PromiseDocument
 API_VERSION: Final = "scaffolder.backstage.io/v1beta3"
 WAITS: Final = 4
 """Steps that wait, each for at most four minutes: Backstage gives a call five."""
+PROXY_ACTION: Final = "http:backstage:request"
+"""Of npm's `@roadiehq/scaffolder-backend-module-http-request`."""
+PROXY_MILLISECONDS: Final = 290_000
+"""Its own bound is a minute a call."""
 VERBS: Final = {
     "patch": ("Patch a service", "Move a service to the newest patch of its version."),
     "upgrade": ("Upgrade a service", "Move a service to another minor or major version."),
@@ -84,7 +89,7 @@ def _request(promise: PromiseDocument, form: Form, places: Places) -> Entity:
         promise,
         places,
         parameters=[place, *_pages(form)],
-        action="bondstone:request-service",
+        action="request-service",
         ask=ask,
         form=form,
     )
@@ -107,7 +112,7 @@ def _update(promise: PromiseDocument, form: Form, places: Places) -> Entity:
         promise,
         places,
         parameters=[_which(promise.promise), *_pages(changed)],
-        action="bondstone:operate",
+        action="operate",
         ask=ask,
         form=changed,
     )
@@ -130,7 +135,7 @@ def _verb(verb: str, title: str, description: str, places: Places) -> Entity:
         }
         ask["to"] = "${{ parameters.to }}"
     return _template(
-        f"bond-{verb}", title, description, None, places, parameters=[page], action="bondstone:operate", ask=ask
+        f"bond-{verb}", title, description, None, places, parameters=[page], action="operate", ask=ask
     )
 
 
@@ -146,20 +151,21 @@ def _template(
     ask: dict[str, Any],
     form: Form | None = None,
 ) -> Entity:
+    steps = _Steps(places.settings.proxy)
     spec: dict[str, Any] = {
         "type": "service",
         "parameters": parameters,
-        "steps": [*_asking(action, ask), *_waiting()],
+        "steps": [*steps.asking(action, ask), *steps.waiting()],
         "output": {
             "links": [
-                {"title": "Console", "url": "${{ steps.ask.output.console }}", "icon": "dashboard"},
+                {"title": "Console", "url": steps.output("ask", "console"), "icon": "dashboard"},
                 {
                     "title": "Open in catalog",
-                    "entityRef": "${{ steps.ask.output.entity }}",
-                    "if": "${{ steps.ask.output.entity }}",
+                    "entityRef": steps.output("ask", "entity"),
+                    "if": steps.output("ask", "entity"),
                 },
             ],
-            "text": [{"title": "What became of it", "content": "${{ steps.done.output.words }}"}],
+            "text": [{"title": "What became of it", "content": steps.output("done", "words")}],
         },
     }
     if promise is not None and promise.owner:
@@ -173,47 +179,63 @@ def _template(
     return {"apiVersion": API_VERSION, "kind": "Template", "metadata": metadata, "spec": spec}
 
 
-def _asking(action: str, ask: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"id": "ask", "name": "Ask the platform", "action": action, "input": ask},
-        *_refusal("ask"),
-    ]
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """What a template does: calls of actions, by themselves or through Backstage's proxy.
 
+    Args:
+        proxy: The endpoint of the proxy; empty where Backstage knows actions.
+    """
 
-def _waiting() -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = []
-    for number in range(1, WAITS + 1):
-        step_id = "done" if number == WAITS else f"wait{number}"
-        steps.append(
+    proxy: str
+
+    def output(self, step: str, name: str) -> str:
+        """The expression for what a step has answered."""
+        return f"${{{{ steps.{step}.output.{'body.output.' if self.proxy else ''}{name} }}}}"
+
+    def asking(self, action: str, ask: dict[str, Any]) -> list[dict[str, Any]]:
+        """Ask the platform for a change, and fail where it is refused."""
+        return [{"id": "ask", "name": "Ask the platform", **self._call(action, ask)}, *self._refusal("ask")]
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Wait for the operation, and fail where it fails."""
+        steps: list[dict[str, Any]] = []
+        for number in range(1, WAITS + 1):
+            wait = self._call("wait-operation", {"operation": self.output("ask", "operation")})
+            step_id = "done" if number == WAITS else f"wait{number}"
+            steps.append({"id": step_id, "name": "Wait for it" if number == 1 else "Wait on", **wait})
+        return [*steps, *self._refusal("done")]
+
+    def _refusal(self, step: str) -> list[dict[str, Any]]:
+        """Backstage shows no words of an action that fails, so the words are logged before the task does."""
+        problem = self.output(step, "problem")
+        return [
             {
-                "id": step_id,
-                "name": "Wait for it" if number == 1 else "Wait on",
-                "action": "bondstone:wait-operation",
-                "input": {"operation": "${{ steps.ask.output.operation }}"},
-            }
-        )
-    return [*steps, *_refusal("done")]
+                "id": f"{step}-said",
+                "name": "Why it was refused" if step == "ask" else "Why it failed",
+                "if": problem,
+                "action": "debug:log",
+                "input": {"message": problem},
+            },
+            {
+                "id": f"{step}-failed",
+                "name": "Fail",
+                "if": problem,
+                **self._call("fail", {"problem": problem}),
+            },
+        ]
 
-
-def _refusal(step: str) -> list[dict[str, Any]]:
-    """Backstage shows no words of an action that fails, so the words are logged before the task does."""
-    problem = f"${{{{ steps.{step}.output.problem }}}}"
-    return [
-        {
-            "id": f"{step}-said",
-            "name": "Why it was refused" if step == "ask" else "Why it failed",
-            "if": problem,
-            "action": "debug:log",
-            "input": {"message": problem},
-        },
-        {
-            "id": f"{step}-failed",
-            "name": "Fail",
-            "if": problem,
-            "action": "bondstone:fail",
-            "input": {"problem": problem},
-        },
-    ]
+    def _call(self, action: str, action_input: dict[str, Any]) -> dict[str, Any]:
+        if not self.proxy:
+            return {"action": f"bondstone:{action}", "input": action_input}
+        request = {
+            "method": "POST",
+            "path": f"proxy{self.proxy}/{action}/invoke",
+            "headers": {"content-type": "application/json"},
+            "timeout": PROXY_MILLISECONDS,
+            "body": action_input,
+        }
+        return {"action": PROXY_ACTION, "input": request}
 
 
 def _pages(form: Form) -> list[dict[str, Any]]:

@@ -39,6 +39,11 @@ class BackstageSettings(Manifest):
     """Name of the group that stands for a team in the catalog."""
     describe_teams: bool = True
     """Whether the feed describes teams as groups; off where the catalog has them from elsewhere."""
+    ended_hours: int = Field(default=24, ge=0, le=720)
+    """How long a service that has ended is still in the catalog, as such."""
+    proxy: str = Field(default="", pattern=r"^((/[A-Za-z0-9_-]+)+)?$")
+    """For a Backstage without actions: the endpoint of its proxy that leads to the API, as in `/bondstone`.
+    Templates call through it, and tokens that plugins get for the proxy are accepted."""
     max_hours: int = Field(default=24, ge=1, le=720)
     """A person's token that is valid for longer is refused."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,8 @@ from bondstone.model.identity import Principal
 
 AUDIENCE: Final = "bondstone"
 """The plugin that the platform is to Backstage."""
+PROXY: Final = "proxy"
+"""The plugin that calls go to where Backstage knows no actions; it passes their tokens on."""
 PLUGIN_TYPE: Final = "vnd.backstage.plugin"
 PERSON_TYPE: Final = "vnd.backstage.limited-user"
 ALGORITHMS: Final = ("ES256", "RS256")
@@ -66,6 +69,7 @@ class BackstageTokens:
         self._settings = settings
         self._keys = keys
         self._client = client
+        self._audiences = (AUDIENCE, PROXY) if settings.proxy else (AUDIENCE,)
         self._groups: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
 
     async def principal(self, token: str) -> Principal:
@@ -83,7 +87,9 @@ class BackstageTokens:
                 f"calls of Backstage's plugin {str(plugin)[:60]!r} are not accepted",
                 hint=f"accepted: {', '.join(self._settings.plugins)} (`plugins` of the settings)",
             )
-        claims = await self._claims(token, f"/api/{plugin}/.backstage/auth/v1/jwks.json", PLUGIN_TYPE, AUDIENCE)
+        claims = await self._claims(
+            token, f"/api/{plugin}/.backstage/auth/v1/jwks.json", PLUGIN_TYPE, self._audiences
+        )
         person = claims.get("obo")
         if person is None:
             return Principal(
@@ -97,7 +103,7 @@ class BackstageTokens:
         return await self._person(str(person))
 
     async def _person(self, token: str) -> Principal:
-        claims = await self._claims(token, "/api/auth/.well-known/jwks.json", PERSON_TYPE, None)
+        claims = await self._claims(token, "/api/auth/.well-known/jwks.json", PERSON_TYPE, ())
         if float(claims["exp"]) - float(claims["iat"]) > timedelta(hours=self._settings.max_hours).total_seconds():
             raise TokenInvalid(f"the person's token is valid for longer than {self._settings.max_hours} hours")
         reference = str(claims["sub"])
@@ -116,14 +122,14 @@ class BackstageTokens:
             expires_at=datetime.fromtimestamp(float(claims["exp"]), UTC),
         )
 
-    async def _claims(self, token: str, path: str, kind: str, audience: str | None) -> dict[str, Any]:
+    async def _claims(self, token: str, path: str, kind: str, audiences: Sequence[str]) -> dict[str, Any]:
         header = _header(token)
         if header.get("typ") != kind:
             raise TokenInvalid(f"the token is of type {str(header.get('typ'))[:60]!r}, not {kind}")
         if header.get("alg") not in ALGORITHMS:
             raise TokenInvalid(f"the token is signed with {str(header.get('alg'))[:20]!r}, which is not accepted")
         key = await self._keys.key_at(self._settings.base_url + path, str(header.get("kid") or ""))
-        return _verified(token, key, audience)
+        return _verified(token, key, audiences)
 
     async def _groups_of(self, reference: str) -> tuple[str, ...]:
         """The groups of a user as the catalog has them; none where the settings name no token for it."""
@@ -208,20 +214,20 @@ def _unverified(token: str) -> dict[str, Any]:
         raise TokenInvalid(f"the token cannot be read: {error}") from None
 
 
-def _verified(token: str, key: PyJWK, audience: str | None) -> dict[str, Any]:
-    required = ["exp", "iat", "sub"] + (["aud"] if audience else [])
-    options: Any = {"require": required, "verify_aud": audience is not None}
+def _verified(token: str, key: PyJWK, audiences: Sequence[str]) -> dict[str, Any]:
+    required = ["exp", "iat", "sub"] + (["aud"] if audiences else [])
+    options: Any = {"require": required, "verify_aud": bool(audiences)}
     try:
         return jwt.decode(
-            token, key, algorithms=list(ALGORITHMS), audience=audience, leeway=LEEWAY, options=options
+            token, key, algorithms=list(ALGORITHMS), audience=audiences or None, leeway=LEEWAY, options=options
         )
     except exceptions.ExpiredSignatureError:
         raise TokenExpired(
-            "the person's session in Backstage has expired" if audience is None else "the token has expired",
+            "the person's session in Backstage has expired" if not audiences else "the token has expired",
             hint="sign in to Backstage again",
         ) from None
     except exceptions.InvalidAudienceError:
-        raise TokenAudience(f"the token was made for another plugin than {AUDIENCE}") from None
+        raise TokenAudience(f"the token was made for another plugin than {audiences[0]}") from None
     except exceptions.InvalidSignatureError:
         raise TokenForeign("the token was not signed by that Backstage") from None
     except exceptions.PyJWTError as error:

@@ -110,14 +110,21 @@ class SchemaGraph:
 
     def _beside(self, schema: Schema) -> list[Any]:
         beside: list[Any] = [
-            target for word in _REFERENCES if (target := self._target(schema.get(word))) is not None
+            target for word in _REFERENCES if (target := self.target(schema.get(word))) is not None
         ]
         beside += _listed(schema, _SAME_MANY)
         beside += [schema[word] for word in _SAME_ONE if word in schema]
         return beside + _named(schema, _SAME_NAMED)
 
-    def _target(self, reference: Any) -> Schema | None:
-        """What a reference inside the document leads to: a JSON pointer, or the name of an anchor."""
+    def target(self, reference: Any) -> Schema | None:
+        """What a reference inside the document leads to: a JSON pointer, or the name of an anchor.
+
+        Args:
+            reference: As in `#/$defs/size`.
+
+        Returns:
+            The schema; None where there is none.
+        """
         if not isinstance(reference, str) or not reference.startswith("#"):
             return None
         pointer = unquote(reference[1:])

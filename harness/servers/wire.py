@@ -25,6 +25,7 @@ class Traffic:
     Args:
         requests: By method and path.
         statuses: By status.
+        refused: Connections that were not taken up.
         received: Bytes of requests.
         sent: Bytes of answers.
         authorizations: Headers of the last requests, by path.
@@ -32,6 +33,7 @@ class Traffic:
 
     requests: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
+    refused: int = 0
     received: int = 0
     sent: int = 0
     authorizations: dict[str, str] = field(default_factory=dict)
@@ -76,40 +78,47 @@ class Wire:
         self._listens.set()
         self._loop.run_forever()
         server.close()
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        while tasks := asyncio.all_tasks(self._loop):  # a last connection may come while others end
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of a connection; the next one needs another connection."""
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            if self.mode == "closed":
-                writer.transport.abort()
-                return
-            head = await reader.readuntil(_HEAD_END)
-            body = await _body(head, reader)
-            request = head.split(b"\r\n", 1)[0].decode("latin-1").rpartition(" ")[0]
-            headers = _headers(head)
-            traffic = self.traffic
-            traffic.requests[request] += 1
-            traffic.received += len(head) + len(body)
-            if "authorization" in headers:
-                traffic.authorizations[request.partition(" ")[2]] = headers["authorization"]
-            if self.mode == "unavailable":
-                traffic.statuses[503] += 1
-                writer.write(_UNAVAILABLE)
-                await writer.drain()
-            else:
-                await self._relay(head, body, writer, traffic)
-        writer.close()
+        try:
+            await self._answer(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # either side has gone
+        finally:
+            await _close(writer)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.mode == "closed":
+            self.traffic.refused += 1
+            writer.transport.abort()
+            return
+        head = await reader.readuntil(_HEAD_END)
+        body = await _body(head, reader)
+        request = head.split(b"\r\n", 1)[0].decode("latin-1").rpartition(" ")[0]
+        headers = _headers(head)
+        traffic = self.traffic
+        traffic.requests[request] += 1
+        traffic.received += len(head) + len(body)
+        if "authorization" in headers:
+            traffic.authorizations[request.partition(" ")[2]] = headers["authorization"]
+        if self.mode == "unavailable":
+            traffic.statuses[503] += 1
+            writer.write(_UNAVAILABLE)
+            await writer.drain()
+        else:
+            await self._relay(head, body, writer, traffic)
 
     async def _relay(self, head: bytes, body: bytes, writer: asyncio.StreamWriter, traffic: Traffic) -> None:
         host, _, port = self.target.partition("://")[2].partition(":")
         reader, upstream = await asyncio.open_connection(host, int(port), limit=_MAX_HEAD)
         try:
-            upstream.write(_closing(head) + body)
+            upstream.write(_closing(head, whole=self.mode == "half") + body)
             await upstream.drain()
             answer = await reader.readuntil(_HEAD_END)
             traffic.statuses[int(answer.split(b" ", 2)[1])] += 1
@@ -122,7 +131,13 @@ class Wire:
                 await writer.drain()
                 left = None if left is None else left - len(data)
         finally:
-            upstream.close()
+            await _close(upstream)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def _headers(head: bytes) -> dict[str, str]:
@@ -131,10 +146,11 @@ def _headers(head: bytes) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def _closing(head: bytes) -> bytes:
-    """The head of a request after whose answer the server closes."""
+def _closing(head: bytes, *, whole: bool) -> bytes:
+    """The head of a request after whose answer the server closes; with the whole of it, known or not."""
+    dropped = (b"connection:", b"if-none-match:") if whole else (b"connection:",)
     lines = head.removesuffix(_HEAD_END).split(b"\r\n")
-    kept = [line for line in lines if not line.lower().startswith(b"connection:")]
+    kept = [line for line in lines if not line.lower().startswith(dropped)]
     return b"\r\n".join([*kept, b"connection: close"]) + _HEAD_END
 
 

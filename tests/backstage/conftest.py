@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
+from lane import PARTS
 
 from harness import providers
 from harness.local_platform import LocalPlatform
@@ -41,6 +43,8 @@ spec:
 class Pair:
     """A platform and a Backstage that know each other, and the wire from Backstage to the platform's API."""
 
+    promises = ROOT / "promises"
+
     def __init__(self, platform: LocalPlatform, url: str, folder: Path, wire: Wire) -> None:
         self.platform = platform
         self.url = url
@@ -54,6 +58,23 @@ class Pair:
         for part in parts:
             body = {"entityRef": f"location:default/bondstone-{part}"}
             self.backstage.post("/api/catalog/refresh", body, headers).raise_for_status()
+
+    def feed(self, api: str = "") -> dict[str, str]:
+        """The whole feed of an API process; by default the platform's own.
+
+        Args:
+            api: Its URL.
+
+        Returns:
+            Part: its text.
+        """
+        return {part: answer.text for part, answer in self.read_feed(api).items()}
+
+    def read_feed(self, api: str = "") -> dict[str, httpx2.Response]:
+        """As `feed`, the answers."""
+        address = f"{api or self.platform.settings.api}/backstage/v1/{self.backstage.files.feed.read_text()}"
+        with httpx2.Client(timeout=60, trust_env=False) as client:
+            return {part: client.get(f"{address}/{part}.yaml") for part in PARTS}
 
     def until(self, check: Callable[[], object], seconds: float = 60, what: str = ""):
         """Wait for something to become true; it, and after how many seconds."""
@@ -83,7 +104,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             platform.bond("promise", "publish", str(ROOT / "promises" / promise))
         both = Pair(platform, url, folder, wire)
         try:
-            both.backstage.start(configuration(url, wire.url, files, issuer=issuer))
+            both.backstage.start(configuration(url, wire.url, files, issuer=issuer, proxy=True))
             both.until(lambda: both.backstage.signs_in("ada"), what="the people of the catalog")
             yield both
         finally:

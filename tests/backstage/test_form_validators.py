@@ -11,6 +11,8 @@ import pytest
 
 from bondstone.backstage.form_schema import form_of
 from bondstone.promise.load import load_promise
+from bondstone.promise.schema import validator
+from bondstone.promise.validation.schema import FORMATS
 from harness.servers.backstage.packages import INSTALLED, NODE
 
 PROMISES = Path(__file__).parents[2] / "promises"
@@ -74,6 +76,51 @@ def test_what_is_translated_is_checked_by_both_as_the_platform_checks_it():
         if verdict != right
     ]
     assert wrong == []
+
+
+FORMATS_WITH_A_VALUE = {
+    "date": "2024-02-29",
+    "date-time": "2024-02-29T10:00:00.5+02:00",
+    "duration": "PT5M",
+    "email": "ada@example.com",
+    "hostname": "db.example.com",
+    "idn-email": "ü@bücher.example",
+    "idn-hostname": "bücher.example",
+    "ipv4": "10.0.0.1",
+    "ipv6": "fe80::1",
+    "iri": "https://bücher.example/ü",
+    "iri-reference": "/ü",
+    "json-pointer": "/a/b~0",
+    "regex": "^a+$",
+    "relative-json-pointer": "1/a",
+    "time": "10:00:00+02:00",
+    "uri": "https://example.com/x",
+    "uri-reference": "/x#y",
+    "uri-template": "https://example.com/{id}",
+    "uuid": "123e4567-e89b-12d3-a456-426614174000",
+}
+
+
+def test_no_format_of_a_promise_refuses_what_the_platform_takes():
+    assert set(FORMATS_WITH_A_VALUE) == FORMATS
+    cases = []
+    for name, value in FORMATS_WITH_A_VALUE.items():
+        schema = {"properties": {"text": {"type": "string", "format": name}}}
+        assert validator(schema).is_valid({"text": value}), name
+        cases.append((form_of(schema).inputs, {"text": value}))
+    answers = dict(zip(FORMATS_WITH_A_VALUE, verdicts(cases), strict=True))
+    assert {name for name, verdict in answers.items() if not (verdict["form"] and verdict["server"])} == set()
+
+
+def test_no_pattern_that_is_kept_breaks_a_form():
+    """The server throws at a pattern that JavaScript does not compile, and `\\A` means the letter to it."""
+    values = {"(?i)abc": "ABC", r"\Aabc\z": "abc", "a++b": "aab", r"^\p{L}{2}$": "äö"}
+    cases = []
+    for pattern, value in values.items():
+        schema = {"properties": {"text": {"type": "string", "pattern": pattern}}}
+        assert validator(schema).is_valid({"text": value}), pattern
+        cases.append((form_of(schema).inputs, {"text": value}))
+    assert verdicts(cases) == [{"form": True, "server": True}] * len(values)
 
 
 def test_what_the_server_would_ignore_is_why_it_is_translated():

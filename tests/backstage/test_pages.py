@@ -57,8 +57,8 @@ def test_a_developer_who_knows_only_backstage_requests_watches_and_takes_down(pa
     template = page.locator(".MuiCard-root", has_text="A SQLite database file with starter tables")
     template.get_by_role("button", name="Choose").click()
 
-    page.get_by_label("Team").fill("payments")
-    page.get_by_label("Team").press("Enter")
+    page.locator("input#root_team").fill("payments")
+    page.locator("input#root_team").press("Enter")
     page.get_by_label("Name").fill("pages")
     step(page, "Next")
     expect(page.get_by_label("Contact")).to_be_visible()

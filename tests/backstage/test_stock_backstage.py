@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
+from lane import rows_with, sqlite_form
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -17,15 +18,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 SQLITE = Path(__file__).parents[2] / "promises" / "sqlite-database"
 CANARY = "canary-Kx81mQz7"
-
-
-def form(name: str, **inputs: object) -> dict:
-    return {
-        "team": "group:default/payments",
-        "name": name,
-        "reason": "the lane",
-        "inputs": {"contact": "ada@example.com", **inputs},
-    }
 
 
 def ready(pair, name: str):
@@ -49,10 +41,14 @@ def test_the_catalog_has_the_promises_as_templates_and_no_error(pair):
 def test_a_service_from_request_to_decommission(pair):
     pair.until(lambda: pair.backstage.entity("template:default/sqlite-database"), what="the template")
     pair.until(lambda: pair.backstage.entity("user:default/ada"))
-    status, log, output = pair.backstage.create("sqlite-database", form("orders"), {"adminPassword": CANARY})
+    status, log, output = pair.backstage.create(
+        "sqlite-database", sqlite_form("orders"), {"adminPassword": CANARY}
+    )
     assert status == "completed", log
     assert CANARY not in log
     assert rows_with(pair.folder / "tables", CANARY) == []
+    assert CANARY not in "".join(pair.feed().values())
+    assert CANARY not in pair.backstage.server.log.read_text()
     assert any("/services/payments/orders" in link.get("url", "") for link in output["links"])
     service = json.loads(pair.platform.bond("service", "show", "payments/orders", "-o", "json").stdout)
     assert (service["phase"], service["created_by"]) == ("ready", "ada@example.com")
@@ -75,20 +71,6 @@ def test_a_service_from_request_to_decommission(pair):
     assert gone
 
 
-def rows_with(tables: Path, text: str) -> list[str]:
-    """The tables of Backstage with a row that holds a text."""
-    matches = []
-    for file in tables.glob("*.sqlite"):
-        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            matches += [
-                f"{file.name}: {name}"
-                for name in names
-                if any(text in repr(row) for row in database.execute(f'SELECT * FROM "{name}"'))  # noqa: S608
-            ]
-    return matches
-
-
 def phase(pair, name: str) -> str:
     entity = pair.backstage.entity(f"resource:default/payments.{name}")
     return entity["spec"]["lifecycle"] if entity else ""
@@ -96,7 +78,7 @@ def phase(pair, name: str) -> str:
 
 def test_a_patch_is_a_template_too(pair, tmp_path):
     pair.until(lambda: pair.backstage.entity("template:default/sqlite-database"))
-    status, log, _ = pair.backstage.create("sqlite-database", form("patched"))
+    status, log, _ = pair.backstage.create("sqlite-database", sqlite_form("patched"))
     assert status == "completed", log
     values = {"service": "payments/patched", "reason": "newest"}
     status, log, _ = pair.backstage.create("bond-patch", values)
@@ -115,12 +97,12 @@ def test_a_patch_is_a_template_too(pair, tmp_path):
 
 def test_a_refusal_is_in_the_tasks_log_in_words(pair):
     pair.until(lambda: pair.backstage.entity("template:default/sqlite-database"))
-    elsewhere = {**form("elsewhere"), "team": "group:default/data-platform"}
+    elsewhere = {**sqlite_form("elsewhere"), "team": "group:default/data-platform"}
     status, log, _ = pair.backstage.create("sqlite-database", elsewhere)
     assert status == "failed"
     assert "FORBIDDEN: service.request" in log
     assert "needs the role developer" in log
-    wrong = form("wrong", contact="nobody")
+    wrong = sqlite_form("wrong", contact="nobody")
     status, log, _ = pair.backstage.create("sqlite-database", wrong)
     assert status == "refused"  # Backstage's own check of the form
     assert "does not match pattern" in log
@@ -137,19 +119,46 @@ def test_a_change_shows_in_seconds(pair):
 
 async def test_an_agent_at_backstage_lists_and_explains_and_changes_nothing(pair):
     pair.until(lambda: pair.backstage.entity("template:default/sqlite-database"))
-    headers = {"Authorization": f"Bearer agent-{pair.backstage.files.catalog.read_text()}"}
+    pair.platform.bond(
+        "service", "request", "sqlite-database", "payments/explained", "--set", "contact=a@b.c", "--wait"
+    )
+    async with agent(pair, {"Authorization": f"Bearer {pair.backstage.files.agent}"}) as tool:
+        listed = await tool("list-services", {})
+        assert "payments/explained" in listed
+        explained = await tool("explain-service", {"service": "payments/explained"})
+        assert "payments/explained" in explained
+        assert "ready" in explained
+        wanted = {"promise": "sqlite-database", "team": "payments", "name": "agents", "inputs": {}}
+        assert "nobody is signed in" in await tool("request-service", wanted)
+        taken_down = {"service": "payments/explained", "verb": "decommission", "reason": "an agent"}
+        assert "nobody is signed in" in await tool("operate", taken_down)
+    assert pair.platform.bond("service", "show", "payments/agents", status=None).returncode != 0
+
+
+async def test_an_agent_of_a_person_does_what_the_person_may(pair):
+    """With the person's own token at Backstage's MCP server, the calls carry the person."""
+    pair.until(lambda: pair.backstage.entity("template:default/sqlite-database"))
+    async with agent(pair, pair.backstage.person()) as tool:
+        wanted = {"promise": "sqlite-database", "name": "by-agent", "inputs": {"contact": "ada@example.com"}}
+        assert "was accepted" in await tool("request-service", {**wanted, "team": "payments"})
+        assert "needs the role developer" in await tool("request-service", {**wanted, "team": "data-platform"})
+    shown = pair.platform.bond("service", "show", "payments/by-agent", "-o", "json").stdout
+    assert json.loads(shown)["created_by"] == "ada@example.com"
+
+
+@asynccontextmanager
+async def agent(pair, headers: dict[str, str]) -> AsyncIterator[Callable[[str, dict], Awaitable[str]]]:
+    """A client of Backstage's own MCP server; calls a tool of the platform by its name."""
     async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
         transport = streamable_http_client(f"{pair.url}/api/mcp-actions/v1", http_client=http)
         async with Client(transport, mode="legacy") as client:
-            names = {tool.name for tool in (await client.list_tools()).tools}
-            listing = next(name for name in names if "list-services" in name)
-            answer = await client.call_tool(listing, {})
-            assert "services" in answer.content[0].text, answer.content
-            asking = next(name for name in names if "request-service" in name)
-            wanted = {"promise": "sqlite-database", "team": "payments", "name": "agents", "inputs": {}}
-            refused = await client.call_tool(asking, wanted)
-            assert "nobody is signed in" in refused.content[0].text
-    assert pair.platform.bond("service", "show", "payments/agents", status=None).returncode != 0
+            names = [tool.name for tool in (await client.list_tools()).tools]
+
+            async def call(name: str, action_input: dict) -> str:
+                tool = next(each for each in names if each.endswith(name))
+                return (await client.call_tool(tool, action_input)).content[0].text
+
+            yield call
 
 
 def test_nobody_reads_the_feed_without_its_secret_or_calls_without_a_token(pair):
@@ -163,25 +172,3 @@ def test_nobody_reads_the_feed_without_its_secret_or_calls_without_a_token(pair)
             again = client.get(f"/v1/{secret}/{part}.yaml", headers={"If-None-Match": read.headers["etag"]})
             assert (again.status_code, again.content) == (304, b"")
             assert "ada@example.com" not in read.text
-
-
-# The last one: a platform that is started again has its API on another port.
-def test_a_feed_that_fails_deletes_nothing(pair):
-    pair.until(lambda: pair.backstage.entity("template:default/sqlite-database"))
-    before = {entity["metadata"]["name"] for entity in pair.backstage.entities(kind="Template")}
-    pair.platform.down()
-    try:
-        token = pair.backstage.files.catalog.read_text()
-        for location in ("bondstone-promises", "bondstone-services-0", "bondstone-teams"):
-            answer = pair.backstage.post(
-                "/api/catalog/refresh",
-                {"entityRef": f"location:default/{location}"},
-                {"Authorization": f"Bearer {token}"},
-            )
-            assert answer.status_code == 200, answer.text
-        pair.until(lambda: "Unable to read url" in pair.backstage.server.log.read_text(), what="a failed read")
-        assert {entity["metadata"]["name"] for entity in pair.backstage.entities(kind="Template")} == before
-        status, _, _ = pair.backstage.create("sqlite-database", form("away"))
-        assert status == "failed"
-    finally:
-        pair.platform.up()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -55,12 +54,13 @@ class Visibility:
 class Promises:
     def __init__(self) -> None:
         self.away = False
+        self.lost = False
         self.title = ""
 
     async def list(self, **_: object):
         if self.away:
             raise StoreUnavailable("the store does not answer")
-        return [await self.get("queue")]
+        return [] if self.lost else [await self.get("queue")]
 
     async def get(self, promise: str, _version: str = ""):
         schema = {"properties": {"size": {"type": "string"}, "engine": {"type": "string"}}}
@@ -80,11 +80,13 @@ class Bond:
         self.promises = Promises()
 
 
-async def filled(services: list[ListedService]) -> tuple[Feed, ServiceIndex, Visibility, Bond]:
+async def filled(services: list[ListedService], **more: object) -> tuple[Feed, ServiceIndex, Visibility, Bond]:
     visibility = Visibility(services)
     index, bond = ServiceIndex(visibility), Bond()
     await index.relist()
-    settings = BackstageSettings(url="https://backstage.example", feed_token_file=Path("feed"))
+    settings = BackstageSettings.model_validate(
+        {"url": "https://backstage.example", "feed_token_file": "feed", **more}
+    )
     return Feed(index, bond, Places(settings, "https://bond.example")), index, visibility, bond
 
 
@@ -166,6 +168,43 @@ async def test_what_is_not_known_is_refused_and_never_described_as_empty(monkeyp
     for part in ("catalog", "services-0"):
         with pytest.raises(Unreachable):
             await unlisted.part(part)
+
+
+async def test_a_store_that_has_lost_its_promises_is_no_reason_to_delete_their_templates(monkeypatch):
+    """As a directory is that is not mounted: it answers, and is empty."""
+    monkeypatch.setattr(feed_module, "FRESH_SECONDS", -1.0)
+    feed, _, _, bond = await filled([])
+    assert await feed.part("promises") is not None
+    bond.promises.lost = True
+    with pytest.raises(StoreUnavailable, match="no longer the promise queue"):
+        await feed.part("promises")
+    started_since, _, _, bond = await filled([listed(1)])
+    bond.promises.lost = True
+    with pytest.raises(StoreUnavailable, match="no longer the promise queue"):
+        await started_since.part("teams")
+    new, _, _, bond = await filled([])
+    bond.promises.lost = True
+    assert await new.part("promises") is not None, "a platform that never had any"
+
+
+async def test_how_long_a_service_is_described_after_its_end_is_a_setting():
+    ended = [listed(1, phase="decommissioned", alive=False, at=-60), listed(2)]
+    feed, *_ = await filled(ended, ended_hours=0)
+    assert [each["metadata"]["title"] for each in documents((await pages(feed))[0])] == ["team2/s2"]
+
+
+async def test_two_processes_describe_the_same(monkeypatch):
+    """One has followed changes that the other has read at once, in another order."""
+    monkeypatch.setattr(feed_module, "FRESH_SECONDS", -1.0)
+    services = [listed(number) for number in range(600)]
+    one, index, visibility, _ = await filled(services)
+    visibility.services[5] = listed(5, phase="updating", at=1)
+    visibility.services.append(listed(5_000, at=1))
+    await index.poll()
+    other, *_ = await filled(list(reversed(visibility.services)))
+    names = ["catalog", "promises", "teams", *(f"services-{number}" for number in range(one.pages))]
+    for name in names:
+        assert (await one.part(name)).etag == (await other.part(name)).etag
 
 
 async def test_the_feed_says_nothing_of_people():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema_rs
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from bondstone.agents.bounds import bounded
 from bondstone.backstage.actions import with_secrets
 from bondstone.backstage.entities import MAX_NAME, Places, entity_name
-from bondstone.backstage.form_schema import form_of, secret_field
+from bondstone.backstage.form_schema import DROPPED, KEPT, TRANSLATED, form_of, secret_field
 from bondstone.backstage.templates import promise_templates, verb_templates
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.errors import InvalidInput, PromiseInvalid
 from bondstone.client.documents.promise import PromiseDocument
+from bondstone.promise.validation.schema import KEYWORDS
 
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?", fullmatch=True)
 PLACES = Places(
@@ -90,6 +92,50 @@ def test_secrets_are_no_inputs_of_the_form_wherever_they_are():
     assert jsonschema_rs.validator_for(schema).is_valid(whole)
 
 
+def test_every_keyword_and_format_of_a_promise_is_in_the_table():
+    table = " ".join([*KEPT, *TRANSLATED, *DROPPED])
+    known = set(re.findall(r"[$A-Za-z]+", table))
+    assert KEYWORDS - known == set()
+
+
+def test_references_are_followed_to_anchors_and_through_lists():
+    schema = {
+        "properties": {
+            "size": {"$ref": "#sizes"},
+            "first": {"$ref": "#/$defs/pair/prefixItems/0"},
+        },
+        "$defs": {
+            "size": {"$anchor": "sizes", "enum": ["s", "m"]},
+            "pair": {"prefixItems": [{"type": "integer"}]},
+        },
+    }
+    form = form_of(schema)
+    assert form.inputs["properties"] == {"size": {"enum": ["s", "m"]}, "first": {"type": "integer"}}
+    assert form.dropped == ()
+
+
+ALIKE = (
+    *(r"^[^@\s]+@[^@\s]+$", r"^[a-z\d\-.]+$", r"^(?:a|b){2,3}?$", r"^\p{L}+$", r"(?<n>a)\/", ""),
+    *(r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$", r"a\.b", r"^(?!x).*$"),
+)
+OTHERWISE = (
+    *("(?i)abc", "a++", "a{2}+", "[[:alpha:]]+", r"\Aabc\z", "(?P<x>a)", r"\x{41}", "(?>a)", "(?x: a)"),
+    *("[a-z&&[^b]]", r"\h", "["),
+)
+
+
+@pytest.mark.parametrize("pattern", ALIKE)
+def test_patterns_that_javascript_reads_alike_stay(pattern):
+    assert form_of({"properties": {"text": {"pattern": pattern}}}).dropped == ()
+
+
+@pytest.mark.parametrize("pattern", OTHERWISE)
+def test_patterns_that_javascript_reads_otherwise_are_left_to_the_platform(pattern):
+    form = form_of({"properties": {"text": {"type": "string", "pattern": pattern}}})
+    assert form.inputs["properties"]["text"] == {"type": "string"}
+    assert form.dropped == ("text: a pattern that JavaScript reads otherwise",)
+
+
 def test_a_schema_without_an_end_takes_anything_there_and_says_so():
     tree = {"type": "object", "properties": {"child": {"$ref": "#/$defs/tree"}}}
     form = form_of({"properties": {"root": {"$ref": "#/$defs/tree"}}, "$defs": {"tree": tree}})
@@ -109,6 +155,17 @@ def test_an_update_requires_nothing_and_fills_in_nothing():
     made, _ = promise_templates(promise(schema), PLACES)
     page = made[1]["spec"]["parameters"][1]["properties"]["inputs"]
     assert page == {"title": "", "type": "object", "properties": {"size": {"type": "string"}}}
+
+
+def test_without_actions_templates_call_through_the_proxy():
+    settings = BackstageSettings(url="https://backstage.example", feed_token_file=Path("feed"), proxy="/bondstone")
+    made, _ = promise_templates(promise({"properties": {}}), Places(settings, "https://bond.example"))
+    steps = made[0]["spec"]["steps"]
+    assert {step["action"] for step in steps} == {"http:backstage:request", "debug:log"}
+    assert steps[0]["input"]["path"] == "proxy/bondstone/request-service/invoke"
+    assert steps[0]["input"]["body"]["name"] == "${{ parameters.name }}"
+    assert steps[1]["if"] == "${{ steps.ask.output.body.output.problem }}"
+    assert made[0]["spec"]["output"]["links"][0]["url"] == "${{ steps.ask.output.body.output.console }}"
 
 
 def test_templates_have_names_of_their_own():

@@ -122,6 +122,16 @@ async def test_what_is_wrong_with_either_layer_is_told_apart(tmp_path, token, er
         await tokens(tmp_path).principal(token())
 
 
+async def test_tokens_for_the_proxy_count_only_where_calls_come_through_it(tmp_path):
+    through = plugin(aud="proxy", obo=person())
+    with pytest.raises(TokenAudience):
+        await tokens(tmp_path).principal(through)
+    one = tokens(tmp_path, proxy="/bondstone", person="{name}@example.com")
+    assert (await one.principal(through)).subject == "ada@example.com"
+    with pytest.raises(TokenAudience):
+        await one.principal(plugin(aud="catalog", obo=person()))
+
+
 async def test_without_a_token_for_the_catalog_nobody_has_groups(tmp_path):
     assert (await tokens(tmp_path, catalog_token_file=None).principal(plugin(obo=person()))).groups == ()
 

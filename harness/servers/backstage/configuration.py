@@ -57,7 +57,7 @@ def configuration(url: str, bond: str, files: Secrets, *, issuer: str = "", prox
         bond: Of Bondstone's API.
         files: What both sides know.
         issuer: The OpenID provider that people sign in with; without one everybody is the guest.
-        proxy: As a Backstage without actions: Bondstone is reached through its proxy.
+        proxy: Let its proxy reach Bondstone too, as a Backstage without actions needs.
     """
     host = bond.partition("://")[2]
     port = int(url.rpartition(":")[2])
@@ -70,6 +70,7 @@ def configuration(url: str, bond: str, files: Secrets, *, issuer: str = "", prox
             "listen": {"host": LOOPBACK, "port": port},
             "database": {"client": "better-sqlite3", "connection": {"directory": str(files.folder / "tables")}},
             "reading": {"allow": [{"host": host, "paths": ["/backstage/v1"]}]},
+            "actions": {"pluginSources": ["catalog", "scaffolder", "bondstone"]},
             "auth": {
                 "externalAccess": [
                     {
@@ -81,6 +82,7 @@ def configuration(url: str, bond: str, files: Secrets, *, issuer: str = "", prox
                 ]
             },
         },
+        "discovery": {"endpoints": [{"target": f"{bond}/backstage", "plugins": ["bondstone"]}]},
         "auth": _sign_in(issuer),
         "scaffolder": {"defaultAuthor": {"name": "Acme", "email": "platform@example.com"}},
         "catalog": {
@@ -105,9 +107,6 @@ def configuration(url: str, bond: str, files: Secrets, *, issuer: str = "", prox
                 }
             }
         }
-    else:
-        whole["backend"]["actions"] = {"pluginSources": ["catalog", "scaffolder", "bondstone"]}
-        whole["discovery"] = {"endpoints": [{"target": f"{bond}/backstage", "plugins": ["bondstone"]}]}
     return whole
 
 

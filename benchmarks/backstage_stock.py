@@ -1,0 +1,201 @@
+"""What a stock Backstage costs and how soon it shows a change: the API of this process beside a real backend.
+
+python -m benchmarks.backstage_stock [--services 10000] [--changes 10] [--rest-minutes 6]
+
+The index is filled with rows of our own; nothing runs. Backstage reads the feed over a wire that counts. Printed:
+the first reading of everything, a refresh of every part with nothing changed, the time from a service's change to
+the catalog showing it, and requests and bytes at rest, scaled to an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from benchmarks.backstage_feed import listed
+from bondstone.base.settings import Settings
+from bondstone.promise.bundle import pack
+from bondstone.promise.load import load_promise
+from bondstone.store import Store
+from harness.light_api import Listed, serving
+from harness.servers.backstage.configuration import Secrets, bondstone_settings, configuration
+from harness.servers.backstage.stock import Backstage
+from harness.servers.process import LOOPBACK, free_port
+from harness.servers.wire import Wire
+from harness.waiting import wait_until
+
+PROMISE = Path(__file__).parents[1] / "promises" / "sqlite-database"
+WAIT_SECONDS = 1800.0
+QUIET_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU and traffic of a while, and how long it was."""
+
+    seconds: float
+    api_cpu_seconds: float
+    backstage_cpu_seconds: float
+    requests: int
+    not_modified: int
+    sent_kib: float
+    received_kib: float
+
+
+class Bench:
+    """A Backstage that reads the feed of this process.
+
+    Args:
+        backstage: That.
+        wire: Between the two.
+        services: What the API lists.
+    """
+
+    def __init__(self, backstage: Backstage, wire: Wire, services: Listed) -> None:
+        self.backstage = backstage
+        self.wire = wire
+        self.services = services
+        process = backstage.server.process
+        if process is None:
+            raise AssertionError("Backstage does not run")
+        self.process = psutil.Process(process.pid)
+
+    def cost(self, act: Callable[[], object]) -> Cost:
+        """What something costs both sides until it is done."""
+        self.wire.count_anew()
+        began, ours, theirs = time.monotonic(), time.process_time(), self._cpu()
+        act()
+        traffic = self.wire.count_anew()
+        return Cost(
+            seconds=round(time.monotonic() - began, 2),
+            api_cpu_seconds=round(time.process_time() - ours, 2),
+            backstage_cpu_seconds=round(self._cpu() - theirs, 2),
+            requests=traffic.requests.total(),
+            not_modified=traffic.statuses[304],
+            sent_kib=round(traffic.sent / 1024, 1),
+            received_kib=round(traffic.received / 1024, 1),
+        )
+
+    def _cpu(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def shows(self, count: int) -> bool:
+        """Whether the catalog has so many services."""
+        query = {"filter": "kind=resource", "limit": "0"}
+        return int(self.get("/api/catalog/entities/by-query", query)["totalItems"]) >= count
+
+    def get(self, path: str, query: dict[str, str] | None = None) -> Any:
+        """Read something of Backstage's API as the person."""
+        headers = self.backstage.person()
+        answer = httpx2.get(f"{self.backstage.url}{path}", params=query, headers=headers, timeout=120)
+        return answer.raise_for_status().json()
+
+    def refresh_all(self) -> None:
+        """Have every part read again, and wait until all have been."""
+        headers = {"Authorization": f"Bearer {self.backstage.files.catalog.read_text()}"}
+        parts = [
+            each["metadata"]["name"]
+            for each in self.backstage.entities(kind="Location")
+            if each["metadata"]["name"].startswith("bondstone-")
+        ]
+        for part in parts:
+            body = {"entityRef": f"location:default/{part}"}
+            self.backstage.post("/api/catalog/refresh", body, headers).raise_for_status()
+        wait_until(lambda: self.wire.traffic.requests.total() >= len(parts), "every part", seconds=WAIT_SECONDS)
+
+    def change(self, number: int) -> float:
+        """Change a service; seconds until the catalog shows it."""
+        at = datetime.now(UTC)
+        phase = f"updating-{at.timestamp():.0f}"
+        row = self.services.services[number] = listed(number, phase, at, promise="sqlite-database")
+        path = f"/api/catalog/entities/by-name/resource/default/{row.row.team}.{row.row.name}"
+        began = time.monotonic()
+        wait_until(lambda: self.get(path)["spec"]["lifecycle"] == phase, "the change", seconds=WAIT_SECONDS)
+        return time.monotonic() - began
+
+    def until_quiet(self) -> None:
+        """Wait until nothing is read any more."""
+        before = -1
+        while before != (before := self.wire.traffic.requests.total()):
+            time.sleep(QUIET_SECONDS)
+
+
+async def publish(settings: Settings) -> None:
+    """One promise, for the services."""
+    store = await Store.open(settings)
+    await store.revisions.publish(pack(PROMISE), load_promise(PROMISE))
+
+
+def measure(folder: Path, count: int, changes: int, rest_minutes: float) -> dict[str, Any]:
+    """All figures.
+
+    Args:
+        folder: For the data of both sides.
+        count: How many services.
+        changes: How many changes are timed.
+        rest_minutes: How long nothing happens.
+    """
+    files = Secrets(folder)
+    files.make()
+    url = f"http://{LOOPBACK}:{free_port()}"
+    services = Listed([listed(number, promise="sqlite-database") for number in range(count)])
+    told = json.loads(bondstone_settings(url, files)["BOND_BACKSTAGE"])
+    figures: dict[str, Any] = {"services": count}
+    with serving(folder / "data", services, backstage=told) as settings, Wire(settings.api) as wire:
+        asyncio.run(publish(settings))
+        backstage = Backstage(url, folder, files)
+        try:
+            backstage.start(configuration(url, wire.url, files))
+            bench = Bench(backstage, wire, services)
+            shown = lambda: wait_until(lambda: bench.shows(count), "all services", seconds=WAIT_SECONDS)  # noqa: E731
+            figures["first reading"] = vars(bench.cost(shown))
+            bench.until_quiet()
+            figures["refresh, nothing changed"] = vars(bench.cost(bench.refresh_all))
+            bench.until_quiet()
+            seconds = [bench.change(number) for number in range(changes)]
+            figures["change shown, seconds"] = {
+                "median": round(statistics.median(seconds), 2),
+                "slowest": round(max(seconds), 2),
+                "changes": changes,
+            }
+            bench.until_quiet()
+            rest = vars(bench.cost(lambda: time.sleep(rest_minutes * 60)))
+            figures["rest"] = rest
+            hour = 3600 / rest["seconds"]
+            figures["rest, scaled to an hour"] = {
+                name: round(value * hour, 1) for name, value in rest.items() if name != "seconds"
+            }
+        finally:
+            backstage.close()
+    return figures
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--services", type=int, default=10_000)
+    parser.add_argument("--changes", type=int, default=10)
+    parser.add_argument("--rest-minutes", type=float, default=6.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        figures = measure(Path(name), options.services, options.changes, options.rest_minutes)
+    for name, value in figures.items():
+        words = value if not isinstance(value, dict) else ", ".join(f"{key} {each}" for key, each in value.items())
+        print(f"{name:26} {words}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Which regular expressions mean the same to the platform and to JavaScript.
+
+The platform takes more than JavaScript does: flags inside, possessive repetition, other anchors. A
+pattern that JavaScript does not compile breaks a whole form; one that it reads otherwise refuses valid values.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_TOKEN: Final = re.compile(
+    r"""
+    \\(?: [dDwWsSbBtnrfv0] | x[0-9A-Fa-f]{2} | u[0-9A-Fa-f]{4} | [pP]\{[A-Za-z_=]+\} | [^A-Za-z0-9] )
+  | \((?: (?!\?) | \?(?: [:=!] | <[=!] | <[A-Za-z_]\w*> ) )
+  | [*+?] \??
+  | \{ \d+ (?: ,\d* )? \} \??
+  | [^\\(*+?{}\[\]]
+    """,
+    re.VERBOSE,
+)
+_IN_CLASS: Final = re.compile(
+    r"""
+    \\(?: [dDwWsSbtnrfv0] | x[0-9A-Fa-f]{2} | u[0-9A-Fa-f]{4} | [pP]\{[A-Za-z_=]+\} | [^A-Za-z0-9] )
+  | (?! && | -- | ~~ ) [^\\\[\]]
+    """,
+    re.VERBOSE,
+)
+_REPEATS: Final = ("*", "+", "?", "{")
+
+
+def is_portable(pattern: str) -> bool:
+    """Whether both compile a pattern, and read it alike.
+
+    Args:
+        pattern: As the schema has it.
+    """
+    position, repeated = 0, False
+    while position < len(pattern):
+        if pattern[position] == "[":
+            position = _after_class(pattern, position)
+            if position < 0:
+                return False
+            repeated = False
+            continue
+        token = _TOKEN.match(pattern, position)
+        if token is None:
+            return False
+        repeats = token[0].startswith(_REPEATS)
+        if repeats and repeated:  # `a++`: possessive here, a mistake there
+            return False
+        repeated = repeats
+        position = token.end()
+    return True
+
+
+def _after_class(pattern: str, position: int) -> int:
+    """Where a class of characters ends; -1 where it is not one to both."""
+    position += 1
+    if pattern.startswith("^", position):
+        position += 1
+    while not pattern.startswith("]", position):
+        token = _IN_CLASS.match(pattern, position)
+        if token is None:
+            return -1
+        position = token.end()
+    return position + 1
