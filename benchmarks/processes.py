@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -94,11 +95,17 @@ class Platform:
 
     settings: Settings
     environment: Mapping[str, str]
+    command: Path = BOND
 
     def bond(self, *arguments: str) -> str:
         """Run a `bond` command; its standard output."""
         done = subprocess.run(
-            [BOND, *arguments], env=self.environment, capture_output=True, text=True, check=False
+            [self.command, *arguments],
+            env=self.environment,
+            cwd=self.settings.data.parent,  # here, `python -m` would find this checkout's modules
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(f"bond {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
@@ -106,12 +113,12 @@ class Platform:
 
 
 @contextmanager
-def bond_up(data: Path, **environment: str) -> Iterator[tuple[Platform, dict[str, Any]]]:
+def bond_up(data: Path, bond: Path = BOND, /, **environment: str) -> Iterator[tuple[Platform, dict[str, Any]]]:
     """`bond up --detach` on a data directory, and what it printed; `bond down` afterwards."""
-    platform = Platform(Settings(data=data), {**clean_environment(data), **environment})
+    platform = Platform(Settings(data=data), {**clean_environment(data), **environment}, bond)
     status = json.loads(platform.bond("up", "--detach", "--port", "0", "-o", "json"))
     try:
-        yield Platform(Settings(data=data, **status["settings"]), platform.environment), status
+        yield Platform(Settings(data=data, **status["settings"]), platform.environment, bond), status
     finally:
         platform.bond("down")
 
@@ -164,6 +171,31 @@ def tree_mib(process: psutil.Process) -> float:
         with contextlib.suppress(psutil.Error):
             shares += each.memory_full_info().pss
     return shares / 2**20
+
+
+def together_mib(pids: Sequence[int]) -> float:
+    """Memory of processes together: what they share counts once, and programs that others run too count in full.
+
+    Needs the right to look into them: Bondstone's hide their memory from all but root.
+    """
+    anonymous = 0
+    files: dict[str, int] = {}
+    for pid in pids:
+        own: dict[str, int] = defaultdict(int)
+        path, resident = "", 0
+        for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            if not words[0].endswith(":"):
+                path = words[5] if len(words) > 5 and words[5].startswith("/") else ""
+            elif words[0] == "Rss:":
+                resident = int(words[1])
+            elif words[0] == "Anonymous:" and path:
+                own[path] += resident - int(words[1])
+        for path, kib in own.items():
+            files[path] = max(files.get(path, 0), kib)
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+        anonymous += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
+    return (anonymous + sum(files.values())) / 1024
 
 
 def resident_mib(process: psutil.Process) -> float:

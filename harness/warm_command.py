@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from harness.warm_workers import MAX_REQUEST, carry_out, fork_from_here, import_all
+from harness.warm_workers import COMMAND, MAX_REQUEST, carry_out, import_all, is_told_the_same
 
 PACKAGES: Final = ("bondstone.cli", "bondstone.client")
 """Loaded once, with all that is in them; what is missing here a command loads by itself."""
@@ -60,6 +60,12 @@ class WarmCommand:
         Raises:
             subprocess.TimeoutExpired: it took longer, and was killed.
         """
+        if not is_told_the_same(environment):  # it finds other modules, as executors of a test's own
+            return subprocess.run(
+                [sys.executable, "-m", COMMAND, *arguments],
+                env=environment, cwd=cwd, input=stdin_text or "", capture_output=True, text=True, timeout=seconds,
+                check=False,
+            )  # fmt: skip
         request = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd)}
         answers, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -167,8 +173,6 @@ def _become(request: dict[str, Any], streams: Sequence[int]) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    if "up" in request["arguments"]:
-        fork_from_here()
     sys.argv = ["bond", *request["arguments"]]
     from bondstone.cli.app import run  # noqa: PLC0415 - imported already
 

@@ -1,10 +1,10 @@
 """Our own processes by a fork, without the seconds of CPU time that Python needs to import what they are made of.
 
-`python -m bondstone.workers.api` imports for two and a half seconds, and a platform has four such processes. Here
-a process that has everything imported, and has started no thread, forks instead. What it makes is a child of the
-process that called `subprocess` (or asyncio), as if that had started Python: own arguments, environment, streams,
-session and exit status. What starting costs and imports is the subject of other tests (`test_up`, `test_imports`),
-which start Python.
+`bond up` forks its workers itself (`bondstone.base.forking`); this is for those that tests start themselves, as
+`python -m bondstone.workers.api`. A process that has everything imported, and has started no thread, forks them.
+What it makes is a child of the process that called `subprocess` (or asyncio), as if that had started Python: own
+arguments, environment, streams, session and exit status. What starting costs and imports is the subject of other
+tests (`test_up`, `test_imports`), which start Python.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +49,7 @@ _LOOK_SECONDS: Final = 0.001
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
-_PYTHON: Final = frozenset(f"{name}={value}" for name, value in os.environ.items() if name.startswith("PYTHON"))
+PYTHON: Final = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
 """What the interpreter was told when it started; one that is told other things is started as ever."""
 _original: Final[Callable[..., int]] = getattr(subprocess, "_fork_exec")  # noqa: B009 - no name of the types
 
@@ -100,20 +100,9 @@ def fork_by(connection: Callable[[], socket.socket]) -> None:
     subprocess._fork_exec = fork_exec  # type: ignore[attr-defined] # noqa: SLF001 - where both Popen and asyncio start
 
 
-def fork_from_here(without: Sequence[int] = ()) -> None:
-    """From now on this process gets its workers from a copy of what it is now: call it while nothing else runs.
-
-    Args:
-        without: Descriptors that the copy has no use for.
-    """
-    ours, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if not os.fork():
-        ours.close()
-        for descriptor in without:
-            os.close(descriptor)
-        _serve(its_end)
-    its_end.close()
-    fork_by(lambda: ours)
+def is_told_the_same(environment: Mapping[str, str]) -> bool:
+    """Whether Python would be told by this environment what it was told here."""
+    return {name: value for name, value in environment.items() if name.startswith("PYTHON")} == PYTHON
 
 
 def carry_out(requests: socket.socket, body: dict[str, Any], descriptors: Sequence[int]) -> None:
@@ -147,11 +136,11 @@ def _request(parameters: Sequence[Any]) -> tuple[dict[str, Any], list[int]] | No
     if words[:2] != [sys.executable, "-m"] or words[2] not in MODULES or (group, groups, user) != (None,) * 3:
         return None
     told = (
-        [os.fsdecode(each) for each in environment]
+        dict(os.fsdecode(each).split("=", 1) for each in environment)
         if environment is not None
-        else [f"{name}={value}" for name, value in os.environ.items()]
+        else dict(os.environ)
     )
-    if {each for each in told if each.startswith("PYTHON")} != _PYTHON:
+    if not is_told_the_same(told):
         return None
     kept = [descriptor for descriptor in keep if descriptor != failures]
     streams = [own if other == -1 else other for own, other in enumerate((stdin, stdout, stderr))]
@@ -170,17 +159,6 @@ def _request(parameters: Sequence[Any]) -> tuple[dict[str, Any], list[int]] | No
     return body, [*streams, *kept]
 
 
-def _serve(requests: socket.socket) -> None:
-    """Fork for each request, until the asking process is gone."""
-    while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, _MAX_DESCRIPTORS)
-        if not data:
-            os._exit(0)
-        carry_out(requests, json.loads(data), descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
 def _become(body: dict[str, Any], descriptors: Sequence[int]) -> None:
     """Be the process."""
     status = 1
@@ -195,9 +173,7 @@ def _become(body: dict[str, Any], descriptors: Sequence[int]) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.chdir(body["cwd"])
         os.environ.clear()
-        os.environ.update(each.partition("=")[::2] for each in body["environment"])
-        if body["module"] == SUPERVISOR:
-            fork_from_here(descriptors)
+        os.environ.update(body["environment"])
         _place(descriptors, body["descriptors"])
         sys.argv = [body["module"], *body["arguments"]]
         if body["module"] == COMMAND:

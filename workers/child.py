@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,8 +19,10 @@ import structlog
 
 from bondstone.base.errors import OperationFailed
 from bondstone.base.files import open_private
+from bondstone.base.forking import Start
 from bondstone.base.platform_file import Process
 from bondstone.base.processes import READY_FD, birth
+from bondstone.workers.starting import Started, start
 
 LOG_BYTES: Final = 10 * 2**20
 """A log file above this is moved aside; one older file is kept."""
@@ -32,7 +32,6 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 SETTLED_SECONDS: Final = 30.0
 """A process that lived this long starts over with the first backoff."""
 
-_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _TAIL_BYTES: Final = 2000
 
 log = structlog.get_logger(__name__)
@@ -76,7 +75,7 @@ class Child:
         self.versions: dict[str, str] = {}
         self._changed = changed
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Started | None = None
         self._status: Literal["starting", "running", "restarting"] = "starting"
         self._started_at = datetime.now(UTC)
         self._born = ""
@@ -155,16 +154,14 @@ class Child:
         reader, writer = os.pipe()
         try:
             with os.fdopen(open_private(self.log_file), "ab") as output:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self.command.arguments,
-                    env={**self.command.environment, READY_FD: str(writer)},
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                    umask=0o077 if self.command.private else -1,
-                    pass_fds=() if self.command.port else (writer,),
-                    preexec_fn=_die_with(os.getpid()),
+                self._process = start(
+                    Start(
+                        arguments=self.command.arguments,
+                        environment={**self.command.environment, READY_FD: str(writer)},
+                        output=output.fileno(),
+                        keep=() if self.command.port else (writer,),
+                        umask=0o077 if self.command.private else -1,
+                    )
                 )
         except OSError as error:
             os.close(reader)
@@ -216,9 +213,8 @@ class Child:
         self._log(text)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+        if self._process is not None:
+            self._process.send_signal(number)
 
 
 def describe_exit(status: int) -> str:
@@ -251,20 +247,3 @@ async def _until_listening(port: int) -> None:
         else:
             writer.close()
             return
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    """For the new process: be told to end when the supervisor is gone, however it went (Linux; prctl(2)).
-
-    Elsewhere the next `bond up` ends what was left behind.
-    """
-    if not sys.platform.startswith("linux"):
-        return lambda: None
-    libc = ctypes.CDLL(None)
-
-    def in_child() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it went before prctl took effect
-            os._exit(1)
-
-    return in_child

@@ -50,6 +50,11 @@ def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
     )
 
 
+def main() -> int:
+    """Run until told to stop; the exit status."""
+    return runtime.main("control", build)
+
+
 async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
     """The control worker on its queue."""
     signer = await attestation.open_signer(store, settings)
@@ -82,4 +87,4 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
 
 
 if __name__ == "__main__":
-    leave(runtime.main("control", build))
+    leave(main())

@@ -3,6 +3,9 @@
 It starts a real Temporal server on a file, control workers and an executor worker, says when all are healthy,
 starts again what dies, and stops everything in order: workers first, so that what they finish is recorded.
 Whatever way it ends itself, its children end too, and the next start continues with the same data.
+
+The workers are forks of it, so that what they are made of is imported once and in memory once. Therefore it starts
+no thread, opens no connection and reads no key: what needs those runs `apart`.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,6 +33,7 @@ from bondstone.base import extras, logs
 from bondstone.base.data_directory import default_data_dir
 from bondstone.base.errors import BondError, StoreUnavailable, Unreachable
 from bondstone.base.files import open_private
+from bondstone.base.forking import Start
 from bondstone.base.names import SEARCH_ATTRIBUTES
 from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
 from bondstone.base.processes import birth, hide_memory
@@ -43,6 +48,7 @@ from bondstone.terminal.output import emit, note, print_error, requested_format
 from bondstone.terminal.platform import print_summary
 from bondstone.workers import preflight
 from bondstone.workers.child import Child, Command
+from bondstone.workers.starting import apart, start
 
 DATABASE: Final = "temporal.db"
 SERVICES_DIR: Final = "services"
@@ -86,8 +92,13 @@ SQLITE: Final = {
 log = structlog.get_logger(__name__)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the platform until it is told to stop; returns the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the platform until it is told to stop; returns the exit code.
+
+    Args:
+        arguments: Those of the command line unless told.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m bondstone.workers.embedded")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--port", type=int, default=preflight.DEFAULT_PORT)
@@ -206,7 +217,7 @@ class Supervisor:
         preflight.check_directory(self._data)
         lock = PlatformLock.acquire(self._data)
         try:
-            settings, commands = self._prepare()
+            settings, commands = await self._prepare()
             self._handle_signals()
             directory = self._data / LOG_DIR
             self._children = [Child(command, directory, self._write, note) for command in commands]
@@ -216,7 +227,7 @@ class Supervisor:
             lock.release()
         return 0
 
-    def _prepare(self) -> tuple[Settings, list[Command]]:
+    async def _prepare(self) -> tuple[Settings, list[Command]]:
         """Check everything that can be checked, and decide everything that is to be decided."""
         (self._data / LOG_DIR).mkdir(mode=0o700, exist_ok=True)
         (self._data / SERVICES_DIR).mkdir(exist_ok=True)
@@ -236,11 +247,7 @@ class Supervisor:
             temporal_ui=f"http://{preflight.LOOPBACK}:{ui_port}",
         )
         copied_from = preflight.take_over_copy(self._data, previous, settings.store_url)
-        if has_api:
-            ensure_local_token(self._data)
-        if settings.attestation == "required":
-            for ring in (settings.attestation_key_file, settings.permit_key_file):
-                KeyRing.load_or_create(ring)
+        await apart(lambda: _make_keys(settings))
         self._pools = settings.pools
         self._client_settings = {
             "temporal_address": settings.temporal_address,
@@ -252,7 +259,6 @@ class Supervisor:
             "api": settings.api,
         }
         if settings.payload_keys:
-            KeyRing.load_or_create(settings.payload_keys)
             self._client_settings["payload_keys"] = str(settings.payload_keys.absolute())
         log_file = self._data / LOG_DIR / f"{SUPERVISOR}.log"
         file = os.fdopen(open_private(log_file), "a", encoding="utf-8")
@@ -291,7 +297,8 @@ class Supervisor:
             self._raise_failure(running, healthy)
             if not self._stop.is_set():
                 if not self._new:
-                    self._continued = await _continued(settings)
+                    count, named = await apart(lambda: asyncio.run(_continued(settings)))
+                    self._continued = InFlight(count, tuple(named))
                 self._ready_seconds = round(time.time() - psutil.Process().create_time(), 2)
                 self._set_status("running")
                 log.info("healthy", seconds=self._ready_seconds)
@@ -379,25 +386,39 @@ class Supervisor:
             log.error("cannot write platform.json", message=str(error))  # noqa: TRY400 - said in words
 
 
-async def _continued(settings: Settings) -> InFlight:
+def _make_keys(settings: Settings) -> None:
+    """Make the keys and the token that the platform's processes share, where they are missing."""
+    if settings.api:
+        ensure_local_token(settings.data)
+    if settings.attestation == "required":
+        for ring in (settings.attestation_key_file, settings.permit_key_file):
+            KeyRing.load_or_create(ring)
+    if settings.payload_keys:
+        KeyRing.load_or_create(settings.payload_keys)
+
+
+async def _continued(settings: Settings) -> tuple[int, Sequence[str]]:
     """What had begun before the platform was started; nothing is said when Temporal does not answer soon."""
     with contextlib.suppress(BondError, TimeoutError):
         async with asyncio.timeout(CONTINUED_SECONDS):
-            return await in_flight(await connect(settings), limit=CONTINUED_NAMED)
-    return InFlight(0, ())
+            running = await in_flight(await connect(settings), limit=CONTINUED_NAMED)
+            return running.count, running.named
+    return 0, ()
 
 
 async def _temporal_version(binary: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        binary, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-    )
-    with contextlib.suppress(TimeoutError):
-        output, _ = await asyncio.wait_for(process.communicate(), 20)
-        return output.decode(errors="replace").strip().removeprefix("temporal version ")
-    process.kill()
-    await process.wait()
-    return "unknown"
+    with tempfile.TemporaryFile() as output:
+        process = start(Start((binary, "--version"), os.environ.copy(), output.fileno()))
+        try:
+            async with asyncio.timeout(20):
+                await process.wait()
+        except TimeoutError:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            return "unknown"
+        output.seek(0)
+        return output.read().decode(errors="replace").strip().removeprefix("temporal version ")
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    leave(main())

@@ -33,6 +33,11 @@ MAX_ACTIVITIES: Final = 100
 an activity that waits for its turn is cheap and heartbeats."""
 
 
+def main() -> int:
+    """Run until told to stop; the exit status."""
+    return runtime.main("executor", build)
+
+
 async def build(client: Client, store: Store, settings: Settings) -> runtime.Serving:
     """One worker for each pool that this process serves."""
     check(settings)
@@ -78,4 +83,4 @@ async def _version(executor: Executor, settings: Settings) -> str:
 
 
 if __name__ == "__main__":
-    leave(runtime.main("executor", build))
+    leave(main())

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from bondstone.base.forking import Start, load, spawn
 from bondstone.base.processes import READY_FD, birth, is_alive
+from bondstone.base.shutdown import leave
 from bondstone.cli import context
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, progress, say, table
 from bondstone.terminal.platform import print_summary
@@ -27,6 +29,7 @@ app = typer.Typer()
 config = typer.Typer(help="The effective settings, and where each comes from.", no_args_is_help=True)
 app.add_typer(config, name="config")
 
+_SUPERVISOR: Final = "bondstone.workers.embedded"
 EXIT_UNREACHABLE: Final = 6
 DOWN_MARGIN_SECONDS: Final = 60
 """Beyond `drain_seconds`, what a platform may take to stop: its own deadlines are shorter."""
@@ -58,14 +61,12 @@ def up(
     Waits until all are healthy and prints where they are. The data directory keeps everything; started again on
     it, everything continues where it was.
     """
-    command = [sys.executable, "-m", "bondstone.workers.embedded", "--port", str(port), "--output", str(output)]
+    arguments = ["--port", str(port), "--output", str(output)]
     if context.options.data is not None:
-        command += ["--data", str(context.options.data)]
+        arguments += ["--data", str(context.options.data)]
     if not detach:
-        sys.stdout.flush()
-        os.execv(sys.executable, command)  # noqa: S606 - our own module, no shell
-    with progress("starting the platform"):
-        _start_detached(command)
+        leave(load(_SUPERVISOR).main(arguments))
+    _start_detached(arguments)
     platform, data = _read_platform()
     if platform is not None:
         value = platform.model_dump(exclude={"born": True, "processes": {"__all__": {"born"}}})
@@ -135,33 +136,28 @@ def show(output: Output = OutputFormat.TABLE) -> None:
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-def _start_detached(command: list[str]) -> None:
+def _start_detached(arguments: Sequence[str]) -> None:
     """Start the supervisor in a session of its own and wait until it says that all is healthy, or why not."""
+    command = (sys.executable, "-m", _SUPERVISOR, *arguments)
     reader, writer = os.pipe()
-    process = subprocess.Popen(  # noqa: S603 - our own module
-        command,
-        env={**os.environ, READY_FD: str(writer)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(writer,),
-        start_new_session=True,
-    )
+    with Path(os.devnull).open("wb") as nowhere:
+        environment = {**os.environ, READY_FD: str(writer)}
+        _, reap = spawn(Start(command, environment, nowhere.fileno(), keep=(writer,), ends_with_parent=False))
     os.close(writer)
-    # While the supervisor starts, not before it.
-    from bondstone.base.errors import ErrorInfo, OperationFailed, from_info  # noqa: PLC0415 - see bondstone.cli.app
+    with progress("starting the platform"):
+        # While the supervisor starts, not before it.
+        from bondstone.base.errors import ErrorInfo, OperationFailed, from_info  # noqa: PLC0415 - see bondstone.cli.app
 
-    with os.fdopen(reader, encoding="utf-8") as pipe:
-        line = pipe.readline()
+        with os.fdopen(reader, encoding="utf-8") as pipe:
+            line = pipe.readline()
     told: dict[str, Any] = json.loads(line) if line else {}
     if told.get("ready"):
-        process.returncode = 0  # it lives on without us: no warning about a child that was not waited for
         return
-    process.wait()
+    status = reap()
     if "error" in told:
         raise from_info(ErrorInfo.model_validate(told["error"]))
     raise OperationFailed(
-        f"the platform ended before it was ready (exit status {process.returncode})",
+        f"the platform ended before it was ready (exit status {status})",
         hint="`bond up` without --detach shows what it says",
     )
 

@@ -170,6 +170,13 @@ def test_whatever_is_killed_comes_back_and_nothing_is_lost(data):
     assert asyncio.run(is_still_there(data))
 
     before = Platform.read(data)
+    if sys.platform.startswith("linux"):  # a process with threads would have started Python for them
+        assert len(psutil.Process(before.pid).threads()) == 1
+        names = {each.name: psutil.Process(each.pid).name() for each in before.processes}
+        assert names == {name: name.partition("-")[0] for name in names}
+        for name in ("control", "executor", "api"):
+            command_line = " ".join(psutil.Process(process(data, name).pid).cmdline())
+            assert f"-m bondstone.workers.{name}" in command_line
     port = before.settings["temporal_address"].rpartition(":")[2]
     os.kill(before.pid, signal.SIGKILL)
     bond(data, "up", "--detach", "--port", port)  # at once: the orphans may still be there

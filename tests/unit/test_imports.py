@@ -77,9 +77,9 @@ def test_help_of_a_command_does_not_load_the_client(module):
 
 def test_starting_a_platform_loads_no_models_before_the_supervisor_runs():
     code = (
-        "import bondstone.cli.up as up, subprocess\n"
-        "def stop(*_, **__): raise SystemExit\n"
-        "subprocess.Popen = stop\n"
+        "import bondstone.cli.up as up\n"
+        "def stop(*_): raise SystemExit\n"
+        "up.spawn = stop\n"
         "try: up._start_detached([])\n"
         "except SystemExit: pass"
     )
