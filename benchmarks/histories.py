@@ -28,21 +28,21 @@ class Spent:
     """By activity type and `workflow task`: from started to completed, as the server sees it."""
     began: datetime | None = None
     committed: datetime | None = None
-    """When the service went on as new, with what the operation changed in it."""
+    """When the service had taken in what the operation changed in it, after its record was written."""
 
 
 async def spent_by(client: Client, service: str, *, operation: int = 1) -> Spent:
     """Read the histories of a service and one operation of it."""
     team, name = names.parse_service(service)
     total = Spent()
-    async for events in _runs(client, names.service_workflow_id(team, name)):
+    async for events in runs_of(client, names.service_workflow_id(team, name)):
         _count(total, events)
     handle = client.get_workflow_handle(names.operation_workflow_id(team, name, operation))
     _count(total, list((await handle.fetch_history()).events))
     return total
 
 
-async def _runs(client: Client, workflow_id: str) -> AsyncIterator[list[HistoryEvent]]:
+async def runs_of(client: Client, workflow_id: str) -> AsyncIterator[list[HistoryEvent]]:
     """The events of each run of a workflow that continued as new, newest run first."""
     handle = client.get_workflow_handle(workflow_id)
     run_id = (await handle.describe()).run_id
@@ -57,16 +57,16 @@ def _count(total: Spent, events: list[HistoryEvent]) -> None:
     total.events += len(events)
     at = {event.event_id: event.event_time.ToDatetime(tzinfo=UTC) for event in events}
     kinds: dict[int, str] = {}
+    recorded = False
     for event in events:
         when = at[event.event_id]
         total.began = min(total.began or when, when)
         match event.event_type:
-            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
-                total.committed = when
             case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
                 kinds[event.event_id] = event.activity_task_scheduled_event_attributes.activity_type.name
             case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
                 done = event.activity_task_completed_event_attributes
+                recorded = recorded or kinds[done.scheduled_event_id] == names.LEDGER_RECORD
                 _add(
                     total,
                     kinds[done.scheduled_event_id],
@@ -76,6 +76,8 @@ def _count(total: Spent, events: list[HistoryEvent]) -> None:
             case EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
                 task = event.workflow_task_completed_event_attributes
                 total.workflow_tasks += 1
+                if recorded and total.committed is None:
+                    total.committed = when
                 _add(total, WORKFLOW_TASK, at, (task.scheduled_event_id, task.started_event_id, event))
 
 
