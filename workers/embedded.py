@@ -78,8 +78,11 @@ DYNAMIC_CONFIG: Final = {
     "matching.persistenceMaxQPS": 20000,
     "history.rps": 20000,
     "history.persistenceMaxQPS": 20000,
-    # A service continues as new after each operation; one of instant tools would be made to wait a second.
+    # A service of instant tools continues as new, and ends and begins again, within a second.
     "history.workflowIdReuseMinimalInterval": "0s",
+    # The development server reads its search attributes from the database at each use, 30 times an operation. Ours
+    # are there before it serves anybody, and a cache, as a server in production has it, does as well.
+    "system.forceSearchAttributesCacheRefreshOnRead": False,
 }
 
 SQLITE: Final = {
