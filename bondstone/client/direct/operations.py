@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
 STARTS_WITHIN_SECONDS: Final = (0.02, 0.05, 0.1)
 """Pauses in which the workflow of an operation that was accepted just now appears, where nothing else is busy."""
+COMMITS_WITHIN_SECONDS: Final = (0.02, 0.03, 0.05, 0.1, 0.2, 0.4)
+"""Pauses in which a service commits an operation that has ended, where the ledger is written at once."""
 FIRST_POLL_SECONDS: Final = 0.05
 SLOWEST_POLL_SECONDS: Final = 1.0
 
 _AT_WORK: Final = frozenset({OperationStatus.RUNNING, OperationStatus.AWAITING_APPROVAL})
 _AWAITING: Final = OperationStatus.AWAITING_APPROVAL
+_OPERATION: Final = SearchAttributeKey.for_keyword(names.SA_OPERATION)
 _PHASE: Final = SearchAttributeKey.for_keyword(names.SA_PHASE)
 
 
@@ -292,12 +295,25 @@ class _Watched:
                 if not closed.done():
                     return False
                 if closed.result():
-                    await asyncio.sleep(FIRST_POLL_SECONDS)  # the service commits it meanwhile
+                    await self._until_committed()
                     return True
             finally:
                 closed.cancel()
             await asyncio.sleep(pause)
         return False
+
+    async def _until_committed(self) -> None:
+        """Look at the service's search attributes until they no longer name the operation; soon or not at all."""
+        temporal = await self._bond.connection.temporal()
+        handle = temporal.get_workflow_handle(names.service_workflow_id(self.team, self.name))
+        for pause in COMMITS_WITHIN_SECONDS:
+            await asyncio.sleep(pause)
+            try:
+                described = await handle.describe(rpc_timeout=calls.QUERY_TIMEOUT)
+            except RPCError:
+                return
+            if described.typed_search_attributes.get(_OPERATION) != self.id:
+                return
 
     async def _until_closed_or_awaiting(self, closed: asyncio.Task[bool]) -> None:
         """Look at the workflow's search attributes, which wakes no worker, until it waits for people or closes."""
