@@ -23,7 +23,7 @@ from bondstone.activities.free_space import require_room
 from bondstone.activities.rendering import Rendering, render_step
 from bondstone.activities.temporal_watch import TemporalWatch
 from bondstone.activities.tooling.environment import environment_secrets
-from bondstone.activities.tooling.heartbeat import Pulse
+from bondstone.activities.tooling.heartbeat import QUIET_SECONDS, Pulse
 from bondstone.base import names
 from bondstone.base.errors import BondError, ExpressionInvalid, ObjectMissing, StoreError, ToolFailed
 from bondstone.base.redact import Redactor, known_secrets
@@ -199,7 +199,7 @@ class _Adapter:
         ):
             require_room(self._settings.work_dir.absolute())
             await (self._checks.apply(call) if isinstance(call, ApplyCall) else self._checks.step(call))
-            async with Pulse(activity.heartbeat) as pulse:
+            async with Pulse(activity.heartbeat, quiet_seconds=QUIET_SECONDS) as pulse:
                 rendering = await render_step(self._store, self._settings, self._executor, call)
                 logs = self._store.logs.writer(call.service, call.operation, call.step, verb, attempt, ())
                 async with logs as log, self._while_connected():

@@ -16,20 +16,40 @@ BEAT_SECONDS = 4.0
 """How often progress is reported even if nothing moves: so late, at most, an activity hears that it is cancelled.
 The heartbeat timeout of activities is 30 s."""
 
+QUIET_SECONDS = 1.0
+"""How long an activity works before its first heartbeat. Each is a write of Temporal's database: what is over
+within this time needs none."""
+
 
 class Pulse:
-    """Reports progress when it changes, and every few seconds when it does not. An async context manager."""
+    """Reports progress when it changes, and every few seconds when it does not. An async context manager.
 
-    def __init__(self, heartbeat: Callable[[Progress], None], *, beat_seconds: float | None = None) -> None:
+    Args:
+        heartbeat: Sends progress.
+        beat_seconds: The time between two reports of the same progress; default: `BEAT_SECONDS`.
+        quiet_seconds: How long nothing is sent at first; then the newest progress is.
+    """
+
+    def __init__(
+        self,
+        heartbeat: Callable[[Progress], None],
+        *,
+        beat_seconds: float | None = None,
+        quiet_seconds: float = 0.0,
+    ) -> None:
         self._heartbeat = heartbeat
         self._beat_seconds = BEAT_SECONDS if beat_seconds is None else beat_seconds
+        self._quiet_seconds = min(quiet_seconds, self._beat_seconds)
+        self._is_quiet = self._quiet_seconds > 0
         self._progress = Progress()
         self._task: asyncio.Task[None] | None = None
 
     def report(self, progress: Progress) -> None:
         """Say how far the work is."""
-        if progress != self._progress:
-            self._progress = progress
+        if progress == self._progress:
+            return
+        self._progress = progress
+        if not self._is_quiet:
             self._heartbeat(progress)
 
     def note(self, text: str) -> None:
@@ -37,7 +57,8 @@ class Pulse:
         self.report(self._progress.changed(note=text))
 
     async def __aenter__(self) -> Self:
-        self._heartbeat(self._progress)
+        if not self._is_quiet:
+            self._heartbeat(self._progress)
         self._task = asyncio.create_task(self._beat())
         return self
 
@@ -50,6 +71,10 @@ class Pulse:
                 await self._task
 
     async def _beat(self) -> None:
+        if self._is_quiet:
+            await asyncio.sleep(self._quiet_seconds)
+            self._is_quiet = False
+            self._heartbeat(self._progress)
         while True:
             await asyncio.sleep(self._beat_seconds)
             self._heartbeat(self._progress)

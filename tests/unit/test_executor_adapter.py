@@ -224,7 +224,9 @@ async def test_an_error_that_shows_a_secret_does_not_reach_temporal(tmp_path: Pa
     assert caught.value.type == ToolFailed.code
 
 
-async def test_heartbeats_logs_and_drift_show_no_secret(tmp_path: Path) -> None:
+async def test_heartbeats_logs_and_drift_show_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bondstone.activities.executors.QUIET_SECONDS", 0)
+
     def tell(context: StepContext) -> str:
         context.log(f"told: {context.section.text}")
         context.heartbeat(Progress(address=f"a[{context.section.text}]", note=context.section.text, done=1))
