@@ -1,8 +1,8 @@
 """What a long life costs: history events of each operation, and how long a service takes to replay when it is old.
 
 One service of a tool that does nothing gets a thousand updates, one after the other. A service continues as new
-after each operation, so the history that a worker replays is that of one operation, and what is carried over is
-bounded: both are shown after 10, 100 and 1000 operations.
+after some operations, so the history that a worker replays is that of a few, and what is carried over is bounded:
+both are shown after 10, 100 and 1000 operations.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from benchmarks import processes
+from benchmarks.histories import runs_of
 from benchmarks.report import Report, parser, run, say
 from bondstone import workflows
 from bondstone.base import names
@@ -56,8 +57,8 @@ async def measure(options: argparse.Namespace) -> Report:
                 await _kinds(report, bond)
                 await _grow_old(options, report, bond)
     report.notes.append(
-        "events of an operation: its own workflow's and those of the service's run that carried it; one step; "
-        f"a replay is the whole of that run of the service, without a server, {REPLAYS} of them in one worker"
+        "events of an operation: its own workflow's and the service's; one step; a replay is the whole of the "
+        f"service's run as it is then, without a server, {REPLAYS} of them in one worker"
     )
     return report
 
@@ -73,13 +74,17 @@ async def _kinds(report: Report, bond: DirectClient) -> None:
         OperationKind.RECONCILE: lambda: bond.services.reconcile(service),
         OperationKind.DECOMMISSION: lambda: bond.services.decommission(service),
     }
+    before = 0
     for kind, ask in requests.items():
         operation = await ask()
         await operation.result()
-        own, run_of_service = await _events((await bond.connection.temporal()), operation)
-        total = len(own.events) + len(run_of_service.events)
-        report.add(f"events of a {kind}", "", total)
-        report.add("  of them in the service", "", len(run_of_service.events))
+        temporal = await bond.connection.temporal()
+        own = await temporal.get_workflow_handle(_workflow_id(operation)).fetch_history()
+        workflow_id = names.service_workflow_id(operation.team, operation.name)
+        of_service = sum([len(events) async for events in runs_of(temporal, workflow_id)])
+        report.add(f"events of a {kind}", "", len(own.events) + of_service - before)
+        report.add("  of them in the service", "", of_service - before)
+        before = of_service
 
 
 async def _grow_old(options: argparse.Namespace, report: Report, bond: DirectClient) -> None:
@@ -91,7 +96,8 @@ async def _grow_old(options: argparse.Namespace, report: Report, bond: DirectCli
         await operation.result()
         if number in {1, 10, 100, 1000, options.operations}:
             say(f"{number} operations after {time.monotonic() - began:.0f} s")
-            _, history = await _events((await bond.connection.temporal()), operation)
+            workflow_id = names.service_workflow_id(operation.team, operation.name)
+            history = await (await bond.connection.temporal()).get_workflow_handle(workflow_id).fetch_history()
             milliseconds = [await _replayed(history) for _ in range(TURNS)]
             report.add(f"after {number} operations: events to replay", "", len(history.events))
             report.add("  replay", "ms", *milliseconds)
@@ -99,27 +105,8 @@ async def _grow_old(options: argparse.Namespace, report: Report, bond: DirectCli
     report.add("an update, from request to committed", "s", (time.monotonic() - began) / options.operations)
 
 
-async def _events(client: Client, operation: Operation) -> tuple[WorkflowHistory, WorkflowHistory]:
-    """The history of an operation's own workflow, and of the run of its service that carried it."""
-    own = await client.get_workflow_handle(_workflow_id(operation)).fetch_history()
-    workflow_id = names.service_workflow_id(operation.team, operation.name)
-    carried = await client.get_workflow_handle(workflow_id).fetch_history()
-    # a service that continues is in its next run already
-    while not _carries(carried, operation):
-        before = carried.events[0].workflow_execution_started_event_attributes.continued_execution_run_id
-        carried = await client.get_workflow_handle(workflow_id, run_id=before).fetch_history()
-    return own, carried
-
-
 def _workflow_id(operation: Operation) -> str:
     return names.operation_workflow_id(operation.team, operation.name, operation.number)
-
-
-def _carries(history: WorkflowHistory, operation: Operation) -> bool:
-    return any(
-        event.start_child_workflow_execution_initiated_event_attributes.workflow_id == _workflow_id(operation)
-        for event in history.events
-    )
 
 
 async def _replayed(history: WorkflowHistory) -> float:

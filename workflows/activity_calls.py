@@ -44,8 +44,8 @@ async def control(
 
     As a local activity it costs one event instead of three events and a workflow task. But when that workflow task
     is lost, the workflow comes here again at another time, and the activity runs again for what was built then:
-    only for what may run twice with different arguments. And not in the handler of an update that may be the last
-    thing a workflow does: the end of the workflow is not seen after it (SDK 1.35).
+    only for what may run twice with different arguments. When it fails, what it raised comes by itself, and not
+    within an `ActivityError`.
     """
     answer: _T = await workflow.execute_local_activity(
         name,

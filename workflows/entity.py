@@ -100,7 +100,8 @@ class Entity:
     ) -> Resolution:
         """What the request comes to, if the operation ahead of it succeeds.
 
-        Outside the handler of an update a local activity does (see `calls.control`): one round of the server less.
+        A local activity does (see `activity_calls.control`): one round of the server less. But not in the handler
+        of an update where the request is attested: accepting it takes it, once, so its first arguments must hold.
         """
         state = self.state
         current = ahead.resolved if ahead else state.resolved
@@ -120,6 +121,7 @@ class Entity:
             dependants=state.dependants,
         )
         ask = activity_calls.apart if updating else activity_calls.control
+        resolve = ask if state.run_version == 0 else activity_calls.control
         if request.attestation is not None:
             accept = AcceptCall(call=call, standing=standing, labels=state.labels)
             return await ask(
@@ -130,7 +132,7 @@ class Entity:
                 retries=activity_calls.ADMISSION_RETRIES,
             )
         summary = f"resolve {request.kind}"
-        return await ask(
+        return await resolve(
             names.PROMISE_RESOLVE, call, Resolution, summary=summary, retries=activity_calls.ADMISSION_RETRIES
         )
 
@@ -164,6 +166,11 @@ class Entity:
         await self.record(ledger_records.of_cancellation(record, call, workflow.now()))
         self.show()
         return record
+
+    def forget_cancels(self) -> None:
+        """Forget the requests to cancel what is no longer in the queue."""
+        waiting = {pending.record.number for pending in self.state.queue}
+        self.cancels = {number: call for number, call in self.cancels.items() if number in waiting}
 
     # The ledger and what people see ------------------------------------------------------------------------
 

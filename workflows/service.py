@@ -1,7 +1,7 @@
 """Service: one workflow for one service, from the first request to the end of its decommission.
 
 It accepts requests, runs their operations one at a time as child workflows, commits what each changed, writes the
-ledger, and continues as new after each, so that its history stays short however long it lives.
+ledger, and continues as new after every few, so that its history stays short however long it lives.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Final
 
 from temporalio import workflow
 from temporalio.exceptions import (
-    ActivityError,
     ApplicationError,
     ChildWorkflowError,
     FailureError,
@@ -29,6 +28,7 @@ from bondstone.model.campaign.run import SubmitCall, WithdrawCall
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.permit_calls import LabelsAcceptCall
 from bondstone.model.service import (
+    RUN_VERSION,
     AbandonCall,
     Accepted,
     BindCall,
@@ -73,6 +73,10 @@ from bondstone.workflows.submissions import Submissions
 FIRST_REQUEST_WITHIN: Final = timedelta(hours=1)
 """How long a service that was started without a request waits for one."""
 
+MAX_RUN_EVENTS: Final = 100
+"""From this length of its history on a service continues as new: after about five operations. A new run costs as
+much CPU as the replay of these, which a worker pays that has not served the service lately."""
+
 
 @workflow.defn(name=names.SERVICE_WORKFLOW)
 class Service:
@@ -105,15 +109,35 @@ class Service:
 
     async def _live(self) -> ServiceState:
         workflow.set_current_details(details.service(self._state, workflow.info().namespace))
-        await self._wait_for_work()
-        if self._state.queue and not await self._leaves_to_next_build():
-            await self._operate(self._state.queue[0])
+        while True:
+            await self._wait_for_work()
+            if self._state.queue and not await self._leaves_to_next_build():
+                await self._operate(self._state.queue[0])
+                self._entity.forget_cancels()
+            if not self._lives_on_here():
+                break
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._state.phase is Phase.DECOMMISSIONED or self._entity.abandoned:
             return self._state
         if not admission.exists(self._state):
             return self._end_unused()
-        return builds.next_run(self._state)
+        return builds.next_run(self._state.changed(run_version=RUN_VERSION))
+
+    def _lives_on_here(self) -> bool:
+        """Whether the service lives, and its next operation is for this run of the workflow."""
+        if self._state.run_version < RUN_VERSION or self._entity.abandoned:
+            return False
+        return (
+            admission.exists(self._state)
+            and self._state.phase is not Phase.DECOMMISSIONED
+            and not self._should_renew()
+        )
+
+    def _should_renew(self) -> bool:
+        """Whether another run, perhaps of another build, is to continue."""
+        info = workflow.info()
+        long = self._state.run_version and info.get_current_history_length() >= MAX_RUN_EVENTS
+        return bool(long) or info.is_continue_as_new_suggested() or builds.outdated()
 
     # What people and programs ask ------------------------------------------------------------------------
 
@@ -132,7 +156,9 @@ class Service:
             except BondError as error:
                 self._entity.refused = error.info()
                 raise to_failure(error) from None
-            except ActivityError as error:
+            except FailureError as error:  # of a local activity that fails, what it raised comes by itself
+                if is_cancelled_exception(error):
+                    raise
                 self._entity.refused = bounded(info_of(error))
                 raise to_failure(from_info(self._entity.refused)) from None
 
@@ -336,8 +362,7 @@ class Service:
             over = self._entity.abandoned or (
                 self._entity.refused is not None and not admission.exists(self._state)
             )
-            done = workflow.info().is_continue_as_new_suggested() or builds.outdated()
-            renew = done and admission.exists(self._state)
+            renew = admission.exists(self._state) and self._should_renew()
             return bool(self._state.queue) or (workflow.all_handlers_finished() and (over or renew))
 
         while not has_work():
@@ -426,7 +451,9 @@ class Service:
             # Attested is what was asked, its id included.
             attested_request = pending.request if request.attestation else request
             resolution = await self._entity.resolve(attested_request, None)
-        except ActivityError as error:
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
             raise from_info(info_of(error)) from None
         return pending.changed(resolved=resolution.resolved)
 

@@ -284,7 +284,7 @@ class ServiceExecutor(Executor):
             )
         start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
             names.SERVICE_WORKFLOW,
-            ServiceState(service=service_id(plan.part)),
+            ServiceState.new(service_id(plan.part)),
             id=workflow_id,
             task_queue=names.CONTROL_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

@@ -535,6 +535,10 @@ class Submission(Wire):
     evidence: dict[str, Any] = {}
 
 
+RUN_VERSION: Final = 1
+"""How runs of services proceed from now on, see `ServiceState.run_version`."""
+
+
 class ServiceState(Wire):
     """All a service carries over continue-as-new: argument of `Service`, answer of its query `describe`."""
 
@@ -582,6 +586,18 @@ class ServiceState(Wire):
     """A request with an attestation was accepted: from then on every operation asks for permits."""
     applied: KeptManifest | None = None
     """The manifest that changed it last; None when no manifest ever did."""
+    run_version: int = 0
+    """How the run that begins with this state proceeds, so that histories of older ones replay. 0: it continues as
+    new after one operation, and an activity resolves what people request."""
+
+    @classmethod
+    def new(cls, service: ServiceId) -> ServiceState:
+        """Of a service that does not exist yet.
+
+        Args:
+            service: Team and name.
+        """
+        return cls(service=service, run_version=RUN_VERSION)
 
     @property
     def condition(self) -> Health:

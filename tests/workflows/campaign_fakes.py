@@ -43,6 +43,7 @@ from bondstone.model.campaign.schedule import RunCall, ScheduleEntry
 from bondstone.model.campaign.state import Calendar, Rules, WaveRules
 from bondstone.model.ledger import LedgerEntry
 from bondstone.model.service import (
+    RUN_VERSION,
     DayTwo,
     OperationKind,
     Phase,
@@ -202,6 +203,7 @@ class Fleet:
             healthy=(OLD,),
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
             created_by="grace",
+            run_version=RUN_VERSION,
         ).changed(**fields)
         await client.start_workflow(names.SERVICE_WORKFLOW, state, id=caller.id, task_queue=names.CONTROL_QUEUE)
 

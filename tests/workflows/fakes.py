@@ -29,6 +29,7 @@ from bondstone.model.service import (
     Accepted,
     DayTwo,
     Health,
+    LabelsCall,
     OperationRecord,
     Request,
     Resolution,
@@ -58,6 +59,7 @@ from bondstone.model.step import (
 )
 from bondstone.temporal import calls
 from bondstone.temporal.sandbox import sandboxed
+from bondstone.workflows.service import MAX_RUN_EVENTS
 from harness.waiting import pauses
 
 
@@ -277,7 +279,7 @@ class Caller:
         )
         start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
             names.SERVICE_WORKFLOW,
-            ServiceState(service=self.service),
+            ServiceState.new(self.service),
             id=self.id,
             task_queue=names.CONTROL_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
@@ -291,6 +293,15 @@ class Caller:
 
     async def update(self, name: str, call: Any, result: type[Any] = dict) -> Any:
         return await calls.update(self.client, self.id, name, call, result)
+
+    async def renewed(self) -> None:
+        """Change labels until the service has continued as new."""
+        run = (await self.handle.describe()).run_id
+        for number in range(MAX_RUN_EVENTS):
+            await self.update(names.UPDATE_SET_LABELS, LabelsCall(set={"turn": str(number)}))
+            if (await self.handle.describe()).run_id != run:
+                return
+        raise AssertionError("the service never continued as new")
 
     async def state(self) -> ServiceState:
         return await calls.query(self.client, self.id, ServiceState)

@@ -31,7 +31,7 @@ ALSO: tuple[type[BaseModel], ...] = (OperationResult, LedgerRecord, CampaignInpu
 """Messages that no update or query names: how campaigns begin and operations end, and what the ledgers hold."""
 
 AFTER_WORKFLOWS = f"""
-A service's workflow continues as new after each operation; ask for it by its id, without a run id. It is started
+A service's workflow continues as new after some operations; ask for it by its id, without a run id. It is started
 with `{{"service": {{"team": "TEAM", "name": "NAME"}}}}`, and fails when its only request was refused. A campaign's workflow
 is started with a `CampaignInput` and continues as new every few hundred targets.
 

@@ -386,7 +386,7 @@ class DirectServices(Services):
         for attempt in range(1, START_TRIES + 1):
             start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
                 names.SERVICE_WORKFLOW,
-                ServiceState(service=service),
+                ServiceState.new(service),
                 id=workflow_id,
                 task_queue=names.CONTROL_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
