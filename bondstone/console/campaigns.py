@@ -148,7 +148,7 @@ async def campaign_view(visitor: Visitor, name: str) -> View:
         "campaign.html", "/campaigns", live=f"/campaigns/{name}", campaign=document,
         sentence=sentence(explain_campaign(document, ReadingTime())), verbs=verbs, destructive=DESTRUCTIVE,
         asks_roles=visitor.principal.may_assert and "approve" in shown_verbs, asks_target="skip" in shown_verbs,
-        asks_name=bool(DESTRUCTIVE & shown_verbs), drawing=timeline.drawing(report, now),
+        asks_name=" or ".join(_destroying(shown_verbs)), drawing=timeline.drawing(report, now),
         dials=[(dial, timeline.face(dial, now)) for dial in timeline.dials(document, report)],
         events=report.events[-MAX_EVENTS:],
         groups=sorted(groups.items(), key=lambda item: -len(item[1])),
@@ -203,6 +203,12 @@ def fits(document: CampaignDocument, verb: str) -> bool:
         "rollback-failed": failed and not turned,
         "rollback-all": not turned and (failed or document.counts.get(TargetOutcome.SUCCEEDED, 0) > 0),
     }[verb]
+
+
+def _destroying(verbs: set[str]) -> list[str]:
+    """What asks for the campaign's name, in words."""
+    words = {"abort": "abort", "rollback-all": "roll all targets back"}
+    return [name for verb, name in words.items() if verb in verbs]
 
 
 def _permission(verb: str) -> str:

@@ -40,14 +40,20 @@ async def home(visitor: Visit, state: State) -> Response:
     )
     counts = counts_of(visitor, state)
     stopped = [row for row in campaigns if row.status in STOPPED]
-    waiting = f"{len(approvals)} plans wait for an approval" if approvals else "Nothing waits for an approval"
-    trouble = f"{len(troubled)} services need attention" if troubled else "no service needs attention"
+    waiting = counted(len(approvals), "plan waits", "plans wait") if approvals else "Nothing waits"
+    trouble = counted(len(troubled), "service needs", "services need") if troubled else "no service needs"
     view = View(
-        "home.html", "/", sentence=f"{waiting}; {trouble}.", approvals=approvals, troubled=troubled[:MAX_TROUBLED],
+        "home.html", "/", sentence=f"{waiting} for an approval; {trouble} attention.",
+        approvals=approvals, troubled=troubled[:MAX_TROUBLED],
         stopped=stopped, campaigns=[row for row in campaigns if row.status not in STOPPED],
         phases=sorted(counts.phases.items()),
     )  # fmt: skip
     return shown(view, visitor)
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """A number with its noun: `1 plan waits`, `3 plans wait`."""
+    return f"{number} {one if number == 1 else several}"
 
 
 def _needs_attention(entry: Entry) -> bool:

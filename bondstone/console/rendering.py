@@ -28,13 +28,14 @@ from bondstone.terminal.times import duration
 TONES: Final[Mapping[str, str]] = {
     **dict.fromkeys((
         Phase.READY, Health.HEALTHY, OperationStatus.SUCCEEDED, StepStatus.UNCHANGED, StepStatus.KEPT,
-        CampaignStatus.COMPLETED, "approved", "allow", "done", "active", "delivered",
+        CampaignStatus.COMPLETED, "approved", "allow", "done", "active", "delivered", "current",
     ), "good"),
     **dict.fromkeys((
         Phase.FAILED, Phase.DEGRADED, Health.UNHEALTHY, OperationStatus.REJECTED, StepStatus.BLOCKED,
         CampaignStatus.ABORTED, CampaignStatus.COMPLETED_WITH_FAILURES, TargetOutcome.TIMED_OUT,
         TargetOutcome.UNREACHABLE, TargetOutcome.REFUSED, "deny", "yanked",
     ), "bad"),
+    Health.UNKNOWN: "dim",
     **dict.fromkeys((
         Phase.AWAITING_APPROVAL, Phase.ABANDONED, Phase.DECOMMISSIONED, OperationStatus.CANCELLED,
         OperationStatus.ROLLED_BACK, StepStatus.SKIPPED, StepStatus.DEFERRED, CampaignStatus.PAUSED,
@@ -43,7 +44,7 @@ TONES: Final[Mapping[str, str]] = {
     ), "wait"),
 }  # fmt: skip
 """Status to the tone of its badge; the word is always written beside the colour."""
-SYMBOLS: Final[Mapping[str, str]] = {"good": "✓", "bad": "✕", "wait": "◆", "busy": "…"}
+SYMBOLS: Final[Mapping[str, str]] = {"good": "✓", "bad": "✕", "wait": "◆", "busy": "…", "dim": "?"}
 ACTION_ORDER: Final = ("replace", "delete", "forget", "update", "create", "move", "import")
 """Plans are shown with what destroys first, moves and imports last."""
 _NAMED: Final = re.compile(r"`([^`]+)`")

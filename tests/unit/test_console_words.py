@@ -33,7 +33,6 @@ BUSY = {
     *("requested", "provisioning", "updating", "patching", "upgrading", "rolling-back", "reconciling"),
     *(
         "decommissioning",
-        "unknown",
         "queued",
         "running",
         "pending",
