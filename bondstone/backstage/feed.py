@@ -25,9 +25,6 @@ from bondstone.client import Bondstone
 ROOT: Final = "bondstone"
 LOCATION: Final = f"location:default/{ROOT}"
 """What the references of all parts begin with."""
-PAGES: Final = ((500, 1), (1_500, 4), (6_000, 16), (24_000, 64))
-"""Services, and on how many pages so many are; more are on 256. A platform crosses these few times in its life."""
-MOST_PAGES: Final = 256
 FRESH_SECONDS: Final = 10.0
 """How old the promises may be that the feed describes."""
 DAY: Final = timedelta(days=1)
@@ -96,9 +93,8 @@ class Feed:
 
     @property
     def pages(self) -> int:
-        """On how many pages the services are now."""
-        total = self._index.total
-        return next((pages for most, pages in PAGES if total <= most), MOST_PAGES)
+        """On how many pages services are: always as many, or Backstage would lose those that move for minutes."""
+        return self._places.settings.pages
 
     def location_of(self, service: str) -> str:
         """The name of the location that describes a service."""

@@ -56,7 +56,7 @@ class Refresher:
             await self._client.aclose()
 
     async def _follow_services(self) -> None:
-        position, pages = self._index.position, self._feed.pages
+        position = self._index.position
         while True:
             reported_to = position
             await self._index.changes(reported_to)
@@ -65,9 +65,6 @@ class Refresher:
             locations = changed_locations(self._feed, [entry.row.id for entry in entries])
             for location in [*locations, f"{LOCATION}-teams"]:
                 await self._tell(location)
-            if self._feed.pages != pages:
-                pages = self._feed.pages
-                log.info("the feed has another number of pages", pages=pages)
 
     async def _follow_promises(self) -> None:
         """Promises are published seldom, and nothing says when: their part is compared now and then."""

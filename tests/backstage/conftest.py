@@ -95,7 +95,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     url = f"http://{LOOPBACK}:{free_port()}"
     with (
         providers.node_provider(folder, callback=f"{url}/api/auth/oidc/handler/frame") as issuer,
-        platform_running(folder / "data", bondstone_settings(url, files)) as platform,
+        platform_running(folder / "data", bondstone_settings(url, files, pages=1)) as platform,
         Wire(platform.settings.api) as wire,
     ):
         (folder / "access.yaml").write_text(ACCESS)

@@ -162,7 +162,7 @@ def test_a_service_that_ended_leaves_the_catalog_when_its_day_is_over(pair):
     pair.platform.bond(*arguments)
     pair.platform.bond("service", "decommission", "payments/gone", "--reason", "done", "--yes", "--wait")
     pair.until(lambda: lifecycle(pair, "gone") == "decommissioned", what="its end")
-    settings = bondstone_settings(pair.url, pair.backstage.files, ended_hours=0)
+    settings = bondstone_settings(pair.url, pair.backstage.files, pages=1, ended_hours=0)
     with ApiProcess(pair.platform, "api-3", {"BOND_API": pair.platform.settings.api, **settings}) as later:
         pair.until(lambda: pair.read_feed(later.url)["services-0"].status_code == 200)
         pair.wire.target = later.url

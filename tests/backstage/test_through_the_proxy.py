@@ -26,7 +26,7 @@ def action(pair) -> str:
 @pytest.fixture(scope="module")
 def proxied(pair) -> Iterator[object]:
     pair.until(lambda: action(pair) == "bondstone:request-service", what="the template")
-    settings = bondstone_settings(pair.url, pair.backstage.files, proxy="/bondstone")
+    settings = bondstone_settings(pair.url, pair.backstage.files, pages=1, proxy="/bondstone")
     with ApiProcess(pair.platform, "api-4", {"BOND_API": pair.platform.settings.api, **settings}) as api:
         pair.until(lambda: pair.read_feed(api.url)["promises"].status_code == 200)
         pair.wire.target = api.url

@@ -85,7 +85,7 @@ async def filled(services: list[ListedService], **more: object) -> tuple[Feed, S
     index, bond = ServiceIndex(visibility), Bond()
     await index.relist()
     settings = BackstageSettings.model_validate(
-        {"url": "https://backstage.example", "feed_token_file": "feed", **more}
+        {"url": "https://backstage.example", "feed_token_file": "feed", "pages": 1, **more}
     )
     return Feed(index, bond, Places(settings, "https://bond.example")), index, visibility, bond
 
@@ -104,8 +104,7 @@ async def etags(feed: Feed) -> dict[int, str]:
 
 async def test_every_service_is_on_one_page_and_a_change_changes_that_page_alone():
     services = [listed(number) for number in range(2_000)]
-    feed, index, visibility, _ = await filled(services)
-    assert feed.pages == 16
+    feed, index, visibility, _ = await filled(services, pages=16)
     names = [each["metadata"]["title"] for body in (await pages(feed)).values() for each in documents(body)]
     assert sorted(names) == sorted(each.row.id for each in services)
 
@@ -120,8 +119,17 @@ async def test_every_service_is_on_one_page_and_a_change_changes_that_page_alone
     assert changed == set(changed_locations(feed, ["team5/s5", f"team{5_000 % 7}/s5000"]))
 
 
+async def test_no_service_moves_to_another_page_as_the_platform_grows():
+    """Backstage would lose it from its catalog until it had read every page again."""
+    feed, index, visibility, _ = await filled([listed(number) for number in range(500)], pages=64)
+    before = {each.row.id: feed.location_of(each.row.id) for each in visibility.services}
+    visibility.services += [listed(number, at=1) for number in range(500, 700)]
+    await index.poll()
+    assert {service: feed.location_of(service) for service in before} == before
+
+
 async def test_the_catalog_names_every_part():
-    feed, *_ = await filled([listed(number) for number in range(600)])
+    feed, *_ = await filled([listed(1)], pages=4)
     named = {each["metadata"]["name"] for each in documents((await feed.part("catalog")).body)}
     assert named == {"bondstone-promises", "bondstone-teams", *(f"bondstone-services-{page}" for page in range(4))}
     for name in named:
@@ -197,11 +205,11 @@ async def test_two_processes_describe_the_same(monkeypatch):
     """One has followed changes that the other has read at once, in another order."""
     monkeypatch.setattr(feed_module, "FRESH_SECONDS", -1.0)
     services = [listed(number) for number in range(600)]
-    one, index, visibility, _ = await filled(services)
+    one, index, visibility, _ = await filled(services, pages=4)
     visibility.services[5] = listed(5, phase="updating", at=1)
     visibility.services.append(listed(5_000, at=1))
     await index.poll()
-    other, *_ = await filled(list(reversed(visibility.services)))
+    other, *_ = await filled(list(reversed(visibility.services)), pages=4)
     names = ["catalog", "promises", "teams", *(f"services-{number}" for number in range(one.pages))]
     for name in names:
         assert (await one.part(name)).etag == (await other.part(name)).etag
@@ -237,7 +245,7 @@ async def test_backstage_is_told_which_part_has_changed(monkeypatch, tmp_path):
     monkeypatch.setattr(refresh_module, "PROMISES_SECONDS", 0.01)
     monkeypatch.setattr(refresh_module, "GATHER_SECONDS", 0.01)
     monkeypatch.setattr(feed_module, "FRESH_SECONDS", -1.0)
-    feed, index, visibility, bond = await filled([listed(number) for number in range(600)])
+    feed, index, visibility, bond = await filled([listed(number) for number in range(600)], pages=4)
     told: set[str] = set()
 
     def answer(request: httpx2.Request) -> httpx2.Response:
