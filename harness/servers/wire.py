@@ -54,6 +54,7 @@ class Wire:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._listens = threading.Event()
+        self._serving: set[asyncio.Task[None] | None] = set()  # the loop itself keeps no task alive
 
     def __enter__(self) -> Self:
         """Listen."""
@@ -86,12 +87,15 @@ class Wire:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of a connection; the next one needs another connection."""
+        task = asyncio.current_task()
+        self._serving.add(task)
         try:
             await self._answer(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # either side has gone
         finally:
             await _close(writer)
+            self._serving.discard(task)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.mode == "closed":

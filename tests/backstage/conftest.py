@@ -15,29 +15,13 @@ from harness import providers
 from harness.local_platform import LocalPlatform
 from harness.local_platform import running as platform_running
 from harness.servers.backstage.configuration import Secrets, bondstone_settings, configuration
-from harness.servers.backstage.packages import missing
+from harness.servers.backstage.packages import SOURCE, missing
 from harness.servers.backstage.stock import Backstage
 from harness.servers.process import LOOPBACK, free_port
 from harness.servers.wire import Wire
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "integration"))
-
-ACCESS = """\
-apiVersion: bondstone.dev/v1
-kind: Access
-spec:
-  grants:
-    - subjects: [{group: payments}]
-      roles: [developer]
-      scope: {teams: [payments]}
-    - subjects: [{group: owners-of-the-platform}]
-      roles: [admin]
-      scope: everything
-    - subjects: [{user: ada@example.com}, {user: "backstage:mcp-actions"}]
-      roles: [viewer]
-      scope: everything
-"""
 
 
 class Pair:
@@ -98,8 +82,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         platform_running(folder / "data", bondstone_settings(url, files, pages=1)) as platform,
         Wire(platform.settings.api) as wire,
     ):
-        (folder / "access.yaml").write_text(ACCESS)
-        platform.bond("access", "publish", str(folder / "access.yaml"))
+        platform.bond("access", "publish", str(SOURCE / "access.yaml"))
         for promise in ("sqlite-database",):
             platform.bond("promise", "publish", str(ROOT / "promises" / promise))
         both = Pair(platform, url, folder, wire)
