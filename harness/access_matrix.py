@@ -56,6 +56,7 @@ compares. A role that is granted in a scope reaches these addresses for what is 
 class _Owned:
     """A campaign, a preview or an operation, as far as its address is guarded: whose it is."""
 
+    name = "orders"
     owner = "payments"
     promise = "queue"
     service = "payments/orders"
