@@ -1,10 +1,13 @@
-"""Does the second plan of an unchanged release change nothing? Asked of every chart in a folder.
+"""A whole life of each chart beside plain Helm: `python -m tools.chart_corpus [DIR|CHART …] [--kubeconfig FILE]`.
 
-python -m tools.chart_corpus [DIR] [--kubeconfig FILE] [--helm PATH] [--values FILE]
+Each chart (a folder or an archive) is installed, upgraded to a next version of itself and taken back, first by
+plain `helm`, then by the executor, in the same namespace under the same name. The table says whether the objects
+in the cluster are the same, and whether the second plan of an unchanged release and its drift are empty. A chart
+that plain Helm cannot install here is listed and not counted.
 
-Each chart (a folder or an archive) is installed into a namespace of its own, planned again, looked at for drift,
-and taken away. The charts of `tests/charts` have the shapes of public charts that were hard to plan; `helm pull`
-gets others. Without a kubeconfig a control plane is started (`make tools`).
+The charts of `tests/charts` have the shapes of public charts that were hard to plan; `helm pull` and clones of
+chart repositories give others: a folder is searched for charts. Without a kubeconfig a control plane is started
+(`make tools`).
 """
 
 from __future__ import annotations
@@ -13,150 +16,78 @@ import argparse
 import asyncio
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
-from bondstone.activities.helm import HelmExecutor
-from bondstone.activities.helm.section import HelmSection
-from bondstone.base.cluster_settings import ClusterSettings
-from bondstone.base.errors import BondError
-from bondstone.base.settings import Settings
-from bondstone.executors.protocol import StepContext
-from bondstone.model.plan import Change
-from bondstone.model.service import ServiceId
-from bondstone.store import Store
 from harness.pinned import find
+from tools.chart_life import Verdict, look
 
 CHARTS: Final = Path(__file__).parents[1] / "tests" / "charts"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came of one chart."""
-
-    chart: str
-    objects: int
-    differences: tuple[str, ...]
-    """What the second plan would change, and what is drift: nothing when all is well."""
-    seconds: float
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look at every chart; the exit status is 1 when one of them is not still."""
-    parser = argparse.ArgumentParser(description="Plan an unchanged release of every chart a second time.")
-    parser.add_argument("directory", nargs="?", type=Path, default=CHARTS)
+    """Look at every chart; the exit status is 1 when one of them is not as with plain Helm, or not still."""
+    parser = argparse.ArgumentParser(description="Compare a whole life of every chart with plain Helm.")
+    parser.add_argument("places", nargs="*", type=Path, default=[CHARTS], metavar="DIR|CHART")
     parser.add_argument("--kubeconfig", type=Path, help="default: a control plane of its own")
     parser.add_argument("--helm", default="", help="default: the one that `make tools` has built")
     parser.add_argument("--values", type=Path, help="a file of values for all charts")
     options = parser.parse_args(arguments)
     values = yaml.safe_load(options.values.read_text(encoding="utf-8")) if options.values else {}
+    verdicts: list[Verdict] = []
+    print(_row("chart", "objects", "as plain Helm", "2nd plan", "drift", "update", "back"))
     with _cluster(options.kubeconfig) as kubeconfig:
         helm = options.helm or str(find("helm"))
-        verdicts = [
-            _told(asyncio.run(look(chart, kubeconfig, helm, values))) for chart in charts(options.directory)
-        ]
-    moved = [verdict.chart for verdict in verdicts if verdict.differences]
-    print(f"{len(verdicts) - len(moved)} of {len(verdicts)} charts are still when nothing changed")
-    return 1 if not verdicts or moved else 0
+        for chart in charts(*options.places):
+            verdict = asyncio.run(look(chart, kubeconfig, helm, values))
+            verdicts.append(verdict)
+            _print(verdict)
+    counted = [verdict for verdict in verdicts if not verdict.skipped]
+    good = [verdict for verdict in counted if not verdict.differences]
+    print(f"{len(good)} of {len(counted)} charts live as with plain Helm, and are still when nothing changed")
+    if len(counted) < len(verdicts):
+        print(f"{len(verdicts) - len(counted)} more cannot be installed here by plain Helm either")
+    return 1 if not counted or len(good) < len(counted) else 0
 
 
-def _told(verdict: Verdict) -> Verdict:
-    state = "still" if not verdict.differences else f"{len(verdict.differences)} differences"
-    print(f"{verdict.chart:<40} {verdict.objects:>4} objects {verdict.seconds:>6.1f} s  {state}", flush=True)
+def _print(verdict: Verdict) -> None:
+    if verdict.skipped:
+        print(f"{verdict.chart:<36}  {'-':>7}  plain Helm: {verdict.skipped}", flush=True)
+        return
+    cells = [verdict.word(kind) for kind in ("same", "plan", "drift", "update", "back")]
+    note = f"; {verdict.note}" if verdict.note else ""
+    print(f"{_row(verdict.chart, str(verdict.objects), *cells)} {verdict.seconds:.0f} s{note}", flush=True)
     for line in verdict.differences:
-        print(f"    {line}", flush=True)
-    return verdict
+        print(f"    {line[:400]}", flush=True)
 
 
-def charts(directory: Path) -> list[Path]:
-    """The charts in a folder, sorted."""
-    return sorted(path for path in directory.iterdir() if path.suffix == ".tgz" or (path / "Chart.yaml").is_file())
+def _row(*cells: str) -> str:
+    widths = (-36, 7, -13, -9, -8, -9, -9)
+    return "  ".join(
+        cell.ljust(-width) if width < 0 else cell.rjust(width) for cell, width in zip(cells, widths, strict=True)
+    )
 
 
-async def look(chart: Path, kubeconfig: Path, helm: str, values: dict[str, Any]) -> Verdict:
-    """Install a chart, plan it again, look for drift, take it away."""
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
-        settings = Settings(
-            data=Path(scratch), helm=helm, clusters={"default": ClusterSettings(kubeconfig=kubeconfig)}
-        )
-        work = _Work(chart, await Store.open(settings, create_keys=True), settings, values)
-        try:
-            objects = await work.install()
-            differences = await work.differences()
-        except BondError as error:
-            objects, differences = 0, [f"{error.code}: {error}"]
-        differences += await work.remove()
-    return Verdict(chart.name, objects, tuple(differences), time.monotonic() - began)
+def charts(*places: Path) -> list[Path]:
+    """The charts in folders, sorted; a chart inside a chart is part of it.
+
+    Args:
+        places: Charts, or folders with charts in them at any depth.
+    """
+    return [chart for place in places for chart in _charts(place)]
 
 
-class _Work:
-    """One chart as a service."""
-
-    def __init__(self, chart: Path, store: Store, settings: Settings, values: dict[str, Any]) -> None:
-        self._chart = chart
-        self._store = store
-        self._settings = settings
-        self._values = values
-        self._executor = HelmExecutor()
-        self._service = ServiceId(
-            team="corpus", name=chart.name.removesuffix(".tgz").replace(".", "-")[:46].rstrip("-")
-        )
-        self._attempts = 0
-
-    async def install(self) -> int:
-        """Plan and apply; how many objects were made."""
-        planned = await self._executor.plan(self._context())
-        await self._executor.apply(self._context(), planned.artefact, planned.position)
-        return len(planned.changes)
-
-    async def differences(self) -> list[str]:
-        """What another plan would change, and what has drifted."""
-        again = await self._executor.plan(self._context())
-        drifted = await self._executor.detect_drift(self._context())
-        differences = [f"plan: {_words(change)}" for change in again.changes]
-        if not again.empty and not differences:
-            differences.append("plan: not empty, although no object changes")
-        return differences + [f"drift: {_words(change)}" for change in drifted.changes]
-
-    async def remove(self) -> list[str]:
-        """Uninstall; why that failed, if it did."""
-        try:
-            planned = await self._executor.plan_destroy(self._context())
-            await self._executor.apply(self._context(), planned.artefact, planned.position)
-        except BondError as error:
-            return [f"remove: {error.code}: {error}"]
-        return []
-
-    def _context(self) -> StepContext:
-        self._attempts += 1
-        section = {
-            "chart": self._chart.name, "namespace": f"corpus-{self._service.name}", "create_namespace": True,
-            "values": self._values, "wait": False, "atomic": False,
-        }  # fmt: skip
-        return StepContext(
-            service=self._service,
-            operation=1,
-            step="chart",
-            section=HelmSection.model_validate(section),
-            bundle=self._chart.parent.absolute(),
-            revision_digest=self._chart.name,
-            state=self._store.state(self._service, "chart"),
-            settings=self._settings,
-            attempt=f"corpus-{self._attempts}",
-            heartbeat=lambda _progress: None,
-            log=lambda _line: None,
-        )
-
-
-def _words(change: Change) -> str:
-    return f"{change.action} {change.address}: {change.before} -> {change.after}"
+def _charts(place: Path) -> Iterator[Path]:
+    if place.suffix == ".tgz" or (place / "Chart.yaml").is_file():
+        yield place
+    elif place.is_dir():
+        for path in sorted(place.iterdir()):
+            if not path.name.startswith("."):
+                yield from _charts(path)
 
 
 @contextmanager

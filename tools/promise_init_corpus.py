@@ -1,7 +1,7 @@
-"""How many modules and charts of a folder become promises: `python -m tools.promise_init_corpus KIND:PATH …`.
+"""How many modules, charts and roles become promises: `python -m tools.promise_init_corpus [--left] KIND:PATH …`.
 
-Each becomes a promise in a temporary folder and is validated as generated, without an edit. Exit code 1 when
-one of them does not validate.
+Each becomes a promise in a temporary folder and is validated as generated, without an edit; `--left` names what
+was not translated. Exit code 1 when one of them does not validate.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ def main(sources: Sequence[str]) -> int:
     """Try each source and print a row for it; the exit code."""
     executors = load_executors()
     valid = 0
+    names_left = "--left" in sources
+    sources = [source for source in sources if source != "--left"]
     print(f"{'source':60} {'inputs':>6} {'outputs':>7} {'left':>5}  validates")
     for source in sources:
         kind, _, path = source.partition(":")
@@ -39,6 +41,8 @@ def main(sources: Sequence[str]) -> int:
         verdict = f"no: {problems[0].message[:100]}" if problems else "yes"
         inputs, outputs = len(draft.inputs.get("properties", {})), len(draft.outputs)
         print(f"{source[-60:]:60} {inputs:6} {outputs:7} {len(draft.untranslated):5}  {verdict}")
+        for line in draft.untranslated if names_left else ():
+            print(f"    {line}")
     print(f"{valid} of {len(sources)} validate without an edit")
     return 0 if valid == len(sources) else 1
 

@@ -29,6 +29,8 @@ _TYPES: Final[dict[str, dict[str, Any]]] = {
 }
 """Ansible's argument types. `bits`, `bytes`, `json` and `jsonarg` are texts with rules of their own."""
 _LITERAL: Final = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+_NAMEABLE: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""What can name an input."""
 _SECRET: Final = re.compile(r"(password|passwd|secret|secret_?key|token|api_?key|private_?key)$", re.IGNORECASE)
 _RULES: Final = ("mutually_exclusive", "required_by", "required_if", "required_one_of", "required_together")
 _CONNECTION: Final[dict[str, dict[str, Any]]] = {
@@ -188,6 +190,9 @@ def _options(spec: Mapping[str, Any], defaults: Mapping[str, Any], inputs: _Inpu
     options = spec.get("options")
     for name, option in (options if isinstance(options, dict) else {}).items():
         about = option if isinstance(option, dict) else {}
+        if not _NAMEABLE.fullmatch(str(name)):
+            inputs.left.append(f"variable {name}: no input can have this name, and Ansible no variable")
+            continue
         schema = _option(name, about, inputs.left)
         value = defaults.get(name, about.get("default"))
         if about.get("no_log"):
@@ -233,9 +238,12 @@ def _option(name: str, about: Mapping[str, Any], left: list[str]) -> dict[str, A
         left.append(f"variable {name}: its aliases are not inputs")
     inner = about.get("options")
     if isinstance(inner, dict):
-        members = {key: _option(f"{name}.{key}", value or {}, left) for key, value in inner.items()}
-        required = [key for key, value in inner.items() if value and value.get("required")]
-        whole = {"type": "object", "properties": members, "additionalProperties": False}
+        unnamed = {key for key in inner if not _NAMEABLE.fullmatch(str(key))}
+        left += [f"variable {name}: its key {key!r} can name no input, and is taken unchecked" for key in unnamed]
+        fit = {key: value for key, value in inner.items() if key not in unnamed}
+        members = {key: _option(f"{name}.{key}", value or {}, left) for key, value in fit.items()}
+        required = [key for key, value in fit.items() if value and value.get("required")]
+        whole = {"type": "object", "properties": members, "additionalProperties": bool(unnamed)}
         whole |= {"required": required} if required else {}
         schema |= {"items": whole} if kind == "list" else whole
         left += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
@@ -22,6 +23,7 @@ KINDS: Final = ("count", "percent", "where", "rest")
 """The keys of which a wave has exactly one."""
 
 _WHOLE: Final = 100
+_OF_ANY_PROMISE: Final = frozenset({"reconcile", "rollback", "decommission"})
 _SPEC: Final[Path_] = ("spec",)
 _MANY_PATCHES: Final = 1000
 
@@ -94,7 +96,14 @@ def _particular(document: PlacedDocument, spec: StrategySpec, kind: str, article
             (*_SPEC, "unit"), "a reconcile looks into parts one by one, as services of their own",
             hint="leave `unit` out: parts then come before their parents",
         )  # fmt: skip
-    if kind == "decommission" and not (spec.select.where or spec.select.include):
+    if spec.promise is None and kind in _OF_ANY_PROMISE:
+        yield from _whole_platform(document, spec, kind, article)
+    elif spec.select.everything:
+        yield document.problem(
+            (*_SPEC, "select", "everything"), f"{article} {kind} of one promise is not of everything", key=True,
+            hint="leave `everything` out",
+        )  # fmt: skip
+    if kind == "decommission" and not (spec.select.where or spec.select.include or spec.select.everything):
         yield document.problem(
             (*_SPEC, "select"), "a decommission says which services: `select` has neither where nor include",
             key=True, hint="name them in select.include, or choose them by select.where",
@@ -105,6 +114,29 @@ def _particular(document: PlacedDocument, spec: StrategySpec, kind: str, article
             f"{article} {kind} cannot be rolled back",
             hint="write pause, continue or abort",
         )
+
+
+def takes_whole_platform(spec: StrategySpec) -> bool:
+    """Whether its selection takes every service of the platform that it does not exclude by name."""
+    select = spec.select
+    named = any(re.search(rf"\b{name}\b", select.where) for name in FLEET_TYPES)
+    return spec.promise is None and not (named or select.include or select.max)
+
+
+def _whole_platform(document: PlacedDocument, spec: StrategySpec, kind: str, article: str) -> Iterator[Problem]:
+    """All services of all promises are taken by those only who say so."""
+    whole = takes_whole_platform(spec)
+    if whole and not spec.select.everything and not (kind == "decommission" and not spec.select.where):
+        yield document.problem(
+            (*_SPEC, "select"), f"{article} {kind} of every service of the platform, of every promise, says so",
+            key=True, hint="choose by promise or select.where, or write select: {everything: true}; "
+            "`bond campaign preview` then says how many",
+        )  # fmt: skip
+    if spec.select.everything and not whole:
+        yield document.problem(
+            (*_SPEC, "select", "everything"), "`everything` is there, and the selection leaves services out",
+            key=True, hint="keep one of the two",
+        )  # fmt: skip
 
 
 def _versions(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:

@@ -134,6 +134,7 @@ def _api_server(plane: ControlPlane, port: int, etcd_url: str) -> Server:
         "service-account-key-file": directory / "service-account.pem",
         "service-account-signing-key-file": directory / "service-account.pem",
         "service-cluster-ip-range": _SERVICE_NETWORK,
+        "allow-privileged": "true",  # as kubeadm has it: charts of node agents and of networks need it
         "disable-admission-plugins": "ServiceAccount",  # pods need no account to be faked
         "endpoint-reconciler-type": "none",
     }

@@ -322,3 +322,20 @@ def test_what_cannot_be_read_says_what_to_name_instead(tmp_path: Path):
         draft(write(tmp_path / "ask", {"site.yml": "- hosts: all\n  vars_prompt: [{name: key}]\n"}))
     with pytest.raises(InvalidInput, match=r"main\.yml is not valid YAML"):
         draft(write(tmp_path / "broken", {"tasks/main.yml": "[]", "defaults/main.yml": "a: [\n"}))
+
+
+def test_an_argument_whose_name_no_input_can_have_is_named_and_left(tmp_path: Path):
+    argument = "{type: dict, options: {safe-mode: {type: bool}, 'a.b': {type: str}}}"
+    specs = "argument_specs: {main: {options: {'opts.safe': {type: int}, opts: %s}}}" % argument  # noqa: UP031
+    for file, text in {
+        "tasks/main.yml": "[]",
+        "meta/argument_specs.yml": specs,
+        "defaults/main.yml": "opts: {}",
+    }.items():
+        (tmp_path / "role" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "role" / file).write_text(text)
+    drafted = draft(tmp_path / "role")
+    assert list(drafted.inputs["properties"]["opts"]["properties"]) == ["safe-mode"]
+    assert drafted.inputs["properties"]["opts"]["additionalProperties"] is True
+    assert "opts.safe" not in drafted.inputs["properties"]
+    assert sum("'a.b'" in line or "opts.safe" in line for line in drafted.untranslated) == 2

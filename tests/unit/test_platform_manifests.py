@@ -19,7 +19,7 @@ from bondstone.model.manifest import KeptPlatformManifest
 from bondstone.store.numbered import require_expected
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
-STRATEGY = "operation: reconcile, select: {where: 'true'}, waves: [{name: all, rest: true}]"
+STRATEGY = "operation: reconcile, select: {everything: true}, waves: [{name: all, rest: true}]"
 SCHEDULE = """
 apiVersion: bondstone.dev/v1
 kind: Schedule

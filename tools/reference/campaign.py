@@ -39,6 +39,13 @@ A service that was made for another one is its *part*. By itself (`unit: service
 starts before its parents; a decommission takes parents first, and their own parts go with them. With `unit: tree` a
 service and the parts that were made for it, and theirs, are one target: the operation of the outermost service takes them along,
 and waves, budget and numbers count trees. Then a part is never a target; what is shared (`bind`) is one of its own.
+A rollback takes trees too: parts go back with their parent. A reconcile does not, and `unit: tree` is refused: a parent's
+drift check never goes into the steps of its parts, so the drift that counts is found by each part alone. Without `unit`
+one campaign checks them all, parts first.
+
+A reconcile, rollback or decommission without `promise` whose `select` would take every service of the platform
+(no `include`, no `max`, and no `where` that looks at a service) is refused unless it says `select: {{everything: true}}`.
+Preview and run then say how many services of how many promises it takes.
 
 Expressions see {", ".join(f"`{name}`" for name in FLEET_TYPES)} (`labels` is a map of strings, the others are
 strings; `parent` is the service that it is a part of).

@@ -345,6 +345,8 @@ class PreviewDocument(Document):
     """How long one target is taken to last, as others of its promise did"""
     based_on: str
     """Where that comes from, in words"""
+    whole_platform: str = ""
+    """That it takes every service of the platform, with their number; empty when it does not"""
     asks: tuple[str, ...] = ()
     """When a target waits for an approval of its plan, by rules that are known before there is one"""
     freezes: tuple[str, ...] = ()

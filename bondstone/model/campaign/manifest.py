@@ -196,6 +196,8 @@ class Select(Manifest):
     """Services that are no targets, whatever else says so."""
     max: Number | None = None
     """At most so many targets: the first in the campaign's order."""
+    everything: Flag = False
+    """Every service of the platform, of every promise; a reconcile, rollback or decommission of all says so."""
 
 
 class Per(Manifest):

@@ -15,7 +15,7 @@ from bondstone.base import names
 from bondstone.base.errors import NotFound, Refused, Unreachable, VoteStale
 from bondstone.client.campaigns import PLANS_AT_ONCE, Campaigns
 from bondstone.client.direct.campaigns import listing
-from bondstone.client.direct.campaigns.files import CampaignFiles
+from bondstone.client.direct.campaigns.files import CampaignFiles, whole_platform
 from bondstone.client.direct.campaigns.starting import Starter
 from bondstone.client.documents.campaign import (
     CampaignCheck,
@@ -141,7 +141,8 @@ class DirectCampaigns(Campaigns):
             pinned=await self._starter.pinned(pinned, ready) if pinned else "",
         )
         await self._starter.start(started, start)
-        effect = [f"shares {words}" for other, words in ready.overlaps.items() if other != supersedes]
+        effect = list(filter(None, [whole_platform(ready.campaign.spec, ready.plan)]))
+        effect += [f"shares {words}" for other, words in ready.overlaps.items() if other != supersedes]
         begun = await self._starter.begun(started)
         if supersedes:
             effect += [f"campaign {supersedes}: {each}" for each in await self._supersede(supersedes, started)]

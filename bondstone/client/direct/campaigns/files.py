@@ -14,6 +14,7 @@ from temporalio.client import Client
 from bondstone.base.errors import AlreadyExists
 from bondstone.base.names import check_name
 from bondstone.campaign import words as phrases
+from bondstone.campaign.checks import takes_whole_platform
 from bondstone.campaign.document import Flaw, read_campaign
 from bondstone.campaign.forecast import FALLBACK_SECONDS, forecast
 from bondstone.campaign.waves import CampaignTarget, Partition, Status, partition
@@ -27,7 +28,7 @@ from bondstone.client.documents.campaign import (
     PreviewWave,
     ZonedTime,
 )
-from bondstone.model.campaign.manifest import Campaign, Gate
+from bondstone.model.campaign.manifest import Campaign, CampaignSpec, Gate
 from bondstone.model.service import OperationKind
 from bondstone.store import Store
 from bondstone.temporal.fleet import fleet, past_seconds
@@ -158,6 +159,7 @@ class CampaignFiles:
             left=tuple(PreviewLeft(service=it.service, kind=it.kind, reason=it.reason) for it in plan.left),
             seconds_each=each,
             based_on=f"the median of {number} {kind} operations" if number else "a guess: nothing was ever run",
+            whole_platform=whole_platform(spec, plan),
             asks=_asks(spec.operation, plan),
             freezes=_holding(ready),
             overlaps=tuple(ready.overlaps.values()),
@@ -192,6 +194,21 @@ class CampaignFiles:
 def _touched(plan: Partition) -> set[str]:
     """Every service that the campaign works on: its targets, and of trees their parts."""
     return {service for target in plan.targets for service in (target.service, *target.parts)}
+
+
+def whole_platform(spec: CampaignSpec, plan: Partition) -> str:
+    """That a campaign takes the whole platform, with numbers; empty when it does not.
+
+    Args:
+        spec: Of the campaign.
+        plan: Its targets.
+    """
+    if not takes_whole_platform(spec):
+        return ""
+    promises = len({target.promise for target in plan.targets})
+    kinds = f"{promises} promise{'' if promises == 1 else 's'}"
+    but = f" but {len(spec.select.exclude)} excluded" if spec.select.exclude else ""
+    return f"it takes every service of the platform{but}: {phrases.targets(len(plan.targets))} of {kinds}"
 
 
 def _asks(operation: str, plan: Partition) -> tuple[str, ...]:
