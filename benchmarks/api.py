@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -116,14 +117,15 @@ async def _streams(done: Report, options: argparse.Namespace) -> None:
             for event in opened:
                 await event.wait()
             cpu = processes.cpu_seconds(process)
-            statuses, slowest = await _paced(client, options.rate, options.seconds)
+            failures, slowest = await _paced(client, options.rate, options.seconds)
             cpu = processes.cpu_seconds(process) - cpu
             alive = sum(not task.done() for task in following)
             for task in following:
                 task.cancel()
-    failed = sum(status != httpx2.codes.OK for status in statuses)
-    done.add("requests under open streams", "", len(statuses))
-    done.add("of these, failed", "", failed, at_most=0)
+    for failure, times in Counter(failures).items():
+        say(f"failed {times} times: {failure}")
+    done.add("requests under open streams", "", int(options.rate * options.seconds))
+    done.add("of these, failed", "", len(failures), at_most=0)
     done.add("streams that broke", "", options.streams - alive, at_most=0)
     done.add("slowest request", "ms", slowest * 1000)
     done.add("CPU of the process meanwhile", "s/s", cpu / options.seconds)
@@ -141,25 +143,27 @@ async def _follow(client: httpx2.AsyncClient, opened: asyncio.Event, ended: list
         opened.set()
 
 
-async def _paced(client: httpx2.AsyncClient, rate: float, seconds: float) -> tuple[list[int], float]:
-    """Statuses of requests that are sent at a rate whether or not those before are answered, and the slowest."""
+async def _paced(client: httpx2.AsyncClient, rate: float, seconds: float) -> tuple[list[str], float]:
+    """Send requests at a rate whether or not those before are answered: what failed, in words; the slowest."""
     took: list[float] = []
+    failures: list[str] = []
 
-    async def one() -> int:
+    async def one() -> None:
         began = time.perf_counter()
         try:
-            status = (await client.get("/services", params={"limit": "20"})).status_code
-        except httpx2.HTTPError:
-            status = 0
+            answer = await client.get("/services", params={"limit": "20"})
+            if answer.status_code != httpx2.codes.OK:
+                failures.append(f"{answer.status_code} {answer.text[:200]}")
+        except httpx2.HTTPError as error:
+            failures.append(f"{type(error).__name__}: {error}")
         took.append(time.perf_counter() - began)
-        return status
 
     began = time.perf_counter()
-    sent = []
-    for number in range(int(rate * seconds)):
-        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
-        sent.append(asyncio.create_task(one()))
-    return list(await asyncio.gather(*sent)), max(took)
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(int(rate * seconds)):
+            await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+            tasks.create_task(one())
+    return failures, max(took)
 
 
 def _command(done: Report, options: argparse.Namespace) -> None:

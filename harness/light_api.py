@@ -38,6 +38,7 @@ from bondstone.model.rows import ListedService, ServiceRow
 from bondstone.store import Store
 from bondstone.store.crypto import KeyRing
 from bondstone.temporal.service_changes import ServiceVisibility
+from bondstone.workers.api import BACKLOG, KEEP_ALIVE_SECONDS
 from harness.servers.process import LOOPBACK, free_port
 
 START_SECONDS = 60
@@ -111,7 +112,16 @@ def serving(data: Path, listed: Listed | None = None, *, rate: float = 500, **se
         app = create_app(effective, state)
         console.mount(app)
         backstage.mount(app, state)
-        config = uvicorn.Config(app, host=LOOPBACK, port=port, access_log=False, log_config=None)
+        config = uvicorn.Config(
+            app,
+            host=LOOPBACK,
+            port=port,
+            access_log=False,
+            log_config=None,
+            backlog=BACKLOG,
+            # With uvicorn's own 5 s, which clients have too, a request meets a connection that is being closed.
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
         server.append(uvicorn.Server(config))
         keeper = asyncio.create_task(services.keep())
         started.set()
