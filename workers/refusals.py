@@ -41,14 +41,14 @@ _OF_SERVICE: Final = re.compile(f"service/({SERVICE_PATTERN.strip('^$')})(?:/op/
 log = structlog.get_logger(__name__)
 
 
-def kept_refusals(store: Store, settings: Settings) -> list[Refusals]:
+def kept_refusals(store: Store, settings: Settings) -> list[WorkerRefusals]:
     """What counts a worker's refusals; nothing where no attestations are demanded, so that none is refused."""
     if settings.attestation != "required":
         return []
-    return [Refusals(RefusalRecord(store.refusals), asyncio.get_running_loop())]
+    return [WorkerRefusals(RefusalRecord(store.refusals), asyncio.get_running_loop())]
 
 
-class Refusals(Interceptor):
+class WorkerRefusals(Interceptor):
     """Counts what validators and activities of a worker refuse for want of an attestation or a permit.
 
     Args:

@@ -41,7 +41,7 @@ class Failing:
 
 
 async def run(kept: RefusalRecord, error: Exception, *args: object) -> None:
-    counting = refusals.Refusals(kept, asyncio.get_running_loop()).intercept_activity(Failing(error))
+    counting = refusals.WorkerRefusals(kept, asyncio.get_running_loop()).intercept_activity(Failing(error))
     with pytest.raises(type(error)):
         await ActivityEnvironment().run(counting.execute_activity, SimpleNamespace(args=args))
 
