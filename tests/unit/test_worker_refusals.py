@@ -83,6 +83,5 @@ async def test_a_stranger_cannot_fill_the_store():
 
 async def test_nothing_is_kept_where_no_attestations_are_demanded(tmp_path):
     store = SimpleNamespace(refusals=KeptRefusals(await Objects.open("memory:///")))
-    settings = Settings(data_dir=tmp_path)
-    assert refusals.kept_refusals(store, settings.model_copy(update={"attestation": "local"})) == []
-    assert len(refusals.kept_refusals(store, settings.model_copy(update={"attestation": "required"}))) == 1
+    assert refusals.kept_refusals(store, Settings(data=tmp_path, attestation="local")) == []
+    assert len(refusals.kept_refusals(store, Settings(data=tmp_path, attestation="required"))) == 1
