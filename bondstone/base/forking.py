@@ -50,7 +50,7 @@ class Start:
     def module(self) -> str:
         """The module of ours that it runs; empty for another program."""
         ours = self.arguments[:2] == (sys.executable, "-m")
-        return self.arguments[2] if ours and self.arguments[2].startswith("bondstone.") else ""
+        return self.arguments[2] if ours and self.arguments[2].partition(".")[0] == "bondstone" else ""
 
 
 def can_fork() -> bool:
