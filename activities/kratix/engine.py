@@ -37,7 +37,7 @@ class Mounts:
         return mounts
 
 
-class Engine(Protocol):
+class ContainerRunner(Protocol):
     """What runs containers."""
 
     async def run(
@@ -88,7 +88,7 @@ class Podman:
         network: str,
         seconds: int,
     ) -> str:
-        """See `Engine.run`. A container that a killed worker left behind is replaced by the next attempt's."""
+        """See `ContainerRunner.run`. What a killed worker left behind is replaced."""
         arguments = [
             "run", "--rm", "--replace", f"--name={name}", f"--network={network}", f"--memory={MEMORY}",
             f"--pids-limit={MAX_PROCESSES}", f"--ulimit=nproc={MAX_PROCESSES}:{MAX_PROCESSES}",

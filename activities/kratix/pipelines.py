@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from bondstone.activities.kratix import contract
-from bondstone.activities.kratix.engine import Engine, Mounts
+from bondstone.activities.kratix.engine import ContainerRunner, Mounts
 from bondstone.activities.kratix.section import KratixSection, Pipeline
 from bondstone.base.canonical import digest
 from bondstone.base.errors import OperationFailed, ToolFailed, TryLater
@@ -35,7 +35,7 @@ class Rendered:
 
 
 async def run_pipelines(
-    engine: Engine,
+    engine: ContainerRunner,
     section: KratixSection,
     directory: Path,
     *,
@@ -87,7 +87,7 @@ async def run_pipelines(
 
 
 async def _run(
-    engine: Engine,
+    engine: ContainerRunner,
     section: KratixSection,
     pipeline: Pipeline,
     mounts: Mounts,

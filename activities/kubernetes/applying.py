@@ -29,7 +29,7 @@ from bondstone.activities.kubernetes.documents import (
 )
 from bondstone.activities.kubernetes.order import tiers
 from bondstone.activities.kubernetes.planning import definitions_in, expectations_digest, gather, is_ours
-from bondstone.activities.kubernetes.session import CONFLICT, Api, Session, unknown_kind
+from bondstone.activities.kubernetes.session import CONFLICT, Api, ClusterSession, unknown_kind
 from bondstone.activities.kubernetes.verdicts import judge
 from bondstone.activities.kubernetes.waiting import Awaited, until_gone, until_ready
 from bondstone.activities.tooling.claims import claimed
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _SERVED_POLL_SECONDS: Final = 0.2
 
 
-async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
+async def apply(session: ClusterSession, artefact: bytes, position: int) -> Outcome:
     """Apply the plan in the artefact, made at that position of the state log."""
     plan = read_plan(artefact)
     session.note_secrets(item.manifest for item in plan.items)
@@ -69,7 +69,12 @@ class _Work:
     """One plan on its way into the cluster."""
 
     def __init__(
-        self, session: Session, claim: StateClaim, plan: KubernetesPlan, inventory: Inventory, run: LastApply
+        self,
+        session: ClusterSession,
+        claim: StateClaim,
+        plan: KubernetesPlan,
+        inventory: Inventory,
+        run: LastApply,
     ) -> None:
         self._session = session
         self._claim = claim

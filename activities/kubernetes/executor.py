@@ -10,7 +10,7 @@ from bondstone.activities.kubernetes.section import KubernetesSection
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
-    from bondstone.activities.kubernetes.session import Session
+    from bondstone.activities.kubernetes.session import ClusterSession
     from bondstone.activities.tooling.heartbeat import Stop
 
 # Commands that only want to know which executors there are load this module: what does the work is imported by
@@ -71,12 +71,12 @@ class KubernetesExecutor(Executor):
 
         return await self._work(context, planning.detect_drift)
 
-    async def _work(self, context: StepContext, work: Callable[[Session], Awaitable[T]]) -> T:
-        from bondstone.activities.kubernetes.session import Session
+    async def _work(self, context: StepContext, work: Callable[[ClusterSession], Awaitable[T]]) -> T:
+        from bondstone.activities.kubernetes.session import ClusterSession
         from bondstone.activities.tooling.heartbeat import Pulse, to_its_end
 
         async def whole(stop: Stop) -> T:
             async with Pulse(context.heartbeat) as pulse:
-                return await work(Session(context, pulse, stop))
+                return await work(ClusterSession(context, pulse, stop))
 
         return await to_its_end(whole)

@@ -22,7 +22,7 @@ from bondstone.activities.kubernetes.session import (
     INVALID,
     NOT_FOUND,
     Api,
-    Session,
+    ClusterSession,
     unknown_kind,
 )
 from bondstone.base.canonical import canonical, digest
@@ -41,7 +41,7 @@ class Looked:
     change: Change | None
 
 
-async def plan(session: Session) -> Planned:
+async def plan(session: ClusterSession) -> Planned:
     """Ask the API server what applying the section would change."""
     position, inventory = await session.inventory()
     section = session.section
@@ -78,7 +78,7 @@ async def plan(session: Session) -> Planned:
     )
 
 
-async def plan_destroy(session: Session) -> Planned:
+async def plan_destroy(session: ClusterSession) -> Planned:
     """Look for what is left of what the step has applied."""
     position, inventory = await session.inventory()
     removed: tuple[Named, ...] = ()
@@ -99,7 +99,7 @@ async def plan_destroy(session: Session) -> Planned:
     )
 
 
-async def detect_drift(session: Session) -> Drifted:
+async def detect_drift(session: ClusterSession) -> Drifted:
     """Ask the API server what applying again would change: `before` as applied, `after` as it is."""
     _, inventory = await session.inventory()
     if not inventory.objects:
@@ -110,7 +110,7 @@ async def detect_drift(session: Session) -> Drifted:
     return Drifted([one for one in drifted if one is not None], failed_checks=[why for why in unready if why])
 
 
-async def placed(session: Session, api: Api) -> list[dict[str, Any]]:
+async def placed(session: ClusterSession, api: Api) -> list[dict[str, Any]]:
     """The objects that the section declares, in the order of application, each with its namespace and its step.
 
     Raises:
@@ -144,7 +144,7 @@ async def gather(*work: Any) -> list[Any]:
     raise (permanent or errors)[0]
 
 
-def conflict_error(session: Session, ref: Ref, error: ApiRefusal) -> BondError:
+def conflict_error(session: ClusterSession, ref: Ref, error: ApiRefusal) -> BondError:
     """The error for fields that others set."""
     problems = [
         Problem(message=session.redact(f"{cause.get('field') or '?'}: {cause.get('message') or 'conflict'}"))
@@ -158,21 +158,21 @@ def conflict_error(session: Session, ref: Ref, error: ApiRefusal) -> BondError:
     )
 
 
-def expectations_digest(session: Session) -> str:
+def expectations_digest(session: ClusterSession) -> str:
     """Changes when what the section says of outputs and waits does: there is something to do then."""
     ready = {"ready"} if session.section.ready else set()
     wanted = session.section.model_dump(mode="json", include={"outputs", "wait", "rollout"} | ready)
     return digest(canonical(wanted))
 
 
-def is_ours(session: Session, live: Mapping[str, Any], held: Named | None) -> bool:
+def is_ours(session: ClusterSession, live: Mapping[str, Any], held: Named | None) -> bool:
     """Whether a live object belongs to the step: it says so, or the inventory knows its uid."""
     uid = str((live.get("metadata") or {}).get("uid") or "")
     return owner_of(live) == session.owner or (held is not None and held.uid != "" and held.uid == uid)
 
 
 async def _look(
-    session: Session,
+    session: ClusterSession,
     api: Api,
     inventory: Inventory,
     manifests: Sequence[Mapping[str, Any]],
@@ -217,7 +217,7 @@ async def _look(
 
 
 async def _would_be(
-    session: Session, api: Api, ref: Ref, manifest: Mapping[str, Any], held: Held | None
+    session: ClusterSession, api: Api, ref: Ref, manifest: Mapping[str, Any], held: Held | None
 ) -> tuple[dict[str, Any], bool]:
     """The object as it would be, and whether fields must be taken from others for it."""
     force = session.section.force_conflicts
@@ -271,7 +271,9 @@ async def _stands_on_another(
     return False
 
 
-async def _removals(session: Session, api: Api, held: Sequence[Held]) -> tuple[tuple[Named, ...], list[Change]]:
+async def _removals(
+    session: ClusterSession, api: Api, held: Sequence[Held]
+) -> tuple[tuple[Named, ...], list[Change]]:
     """What of some objects of the inventory stands and is the step's, in the order of removal."""
     lives = await gather(*(api.get(item.ref) for item in held))
     removed: list[Named] = []
@@ -290,7 +292,7 @@ async def _removals(session: Session, api: Api, held: Sequence[Held]) -> tuple[t
     return tuple(removed), changes
 
 
-async def _drift(session: Session, api: Api, held: Held) -> Change | None:
+async def _drift(session: ClusterSession, api: Api, held: Held) -> Change | None:
     live = await api.get(held.ref)
     if live is None or (held.uid and live["metadata"]["uid"] != held.uid and not is_ours(session, live, held)):
         return change(held.ref, "delete", held.manifest, None, session.redact)
@@ -306,7 +308,7 @@ async def _drift(session: Session, api: Api, held: Held) -> Change | None:
     return change(held.ref, "update", before, after, session.redact) if before or after else None
 
 
-async def _check_ready(session: Session, api: Api, manifests: Sequence[Mapping[str, Any]]) -> None:
+async def _check_ready(session: ClusterSession, api: Api, manifests: Sequence[Mapping[str, Any]]) -> None:
     """Refuse `ready` where nothing is there that it would wait for; kinds to come are given the benefit."""
     if not session.section.ready:
         return
@@ -322,7 +324,7 @@ async def _check_ready(session: Session, api: Api, manifests: Sequence[Mapping[s
     )
 
 
-async def _unready(session: Session, api: Api, ref: Ref) -> str:
+async def _unready(session: ClusterSession, api: Api, ref: Ref) -> str:
     """With `ready: crossplane`: what an object of the step itself says of not being ready, in words."""
     if not session.section.ready or (live := await api.get(ref)) is None:
         return ""
@@ -330,7 +332,7 @@ async def _unready(session: Session, api: Api, ref: Ref) -> str:
     return "" if verdict.done else session.redact(f"{ref.address}: {verdict.why}")
 
 
-def _is_settled(session: Session, inventory: Inventory, keys: set[tuple[str, str, str, str]]) -> bool:
+def _is_settled(session: ClusterSession, inventory: Inventory, keys: set[tuple[str, str, str, str]]) -> bool:
     """Whether the inventory is what it would be after applying, and the last apply came to its end."""
     return (
         inventory.run is not None
@@ -350,7 +352,7 @@ def definitions_in(manifest: Mapping[str, Any]) -> list[tuple[tuple[str, str], b
     return [((f"{spec.get('group')}/{version}", kind), scope) for version in versions]
 
 
-def _check_place(session: Session, api: Api, ref: Ref, namespace: str) -> None:
+def _check_place(session: ClusterSession, api: Api, ref: Ref, namespace: str) -> None:
     if namespace == session.namespace:
         return
     if not session.section.cluster_scoped:
@@ -363,7 +365,7 @@ def _check_place(session: Session, api: Api, ref: Ref, namespace: str) -> None:
     api.cluster.connection.check_object(Ref(ref.api_version, ref.kind, namespace, ref.name))
 
 
-def _check_owner(session: Session, ref: Ref, live: Mapping[str, Any], held: Held | None) -> None:
+def _check_owner(session: ClusterSession, ref: Ref, live: Mapping[str, Any], held: Held | None) -> None:
     if is_ours(session, live, held):
         return
     other = owner_of(live)
@@ -375,7 +377,7 @@ def _check_owner(session: Session, ref: Ref, live: Mapping[str, Any], held: Held
         )
 
 
-def _refused(session: Session, ref: Ref, error: ApiRefusal) -> BondError:
+def _refused(session: ClusterSession, ref: Ref, error: ApiRefusal) -> BondError:
     """The API server's refusal of one object, said of that object."""
     if error.status == CONFLICT:
         return conflict_error(session, ref, error)
@@ -389,7 +391,7 @@ def _refused(session: Session, ref: Ref, error: ApiRefusal) -> BondError:
     return refusal
 
 
-def _document(session: Session, manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _document(session: ClusterSession, manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What becomes `input.plan` of policies: each manifest as it is applied, secrets not yet masked."""
     return {
         "format_version": "1.0",

@@ -34,7 +34,7 @@ _AT_ONCE: Final = 8
 
 
 @dataclass(slots=True)
-class Session:
+class ClusterSession:
     """What the verbs share while one of them runs."""
 
     context: StepContext
@@ -108,7 +108,7 @@ class Api:
         cluster: The client.
     """
 
-    def __init__(self, session: Session, cluster: Cluster) -> None:
+    def __init__(self, session: ClusterSession, cluster: Cluster) -> None:
         self.cluster = cluster
         self._session = session
         self._limit = asyncio.Semaphore(_AT_ONCE)

@@ -18,7 +18,7 @@ from bondstone.activities.kubernetes.documents import (
 )
 from bondstone.activities.kubernetes.manifests import declared
 from bondstone.activities.kubernetes.order import CLUSTER_SCOPED, ordered
-from bondstone.activities.kubernetes.session import Session
+from bondstone.activities.kubernetes.session import ClusterSession
 from bondstone.executors.protocol import Outcome, Planned
 from bondstone.model.plan import Change
 
@@ -28,7 +28,7 @@ UNKNOWN: Final = "(known after apply)"
 _TOOL: Final = "kubernetes (manifests only)"
 
 
-async def plan(session: Session) -> Planned:
+async def plan(session: ClusterSession) -> Planned:
     """Compare with what the trial applied before."""
     position, inventory = await session.inventory()
     section = session.section
@@ -70,7 +70,7 @@ async def plan(session: Session) -> Planned:
     )
 
 
-async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
+async def apply(session: ClusterSession, artefact: bytes, position: int) -> Outcome:
     """Keep what would have been applied, and give what the manifests themselves say of the outputs."""
     made = read_plan(artefact)
     log = session.context.state
@@ -101,7 +101,7 @@ async def apply(session: Session, artefact: bytes, position: int) -> Outcome:
     )
 
 
-async def plan_destroy(session: Session) -> Planned:
+async def plan_destroy(session: ClusterSession) -> Planned:
     """Everything that the trial applied is to go."""
     position, inventory = await session.inventory()
     removed = tuple(Named(**held.model_dump(exclude={"manifest"})) for held in inventory.objects)
@@ -116,11 +116,11 @@ async def plan_destroy(session: Session) -> Planned:
     )
 
 
-def _namespace(session: Session, ref: Ref) -> str:
+def _namespace(session: ClusterSession, ref: Ref) -> str:
     return "" if ref.kind in CLUSTER_SCOPED else ref.namespace or session.namespace
 
 
-def _compare(session: Session, inventory: Inventory, manifest: dict[str, Any]) -> tuple[Item, list[Change]]:
+def _compare(session: ClusterSession, inventory: Inventory, manifest: dict[str, Any]) -> tuple[Item, list[Change]]:
     ref = Ref.of(manifest)
     item = Item(
         api_version=ref.api_version, kind=ref.kind, namespace=ref.namespace, name=ref.name,

@@ -12,7 +12,7 @@ from bondstone.activities.clusters.status import MAX_REASONS, ObjectVerdict, pod
 from bondstone.activities.kubernetes.crossplane import composed_refs, holding_below, unready_below
 from bondstone.activities.kubernetes.documents import Named
 from bondstone.activities.kubernetes.planning import gather
-from bondstone.activities.kubernetes.session import Api, Session
+from bondstone.activities.kubernetes.session import Api, ClusterSession
 from bondstone.activities.kubernetes.verdicts import Judge
 from bondstone.base.errors import OperationFailed, Problem, StepTimedOut, ToolFailed
 from bondstone.model.step import Progress
@@ -62,7 +62,7 @@ class _Explained:
 
 
 async def until_ready(
-    session: Session, api: Api, waits: Sequence[Awaited], check: Callable[[], None], deadline: float
+    session: ClusterSession, api: Api, waits: Sequence[Awaited], check: Callable[[], None], deadline: float
 ) -> None:
     """Wait until all is as it should be.
 
@@ -109,7 +109,7 @@ async def until_ready(
 
 
 async def until_gone(
-    session: Session, api: Api, removed: Sequence[Named], check: Callable[[], None], deadline: float
+    session: ClusterSession, api: Api, removed: Sequence[Named], check: Callable[[], None], deadline: float
 ) -> None:
     """Wait until none of some objects stands any more.
 
@@ -162,7 +162,9 @@ async def _look(api: Api, one: Awaited) -> ObjectVerdict:
     return next((verdict for verdict in verdicts if not verdict.done), ObjectVerdict(done=True))
 
 
-async def _problems(session: Session, api: Api, pairs: Sequence[tuple[Awaited, ObjectVerdict]]) -> list[Problem]:
+async def _problems(
+    session: ClusterSession, api: Api, pairs: Sequence[tuple[Awaited, ObjectVerdict]]
+) -> list[Problem]:
     problems: list[str] = []
     for one, verdict in pairs[:MAX_REASONS]:
         problems.append(f"{one.ref.address}: {verdict.why}")
@@ -177,7 +179,7 @@ async def _problems(session: Session, api: Api, pairs: Sequence[tuple[Awaited, O
 
 
 def _error(
-    session: Session, kind: type[OperationFailed], message: str, problems: Sequence[Problem]
+    session: ClusterSession, kind: type[OperationFailed], message: str, problems: Sequence[Problem]
 ) -> OperationFailed:
     return kind(
         message,
@@ -187,6 +189,6 @@ def _error(
     )
 
 
-async def _rest(session: Session, pause: float, deadline: float) -> None:
+async def _rest(session: ClusterSession, pause: float, deadline: float) -> None:
     left = deadline - asyncio.get_running_loop().time()
     await session.stop.unless(asyncio.sleep(min(pause, max(left, 0.05))))

@@ -52,7 +52,7 @@ WaitSeconds = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class CallSession:
     """A request's caller.
 
     Args:
@@ -120,7 +120,7 @@ class Session:
             task.cancel()
             closing.cancel()
 
-    async def expecting(self, service: str, if_match: str) -> Session:
+    async def expecting(self, service: str, if_match: str) -> CallSession:
         """The same session, whose change the service itself refuses unless it is as the caller has read it.
 
         A change that was accepted before under the same key is answered again, whatever has changed since.
@@ -139,12 +139,12 @@ class Session:
         return replace(self, bond=self.bond.expecting(state_digest(state) if unchanged else _ANOTHER_STATE))
 
 
-def session(request: Request, state: State, allowed: Allowed, bond: Bond) -> Session:
+def session(request: Request, state: State, allowed: Allowed, bond: Bond) -> CallSession:
     """The caller of a request."""
-    return Session(state, allowed, bond, request)
+    return CallSession(state, allowed, bond, request)
 
 
-Asking = Annotated[Session, Depends(session)]
+Asking = Annotated[CallSession, Depends(session)]
 
 
 def tagged(document: BaseModel, if_none_match: str) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from bondstone.api.session import Session
+from bondstone.api.session import CallSession
 from bondstone.client.documents.service import OperationDocument
 from bondstone.client.operations import Operation
 
@@ -16,7 +16,7 @@ class AcceptedDocument(OperationDocument):
     """What the platform remarked when it accepted the request"""
 
 
-async def accepted(asking: Session, operation: Operation, response: Response, wait: int) -> AcceptedDocument:
+async def accepted(asking: CallSession, operation: Operation, response: Response, wait: int) -> AcceptedDocument:
     """The operation, as it is after waiting for its end at most some seconds."""
     if wait:
         await asking.within(wait, operation.wait(through_approvals=False))

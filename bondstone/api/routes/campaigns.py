@@ -21,10 +21,10 @@ from bondstone.api.parameters import (
 )
 from bondstone.api.session import (
     Asking,
+    CallSession,
     IdempotencyKey,
     IfNoneMatch,
     LastEventId,
-    Session,
     WaitSeconds,
     body_of,
     tag,
@@ -326,18 +326,18 @@ def _place(row: CampaignRow) -> tuple[str, str]:
     return row.started_at.isoformat(), row.name
 
 
-async def _readable(asking: Session, name: str) -> CampaignDocument:
+async def _readable(asking: CallSession, name: str) -> CampaignDocument:
     document = await asking.bond.campaigns.get(name)
     asking.require("campaign.read", campaign_target(document))
     return document
 
 
-async def _required(asking: Session, verb: str, name: str) -> AccessDecision:
+async def _required(asking: CallSession, verb: str, name: str) -> AccessDecision:
     document = await asking.bond.campaigns.get(name)
     return asking.require(verb, campaign_target(document))
 
 
-async def _require_targets(asking: Session, verb: str, body: CampaignBody) -> None:
+async def _require_targets(asking: CallSession, verb: str, body: CampaignBody) -> None:
     """Refuse a campaign one of whose targets the caller may not operate on."""
     decision = await on_every_target(
         asking.state,

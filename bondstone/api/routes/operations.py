@@ -21,7 +21,7 @@ from bondstone.api.parameters import (
     Team,
     Why,
 )
-from bondstone.api.session import Asking, IfNoneMatch, LastEventId, Session, WaitSeconds, body_of, tag, tagged
+from bondstone.api.session import Asking, CallSession, IfNoneMatch, LastEventId, WaitSeconds, body_of, tag, tagged
 from bondstone.base.models import Manifest
 from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
 from bondstone.client.documents.log import LogDocument
@@ -193,7 +193,7 @@ def _id(team: str, name: str, number: int) -> str:
     return f"{team}/{name}/op/{number}"
 
 
-def _target(asking: Session, service: str, promise: str) -> Target:
+def _target(asking: CallSession, service: str, promise: str) -> Target:
     """A service as access documents see it, once the index is ready: it has the labels a role is granted for."""
     entry = asking.state.services.get(service)
     if entry is not None:
@@ -201,14 +201,14 @@ def _target(asking: Session, service: str, promise: str) -> Target:
     return Target(team=service.partition("/")[0], promise=promise, name=service)
 
 
-async def _readable(asking: Session, verb: str, operation: str) -> OperationDocument:
+async def _readable(asking: CallSession, verb: str, operation: str) -> OperationDocument:
     document = await asking.bond.operations.get(operation)
     await asking.state.services.ready()
     asking.require(verb, _target(asking, document.service, document.revision.partition("@")[0]))
     return document
 
 
-async def _voting(asking: Session, verb: str, operation: str, roles: Sequence[str]) -> tuple[str, ...]:
+async def _voting(asking: CallSession, verb: str, operation: str, roles: Sequence[str]) -> tuple[str, ...]:
     document = await asking.bond.operations.get(operation)
     await asking.state.services.ready()
     target = _target(asking, document.service, document.revision.partition("@")[0])

@@ -14,7 +14,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from bondstone.api.parameters import MAX_LABELS
-from bondstone.api.session import Asking, IfNoneMatch, Session, tagged
+from bondstone.api.session import Asking, CallSession, IfNoneMatch, tagged
 from bondstone.api.uploads import named_as
 from bondstone.base.errors import NotFound
 from bondstone.base.models import Document, Manifest
@@ -194,7 +194,7 @@ async def show_access(asking: Asking, version: SetNumber, if_none_match: IfNoneM
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-def _read(asking: Session, body: AccessBody) -> AccessDocument:
+def _read(asking: CallSession, body: AccessBody) -> AccessDocument:
     admins = bool(asking.state.settings.admins)
     return read_access(body.source.encode(), "access.yaml", needs_admin=not admins).require()
 

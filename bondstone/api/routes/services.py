@@ -29,11 +29,11 @@ from bondstone.api.parameters import (
 from bondstone.api.routes.accepted import AcceptedDocument, accepted
 from bondstone.api.session import (
     Asking,
+    CallSession,
     IdempotencyKey,
     IfMatch,
     IfNoneMatch,
     LastEventId,
-    Session,
     WaitSeconds,
     body_of,
     tag,
@@ -412,19 +412,19 @@ async def label_service(
 # Helpers ----------------------------------------------------------------------------------------------------
 
 
-async def _readable(asking: Session, service: str) -> ServiceDocument:
+async def _readable(asking: CallSession, service: str) -> ServiceDocument:
     document = await asking.bond.services.get(service)
     asking.require("service.read", target_of(document))
     return document
 
 
-async def _changeable(asking: Session, verb: str, service: str, if_match: str) -> tuple[Session, str]:
-    """The session and the service, once the caller may do that to it; see `Session.expecting`."""
+async def _changeable(asking: CallSession, verb: str, service: str, if_match: str) -> tuple[CallSession, str]:
+    """The session and the service, once the caller may do that to it; see `CallSession.expecting`."""
     await asking.require_service(verb, service)
     return await asking.expecting(service, if_match), service
 
 
-def _name_target(asking: Session, service: str) -> Target:
+def _name_target(asking: CallSession, service: str) -> Target:
     """What access documents see of a name that may be nobody's any more: its team, and what is known besides."""
     entry = asking.state.services.get(service)
     return entry.target if entry is not None else Target(team=service.partition("/")[0], name=service)
