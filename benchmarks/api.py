@@ -35,6 +35,14 @@ from harness.api_process import ApiProcess
 from harness.local_platform import running
 
 FEW: Final = 100
+NOTHING: Final = """
+import asyncio, http.client, ssl, typer
+app = typer.Typer()
+@app.command()
+def nothing(text: str = "") -> None: ...
+app()
+"""
+"""The least that a command by Typer takes which asks something by HTTP: Typer reads each option by pydantic."""
 PARTS: Final = ("pages", "streams", "command", "memory", "kills")
 QUERIES: Final[Mapping[str, Mapping[str, str]]] = {
     "first page": {},
@@ -176,13 +184,15 @@ def _command(done: Report, options: argparse.Namespace) -> None:
             "BOND_TOKEN": api.token,
             "BOND_DATA": empty,
         }
-        sdk, command = [], []
+        sdk, nothing, command = [], [], []
         for _ in range(options.runs):
             sdk.append(_seconds([sys.executable, "-c", "import temporalio.client"], environment))
+            nothing.append(_seconds([sys.executable, "-c", NOTHING], environment))
             command.append(_seconds([str(processes.BOND), "service", "list"], environment))
     part, more = COMMAND_AIM
     aim = part * sorted(sdk)[len(sdk) // 2] + more
     done.add("python -c 'import temporalio.client'", "s", *sdk)
+    done.add("a Typer command with one option that does nothing", "s", *nothing)
     done.add("bond service list, through the API", "s", *command, at_most=aim)
 
 
