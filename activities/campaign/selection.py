@@ -65,7 +65,7 @@ async def freeze(store: Store, client: Client, call: FreezeCall) -> Frozen:
         kept = await store.campaigns.begin(header)
         if kept.frozen is not None:
             return kept.frozen
-    campaign, refuse = _manifest(call)
+    campaign, refuse = _manifest(call, kept=call.start.linked is not None or bool(call.start.schedule))
     services = whole = await fleet(client, store)
     if call.start.linked is not None:
         campaign, services = await _linked(store, call, campaign, services)
@@ -120,24 +120,29 @@ def rules_of(
 
 def read(call: FreezeCall) -> Campaign:
     """The manifest that a campaign was started with. A schedule's campaign has another name than its file."""
-    return _manifest(call)[0]
+    return _manifest(call, kept=True)[0]
 
 
 # Reading -------------------------------------------------------------------------------------------------
 
 
-def _manifest(call: FreezeCall) -> tuple[Campaign, Refuse]:
-    """The campaign, and how to make an error of flaws, at their lines."""
+def _manifest(call: FreezeCall, *, kept: bool) -> tuple[Campaign, Refuse]:
+    """The campaign, and how to make an error of flaws, at their lines.
+
+    Args:
+        call: How it was started.
+        kept: It began before, or a schedule or another campaign keeps it: it was accepted when it was written.
+    """
     start = call.start
     data = start.source.encode() or json.dumps(start.document, indent=1).encode()
     document = parse(data, start.file)
     kind = document.data.get("kind") if isinstance(document.data, dict) else None
     if kind == "Strategy":
-        strategy = read_strategy(data, start.file, now=call.at)
+        strategy = read_strategy(data, start.file, now=call.at, kept=kept)
         campaign = campaign_of(strategy.require(), name=_ANY_NAME, reason=start.reason)
         refuse: Refuse = strategy.refuse
     else:
-        manifest = read_campaign(data, start.file, now=call.at)
+        manifest = read_campaign(data, start.file, now=call.at, kept=kept)
         campaign, refuse = manifest.require(), manifest.refuse
     return campaign, refuse
 

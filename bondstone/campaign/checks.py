@@ -28,15 +28,20 @@ _SPEC: Final[Path_] = ("spec",)
 _MANY_PATCHES: Final = 1000
 
 
-def check_spec(document: PlacedDocument, spec: StrategySpec, now: datetime) -> Iterator[Problem]:
+def check_spec(
+    document: PlacedDocument, spec: StrategySpec, now: datetime, *, kept: bool = False
+) -> Iterator[Problem]:
     """Every mistake beyond the shape.
 
     Args:
         document: Where everything stands.
         spec: What of it has the right shape.
         now: From when on windows must open.
+        kept: It was accepted before: the rules that came later do not bind it.
     """
     yield from _operation(document, spec)
+    if not kept:
+        yield from _whole_platform(document, spec)
     yield from _versions(document, spec)
     yield from _selection(document, spec)
     yield from _waves(document, spec)
@@ -96,13 +101,6 @@ def _particular(document: PlacedDocument, spec: StrategySpec, kind: str, article
             (*_SPEC, "unit"), "a reconcile looks into parts one by one, as services of their own",
             hint="leave `unit` out: parts then come before their parents",
         )  # fmt: skip
-    if spec.promise is None and kind in _OF_ANY_PROMISE:
-        yield from _whole_platform(document, spec, kind, article)
-    elif spec.select.everything:
-        yield document.problem(
-            (*_SPEC, "select", "everything"), f"{article} {kind} of one promise is not of everything", key=True,
-            hint="leave `everything` out",
-        )  # fmt: skip
     if kind == "decommission" and not (spec.select.where or spec.select.include or spec.select.everything):
         yield document.problem(
             (*_SPEC, "select"), "a decommission says which services: `select` has neither where nor include",
@@ -123,8 +121,19 @@ def takes_whole_platform(spec: StrategySpec) -> bool:
     return spec.promise is None and not (named or select.include or select.max)
 
 
-def _whole_platform(document: PlacedDocument, spec: StrategySpec, kind: str, article: str) -> Iterator[Problem]:
-    """All services of all promises are taken by those only who say so."""
+def _whole_platform(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
+    """All services of all promises are taken by those only who say so. A rule that came later than campaigns."""
+    kind = spec.operation
+    if kind is None:
+        return
+    article = "an" if kind.startswith("u") else "a"
+    if spec.promise is not None or kind not in _OF_ANY_PROMISE:
+        if spec.select.everything:
+            yield document.problem(
+                (*_SPEC, "select", "everything"), f"{article} {kind} of one promise is not of everything",
+                key=True, hint="leave `everything` out",
+            )  # fmt: skip
+        return
     whole = takes_whole_platform(spec)
     if whole and not spec.select.everything and not (kind == "decommission" and not spec.select.where):
         yield document.problem(

@@ -61,20 +61,21 @@ class ReadDocument(Generic[Kind]):
         return refuse(problems, self.document.file, CampaignInvalid)
 
 
-def read_campaign(data: bytes, file: str, *, now: datetime) -> ReadDocument[Campaign]:
+def read_campaign(data: bytes, file: str, *, now: datetime, kept: bool = False) -> ReadDocument[Campaign]:
     """Read a campaign from YAML or JSON.
 
     Args:
         data: What the file holds.
         file: Its name, for messages.
         now: From when on its windows must open.
+        kept: It was accepted before, perhaps by an older version, and is bound by no later rule.
     """
-    return _read(data, file, Campaign, now)
+    return _read(data, file, Campaign, now, kept=kept)
 
 
-def read_strategy(data: bytes, file: str, *, now: datetime) -> ReadDocument[Strategy]:
+def read_strategy(data: bytes, file: str, *, now: datetime, kept: bool = False) -> ReadDocument[Strategy]:
     """Read a strategy from YAML or JSON; arguments as for `read_campaign`."""
-    return _read(data, file, Strategy, now)
+    return _read(data, file, Strategy, now, kept=kept)
 
 
 def inline_strategy(
@@ -129,14 +130,16 @@ def campaign_of(strategy: Strategy, *, name: str, reason: str = "", change: str 
     return Campaign(api_version=API_VERSION, kind="Campaign", metadata=metadata, spec=spec)
 
 
-def _read(data: bytes, file: str, model: type[Kind], now: datetime) -> ReadDocument[Kind]:
+def _read(data: bytes, file: str, model: type[Kind], now: datetime, *, kept: bool) -> ReadDocument[Kind]:
     document = read(data, file)
     if document.problems:
         return ReadDocument(document, None, ordered(document.problems))
-    return _check(document, model, now)
+    return _check(document, model, now, kept=kept)
 
 
-def _check(document: PlacedDocument, model: type[Kind], now: datetime) -> ReadDocument[Kind]:
+def _check(
+    document: PlacedDocument, model: type[Kind], now: datetime, *, kept: bool = False
+) -> ReadDocument[Kind]:
     if not isinstance(document.data, dict):
         words = f"a {model.__name__.lower()} is a mapping with apiVersion, kind, metadata and spec"
         return ReadDocument(document, None, (document.problem((), words),))
@@ -154,5 +157,5 @@ def _check(document: PlacedDocument, model: type[Kind], now: datetime) -> ReadDo
         else None
     )
     if rest is not None:
-        problems += check_spec(document, rest, now)
+        problems += check_spec(document, rest, now, kept=kept)
     return ReadDocument(document, None if problems else manifest, ordered(problems))

@@ -186,3 +186,28 @@ async def test_a_linked_rollback_names_what_it_undoes_and_rolls_back_no_rollback
     frozen = await scene.freeze("back", linked=Linked(campaign="fix", verb="rollback", which="failed"))
     assert (frozen.job.operation, frozen.job.undoes) == (OperationKind.ROLLBACK, "fix")
     assert (frozen.rules.size, frozen.rules.on_failure) == (1, "pause")
+
+
+WHOLE_PLATFORM = """\
+apiVersion: bondstone.dev/v1
+kind: Campaign
+metadata: {name: drift, owner: platform, reason: drift}
+spec:
+  operation: reconcile
+  waves: [{name: all, rest: true}]
+"""
+"""As it could be written before a campaign over everything had to say so."""
+
+
+async def test_what_was_accepted_before_a_rule_continues_under_it(scene: Scene) -> None:
+    call = FreezeCall(
+        name="drift", run_id="1", start=CampaignInput(source=WHOLE_PLATFORM, requested_by="ada"), at=NOW
+    )
+    assert read(call).metadata.name == "drift"  # what a running campaign asks its calendar by
+    frozen = await scene.freeze("nightly-20261124", source=WHOLE_PLATFORM, schedule="nightly")
+    assert frozen.rules.size == 3
+
+
+async def test_a_new_campaign_over_everything_says_so_even_when_the_sdk_starts_it(scene: Scene) -> None:
+    with pytest.raises(CampaignInvalid, match="says so"):
+        await scene.freeze("drift", source=WHOLE_PLATFORM)
