@@ -45,7 +45,7 @@ DROPPED: Final[Mapping[str, str]] = {
     "examples, deprecated, $comment, $id, $schema, $anchor": "they restrict nothing",
     "$dynamicRef, $dynamicAnchor, $vocabulary": "the server does not know them: any value may be entered there",
     "format: time": "the server knows only times without a zone, which the platform refuses",
-    "a pattern that JavaScript reads otherwise": "as `(?i)`, `a++`, `\\A`: it would break the form",
+    "a pattern that JavaScript reads otherwise": "as `(?i)`, `a++`, `\\-` without `[]`: it would break the form",
     "readOnly": "such a property is no input: it is left out",
     "a schema that refers to itself": "it has no end: any value may be entered there",
 }

@@ -1,7 +1,8 @@
-"""Which regular expressions mean the same to the platform and to JavaScript.
+r"""Which regular expressions mean the same to the platform and to JavaScript.
 
-The platform takes more than JavaScript does: flags inside, possessive repetition, other anchors. A
-pattern that JavaScript does not compile breaks a whole form; one that it reads otherwise refuses valid values.
+The platform takes more than JavaScript does with its flag `u`, which forms set: flags inside, possessive
+repetition, other anchors, `\-` and `\@` outside of a class, `\p{Greek}`. A pattern that JavaScript does not
+compile breaks a whole form; one that it reads otherwise refuses valid values.
 """
 
 from __future__ import annotations
@@ -9,24 +10,30 @@ from __future__ import annotations
 import re
 from typing import Final
 
+_CATEGORY: Final = "L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|C[cfo]?"
+_PROPERTY: Final = rf"[pP]\{{(?: {_CATEGORY} | Script=[A-Z][a-z]+(?:_[A-Z][a-z]+)* )\}}"
+"""Properties under the one name that both know."""
+_ESCAPED: Final = r"[\^$\\.*+?()\[\]{}|/]"
 _TOKEN: Final = re.compile(
-    r"""
-    \\(?: [dDwWsSbBtnrfv0] | x[0-9A-Fa-f]{2} | u[0-9A-Fa-f]{4} | [pP]\{[A-Za-z_=]+\} | [^A-Za-z0-9] )
+    rf"""
+    \\(?: [dDwWsSbBtnrfv0] | x[0-9A-Fa-f]{{2}} | u[0-9A-Fa-f]{{4}} | {_PROPERTY} | {_ESCAPED} )
   | \((?: (?!\?) | \?(?: [:=!] | <[=!] | <[A-Za-z_]\w*> ) )
   | [*+?] \??
-  | \{ \d+ (?: ,\d* )? \} \??
-  | [^\\(*+?{}\[\]]
+  | \{{ \d+ (?: ,\d* )? \}} \??
+  | [^\\(*+?{{}}\[\]]
     """,
     re.VERBOSE,
 )
 _IN_CLASS: Final = re.compile(
-    r"""
-    \\(?: [dDwWsSbtnrfv0] | x[0-9A-Fa-f]{2} | u[0-9A-Fa-f]{4} | [pP]\{[A-Za-z_=]+\} | [^A-Za-z0-9] )
+    rf"""
+    \\(?: [dDwWsSbtnrfv0] | x[0-9A-Fa-f]{{2}} | u[0-9A-Fa-f]{{4}} | {_PROPERTY} | {_ESCAPED} | - )
   | (?! && | -- | ~~ ) [^\\\[\]]
     """,
     re.VERBOSE,
 )
 _REPEATS: Final = ("*", "+", "?", "{")
+_PLACES: Final = frozenset({"^", "$", r"\b", r"\B"})
+"""What JavaScript does not repeat."""
 
 
 def is_portable(pattern: str) -> bool:
@@ -49,7 +56,7 @@ def is_portable(pattern: str) -> bool:
         repeats = token[0].startswith(_REPEATS)
         if repeats and repeated:  # `a++`: possessive here, a mistake there
             return False
-        repeated = repeats
+        repeated = repeats or token[0] in _PLACES
         position = token.end()
     return True
 

@@ -116,11 +116,12 @@ def test_references_are_followed_to_anchors_and_through_lists():
 
 ALIKE = (
     *(r"^[^@\s]+@[^@\s]+$", r"^[a-z\d\-.]+$", r"^(?:a|b){2,3}?$", r"^\p{L}+$", r"(?<n>a)\/", ""),
-    *(r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$", r"a\.b", r"^(?!x).*$"),
+    *(r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$", r"a\.b", r"^(?!x).*$", r"[\-_]+", r"\p{Script=Greek}"),
 )
 OTHERWISE = (
     *("(?i)abc", "a++", "a{2}+", "[[:alpha:]]+", r"\Aabc\z", "(?P<x>a)", r"\x{41}", "(?>a)", "(?x: a)"),
     *("[a-z&&[^b]]", r"\h", "["),
+    *(r"^[a-z]+\-[a-z]+$", r"a\@b", r"[a\@]", r"\p{Greek}", r"\p{letter}", "^*a", r"\b+a"),  # mistakes with `u`
 )
 
 
