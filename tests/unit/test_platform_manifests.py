@@ -15,6 +15,7 @@ from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.client.manifests.files import read_manifests
 from bondstone.client.manifests.platform import compare_freeze, grants_of, pruned, schedule_content
 from bondstone.client.manifests.three_way import MISSING, whole_differences
+from bondstone.documents.yaml_places import MAX_BYTES
 from bondstone.model.manifest import KeptPlatformManifest
 from bondstone.store.numbered import require_expected
 
@@ -54,6 +55,43 @@ def problems(folder: Path, text: str) -> dict[int, str]:
     for each in refused.value.problems:
         messages[each.line] = "; ".join(filter(None, (messages.get(each.line), each.message)))
     return messages
+
+
+def test_a_kind_that_is_no_text_is_a_mistake_in_its_line(tmp_path: Path) -> None:
+    assert list(problems(tmp_path, "apiVersion: bondstone.dev/v1\nkind: [Schedule]\n")) == [2]
+
+
+@pytest.mark.parametrize("name", ['"a\\0b"', "/dev/zero", "."])
+def test_a_strategy_file_that_is_no_file_is_a_mistake_in_its_line(tmp_path: Path, name: str) -> None:
+    text = SCHEDULE.replace("strategy: {%s}", f"strategy_file: {name}")
+    [(line, words)] = problems(tmp_path, text).items()
+    assert (line, "cannot be read" in words) == (8, True)
+
+
+def test_a_strategy_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "large.txt").open("wb") as large:
+        large.truncate(MAX_BYTES + 1)
+    text = SCHEDULE.replace("strategy: {%s}", "strategy_file: large.txt")
+    assert "is larger than" in problems(tmp_path, text)[8]
+
+
+@pytest.mark.parametrize("metadata", ["[a]", "a"])
+def test_a_referenced_promise_without_metadata_is_a_mistake_of_the_reference(
+    tmp_path: Path, metadata: str
+) -> None:
+    (tmp_path / "db").mkdir()
+    (tmp_path / "db" / "promise.yaml").write_text(f"kind: Promise\nmetadata: {metadata}\n")
+    text = (
+        "apiVersion: bondstone.dev/v1\nkind: PromiseReference\nmetadata: {name: db, version: 1.0.0}\n"
+        "spec: {directory: db}\n"
+    )
+    assert list(problems(tmp_path, text)) == [3]
+
+
+def test_the_same_file_named_twice_is_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "it.yaml"
+    file.write_text(FREEZE)
+    assert len(read_manifests([file, tmp_path, tmp_path / "." / "it.yaml"], now=NOW).freezes) == 1
 
 
 def test_every_kind_is_read_from_one_folder(tmp_path: Path) -> None:

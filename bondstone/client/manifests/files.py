@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +43,8 @@ def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Man
     """Read every manifest in files and folders.
 
     Args:
-        paths: Files, and folders that are read with all that is in them. A folder with a promise.yaml is that
-            promise, and its other files are no manifests.
+        paths: Files, and folders that are read with all that is in them, each file once. A folder with a
+            promise.yaml is that promise, and its other files are no manifests.
         now: From when on windows of campaigns must open; default: now.
 
     Raises:
@@ -52,7 +53,10 @@ def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Man
     """
     reading = Reading()
     moment = now or datetime.now(UTC)
-    for number, path in enumerate(_files(paths)):
+    files: dict[Path, Path] = {}
+    for path in islice(_files(paths), MAX_FILES + 1):
+        files.setdefault(Path(os.path.normpath(path.absolute())), path)
+    for number, path in enumerate(files.values()):
         if number == MAX_FILES:
             reading.problems.append(Problem(message=f"there are more than {MAX_FILES} files", file=str(path)))
             break
@@ -128,7 +132,9 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 
 def _entry(document: PlacedDocument, piece: bytes, reading: Reading, now: datetime) -> None:
     kind = document.data.get("kind") if isinstance(document.data, dict) else None
-    if kind == "Service":
+    if kind is not None and not isinstance(kind, str):
+        reading.problems.append(document.problem(("kind",), "kind must be text"))
+    elif kind == "Service":
         _service(document, reading)
     elif kind == "Campaign":
         outcome = read_campaign(piece, document.file, now=now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +27,7 @@ from bondstone.client.manifests.entries import (
     ScheduleManifestEntry,
     is_first,
 )
-from bondstone.documents.yaml_places import PlacedDocument, did_you_mean, model_problems, read_file
+from bondstone.documents.yaml_places import MAX_BYTES, PlacedDocument, did_you_mean, model_problems, read_file
 from bondstone.identity.document import read_access
 from bondstone.model.campaign.manifest import Strategy
 from bondstone.model.campaign.schedule import LONGEST_NAME
@@ -144,14 +145,28 @@ def _strategy(
         data = json.dumps(outcome.document.data).encode()
         return _ReadStrategy(document, outcome.manifest, data, outcome.problems)
     path = Path(document.file).parent / str(name)
-    reading.used_strategies.add(path.resolve())
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        problem = document.problem(("spec", "strategy_file"), f"{name} cannot be read: {error.strerror}")
+    data, flaw = _content(path)
+    if flaw:
+        problem = document.problem(("spec", "strategy_file"), f"{name} {flaw}")
         return _ReadStrategy(document, problems=(problem,))
+    reading.used_strategies.add(path.resolve())
     outcome = read_strategy(data, str(path), now=now)
     return _ReadStrategy(outcome.document, outcome.manifest, data, outcome.problems)
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    """What a file holds, or why it is not read: it may be none, or one without an end."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return b"", "cannot be read: it is no file"
+        if status.st_size > MAX_BYTES:
+            return b"", f"is larger than {MAX_BYTES // 1024} KiB"
+        return path.read_bytes(), ""
+    except OSError as error:
+        return b"", f"cannot be read: {error.strerror}"
+    except ValueError:  # a NUL in its name
+        return b"", "cannot be read: that is no name of a file"
 
 
 def _reference(document: PlacedDocument, manifest: PromiseReference, reading: Reading) -> None:
@@ -168,7 +183,8 @@ def _reference(document: PlacedDocument, manifest: PromiseReference, reading: Re
         return
     holds = read_file(folder / PROMISE_FILE, str(folder / PROMISE_FILE)).data
     metadata = holds.get("metadata") if isinstance(holds, dict) else None
-    name, version = (metadata or {}).get("name"), (metadata or {}).get("version")
+    known = metadata if isinstance(metadata, dict) else {}
+    name, version = known.get("name"), known.get("version")
     if f"{name}@{version}" != wanted:
         words = f"{manifest.spec.directory} is {name}@{version}, and not {wanted}"
         reading.problems.append(document.problem(("metadata", "version"), words))
