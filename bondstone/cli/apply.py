@@ -36,7 +36,7 @@ Files = Annotated[
 ]
 Prune = Annotated[
     bool,
-    typer.Option("--prune", help="also services that were applied once and are in no manifest now; needs a scope"),
+    typer.Option("--prune", help="also services, schedules and freezes that no manifest names now; needs a scope"),
 ]
 Selector = Annotated[
     list[str],

@@ -192,8 +192,8 @@ KEPT = KeptPlatformManifest(
 )  # fmt: skip
 
 
-async def compared(folder: Path, *freezes: FreezeDocument, overwrite: bool = False) -> Any:
-    (folder / "freeze.yaml").write_text(FREEZE)
+async def compared(folder: Path, *freezes: FreezeDocument, overwrite: bool = False, text: str = FREEZE) -> Any:
+    (folder / "freeze.yaml").write_text(text)
     [entry] = read_manifests([folder / "freeze.yaml"], now=NOW).freezes
     return await compare_freeze(SimpleNamespace(freezes=_Freezes(*freezes)), entry, overwrite=overwrite)
 
@@ -212,6 +212,13 @@ async def compared(folder: Path, *freezes: FreezeDocument, overwrite: bool = Fal
 )
 async def test_a_freeze_beside_its_manifest(tmp_path: Path, fields: dict[str, Any], action: str) -> None:
     assert (await compared(tmp_path, freeze(**fields))).action == action
+
+
+async def test_a_freeze_that_begins_when_it_is_applied_is_applied_once(tmp_path: Path) -> None:
+    text = FREEZE.replace("from: 2099-12-24T00:00:00Z, ", "")
+    kept = KEPT.changed(content={name: value for name, value in KEPT.content.items() if name != "from"})
+    assert (await compared(tmp_path, text=text)).differences
+    assert (await compared(tmp_path, freeze(applied=kept), text=text)).action == "unchanged"
 
 
 async def test_a_freeze_that_a_person_ended_is_not_made_again_even_with_overwrite(tmp_path: Path) -> None:

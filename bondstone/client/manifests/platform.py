@@ -167,13 +167,12 @@ async def compare_freeze(bond: Bondstone, entry: FreezeEntry, *, overwrite: bool
         live = await bond.freezes.get(name)
     except NotFound:
         live = None
-    begins = spec.begins or (live.begins_at if live is not None else None)
     wanted = _written(
         {
             "team": team,
             "exempt": list(spec.exempt),
             "reason": metadata.reason,
-            "from": _stamp(begins) if begins is not None else "",
+            "from": _stamp(spec.begins) if spec.begins is not None else "",
             "until": _stamp(spec.until) if spec.until is not None else "",
         }
     )
@@ -183,14 +182,17 @@ async def compare_freeze(bond: Bondstone, entry: FreezeEntry, *, overwrite: bool
     async def carry_out(bond: Bondstone, _reason: str) -> object:
         if live is None:
             return await bond.freezes.create(name, team=team, begins_at=spec.begins, applied=kept, **fields)
-        return await bond.freezes.update(name, begins_at=begins or live.begins_at, applied=kept, **fields)
+        return await bond.freezes.update(name, begins_at=spec.begins or live.begins_at, applied=kept, **fields)
 
     row = PlatformComparison("Freeze", name, "create", entry.document, carry_out=carry_out)
     if live is None:
         if spec.until is not None and spec.until <= now:
             return row.judged("unchanged", note=NEVER_APPLIED)
         return _judged(row, live=None, applied=None, kept=kept, overwrite=overwrite)
-    judged = _judged(row, live=live_freeze(live), applied=live.applied, kept=kept, overwrite=overwrite)
+    standing = live_freeze(live)
+    if spec.begins is None:  # it begins when it was applied first
+        del standing["from"]
+    judged = _judged(row, live=standing, applied=live.applied, kept=kept, overwrite=overwrite)
     if live.ends_at is not None and live.ends_at <= now:
         as_it_is = judged.action in {"unchanged", "record"}
         return row.judged("unchanged") if as_it_is else row.judged("conflict", judged.differences, OVER)
