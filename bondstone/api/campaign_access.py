@@ -61,7 +61,9 @@ def decided(state: ApiState, permissions: Permissions, verb: str, preview: Previ
 def visible(state: ApiState, permissions: Permissions, preview: PreviewDocument) -> PreviewDocument:
     """A preview with those services that the caller may see."""
     permitted = permissions.filter("campaign.preview")
+    whole = all(permitted(service_target(state, each.service)) for each in preview.selected)
     return preview.changed(
+        overlaps=preview.overlaps if whole else (),  # they name targets
         selected=tuple(each for each in preview.selected if permitted(service_target(state, each.service))),
         left=tuple(each for each in preview.left if permitted(service_target(state, each.service))),
     )

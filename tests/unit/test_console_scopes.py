@@ -10,6 +10,7 @@ import pytest
 from starlette.requests import Request
 
 from bondstone.api.campaign_access import campaign_target, decided, on_every_target, visible
+from bondstone.api.routes.campaigns import PreviewBody, preview_campaign
 from bondstone.base.errors import Forbidden
 from bondstone.client.documents.campaign import CampaignDocument, CampaignRow, FreezeDocument
 from bondstone.console import campaigns, catalogue, schedules
@@ -88,8 +89,8 @@ class Campaigns:
 
 
 class PreviewOf(SimpleNamespace):
-    def __init__(self, selected, left=()):
-        super().__init__(selected=selected, left=left)
+    def __init__(self, selected, left=(), overlaps=("1 target (maps/tiles) with campaign cve",)):
+        super().__init__(selected=selected, left=left, overlaps=overlaps)
 
     def changed(self, **values):
         return PreviewOf(**values)
@@ -154,9 +155,21 @@ async def test_a_campaign_starts_where_its_starter_is_operator_of_every_target()
         assert decision.allowed == allowed
         assert not (await on_every_target(SERVICES, who("viewer"), bond, "campaign.run", **file)).allowed
     preview = await bond.campaigns.preview(b"shop/cart maps/tiles", "")
-    assert [each.service for each in visible(SERVICES, who("viewer"), preview).selected] == ["shop/cart"]
+    shown = visible(SERVICES, who("viewer"), preview)
+    assert ([each.service for each in shown.selected], shown.overlaps) == (["shop/cart"], ())
+    assert visible(SERVICES, who("viewer", scope=None), preview).overlaps == preview.overlaps != ()
     assert not decided(SERVICES, who("operator"), "campaign.run", preview).allowed
     assert decided(SERVICES, who("operator", scope=None), "campaign.run", preview).allowed
+
+
+async def test_who_has_no_role_previews_no_campaign():
+    body = PreviewBody(source="shop/cart maps/tiles")
+    bond = visitor(who("viewer")).bond
+    reader = SimpleNamespace(allowed=who("viewer"), state=SERVICES, bond=bond)
+    assert [each.service for each in (await preview_campaign(reader, body)).selected] == ["shop/cart"]
+    nobody = permissions_of(Access(), Principal(subject="dana", means="oidc"))
+    with pytest.raises(Forbidden, match="viewer"):
+        await preview_campaign(SimpleNamespace(allowed=nobody, state=SERVICES, bond=bond), body)
 
 
 class Freezes:

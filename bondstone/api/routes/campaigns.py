@@ -183,6 +183,7 @@ async def validate_campaign(asking: Asking, body: CampaignBody) -> CampaignCheck
 @router.post("/preview")
 async def preview_campaign(asking: Asking, body: PreviewBody) -> PreviewDocument:
     """Show what a campaign would do: to those of its targets that the caller may see."""
+    asking.allowed.require_somewhere("campaign.preview")
     source = body.source.encode()
     if body.plan:
         await _require_targets(asking, "campaign.plan", body)
