@@ -87,7 +87,7 @@ class Feed:
         if name == "teams":
             return await self._teams()
         kind, _, number = name.rpartition("-")
-        if kind == "services" and number.isdigit() and int(number) < self.pages:
+        if kind == "services" and number in map(str, range(self.pages)):
             return self._services(int(number))
         return None
 
