@@ -45,7 +45,8 @@ one campaign checks them all, parts first.
 
 A reconcile, rollback or decommission without `promise` whose `select` would take every service of the platform
 (no `include`, no `max`, and no `where` that looks at a service) is refused unless it says `select: {{everything: true}}`.
-Preview and run then say how many services of how many promises it takes.
+Preview and run then say how many services of how many promises it takes. Campaigns and schedules that were accepted
+before this rule continue.
 
 Expressions see {", ".join(f"`{name}`" for name in FLEET_TYPES)} (`labels` is a map of strings, the others are
 strings; `parent` is the service that it is a part of).
