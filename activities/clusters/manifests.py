@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -164,26 +165,35 @@ class ManifestLoader(yaml.CSafeLoader):  # type: ignore[misc]  # the package has
 
 
 _YAML: Final = "tag:yaml.org,2002:"
-_INTEGER: Final = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]+|0|[1-9][0-9_]*)$")
+_INTEGER: Final = re.compile(
+    r"[-+]?(0[xX]_*[0-9a-fA-F][0-9a-fA-F_]*|0[bB]_*[01][01_]*|0([oO]_*[0-7])?[0-7_]*|[1-9][0-9_]{0,400})$"
+)
+"""A longer one is read as a float."""
 _FLOAT: Final = re.compile(
     r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
 )
-_MAX_INTEGER: Final = 2**64
+_INTEGERS: Final = range(-(2**63), 2**64)
 _PLAIN_FLOAT: Final = 1e21
 """From here on a number is written with an exponent."""
 
 
-def _integer(loader: ManifestLoader, node: yaml.ScalarNode) -> int | float:
-    text = str(loader.construct_scalar(node)).replace("_", "")
+def _integer(loader: ManifestLoader, node: yaml.ScalarNode) -> int | float | str:
+    written = str(loader.construct_scalar(node))
+    text = written.replace("_", "")
     digits = text.lstrip("+-")
-    base = 8 if re.match("0[0-7]", digits) else 0
-    value = int(digits, base) * (-1 if text.startswith("-") else 1)
-    return value if abs(value) < _MAX_INTEGER else float(value)
+    value = int(digits, 8 if re.match("0[0-7]", digits) else 0) * (-1 if text.startswith("-") else 1)
+    if value in _INTEGERS:
+        return value
+    as_float = float(text) if digits.isdecimal() else math.inf
+    return written if math.isinf(as_float) else as_float
 
 
-def _float(loader: ManifestLoader, node: yaml.ScalarNode) -> int | float:
-    text = str(loader.construct_scalar(node)).replace("_", "").lower()
+def _float(loader: ManifestLoader, node: yaml.ScalarNode) -> int | float | str:
+    written = str(loader.construct_scalar(node))
+    text = written.replace("_", "").lower()
     value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    if math.isinf(value) and "inf" not in text:
+        return written  # a commit such as 12e4567
     return int(value) if value.is_integer() and abs(value) < _PLAIN_FLOAT else value
 
 
