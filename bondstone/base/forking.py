@@ -29,6 +29,9 @@ _PR_SET_NAME: Final = 15
 _ARGUMENTS_FROM: Final = 45
 """Of the fields after the name in /proc/PID/stat, where the command line begins and ends in memory (proc(5))."""
 
+_UNKNOWN_STATUS: Final = 255
+"""As asyncio says of a process that it could not wait for."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -74,7 +77,7 @@ def spawn(what: Start, run: Callable[[], int] | None = None) -> tuple[int, Calla
     """
     if what.module and can_fork():
         pid = _fork(what, run or partial(_run_module, what.module))
-        return pid, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return pid, partial(_exit_status, pid)
     import subprocess  # noqa: PLC0415 - a command that forks does without
 
     process = subprocess.Popen(  # noqa: S603 - a command of ours
@@ -100,6 +103,13 @@ def load(module: str) -> ModuleType:
     finally:
         if collects:
             gc.enable()
+
+
+def _exit_status(pid: int) -> int:
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:  # who started us had SIGCHLD ignored: the system has cleared the process away
+        return _UNKNOWN_STATUS
 
 
 def _run_module(module: str) -> int:

@@ -139,6 +139,20 @@ def test_it_ends_as_the_interpreter_would(body, status, output):
     assert output in text
 
 
+def test_its_end_is_noticed_where_signals_of_children_are_ignored():
+    code = """
+    from bondstone.workers.starting import Started
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    async def main():
+        async with asyncio.timeout(60):
+            print(await Started(*start(lambda: 3)).wait())
+
+    asyncio.run(main())
+    """
+    assert ran(code) == "255\n"
+
+
 def test_a_process_with_a_thread_starts_python_instead():
     code = """
     threading.Thread(target=threading.Event().wait, daemon=True).start()
