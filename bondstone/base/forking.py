@@ -118,7 +118,7 @@ def _run_module(module: str) -> int:
 
 
 def _fork(what: Start, run: Callable[[], int]) -> int:
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # none where it was closed at the start
         stream.flush()
     gc.freeze()  # a collection in the fork would write to what it still shares
     parent = os.getpid()
@@ -179,7 +179,10 @@ def _become(what: Start, run: Callable[[], int], parent: int, mask: set[signal.S
 
         traceback.print_exc()
     finally:
-        leave(status)
+        try:
+            leave(status)
+        finally:  # whatever happens: the frames below are the parent's, who would stop the whole platform in them
+            os._exit(status or 1)
 
 
 def _forget_signals() -> None:

@@ -16,7 +16,7 @@ def leave(status: int) -> NoReturn:
     which turns a finished command into exit code 134.
     """
     logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # none where it was closed at the start
         try:
             stream.flush()
         except (OSError, ValueError):

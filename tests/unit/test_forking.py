@@ -139,6 +139,36 @@ def test_it_ends_as_the_interpreter_would(body, status, output):
     assert output in text
 
 
+@pytest.mark.parametrize("end", ["sys.stdout = None", "logging.shutdown = interrupt"])
+def test_it_ends_in_any_case_and_never_continues_as_its_parent(end):
+    code = f"""
+    import logging
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    def run():
+        {end}
+        return 3
+
+    try:
+        _, reap = start(run)
+    except BaseException:
+        os._exit(77)
+    print(reap())
+    """
+    assert ran(code) == "3\n"
+
+
+def test_a_process_without_standard_streams_forks():
+    code = """
+    text, sys.stdout = sys.stdout, None
+    _, reap = start(lambda: 3)
+    print(reap(), file=text)
+    """
+    assert ran(code) == "3\n"
+
+
 def test_its_end_is_noticed_where_signals_of_children_are_ignored():
     code = """
     from bondstone.workers.starting import Started
