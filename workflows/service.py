@@ -75,7 +75,8 @@ FIRST_REQUEST_WITHIN: Final = timedelta(hours=1)
 
 MAX_RUN_EVENTS: Final = 100
 """From this length of its history on a service continues as new: after about five operations. A new run costs as
-much CPU as the replay of these, which a worker pays that has not served the service lately."""
+much CPU as the replay of these, which a worker pays that has not served the service lately. Histories of run
+version 1 replay with this number only: another one needs another run version."""
 
 
 @workflow.defn(name=names.SERVICE_WORKFLOW)
@@ -125,7 +126,7 @@ class Service:
 
     def _lives_on_here(self) -> bool:
         """Whether the service lives, and its next operation is for this run of the workflow."""
-        if self._state.run_version < RUN_VERSION or self._entity.abandoned:
+        if not self._state.run_version or self._entity.abandoned:
             return False
         return (
             admission.exists(self._state)
