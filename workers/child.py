@@ -63,7 +63,7 @@ class Child:
         command: What to run.
         log_directory: Where `<name>.log` goes.
         changed: Called at every change of state.
-        said: Called with words for people when something went wrong.
+        log: Called with words for people when something went wrong.
     """
 
     def __init__(

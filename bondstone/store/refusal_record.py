@@ -77,7 +77,8 @@ class RefusalRecord:
 
         Args:
             principal: The caller; None for one that the platform does not know.
-            address: Method and route, never a path: paths may hold what callers choose, or secrets.
+            address: Method and route, or `update NAME` or `activity NAME` of a worker; never a path: paths may
+                hold what callers choose, or secrets.
             error: Why it was refused.
             service: What it was about, where the error does not say.
             means: How a caller came that the platform does not know, where that is known.

@@ -1,7 +1,7 @@
-"""What callers were refused: for each hour one object of each API process, which replaces it as it counts.
+"""What callers were refused: for each hour one object of each process, which replaces it as it counts.
 
-Objects: `refusals/<yyyy>/<mm>/<dd>/<hh>/<process>.json`, plain. Who counts (`bondstone.api.refusals`) bounds how
-many there may be, and how large; after `KEPT` they are removed.
+Objects: `refusals/<yyyy>/<mm>/<dd>/<hh>/<process>.json`, plain. Who counts (`bondstone.store.refusal_record`)
+bounds how many there may be, and how large; after `KEPT` they are removed.
 """
 
 from __future__ import annotations
