@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final
 
 from fastapi import Path, params
 from fastapi.dependencies.utils import get_flat_params
-from pydantic import AwareDatetime, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 from starlette.requests import Request
 
 from bondstone.base.errors import InvalidInput
@@ -21,7 +19,6 @@ MAX_REASON_CHARS: Final = 1000
 VERSION_PATTERN: Final = r"^$|^\d{1,9}\.\d{1,9}\.\d{1,9}([-+][0-9A-Za-z.+-]{1,64})?$"
 DIGEST_PATTERN: Final = r"^(sha256:)?[0-9a-fA-F]{12,64}$"
 MAX_LABELS: Final = 32
-_DATE_AND_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 MAX_ROLES: Final = 20
 
 Team = Annotated[str, Path(pattern=NAME_PATTERN, description="Team that owns the service")]
@@ -42,15 +39,6 @@ Labels = Annotated[
 ]
 
 
-def _written_out(value: object) -> object:
-    if value is None or (isinstance(value, str) and _DATE_AND_TIME.match(value)):
-        return value
-    raise PydanticCustomError("datetime", "write date and time, as in 2026-11-30T22:00:00Z")
-
-
-WRITTEN_OUT: Final = BeforeValidator(_written_out)
-"""Of a time: a number, which would count as seconds since 1970, and a date alone are none."""
-Moment = Annotated[AwareDatetime, WRITTEN_OUT]
 RoleNames = Annotated[tuple[Annotated[str, Field(pattern=NAME_PATTERN)], ...], Field(max_length=MAX_ROLES)]
 Inputs = dict[str, Any]
 TargetVersion = Annotated[str, Field(max_length=80, description="Exact version; default: the newest")]

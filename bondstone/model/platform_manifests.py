@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from bondstone.base.models import Manifest
+from bondstone.base.written_times import Moment
 from bondstone.model.campaign.manifest import StrategySpec
 from bondstone.model.campaign.schedule import Overlap
 from bondstone.model.promise import Duration, LabelKey, Name, SemVer
@@ -73,9 +74,9 @@ class FreezeManifestSpec(Manifest):
     """Whose services; the whole platform without it. It never changes."""
     exempt: tuple[Annotated[str, Field(min_length=1, max_length=40)], ...] = Field(default=(), max_length=20)
     """Classes of changes that continue: `EMG` exempts a campaign whose change is `EMG-17`."""
-    begins: AwareDatetime | None = Field(default=None, alias="from")
+    begins: Moment | None = Field(default=None, alias="from")
     """When it begins, with its offset; when it is applied first, without it."""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     """When it ends, with its offset; without it, when it is deleted."""
 
 

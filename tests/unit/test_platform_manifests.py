@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +87,13 @@ def test_a_referenced_promise_without_metadata_is_a_mistake_of_the_reference(
         "spec: {directory: db}\n"
     )
     assert list(problems(tmp_path, text)) == [3]
+
+
+@pytest.mark.parametrize("time", ["20991224", '"20991224"', "2099", "1.5e9", "2099-12-24", "2099-12-24T00:00:00"])
+def test_a_time_of_a_freeze_is_written_out_with_its_offset(tmp_path: Path, time: str) -> None:
+    for field in ("from", "until"):
+        text = re.sub(rf"{field}: [^,}}]+", f"{field}: {time}", FREEZE)
+        assert list(problems(tmp_path, text)) == [5]
 
 
 def test_the_same_file_named_twice_is_read_once(tmp_path: Path) -> None:

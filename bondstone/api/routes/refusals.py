@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
-from bondstone.api.parameters import WRITTEN_OUT
 from bondstone.api.refused_access import RefusalSearch, search, span
 from bondstone.api.session import Asking
 from bondstone.base.models import Document
+from bondstone.base.written_times import WRITTEN_OUT
 from bondstone.model.refusal import Refusal
 
 router = APIRouter(prefix="/refusals", tags=["access"])
