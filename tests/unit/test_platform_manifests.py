@@ -122,6 +122,19 @@ def test_every_kind_is_read_from_one_folder(tmp_path: Path) -> None:
     }
 
 
+def test_data_beside_policies_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "labels.rego").write_text("package labels")
+    (tmp_path / "rules" / "limits.yaml").write_text("teams: [payments]\n")
+    text = "apiVersion: bondstone.dev/v1\nkind: PolicySet\nmetadata: {name: org}\nspec: {directory: rules}\n"
+    (tmp_path / "set.yaml").write_text(text)
+    assert len(read_manifests([tmp_path], now=NOW)) == 1
+    (tmp_path / "limits.yaml").write_text("teams: [payments]\n")
+    with pytest.raises(ManifestInvalid) as refused:
+        read_manifests([tmp_path], now=NOW)
+    assert [each.file for each in refused.value.problems] == [str(tmp_path / "limits.yaml")]
+
+
 def test_mistakes_of_an_inline_strategy_are_named_at_their_line(tmp_path: Path) -> None:
     text = SCHEDULE.replace("0 1  * * *", "0 25 * * *") % "operation: patch, waves: [{name: all, rest: true}]"
     messages = problems(tmp_path, text)

@@ -126,6 +126,8 @@ class Reading:
     strategies: dict[Path, PlacedDocument] = field(default_factory=dict)
     """Files of kind Strategy, which do nothing alone."""
     used_strategies: set[Path] = field(default_factory=set)
+    others: list[PlacedDocument] = field(default_factory=list)
+    """Documents of no kind: mistakes, but for the data of policies."""
     problems: list[Problem] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
 

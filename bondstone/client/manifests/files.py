@@ -44,7 +44,7 @@ def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Man
 
     Args:
         paths: Files, and folders that are read with all that is in them, each file once. A folder with a
-            promise.yaml is that promise, and its other files are no manifests.
+            promise.yaml is that promise, and its other files are no manifests; nor is the data of policies.
         now: From when on windows of campaigns must open; default: now.
 
     Raises:
@@ -64,16 +64,26 @@ def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Man
             reading.promises.append(PromiseEntry(path.parent, str(path)))
         else:
             _read(path, reading, moment)
-    for file, document in reading.strategies.items():
-        if file not in reading.used_strategies:
-            words = "a Strategy alone does nothing, and no Schedule here names it"
-            reading.problems.append(document.problem(("kind",), words, hint=_STRATEGY_HINT))
+    reading.problems += _without_purpose(reading)
     manifests = Manifests(**{kind.name: tuple(getattr(reading, kind.name)) for kind in fields(Manifests)})
     if len(manifests) > MAX_MANIFESTS:
         reading.problems.append(Problem(message=f"there are more than {MAX_MANIFESTS} manifests"))
     if reading.problems:
         raise refuse(reading.problems, "what was to be applied", ManifestInvalid)
     return manifests
+
+
+def _without_purpose(reading: Reading) -> Iterator[Problem]:
+    """Strategies that no schedule names, and what is neither a manifest nor the data of policies."""
+    for file, document in reading.strategies.items():
+        if file not in reading.used_strategies:
+            words = "a Strategy alone does nothing, and no Schedule here names it"
+            yield document.problem(("kind",), words, hint=_STRATEGY_HINT)
+    policies = [entry.directory.resolve() for entry in reading.policies]
+    for document in reading.others:
+        if not any(folder in Path(document.file).resolve().parents for folder in policies):
+            words = "a manifest is a mapping with apiVersion, kind, metadata and spec"
+            yield document.problem((), words)
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -150,8 +160,7 @@ def _entry(document: PlacedDocument, piece: bytes, reading: Reading, now: dateti
     elif kind in MODELS:
         read_platform_manifest(document, str(kind), reading, now)
     elif kind is None:
-        words = "a manifest is a mapping with apiVersion, kind, metadata and spec"
-        reading.problems.append(document.problem((), words))
+        reading.others.append(document)
     else:
         hint = did_you_mean(str(kind), _KINDS)
         reading.problems.append(document.problem(("kind",), f"a {kind} is not applied from here", hint=hint))
