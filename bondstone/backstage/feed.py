@@ -170,7 +170,7 @@ class Feed:
             StoreUnavailable: a promise is gone that was read before, or that a living service names.
         """
         needed = self._names | {entry.row.promise for entry in self._index.entries() if entry.alive}
-        if gone := sorted(needed - names):
+        if gone := sorted(needed - names - {""}):
             raise StoreUnavailable(
                 f"the store has no longer the promise {gone[0]}, and promises are never removed",
                 hint="is the directory of the store mounted?",

@@ -196,6 +196,13 @@ async def test_a_store_that_has_lost_its_promises_is_no_reason_to_delete_their_t
     assert await new.part("promises") is not None, "a platform that never had any"
 
 
+async def test_a_service_whose_first_request_came_to_nothing_hides_no_promise():
+    """Until its workflow has closed it is listed without a promise."""
+    row = listed(1).row.model_copy(update={"promise": "", "revision": ""})
+    feed, _, _, _ = await filled([ListedService(row=row, alive=True, stamp=NOW)])
+    assert await feed.part("promises") is not None
+
+
 async def test_how_long_a_service_is_described_after_its_end_is_a_setting():
     ended = [listed(1, phase="decommissioned", alive=False, at=-60), listed(2)]
     feed, *_ = await filled(ended, ended_hours=0)
