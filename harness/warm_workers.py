@@ -50,7 +50,7 @@ _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 PYTHON: Final = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
-"""What the interpreter was told when it started; one that is told other things is started as ever."""
+"""The variables `PYTHON…` that this interpreter started with; a process with others is started, not forked."""
 _original: Final[Callable[..., int]] = getattr(subprocess, "_fork_exec")  # noqa: B009 - no name of the types
 
 
@@ -101,7 +101,7 @@ def fork_by(connection: Callable[[], socket.socket]) -> None:
 
 
 def is_told_the_same(environment: Mapping[str, str]) -> bool:
-    """Whether Python would be told by this environment what it was told here."""
+    """Whether an environment has the variables `PYTHON…` that this process was started with."""
     return {name: value for name, value in environment.items() if name.startswith("PYTHON")} == PYTHON
 
 

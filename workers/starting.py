@@ -88,14 +88,14 @@ def start(what: Start) -> Started:
 
 
 async def apart(work: Callable[[], Any]) -> Any:
-    """What a function returns that runs in a fork: keys, connections and threads that it makes end with the fork.
+    """Run a function in a fork and return its result: its keys, connections and threads end with the fork.
 
     Args:
-        work: What it returns, and its errors, are sent as JSON.
+        work: Its result, or its error, is sent as JSON, of less than 64 KiB: what a pipe holds.
 
     Raises:
         BondError: that the function raised.
-        OperationFailed: it ended without an answer.
+        OperationFailed: it ended without a result.
     """
     if not can_fork():
         return await asyncio.to_thread(work)
@@ -115,7 +115,7 @@ async def apart(work: Callable[[], Any]) -> Any:
             process = Started(*spawn(Start(_ITSELF, os.environ.copy(), output=2, keep=(writer,)), run))
         finally:
             os.close(writer)
-        status = await process.wait()  # what it tells is less than a pipe holds
+        status = await process.wait()
         text = pipe.read()
     told = json.loads(text) if text else {}
     if "error" in told:

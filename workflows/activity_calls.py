@@ -43,9 +43,8 @@ async def control(
     """Run a short control activity and return its result, on the worker that runs the workflow, within its task.
 
     As a local activity it costs one event instead of three events and a workflow task. But when that workflow task
-    is lost, the workflow comes here again at another time, and the activity runs again for what was built then:
-    only for what may run twice with different arguments. When it fails, what it raised comes by itself, and not
-    within an `ActivityError`.
+    is lost, the workflow calls it again, perhaps with other arguments: use it only for what may run twice. A
+    failure is raised here as the activity raised it, not wrapped in an `ActivityError`.
     """
     answer: _T = await workflow.execute_local_activity(
         name,

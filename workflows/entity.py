@@ -100,8 +100,9 @@ class Entity:
     ) -> Resolution:
         """What the request comes to, if the operation ahead of it succeeds.
 
-        A local activity does (see `activity_calls.control`): one round of the server less. But not in the handler
-        of an update where the request is attested: accepting it takes it, once, so its first arguments must hold.
+        A local activity resolves it (see `activity_calls.control`), which saves a round trip to the server. In the
+        handler of an update an attested request goes to a normal activity: it is accepted once, and a local one
+        may run again with other arguments.
         """
         state = self.state
         current = ahead.resolved if ahead else state.resolved
