@@ -372,7 +372,7 @@ class Service:
                     self._has_work_or_other_due_time(has_work), timeout=self._wait_timeout()
                 )
             except TimeoutError:
-                if not admission.exists(self._state):
+                if self._entity.abandoned or not admission.exists(self._state):
                     return
                 self._entity.state = with_own_reconcile(self._state, workflow.now())
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+from functools import partial
 from typing import Any
 
 import pytest
 from fakes import Caller, FakePlatform, raising, serving, spec
 from temporalio import activity
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 
 from bondstone.base import names
@@ -773,6 +776,35 @@ async def test_abandon_forgets_the_service_and_destroys_nothing(temporal: Client
         await caller.handle.result()
     assert platform.done("plan_destroy") == []
     assert (platform.ledger[-1].kind, platform.ledger[-1].reason) == ("abandon", "moved elsewhere")
+
+
+async def test_a_service_that_is_being_abandoned_looks_for_drift_no_more(temporal: Client) -> None:
+    platform = FakePlatform(day_two=DayTwo(reconcile_seconds=2))
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+
+        async def times_due() -> int:
+            events = (await caller.handle.fetch_history()).events
+            return sum(event.event_type == EventType.EVENT_TYPE_TIMER_FIRED for event in events)
+
+        async def until_due_again(before: int) -> None:
+            for pause in pauses():
+                if await times_due() > before:
+                    return
+                await asyncio.sleep(pause)
+
+        call = AbandonCall(requested_by="bob", reason="moved")
+        for number in itertools.count(2):
+            platform.scripts["put away"] = [partial(until_due_again, await times_due())]
+            try:
+                await caller.update(names.UPDATE_ABANDON, call, type(None))
+                break
+            except Refused:  # it was looking for drift
+                await caller.ended(number)
+        state = await caller.handle.result()
+    assert len(state["operations"]) == number - 1
+    assert state["queue"] == []
 
 
 async def test_a_change_that_cannot_be_resolved_is_refused_and_nothing_starts(temporal: Client) -> None:
