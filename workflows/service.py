@@ -21,7 +21,7 @@ from temporalio.exceptions import (
 )
 
 from bondstone.base import names
-from bondstone.base.errors import BondError, ErrorInfo, Refused, from_info
+from bondstone.base.errors import AttestationInvalid, BondError, ErrorInfo, Refused, from_info
 from bondstone.base.markdown import asked_by
 from bondstone.model.attestation import Attestable
 from bondstone.model.campaign.run import SubmitCall, WithdrawCall
@@ -235,18 +235,23 @@ class Service:
         async with self._entity.admission:
             in_words(lambda: admission.check_abandon(self._state, call))
             self._entity.abandoned = True
-        put_away = await activity_calls.apart(
-            names.SERVICE_PUT_AWAY,
-            PutAwayCall(
-                service=self._state.service,
-                sequence=f"abandon-{self._state.next_number}",
-                secrets="archive",
-                abandon=call if call.attestation else None,
-            ),
-            PutAway,
-            summary="put away state and secrets",
-            within=activity_calls.STATE_TIMEOUT,
-        )
+        try:
+            put_away = await activity_calls.apart(
+                names.SERVICE_PUT_AWAY,
+                PutAwayCall(
+                    service=self._state.service,
+                    sequence=f"abandon-{self._state.next_number}",
+                    secrets="archive",
+                    abandon=call if call.attestation else None,
+                ),
+                PutAway,
+                summary="put away state and secrets",
+                within=activity_calls.STATE_TIMEOUT,
+            )
+        except FailureError as error:
+            if info_of(error).code == AttestationInvalid.code:  # checked before anything is put away
+                self._entity.abandoned = False
+            raise
         await self._entity.record(ledger_records.of_abandon(self._state, call, workflow.now(), put_away.retained))
         self._entity.state = self._state.changed(resting=Phase.ABANDONED, next_due=None)
         self._entity.show()

@@ -165,6 +165,7 @@ class FakePlatform:
             return len(call.states)
 
         @activity.defn(name=names.SERVICE_PUT_AWAY)
+        @speaks_failures
         async def put_away(call: PutAwayCall) -> PutAway:
             await self._play("put away", call)
             return PutAway(retained=self.retained)

@@ -17,6 +17,7 @@ from temporalio.client import Client, WorkflowHandle
 from bondstone.base import names
 from bondstone.base.errors import (
     ApprovalRejected,
+    AttestationInvalid,
     InputsInvalid,
     InvalidInput,
     NotFound,
@@ -776,6 +777,18 @@ async def test_abandon_forgets_the_service_and_destroys_nothing(temporal: Client
         await caller.handle.result()
     assert platform.done("plan_destroy") == []
     assert (platform.ledger[-1].kind, platform.ledger[-1].reason) == ("abandon", "moved elsewhere")
+
+
+async def test_a_service_that_may_not_be_abandoned_lives_on(temporal: Client) -> None:
+    platform = FakePlatform(scripts={"put away": [raising(AttestationInvalid("of another change"))]})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+        call = AbandonCall(requested_by="bob", reason="moved")
+        with pytest.raises(AttestationInvalid, match="of another change"):
+            await caller.update(names.UPDATE_ABANDON, call, type(None))
+        updated = await ask(caller, OperationKind.UPDATE, inputs={"a": 1})
+        assert (await caller.ended(updated.number)).status is OperationStatus.SUCCEEDED
 
 
 async def test_a_service_that_is_being_abandoned_looks_for_drift_no_more(temporal: Client) -> None:
