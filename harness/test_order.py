@@ -20,6 +20,7 @@ from xdist.workermanage import WorkerController
 
 SECONDS: Final[Mapping[str, int]] = {
     "tests/backstage/test_stock_backstage.py": 200,
+    "tests/integration/test_every_executor.py": 78,
     "tests/integration/test_parts.py": 71,
     "tests/chaos/test_chaos.py": 60,
     "tests/integration/test_canaries_everywhere.py": 53,
@@ -33,7 +34,6 @@ SECONDS: Final[Mapping[str, int]] = {
     "tests/integration/test_backup.py": 40,
     "tests/integration/test_openapi_fuzz.py": 40,
     "tests/integration/test_cli_daily.py": 36,
-    "tests/integration/test_every_executor.py": 36,
     "tests/workflows/test_lifecycle.py": 36,
     "tests/chaos/test_chaos_campaign.py": 35,
     "tests/integration/test_ansible_executor.py": 35,
