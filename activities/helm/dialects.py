@@ -30,6 +30,14 @@ def merged(tool: HelmVersion) -> tuple[str, ...]:
     return ("--server-side=false",) if tool.major >= FOUR else ()
 
 
+def asks_the_server(tool: HelmVersion) -> tuple[str, ...]:
+    """The arguments of `helm template` that let `lookup` read the cluster before the chart's kinds are there.
+
+    Helm 4 then builds each object too, and fails on a kind that is not served yet. It renders without the cluster.
+    """
+    return () if tool.major >= FOUR else ("--dry-run=server",)
+
+
 def waiting(tool: HelmVersion, *, wait: bool = True, jobs: bool = False, atomic: bool = False) -> list[str]:
     """The arguments that have a Helm wait for objects, and undo an attempt that fails.
 

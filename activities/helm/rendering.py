@@ -11,7 +11,7 @@ from bondstone.activities.clusters.api import Cluster
 from bondstone.activities.clusters.manifests import read_manifests
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.chart import may_bring_kinds
-from bondstone.activities.helm.dialects import DOCUMENT, merged
+from bondstone.activities.helm.dialects import DOCUMENT, asks_the_server, merged
 from bondstone.activities.helm.preflight import events_of
 from bondstone.activities.helm.release import Release, from_content
 from bondstone.activities.helm.session import HelmSession, Objects
@@ -57,7 +57,8 @@ async def render_before_its_kinds(
         spec = item.get("spec") or {}
         versions += [f"{spec.get('group')}/{version.get('name')}" for version in spec.get("versions") or ()]
     arguments = [
-        *("template", where.release, *laid_out, "--namespace", where.namespace, "--dry-run=server"),
+        *("template", where.release, *laid_out, "--namespace", where.namespace),
+        *asks_the_server(await session.tool()),
         *("--kube-version", version_info["gitVersion"]),
         *(word for version in dict.fromkeys(["v1", *versions]) for word in ("--api-versions", version)),
     ]

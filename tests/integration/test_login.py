@@ -145,7 +145,6 @@ def test_a_sign_in_is_renewed_once_by_many_commands_at_the_same_time(terminal):
         assert process.returncode == 0, err
         assert json.loads(out)["name"] == "dev:ada"
     after = terminal.kept
-    assert after["id_token"] != before["id_token"]
     assert after["refresh_token"] != before["refresh_token"], "the provider changes it at each use"
     assert terminal.whoami()["name"] == "dev:ada"
 
