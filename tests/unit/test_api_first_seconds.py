@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from bondstone.api.routes import operations
-from bondstone.api.session import Session
+from bondstone.api.session import CallSession
 from bondstone.base.errors import Unreachable
 from bondstone.identity.access import Access, permissions_of
 from bondstone.model.identity import Principal, Roles, Scope, Target
@@ -46,12 +46,12 @@ async def answered_all(*_arguments):
     return [OPERATION]
 
 
-def asking(index: Index) -> Session:
+def asking(index: Index) -> CallSession:
     bond = SimpleNamespace(
         operations=SimpleNamespace(get=answered, list=answered_all, cancel=answered),
         approvals=SimpleNamespace(list=answered_all, approve=answered, reject=answered),
     )
-    return Session(SimpleNamespace(services=index), permissions_of(Access(), EVE), bond, None)
+    return CallSession(SimpleNamespace(services=index), permissions_of(Access(), EVE), bond, None)
 
 
 ASKS = {
