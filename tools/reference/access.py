@@ -39,6 +39,8 @@ spec:
   promises any one. A target without a team is outside every scope that names teams.
 - Roles add up. A verb of the whole platform, such as `policy.publish`, needs a grant with `scope: everything`.
 - `BOND_ADMINS` names administrators that no document can take away: `["user:ada@example.com", "group:platform"]`.
+- A preview of a campaign shows a caller the services of his scope alone. Its counts, and what it says when a selection is not
+  valid, are of the whole fleet: whoever may preview at all can learn from them whether services of others fit an expression.
 
 ## Roles
 
