@@ -198,7 +198,7 @@ async def test_a_store_that_has_lost_its_promises_is_no_reason_to_delete_their_t
 
 async def test_a_service_whose_first_request_came_to_nothing_hides_no_promise():
     """Until its workflow has closed it is listed without a promise."""
-    row = listed(1).row.model_copy(update={"promise": "", "revision": ""})
+    row = listed(1).row.changed(promise="", revision="")
     feed, _, _, _ = await filled([ListedService(row=row, alive=True, stamp=NOW)])
     assert await feed.part("promises") is not None
 
