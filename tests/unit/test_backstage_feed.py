@@ -22,6 +22,7 @@ from bondstone.backstage.refresh import Refresher
 from bondstone.backstage.routes import _feed_router
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.errors import StoreUnavailable, Unreachable
+from bondstone.base.models import changed_copy
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.model.rows import ListedService, ServiceRow
 from harness.waiting import until
@@ -198,7 +199,7 @@ async def test_a_store_that_has_lost_its_promises_is_no_reason_to_delete_their_t
 
 async def test_a_service_whose_first_request_came_to_nothing_hides_no_promise():
     """Until its workflow has closed it is listed without a promise."""
-    row = listed(1).row.changed(promise="", revision="")
+    row = changed_copy(listed(1).row, {"promise": "", "revision": ""})
     feed, _, _, _ = await filled([ListedService(row=row, alive=True, stamp=NOW)])
     assert await feed.part("promises") is not None
 
