@@ -25,6 +25,7 @@ _LABELS = SearchAttributeKey.for_keyword_list(names.SA_LABELS)
 _CHANGED_AT = SearchAttributeKey.for_datetime(names.SA_CHANGED_AT)
 _PARENTS = SearchAttributeKey.for_keyword_list(names.SA_PARENTS)
 _NEXT_DUE = SearchAttributeKey.for_datetime(names.SA_NEXT_DUE)
+_DRIFT = SearchAttributeKey.for_int(names.SA_DRIFT)
 
 MAX_LIST_BYTES: Final = 2000
 """Temporal refuses the value of a search attribute above 2 KiB, and with it the workflow task."""
@@ -49,6 +50,7 @@ def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
         _POOL.value_set(pools) if pools else _POOL.value_unset(),
         _PARENTS.value_set(parents) if parents else _PARENTS.value_unset(),
         _due(state.next_due),
+        _DRIFT.value_set(state.drift) if state.drift else _DRIFT.value_unset(),
     ]
     return updates
 

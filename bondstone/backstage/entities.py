@@ -181,7 +181,8 @@ def tags(labels: Iterable[str]) -> Sequence[str]:
 def _status(row: ServiceRow, *, ended: bool) -> str:
     doing = f", {_RUNNING}" if row.operation and not ended else ""
     health = f", {row.health}" if row.health not in {"", "unknown"} and not ended else ""
-    return f"**{row.phase}**{health}{doing}: `{row.revision or row.promise}` of team {row.team}"
+    drift = f", {row.drift} drifted" if row.drift and not ended else ""
+    return f"**{row.phase}**{health}{drift}{doing}: `{row.revision or row.promise}` of team {row.team}"
 
 
 def _fits(key: str, value: str) -> bool:

@@ -242,8 +242,10 @@ SA_LABELS: Final = "BondLabels"
 SA_NEXT_DUE: Final = "BondNextDue"
 SA_POOL: Final = "BondPool"
 SA_CHANGED_AT: Final = "BondChangedAt"
-SA_PARENTS: Final = "BondParents"
 """When the others were last set, by the clock of the workflow: lists are kept up to date by it."""
+SA_PARENTS: Final = "BondParents"
+SA_DRIFT: Final = "BondDrift"
+"""Objects that differ from what was applied; unset where the last drift check found none."""
 
 SEARCH_ATTRIBUTES: Final = {
     SA_TEAM: "Keyword",
@@ -259,6 +261,7 @@ SEARCH_ATTRIBUTES: Final = {
     SA_POOL: "Keyword",
     SA_CHANGED_AT: "Datetime",
     SA_PARENTS: "KeywordList",
+    SA_DRIFT: "Int",
 }
 """Name and type of each, within the budget of SQL visibility (10 Keyword, 3 of each other type)."""
 

@@ -21,6 +21,7 @@ FLEET_TYPES: Final = {
     "labels": "map<string, string>",
     "pool": "string",
     "parent": "string",
+    "drift": "int",
 }
 """What `where` may use: as `--where` of `service list`, and the version and the pool besides."""
 
@@ -45,6 +46,8 @@ class FleetService:
     """The service that it was made for as a part; empty when it stands by itself."""
     bound_by: tuple[str, ...] = ()
     """Services that share it as a part."""
+    drift: int = 0
+    """Objects that differ from what was applied, as its last drift check reported."""
 
     @property
     def team(self) -> str:
@@ -62,6 +65,7 @@ class FleetService:
             "id": self.id, "team": self.team, "name": self.name, "promise": self.promise,
             "revision": f"{self.promise}@{self.version}", "version": self.version, "phase": self.phase,
             "health": self.health, "labels": dict(self.labels), "pool": self.pool, "parent": self.parent,
+            "drift": self.drift,
         }  # fmt: skip
 
 

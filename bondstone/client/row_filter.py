@@ -25,6 +25,7 @@ ROW_TYPES: Final = {
     "pool": "string",
     "parent": "string",
     "bound_by": "list<string>",
+    "drift": "int",
     "changed_at": "string",
 }
 """What `where` may use: the fields of a row, times as text in RFC 3339."""

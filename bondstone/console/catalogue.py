@@ -29,6 +29,8 @@ from bondstone.model.service import OperationKind
 from bondstone.temporal.fleet import past_seconds
 from bondstone.terminal.times import duration
 
+MAX_USERS: Final = 5
+"""Teams that are named on the card of a promise, those with most services first."""
 PAST_SECONDS: Final = 30.0
 """How long the median times are kept."""
 
@@ -45,9 +47,10 @@ async def catalogue(visitor: Visit, state: State) -> Response:
     await state.services.ready()
     promises = await visitor.bond.promises.list()
     requestable = {row.promise for row in promises if _may_request(visitor, row.promise)}
+    counts = counts_of(visitor, state)
     view = View(
         "catalogue.html", "/catalogue", promises=promises,
-        used=counts_of(visitor, state).promises, may_request=requestable,
+        used=counts.promises, users=counts.users, most=MAX_USERS, may_request=requestable,
         may_publish=visitor.permissions.somewhere("promise.publish"),
     )  # fmt: skip
     return shown(view, visitor)

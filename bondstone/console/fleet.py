@@ -31,6 +31,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 """What each column is sorted by, and its title."""
 DESCENDING: Final = "-"
+DRIFTED: Final = "found"
 
 router = APIRouter(include_in_schema=False)
 
@@ -44,6 +45,8 @@ class Listing:
     promise: str = ""
     phase: str = ""
     health: str = ""
+    drift: str = ""
+    """`DRIFTED`: those whose last drift check found something"""
     labels: tuple[str, ...] = ()
     """`key=value`; a service must have all of them"""
     where: str = ""
@@ -69,8 +72,8 @@ class Listing:
         """As the query of a page's address."""
         fields = [
             ("q", self.q), ("team", self.team), ("promise", self.promise), ("phase", self.phase),
-            ("health", self.health), *(("label", label) for label in self.labels), ("where", self.where),
-            ("sort", "" if self.sort == "id" else self.sort), ("after", after),
+            ("health", self.health), ("drift", self.drift), *(("label", label) for label in self.labels),
+            ("where", self.where), ("sort", "" if self.sort == "id" else self.sort), ("after", after),
         ]  # fmt: skip
         return urlencode([(name, value) for name, value in fields if value])
 
@@ -92,6 +95,7 @@ class Listing:
             and (not self.promise or row.promise == self.promise)
             and (not self.phase or row.phase == self.phase)
             and (not self.health or row.health == self.health)
+            and (not self.drift or row.drift > 0)
             and all(row.labels.get(key) == value for key, value in map(_label, self.labels))
         )
 
@@ -101,6 +105,7 @@ class Listing:
         parts += [f"{name} == {json.dumps(value)}" for name, value in (("team", self.team), ("phase", self.phase),
                                                                   ("health", self.health))
                   if value]  # fmt: skip
+        parts += ["drift > 0"] if self.drift else []
         parts += [f"labels[{json.dumps(key)}] == {json.dumps(value)}" for key, value in map(_label, self.labels)]
         parts += [f"({self.where})"] if self.where else []
         return " && ".join(parts) or EVERY_SERVICE
@@ -113,6 +118,7 @@ def listing(
     promise: Annotated[str, Query(max_length=48)] = "",
     phase: Annotated[str, Query(max_length=48)] = "",
     health: Annotated[str, Query(max_length=48)] = "",
+    drift: Annotated[str, Query(max_length=48)] = "",
     label: Annotated[list[str] | None, Query(max_length=MAX_LABELS + 1)] = None,
     where: Annotated[str, Query(max_length=2000)] = "",
     sort: Annotated[str, Query(max_length=20)] = "id",
@@ -120,7 +126,8 @@ def listing(
     """What a page's address says; what it does not know is left out."""
     labels = tuple(dict.fromkeys(each for each in label or () if "=" in each))[:MAX_LABELS]
     known = sort if sort.removeprefix(DESCENDING) in SORTS else "id"
-    return Listing(q, team, promise, phase, health, labels, where, known)
+    drifted = DRIFTED if drift else ""
+    return Listing(q, team, promise, phase, health, drifted, labels, where, known)
 
 
 @router.get("/services")
@@ -149,7 +156,7 @@ async def services(
         "services.html", "/services", rows=rows, total=counts.total, matching=len(placed), wanted=wanted,
         facets=[(name, sorted(values.items()), getattr(wanted, name)) for name, values in
                 (("team", counts.teams), ("promise", counts.promises), ("phase", counts.phases),
-                 ("health", counts.health))],
+                 ("health", counts.health), ("drift", {DRIFTED: counts.drifted}))],
         labels=list(label_choices(placed, wanted.labels)), columns=COLUMNS, operations=OPERATIONS,
         next=wanted.address(rows[-1].id) if more else "", first=start + 1, last=start + len(rows),
         campaign=urlencode({"promise": wanted.promise, "where": wanted.expression()}),

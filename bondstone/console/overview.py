@@ -38,13 +38,23 @@ async def home(visitor: Visit, state: State) -> Response:
         (entry.row for entry in state.services.entries() if _needs_attention(entry) and permitted(entry.target)),
         key=lambda row: row.id,
     )
+    drifted = sorted(
+        (
+            entry.row
+            for entry in state.services.entries()
+            if entry.row.drift and entry.alive and permitted(entry.target)
+        ),
+        key=lambda row: row.id,
+    )
     counts = counts_of(visitor, state)
     stopped = [row for row in campaigns if row.status in STOPPED]
     waiting = counted(len(approvals), "plan waits", "plans wait") if approvals else "Nothing waits"
     trouble = counted(len(troubled), "service needs", "services need") if troubled else "no service needs"
+    drift = f"; {counted(len(drifted), 'has', 'have')} drifted" if drifted else ""
     view = View(
-        "home.html", "/", sentence=f"{waiting} for an approval; {trouble} attention.",
-        approvals=approvals, troubled=troubled[:MAX_TROUBLED],
+        "home.html", "/", sentence=f"{waiting} for an approval; {trouble} attention{drift}.",
+        approvals=approvals, troubled=troubled[:MAX_TROUBLED], drifted=drifted[:MAX_TROUBLED],
+        more_drifted=len(drifted) > MAX_TROUBLED, more_troubled=len(troubled) > MAX_TROUBLED,
         stopped=stopped, campaigns=[row for row in campaigns if row.status not in STOPPED],
         phases=sorted(counts.phases.items()),
     )  # fmt: skip

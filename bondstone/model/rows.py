@@ -36,6 +36,8 @@ class ServiceRow(BaseModel):
     """The service that it is a part of, made for it; empty when it stands by itself."""
     bound_by: tuple[str, ...] = ()
     """Services that share it as a part."""
+    drift: int = 0
+    """Objects that differ from what was applied, as its last drift check reported."""
     operation: str | None = None
     """The operation that runs, if one does."""
     changed_at: datetime

@@ -39,6 +39,7 @@ _VALUE_TYPES = {
     "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
     "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+    "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT,
 }
 
 SEARCH_ATTRIBUTE_TYPES: Final = {name: _VALUE_TYPES[kind] for name, kind in SEARCH_ATTRIBUTES.items()}

@@ -47,6 +47,7 @@ async def fleet(client: Client, store: Store) -> list[FleetService]:
             pool=row.pool,
             parent=row.parent,
             bound_by=row.bound_by,
+            drift=row.drift,
         )
         for row in await alive_services(ServiceVisibility(client), KeptFleet(store))
     ]

@@ -15,6 +15,7 @@ from bondstone.model.rows import BOUND_BY, MADE_FOR, OperationRow, ServiceRow
 from bondstone.model.service import OperationKind, OperationStatus, Phase
 
 DEFAULT_LIMIT: Final = 1000
+_DRIFT = SearchAttributeKey.for_int(names.SA_DRIFT)
 _KIND_BY_TYPE = {workflow: OperationKind(kind) for kind, workflow in names.OPERATION_WORKFLOWS.items()}
 _STATUS_BY_EXECUTION = {
     WorkflowExecutionStatus.RUNNING: OperationStatus.RUNNING,
@@ -128,6 +129,7 @@ def service_row(execution: WorkflowExecution) -> ServiceRow | None:
         labels=dict(label.split("=", 1) for label in labels),
         pool=keyword(attributes, names.SA_POOL),
         parent=next((each.removeprefix(MADE_FOR) for each in parents if each.startswith(MADE_FOR)), ""),
+        drift=attributes.get(_DRIFT) or 0,
         bound_by=tuple(sorted(each.removeprefix(BOUND_BY) for each in parents if each.startswith(BOUND_BY))),
         operation=keyword(attributes, names.SA_OPERATION) or None,
         changed_at=execution.start_time,

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from bondstone.activities.terraform.binary import find_tool
 from bondstone.base.settings import Settings
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -305,9 +306,16 @@ def test_reconcile_prints_what_drifted_and_repairs_it_when_asked(day):
     assert "--repair" in ran.stderr
     assert read_json(day, "service-show", "service", "show", service)["drift"] == 1
     assert "drift:" in day.bond("service", "show", service).stdout
+    wait_until(lambda: drifted_services(day) == [(service, 1)], "the drift in the list", seconds=60)
     day.bond("service", "reconcile", service, "--repair", "--wait")
     assert not drifted.exists()
     assert read_json(day, "service-show", "service", "show", service)["drift"] == 0
+    wait_until(lambda: drifted_services(day) == [], "no drift in the list", seconds=60)
+
+
+def drifted_services(day: LocalPlatform) -> list[tuple[str, int]]:
+    rows = read_json(day, "service-list", "service", "list", "--where", "drift > 0")
+    return [(row["id"], row["drift"]) for row in rows]
 
 
 def test_a_service_is_paused_resumed_and_abandoned(day):

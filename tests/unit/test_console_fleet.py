@@ -11,14 +11,14 @@ from bondstone.console.fleet import MAX_LABELS, Listing, label_choices, listing,
 from harness.light_api import a_service
 
 
-def entry(name: str, phase: str = "ready", **labels: str) -> Entry:
+def entry(name: str, phase: str = "ready", drift: int = 0, **labels: str) -> Entry:
     listed = a_service(name, phase=phase)
-    return Entry(changed_copy(listed, {"row": changed_copy(listed.row, {"labels": labels})}))
+    return Entry(changed_copy(listed, {"row": changed_copy(listed.row, {"labels": labels, "drift": drift})}))
 
 
 FLEET = [
     entry("shop/cart", tier="prod", region="eu"),
-    entry("shop/pay", tier="prod", region="us"),
+    entry("shop/pay", drift=2, tier="prod", region="us"),
     entry("maps/tiles", phase="failed", tier="dev"),
     entry("maps/say-hello", note='it\'s "quoted"'),
 ]
@@ -28,6 +28,8 @@ LISTINGS = [
     Listing(team="shop"),
     Listing(phase="failed"),
     Listing(health="healthy", team="maps"),
+    Listing(drift="found"),
+    Listing(drift="found", team="shop"),
     Listing(labels=("tier=prod",)),
     Listing(labels=("tier=prod", "region=eu")),
     Listing(labels=('note=it\'s "quoted"',)),

@@ -13,6 +13,7 @@ from fakes import Caller, FakePlatform, raising, serving, spec
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
+from temporalio.common import SearchAttributeKey
 
 from bondstone.base import names
 from bondstone.base.errors import (
@@ -535,14 +536,21 @@ async def test_reconcile_reports_drift_and_changes_nothing_unless_asked(temporal
         platform.log.clear()
         platform.drift["a"] = Drift(addresses=("x.y",), count=1, counts=ChangeCounts(update=1))
         looked = await caller.ended((await ask(caller, OperationKind.RECONCILE)).number)
-        reported = await caller.state()
+        reported, shown = await caller.state(), await drift_in_lists(caller)
         assert platform.done("apply") == []
         repaired = await caller.ended((await ask(caller, OperationKind.RECONCILE, repair=True)).number)
-        state = await caller.state()
+        state, no_longer = await caller.state(), await drift_in_lists(caller)
+    assert (shown, no_longer) == (1, None)
     assert (looked.status, looked.drift, looked.steps[0].drift) == (OperationStatus.SUCCEEDED, 1, ("x.y",))
     assert (reported.drift, reported.phase) == (1, Phase.READY)
     assert (repaired.status, repaired.drift, state.drift) == (OperationStatus.SUCCEEDED, 0, 0)
     assert platform.done("apply") == ["a"]
+
+
+async def drift_in_lists(caller: Caller) -> int | None:
+    """What lists show of the service's drift."""
+    description = await caller.handle.describe()
+    return description.typed_search_attributes.get(SearchAttributeKey.for_int(names.SA_DRIFT))
 
 
 async def test_a_failed_check_is_in_the_operation_and_in_the_health_of_the_service_until_it_passes(

@@ -48,8 +48,8 @@ A reconcile, rollback or decommission without `promise` whose `select` would tak
 Preview and run then say how many services of how many promises it takes. Campaigns and schedules that were accepted
 before this rule continue.
 
-Expressions see {", ".join(f"`{name}`" for name in FLEET_TYPES)} (`labels` is a map of strings, the others are
-strings; `parent` is the service that it is a part of).
+Expressions see {", ".join(f"`{name}`" for name in FLEET_TYPES)} (`labels` is a map of strings, `drift` the
+number of objects that the last drift check reported, the others are strings; `parent` is the service that it is a part of).
 
 ## Waves
 

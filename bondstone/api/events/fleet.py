@@ -26,6 +26,8 @@ class FleetDocument(Document):
     teams: dict[str, int]
     promises: dict[str, int]
     health: dict[str, int]
+    drifted: int = 0
+    """Those whose last drift check found something"""
 
 
 class FleetEvent(Document):
@@ -50,6 +52,7 @@ def counted(index: ServiceIndex, permitted: Callable[[Target], bool] | None) -> 
         teams=counts.teams,
         promises=counts.promises,
         health=counts.health,
+        drifted=counts.drifted,
     )
 
 

@@ -86,6 +86,10 @@ class FleetCounts:
     teams: dict[str, int]
     promises: dict[str, int]
     health: dict[str, int]
+    drifted: int
+    """Those whose last drift check found something"""
+    users: dict[str, dict[str, int]]
+    """By promise, how many each team has"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,10 +345,15 @@ def _place(placed: tuple[Place, Entry]) -> Place:
 
 def _count(entries: Iterable[Entry]) -> FleetCounts:
     rows = [entry.row for entry in entries]
+    users: dict[str, dict[str, int]] = {}
+    for (promise, team), count in Counter((row.promise, row.team) for row in rows).most_common():
+        users.setdefault(promise, {})[team] = count
     return FleetCounts(
         total=len(rows),
         phases=dict(Counter(row.phase for row in rows)),
         teams=dict(Counter(row.team for row in rows)),
         promises=dict(Counter(row.promise for row in rows)),
         health=dict(Counter(row.health for row in rows)),
+        drifted=sum(row.drift > 0 for row in rows),
+        users=users,
     )

@@ -27,6 +27,7 @@ app = typer.Typer()
         "bond service list --team payments --phase failed",
         "bond service list -l tier=data,env!=prod -o wide",
         "bond service list --where \"labels.tier == 'data' && health != 'healthy'\"",
+        "bond service list --where 'drift > 0' -o wide",
         "bond service list --watch",
         "bond service list --all -o json",
     ),
@@ -63,13 +64,23 @@ def list_(
 
     def people(rows: Sequence[ServiceRow]) -> None:
         table(
-            ["service", "revision", "phase", "health", "changed", "operation", "pool", "labels"],
+            ["service", "revision", "phase", "health", "changed", "drift", "operation", "pool", "labels"],
             [
-                [row.id, row.revision, row.phase, row.health, row.changed_at, row.operation, row.pool, row.labels]
+                [
+                    row.id,
+                    row.revision,
+                    row.phase,
+                    row.health,
+                    row.changed_at,
+                    row.drift or "",
+                    row.operation,
+                    row.pool,
+                    row.labels,
+                ]
                 for row in rows
             ],
             empty="no services" + (" match" if any([team, promise, phase, selector, where]) else ""),
-            wide=("operation", "pool", "labels"),
+            wide=("drift", "operation", "pool", "labels"),
         )
 
     watching.show_list(find, people, output, watch=watch)
