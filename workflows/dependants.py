@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bondstone.base.errors import NotFound, Refused
+from bondstone.base.errors import AlreadyExists, Changed, NotFound, Refused
 from bondstone.model.service import (
     BindCall,
     Dependant,
@@ -16,12 +16,12 @@ from bondstone.model.service import (
     Phase,
     Request,
     ServiceState,
+    state_digest,
 )
+from bondstone.model.sharing import GIVE_LABEL, SHARE_LABEL, is_given, shares_with
 
 MAX_DEPENDANTS = 100
-SHARE_LABEL = "share-with"
-"""Label by which a team lets others bind their services to one of its own: names of teams, parted by spaces, or
-`*`."""
+RETRY_PARENT = "look at it, then retry the parent: `bond service retry`"
 
 
 def with_dependant(dependants: tuple[Dependant, ...], parent: Dependant | None) -> tuple[Dependant, ...]:
@@ -37,24 +37,32 @@ def without_dependant(dependants: tuple[Dependant, ...], parent: Dependant) -> t
 
 
 def check_bind(state: ServiceState, call: BindCall) -> None:
-    """Refuse a parent when the service is not ready, or has too many.
+    """Refuse a parent when the service is not ready, or has too many, or is not given to one that would own it.
 
     Raises:
+        Changed: its state is not the one that the call expects.
         NotFound: the service never was.
-        Refused: it is being taken down, or not healthy.
+        Refused: it is being taken down, not healthy, or another's.
     """
     where = str(state.service)
     if state.current is None:
         raise NotFound(f"there is no service {where}", hint="`bond service list` shows those that are")
     if any(pending.record.kind is OperationKind.DECOMMISSION for pending in state.queue):
         raise Refused(f"{where} is being decommissioned", where=where)
+    if call.expected_state and call.expected_state != state_digest(state):
+        raise Changed("it has changed since its parent planned to take it over", where=where, hint=RETRY_PARENT)
+    owner = next((each for each in state.dependants if each.owns), None)
+    if call.parent.owns and owner is not None and owner.service == call.parent.service:
+        return  # it is that parent's already, which now accepts other versions
     if not state.healthy or state.resting is not Phase.READY:
         raise Refused(
             f"{where} is {state.phase}, so nothing is bound to it",
             where=where,
             hint="`bond service show` says why",
         )
-    if not _shares(state, call.parent.service.team):
+    if call.parent.owns:
+        check_given(state, call.parent)
+    elif not _shares(state, call.parent.service.team):
         raise Refused(
             f"{where} belongs to {state.service.team}, which does not share it with {call.parent.service.team}",
             where=where,
@@ -68,7 +76,41 @@ def _shares(state: ServiceState, team: str) -> bool:
     """Whether services of a team may be bound to this one; those that are may stay."""
     if team == state.service.team or any(each.service.team == team for each in state.dependants):
         return True
-    return bool({team, "*"} & set(state.labels.get(SHARE_LABEL, "").split()))
+    return shares_with(state.labels, team)
+
+
+def check_given(state: ServiceState, parent: Dependant) -> None:
+    """Refuse that a service which exists becomes a parent's own part, unless it was given to that parent.
+
+    Args:
+        state: How the service stands.
+        parent: Who would own it.
+
+    Raises:
+        AlreadyExists: nobody gave it to this parent.
+        Refused: it is another parent's, or not at rest.
+    """
+    where = str(state.service)
+    owner = next((each for each in state.dependants if each.owns and each.service != parent.service), None)
+    if owner is not None:
+        raise Refused(
+            f"{where} is a part of {owner.service} already, and has one owner",
+            where=f"requires.{parent.alias}",
+            hint=f"share it with `bind: {where}`, or give the part another name with `service`",
+        )
+    if not is_given(state.labels, str(parent.service)):
+        raise AlreadyExists(
+            f"{where} exists, and is no part of {parent.service}",
+            where=f"requires.{parent.alias}",
+            hint=f"give it to its parent: bond service label {where} {GIVE_LABEL}={parent.service}; "
+            f"or share it with `bind: {where}`; or give the part another name with `service`",
+        )
+    if state.queue:
+        raise Refused(
+            f"{where} cannot be taken over: operation {state.queue[0].record.id} is not over",
+            where=f"requires.{parent.alias}",
+            hint=RETRY_PARENT,
+        )
 
 
 def check_may_go(state: ServiceState, request: Request) -> None:

@@ -8,12 +8,15 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bondstone.activities.service.section import ServiceSection
-from bondstone.base.errors import AlreadyExists, NotFound, Refused
+from bondstone.base.errors import NotFound, Refused
 from bondstone.base.models import Wire
-from bondstone.model.service import Dependant, OperationKind, Phase, ServiceState
+from bondstone.model.service import Dependant, OperationKind, Phase, ServiceState, state_digest
 from bondstone.promise.versions import in_range
+from bondstone.workflows.dependants import check_given
 
-Verb = Literal["nothing", "provision", "retry", "update", "move", "bind", "refresh", "decommission", "release"]
+Verb = Literal[
+    "nothing", "provision", "retry", "update", "move", "adopt", "bind", "refresh", "decommission", "release"
+]
 
 
 class PartPlan(Wire):
@@ -34,6 +37,8 @@ class PartPlan(Wire):
     """Inputs that hold secrets, by their first name: change sets do not show them."""
     stands: str = Field(default="")
     """The revision it stood on when the plan was made; applying a plan for another one is refused as stale."""
+    state: str = ""
+    """Of a part that is taken over: its whole state then, see `state_digest`."""
 
 
 def plan_for(
@@ -54,9 +59,10 @@ def plan_for(
         inputs: The inputs that differ from the part's, each with the value that it shall have.
 
     Raises:
-        AlreadyExists: another service of that name exists, and is no part of this parent.
+        AlreadyExists: another service of that name exists, and nobody gave it to this parent.
         NotFound: nothing to bind to, or no version to make.
-        Refused: what it is bound to is of another promise, or outside the versions.
+        Refused: what it is bound to, or was given, is of another promise, outside the versions, or another's; or
+            what it was given has other inputs.
     """
     base = PartPlan(verb="nothing", part=section.service, promise=section.promise, parent=parent)
     if state is None or state.current is None or state.phase in {Phase.DECOMMISSIONED, Phase.ABANDONED}:
@@ -83,16 +89,18 @@ def plan_for(
     if section.bind:
         return _bound(section, base, parent, known, stands.version)
     if known is None or not known.owns:
-        raise AlreadyExists(
-            f"{section.service} exists, and is no part of {parent.service}",
-            where=f"requires.{parent.alias}",
-            hint=f"share it with `bind: {section.service}`, or give the part another name with `service`",
-        )
-    return _owned(section, base, state, newest=newest, inputs=inputs, at=stands.version)
+        return _adopted(section, base, parent, state, inputs)
+    base = base.changed(parent=parent.changed(adopted=known.adopted))
+    owned = _owned(section, base, state, newest=newest, inputs=inputs, at=stands.version)
+    if owned.verb == "nothing" and known.versions != parent.versions:
+        return owned.changed(verb="bind")  # it only hears which versions its parent accepts now
+    return owned
 
 
 def plan_to_let_go(section: ServiceSection, parent: Dependant, state: ServiceState | None) -> PartPlan:
     """What ends the part's being one: taken down when it was made for the parent, else only released.
+
+    A part that was given to the parent is released too, unless the parent's promise says `adopted: decommission`.
 
     Raises:
         Refused: others depend on a part that would be taken down.
@@ -103,7 +111,8 @@ def plan_to_let_go(section: ServiceSection, parent: Dependant, state: ServiceSta
     known = next((each for each in state.dependants if each.service == parent.service), None)
     if known is None:
         return base
-    if not known.owns:
+    base = base.changed(parent=parent.changed(adopted=known.adopted))
+    if not known.owns or (known.adopted and section.adopted == "release"):
         return base.changed(verb="release", stands=str(state.current.revision))
     others = [str(each.service) for each in state.dependants if each.service != parent.service]
     if others:
@@ -125,6 +134,34 @@ def _bound(
             hint=f"upgrade it first: bond service upgrade {section.service}",
         )
     return base if known is not None and known.versions == parent.versions else base.changed(verb="bind")
+
+
+def _adopted(
+    section: ServiceSection, base: PartPlan, parent: Dependant, state: ServiceState, inputs: Mapping[str, Any]
+) -> PartPlan:
+    """Take over a service that exists, as it stands: nothing of it changes."""
+    check_given(state, parent)
+    where, at = f"requires.{parent.alias}", state.resolved.revision.version if state.resolved else ""
+    if not state.healthy or state.resting is not Phase.READY:
+        raise Refused(
+            f"{section.service} is {state.phase}, so it is not taken over",
+            where=where,
+            hint=f"bring it in order first: bond service show {section.service}",
+        )
+    if not in_range(at, section.version):
+        raise Refused(
+            f"{section.service} is at {at}, and {parent.service} accepts {section.version}",
+            where=where,
+            hint=f"upgrade it first: bond service upgrade {section.service}",
+        )
+    if inputs:
+        raise Refused(
+            f"{section.service} has other inputs than {parent.service} wants: {', '.join(sorted(inputs))}",
+            where=where,
+            hint=f"make them the same first: bond service update {section.service}, or other inputs of the parent",
+        )
+    taken = parent.changed(adopted=True)
+    return base.changed(verb="adopt", parent=taken, state=state_digest(state))
 
 
 def _owned(

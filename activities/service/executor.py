@@ -23,7 +23,15 @@ from bondstone.activities.service.desired import PartPlan, plan_for, plan_to_let
 from bondstone.activities.service.section import ServiceSection
 from bondstone.base import names
 from bondstone.base.canonical import canonical, digest
-from bondstone.base.errors import BondError, NotFound, OperationCancelled, OperationFailed, PlanStale, Unreachable
+from bondstone.base.errors import (
+    BondError,
+    Changed,
+    NotFound,
+    OperationCancelled,
+    OperationFailed,
+    PlanStale,
+    Unreachable,
+)
 from bondstone.base.models import Manifest
 from bondstone.base.redact import MASK
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Output, Planned, SectionReport, StepContext
@@ -42,6 +50,7 @@ from bondstone.model.service import (
     ServiceId,
     ServiceState,
 )
+from bondstone.model.sharing import GIVE_LABEL
 from bondstone.model.step import Progress
 from bondstone.promise.inputs import fill_defaults, secret_paths, split_secrets, with_secrets
 from bondstone.promise.versions import in_range
@@ -56,7 +65,7 @@ POLL_SECONDS: Final = 1.0
 
 _ACTIONS: Final[Mapping[str, Action]] = {
     "provision": "create", "retry": "update", "update": "update", "move": "update", "refresh": "update",
-    "bind": "update", "decommission": "delete", "release": "update",
+    "bind": "update", "adopt": "update", "decommission": "delete", "release": "update",
 }  # fmt: skip
 
 
@@ -115,7 +124,7 @@ class ServiceExecutor(Executor):
         plan = PartPlan.model_validate_json(artefact)
         if context.trial:
             return Outcome(outputs={name: Output(value) for name, value in context.given_outputs.items()})
-        if plan.verb in {"bind", "release"}:
+        if plan.verb in {"adopt", "bind", "release"}:
             await self._bind(plan, context)
         result = await self._operate(context, plan) if plan.kind is not None else None
         if plan.verb in {"decommission", "release"}:
@@ -257,7 +266,7 @@ class ServiceExecutor(Executor):
             promise=plan.promise if kind is OperationKind.PROVISION and not retry else "",
             version=plan.version if moves else "",
             inputs={} if retry else inputs,
-            labels=dict(context.labels) if kind is OperationKind.PROVISION and not retry else {},
+            labels=_for_part(context.labels) if kind is OperationKind.PROVISION and not retry else {},
             retry=retry,
             dry_run=dry_run,
             # Another team's service changes for this one only when somebody of theirs has seen the plan.
@@ -306,10 +315,19 @@ class ServiceExecutor(Executor):
     async def _bind(self, plan: PartPlan, context: StepContext) -> None:
         if plan.parent is None:
             return
-        update = names.UPDATE_BIND if plan.verb == "bind" else names.UPDATE_RELEASE
-        call = BindCall(parent=plan.parent, requested_by=context.requested_by)
+        update = names.UPDATE_RELEASE if plan.verb == "release" else names.UPDATE_BIND
+        if plan.verb == "adopt" and await self._is_taken(plan.part, plan.parent):
+            return  # by an attempt before this one
+        call = BindCall(parent=plan.parent, requested_by=context.requested_by, expected_state=plan.state)
         with contextlib.suppress(NotFound) if plan.verb == "release" else contextlib.nullcontext():
-            await calls.update(self._temporal, workflow_of(plan.part), update, call, dict)
+            try:
+                await calls.update(self._temporal, workflow_of(plan.part), update, call, dict)
+            except Changed as error:
+                raise PlanStale(f"{plan.part} was changed since the plan was made", where=plan.part) from error
+
+    async def _is_taken(self, part: str, parent: Dependant) -> bool:
+        state = await self._state(part)
+        return any(each.service == parent.service and each.owns for each in state.dependants) if state else False
 
     async def _ended(self, context: StepContext, accepted: Accepted) -> OperationResult:
         """The result of the part's operation, waited for as long as one attempt does."""
@@ -350,11 +368,14 @@ class ServiceExecutor(Executor):
 
     def _change(self, plan: PartPlan, state: ServiceState | None) -> Change:
         current = state.resolved if state is not None else None
-        before = {"revision": str(current.revision), "inputs": _shown(current.inputs)} if current else None
+        gone = plan.verb == "decommission"
+        before: dict[str, Any] | None = None
+        if current is not None:
+            changing = {name: value for name, value in current.inputs.items() if gone or name in plan.inputs}
+            before = {"revision": str(current.revision), **({"inputs": _shown(changing)} if changing else {})}
         after = {"revision": f"{plan.promise}@{plan.version}"} if plan.version else {"revision": plan.stands}
         inputs = {name: MASK if name in plan.hidden else value for name, value in plan.inputs.items()}
         wanted: dict[str, Any] = {**after, **({"inputs": inputs} if inputs else {}), "does": plan.verb}
-        gone = plan.verb == "decommission"
         return Change(
             address=f"service/{plan.part}",
             action=_ACTIONS[plan.verb],
@@ -401,6 +422,11 @@ def result_of(error: BaseException) -> OperationResult:
     info = info_of(error)
     cancelled = info.code == OperationCancelled.code or isinstance(error, CancelledError)
     return OperationResult(status=OperationStatus.CANCELLED if cancelled else OperationStatus.FAILED, error=info)
+
+
+def _for_part(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that a part is made with: its parent's, but for whom the parent was given to."""
+    return {key: value for key, value in labels.items() if key != GIVE_LABEL}
 
 
 def _parent(context: StepContext, section: ServiceSection) -> Dependant:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,5 +21,7 @@ class ServiceSection(Manifest):
     """`TEAM/NAME` of the part."""
     bind: bool = False
     """The part exists already and is shared: it is neither made nor changed nor taken down."""
+    adopted: Literal["release", "decommission"] = "release"
+    """What becomes of a part at its parent's end when it existed before and was given to the parent."""
     inputs: dict[str, Any] = {}
     """Inputs of a part that is made."""

@@ -107,6 +107,8 @@ class Requirement(Manifest):
     """`TEAM/NAME` of a service that exists, to share it; a template. Without it a part is made."""
     service: str = Field(default="", max_length=200)
     """`TEAM/NAME` of the part that is made; a template. Default: `<team>/<name>-<as>` of the service."""
+    adopted: Literal["release", "decommission"] = "release"
+    """What becomes of a part at its parent's end when it existed before and was given to the parent."""
     timeout: Duration = "24h"
     """Longest time for one attempt to wait for the part's operation."""
 

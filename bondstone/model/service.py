@@ -204,7 +204,9 @@ class Dependant(Wire):
     versions: str = ">=0"
     """Versions of the part's promise that the parent accepts."""
     owns: bool = False
-    """The part was made for this parent and is taken down with it."""
+    """The part was made for this parent, or given to it, and changes with it."""
+    adopted: bool = False
+    """The part existed before and was given to this parent: it may outlive it."""
 
 
 class KeptManifest(Wire):
@@ -215,13 +217,6 @@ class KeptManifest(Wire):
     inputs: dict[str, Any] = {}
     """As written; a secret is the reference that stands in the manifest, never its value."""
     labels: dict[str, str] = {}
-
-
-class BindCall(Attestable):
-    """Argument of the updates `bind` and `release`: a parent that begins or ends to use this service."""
-
-    parent: Dependant
-    requested_by: str = "unknown"
 
 
 class PartChanged(Wire):
@@ -261,6 +256,13 @@ class Conditional(Attestable):
 
     expected_state: str = Field("", max_length=64)
     """`state_digest` of the state that the caller has read: the service refuses the change in any other state."""
+
+
+class BindCall(Conditional):
+    """Argument of the updates `bind` and `release`: a parent that begins or ends to use this service."""
+
+    parent: Dependant
+    requested_by: str = "unknown"
 
 
 class Request(Options, Conditional):

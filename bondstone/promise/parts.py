@@ -62,6 +62,7 @@ def _step(requirement: Mapping[str, Any], ids: set[Any]) -> dict[str, Any]:
         "version": requirement.get("version") or ">=0",
         "service": bind or requirement.get("service") or default,
         "bind": bool(bind),
+        **({"adopted": requirement["adopted"]} if requirement.get("adopted") else {}),
         "inputs": requirement.get("inputs") or {},
     }
     needs = [use for use in dict.fromkeys(_uses(section)) if use in ids and use != name]

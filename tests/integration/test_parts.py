@@ -78,8 +78,11 @@ def tree(
     bind: str = "",
     accepts: str = ">=1.0 <2",
     service: str = "",
+    adopted: str = "",
 ) -> Path:
     part: dict[str, Any] = {"as": "part", "promise": "leaf", "version": accepts}
+    if adopted:
+        part["adopted"] = adopted
     if service:
         part["service"] = service
     part |= (
@@ -123,6 +126,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
             tree(folder, name="sharer", bind="shop/shared"),
             tree(folder, name="drinker", bind="house/well"),
             tree(folder, name="guest", service="house/${service.name}-part"),
+            tree(folder, name="devourer", adopted="decommission"),
+            tree(folder, name="widening", accepts="=1.0.0"),
+            tree(folder, "1.0.1", name="widening"),
             pair(folder),
         ]
         for each in folders:
@@ -260,6 +266,53 @@ def test_a_service_of_that_name_which_is_no_part_is_never_touched(platform: Loca
     ran = platform.bond("service", "request", "tree", "shop/taken", "--wait", status=4)
     assert "shop/taken-part exists, and is no part of shop/taken" in ran.stderr
     assert len(show(platform, "shop/taken-part")["operations"]) == 1
+
+
+def test_a_service_that_exists_becomes_a_part_once_it_is_given_and_outlives_its_parent(
+    platform: LocalPlatform,
+) -> None:
+    part = "shop/grown-part"
+    platform.bond("service", "request", "leaf", part, "--version", "1.0.0", "--set", "text=old", "--wait")
+    ran = platform.bond("service", "request", "tree", "shop/grown", "--wait", status=4)
+    assert f"give it to its parent: bond service label {part} give-to=shop/grown" in ran.stderr
+    platform.bond("service", "label", part, "give-to=shop/grown")
+    ran = platform.bond("service", "retry", "shop/grown", "--wait", status=4)
+    assert f"{part} has other inputs than shop/grown wants: text" in ran.stderr
+    platform.bond("service", "request", "tree", "shop/grown", "--set", "text=old", "--wait")
+    taken, parent = show(platform, part), show(platform, "shop/grown")
+    assert (taken["parents"], len(taken["operations"])) == (["shop/grown"], 1), "it is taken over as it stands"
+    assert parent["outputs"]["text"] == "old!"
+    plan = read_json(
+        platform, "operation-plan", "operation", "plan", parent["operations"][0]["id"], "--step", "part"
+    )
+    assert [change["after"]["does"] for change in plan[0]["changes"]] == ["adopt"]
+    error = refused(platform.bond("service", "decommission", part, "--yes", "-o", "json", status=4), "REFUSED")
+    assert "a part of shop/grown" in error["message"]
+    platform.bond("service", "update", "shop/grown", "--set", "text=new", "--wait")
+    assert show(platform, part)["inputs"]["text"] == "new", "it changes with its parent from then on"
+    platform.bond("service", "decommission", "shop/grown", "--yes", "--wait")
+    left = show(platform, part)
+    assert (left["phase"], left["parents"]) == ("ready", []), "it was there before, so it is only let go of"
+    platform.bond("service", "decommission", part, "--yes", "--wait")
+
+
+def test_a_given_part_goes_with_its_parent_where_the_promise_says_so(platform: LocalPlatform) -> None:
+    platform.bond("service", "request", "leaf", "shop/wed-part", "--version", "1.0.0", "--wait")
+    platform.bond("service", "label", "shop/wed-part", "give-to=shop/wed")
+    made(platform, "shop/wed", promise="devourer")
+    platform.bond("service", "decommission", "shop/wed", "--yes", "--wait")
+    rows = read_json(platform, "service-list", "service", "list")
+    assert not [row["id"] for row in rows if row["id"].startswith("shop/wed")]
+
+
+def test_a_part_hears_which_versions_its_parent_accepts_now(platform: LocalPlatform) -> None:
+    made(platform, "shop/wider", "--version", "1.0.0", promise="widening")
+    refusal = platform.bond("service", "patch", "shop/wider-part", "--to", "1.0.1", status=4).stderr
+    assert "shop/wider (accepts =1.0.0)" in refusal
+    platform.bond("service", "patch", "shop/wider", "--to", "1.0.1", "--wait")
+    assert show(platform, "shop/wider-part")["revision"] == "leaf@1.0.0"
+    platform.bond("service", "patch", "shop/wider-part", "--to", "1.0.1", "--wait")
+    assert show(platform, "shop/wider-part")["revision"] == "leaf@1.0.1"
 
 
 def test_a_part_runs_in_its_own_pool(platform: LocalPlatform) -> None:

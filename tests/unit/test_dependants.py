@@ -1,10 +1,12 @@
-"""What a service knows of its parents: who may be bound to it."""
+"""What a service knows of its parents: who may be bound to it, and who may take it over."""
 
 from __future__ import annotations
 
 import pytest
 
-from bondstone.base.errors import Refused
+from bondstone.activities.service.desired import plan_for, plan_to_let_go
+from bondstone.activities.service.section import ServiceSection
+from bondstone.base.errors import AlreadyExists, BondError, Changed, Refused
 from bondstone.model.service import BindCall, Dependant, Phase, Resolved, RevisionRef, ServiceId, ServiceState
 from bondstone.workflows.dependants import check_bind
 
@@ -35,3 +37,71 @@ def test_a_team_needs_no_word_of_its_own_and_whoever_is_bound_stays() -> None:
 def test_a_service_of_another_team_is_not_bound_to_without_its_word(labels: dict[str, str]) -> None:
     with pytest.raises(Refused, match="belongs to house, which does not share it with shop"):
         check_bind(well(labels=labels), asked_by("shop"))
+
+
+OWNER = Dependant(service=ServiceId(team="house", name="one"), alias="part", versions=">=1.0 <2", owns=True)
+GIVEN = {"labels": {"give-to": "house/two house/one"}}
+SECTION = ServiceSection(promise="leaf", version=">=1.0 <2", service="house/well")
+
+
+def takes_over(state: ServiceState, inputs: dict[str, str] | None = None, section: ServiceSection = SECTION):
+    return plan_for(section, OWNER, state, newest="1.0.0", inputs=inputs or {})
+
+
+def test_a_service_that_was_given_is_taken_over_as_it_stands() -> None:
+    plan = takes_over(well(**GIVEN))
+    assert (plan.verb, plan.inputs, plan.kind) == ("adopt", {}, None)
+    assert plan.parent == OWNER.changed(adopted=True)
+    check_bind(well(**GIVEN), BindCall(parent=plan.parent, expected_state=plan.state))
+
+
+@pytest.mark.parametrize(
+    ("fields", "inputs", "section", "words"),
+    [
+        ({}, {}, SECTION, "give it to its parent: bond service label house/well give-to=house/one"),
+        ({"labels": {"give-to": "house/onerous"}}, {}, SECTION, "is no part of house/one"),
+        ({**GIVEN}, {}, SECTION.changed(promise="tree"), "is a leaf, not a tree"),
+        ({**GIVEN}, {}, SECTION.changed(version=">=2"), "is at 1.0.0, and house/one accepts >=2"),
+        ({**GIVEN}, {"size": "large"}, SECTION, "has other inputs than house/one wants: size"),
+        ({**GIVEN, "resting": Phase.FAILED, "phase": Phase.FAILED}, {}, SECTION, "is failed, so it is not taken"),
+        (
+            {**GIVEN, "dependants": (OWNER.changed(service=ServiceId(team="house", name="two")),)},
+            {},
+            SECTION,
+            "is a part of house/two already",
+        ),
+    ],
+)
+def test_a_service_that_does_not_fit_is_not_taken_over(fields, inputs, section, words: str) -> None:
+    with pytest.raises(BondError) as refused:
+        takes_over(well(**fields), inputs, section)
+    assert words in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_what_changed_since_the_plan_or_lost_its_label_is_not_taken_over() -> None:
+    plan = takes_over(well(**GIVEN))
+    call = BindCall(parent=plan.parent, expected_state=plan.state)
+    with pytest.raises(Changed, match="since its parent planned"):
+        check_bind(well(**GIVEN, drift=1), call)
+    with pytest.raises(AlreadyExists):
+        check_bind(well(), call.changed(expected_state=""))
+
+
+@pytest.mark.parametrize(
+    ("adopted", "word", "verb"),
+    [(False, "release", "decommission"), (True, "release", "release"), (True, "decommission", "decommission")],
+)
+def test_at_its_parents_end_a_part_goes_or_stays_as_it_came_and_as_the_promise_says(
+    adopted: bool,  # noqa: FBT001 - parameters of cases
+    word: str,
+    verb: str,
+) -> None:
+    part = well(dependants=(OWNER.changed(adopted=adopted),))
+    assert plan_to_let_go(SECTION.changed(adopted=word), OWNER, part).verb == verb
+
+
+def test_an_owned_part_hears_which_versions_its_parent_accepts_now() -> None:
+    part = well(dependants=(OWNER.changed(adopted=True, versions=">=0"),))
+    plan = takes_over(part)
+    assert (plan.verb, plan.parent) == ("bind", OWNER.changed(adopted=True))
+    check_bind(part.changed(resting=Phase.DEGRADED), BindCall(parent=plan.parent))
