@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -265,13 +266,12 @@ def _people(document: ApplyDocument, *, done: bool) -> None:
         note("write what shall be into the manifest, or take back what was changed with --overwrite")
 
 
-_WORDS: Final = {"PolicySet": "policy set"}
 _SIGNS: Final = {"create": "+", "change": "~", "prune": "-", "conflict": "!", "unchanged": "=", "record": "="}
 
 
 def _line(row: AppliedManifest, ended: dict[str, OperationDocument]) -> str:
     where = f"{row.file}:{row.line}" if row.file else ""
-    parts = [f"{_SIGNS[row.action]} {_WORDS.get(row.kind, row.kind.lower())} {row.name}", where, row.note]
+    parts = [f"{_SIGNS[row.action]} {row.label}", where, row.note]
     for each in row.operations:
         operation = ended.get(each)
         parts.append(f"{each} {operation.status}" if operation is not None else each)
@@ -297,9 +297,12 @@ def _summary(document: ApplyDocument, *, done: bool) -> str:
         "prune": "taken down" if done else "to take down",
         "conflict": "in conflict",
     }
-    counts = dict(document.counts)
+    counts = Counter(row.action for row in document.manifests if row.error is None)
     same = counts.pop("unchanged", 0) + counts.pop("record", 0)
-    parts = [f"{count} {words[action]}" for action, count in counts.items()]
+    parts = [f"{count} {words[action]}" for action, count in sorted(counts.items())]
+    refused = sum(row.error is not None for row in document.manifests)
+    if refused:
+        parts.append(f"{refused} refused")
     return ", ".join([*parts, f"{same} unchanged"])
 
 

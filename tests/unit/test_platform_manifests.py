@@ -11,10 +11,19 @@ from typing import Any
 
 import pytest
 
-from bondstone.base.errors import ManifestInvalid, NotFound, Refused
+from bondstone.base.errors import BondError, ManifestInvalid, NotFound, Refused
 from bondstone.client.documents.campaign import FreezeDocument
+from bondstone.client.manifests.applying import apply
+from bondstone.client.manifests.comparing import Comparison, PromiseComparison
+from bondstone.client.manifests.entries import PromiseEntry
 from bondstone.client.manifests.files import read_manifests
-from bondstone.client.manifests.platform import compare_freeze, grants_of, pruned, schedule_content
+from bondstone.client.manifests.platform import (
+    PlatformComparison,
+    compare_freeze,
+    grants_of,
+    pruned,
+    schedule_content,
+)
 from bondstone.client.manifests.three_way import MISSING, whole_differences
 from bondstone.documents.yaml_places import MAX_BYTES
 from bondstone.model.manifest import KeptPlatformManifest
@@ -62,11 +71,71 @@ def test_a_kind_that_is_no_text_is_a_mistake_in_its_line(tmp_path: Path) -> None
     assert list(problems(tmp_path, "apiVersion: bondstone.dev/v1\nkind: [Schedule]\n")) == [2]
 
 
-@pytest.mark.parametrize("name", ['"a\\0b"', "/dev/zero", "."])
+@pytest.mark.parametrize("name", ['"a\\0b"', "."])
 def test_a_strategy_file_that_is_no_file_is_a_mistake_in_its_line(tmp_path: Path, name: str) -> None:
     text = SCHEDULE.replace("strategy: {%s}", f"strategy_file: {name}")
     [(line, words)] = problems(tmp_path, text).items()
     assert (line, "cannot be read" in words) == (8, True)
+
+
+POLICY_SET = "apiVersion: bondstone.dev/v1\nkind: PolicySet\nmetadata: {name: org}\nspec:\n  directory: %s\n"
+REFERENCE = (
+    "apiVersion: bondstone.dev/v1\nkind: PromiseReference\nmetadata: {name: db, version: 1.0.0}\n"
+    "spec:\n  directory: %s\n"
+)
+BESIDE = SCHEDULE.replace("strategy: {%s}", "strategy_file: %s")
+
+
+@pytest.mark.parametrize(("text", "line"), [(BESIDE, 8), (POLICY_SET, 5), (REFERENCE, 5)])
+@pytest.mark.parametrize("name", ["../other", "/etc", "within/../../other", "link"])
+def test_what_a_manifest_names_outside_of_the_applied_folder_is_refused(
+    tmp_path: Path, text: str, line: int, name: str
+) -> None:
+    folder, other = tmp_path / "applied", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (other / "promise.yaml").write_text("metadata: {name: db, version: 1.0.0}\n")
+    (folder / "link").symlink_to(other)
+    (folder / "all.yaml").write_text(text % name)
+    with pytest.raises(ManifestInvalid) as refused:
+        read_manifests([folder / "all.yaml"], now=NOW)
+    [problem] = refused.value.problems
+    assert problem.line == line
+    assert problem.message == f"{name} leads out of {folder}, the folder that is applied"
+    assert "-f" in problem.hint
+
+
+def test_what_a_manifest_names_in_another_folder_of_what_is_applied_is_read(tmp_path: Path) -> None:
+    for folder in ("schedules", "strategies"):
+        (tmp_path / folder).mkdir()
+    strategy = f"apiVersion: bondstone.dev/v1\nkind: Strategy\nmetadata: {{name: s}}\nspec: {{{STRATEGY}}}\n"
+    (tmp_path / "strategies" / "how.yaml").write_text(strategy)
+    (tmp_path / "schedules" / "drift.yaml").write_text(BESIDE % "../strategies/how.yaml")
+    [entry] = read_manifests([tmp_path], now=NOW).schedules
+    assert entry.strategy.metadata.name == "s"
+
+
+def test_links_out_of_the_applied_folder_or_in_circles_are_mistakes(tmp_path: Path) -> None:
+    folder, other = tmp_path / "applied", tmp_path / "other"
+    (folder / "within").mkdir(parents=True)
+    other.mkdir()
+    (other / "freeze.yaml").write_text(FREEZE)
+    (folder / "file.yaml").symlink_to(other / "freeze.yaml")
+    (folder / "folder").symlink_to(other)
+    (folder / "within" / "up").symlink_to(folder)
+    (folder / "within" / "itself").symlink_to(folder / "within" / "itself")
+    with pytest.raises(ManifestInvalid) as refused:
+        read_manifests([folder], now=NOW)
+    messages = {Path(each.file).name: each.message for each in refused.value.problems}
+    assert set(messages) == {"file.yaml", "folder", "up", "itself"}
+    assert messages["file.yaml"] == messages["folder"]
+    assert "leads out of" in messages["folder"]
+    for link in ("file.yaml", "folder", "within/up", "within/itself"):
+        (folder / link).unlink()
+    (folder / "year-end.yaml").write_text(FREEZE)
+    (folder / "same.yaml").symlink_to("within/kept.yml")
+    (folder / "within" / "kept.yml").write_text("# a comment\n")
+    assert len(read_manifests([folder], now=NOW).freezes) == 1
 
 
 def test_a_strategy_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
@@ -269,6 +338,34 @@ async def test_only_what_manifests_made_in_the_scope_is_pruned() -> None:
     assert [(row.kind, row.name) for row in rows] == [("Schedule", "nightly"), ("Freeze", "year-end")]
     kept = await pruned(bond, schedules={"nightly"}, freezes={"year-end"}, selects=lambda _labels, _team: True)
     assert [row.name for row in kept] == ["other"]
+
+
+async def test_nothing_is_applied_behind_access_policies_or_freezes_that_are_refused(tmp_path: Path) -> None:
+    carried_out: list[str] = []
+
+    def rule(kind: Any, name: str, problem: BondError | None = None) -> PlatformComparison:
+        async def carry_out(_bond: Any, _reason: str) -> None:
+            if problem is not None:
+                raise problem
+            carried_out.append(name)
+
+        return PlatformComparison(kind, name, "create", carry_out=carry_out)
+
+    rules = (rule("Access", "document"), rule("PolicySet", "org", Refused("no")), rule("Freeze", "year-end"))
+    named: Any = SimpleNamespace(name="db", version="1.0.0")
+    promise = PromiseComparison(PromiseEntry(tmp_path, "promise.yaml"), named, published=False)
+    comparison = Comparison(
+        (promise,), (), (), rules=rules, schedules=(rule("Schedule", "drift"),),
+        pruned=("shop/a",), pruned_of_platform=(rule("Freeze", "old"),),
+    )  # fmt: skip
+    bond: Any = SimpleNamespace()
+    document = await apply(bond, comparison)
+    assert carried_out == ["document"]
+    errors = {row.name: row.error.message if row.error else "" for row in document.manifests}
+    words = "not applied, because the policy set org was refused"
+    assert errors == {"document": "", "org": "no"} | dict.fromkeys(
+        ("year-end", "db@1.0.0", "drift", "shop/a", "old"), words
+    )
 
 
 def test_a_number_that_is_not_in_force_any_more_is_refused() -> None:

@@ -40,7 +40,12 @@ class AppliedManifest(Document):
     operations: tuple[str, ...] = ()
     """TEAM/NAME/op/N of each operation that was asked for"""
     error: ErrorInfo | None = None
-    """Why it was refused, when it was"""
+    """Why it was refused, when it was; what stands behind a refused rule of the platform is refused with it"""
+
+    @property
+    def label(self) -> str:
+        """Its kind and name in words: `policy set organisation`."""
+        return f"{'policy set' if self.kind == 'PolicySet' else self.kind.lower()} {self.name}"
 
 
 class ApplyDocument(Document):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from bondstone.base.errors import BondError, ErrorInfo, Unreachable
+from bondstone.base.errors import BondError, ErrorInfo, Refused, Unreachable
 from bondstone.client.documents.apply import AppliedManifest, ApplyDocument, FieldDifference
 from bondstone.client.manifests.services import ServiceComparison, Source
 from bondstone.client.manifests.three_way import MISSING, Difference
@@ -45,7 +45,8 @@ async def apply(
 ) -> ApplyDocument:
     """Publish, request, change and take down what the manifests lead to.
 
-    What one of them is refused stops none of the others. Services in conflict are left alone.
+    What one of them is refused stops none of the others, but for access, policies and freezes: when the platform
+    refuses one of these, nothing behind it is applied. Services in conflict are left alone.
 
     Args:
         bond: The client.
@@ -68,7 +69,11 @@ async def apply(
         return done(await _carried_out(bond, row, reason, dry_run=dry_run))
 
     # Access, policies and freezes first: they hold for all that follows.
-    rows += [await of_platform(each) for each in comparison.rules]
+    for number, rule in enumerate(comparison.rules, 1):
+        rows.append(await of_platform(rule))
+        if rows[-1].error is not None:
+            held = as_document(comparison).manifests[number:]
+            return _document([*rows, *(done(_held(row, because=rows[-1])) for row in held)])
     # In order: each promise behind those that it requires.
     rows += [done(await _published(bond, promise, dry_run=dry_run)) for promise in comparison.promises]
     slots = asyncio.Semaphore(AT_ONCE)
@@ -245,6 +250,14 @@ def _platform_row(comparison: PlatformComparison) -> AppliedManifest:
 
 def _pruned_row(service: str) -> AppliedManifest:
     return AppliedManifest(kind="Service", name=service, file="", action="prune", note="no manifest asks for it")
+
+
+def _held(row: AppliedManifest, *, because: AppliedManifest) -> AppliedManifest:
+    """What was to be done, and is not, because a rule that would hold for it was refused."""
+    if row.action in {"unchanged", "conflict"}:
+        return row
+    words = f"not applied, because the {because.label} was refused"
+    return row.changed(error=ErrorInfo(code=Refused.code, message=words, where=because.file))
 
 
 def _difference(difference: Difference) -> FieldDifference:

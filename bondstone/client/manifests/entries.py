@@ -126,10 +126,33 @@ class Reading:
     strategies: dict[Path, PlacedDocument] = field(default_factory=dict)
     """Files of kind Strategy, which do nothing alone."""
     used_strategies: set[Path] = field(default_factory=set)
+    root: Path = field(default_factory=Path)
+    """The folder that is applied, or that of the file: what the manifest that is read may refer to lies in it."""
     others: list[PlacedDocument] = field(default_factory=list)
     """Documents of no kind: mistakes, but for the data of policies."""
     problems: list[Problem] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+
+
+def beside(name: str, document: PlacedDocument, reading: Reading, at: tuple[str, ...]) -> Path | None:
+    """The file or folder that a manifest names; None, with a problem, where that leads out of what is applied.
+
+    Args:
+        name: As the manifest writes it, relative to its file.
+        document: The manifest.
+        reading: What was read so far.
+        at: Where the name stands.
+    """
+    path = Path(document.file).parent / name
+    try:
+        if path.resolve().is_relative_to(reading.root.resolve()):
+            return path
+        words = f"{name} leads out of {reading.root}, the folder that is applied"
+        hint = "name a folder with -f that holds both, or move it beside this file"
+    except (OSError, ValueError, RuntimeError):  # a NUL in its name, links in a circle
+        words, hint = f"{name} cannot be read: that is no name of a file", ""
+    reading.problems.append(document.problem(at, words, hint=hint))
+    return None
 
 
 def is_first(

@@ -53,10 +53,11 @@ def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Man
     """
     reading = Reading()
     moment = now or datetime.now(UTC)
-    files: dict[Path, Path] = {}
-    for path in islice(_files(paths), MAX_FILES + 1):
-        files.setdefault(Path(os.path.normpath(path.absolute())), path)
-    for number, path in enumerate(files.values()):
+    files: dict[Path, tuple[Path, Path]] = {}
+    for root, path in islice(_files(paths, reading), MAX_FILES + 1):
+        files.setdefault(Path(os.path.normpath(path.absolute())), (root, path))
+    for number, (root, path) in enumerate(files.values()):
+        reading.root = root
         if number == MAX_FILES:
             reading.problems.append(Problem(message=f"there are more than {MAX_FILES} files", file=str(path)))
             break
@@ -86,27 +87,45 @@ def _without_purpose(reading: Reading) -> Iterator[Problem]:
             yield document.problem((), words)
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
+def _files(paths: Iterable[Path], reading: Reading) -> Iterator[tuple[Path, Path]]:
+    """The files, each behind the folder that what it refers to must lie in."""
     for path in paths:
         if path.is_dir():
-            yield from _folder(path)
+            for file in _folder(path, path, reading):
+                yield path, file
         elif path.exists():
-            yield path
+            yield path.parent, path
         else:
             raise NotFound(f"{path} does not exist", hint="name a file or a folder with -f")
 
 
-def _folder(folder: Path) -> Iterator[Path]:
+def _folder(folder: Path, root: Path, reading: Reading) -> Iterator[Path]:
     if (folder / PROMISE_FILE).is_file():
         yield folder / PROMISE_FILE
         return
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if path.is_dir():
-            yield from _folder(path)
+        flaw = _flaw_of_link(path, root) if path.is_symlink() else ""
+        if flaw:
+            reading.problems.append(Problem(message=flaw, file=str(path)))
+        elif path.is_dir():
+            yield from _folder(path, root, reading)
         elif path.suffix in SUFFIXES:
             yield path
+
+
+def _flaw_of_link(link: Path, root: Path) -> str:
+    """Why a symbolic link in a folder is not followed; empty where it may be."""
+    try:
+        target = link.resolve()
+    except (OSError, RuntimeError):
+        return "is a symbolic link in a circle"
+    if not target.is_relative_to(root.resolve()):
+        return f"is a symbolic link that leads out of {root}, the folder that is applied"
+    if target in link.parent.resolve().parents or target == link.parent.resolve():
+        return "is a symbolic link to a folder that it lies in"
+    return ""
 
 
 def _read(path: Path, reading: Reading, now: datetime) -> None:

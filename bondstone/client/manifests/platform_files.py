@@ -25,6 +25,7 @@ from bondstone.client.manifests.entries import (
     PromiseReferenceEntry,
     Reading,
     ScheduleManifestEntry,
+    beside,
     is_first,
 )
 from bondstone.documents.yaml_places import MAX_BYTES, PlacedDocument, did_you_mean, model_problems, read_file
@@ -73,7 +74,9 @@ def read_platform_manifest(document: PlacedDocument, kind: str, reading: Reading
         case FreezeManifest():
             _freeze(document, manifest, reading)
         case PolicySetManifest():
-            folder = Path(document.file).parent / manifest.spec.directory
+            folder = beside(manifest.spec.directory, document, reading, ("spec", "directory"))
+            if folder is None:
+                return
             if not folder.is_dir():
                 words = f"{manifest.spec.directory} is no folder beside this file"
                 reading.problems.append(document.problem(("spec", "directory"), words))
@@ -144,7 +147,12 @@ def _strategy(
         outcome = inline_strategy(document, ("spec", "strategy"), {"name": "inline", **about}, now=now)
         data = json.dumps(outcome.document.data).encode()
         return _ReadStrategy(document, outcome.manifest, data, outcome.problems)
-    path = Path(document.file).parent / str(name)
+    known = len(reading.problems)
+    path = beside(str(name), document, reading, ("spec", "strategy_file"))
+    if path is None:
+        outside = tuple(reading.problems[known:])
+        del reading.problems[known:]
+        return _ReadStrategy(document, problems=outside)
     data, flaw = _content(path)
     if flaw:
         problem = document.problem(("spec", "strategy_file"), f"{name} {flaw}")
@@ -176,7 +184,9 @@ def _reference(document: PlacedDocument, manifest: PromiseReference, reading: Re
     if not manifest.spec.directory:
         reading.references.append(PromiseReferenceEntry(document, manifest))
         return
-    folder = Path(document.file).parent / manifest.spec.directory
+    folder = beside(manifest.spec.directory, document, reading, ("spec", "directory"))
+    if folder is None:
+        return
     if not (folder / PROMISE_FILE).is_file():
         words = f"{manifest.spec.directory} holds no {PROMISE_FILE}"
         reading.problems.append(document.problem(("spec", "directory"), words))
