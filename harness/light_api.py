@@ -28,6 +28,7 @@ from bondstone.api.rates import Rates
 from bondstone.api.refusals import RequestRefusals
 from bondstone.api.state import ApiState
 from bondstone.backstage import routes as backstage
+from bondstone.backstage.refresh import poll_seconds
 from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import Unreachable
 from bondstone.base.settings import Settings
@@ -96,7 +97,8 @@ def serving(data: Path, listed: Listed | None = None, *, rate: float = 500, **se
         store = await Store.open(effective)
         authenticator = await Authenticator.open(effective, store)
         temporal = cast("Client", _NoTemporal())
-        services = ServiceIndex(cast("ServiceVisibility", listed or Listed()))
+        visibility = cast("ServiceVisibility", listed or Listed())
+        services = ServiceIndex(visibility, poll_seconds=poll_seconds(effective))
         state = ApiState(
             settings=effective,
             temporal=temporal,

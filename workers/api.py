@@ -28,6 +28,7 @@ from bondstone.api.rates import Rates
 from bondstone.api.refusals import RequestRefusals
 from bondstone.api.state import ApiState
 from bondstone.backstage import routes as backstage
+from bondstone.backstage.refresh import poll_seconds
 from bondstone.base import logs
 from bondstone.base.errors import BondError, SettingsInvalid, StoreError
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
@@ -99,7 +100,7 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
             hint="`bond setup` makes them; name the file with BOND_ATTESTATION_KEYS",
         )
     authenticator = await Authenticator.open(settings, store)
-    services = ServiceIndex(ServiceVisibility(temporal), KeptFleet(store))
+    services = ServiceIndex(ServiceVisibility(temporal), KeptFleet(store), poll_seconds=poll_seconds(settings))
     refusals = RequestRefusals(store.refusals)
     keepers = (services.keep(), keep_swept(store.sessions), refusals.keep())
     tasks = [asyncio.create_task(keeper) for keeper in keepers]

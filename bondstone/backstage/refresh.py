@@ -9,18 +9,28 @@ from typing import Final
 import httpx2
 import structlog
 
-from bondstone.api.index.services import ServiceIndex
+from bondstone.api.index.services import POLL_SECONDS, ServiceIndex
 from bondstone.backstage.feed import LOCATION, Feed, changed_locations
 from bondstone.base.errors import BondError
+from bondstone.base.settings import Settings
 from bondstone.identity.backstage_tokens import read_secret
 
-GATHER_SECONDS: Final = 0.3
-"""Changes that come together are told together."""
+GATHER_SECONDS: Final = 0.05
+"""Changes that one look at Temporal reads are told together."""
+LOOK_SECONDS: Final = 0.5
+"""How often a process that tells Backstage looks for changes: half of a look is the mean of what that costs."""
+RETRY_SECONDS: Final = 0.3
 PROMISES_SECONDS: Final = 10.0
 TRIES: Final = 3
 _TIMEOUT_SECONDS: Final = 10.0
 
 log = structlog.get_logger(__name__)
+
+
+def poll_seconds(settings: Settings) -> float:
+    """How often a process looks for changes of services: more often where Backstage is told of them."""
+    told = settings.backstage is not None and settings.backstage.catalog_token_file is not None
+    return LOOK_SECONDS if told else POLL_SECONDS
 
 
 class Refresher:
@@ -56,30 +66,38 @@ class Refresher:
             await self._client.aclose()
 
     async def _follow_services(self) -> None:
-        position = self._index.position
+        position, teams = self._index.position, ""
         while True:
             reported_to = position
             await self._index.changes(reported_to)
             await asyncio.sleep(GATHER_SECONDS)
             position, entries = self._index.position, self._index.changed_after(reported_to)
             locations = changed_locations(self._feed, [entry.row.id for entry in entries])
-            for location in [*locations, f"{LOCATION}-teams"]:
+            for location in locations:
                 await self._tell(location)
+            etag = await self._etag("teams")
+            if etag and etag != teams:
+                await self._tell(f"{LOCATION}-teams")
+                teams = etag
 
     async def _follow_promises(self) -> None:
         """Promises are published seldom, and nothing says when: their part is compared now and then."""
         known = ""
         while True:
-            try:
-                part = await self._feed.part("promises")
-            except BondError as error:
-                log.info("promises are not compared", message=error.message)
-            else:
-                etag = part.etag if part else ""
-                if known and etag != known:
-                    await self._tell(f"{LOCATION}-promises")
-                known = etag
+            etag = await self._etag("promises")
+            if known and etag and etag != known:
+                await self._tell(f"{LOCATION}-promises")
+            known = etag or known
             await asyncio.sleep(PROMISES_SECONDS)
+
+    async def _etag(self, part: str) -> str:
+        """The state of a part of the feed; empty when it cannot be read."""
+        try:
+            read = await self._feed.part(part)
+        except BondError as error:
+            log.info("a part of the feed is not compared", part=part, message=error.message)
+            return ""
+        return read.etag if read else ""
 
     async def _wait_for_list(self) -> None:
         while True:
@@ -100,6 +118,6 @@ class Refresher:
             except (httpx2.HTTPError, BondError) as error:
                 if attempt == TRIES:
                     log.warning("Backstage was not told of a change", location=location, message=str(error)[:200])
-                await asyncio.sleep(GATHER_SECONDS * attempt)
+                await asyncio.sleep(RETRY_SECONDS * attempt)
             else:
                 return

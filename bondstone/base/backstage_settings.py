@@ -41,7 +41,8 @@ class BackstageSettings(Manifest):
     """Whether the feed describes teams as groups; off where the catalog has them from elsewhere."""
     pages: int = Field(default=64, ge=1, le=256)
     """Over how many parts of the feed services are spread; Backstage reads them one by one, and 64 are enough for
-    30,000 services. With another number services move to other parts, and Backstage loses them for minutes."""
+    30,000 services. The fewer share a part, the sooner a change shows; each part is a request every two minutes.
+    With another number services move to other parts, and Backstage loses them for minutes."""
     ended_hours: int = Field(default=24, ge=0, le=720)
     """How long a service that has ended is still in the catalog, as such."""
     proxy: str = Field(default="", pattern=r"^((/[A-Za-z0-9_-]+)+)?$")

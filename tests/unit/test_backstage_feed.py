@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -250,33 +253,57 @@ async def test_the_secret_of_the_address_is_in_no_log_whatever_fails():
     assert SECRET not in str(logs)
 
 
+@asynccontextmanager
+async def telling(index: ServiceIndex, feed: Feed, folder: Path) -> AsyncIterator[list[str]]:
+    """What Backstage is told of, in its order."""
+    told: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        assert request.headers["authorization"] == "Bearer catalog-token"
+        told.append(json.loads(request.content)["entityRef"])
+        return httpx2.Response(200)
+
+    token = folder / "token"
+    token.write_text("catalog-token")
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    task = asyncio.create_task(Refresher(index, feed, "https://backstage.example", token, client).run())
+    try:
+        await asyncio.sleep(0.1)
+        yield told
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_backstage_is_told_of_teams_only_when_there_is_another_team(monkeypatch, tmp_path):
+    monkeypatch.setattr(refresh_module, "GATHER_SECONDS", 0.01)
+    feed, index, visibility, _ = await filled([listed(number) for number in range(20)], pages=4)
+    teams = "location:default/bondstone-teams"
+    async with telling(index, feed, tmp_path) as told:
+        for number in range(3):
+            visibility.services[number] = listed(number, phase="updating", at=1)
+            await index.poll()
+            await until(lambda: len([each for each in told if each != teams]) == number + 1)  # noqa: B023 - awaited here
+        assert told.count(teams) <= 1
+        new = listed(20)
+        row = changed_copy(new.row, {"id": "newcomers/s20", "team": "newcomers"})
+        visibility.services.append(changed_copy(new, {"row": row, "stamp": NOW + timedelta(seconds=2)}))
+        told.clear()
+        await index.poll()
+        await until(lambda: teams in told)
+
+
 async def test_backstage_is_told_which_part_has_changed(monkeypatch, tmp_path):
     monkeypatch.setattr(refresh_module, "PROMISES_SECONDS", 0.01)
     monkeypatch.setattr(refresh_module, "GATHER_SECONDS", 0.01)
     monkeypatch.setattr(feed_module, "FRESH_SECONDS", -1.0)
     feed, index, visibility, bond = await filled([listed(number) for number in range(600)], pages=4)
-    told: set[str] = set()
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        assert request.headers["authorization"] == "Bearer catalog-token"
-        told.add(json.loads(request.content)["entityRef"])
-        return httpx2.Response(200)
-
-    token = tmp_path / "token"
-    token.write_text("catalog-token")
-    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
-    refresher = Refresher(index, feed, "https://backstage.example", token, client)
-    telling = asyncio.create_task(refresher.run())
-    try:
-        await asyncio.sleep(0.1)
-        assert told == set()
+    async with telling(index, feed, tmp_path) as told:
+        assert told == []
         visibility.services[5] = listed(5, phase="updating", at=1)
         await index.poll()
         wanted = set(changed_locations(feed, ["team5/s5"]))
-        await until(lambda: wanted <= told)
+        await until(lambda: wanted <= set(told))
         told.clear()
         bond.promises.title = "A queue"
         await until(lambda: "location:default/bondstone-promises" in told)
-    finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)

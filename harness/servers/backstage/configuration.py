@@ -12,6 +12,8 @@ from harness.servers.backstage.packages import SOURCE
 from harness.servers.process import LOOPBACK
 
 PERSON: Final = "user:default/ada"
+ENVIRONMENT: Final = "production"
+"""Of the sign-in with a provider, as the how-to has it."""
 CLIENT_SECRET: Final = "what Backstage is known by"  # noqa: S105 - of a provider for tests
 """Of the client `backstage` of `harness/providers/node/provider.mjs`."""
 
@@ -86,6 +88,7 @@ def configuration(url: str, bond: str, files: Secrets, *, issuer: str = "", prox
         "auth": _sign_in(issuer),
         "scaffolder": {"defaultAuthor": {"name": "Acme", "email": "platform@example.com"}},
         "catalog": {
+            "stitchingStrategy": {"pollingInterval": {"milliseconds": 200}},
             "rules": [{"allow": ["User", "Group", "Location", "Template", "Resource", "Component"]}],
             "locations": [
                 {
@@ -124,9 +127,9 @@ def _sign_in(issuer: str) -> dict[str, Any]:
         "signIn": {"resolvers": [{"resolver": "emailLocalPartMatchingUserEntityName"}]},
     }
     return {
-        "environment": "development",
+        "environment": ENVIRONMENT,
         "session": {"secret": secrets.token_urlsafe(32)},
-        "providers": {"oidc": {"development": oidc}},
+        "providers": {"oidc": {ENVIRONMENT: oidc}},
     }
 
 

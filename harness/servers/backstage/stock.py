@@ -13,14 +13,13 @@ import httpx2
 
 from harness.pinned import ToolMissing
 from harness.providers.person import new_browser, signs_in
-from harness.servers.backstage.configuration import Secrets, configuration
+from harness.servers.backstage.configuration import ENVIRONMENT, Secrets, configuration
 from harness.servers.backstage.packages import INSTALLED, NODE, missing
 from harness.servers.process import Server
 
 START_SECONDS: Final = 180
 TASK_SECONDS: Final = 180
 ANSWER_SECONDS: Final = 60
-ENVIRONMENT: Final = "development"
 
 
 class Backstage:
