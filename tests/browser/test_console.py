@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.integration
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<img src=x onerror=alert(1)>'\"--"
+LABEL = "<b onerror=1>"
+MARKDOWN = f"{HOSTILE} [a link](javascript:alert(1)) <script>alert(1)</script>"
 TURNED = "quarter\u202edne\u200b"
 ORDERS = "/services/payments/orders"
 PAGES = (
@@ -37,6 +40,15 @@ PAGES = (
     "/campaigns/look", "/new-campaign", "/calendar", "/publish", "/catalogue/web-server/compare", "/rules",
     "/ledger?service=payments/orders", "/ledger/refusals", "/notifications", "/platform", "/sign-in",
 )  # fmt: skip
+ECHOED = tuple(
+    f"{path}{quote(HOSTILE)}"
+    for path in (
+        "/services?q=", "/services?where=", "/services?label=a%3D", "/ledger?by=", "/ledger?service=",
+        f"{ORDERS}/operations/1/log?step=database&search=", "/ledger/refusals?caller=", "/sign-in?next=/",
+        "/catalogue/", "/services/",
+    )
+)  # fmt: skip
+"""Pages that show a part of their address."""
 
 LOOKS: tuple[tuple[int, Any], ...] = ((1280, "light"), (390, "dark"))
 
@@ -57,14 +69,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
 PROMISE = """\
 apiVersion: bondstone.dev/v1
 kind: Promise
-metadata: {{name: {name}, version: {version}, title: A web server, owner: platform}}
+metadata: {{name: {name}, version: {version}, title: {hostile}, owner: platform}}
 spec:
-  description: For tests of the console; it is an entry in a Terraform state and nothing else.
+  description: {markdown}
   inputs:
     type: object
     unevaluatedProperties: false
     properties:
-      protocol: {{type: string, title: Protocol, enum: [tls12, tls13], default: tls13}}
+      protocol: {{type: string, title: Protocol, description: {hostile}, enum: [tls12, tls13], default: tls13}}
     if: {{required: [protocol], properties: {{protocol: {{const: tls12}}}}}}
     then: {{properties: {{client: {{type: string, title: Old client}}}}}}
   outputs:
@@ -122,7 +134,8 @@ def server(directory: Path, version: str, name: str = "web-server") -> Path:
     """The folder of a promise, whose first patch does not fit services that speak an old protocol."""
     module = directory / "terraform" / "server"
     module.mkdir(parents=True)
-    (directory / "promise.yaml").write_text(PROMISE.format(name=name, version=version))
+    words = {"hostile": json.dumps(HOSTILE), "markdown": json.dumps(MARKDOWN)}
+    (directory / "promise.yaml").write_text(PROMISE.format(name=name, version=version, **words))
     (module / "main.tf").write_text(MODULE.format(version=version))
     return directory
 
@@ -137,7 +150,8 @@ def fleet(platform: LocalPlatform, tmp_path_factory: pytest.TempPathFactory) -> 
         ring = "canary" if number == 0 else "rest"
         platform.bond(
             "service", "request", "web-server", f"shop/web-{number}", "--version", "1.0.0",
-            "--label", f"ring={ring}", "--set", f"protocol={protocol}",
+            "--label", f"ring={ring}", "--label", f"note={LABEL}", "--set", f"protocol={protocol}",
+            "--reason", HOSTILE,
         )  # fmt: skip
     for number in range(3):
         platform.bond("operation", "wait", f"shop/web-{number}/op/1")
@@ -149,9 +163,9 @@ def looked_at(fleet: LocalPlatform) -> LocalPlatform:
     """A platform with something on every page: a campaign at its gate, a freeze."""
     file = fleet.data.parent / "look.yaml"
     gated = CAMPAIGN.replace("max_failures: 0}\n    -", "gate: {approval: {roles: [sre]}}}\n    -")
-    file.write_text(gated.replace("patch-servers", "look"))
+    file.write_text(gated.replace("patch-servers", "look").replace('"CVE in openssl"', json.dumps(HOSTILE)))
     fleet.bond("campaign", "run", "-f", str(file))
-    fleet.bond("freeze", "create", "audit", "--team", "nobody", "--reason", "the books are closed")
+    fleet.bond("freeze", "create", "audit", "--team", "nobody", "--reason", HOSTILE)
     return fleet
 
 
@@ -202,9 +216,17 @@ def test_one_person_requests_another_approves_and_the_page_follows_by_itself(
     expect(ada.locator(".lead")).to_contain_text("Waits for approval of step database", timeout=180_000)
     eve, _ = signed_in(platform, browser, "eve")
     eve.goto(f"{base}/services/shop/cart/operations/2")
-    eve.get_by_label("Comment").fill("looked at it")
+    eve.get_by_label("Comment").fill(HOSTILE)
     eve.get_by_role("button", name="Approve this plan").click()
     expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
+    expect(ada.get_by_role("listitem").filter(has_text="eve approved")).to_contain_text(HOSTILE)
+    assert_harmless(ada)
+
+
+def assert_harmless(page: Page) -> None:
+    """Nothing that a person filled in has become a part of the page."""
+    dangerous = page.locator("[onerror], main script, a[href^='javascript:' i], img[src='x']")
+    assert dangerous.count() == 0, page.url
 
 
 def test_an_update_of_the_page_leaves_what_a_person_types(
@@ -311,6 +333,72 @@ def test_an_operator_patches_a_fleet_and_watches_it(fleet: LocalPlatform, browse
     expect(ada.locator(".lead")).to_contain_text("Ended aborted", timeout=180_000)
     rows = ada.request.get(f"{base}/campaigns/patch-servers/report?format=csv").text().splitlines()
     assert len(rows) == 1 + 3
+
+
+def test_by_keyboard_alone_a_campaign_is_started_and_its_failing_canary_stops_it(
+    fleet: LocalPlatform, browser: Browser
+) -> None:
+    fleet.bond("service", "request", "web-server", "shop/web-3", "--version", "1.0.0", "--wait")
+    page, base = signed_in(fleet, browser, "ada")
+    page.goto(f"{base}/campaigns")
+    page.get_by_label("Campaign file (YAML)").focus()
+    canary = CAMPAIGN.replace("patch-servers", "canary-fails").replace(
+        "labels.ring == 'canary'", "name == 'web-1'"
+    )
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(canary.replace(", gate: {approval: {roles: [sre]}}", ""))
+    to_button(page, "Preview")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Preview of canary-fails: 2 targets")).to_be_visible()
+    to_button(page, "Start it")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{base}/campaigns/canary-fails")
+    expect(page.locator(".lead")).to_contain_text("Is paused", timeout=180_000)
+    expect(page.get_by_role("link", name="shop/web-1: failed")).to_be_visible()
+    expect(page.get_by_role("link", name="shop/web-3: waiting")).to_be_visible()
+    expect(page.get_by_label("Failure budget").first).to_contain_text("1 of 0 failures spent")
+    page.get_by_label("to abort").focus()
+    page.keyboard.type("canary-fails")
+    to_button(page, "Abort")
+    page.keyboard.press("Enter")
+    expect(page.locator(".lead")).to_contain_text("Ended aborted", timeout=180_000)
+
+
+def to_button(page: Page, name: str) -> None:
+    """Press Tab until a button has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == name:
+            return
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+WATCH = """words => {
+  const observer = new MutationObserver(() => {
+    if (document.querySelector('.lead').textContent.includes(words)) {
+      window.shownAt = Date.now();
+      observer.disconnect();
+    }
+  });
+  observer.observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
+
+
+def test_an_event_is_on_the_screen_within_a_second(platform: LocalPlatform, browser: Browser) -> None:
+    """The quickest of five: what else the machine does meanwhile makes others slower, and none of them quicker."""
+    page, base = signed_in(platform, browser, "ada")
+    page.goto(f"{base}{ORDERS}")
+    delays = []
+    for number in range(5):
+        reason = f"event {number}"
+        page.evaluate(WATCH, reason)
+        ran = platform.bond("service", "pause", "payments/orders", "--reason", reason, "-o", "json")
+        expect(page.locator(".lead")).to_contain_text(reason)
+        paused_at = datetime.fromisoformat(json.loads(ran.stdout)["paused_at"]).timestamp()
+        delays.append(page.evaluate("window.shownAt") / 1000 - paused_at)
+        platform.bond("service", "resume", "payments/orders")
+        expect(page.locator(".lead")).not_to_contain_text(reason)
+    assert min(delays) < 1, delays
 
 
 def test_services_that_are_ticked_become_a_campaign_by_a_form_without_scripts(
@@ -466,7 +554,8 @@ def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_con
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     collected: dict[str, list[str]] = {}
-    for path in PAGES:
+    shown: set[str] = set()
+    for path in (*PAGES, "/services/shop/web-0", "/services/shop/web-0/operations/1"):
         page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme="light")
         answer = page.goto(f"{base}{path}")
@@ -475,7 +564,10 @@ def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_con
         assert len(answer.body()) < 150_000, path
         policy = answer.headers["content-security-policy"]
         assert "script-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
+        assert_harmless(page)
+        shown |= {path for words in (HOSTILE, LABEL) if words in page.locator("main").inner_text()}
         for width, scheme in LOOKS:
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=scheme)
@@ -487,6 +579,14 @@ def test_every_page_is_accessible_small_and_without_an_error_in_the_browsers_con
             assert wider <= 0, f"{path} scrolls sideways at {width} pixels"
     assert {path: items for path, items in collected.items() if items} == {}
     assert errors == []
+    assert shown >= {
+        "/catalogue", "/catalogue/web-server/request", "/services", "/campaigns/look", "/calendar",
+        "/services/shop/web-0", "/services/shop/web-0/operations/1",
+    }  # fmt: skip
+    for path in ECHOED:
+        page.goto(f"{base}{path}")
+        assert_harmless(page)
+    assert page.get_by_role("main").inner_text()
 
 
 def test_a_service_is_requested_and_its_plan_approved_by_keyboard_alone(
