@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import subprocess
 import sys
@@ -125,6 +126,20 @@ async def test_a_free_lock_counts_on_this_boot_of_this_machine_only(
     assert boot_id()
     assert await Attempts(tmp_path).end_dead(Reports()) == reported
     assert file.exists() is not bool(reported)
+
+
+@pytest.mark.parametrize("pid_namespace", ["", "pid:[1]"])
+async def test_a_held_lock_protects_an_attempt_whose_process_cannot_be_found(
+    tmp_path: Path, pid_namespace: str
+) -> None:
+    holder = dead_holder()
+    file = leave(tmp_path, holder.changed(pid_namespace=pid_namespace or holder.pid_namespace))
+    reports = Reports()
+    with file.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert await Attempts(tmp_path).end_dead(reports) == 0
+        assert file.exists()
+    assert await Attempts(tmp_path).end_dead(reports) == 1
 
 
 async def test_a_free_lock_of_a_living_process_proves_nothing(tmp_path: Path) -> None:
