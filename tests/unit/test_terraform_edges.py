@@ -86,9 +86,14 @@ def test_the_environment_is_an_allow_list():
     result = tool_environment(worker, ["POOL"], data=Path("/d"))
     assert result == {
         "PATH": "/bin", "LC_ALL": "C", "POOL": "z", "HTTP_PROXY": "p",
-        "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "TF_DATA_DIR": "/d",
+        "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "TF_DATA_DIR": "/d", "GOGC": "300",
     }  # fmt: skip
     assert tool_environment({}, [], data=Path("/d"), plugins=Path("/p"))["TF_PLUGIN_CACHE_DIR"] == "/p"
+
+
+def test_a_pool_chooses_itself_how_often_go_collects_garbage():
+    assert tool_environment({"GOGC": "50"}, ["GOGC"], data=Path("/d"))["GOGC"] == "50"
+    assert tool_environment({"GOGC": "50"}, [], data=Path("/d"))["GOGC"] == "300"
 
 
 @pytest.mark.parametrize(
