@@ -32,7 +32,7 @@ from bondstone.backstage.refresh import poll_seconds
 from bondstone.base import logs
 from bondstone.base.errors import BondError, SettingsInvalid, StoreError
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
-from bondstone.base.processes import hide_memory
+from bondstone.base.processes import allocate_from_one_arena, hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.shutdown import leave
 from bondstone.base.tracing import export
@@ -64,6 +64,7 @@ log = structlog.get_logger(__name__)
 def main() -> int:
     """Serve until told to stop; the exit status."""
     hide_memory()
+    allocate_from_one_arena()
     try:
         settings = Settings.load()
         logs.configure(settings, process="api")

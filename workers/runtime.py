@@ -28,7 +28,7 @@ from bondstone.base import extras, logs
 from bondstone.base.errors import BondError, Unreachable
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
 from bondstone.base.process_identity import poller_identity
-from bondstone.base.processes import hide_memory
+from bondstone.base.processes import allocate_from_one_arena, hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.tracing import export
 from bondstone.store import Store
@@ -86,6 +86,7 @@ def main(name: str, build: Build) -> int:
         build: Makes the workers, given the connections.
     """
     hide_memory()
+    allocate_from_one_arena()
     try:
         extras.require("worker")
         settings = Settings.load()

@@ -1,7 +1,8 @@
-"""Processes that hold keys keep their memory from other processes of their user."""
+"""What processes of ours do about their memory before anything else: hide it, and share one arena of it."""
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 
@@ -33,3 +34,39 @@ def test_a_process_hides_its_memory_before_it_reads_a_key(process: str) -> None:
     )  # fmt: skip
     assert ran.returncode, "it must not serve"
     assert ran.stdout.split()[-1:] == ["hidden"], ran.stderr
+
+
+_SAYS_ARENAS = """
+import ctypes, os, runpy, sys, threading
+leave = os._exit
+
+def say_and_leave(status):
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    allocated = threading.Barrier(5)  # all of them at once, so that no arena is used again
+
+    def allocate():
+        libc.malloc(1000)
+        allocated.wait(60)
+
+    threads = [threading.Thread(target=allocate) for _ in range(4)]
+    [thread.start() for thread in threads]
+    allocated.wait(60)
+    libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+    libc.fflush(None)
+    leave(status)
+
+os._exit = say_and_leave
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are the GNU C library's")
+@pytest.mark.parametrize("process", ["control", "executor", "api"])
+def test_the_threads_of_a_worker_share_one_arena(process: str) -> None:
+    environment = {"BOND_DATA": "/dev/null/no-directory", "BOND_TERRAFORM_SLOTS": "many", "PATH": "/usr/bin:/bin"}
+    ran = subprocess.run(
+        [sys.executable, "-c", _SAYS_ARENAS, f"bondstone.workers.{process}"],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert ran.stdout.count("<heap nr=") == 1, ran.stdout + ran.stderr
