@@ -9,7 +9,7 @@ WORKERS ?= 3
 # Without caches each process of pytest compiles every test anew, half of the time that it takes to collect them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers schemathesis backstage backstage-packages backstage-pages peers compose-secrets images screenshots sbom clean clean-tools
+.PHONY: help install hooks demo test check bench chaos chaos-campaign format lock tools sign-in-providers schemathesis backstage backstage-packages backstage-pages peers bench-tools compose-secrets images screenshots sbom clean clean-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -72,6 +72,7 @@ lock: $(STAMP) ## refresh the pinned requirements (no download addresses are wri
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --extra dev pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/sign-in-provider.in -o requirements/sign-in-provider.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/schemathesis.in -o requirements/schemathesis.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/aws-mock.in -o requirements/aws-mock.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraint requirements/dev.txt --extra server --extra tracing --extra worker pyproject.toml -o requirements/runtime.txt
 
 tools: $(STAMP) ## build what tests of real servers need and PATH lacks, into .tools/bin (Go; once)
@@ -86,6 +87,10 @@ schemathesis: $(STAMP) ## install what makes random requests to the API, into .t
 
 peers: $(STAMP) ## build Crossplane and Kratix's library for tests/peers, into .tools/bin (Go; once)
 	@$(BIN)/python -m tools.build crossplane function-patch-and-transform provider-nop kratix-contract
+
+bench-tools: $(STAMP) ## build a small Terraform provider and install a mock of AWS for benchmarks, into .tools (Go; once)
+	@$(BIN)/python -m tools.build terraform-provider-time
+	@$(BIN)/python -m tools.aws_mock
 
 backstage-packages: $(STAMP) ## install a stock Backstage for tests/backstage, into .tools/backstage (npm; about four minutes, 600 MB)
 	@$(BIN)/python -m harness.servers.backstage install

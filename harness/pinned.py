@@ -163,6 +163,13 @@ PEERS: Final = {
 }
 """For `tests/peers` alone: Crossplane with what a composition needs, and Kratix's own library."""
 
+BENCHES: Final = {
+    "terraform-provider-time": Tool(
+        "terraform-provider-time", "terraform-provider-time", "github.com/hashicorp/terraform-provider-time", ""
+    )
+}
+"""For benchmarks alone: a small provider of Terraform."""
+
 
 def find(name: str) -> Path:
     """A pinned program: the one that `make tools` built, else one on PATH of the same version.
@@ -170,11 +177,11 @@ def find(name: str) -> Path:
     Raises:
         ToolMissing: neither is there.
     """
-    tool = (TOOLS | PEERS)[name]
+    tool = (TOOLS | PEERS | BENCHES)[name]
     if tool.built.exists():
         return tool.built
     path = tool.on_path()
     if path is None:
-        target = "tools" if name in TOOLS else "peers"
+        target = "tools" if name in TOOLS else "peers" if name in PEERS else "bench-tools"
         raise ToolMissing(f"no {name} {tool.version}: run `make {target}` (needs Go)")
     return path

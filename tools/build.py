@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from harness.pinned import BUILT, PEERS, SOURCES, TOOLS, Tool
+from harness.pinned import BENCHES, BUILT, PEERS, SOURCES, TOOLS, Tool
 
 FLAGS: Final = ("-mod=readonly", "-buildvcs=false", "-trimpath")
 LINK: Final = "-s -w"  # without symbol tables and debug data: a third smaller
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(TOOLS)}")
     parser.add_argument("--jobs", type=int, default=0, help="compilers at once; default: one a core")
     options = parser.parse_args(arguments)
-    known = TOOLS | PEERS
+    known = TOOLS | PEERS | BENCHES
     unknown = sorted(set(options.names) - set(known))
     if unknown:
         parser.error(f"no such tool: {', '.join(unknown)}")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness import pinned
-from harness.pinned import PEERS, TOOLS, ToolMissing, find
+from harness.pinned import BENCHES, PEERS, TOOLS, ToolMissing, find
 from tools import build
 
-ALL = TOOLS | PEERS
+ALL = TOOLS | PEERS | BENCHES
 VERSIONS = {name: tool.version for name, tool in ALL.items()}
 
 
@@ -44,6 +44,8 @@ def test_a_missing_program_is_named_with_its_version_and_what_brings_it() -> Non
         find("etcd")
     with pytest.raises(ToolMissing, match=rf"no crossplane {VERSIONS['crossplane']}: run `make peers`"):
         find("crossplane")
+    with pytest.raises(ToolMissing, match=r"no terraform-provider-time [\d.]+: run `make bench-tools`"):
+        find("terraform-provider-time")
 
 
 def test_what_path_has_is_used_in_the_right_version_only(path: Path) -> None:
