@@ -5,7 +5,8 @@ minutes and little but the campaign works. Beside it, on the same server, a pare
 signals as many no-op workflows, so many at a time, and is answered as often.
 
 Real services, with a tool that does nothing: everything that a patch is, but Terraform. Beside it a parent of the
-bare SDK with as many children, each of as many no-op activities. Then a campaign that is paused half-way, and one
+bare SDK with as many children, each of as many no-op activities, and the floor: a parent of services that have the
+durable points of ours and nothing else (`durable.py`). Then a campaign that is paused half-way, and one
 whose budget a denied target breaks: how long after that targets still start.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from temporalio.client import Client
 
 from benchmarks import campaign_runs as runs
 from benchmarks import processes, standins
-from benchmarks.noop import ON_WORKFLOW_QUEUE, WORKFLOW_QUEUE, BareFleet
+from benchmarks.durable import WORKFLOW_QUEUE, operate
+from benchmarks.noop import ON_WORKFLOW_QUEUE, BareFleet
 from benchmarks.report import Report, parser, run, say
 from benchmarks.standins import PARENT_QUEUE, STANDIN_QUEUE, TARGET_QUEUE, BareJob, BareParent
 from bondstone.base import names
@@ -32,6 +34,7 @@ from bondstone.model.campaign.run import TargetRecord
 from bondstone.store.campaigns import latest
 
 AIM_COST_RATIO = 1.1
+AIM_BARE_RATIO = 1.4
 AIM_STOP_SECONDS = 1.0
 ALONE, REAL, STOPS = "alone", "real", "stops"
 SERVER, CONTROL, EXECUTOR = "temporal", "control", "executor"
@@ -105,6 +108,7 @@ async def _real(report: Report, directory: Path, options: argparse.Namespace) ->
         processes.server_command(settings, in_memory=True),
         processes.module_command(CONTROL, "bondstone.workers.control", settings),
         *(processes.module_command(side, "benchmarks.noop", settings, side) for side in sides),
+        processes.module_command(PARENT_QUEUE, "benchmarks.standins", settings, PARENT_QUEUE),
     ]
     sizes = options.targets
     async with processes.running(commands, directory / "log") as started:
@@ -123,12 +127,20 @@ async def _real(report: Report, directory: Path, options: argparse.Namespace) ->
 
 
 async def _provision(bond: DirectClient, count: int, in_flight: int) -> None:
-    places = asyncio.Semaphore(in_flight)
+    async def one(number: int) -> None:
+        labels = {"rank": str(number)}
+        await (await bond.services.request("noop", f"fleet/n{number}", labels=labels)).result()
+
+    await _gather_some(one, count, in_flight)
+
+
+async def _gather_some(work: Callable[[int], Awaitable[None]], count: int, at_once: int) -> None:
+    """Do work `count` times, so many at once."""
+    places = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> None:
         async with places:
-            labels = {"rank": str(number)}
-            await (await bond.services.request("noop", f"fleet/n{number}", labels=labels)).result()
+            await work(number)
 
     await asyncio.gather(*map(one, range(count)))
 
@@ -163,7 +175,31 @@ async def _patched(
     title = f"bare SDK, {size} children of {len(ON_WORKFLOW_QUEUE)} no-op activities"
     _add_speed(report, title, size, took, (SERVER, "bare-control", "bare-executor"))
     bare_cost = sum(took.cpu[who] for who in (SERVER, "bare-control", "bare-executor")) / size
-    report.add("  CPU a target, Bondstone over the bare SDK", "", cost[size] / bare_cost)
+    report.add("  CPU a target, Bondstone over the bare SDK", "", cost[size] / bare_cost, at_most=AIM_BARE_RATIO)
+    await _floor(report, bare, size, options, started=started, costs=(cost[size], bare_cost))
+
+
+async def _floor(
+    report: Report,
+    bare: Client,
+    size: int,
+    options: argparse.Namespace,
+    *,
+    started: Mapping[str, psutil.Process],
+    costs: tuple[float, float],
+) -> None:
+    """The same durable points by the bare SDK: services that a parent signals, and that answer it twice."""
+    name = "floor"
+    await _gather_some(lambda number: operate(bare, f"bare/{name}/{number}"), size, options.in_flight)
+    job = BareJob(name=name, count=size, at_once=options.at_once)
+    work = bare.execute_workflow(BareParent.run, job, id=name, task_queue=PARENT_QUEUE)
+    took = await runs.timed(work, started)
+    who = (SERVER, "bare-control", "bare-executor", PARENT_QUEUE)
+    _add_speed(report, f"floor: bare SDK, {size} services of the same durable points", size, took, who)
+    floor = sum(took.cpu[process] for process in who) / size
+    ours, plain = costs
+    report.add("  CPU a target, the floor over the bare SDK: at least possible", "", floor / plain)
+    report.add("  CPU a target, Bondstone over the floor", "", ours / floor)
 
 
 # How fast they stop -----------------------------------------------------------------------------------------

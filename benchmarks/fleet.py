@@ -1,82 +1,156 @@
 """A fleet of Terraform stacks through Bondstone against `xargs -P` of plain Terraform, at the same concurrency.
 
-Both sides make the same stacks of provider-less resources with the same binary and take turns: once with resources
-that take two seconds each, as a cloud's do, once with instant ones. Plain: `xargs -P 4` of `terraform init &&
-terraform apply -auto-approve`, each stack in a directory of its own. Bondstone also keeps the plan, asks the
-policies, keeps every state and writes the ledger.
+Both sides make the same stacks with the same binary and take turns: once with resources that take two seconds
+each, as a cloud's do, once with instant ones. Plain: `xargs -P 4` of `terraform init && terraform apply
+-auto-approve`, each stack in a directory of its own. Bondstone also keeps the plan, asks the policies, keeps every
+state and writes the ledger. The instant ones are without a provider, or with `--provider` of a small or of a large
+one. Last, a look inside: where the time and the CPU of an instant stack go, by phase.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
+import resource
 import shlex
 import subprocess
+import sys
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from benchmarks import processes, stacks
+from benchmarks import processes, stack_providers, stacks
 from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
 from benchmarks.report import Figure, Report, parser, run, say
+from benchmarks.stack_providers import LARGE, NONE, SMALL, ProviderMissing, StackProvider
 from bondstone.activities.terraform.binary import Tool, find_tool
 from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
 
 SLOW, INSTANT = "two-seconds", "instant"
+AIMS = {NONE: 2.5, SMALL: None, LARGE: 0.8}
+"""Of instant resources, by provider."""
 TERRAFORM_ENVIRONMENT = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
 WRAPPER = """\
-#!/bin/sh
-began=$(date +%s%N)
-{command} "$@"
-status=$?
-for verb in "$@"; do case "$verb" in -*) ;; *) break ;; esac; done
-echo "$verb $began $(date +%s%N)" >> {log}
-exit $status
+#!{python} -IS
+import os, resource, sys, time
+began = time.time()
+pid = os.posix_spawn({program!r}, [*{command!r}, *sys.argv[1:]], os.environ)
+_, status, used = os.wait4(pid, 0)
+own = resource.getrusage(resource.RUSAGE_SELF)
+verb = next(word for word in sys.argv[1:] if not word.startswith("-"))
+seconds, cpu = time.time() - began, used.ru_utime + used.ru_stime
+line = verb, seconds, cpu, own.ru_utime + own.ru_stime, used.ru_maxrss / 1024
+with open({log!r}, "a") as log:
+    log.write(" ".join(map(str, line)) + chr(10))
+sys.exit(os.waitstatus_to_exitcode(status))
 """
+"""Notes what each run of Terraform takes, and what it takes itself, which is left out of what is reported."""
+
+
+@dataclass
+class VerbRuns:
+    """All runs of Terraform with one verb."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    watching: list[float] = field(default_factory=list)
+    """CPU seconds of the wrapper."""
+    memory: list[float] = field(default_factory=list)
+    """MiB of the largest process, Terraform or its provider."""
 
 
 async def measure(options: argparse.Namespace) -> Report:
     report = Report("fleet")
     tool = find_tool(Settings())
     with processes.scratch() as directory:
-        names = [name for name in (SLOW, INSTANT) if options.only in {name, ""}]
-        promises = {name: stacks.promise(directory / "promises", name, slow=name == SLOW) for name in names}
-        slots = {"BOND_TERRAFORM_SLOTS": str(options.concurrency)}
-        with processes.bond_up(directory / "data", **slots) as (platform, _):
-            for promise in promises.values():
-                await processes.publish(platform.settings, promise)
-            async with DirectClient.connect(platform.settings, by="benchmark") as bond:
-                for name in names:
-                    await _compare(options, report, name, bond=bond, tool=tool, directory=directory)
-        if INSTANT in names:
-            await _look_inside(options, report, tool, directory, promises[INSTANT])
+        try:
+            with stack_providers.provided(options.provider, directory, options.mirror) as provider:
+                await _measure(options, report, tool, directory, provider)
+        except ProviderMissing as error:
+            report.notes.append(f"skipped {options.provider}: {error}")
+            return report
     report.notes.append(
-        f"{options.stacks} stacks of {stacks.RESOURCES} resources, {options.concurrency} applies at once, "
-        f"{options.in_flight} services in flight, with {tool.path} ({tool.mode}); "
-        f"the sides take turns; Bondstone's first turn includes its one `init`"
+        f"{options.stacks} stacks, {options.concurrency} applies at once, {options.in_flight} services in flight, "
+        f"{provider.label}, {provider.resources} resources each, with {tool.path} ({tool.mode}); the sides take "
+        f"turns; Bondstone's first turn includes its one `init`"
     )
     return report
 
 
-async def _compare(
-    options: argparse.Namespace, report: Report, name: str, *, bond: DirectClient, tool: Tool, directory: Path
+async def _measure(
+    options: argparse.Namespace, report: Report, tool: Tool, directory: Path, provider: StackProvider
 ) -> None:
-    slow = name == SLOW
+    names = [name for name in (SLOW, INSTANT) if options.only in {name, ""}]
+    if options.provider != NONE:
+        names = [INSTANT]
+    promises = {
+        name: stacks.promise(directory / "promises", name, slow=name == SLOW, provider=provider) for name in names
+    }
+    environment = {"BOND_TERRAFORM_SLOTS": str(options.concurrency), **provider.environment}
+    with processes.bond_up(directory / "data", **environment) as (platform, status):
+        watched = [*(psutil.Process(each["pid"]) for each in status["processes"]), psutil.Process()]
+        for promise in promises.values():
+            await processes.publish(platform.settings, promise)
+        async with DirectClient.connect(platform.settings, by="benchmark") as bond:
+            for name in names:
+                side = Plain(tool, directory, provider, slow=name == SLOW)
+                await _compare(options, report, name, bond=bond, plain=side, watched=watched)
+    if INSTANT in names:
+        await _look_inside(options, report, tool, directory, promise=promises[INSTANT], environment=environment)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What the side without a platform makes."""
+
+    tool: Tool
+    directory: Path
+    provider: StackProvider
+    slow: bool
+
+
+async def _compare(
+    options: argparse.Namespace,
+    report: Report,
+    name: str,
+    *,
+    bond: DirectClient,
+    plain: Plain,
+    watched: Sequence[psutil.Process],
+) -> None:
     ours: list[float] = []
-    plain: list[float] = []
+    theirs: list[float] = []
+    cpu: list[float] = []
+    plain_cpu: list[float] = []
     for number in range(options.rounds):
+        before = sum(map(processes.cpu_seconds, watched))
         ours.append((await _through_bondstone(bond, name, options.stacks, options.in_flight))[0])
-        plain.append(await asyncio.to_thread(_through_xargs, tool, directory, options, slow=slow))
-        say(f"{name}, round {number + 1}: {ours[-1]:.1f} s through Bondstone, {plain[-1]:.1f} s through xargs")
+        cpu.append((sum(map(processes.cpu_seconds, watched)) - before) / options.stacks)
+        before = _children_cpu()
+        theirs.append(await asyncio.to_thread(_through_xargs, options, plain))
+        plain_cpu.append((_children_cpu() - before) / options.stacks)
+        say(f"{name}, round {number + 1}: {ours[-1]:.1f} s through Bondstone, {theirs[-1]:.1f} s through xargs")
     report.add(f"{name} resources: Bondstone", "s", *ours)
-    report.add(f"{name} resources: xargs", "s", *plain)
-    ratios = [our / their for our, their in zip(ours, plain, strict=True)]
-    report.figures.append(Figure("  ratio, each round's pair", "", ratios, at_most=1.0 if slow else None))
+    report.add(f"{name} resources: xargs", "s", *theirs)
+    ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
+    aim = 1.0 if plain.slow else AIMS[options.provider]
+    report.figures.append(Figure("  ratio, each round's pair", "", ratios, at_most=aim))
+    report.add("  CPU a stack: Bondstone, its one init included", "CPU-s", *cpu)
+    report.add("  CPU a stack: xargs", "CPU-s", *plain_cpu)
+
+
+def _children_cpu() -> float:
+    """CPU seconds of the processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 async def _through_bondstone(
@@ -96,20 +170,22 @@ async def _through_bondstone(
     return time.monotonic() - began, services
 
 
-def _through_xargs(tool: Tool, directory: Path, options: argparse.Namespace, *, slow: bool) -> float:
+def _through_xargs(options: argparse.Namespace, side: Plain) -> float:
     """The same fleet as people do it without a platform."""
-    root = directory / f"plain-{uuid.uuid4().hex[:8]}"
+    root = side.directory / f"plain-{uuid.uuid4().hex[:8]}"
     for number in range(options.stacks):
         (root / f"stack{number}").mkdir(parents=True)
-        (root / f"stack{number}" / "main.tf").write_text(stacks.module(slow=slow), encoding="utf-8")
-        (root / f"stack{number}" / "terraform.tfvars").write_text(f'name = "stack{number}"\n', encoding="utf-8")
-    terraform = command(tool)
+        module = stacks.module(slow=side.slow, provider=side.provider)
+        (root / f"stack{number}" / "main.tf").write_text(module, encoding="utf-8")
+        values = stacks.values(f"{root.name}-stack{number}", side.provider)
+        (root / f"stack{number}" / "terraform.tfvars").write_text(values, encoding="utf-8")
+    terraform = command(side.tool)
     script = f"cd {{}} && {terraform} init >init.log 2>&1 && {terraform} apply -auto-approve >apply.log 2>&1"
     began = time.monotonic()
     subprocess.run(
         ["xargs", "-P", str(options.concurrency), "-I{}", "sh", "-c", script],
         input="\n".join(str(root / f"stack{number}") for number in range(options.stacks)),
-        env={**os.environ, **TERRAFORM_ENVIRONMENT},
+        env={**os.environ, **TERRAFORM_ENVIRONMENT, **side.provider.environment},
         text=True,
         check=True,
     )
@@ -118,59 +194,116 @@ def _through_xargs(tool: Tool, directory: Path, options: argparse.Namespace, *, 
 
 def command(tool: Tool) -> str:
     """The tool as a shell writes it."""
-    return shlex.join([tool.path] if tool.mode == "exec" else tool.changing([]))
+    return shlex.join(_words(tool))
+
+
+def _words(tool: Tool) -> list[str]:
+    return [tool.path] if tool.mode == "exec" else tool.changing([])
 
 
 async def _look_inside(
-    options: argparse.Namespace, report: Report, tool: Tool, directory: Path, promise: Path
+    options: argparse.Namespace,
+    report: Report,
+    tool: Tool,
+    directory: Path,
+    *,
+    promise: Path,
+    environment: Mapping[str, str],
 ) -> None:
-    """Where the time of instant stacks goes: a platform of its own whose Terraform notes when it runs."""
-    log = directory / "runs.log"
+    """Where time and CPU of instant stacks go: a platform of its own whose Terraform notes when it runs."""
+    noted = directory / "noted"
+    noted.mkdir()
+    log = noted / "runs.log"
     wrapper = directory / "terraform"
-    wrapper.write_text(WRAPPER.format(command=command(tool), log=log), encoding="utf-8")
+    words = _words(tool)
+    text = WRAPPER.format(python=sys.executable, program=words[0], command=words, log=str(log))
+    wrapper.write_text(text, encoding="utf-8")
     wrapper.chmod(0o755)
-    environment = {"BOND_TERRAFORM": str(wrapper), "BOND_TERRAFORM_SLOTS": str(options.concurrency)}
+    environment = {
+        **environment,
+        "BOND_TERRAFORM": str(wrapper),
+        "BOND_TOOL_WRITABLE_PATHS": json.dumps([str(noted)]),
+    }
     with processes.bond_up(directory / "inside", **environment) as (platform, status):
         watched = {each["name"]: psutil.Process(each["pid"]) for each in status["processes"]}
         watched["client"] = psutil.Process()
         await processes.publish(platform.settings, promise)
         async with DirectClient.connect(platform.settings, by="benchmark") as bond:
-            await _through_bondstone(bond, INSTANT, 1, 1)  # the one init
-            log.unlink(missing_ok=True)
+            await _through_bondstone(bond, INSTANT, 1, 1)
+            init = _runs(log).get("init", VerbRuns())  # the one of this revision
+            log.unlink()
             before = {name: processes.cpu_seconds(process) for name, process in watched.items()}
+            own = _own_cpu(watched["executor"])
             wall, services = await _through_bondstone(bond, INSTANT, options.stacks, options.in_flight)
+            own = _own_cpu(watched["executor"]) - own
             cpu = {name: processes.cpu_seconds(process) - before[name] for name, process in watched.items()}
             runs = _runs(log)
             spent = [await spent_by((await bond.connection.temporal()), service) for service in services]
-    _add_inside(options, report, wall, runs, spent)
-    for name, seconds in cpu.items():
-        what = f"{name}, its Terraforms included" if name == "executor" else name
-        report.add(f"  CPU a stack: {what}", "CPU-s", seconds / options.stacks)
+    _add_time(options, report, wall, runs, spent)
+    _add_cpu(options, report, cpu, own, runs)
+    if init.cpu:
+        report.add("  CPU of the one init of the revision", "CPU-s", sum(init.cpu))
 
 
-def _runs(log: Path) -> dict[str, list[float]]:
-    """Seconds of each run of Terraform, by verb."""
-    durations: dict[str, list[float]] = defaultdict(list)
+def _own_cpu(process: psutil.Process) -> float:
+    """CPU seconds of a process without those of its children."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _runs(log: Path) -> dict[str, VerbRuns]:
+    """Each run of Terraform, by verb."""
+    runs: dict[str, VerbRuns] = defaultdict(VerbRuns)
     for line in log.read_text(encoding="utf-8").splitlines():
-        verb, began, ended = line.split()
-        durations[verb].append((int(ended) - int(began)) / 1e9)
-    return durations
+        verb, *numbers = line.split()
+        each = runs[verb]
+        for values, number in zip(
+            (each.seconds, each.cpu, each.watching, each.memory), map(float, numbers), strict=True
+        ):
+            values.append(number)
+    return runs
 
 
-def _add_inside(
-    options: argparse.Namespace, report: Report, wall: float, runs: dict[str, list[float]], spent: list[Spent]
+def _add_time(
+    options: argparse.Namespace, report: Report, wall: float, runs: Mapping[str, VerbRuns], spent: list[Spent]
 ) -> None:
-    count = options.stacks
-    busy = sum(sum(seconds) for seconds in runs.values())
+    busy = sum(sum(each.seconds) for each in runs.values())
     report.add("instant, a look inside: wall time", "s", wall)
     report.add("  of the slots' time Terraform runs in", "", busy / (wall * options.concurrency))
-    for verb, seconds in sorted(runs.items()):
-        report.add(f"  terraform {verb}, a stack", "s", sum(seconds) / count)
-    for kind in ("terraform.plan", "terraform.apply"):
-        report.add(f"  {kind}, waiting for a slot included", "s", *(service.ran[kind] for service in spent))
-    for kind in ("promise.resolve", "policy.check", "promise.outputs", "ledger.record", WORKFLOW_TASK):
-        name = "workflow tasks, all of a service" if kind == WORKFLOW_TASK else kind
+    for kind, verbs in (("terraform.plan", ("plan", "show")), ("terraform.apply", ("apply",))):
+        report.add(f"  {kind}: queued at the server", "s", *(service.queued[kind] for service in spent))
+        report.add(f"  {kind}: on the worker", "s", *(service.ran[kind] for service in spent))
+        for verb in verbs:
+            report.add(f"    terraform {verb}", "s", *runs[verb].seconds)
+    for kind in ("ledger.record", WORKFLOW_TASK):
+        name = (
+            "workflow tasks, all of a service, with resolve, policy and outputs" if kind == WORKFLOW_TASK else kind
+        )
         report.add(f"  {name}", "s", *(service.queued[kind] + service.ran[kind] for service in spent))
+
+
+def _add_cpu(
+    options: argparse.Namespace,
+    report: Report,
+    cpu: Mapping[str, float],
+    own: float,
+    runs: Mapping[str, VerbRuns],
+) -> None:
+    """CPU seconds of a stack by phase; what the wrapper takes is left out."""
+    count = options.stacks
+    tools = sum(sum(each.cpu) for each in runs.values())
+    watching = sum(sum(each.watching) for each in runs.values())
+    report.add("  CPU a stack: all", "CPU-s", (sum(cpu.values()) - watching) / count)
+    for verb, each in sorted(runs.items()):
+        report.add(f"    terraform {verb}", "CPU-s", sum(each.cpu) / count)
+        report.add("      memory of its largest process", "MiB", max(each.memory))
+    report.add(
+        "    shim, setpriv and starts of processes", "CPU-s", (cpu["executor"] - own - tools - watching) / count
+    )
+    report.add("    executor: run directory, sandbox, plan, state log", "CPU-s", own / count)
+    for name, seconds in cpu.items():
+        if name != "executor":
+            report.add(f"    {name}", "CPU-s", seconds / count)
 
 
 def main() -> None:
@@ -185,6 +318,16 @@ def main() -> None:
     )
     options.add_argument("--rounds", type=int, default=2, help="turns of each side (default: %(default)s)")
     options.add_argument("--only", choices=[SLOW, INSTANT], default="", help="only this kind of resources")
+    options.add_argument(
+        "--provider",
+        choices=[NONE, SMALL, LARGE],
+        default=NONE,
+        help="whose resources the instant ones are: small is hashicorp/time, large hashicorp/aws against a mock; "
+        "both need `make bench-tools` (default: %(default)s)",
+    )
+    options.add_argument(
+        "--mirror", default="", help="directory of a mirror of providers that has hashicorp/aws, for `large`"
+    )
     run(options.parse_args(), measure)
 
 

@@ -34,11 +34,17 @@ class Spent:
 async def spent_by(client: Client, service: str, *, operation: int = 1) -> Spent:
     """Read the histories of a service and one operation of it."""
     team, name = names.parse_service(service)
+    return await spent_in(
+        client, names.service_workflow_id(team, name), names.operation_workflow_id(team, name, operation)
+    )
+
+
+async def spent_in(client: Client, service: str, operation: str) -> Spent:
+    """Read all runs of a workflow, and the last one of its child."""
     total = Spent()
-    async for events in runs_of(client, names.service_workflow_id(team, name)):
+    async for events in runs_of(client, service):
         _count(total, events)
-    handle = client.get_workflow_handle(names.operation_workflow_id(team, name, operation))
-    _count(total, list((await handle.fetch_history()).events))
+    _count(total, list((await client.get_workflow_handle(operation).fetch_history()).events))
     return total
 
 

@@ -11,6 +11,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from benchmarks.durable import TOOL_QUEUE, WORKFLOW_QUEUE, DurableOperation, DurableService
 from bondstone.activities.executors import executor_activities
 from bondstone.base.models import Manifest
 from bondstone.base.names import DEFAULT_POOL, pool_queue
@@ -22,8 +23,6 @@ from bondstone.model.plan import Change
 from bondstone.store import Store
 from bondstone.workers import control, executor, runtime
 
-WORKFLOW_QUEUE = "bare-workflows"
-TOOL_QUEUE = "bare-tools"
 ON_WORKFLOW_QUEUE = (True, False, True, False, True, True)
 """Where the bare workflow's activities run, as Bondstone's do: resolve, plan, check, apply, outputs, ledger."""
 
@@ -122,7 +121,7 @@ async def build_bare_control(client: Client, store: Store, settings: Settings) -
         await plain(client),
         task_queue=WORKFLOW_QUEUE,
         identity=poller_identity("bare-control"),
-        workflows=[Bare, BareFleet],
+        workflows=[Bare, BareFleet, DurableService, DurableOperation],
         activities=[noop],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=control.MAX_WORKFLOW_TASKS,

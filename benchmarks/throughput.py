@@ -3,7 +3,8 @@
 Bondstone: the real Service and Provision workflows, the real control activities on a real object store, and an
 executor that does nothing. Bare: one workflow that runs as many no-op activities one after the other. Both sides
 have as many processes for workflows (`--control`) and one for the tool, both are fed by one client with as many in
-flight, and they take turns. The server is that of `bond up`, or with `--postgres` that of a production platform.
+flight, and they take turns. A third side is the floor: the durable points of a provision by the bare SDK
+(`durable.py`). The server is that of `bond up`, or with `--postgres` that of a production platform.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ import psutil
 from temporalio.client import Client
 
 from benchmarks import processes
-from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
-from benchmarks.noop import ON_WORKFLOW_QUEUE, WORKFLOW_QUEUE, Bare
+from benchmarks.durable import WORKFLOW_QUEUE, operate
+from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by, spent_in
+from benchmarks.noop import ON_WORKFLOW_QUEUE, Bare
 from benchmarks.report import Report, parser, run, say
 from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
 from harness.servers import postgres, temporal
 from harness.servers.process import Server
 
-AIM_RATIO = 0.7
+AIM_RATIO = 0.75
+AIM_COST_RATIO = 1.35
 WARM_UP = 20
 SPEC = "  outputs:\n    name: {value: '${service.name}'}\n  steps:\n    - id: main\n      noop: {}\n"
 CLIENT = "client"
@@ -111,33 +114,48 @@ async def _compare(
     async def bare(name: str) -> None:
         await bare_client.execute_workflow(Bare.run, id=name, task_queue=WORKFLOW_QUEUE)
 
+    async def durable(name: str) -> None:
+        await operate(bare_client, name)
+
     async def turn(work: Callable[[str], Awaitable[None]], count: int, in_flight: int) -> Round:
         return await _turn(work, count, in_flight, watched)
 
-    for side in (service, bare):
+    for side in (service, bare, durable):
         await turn(side, WARM_UP, options.in_flight)
     ours: list[Round] = []
     theirs: list[Round] = []
+    floor: list[Round] = []
     for number in range(options.rounds):
         ours.append(await turn(service, options.services, options.in_flight))
         theirs.append(await turn(bare, options.services, options.in_flight))
-        rates = [options.services / side[-1].seconds for side in (ours, theirs)]
-        say(f"round {number + 1}: {rates[0]:.1f} services/s, {rates[1]:.1f} bare workflows/s")
+        floor.append(await turn(durable, options.services, options.in_flight))
+        rates = [options.services / side[-1].seconds for side in (ours, theirs, floor)]
+        say(
+            f"round {number + 1}: {rates[0]:.1f} services/s, {rates[1]:.1f} bare workflows/s, "
+            f"{rates[2]:.1f} durable points/s"
+        )
     alone = await turn(service, 10, 1)
     alone_bare = await turn(bare, 10, 1)
+    alone_durable = await turn(durable, 10, 1)
 
-    rates_ours = [options.services / each.seconds for each in ours]
-    rates_bare = [options.services / each.seconds for each in theirs]
-    ratios = [our / their for our, their in zip(rates_ours, rates_bare, strict=True)]
-    report.add(f"Bondstone{of}", "services/s", *rates_ours)
-    report.add(f"bare SDK, {len(ON_WORKFLOW_QUEUE)} no-op activities{of}", "workflows/s", *rates_bare)
-    report.add(f"ratio, each round's pair{of}", "", *ratios, at_least=AIM_RATIO)
-    report.add(f"one alone{of}", "s", alone.seconds / 10)
-    report.add(f"one alone, bare{of}", "s", alone_bare.seconds / 10)
+    rates = [[options.services / each.seconds for each in side] for side in (ours, theirs, floor)]
+    report.add(f"Bondstone{of}", "services/s", *rates[0])
+    report.add(f"bare SDK, {len(ON_WORKFLOW_QUEUE)} no-op activities{of}", "workflows/s", *rates[1])
+    report.add(f"floor: bare SDK, the same durable points{of}", "services/s", *rates[2])
+    report.add(f"ratio, each round's pair{of}", "", *_each(rates[0], rates[1]), at_least=AIM_RATIO)
+    report.add(f"  of the floor to the bare SDK: at most possible{of}", "", *_each(rates[2], rates[1]))
+    report.add(f"  of Bondstone to the floor{of}", "", *_each(rates[0], rates[2]))
+    for title, rested in (("", alone), (", bare", alone_bare), (", floor", alone_durable)):
+        report.add(f"one alone{title}{of}", "s", rested.seconds / 10)
     servers = [name for name in ("temporal", "postgres") if name in watched]
-    _add_cpu(report, f"CPU a service{of}", ours, options.services, ("control", "executor", *servers, CLIENT))
+    kinds = ("control", "executor", *servers, CLIENT)
     bare_kinds = ("bare-control", "bare-executor", *servers, CLIENT)
-    _add_cpu(report, f"CPU a bare workflow{of}", theirs, options.services, bare_kinds)
+    cost = _add_cpu(report, f"CPU a service{of}", ours, options.services, kinds)
+    bare_cost = _add_cpu(report, f"CPU a bare workflow{of}", theirs, options.services, bare_kinds)
+    floor_cost = _add_cpu(report, f"CPU of the floor{of}", floor, options.services, bare_kinds)
+    report.add(f"CPU, Bondstone over the bare SDK{of}", "", *_each(cost, bare_cost), at_most=AIM_COST_RATIO)
+    report.add(f"  the floor over the bare SDK: at least possible{of}", "", *_each(floor_cost, bare_cost))
+    report.add(f"  Bondstone over the floor{of}", "", *_each(cost, floor_cost))
     for kind, members in watched.items():
         memory = processes.tree_mib if kind == "postgres" else processes.resident_mib
         report.add(f"memory of {label(kind)}{of}", "MiB", *map(memory, members))
@@ -147,6 +165,9 @@ async def _compare(
         _add_spent(
             report, loaded, [await spent_by((await bond.connection.temporal()), name) for name in alone.services]
         )
+        points = [await spent_in(bare_client, name, f"{name}/op/1") for name in alone_durable.services]
+        report.add("events of the floor", "", *(each.events for each in points))
+        report.add("workflow tasks of the floor", "", *(each.workflow_tasks for each in points))
 
 
 async def _turn(work: Callable[[str], Awaitable[None]], count: int, in_flight: int, watched: Watched) -> Round:
@@ -171,11 +192,18 @@ async def _turn(work: Callable[[str], Awaitable[None]], count: int, in_flight: i
     return Round(seconds, {kind: now - before[kind] for kind, now in spent().items()}, names)
 
 
-def _add_cpu(report: Report, title: str, rounds: list[Round], count: int, who: tuple[str, ...]) -> None:
+def _each(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """The ratio of each round's pair."""
+    return [our / their for our, their in zip(ours, theirs, strict=True)]
+
+
+def _add_cpu(report: Report, title: str, rounds: list[Round], count: int, who: tuple[str, ...]) -> Sequence[float]:
+    """Add CPU seconds of one, all and by process; all of each round."""
     total = [sum(each.cpu[name] for name in who) / count for each in rounds]
     report.add(title, "CPU-s", *total)
     for name in who:
         report.add(f"  {name.removeprefix('bare-')}", "CPU-s", *(each.cpu[name] / count for each in rounds))
+    return total
 
 
 def _add_spent(report: Report, loaded: list[Spent], idle: list[Spent]) -> None:
