@@ -72,9 +72,19 @@ async def prepare(
                 readonly = _clear(cache, work / "plugins", lock_file)
                 await init(cache / "data", work / "plugins", readonly)
                 _finish(cache, lock_file, readonly=readonly)
-    if not lock_file.exists() and (cache / "lock.hcl").exists():
-        lock_file.symlink_to(cache / "lock.hcl")
-    return cache / "data"
+    data = cache / "data"
+    if not lock_file.exists() and lock_file_of(data).exists():
+        lock_file.symlink_to(lock_file_of(data))
+    return data
+
+
+def lock_file_of(data: Path) -> Path:
+    """The dependency lock file that init wrote when it prepared that `TF_DATA_DIR`; runs have a link to it.
+
+    Args:
+        data: The `TF_DATA_DIR` that `prepare` gave.
+    """
+    return data.parent / "lock.hcl"
 
 
 def forget(data: Path) -> None:

@@ -47,6 +47,8 @@ class TerraformSession:
     redact: Redactor = field(default_factory=Redactor)
     """Masks every secret that is known by now."""
     data: Path = field(default_factory=Path)
+    _lock_file: Path | None = None
+    """The one that init wrote for all runs of the module."""
     _left: bool = False
 
     @property
@@ -90,6 +92,7 @@ class TerraformSession:
             own=self.own,
             init=self._init,
         )
+        self._lock_file = modules.lock_file_of(self.data)
         self.run.link_data(self.data)
 
     async def execute(
@@ -168,7 +171,7 @@ class TerraformSession:
         Args:
             installing: For `init` alone: the `TF_DATA_DIR` that it fills, together with the provider cache.
         """
-        caches = (self.data, self.work / "plugins")
+        caches = (self.data, self.work / "plugins", *([self._lock_file] if self._lock_file else []))
         return sandbox(
             self.context.settings,
             self.environment(),

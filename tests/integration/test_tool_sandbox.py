@@ -131,6 +131,24 @@ async def test_a_module_reaches_nothing_of_the_platform(tmp_path: Path, victim: 
     assert victim.poll() is None
 
 
+@needs_landlock
+async def test_later_runs_read_the_lock_file_that_init_has_written(tmp_path: Path) -> None:
+    """As of a module that uses providers and ships no lock file: every run but the first has a link to it."""
+    terraform = shutil.which("terraform") or shutil.which("tofu")
+    if terraform is None:
+        pytest.skip("no terraform or tofu on PATH")
+    tool = tmp_path / "terraform"
+    tool.write_text(
+        f'#!/bin/sh\n[ "$1" = init ] && echo "# by init" >.terraform.lock.hcl\nexec {terraform} "$@"\n'
+    )
+    tool.chmod(0o755)
+    bench = await Bench.open(tmp_path, str(tool), tool_sandbox="required")
+    bench.write('resource "terraform_data" "one" {}\n')
+    await bench.provision()
+    assert list(bench.settings.work_dir.glob("modules/*/lock.hcl"))
+    assert (await bench.plan()).empty
+
+
 async def test_without_the_sandbox_every_one_of_these_deeds_succeeds(
     tmp_path: Path, victim: subprocess.Popen[bytes]
 ) -> None:
