@@ -62,11 +62,13 @@ async def show(visitor: Visit, state: State, promise: str, version: str = "") ->
     document = await _readable(visitor, promise, version)
     await state.services.ready()
     permitted = visitor.permissions.filter("service.read")
-    on = Counter(
-        entry.row.revision for entry in state.services.entries() if entry.alive and permitted(entry.target)
-    )
+    on: dict[str, Counter[str]] = {}
+    for entry in state.services.entries():
+        if entry.row.promise == promise and entry.alive and permitted(entry.target):
+            on.setdefault(entry.row.revision, Counter())[entry.row.team] += 1
     view = View(
-        "promise.html", "/catalogue", promise=document, may_request=_may_request(visitor, promise), on=on,
+        "promise.html", "/catalogue", promise=document, may_request=_may_request(visitor, promise),
+        on={revision: (teams.total(), teams.most_common(MAX_USERS), len(teams)) for revision, teams in on.items()},
         may_mark=visitor.permissions.decide("promise.deprecate", promise_target(promise)).allowed,
     )  # fmt: skip
     return shown(view, visitor)

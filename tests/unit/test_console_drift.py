@@ -8,6 +8,7 @@ import pytest
 
 from bondstone.api.index.services import ServiceIndex
 from bondstone.base.models import changed_copy
+from bondstone.client.documents.promise import PromiseDocument, VersionDocument
 from bondstone.console import catalogue, fleet, overview
 from bondstone.console.session import Visitor
 from bondstone.identity.access import Access, permissions_of
@@ -33,10 +34,16 @@ def visitor(scope: Scope | None = None) -> Visitor:
             for name in ("queue", "topic")
         ]
 
+    async def promise(name, _version=""):
+        versions = [VersionDocument(version=each, status="active") for each in ("1.1.0", "1.0.0")]
+        return PromiseDocument(
+            promise=name, version="1.1.0", digest="d" * 64, status="active", title="", owner="", versions=versions
+        )
+
     bond = SimpleNamespace(
         approvals=SimpleNamespace(list=none),
         campaigns=SimpleNamespace(list=none),
-        promises=SimpleNamespace(list=promises),
+        promises=SimpleNamespace(list=promises, get=promise),
     )
     return Visitor(dana, permissions, "token", bond=bond, note=print)
 
@@ -92,7 +99,27 @@ async def test_the_catalogue_names_the_teams_that_use_a_promise(state):
     page = await text(await catalogue.catalogue(visitor(), state))
     assert 'Used by <a href="/services?promise=queue&amp;team=shop">shop</a> (2), ' in page
     assert '<a href="/services?promise=queue">3 more teams</a>' in page
+    assert page.count("&amp;team=") == catalogue.MAX_USERS
     assert page.count("Used by") == 1  # nobody uses the other one
     shop = await text(await catalogue.catalogue(visitor(Scope(teams=("shop",))), state))
     assert 'team=shop">shop</a> (2).' in shop
     assert "maps" not in shop
+
+
+async def test_a_promise_says_which_teams_are_on_which_version():
+    services = [a_service(f"shop/{number}") for number in range(2)] + [a_service("maps/tiles")]
+    rows = [{"revision": f"queue@{version}"} for version in ("1.0.0", "1.0.0", "1.1.0")]
+    index = ServiceIndex(
+        Listed(
+            [
+                changed_copy(each, {"row": changed_copy(each.row, row)})
+                for each, row in zip(services, rows, strict=True)
+            ]
+        )
+    )
+    await index.relist()
+    page = await text(await catalogue.show(visitor(), SimpleNamespace(services=index), "queue"))
+    assert '>2</a> <span class="dim">of shop (2)</span>' in page
+    assert '>1</a> <span class="dim">of maps (1)</span>' in page
+    of_shop = visitor(Scope(teams=("shop",), promises=()))
+    assert "maps" not in await text(await catalogue.show(of_shop, SimpleNamespace(services=index), "queue"))
