@@ -1,11 +1,12 @@
-"""How fast the console's pages are, with 100 and with 10,000 services; beside Temporal's UI.
+"""How fast the console's pages are, with 100 and with 10,000 services; beside Temporal's UI and Prefect's.
 
 A platform by `bond up` with one real service, one operation and one campaign; workflows that no worker runs stand
 in for the rest of the fleet. Each page is opened in a browser with nothing cached: time to first byte, to first
 paint, until its content is on the screen, bytes and requests. Temporal's UI shows the same workflows, in the same
 run and browser; it is one program that fetches its data afterwards, so of its figures only content, bytes and
-requests compare. Then a person pauses the service, again and again: how long after the platform's own clock a
-browser that looks at it shows so.
+requests compare. So is Prefect's, which is run where its command is (`--prefect PATH`, or on PATH), with a run in
+its list for each service, up to a thousand. Then a person pauses the service, again and again: how long after the
+platform's own clock a browser that looks at it shows so.
 
     python -m benchmarks.console --services 100 10000
 """
@@ -19,7 +20,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Final
 from playwright.async_api import Browser, BrowserContext, Response, async_playwright
 from temporalio.client import Client
 
-from benchmarks import report
+from benchmarks import prefect_ui, report
 from benchmarks.fleet_list import stand_ins
 from benchmarks.report import Report
 from harness.local_platform import LocalPlatform, running
@@ -104,15 +105,18 @@ async def measure(options: argparse.Namespace) -> Report:
     done = Report("pages of the console")
     platform: LocalPlatform = options.platform
     client = await Client.connect(platform.settings.temporal_address)
-    async with async_playwright() as playwright:
+    async with async_playwright() as playwright, AsyncExitStack() as stack:
         program = shutil.which("chromium") or shutil.which("google-chrome")
         if program is None:
             raise RuntimeError("no Chromium on PATH")
         browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        peer = await _prefect(options, stack)
         before = 0
         for size in sorted(options.services):
             report.say(f"a fleet of {size}")
             await stand_ins(client, range(before, size - 1))  # one is real
+            if peer is not None:
+                await peer.fill(range(before, size))
             before = size - 1
             await _listed(platform, browser, size)
             for name, (address, content) in PAGES.items():
@@ -122,12 +126,26 @@ async def measure(options: argparse.Namespace) -> Report:
                 for name, (address, content) in TEMPORAL.items():
                     views = [await _look(browser, settings_ui + address, content) for _ in range(options.rounds)]
                     _add(done, f"{name}, {size} services", views, aims=False)
+            if peer is not None:
+                for name, (address, content) in prefect_ui.PAGES.items():
+                    views = [await _look(browser, peer.url + address, content) for _ in range(options.rounds)]
+                    _add(done, f"{name}, {size} services", views, aims=False)
         delays = await _on_screen(platform, browser, options.events)
         done.add("from the platform's clock to the screen", "ms", *delays, at_most=ON_SCREEN_MS)
         await browser.close()
-    done.notes.append("Temporal's UI paints an empty page first: compare its content, bytes and requests only")
+    done.notes.append("peers' pages paint an empty page first: compare their content, bytes and requests only")
+    if peer is None:
+        done.notes.append("Prefect's UI was not run: no `prefect` on PATH, and no `--prefect PATH`")
     done.notes.append("no other peer's console is run: Argo CD, AWX and Rundeck need images or a JVM")
     return done
+
+
+async def _prefect(options: argparse.Namespace, stack: AsyncExitStack) -> prefect_ui.Prefect | None:
+    """Prefect's server; None where its command is not."""
+    command = prefect_ui.program(options.prefect)
+    if command is None:
+        return None
+    return await stack.enter_async_context(prefect_ui.serving(command, options.scratch))
 
 
 def _add(done: Report, name: str, views: list[View], *, aims: bool) -> None:
@@ -238,7 +256,7 @@ def platform_for(options: argparse.Namespace) -> Iterator[None]:
         file = Path(scratch) / "check.yaml"
         file.write_text(CAMPAIGN, encoding="utf-8")
         platform.bond("campaign", "run", "-f", str(file), "--wait")
-        options.platform = platform
+        options.platform, options.scratch = platform, Path(scratch)
         yield
 
 
@@ -248,6 +266,7 @@ def main() -> None:
     parser.add_argument("--services", type=int, nargs="+", default=[100, 10_000], help="in the fleet")
     parser.add_argument("--rounds", type=int, default=5, help="views of each page (default: %(default)s)")
     parser.add_argument("--events", type=int, default=20, help="events on the screen (default: %(default)s)")
+    parser.add_argument("--prefect", default="", help="the command of a peer (default: the one on PATH, if any)")
     options = parser.parse_args()
     report.run(options, measure, within=platform_for(options))
 
