@@ -21,7 +21,7 @@ from bondstone.base.errors import Unreachable
 from bondstone.client.direct.campaigns.campaigns import DirectCampaigns
 from bondstone.client.direct.freezes import DirectFreezes
 from bondstone.client.direct.operations import DirectOperations
-from bondstone.client.documents.campaign import FreezeDocument
+from bondstone.client.documents.campaign import FreezeDocument, PreviewDocument, PreviewTarget
 from bondstone.model.identity import ROLES
 from bondstone.promise.bundle import pack
 from harness.light_api import Listed, a_service, serving
@@ -54,18 +54,13 @@ compares. A role that is granted in a scope reaches these addresses for what is 
 
 
 class _Owned:
-    """A campaign, a preview or an operation, as far as its address is guarded: whose it is."""
+    """A campaign or an operation, as far as its address is guarded: whose it is."""
 
     name = "orders"
     owner = "payments"
     promise = "queue"
     service = "payments/orders"
     revision = "queue@1.0.0"
-
-    @property
-    def selected(self) -> tuple[_Owned, ...]:
-        """The services of a preview."""
-        return (self,)
 
     def __getattr__(self, name: str) -> Any:
         """Anything else would have to be asked of Temporal."""
@@ -98,6 +93,13 @@ def observed(directory: Path) -> dict[str, dict[str, bool]]:
     async def owned(*_: Any, **__: Any) -> Any:
         return _Owned()
 
+    async def preview(*_: Any, **__: Any) -> PreviewDocument:
+        target = PreviewTarget(service="payments/orders", wave="all", version="1.0.0", to="", why="")
+        return PreviewDocument(
+            name="orders", operation="reconcile", targets=1, waves=(), selected=(target,), left=(), seconds_each=1,
+            based_on="", as_of=BEGAN,
+        )  # fmt: skip
+
     async def freeze(*_: Any, **__: Any) -> FreezeDocument:
         return FreezeDocument(
             name="orders", team="payments", exempt=(), by="ada", reason="", begins_at=BEGAN, ends_at=None
@@ -106,7 +108,8 @@ def observed(directory: Path) -> dict[str, dict[str, bool]]:
     listed = Listed([a_service("payments/orders", promise="queue")])
     with (
         mock.patch.object(DirectCampaigns, "get", owned),
-        mock.patch.object(DirectCampaigns, "preview", owned),
+        mock.patch.object(DirectCampaigns, "preview", preview),
+        mock.patch.object(DirectCampaigns, "preview_among", preview),
         mock.patch.object(DirectOperations, "get", owned),
         mock.patch.object(DirectFreezes, "get", freeze),
         serving(directory / "data", listed) as settings,

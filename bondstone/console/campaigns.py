@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from bondstone.api.campaign_access import campaign_target, on_every_target, visible
+from bondstone.api.campaign_access import campaign_target, on_every_target, previewed
 from bondstone.api.state import ApiState, State
 from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.campaign.report.formats import as_csv, as_junit
@@ -89,9 +89,7 @@ async def submit(request: Request, visitor: Visit, state: State) -> Response:
             started = await visitor.bond.campaigns.run(manifest.encode(), FILE)
             return to(f"/campaigns/{started.name}")
         visitor.permissions.require_somewhere("campaign.preview")
-        preview = visible(
-            state, visitor.permissions, await visitor.bond.campaigns.preview(manifest.encode(), FILE)
-        )
+        preview = await previewed(visitor.permissions, visitor.bond, source=manifest.encode(), file=FILE)
     except BondError as error:
         return shown(await _list(visitor, manifest, error=error.info()), visitor, error)
     return shown(await _list(visitor, manifest, preview=preview), visitor)

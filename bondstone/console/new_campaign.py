@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bondstone.api.campaign_access import decided, visible
+from bondstone.api.campaign_access import on_every_target, previewed
 from bondstone.api.state import ApiState, State
 from bondstone.base.canonical import digest
 from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
@@ -60,7 +60,7 @@ async def submit(request: Request, visitor: Visit, state: State) -> Response:
             await require_targets(visitor, state, source.encode())
             started = await visitor.bond.campaigns.run(source.encode(), FILE)
             return to(f"/campaigns/{started.name}")
-        preview = await visitor.bond.campaigns.preview(source.encode(), FILE)
+        preview = await previewed(visitor.permissions, visitor.bond, source=source.encode(), file=FILE)
     except BondError as error:
         return shown(await _view(visitor, state, form, source=source, error=error.info()), visitor, error)
     return shown(await _view(visitor, state, form, source=source, preview=preview, again=verb == "run"), visitor)
@@ -93,7 +93,7 @@ async def selected(request: Request, visitor: Visit, state: State) -> Response:
         return shown(await _view(visitor, state, form, error=error.info()), visitor, error)
     source = as_yaml(campaign_form.manifest({**form, "reason": _UNSAID}))
     try:
-        preview = await visitor.bond.campaigns.preview(source.encode(), FILE)
+        preview = await previewed(visitor.permissions, visitor.bond, source=source.encode(), file=FILE)
     except BondError as error:
         return shown(await _view(visitor, state, form, source=source, error=error.info()), visitor, error)
     return shown(await _view(visitor, state, form, source=source, preview=preview, unsaid=True), visitor)
@@ -124,9 +124,12 @@ async def _view(
     """
     promises = [(row.promise, row.promise) for row in await visitor.bond.promises.list()]
     permissions = visitor.permissions
-    may_run = preview is not None and not unsaid and decided(state, permissions, "campaign.run", preview).allowed
-    if preview is not None:
-        preview = visible(state, permissions, preview)
+    may_run = False
+    if preview is not None and not unsaid:
+        decision = await on_every_target(
+            state, permissions, visitor.bond, "campaign.run", source=source.encode(), file=FILE
+        )
+        may_run = decision.allowed
     return View(
         "new_campaign.html", "/campaigns", form=form, operations=campaign_form.OPERATIONS,
         promises=promises, waves=campaign_form.rows(form, "wave"), windows=campaign_form.rows(form, "window"),

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from bondstone.api.state import State, bond, is_secure
 from bondstone.base.errors import BondError, Unauthenticated
-from bondstone.client import Bondstone
+from bondstone.client.direct.client import DirectClient
 from bondstone.identity.access import AccessDecision, Permissions, permissions_of
 from bondstone.identity.authenticator import session_cookie
 from bondstone.model.identity import Principal
@@ -34,7 +34,7 @@ class Visitor:
     principal: Principal
     permissions: Permissions
     csrf: str
-    bond: Bondstone
+    bond: DirectClient
     note: Callable[[BondError], None]
     """Puts a refusal of access on record"""
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from urllib.parse import urlencode
 
 import httpx2
 import pytest
@@ -13,6 +16,12 @@ from mcp.client import Client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from platforms import LocalPlatform
+from starlette.requests import Request
+
+from bondstone.console import campaigns
+from bondstone.console.session import Visitor
+from bondstone.identity.access import Access, Permissions, permissions_of
+from bondstone.model.identity import Principal, Roles, Scope
 
 pytestmark = pytest.mark.integration
 
@@ -126,6 +135,72 @@ async def test_an_agent_that_only_reads_previews_a_campaign_and_starts_none(plat
         assert "look" not in {row["name"] for row in (await data(client, "list_campaigns"))["items"]}
         wrong = await refusal(client, "preview_campaign", source=CAMPAIGN.replace("waves", "wave"))
         assert "CAMPAIGN_INVALID" in wrong
+
+
+async def test_a_preview_counts_only_the_services_that_its_caller_may_see(platform):
+    """Over the API, for an agent, on the page and at the command line; so do its errors."""
+    for service in ("agents/mine", "hidden/theirs"):
+        platform.bond("service", "request", "patient", service, "--set", "seconds=0", "--wait")
+    source = CAMPAIGN.replace('where: "true"', "where: \"id in ['agents/mine', 'hidden/theirs']\"")
+    only_theirs = CAMPAIGN.replace('where: "true"', "include: [hidden/theirs]")
+    scope = {"teams": ["agents"]}
+    reader = token(platform, "reader-of-one-team", "viewer", scope=scope)
+    leader = token(platform, "operator-of-one-team", "operator", scope=scope)
+
+    def posted(path: str, credential: str, text: str) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {credential}"}
+        return httpx2.post(
+            f"{platform.settings.api}/api/v1/campaigns{path}", json={"source": text}, headers=headers, timeout=60
+        )
+
+    whole = posted("/preview", own_token(platform), source).json()
+    assert (whole["targets"], whole["waves"][0]["targets"], whole["scope"]) == (2, 2, "")
+    part = posted("/preview", reader, source)
+    assert "hidden" not in part.text
+    assert (part.json()["targets"], part.json()["waves"][0]["targets"]) == (1, 1)
+    assert part.json()["scope"].startswith("the services that you may see")
+    async with agent(platform, reader) as client:
+        told = await data(client, "preview_campaign", source=source)
+    assert {**told, "as_of": "", "waves": []} == {**part.json(), "as_of": "", "waves": []}
+    missing = posted("/preview", reader, only_theirs)
+    absent = posted("/preview", reader, only_theirs.replace("theirs", "no-such"))
+    assert missing.status_code == 422
+    assert missing.text.replace("theirs", "no-such") == absent.text
+    refused = posted("", leader, source)
+    assert (refused.status_code, refused.json()["code"]) == (403, "FORBIDDEN")
+    assert "services outside your access" in refused.text
+    assert "hidden" not in refused.text
+    grants = (Roles(roles=("viewer",), scope=Scope(teams=("agents",))),)
+    dana = Principal(subject="dana", means="oidc", grants=grants)
+    page = await _previewed_on_the_page(platform, permissions_of(Access(), dana), source)
+    assert "1 target<" in page
+    assert "services that you may see" in page
+    assert "/services/hidden/theirs" not in page
+    platform.environment["BOND_TOKEN"] = reader
+    try:
+        (file := platform.data.parent / "scoped.yaml").write_text(source)
+        shown = platform.bond("campaign", "preview", "-f", str(file)).stdout
+    finally:
+        del platform.environment["BOND_TOKEN"]
+    assert re.search("^targets: +1$", shown, re.MULTILINE)
+    assert "hidden" not in shown
+
+
+async def _previewed_on_the_page(platform: LocalPlatform, permissions: Permissions, source: str) -> str:
+    """What the console's page shows of a preview."""
+    body = urlencode({"csrf": "token", "do": "preview", "manifest": source}).encode()
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body}
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/campaigns", "query_string": b"",
+        "headers": [(b"content-type", b"application/x-www-form-urlencoded")],
+    }  # fmt: skip
+    async with platform.client() as bond:
+        visitor = Visitor(permissions.principal, permissions, "token", bond=bond, note=lambda _refusal: None)
+        answer = await campaigns.submit(Request(scope, receive), visitor, SimpleNamespace())
+    return bytes(answer.body).decode()
 
 
 @pytest.mark.parametrize("revision", ["2024-11-05", "2025-03-26", "2025-06-18"])

@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 import pytest
 from starlette.requests import Request
 
-from bondstone.api.campaign_access import campaign_target, decided, on_every_target, visible
+from bondstone.api.campaign_access import campaign_target, on_every_target
 from bondstone.api.routes.campaigns import PreviewBody, preview_campaign
-from bondstone.base.errors import Forbidden
+from bondstone.base.errors import CampaignInvalid, Forbidden
+from bondstone.campaign.fleet import FleetService
 from bondstone.client.documents.campaign import CampaignDocument, CampaignRow, FreezeDocument
 from bondstone.console import campaigns, catalogue, schedules
 from bondstone.console.session import Visitor
@@ -83,17 +84,16 @@ class Campaigns:
         self.verbs.append("pause")
         return await self.get(name)
 
-    async def preview(self, source, _file, **_options):
+    async def preview(self, source, file, **options):
+        return await self.preview_among(None, source, file, **options)
+
+    async def preview_among(self, sees, source, _file, **_options):
         names = source.decode().split()
-        return PreviewOf(tuple(SimpleNamespace(service=name) for name in names))
-
-
-class PreviewOf(SimpleNamespace):
-    def __init__(self, selected, left=(), overlaps=("1 target (maps/tiles) with campaign cve",)):
-        super().__init__(selected=selected, left=left, overlaps=overlaps)
-
-    def changed(self, **values):
-        return PreviewOf(**values)
+        fleet = [FleetService(id=name, promise="queue", version="", phase="ready") for name in names]
+        shown = tuple(SimpleNamespace(service=each.id) for each in fleet if sees is None or sees(each))
+        if any(each.service == "broken/one" for each in shown):
+            raise CampaignInvalid("the campaign is not valid")
+        return SimpleNamespace(selected=shown, targets=len(shown), scope="" if sees is None else "those you see")
 
 
 def visitor(permissions: Permissions, **nouns: object) -> Visitor:
@@ -154,19 +154,39 @@ async def test_a_campaign_starts_where_its_starter_is_operator_of_every_target()
         decision = await on_every_target(SERVICES, who("operator"), bond, "campaign.run", **file)
         assert decision.allowed == allowed
         assert not (await on_every_target(SERVICES, who("viewer"), bond, "campaign.run", **file)).allowed
-    preview = await bond.campaigns.preview(b"shop/cart maps/tiles", "")
-    shown = visible(SERVICES, who("viewer"), preview)
-    assert ([each.service for each in shown.selected], shown.overlaps) == (["shop/cart"], ())
-    assert visible(SERVICES, who("viewer", scope=None), preview).overlaps == preview.overlaps != ()
-    assert not decided(SERVICES, who("operator"), "campaign.run", preview).allowed
-    assert decided(SERVICES, who("operator", scope=None), "campaign.run", preview).allowed
+
+
+async def test_a_refused_campaign_names_no_service_that_its_starter_may_not_see():
+    bond = visitor(who("operator")).bond
+    seeing = permissions_of(
+        Access(),
+        Principal(
+            subject="dana",
+            means="oidc",
+            grants=(Roles(roles=("operator",), scope=SHOP), Roles(roles=("viewer",), scope=None)),
+        ),
+    )
+    for source, permissions, named in (
+        ("shop/cart maps/tiles", who("operator"), "services outside your access"),
+        ("shop/cart broken/one", who("operator"), "services outside your access"),  # not right by that one alone
+        ("shop/cart maps/tiles", seeing, "maps/tiles"),
+    ):
+        decision = await on_every_target(
+            SERVICES, permissions, bond, "campaign.run", source=source.encode(), file="c.yaml"
+        )
+        assert (decision.allowed, str(decision.target)) == (False, named)
 
 
 async def test_who_has_no_role_previews_no_campaign():
     body = PreviewBody(source="shop/cart maps/tiles")
     bond = visitor(who("viewer")).bond
     reader = SimpleNamespace(allowed=who("viewer"), state=SERVICES, bond=bond)
-    assert [each.service for each in (await preview_campaign(reader, body)).selected] == ["shop/cart"]
+    preview = await preview_campaign(reader, body)
+    assert ([each.service for each in preview.selected], preview.targets) == (["shop/cart"], 1)
+    assert preview.scope
+    everything = SimpleNamespace(allowed=who("viewer", scope=None), state=SERVICES, bond=bond)
+    whole = await preview_campaign(everything, body)
+    assert (whole.targets, whole.scope) == (2, "")
     nobody = permissions_of(Access(), Principal(subject="dana", means="oidc"))
     with pytest.raises(Forbidden, match="viewer"):
         await preview_campaign(SimpleNamespace(allowed=nobody, state=SERVICES, bond=bond), body)

@@ -39,8 +39,9 @@ spec:
   promises any one. A target without a team is outside every scope that names teams.
 - Roles add up. A verb of the whole platform, such as `policy.publish`, needs a grant with `scope: everything`.
 - `BOND_ADMINS` names administrators that no document can take away: `["user:ada@example.com", "group:platform"]`.
-- A preview of a campaign shows a caller the services of his scope alone. Its counts, and what it says when a selection is not
-  valid, are of the whole fleet: whoever may preview at all can learn from them whether services of others fit an expression.
+- A preview of a campaign, its counts and what it says of a selection that is not valid are of the services that the caller may
+  see, as if there were no others; `scope` in the preview says so. A campaign whose targets include others is refused when it
+  starts, without their names and their number.
 
 ## Roles
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, status
 from pydantic import Field
 from starlette.responses import Response
 
-from bondstone.api.campaign_access import campaign_target, on_every_target, visible
+from bondstone.api.campaign_access import campaign_target, on_every_target, previewed
 from bondstone.api.events.streams import answer, states
 from bondstone.api.events.watchers import Seen
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
@@ -182,15 +182,20 @@ async def validate_campaign(asking: Asking, body: CampaignBody) -> CampaignCheck
 
 @router.post("/preview")
 async def preview_campaign(asking: Asking, body: PreviewBody) -> PreviewDocument:
-    """Show what a campaign would do: to those of its targets that the caller may see."""
+    """Show what a campaign would do to the services that the caller may see, as if there were no others."""
     asking.allowed.require_somewhere("campaign.preview")
-    source = body.source.encode()
     if body.plan:
         await _require_targets(asking, "campaign.plan", body)
-    preview = await asking.bond.campaigns.preview(
-        source, body.file, name=body.name, time_zone=body.time_zone, plan=body.plan, at_once=body.at_once
+    return await previewed(
+        asking.allowed,
+        asking.bond,
+        source=body.source.encode(),
+        file=body.file,
+        name=body.name,
+        time_zone=body.time_zone,
+        plan=body.plan,
+        at_once=body.at_once,
     )
-    return visible(asking.state, asking.allowed, preview)
 
 
 @router.get("/{name}", response_model=CampaignDocument)

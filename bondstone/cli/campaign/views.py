@@ -152,6 +152,7 @@ def preview(document: PreviewDocument, *, every: bool) -> None:
             "campaign": document.name,
             "what": goal(document.operation, document.promise, document.to),
             "targets": units(document.targets, document.unit, sum(len(it.parts) for it in document.selected)),
+            "of": document.scope,
             "whole fleet": document.whole_platform,
             "may fail": "each wave has its own budget"
             if document.max_failures is None

@@ -333,6 +333,8 @@ class PreviewDocument(Document):
     to: str = ""
     unit: Literal["service", "tree"] = "service"
     """What one target is"""
+    scope: str = ""
+    """Of which services all of this speaks, to a caller who may not see every one; empty when of all"""
     targets: int
     max_failures: int | None = None
     """Of the whole campaign; null when each wave has its own"""

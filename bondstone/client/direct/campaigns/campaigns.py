@@ -46,6 +46,7 @@ from bondstone.model.campaign.run import CampaignDescription, CampaignInput, Lin
 from bondstone.temporal import calls
 
 if TYPE_CHECKING:
+    from bondstone.campaign.fleet import FleetService
     from bondstone.client.direct.client import DirectClient
     from bondstone.model.campaign.preview import PreviewedTarget
     from bondstone.model.campaign.report import CampaignReport
@@ -95,8 +96,39 @@ class DirectCampaigns(Campaigns):
         at_once: int = PLANS_AT_ONCE,
         on_target: Callable[[PlannedTarget, int, int], None] | None = None,
     ) -> PreviewDocument:
+        return await self.preview_among(
+            None, data, file, name=name, time_zone=time_zone, plan=plan, at_once=at_once, on_target=on_target
+        )
+
+    async def preview_among(
+        self,
+        sees: Callable[[FleetService], bool] | None,
+        data: bytes,
+        file: str = "campaign",
+        *,
+        name: str = "",
+        time_zone: str = "",
+        plan: bool = False,
+        at_once: int = PLANS_AT_ONCE,
+        on_target: Callable[[PlannedTarget, int, int], None] | None = None,
+    ) -> PreviewDocument:
+        """As `preview`, as if services that the caller may not see were not there.
+
+        Args:
+            sees: Which services the caller may see; None for all.
+            data: As for `preview`, here and below.
+            file: Its name.
+            name: Instead of the name in the file.
+            time_zone: In which times are given beside UTC.
+            plan: Plan every target too.
+            at_once: How many dry runs at once.
+            on_target: Called with each target that is planned.
+
+        Raises:
+            CampaignInvalid: with every mistake at its line and column.
+        """
         files = await self._files()
-        ready = await files.ready(data, file, name=name)
+        ready = await files.ready(data, file, name=name, sees=sees)
         document = await files.preview(ready, local_zone=time_zone)
         if not plan:
             return document

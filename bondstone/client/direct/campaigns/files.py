@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from bondstone.base.names import check_name
 from bondstone.campaign import words as phrases
 from bondstone.campaign.checks import takes_whole_platform
 from bondstone.campaign.document import Flaw, read_campaign
+from bondstone.campaign.fleet import FleetService
 from bondstone.campaign.forecast import FALLBACK_SECONDS, forecast
 from bondstone.campaign.waves import CampaignTarget, Partition, Status, partition
 from bondstone.campaign.windows import Freeze, zone
@@ -36,6 +37,9 @@ from bondstone.temporal.fleet import fleet, past_seconds
 MAX_OVERLAPS: Final = 20
 """Running campaigns whose targets are compared."""
 
+SCOPE: Final = "the services that you may see; it starts only where you may operate on every target"
+"""Of which services a preview speaks to somebody who may not see every one."""
+
 _UTC: Final = frozenset({"", "UTC", "Etc/UTC"})
 """Zones that need no line of their own beside UTC."""
 
@@ -51,6 +55,8 @@ class Ready:
     now: datetime
     overlaps: Mapping[str, str]
     """The campaigns that run and have targets of this one too, and how many, in words."""
+    is_whole: bool = True
+    """False where services were left out that the caller may not see."""
 
 
 class CampaignFiles:
@@ -65,13 +71,16 @@ class CampaignFiles:
         self._temporal = temporal
         self._store = store
 
-    async def ready(self, data: bytes, file: str, *, name: str = "") -> Ready:
+    async def ready(
+        self, data: bytes, file: str, *, name: str = "", sees: Callable[[FleetService], bool] | None = None
+    ) -> Ready:
         """Check a campaign beside the fleet, the catalogue and the campaigns that there were.
 
         Args:
             data: What the file holds.
             file: Its name, for messages.
             name: Of the campaign, in place of the one in the file.
+            sees: Which services the caller may see; all others are as if they were not there.
 
         Raises:
             CampaignInvalid: with every mistake at its line and column.
@@ -90,6 +99,8 @@ class CampaignFiles:
             self._published(campaign.spec.promise),
             self._store.campaigns.freezes(at=now),
         )
+        if sees is not None:
+            services = [service for service in services if sees(service)]
         plan = partition(campaign, services, published)
         flaws = [*plan.flaws, *await self._secret_inputs(campaign, plan)]
         if campaign.spec.promise and not published and not flaws:
@@ -101,7 +112,9 @@ class CampaignFiles:
             if freeze.binds(campaign.metadata.change):
                 freezes.setdefault(freeze.team, []).append(Freeze(freeze.name, freeze.begins_at, freeze.ends_at))
         overlaps = await self._overlaps(campaign.metadata.name, _touched(plan))
-        return Ready(campaign=campaign, plan=plan, freezes=freezes, now=now, overlaps=overlaps)
+        return Ready(
+            campaign=campaign, plan=plan, freezes=freezes, now=now, overlaps=overlaps, is_whole=sees is None
+        )
 
     async def preview(self, ready: Ready, *, local_zone: str = "") -> PreviewDocument:
         """What a campaign would do, and when.
@@ -130,6 +143,7 @@ class CampaignFiles:
             promise=spec.promise or "",
             to=spec.to or "",
             unit=spec.unit,
+            scope="" if ready.is_whole else SCOPE,
             targets=len(plan.targets),
             max_failures=plan.max_failures,
             waves=tuple(
@@ -158,7 +172,7 @@ class CampaignFiles:
             ),
             left=tuple(PreviewLeft(service=it.service, kind=it.kind, reason=it.reason) for it in plan.left),
             seconds_each=each,
-            based_on=f"the median of {number} {kind} operations" if number else "a guess: nothing was ever run",
+            based_on=_based_on(kind, number if ready.is_whole else None),
             whole_platform=whole_platform(spec, plan),
             asks=_asks(spec.operation, plan),
             freezes=_holding(ready),
@@ -189,6 +203,13 @@ class CampaignFiles:
             return []
         versions = {target.version for target in plan.targets}
         return await secret_inputs(self._store, spec.promise, spec.inputs, versions)
+
+
+def _based_on(kind: str, number: int | None) -> str:
+    """Where a duration comes from; the number of operations is None where the caller may not know it."""
+    if number is None:
+        return f"as {kind} operations of the platform do"
+    return f"the median of {number} {kind} operations" if number else "a guess: nothing was ever run"
 
 
 def _touched(plan: Partition) -> set[str]:
