@@ -24,7 +24,8 @@ from bondstone.backstage.entities import Places
 from bondstone.backstage.feed import Feed
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.client import Bondstone
-from bondstone.model.rows import ListedService, ServiceRow
+from bondstone.model.rows import ListedService
+from bondstone.model.service_row import ServiceRow
 from bondstone.temporal.service_changes import ServiceVisibility
 
 TEAMS = 50

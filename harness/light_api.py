@@ -35,7 +35,8 @@ from bondstone.base.settings import Settings
 from bondstone.console import app as console
 from bondstone.identity.authenticator import Authenticator
 from bondstone.identity.local_token import ensure_local_token
-from bondstone.model.rows import ListedService, ServiceRow
+from bondstone.model.rows import ListedService
+from bondstone.model.service_row import ServiceRow
 from bondstone.store import Store
 from bondstone.store.crypto import KeyRing
 from bondstone.temporal.service_changes import ServiceVisibility

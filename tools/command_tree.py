@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from typing import Any
+import sys
+from enum import EnumType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bondstone.cli.app import build
 
@@ -27,6 +30,7 @@ def _node(command: Any, help_text: str) -> dict[str, Any]:
     params = [param for param in real.params if not param.hidden]
     arguments = [param for param in params if param.param_type_name == "argument"]
     below = [(name, each) for name, each in getattr(real, "commands", {}).items() if not each.hidden]
+    declared = _declared(real.callback)
     return {
         "help": help_text,
         "options": [
@@ -34,22 +38,36 @@ def _node(command: Any, help_text: str) -> dict[str, Any]:
                 "names": [*param.opts, *param.secondary_opts],
                 "help": _line(param.help),
                 "value": not (param.is_flag or param.count),
-                **_values(param),
+                **_values(declared.get(param.name)),
             }
             for param in params
             if param.param_type_name == "option"
         ],
-        "arguments": [{"many": param.nargs == -1, **_values(param)} for param in arguments],
+        "arguments": [{"many": param.nargs == -1, **_values(declared.get(param.name))} for param in arguments],
         "commands": {name: _node(each, _line(each.short_help or each.help)) for name, each in below},
     }
 
 
-def _values(param: Any) -> dict[str, Any]:
+def _declared(callback: Any) -> dict[str, Any]:
+    """The types of a command's parameters, with what Typer is told of them."""
+    if callback is None:
+        return {}
+    function = inspect.unwrap(callback)
+    return get_type_hints(function, vars(sys.modules[function.__module__]), include_extras=True)
+
+
+def _values(declared: Any) -> dict[str, Any]:
     """What a parameter names, by `completion.NAMES`, and the values that it is one of."""
-    kind = param.type_descriptor
-    function = kind.parameter_info.autocompletion
-    choices = [str(getattr(choice, "value", choice)) for choice in kind.choices or ()]
+    function = next((each.autocompletion for each in getattr(declared, "__metadata__", ())), None)
+    plain = getattr(declared, "__origin__", declared)
+    choices = [choice for part in (plain, *get_args(plain)) for choice in _choices(part)]
     return {"of": function.__name__ if function is not None else "", "choices": choices}
+
+
+def _choices(part: Any) -> list[str]:
+    if isinstance(part, EnumType):
+        return [str(each.value) for each in list[Any](part)]
+    return list(get_args(part)) if get_origin(part) is Literal else []
 
 
 def _line(text: str | None) -> str:

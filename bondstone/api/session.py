@@ -21,8 +21,8 @@ from bondstone.client.documents.service import ServiceDocument
 from bondstone.identity.access import PLATFORM, AccessDecision, Permissions, votes_as
 from bondstone.identity.verbs import VERBS
 from bondstone.model.identity import Target
-from bondstone.model.rows import ServiceRow
 from bondstone.model.service import state_digest
+from bondstone.model.service_row import ServiceRow
 
 MAX_WAIT_SECONDS: Final = 60
 _TAG_CHARS: Final = 32

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.canonical import digest
 from bondstone.client.documents.promise import PromiseDocument
-from bondstone.model.rows import ServiceRow
+from bondstone.model.service_row import ServiceRow
 
 Entity = dict[str, Any]
 API_VERSION: Final = "backstage.io/v1alpha1"

@@ -10,7 +10,7 @@ from bondstone.cel.templates import VariableScope, evaluate
 from bondstone.terminal.output import plain
 
 if TYPE_CHECKING:
-    from bondstone.model.rows import ServiceRow
+    from bondstone.model.service_row import ServiceRow
 
 ROW_TYPES: Final = {
     "id": "string",

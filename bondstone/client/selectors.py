@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from bondstone.base.errors import InvalidInput
-
 Matches = Callable[[Mapping[str, str]], bool]
 
 _TERM: Final = re.compile(
@@ -49,6 +47,8 @@ def _split(text: str) -> list[str]:
 def _term(term: str, text: str) -> Matches:
     match = _TERM.fullmatch(term)
     if match is None or (match["not"] and (match["op"] or match["set"])):
+        from bondstone.base.errors import InvalidInput  # noqa: PLC0415 - failures only
+
         raise InvalidInput(
             f"{term!r} is not a label selector",
             where=f"-l {text[:200]}",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 if TYPE_CHECKING:
     from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
     from bondstone.client.operations import Operation
-    from bondstone.model.rows import ServiceRow
     from bondstone.model.service import KeptManifest
+    from bondstone.model.service_row import ServiceRow
 
 
 class RequestOptions(TypedDict, total=False):

@@ -8,6 +8,8 @@ from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
+from bondstone.model.service_row import ServiceRow
+
 BuildStatus: TypeAlias = Literal["new", "current", "ramping", "draining", "drained"]
 """Of a build of the control workers; see `bondstone.temporal.builds.Build`."""
 
@@ -15,33 +17,6 @@ BuildStatus: TypeAlias = Literal["new", "current", "ramping", "draining", "drain
 MADE_FOR: Final = "made-for="
 BOUND_BY: Final = "bound-by="
 """How a part names a parent in lists: one that it was made for, or one that shares it."""
-
-
-class ServiceRow(BaseModel):
-    """One service in a list."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    team: str
-    name: str
-    promise: str
-    revision: str
-    phase: str
-    health: str
-    labels: dict[str, str]
-    pool: str = ""
-    """Where its steps run; several are parted by commas."""
-    parent: str = ""
-    """The service that it is a part of, made for it; empty when it stands by itself."""
-    bound_by: tuple[str, ...] = ()
-    """Services that share it as a part."""
-    drift: int = 0
-    """Objects that differ from what was applied, as its last drift check reported."""
-    operation: str | None = None
-    """The operation that runs, if one does."""
-    changed_at: datetime
-    """When its last operation ended; before any has, when it was requested."""
 
 
 class ListedService(BaseModel):

@@ -17,7 +17,8 @@ import structlog
 from pydantic import ValidationError
 
 from bondstone.base.errors import ObjectMissing, StoreError, Unreachable
-from bondstone.model.rows import FleetList, ListedService, ServiceRow
+from bondstone.model.rows import FleetList, ListedService
+from bondstone.model.service_row import ServiceRow
 from bondstone.store import Store
 
 FLEET_TRIES: Final = 5

@@ -11,8 +11,9 @@ from temporalio.common import SearchAttributeKey, TypedSearchAttributes
 
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput, Unreachable
-from bondstone.model.rows import BOUND_BY, MADE_FOR, OperationRow, ServiceRow
+from bondstone.model.rows import BOUND_BY, MADE_FOR, OperationRow
 from bondstone.model.service import OperationKind, OperationStatus, Phase
+from bondstone.model.service_row import ServiceRow
 
 DEFAULT_LIMIT: Final = 1000
 _DRIFT = SearchAttributeKey.for_int(names.SA_DRIFT)

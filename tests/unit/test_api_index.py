@@ -9,7 +9,8 @@ from bondstone.api.index import services as index_module
 from bondstone.api.index.services import ServiceIndex
 from bondstone.base.errors import Unreachable
 from bondstone.model.identity import Scope
-from bondstone.model.rows import FleetList, ListedService, ServiceRow
+from bondstone.model.rows import FleetList, ListedService
+from bondstone.model.service_row import ServiceRow
 
 NOW = datetime.now(UTC)
 

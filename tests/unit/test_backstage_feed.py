@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.errors import StoreUnavailable, Unreachable
 from bondstone.base.models import changed_copy
 from bondstone.client.documents.promise import PromiseDocument
-from bondstone.model.rows import ListedService, ServiceRow
+from bondstone.model.rows import ListedService
+from bondstone.model.service_row import ServiceRow
 from harness.waiting import until
 
 SECRET = "s" * 43
@@ -202,7 +204,7 @@ async def test_a_store_that_has_lost_its_promises_is_no_reason_to_delete_their_t
 
 async def test_a_service_whose_first_request_came_to_nothing_hides_no_promise():
     """Until its workflow has closed it is listed without a promise."""
-    row = changed_copy(listed(1).row, {"promise": "", "revision": ""})
+    row = replace(listed(1).row, promise="", revision="")
     feed, _, _, _ = await filled([ListedService(row=row, alive=True, stamp=NOW)])
     assert await feed.part("promises") is not None
 
@@ -286,7 +288,7 @@ async def test_backstage_is_told_of_teams_only_when_there_is_another_team(monkey
             await until(lambda: len([each for each in told if each != teams]) == number + 1)  # noqa: B023 - awaited here
         assert told.count(teams) <= 1
         new = listed(20)
-        row = changed_copy(new.row, {"id": "newcomers/s20", "team": "newcomers"})
+        row = replace(new.row, id="newcomers/s20", team="newcomers")
         visibility.services.append(changed_copy(new, {"row": row, "stamp": NOW + timedelta(seconds=2)}))
         told.clear()
         await index.poll()

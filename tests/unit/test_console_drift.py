@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +19,7 @@ from harness.light_api import Listed, a_service
 
 def drifted(name: str, objects: int, **fields: object):
     listed = a_service(name, **fields)
-    return changed_copy(listed, {"row": changed_copy(listed.row, {"drift": objects})})
+    return changed_copy(listed, {"row": replace(listed.row, drift=objects)})
 
 
 def visitor(scope: Scope | None = None) -> Visitor:
@@ -112,7 +113,7 @@ async def test_a_promise_says_which_teams_are_on_which_version():
     index = ServiceIndex(
         Listed(
             [
-                changed_copy(each, {"row": changed_copy(each.row, row)})
+                changed_copy(each, {"row": replace(each.row, **row)})
                 for each, row in zip(services, rows, strict=True)
             ]
         )

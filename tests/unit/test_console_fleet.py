@@ -1,5 +1,6 @@
 """The list of services: its address is its state, and becomes the expression of a campaign over it."""
 
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import pytest
@@ -13,7 +14,7 @@ from harness.light_api import a_service
 
 def entry(name: str, phase: str = "ready", drift: int = 0, **labels: str) -> Entry:
     listed = a_service(name, phase=phase)
-    return Entry(changed_copy(listed, {"row": changed_copy(listed.row, {"labels": labels, "drift": drift})}))
+    return Entry(changed_copy(listed, {"row": replace(listed.row, labels=labels, drift=drift)}))
 
 
 FLEET = [

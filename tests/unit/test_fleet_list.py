@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bondstone.base.errors import StoreUnavailable, Unreachable
-from bondstone.model.rows import FleetList, ListedService, ServiceRow
+from bondstone.model.rows import FleetList, ListedService
+from bondstone.model.service_row import ServiceRow
 from bondstone.store import Store
 from bondstone.store.crypto import KeyRing
 from bondstone.store.objects import Objects

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from harness.light_api import Listed, a_service, serving
+
 LATER = (
     "bondstone.client.documents.service",
     "bondstone.client.direct.preparing",
@@ -66,6 +68,20 @@ def test_a_request_loads_the_manifest_and_its_schema_and_no_more():
         "import bondstone.client.direct.services, bondstone.client.direct.preparing"
     )
     assert set(loaded(code, LATER)) == set(OF_A_REQUEST)
+
+
+def test_a_list_over_http_loads_neither_models_nor_the_sdk(tmp_path):
+    """The command itself, from its entry point to its rows."""
+    with serving(tmp_path, Listed([a_service("shop/cart", phase="ready")])) as settings:
+        token = (settings.data / "api-token").read_text().strip()
+        environment = {"BOND_API": settings.api, "BOND_TOKEN": token, "BOND_DATA": str(tmp_path / "none")}
+        code = (
+            f"import os, sys\nos.environ.update({environment!r})\nsys.argv = ['bond', 'service', 'list']\n"
+            "from bondstone.cli.app import main\nassert main() == 0"
+        )
+        printed = loaded(code, heavy := (*LATER, "pydantic", "pydantic_core", "temporalio"))
+    assert "shop/cart" in printed
+    assert not set(printed) & set(heavy)
 
 
 @pytest.mark.parametrize(

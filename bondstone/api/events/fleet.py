@@ -12,7 +12,7 @@ from bondstone.api.index.services import OVERLAP, Entry, ServiceIndex
 from bondstone.base.errors import CursorInvalid
 from bondstone.base.models import Document
 from bondstone.model.identity import Target
-from bondstone.model.rows import ServiceRow
+from bondstone.model.service_row import ServiceRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = 18

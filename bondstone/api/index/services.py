@@ -24,7 +24,8 @@ import structlog
 from bondstone.base.errors import Unreachable
 from bondstone.client.row_filter import row_values
 from bondstone.model.identity import Target
-from bondstone.model.rows import FleetList, ListedService, ServiceRow
+from bondstone.model.rows import FleetList, ListedService
+from bondstone.model.service_row import ServiceRow
 from bondstone.temporal.fleet_list import MARGIN, KeptFleet, Visibility
 
 POLL_SECONDS: Final = 1.0

@@ -46,8 +46,8 @@ from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
 from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
 from bondstone.client.row_filter import values_filter
 from bondstone.model.identity import Target
-from bondstone.model.rows import ServiceRow
 from bondstone.model.service import KeptManifest, Phase
+from bondstone.model.service_row import ServiceRow
 
 router = APIRouter(tags=["services"])
 

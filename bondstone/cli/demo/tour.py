@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bondstone.client import Bondstone, Operation
     from bondstone.client.documents.service import OperationDocument
-    from bondstone.model.rows import ServiceRow
+    from bondstone.model.service_row import ServiceRow
 
 app = typer.Typer()
 

@@ -15,7 +15,7 @@ from bondstone.terminal.output import Output, OutputFormat, emit, examples, note
 if TYPE_CHECKING:
     from bondstone.client import Bondstone, Operation
     from bondstone.client.documents.service import ServiceDocument
-    from bondstone.model.rows import ServiceRow
+    from bondstone.model.service_row import ServiceRow
 
 app = typer.Typer()
 """Its commands stand in the group of `bondstone.cli.service.commands`."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
     from bondstone.client.services import RequestOptions
     from bondstone.model.ledger import LedgerRecord
-    from bondstone.model.rows import ServiceRow
+    from bondstone.model.service_row import ServiceRow
 
 START_TRIES: Final = 3
 """A service may end after it was listed and before the request arrives; then it is started again."""

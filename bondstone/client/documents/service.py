@@ -21,7 +21,7 @@ from bondstone.base.settings import Settings
 from bondstone.client.documents.step import ApprovalDocument, PlanDocument, StepDocument, approvals
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.operation_trace import trace_id
-from bondstone.model.rows import OperationRow, ServiceRow
+from bondstone.model.rows import OperationRow
 from bondstone.model.secret import replace_refs
 from bondstone.model.service import (
     Health,
@@ -33,6 +33,7 @@ from bondstone.model.service import (
     Resolved,
     ServiceState,
 )
+from bondstone.model.service_row import ServiceRow
 
 if TYPE_CHECKING:
     from bondstone.store.archive import Archived

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from typing_extensions import override
 
-from bondstone.client.http.follow import follow
 from bondstone.client.http.transport import segments, service_path
 from bondstone.client.operations import Operation
 from bondstone.client.services import Services
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
     from bondstone.client.http.client import HttpClient
     from bondstone.client.services import RequestOptions
-    from bondstone.model.rows import ServiceRow
     from bondstone.model.service import KeptManifest
+    from bondstone.model.service_row import ServiceRow
 
 PAGE = 500
 
@@ -75,7 +74,7 @@ class HttpServices(Services):
         labels: Mapping[str, str] | None = None,
         ended: bool = False,
     ) -> list[ServiceRow]:
-        from bondstone.model.rows import ServiceRow  # noqa: PLC0415 - this verb only
+        from bondstone.model.service_row import ServiceRow  # noqa: PLC0415 - this verb only
 
         chosen: dict[str, Any] = {"team": team, "promise": promise, "phase": phase, "ended": ended, "limit": PAGE}
         chosen["label"] = [f"{key}={value}" for key, value in (labels or {}).items()]
@@ -83,7 +82,7 @@ class HttpServices(Services):
         cursor: str | None = ""
         while cursor is not None:
             page = await self._http.get("/services", {**chosen, "cursor": cursor})
-            rows += map(ServiceRow.model_validate, page["items"])
+            rows += map(ServiceRow.from_json, page["items"])
             cursor = page["next"]
         return rows
 
@@ -91,6 +90,8 @@ class HttpServices(Services):
     async def wait(
         self, service: str, on_change: Callable[[ServiceDocument], None] | None = None
     ) -> ServiceDocument:
+        from bondstone.client.http.follow import follow  # noqa: PLC0415 - this verb only
+
         async for document in follow(self._http, service_path(service, "events"), "service", _document):
             if on_change is not None:
                 on_change(document)
