@@ -32,6 +32,7 @@ class _Found:
 async def plan(session: ContainerSession, tool: str) -> Planned:
     """Ask the image what it would change; where it cannot say, its change is one of unknown effect."""
     position, record = await session.record()
+    await session.end_abandoned(record)
     job = session.job()
     done = record.run is not None and record.run.done and record.stands
     same = done and record.told == job.told and set(session.section.outputs) <= set(record.outputs)
@@ -46,6 +47,7 @@ async def plan(session: ContainerSession, tool: str) -> Planned:
 async def plan_destroy(session: ContainerSession, tool: str) -> Planned:
     """Ask the image what taking everything down would change; nothing is run where nothing was made."""
     position, record = await session.record()
+    await session.end_abandoned(record)
     if not record.stands:
         return _planned(session, ContainerJob(), position, tool, _Found("nothing", [], destroy=True, empty=True))
     job = session.job()

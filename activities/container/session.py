@@ -220,6 +220,15 @@ class ContainerSession:
             loss.cancel()
             await asyncio.gather(start, loss, return_exceptions=True)
 
+    async def end_abandoned(self, record: ContainerRecord) -> None:
+        """End the run of an apply that nobody follows: it was cancelled, or given up, between two attempts.
+
+        Args:
+            record: Of the step; it names a run whose end nobody has seen.
+        """
+        if record.run is not None and not record.run.done and record.run.failed is None:
+            await self.clear()
+
     async def clear(self, *, but: str = "") -> list[str]:
         """Remove what attempts before this one have left of the step on this machine.
 

@@ -237,20 +237,22 @@ async def test_a_cancel_deletes_the_job_and_waits_until_its_pod_is_gone(
     assert made_thing(bench, containers) is None
 
 
+async def killed_worker(bench: Bench, containers, planned, tmp_path: Path, more: dict[str, Any]) -> None:
+    (tmp_path / "plan").write_bytes(planned.artefact)
+    script = str(Path(__file__).with_name("container_victim.py"))
+    told = [str(tmp_path), containers.command, containers.image, containers.things.url, bench.service.name]
+    words = [sys.executable, script, *told, str(planned.position), json.dumps(more)]
+    victim = await asyncio.create_subprocess_exec(*words, start_new_session=True)
+    await until(lambda: begun(bench, containers))
+    os.killpg(victim.pid, signal.SIGKILL)
+    await victim.wait()
+
+
 async def test_the_job_of_a_killed_worker_is_followed_by_the_next_one_wherever_it_is(
     bench: Bench, containers, kubeconfig, namespace, tmp_path: Path
 ):
     planned = await bench.plan(inputs={"slow_seconds": 4})
-    (tmp_path / "plan").write_bytes(planned.artefact)
-    script = str(Path(__file__).with_name("container_victim.py"))
-    told = [str(tmp_path), containers.command, containers.image, containers.things.url, bench.service.name]
-    more = json.dumps(settings(kubeconfig, namespace))
-    victim = await asyncio.create_subprocess_exec(
-        sys.executable, script, *told, str(planned.position), more, start_new_session=True
-    )
-    await until(lambda: begun(bench, containers))
-    os.killpg(victim.pid, signal.SIGKILL)
-    await victim.wait()
+    await killed_worker(bench, containers, planned, tmp_path, settings(kubeconfig, namespace))
     # another machine: of the work directory nothing is there
     bench.settings = bench.settings.changed(work=tmp_path / "elsewhere")
     outcome = await bench.apply(planned)
@@ -259,6 +261,17 @@ async def test_the_job_of_a_killed_worker_is_followed_by_the_next_one_wherever_i
     assert any("waiting for it" in line for line in bench.log)
     assert (await bench.apply(planned)).outputs["colour"].value == "blue", "a lost answer is given again"
     assert begun(bench, containers) == 1
+
+
+async def test_a_job_that_nobody_follows_after_a_cancel_is_ended_by_the_plan_that_comes_next(
+    bench: Bench, containers, control_plane, kubeconfig, namespace
+):
+    planned = await bench.plan(inputs={"slow_seconds": 300})
+    await killed_worker(bench, containers, planned, bench.root, settings(kubeconfig, namespace))
+    assert items(control_plane, namespace, "pods")
+    await bench.plan()  # what an operation does that was cancelled: it counts what was done
+    assert items(control_plane, namespace, "pods") == []
+    assert made_thing(bench, containers) is None
 
 
 async def test_a_pod_that_somebody_deletes_fails_the_step_and_nothing_is_run_again_unasked(

@@ -12,6 +12,7 @@ from bondstone.activities.container.applying import apply
 from bondstone.activities.container.contract import KILLED, LATER, STALE
 from bondstone.activities.container.documents import ContainerJob, ContainerPlan
 from bondstone.activities.container.engine import ContainerState
+from bondstone.activities.container.planning import plan, plan_destroy
 from bondstone.activities.container.section import ContainerSection
 from bondstone.activities.container.session import ContainerSession
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
@@ -63,7 +64,7 @@ def session_of(engine: Any, tmp_path: Path, *, cancelled: bool, stop: Stop, stat
         service=ServiceId(team="shop", name="web"),
         operation=1,
         step="step",
-        section=ContainerSection(image=IMAGE),
+        section=ContainerSection(image=IMAGE, actions=("apply", "destroy")),
         bundle=tmp_path,
         revision_digest="",
         state=state,
@@ -213,3 +214,21 @@ async def test_a_failure_that_cannot_be_written_down_leaves_what_the_next_attemp
         ):
             pass
     assert engine.names_now
+
+
+@pytest.mark.parametrize("planned", [plan, plan_destroy])
+async def test_a_plan_ends_a_run_that_was_cancelled_while_no_attempt_followed_it(tmp_path: Path, planned):
+    settings = Settings(data=tmp_path)
+    store = await Store.open(settings, create_keys=True)
+    engine, stop = Runs(outlives_workers=True), Stop()
+    state = store.state(ServiceId(team="shop", name="web"), "step")
+    session = session_of(engine, tmp_path, cancelled=False, stop=stop, state=state)
+    first = await plan(session, "")
+    applying = asyncio.create_task(apply(session, first.artefact, first.position))
+    await engine.started.wait()
+    stop.request()  # the worker stops: the run continues, for the next attempt
+    with pytest.raises(asyncio.CancelledError):
+        await applying
+    assert engine.names_now
+    await planned(session_of(engine, tmp_path, cancelled=False, stop=Stop(), state=state), "")
+    assert not engine.names_now
