@@ -8,7 +8,6 @@ and what an external runtime would do, running the function and writing its addr
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import gzip
 import hashlib
 import http.server
@@ -23,16 +22,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from harness.pinned import PEERS, SOURCES, ToolMissing, find
+from harness.servers.certificates import certificate_pem, key_pem, new_key
 from harness.servers.kubernetes import ControlPlane
 from harness.servers.process import LOOPBACK, Server, ServerFailed, answers, free_port, listens
 from harness.waiting import wait_until
@@ -318,41 +312,13 @@ def _registry(images: Mapping[str, _Image]) -> Iterator[str]:
 
 def _write_certificates(directory: Path) -> None:
     """Certificates with which Crossplane and its function know each other: `client/` and `server/`."""
-    authority = ec.generate_private_key(ec.SECP256R1())
-    root = _certificate("authority", authority, "authority", authority, is_authority=True)
+    authority = new_key()
+    root = certificate_pem("authority", authority, is_authority=True)
     for name in ("client", "server"):
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = new_key()
         folder = directory / name
         folder.mkdir()
         (folder / "ca.crt").write_bytes(root)
-        (folder / "tls.crt").write_bytes(_certificate(name, key, "authority", authority))
+        (folder / "tls.crt").write_bytes(certificate_pem(name, key, "authority", authority))
         (folder / "tls.key").touch(mode=0o600)
-        (folder / "tls.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-
-
-def _certificate(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: str,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    *,
-    is_authority: bool = False,
-) -> bytes:
-    now = dt.datetime.now(dt.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address(LOOPBACK))]
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-    )
-    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        (folder / "tls.key").write_bytes(key_pem(key))

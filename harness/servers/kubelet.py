@@ -22,17 +22,14 @@ import urllib.error
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
+from harness.servers.certificates import certificate_pem, key_pem, new_key
 from harness.servers.kubernetes import ControlPlane
 from harness.servers.process import LOOPBACK
 
@@ -340,24 +337,10 @@ def _handler(kubelet: Kubelet) -> type[BaseHTTPRequestHandler]:
 
 def _certified(directory: Path) -> ssl.SSLContext:
     """A context with a certificate of its own, which an API server checks only if it is told to."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NODE)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=7))
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
+    key = new_key()
     file = directory / "kubelet.pem"
     file.touch(mode=0o600)
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file.write_bytes(private + certificate.public_bytes(pem))
+    file.write_bytes(key_pem(key) + certificate_pem(NODE, key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     return context
