@@ -44,9 +44,14 @@ class ApiAddress:
         """
         if self.token or not self.signed_in:
             return self.token
-        from bondstone.client.http.sign_ins import current_token  # noqa: PLC0415 - not where there is a token
+        from bondstone.client.http import sign_ins  # noqa: PLC0415 - not where there is a token
 
-        return current_token(self.url)
+        sign_in = sign_ins.sign_in_of(self.url)
+        if sign_in is not None and sign_in.is_fresh():
+            return sign_in.id_token
+        from bondstone.client.http.login import renewed  # noqa: PLC0415 - loads the protocol
+
+        return sign_ins.renewed_token(self.url, lambda old: renewed(old, self.url))
 
 
 def find_api(data: Path | None = None, values: Mapping[str, Any] | None = None) -> ApiAddress | None:

@@ -1,6 +1,6 @@
 """Sign-ins of this machine's user, one for each API, in a file of the user's configuration directory, mode 0600.
 
-Reading one imports almost nothing, so that commands start fast; renewing one loads the protocol.
+This imports almost nothing, so that commands start fast; `login` renews them, and loads the protocol.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -68,27 +68,19 @@ def forget(url: str) -> SignIn | None:
     return removed
 
 
-def current_token(url: str) -> str:
-    """The token for an API, renewed when it is about to expire. Blocks while it is renewed.
+def renewed_token(url: str, renew: Callable[[SignIn], SignIn]) -> str:
+    """The token for an API after it was renewed, unless another process did that; empty when nobody is signed in.
 
     One process renews at a time: many providers take a refresh token once, and a second use ends the sign-in.
 
     Args:
         url: Of the API.
-
-    Raises:
-        TokenExpired: it cannot be renewed.
-        Unreachable: the provider does not answer.
+        renew: Has the provider renew a sign-in. May block.
     """
-    sign_in = sign_in_of(url)
-    if sign_in is not None and sign_in.is_fresh():
-        return sign_in.id_token
     with _locked():
         sign_in = sign_in_of(url)
         if sign_in is not None and not sign_in.is_fresh():
-            from bondstone.client.http.login import renewed  # noqa: PLC0415 - loads the protocol
-
-            sign_in = renewed(sign_in, url)
+            sign_in = renew(sign_in)
             _write({**_read(), url.rstrip("/"): sign_in})
     return sign_in.id_token if sign_in else ""
 
