@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, status
-from pydantic import Field
 from starlette.responses import Response
 
 from bondstone.api.events.fleet import FleetDocument, changes, counted, moment_of
@@ -17,16 +16,22 @@ from bondstone.api.events.watchers import Seen
 from bondstone.api.index.services import SORTS, Entry, Place
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
 from bondstone.api.parameters import (
-    Inputs,
-    Labels,
     Name,
     OperationBody,
-    Reason,
-    TargetVersion,
     Team,
     Why,
 )
-from bondstone.api.routes.accepted import AcceptedDocument, accepted
+from bondstone.api.routes.service_bodies import (
+    AcceptedDocument,
+    AdoptBody,
+    LabelsBody,
+    PatchBody,
+    ReconcileBody,
+    RequestBody,
+    UpdateBody,
+    UpgradeBody,
+    accepted,
+)
 from bondstone.api.session import (
     Asking,
     CallSession,
@@ -41,19 +46,17 @@ from bondstone.api.session import (
     target_of,
 )
 from bondstone.base.errors import CursorInvalid, InvalidInput
-from bondstone.base.models import Document, Manifest
-from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
+from bondstone.base.models import Document
 from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
 from bondstone.client.row_filter import values_filter
 from bondstone.model.identity import Target
-from bondstone.model.service import KeptManifest, Phase
+from bondstone.model.service import Phase
 from bondstone.model.service_row import ServiceRow
 
 router = APIRouter(tags=["services"])
 
 Sort = Literal["id", "-id", "phase", "-phase", "promise", "-promise", "changed_at", "-changed_at"]
 MAX_WHERE_CHARS = 2000
-MAX_STATE_CHARS = 900_000
 
 
 class ServicePage(Document):
@@ -62,69 +65,6 @@ class ServicePage(Document):
     items: tuple[ServiceRow, ...]
     next: str | None = None
     """Cursor of the next page; null on the last"""
-
-
-class RequestBody(OperationBody):
-    """A service that is requested."""
-
-    promise: str = Field(pattern=NAME_PATTERN)
-    service: str = Field(pattern=SERVICE_PATTERN)
-    """TEAM/NAME, which must be free"""
-    inputs: Inputs = {}
-    """As the promise's schema says; secrets in plain, they are stored before anything else happens"""
-    version: TargetVersion = ""
-    labels: Labels = {}
-    on_failure: Literal["keep", "destroy"] = "keep"
-
-
-class AdoptBody(Manifest):
-    """A service that begins with Terraform states that exist."""
-
-    promise: str = Field(pattern=NAME_PATTERN)
-    service: str = Field(pattern=SERVICE_PATTERN)
-    states: dict[str, Annotated[str, Field(max_length=MAX_STATE_CHARS)]] = Field(min_length=1, max_length=50)
-    """Step to its state file in base64; under the empty name that of the only Terraform step"""
-    inputs: Inputs = {}
-    version: TargetVersion = ""
-    labels: Labels = {}
-    reason: Reason = ""
-
-
-class UpdateBody(OperationBody):
-    """Inputs that change."""
-
-    inputs: Inputs
-    """Objects are merged, null goes back to the default"""
-
-
-class PatchBody(OperationBody):
-    """A newer patch."""
-
-    to: TargetVersion = ""
-
-
-class UpgradeBody(OperationBody):
-    """Another minor or major version."""
-
-    to: TargetVersion = ""
-    inputs: Inputs = {}
-    """Instead of what the promise's transformation gives"""
-
-
-class ReconcileBody(OperationBody):
-    """Check a service for drift."""
-
-    repair: bool = False
-    """Undo what has drifted"""
-
-
-class LabelsBody(Manifest):
-    """Labels that change."""
-
-    set: Labels = {}
-    remove: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=32)] = ()
-    applied: KeptManifest | None = None
-    """The manifest that asks, which the service keeps"""
 
 
 @router.get("/services")

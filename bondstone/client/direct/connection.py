@@ -87,13 +87,27 @@ class Connection:
 
     async def _open_temporal(self) -> Client:
         if self._temporal is None:
-            from bondstone.client.direct.attesting import own_attestations  # noqa: PLC0415 - half a second
-            from bondstone.temporal.connection import connect, silence_core  # noqa: PLC0415
+            from bondstone.temporal.connection import connect, silence_core  # noqa: PLC0415 - half a second
 
             if self._quiet:
                 silence_core()
-            self._temporal = await own_attestations(await connect(self.settings), self.settings)
+            self._temporal = await _attesting(await connect(self.settings), self.settings)
         return self._temporal
+
+
+async def _attesting(temporal: Client, settings: Settings) -> Client:
+    """The connection, attesting what it asks where attestations are demanded and the keys are here.
+
+    Without the keys it attests nothing: workers then refuse its changes, in words.
+    """
+    if settings.attestation != "required" or not settings.attestation_key_file.exists():
+        return temporal
+    from bondstone.identity.attestor import Attestor  # noqa: PLC0415 - most platforms of one person demand none
+    from bondstone.store.signing import Signer  # noqa: PLC0415
+    from bondstone.temporal.attesting import attesting_client  # noqa: PLC0415
+
+    signer = await asyncio.to_thread(Signer.load, settings.attestation_key_file)
+    return attesting_client(temporal, Attestor.local(signer))
 
 
 async def _open_platform(url: str) -> Objects:
