@@ -100,7 +100,9 @@ def refusals(
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="how far back, as in 12h; at most 31d")
     ] = "1d",
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=500, help="at most so many")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=500, help="how many to list at most")
+    ] = 100,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List who was refused access to what, counted by the hour, the newest first."""

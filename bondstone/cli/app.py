@@ -134,7 +134,7 @@ def _root(
     no_headers: Annotated[bool, typer.Option("--no-headers", help="tables without titles")] = False,
     _version: Annotated[
         bool,
-        typer.Option("--version", help="print the version and leave", is_eager=True, callback=_print_version),
+        typer.Option("--version", help="print the version and exit", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     context.options.actor = actor

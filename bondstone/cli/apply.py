@@ -44,8 +44,10 @@ Selector = Annotated[
     typer.Option("--selector", "-l", metavar="SELECTOR", help="scope of --prune by labels, as in repo=shop"),
 ]
 Team = Annotated[str, typer.Option("--team", metavar="TEAM", help="scope of --prune by team")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="take back what somebody changed elsewhere")]
-ResendSecrets = Annotated[bool, typer.Option("--resend-secrets", help="send secrets again that services have")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="undo what another person changed elsewhere")]
+ResendSecrets = Annotated[
+    bool, typer.Option("--resend-secrets", help="send secrets again, also those whose reference did not change")
+]
 
 
 @app.command(

@@ -54,9 +54,11 @@ Jitter = Annotated[
 ]
 CatchUp = Annotated[
     str,
-    typer.Option("--catch-up", metavar="TIME", help="start runs that the platform was away for, so late at most"),
+    typer.Option("--catch-up", metavar="TIME", help="how late a run may start after the platform was away"),
 ]
-Count = Annotated[int, typer.Option("--next", metavar="N", min=0, max=1000, help="so many of its next times")]
+Count = Annotated[
+    int, typer.Option("--next", metavar="N", min=0, max=1000, help="how many of its next times to show")
+]
 
 
 @app.command(
@@ -177,7 +179,7 @@ def show(
     name: Name,
     *,
     count: Count = 5,
-    local: Annotated[str, typer.Option("--local", metavar="ZONE", help="give times there too")] = "",
+    local: Annotated[str, typer.Option("--local", metavar="ZONE", help="show times in this zone too")] = "",
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show when a schedule is due (there and in UTC), what it ran, what it missed and who changed it."""

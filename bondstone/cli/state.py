@@ -68,7 +68,7 @@ def push(
         ),
     ] = False,
     force_lineage: Annotated[
-        bool, typer.Option("--force-lineage", help="also one that began as the state of something else")
+        bool, typer.Option("--force-lineage", help="push a state of another lineage, too")
     ] = False,
     reason: Reason = "",
     output: Output = OutputFormat.TABLE,

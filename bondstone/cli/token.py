@@ -56,7 +56,7 @@ def create(
 @app.command("list", epilog=examples("bond token list", "bond token list --all -o json"))
 def list_(
     *,
-    every: Annotated[bool, typer.Option("--all", help="everybody's; for administrators")] = False,
+    every: Annotated[bool, typer.Option("--all", help="tokens of everybody; for administrators")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List your API tokens, the newest first, without their secrets."""

@@ -25,7 +25,7 @@ SHOWN: Final = 10
 @app.command(epilog=examples("bond top", "bond top --once", "bond top -o json"))
 def top(
     *,
-    once: Annotated[bool, typer.Option("--once", help="print it once also on a terminal")] = False,
+    once: Annotated[bool, typer.Option("--once", help="print it once, on a terminal too")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show services by phase, what runs, what waits for people, campaigns, and who works; live on a terminal."""

@@ -41,9 +41,7 @@ def list_(*, output: Output = OutputFormat.TABLE) -> None:
 def promote(
     build: BuildName,
     *,
-    percent: Annotated[
-        float | None, typer.Option(metavar="N", help="this part of all services only; the rest stays as it is")
-    ] = None,
+    percent: Annotated[float | None, typer.Option(metavar="N", help="move only N percent of the services")] = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Give a build all new work. What runs ends on the build that began it; keep that until it holds nothing.

@@ -61,7 +61,12 @@ def run(
         str, typer.Option("--supersedes", metavar="NAME", help="take over from this campaign, which ends")
     ] = "",
     pinned: Annotated[
-        str, typer.Option("--pinned", metavar="DIGEST", help="of `preview --plan`: what goes beyond it asks first")
+        str,
+        typer.Option(
+            "--pinned",
+            metavar="DIGEST",
+            help="digest of `preview --plan`; a plan that goes beyond it waits for an approval",
+        ),
     ] = "",
     wait: Wait = False,
     output: Output = OutputFormat.TABLE,
@@ -124,7 +129,7 @@ def preview(
     ] = "",
     every: Annotated[bool, typer.Option("--all", help="name every service, however many they are")] = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="plan every target too, and keep that under a digest")
+        bool, typer.Option("--plan", help="plan every target too, and keep the plans under a digest")
     ] = False,
     at_once: Annotated[int, typer.Option("--at-once", metavar="N", min=1, max=100, help="plans at once")] = 4,
     output: Output = OutputFormat.TABLE,
@@ -215,7 +220,7 @@ def report(
         ReportFormat, typer.Option("--output", "-o", help="html is one page that can be mailed", show_default=True)
     ] = ReportFormat.TABLE,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="write it there instead", show_default=False)
+        Path | None, typer.Option("--to", metavar="FILE", help="write it to this file instead", show_default=False)
     ] = None,
 ) -> None:
     """Report a campaign: who, what and why, what people did, and of each target what became of it.

@@ -30,10 +30,13 @@ RequestId = Annotated[
     str, typer.Option("--request-id", metavar="ID", help="the same id again has no further effect")
 ]
 Linked = Annotated[
-    str, typer.Option("--name", metavar="NAME", help="of the campaign that is started after the end of this one")
+    str, typer.Option("--name", metavar="NAME", help="name of the campaign that is started if this one has ended")
 ]
 Digest = Annotated[
-    str, typer.Option("--digest", metavar="D", help="the targets that were looked at, as `campaign show` has it")
+    str,
+    typer.Option(
+        "--digest", metavar="D", help="digest of the targets that you approve, as `campaign show` prints it"
+    ),
 ]
 Role = Annotated[
     list[str], typer.Option("--role", metavar="R", help="a role you act in, for the record; may be repeated")

@@ -136,7 +136,9 @@ def wait(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> No
 def outputs(
     service: ServiceArgument,
     *,
-    reveal: Annotated[bool, typer.Option("--reveal", help="secret ones in plain, from the secret store")] = False,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="show secret outputs in plain, from the secret store")
+    ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Print a service's outputs. Secret ones are masked without --reveal."""
