@@ -76,6 +76,30 @@ def environment(section: KratixSection, pipeline: str, action: str) -> dict[str,
     }
 
 
+def object_document(section: KratixSection, status: Mapping[str, Any]) -> dict[str, Any]:
+    """The object as a container reads it.
+
+    A field of its `spec` that the request leaves out is not there: an input without a value is null, and an API
+    server drops nulls.
+
+    Args:
+        section: The step's section.
+        status: What pipelines before have left; empty before the first.
+    """
+    document = dict(section.object)
+    if isinstance(document.get("spec"), Mapping):
+        document["spec"] = _without_nulls(document["spec"])
+    return {**document, "status": dict(status)} if status else document
+
+
+def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_nulls(value) if isinstance(value, Mapping) else value
+        for name, value in fields.items()
+        if value is not None
+    }
+
+
 def merge_status(known: Mapping[str, Any], incoming: Mapping[str, Any]) -> dict[str, Any]:
     """A status with another one laid over it: whole values are replaced, `conditions` are merged by their type.
 

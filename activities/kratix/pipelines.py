@@ -66,7 +66,7 @@ async def run_pipelines(
     pipelines = section.configure if action == "configure" else section.delete
     for number, pipeline in enumerate(pipelines):
         mounts = Mounts.under(directory / f"{number:02d}-{pipeline.name}")
-        shown = {**section.object, "status": status} if status else section.object
+        shown = contract.object_document(section, status)
         (mounts.input / "object.yaml").write_text(yaml.safe_dump(shown, sort_keys=False), encoding="utf-8")
         await _run(engine, section, pipeline, mounts, network, action=action, owner=owner, log=log)
         status = contract.merge_status(status, contract.read_status(_metadata(mounts, "status.yaml")))

@@ -124,6 +124,20 @@ def test_what_is_no_duration_of_go_is_refused(text: str) -> None:
         contract.go_duration(text)
 
 
+def test_fields_that_a_request_leaves_out_are_not_in_the_object() -> None:
+    section = KratixSection.model_validate(
+        {
+            "promise": "cache",
+            "api": {"group": "example.org", "version": "v1", "kind": "Cache", "plural": "caches"},
+            "object": {"kind": "Cache", "spec": {"size": None, "storage": {"class": None, "gib": 0}, "tags": []}},
+            "configure": [{"name": "make", "containers": [{"name": "render", "image": "render"}]}],
+        }
+    )
+    spec = {"storage": {"gib": 0}, "tags": []}
+    assert contract.object_document(section, {}) == {"kind": "Cache", "spec": spec}
+    assert contract.object_document(section, {"a": 1}) == {"kind": "Cache", "spec": spec, "status": {"a": 1}}
+
+
 def test_a_status_is_merged_shallowly_and_its_conditions_by_type() -> None:
     known = {"a": {"x": 1, "y": 2}, "kept": 1, "conditions": [{"type": "A", "status": "x"}, {"type": "B"}]}
     merged = contract.merge_status(
