@@ -1,11 +1,12 @@
-"""Kratix promises of a folder, run as services as far as their images can be built here.
+"""Kratix promises, run as services as far as their images can be built here.
 
-    python -m harness.kratix_marketplace FOLDER [NAME …]
+    python -m harness.kratix_marketplace FOLDER [FOLDER …] [--only NAME]
 
-FOLDER is a checkout of Kratix's marketplace. A promise is tried where each of its images has a Dockerfile on
-`alpine` that adds no more than a shell and `yq`: the base is made here, of the system's static busybox and of yq's
-module; no image is pulled. What a promise installs for all requests comes first, then its example request; each is
-planned, applied to a real control plane, compared with it, and taken down. Needs podman, runc, Go, busybox-static.
+A FOLDER is a checkout that holds promises, such as Kratix's marketplace. No image is pulled: see `kratix_images`.
+What a promise installs for all requests comes first, then its example request; each is planned, applied to a real
+control plane, compared with it, and taken down. The control plane knows the APIs of all promises, as under Kratix;
+pipelines that have rights there under Kratix (`rbac`) reach it by a kubeconfig in their image.
+Needs podman, runc, Go, busybox-static, kubectl, and the programs that images add.
 """
 
 from __future__ import annotations
@@ -13,15 +14,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import re
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,24 +31,15 @@ from bondstone.client.direct.client import DirectClient
 from bondstone.executors.scaffold import Draft, write_promise
 from bondstone.model.service import OperationRecord, OperationStatus
 from harness import local_platform
+from harness.kratix_images import Images
 from harness.pinned import ToolMissing
 from harness.servers import containers, kubernetes
 
-YQ: Final = "github.com/mikefarah/yq/v4@v4.54.3"
 SECONDS: Final = 600
-_BASE: Final = "localhost/base:v1"
-_LIMITS: Final = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
-_BUILD: Final = ("build", "--quiet", "--network=host", "--isolation=chroot", *_LIMITS)
-"""Where the engine itself runs in a container, it can build no other way."""
-_ADDED: Final = re.compile(r"apk add (?:--no-cache )?([a-z0-9 -]+)")
-_CAN_ADD: Final = frozenset({"yq", "bash"})
-_BASE_DOCKERFILE: Final = """\
-FROM scratch
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "sh", "-c", "B=/bin/busybox; $B mkdir -p /usr/bin /usr/sbin /sbin /tmp && $B --install -s"]
-COPY yq apk /usr/bin/
-ENV PATH=/usr/local/bin:/usr/bin:/bin
-"""
+WAITING_SECONDS: Final = 100
+LESS: Final[Mapping[str, tuple[str, ...]]] = {"app-stack": ("database",)}
+"""Of a promise's example request, the fields without which it is tried too: with them it waits for a request that
+nobody but Kratix fulfils."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +61,33 @@ class Row:
     whole: bool = False
 
 
+@dataclass(frozen=True)
+class Promise:
+    """A promise of a folder.
+
+    Args:
+        name: Of its place in the checkout, else its own.
+        file: Where it is.
+        folder: The checkout.
+        document: What the file holds.
+    """
+
+    name: str
+    file: Path
+    folder: Path
+    document: Any
+
+
 def main() -> int:
     """Try them, and print a row for each part; 1 when one that ran did not end well."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--only", action="append", metavar="NAME", help="a promise; default: all of them")
     options = parser.parse_args()
-    files = [
-        file
-        for file in sorted(options.folder.glob("[!.]*/promise.yaml"))
-        if not options.names or file.parent.name in options.names
-    ]
+    promises = [promise for folder in options.folders for promise in _promises(folder)]
     directory = Path(tempfile.mkdtemp(prefix="bond-marketplace-"))
     try:
-        rows = asyncio.run(_try_all(files, directory))
+        rows = asyncio.run(_try_all(promises, options.only, directory))
     except ToolMissing as error:
         print(error, file=sys.stderr)
         return 1
@@ -96,44 +98,73 @@ def main() -> int:
     return 0 if all(row.whole for row in ran) else 1
 
 
-async def _try_all(files: Sequence[Path], directory: Path) -> list[Row]:
+def _promises(folder: Path) -> list[Promise]:
+    promises = []
+    for file in sorted(folder.rglob("*promise.yaml")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        document = None if hidden else yaml.safe_load(file.read_text())
+        if document and document.get("kind") == "Promise":
+            name = "-".join(file.parent.relative_to(folder).parts) or document["metadata"]["name"]
+            promises.append(Promise(name, file, folder, document))
+    return promises
+
+
+async def _try_all(promises: Sequence[Promise], only: Sequence[str] | None, directory: Path) -> list[Row]:
     rows = []
     with (
         kubernetes.running(_made(directory / "plane")) as plane,
         containers.engine(_made(directory / "engine")) as engine,
     ):
-        _build_base(engine, _made(directory / "base"))
+        images = Images(engine, directory / "images", plane.kubeconfig)
+        _apply_apis(promises, plane.kubeconfig)
         clusters = {"default": {"kubeconfig": str(plane.kubeconfig)}}
         settings = {"BOND_CLUSTERS": json.dumps(clusters), "BOND_CONTAINER_ENGINE": engine}
+        settings["BOND_CONTAINER_NETWORK"] = "host"
         with local_platform.running(directory / "data", settings) as platform:
             async with platform.client() as bond:
-                for file in files:
-                    async for row in _try(bond, engine, file, _made(directory / file.parent.name)):
+                for promise in promises:
+                    if only and promise.name not in only:
+                        continue
+                    async for row in _try(bond, images, promise, _made(directory / promise.name)):
                         rows.append(row)
                         part = row.part or "-"
                         print(f"{row.name:24} {part:9} {row.objects:4}  {row.outcome}", flush=True)
     return rows
 
 
-async def _try(bond: DirectClient, engine: str, file: Path, directory: Path) -> AsyncIterator[Row]:
+def _apply_apis(promises: Sequence[Promise], kubeconfig: Path) -> None:
+    """Let the control plane know the kinds of all requests: some pipelines write requests of other promises."""
+    apis = [promise.document["spec"]["api"] for promise in promises if promise.document["spec"].get("api")]
+    for api in apis:
+        api.pop("status", None)
+    command = ["kubectl", f"--kubeconfig={kubeconfig}", "apply", "--validate=false", "--filename=-"]
+    # One of them is no definition that an API server takes; nothing here writes its kind.
+    subprocess.run(command, input=yaml.safe_dump_all(apis), text=True, check=False, capture_output=True)
+
+
+async def _try(bond: DirectClient, images: Images, promise: Promise, directory: Path) -> AsyncIterator[Row]:
     """A row for each part of a promise, or one that says why it is not tried."""
-    name = file.parent.name
+    name, file = promise.name, promise.file
     try:
-        images = _build_images(engine, file)
+        built = images.of(promise.document, file.parent, promise.folder)
     except InvalidInput as error:
-        yield Row(name, "", error.message)
+        yield Row(name, "", f"not tried: {error.message}")
         return
-    parts = [("platform", platform_draft, {}), ("request", draft, _request(file))]
-    if draft(file).section.get("workflow") == "promise":  # nothing else is asked of it
+    request = _request(file)
+    parts = [("platform", platform_draft, {}), ("request", draft, request)]
+    if draft(file).section.get("workflow") == "promise":  # nothing else is requested of it
         parts.pop()
+    elif name in LESS:
+        parts.append(("smaller", draft, {key: value for key, value in request.items() if key not in LESS[name]}))
     standing = []
     for part, drafted, inputs in parts:
         target = directory / part
         try:
-            _write(target, f"{name}-{part}", drafted(file), images)
+            _write(target, f"{name}-{part}", drafted(file), built, reaches_cluster=_has_rights(promise.document))
         except InvalidInput:
             continue  # it has no such part
-        row, service = await _run(bond, target, inputs)
+        at_most = WAITING_SECONDS if part == "request" and name in LESS else SECONDS
+        row, service = await _run(bond, target, inputs, at_most)
         yield row
         if service:
             standing.append(service)
@@ -143,32 +174,54 @@ async def _try(bond: DirectClient, engine: str, file: Path, directory: Path) -> 
             yield Row(name, "taken down", f"failed: {record.error and record.error.message}")
 
 
-async def _run(bond: DirectClient, folder: Path, inputs: Mapping[str, Any]) -> tuple[Row, str]:
+async def _run(
+    bond: DirectClient, folder: Path, inputs: Mapping[str, Any], at_most_seconds: float
+) -> tuple[Row, str]:
     """Publish a part and ask for it once; its row, and the service that stands."""
     name, part = folder.parent.name, folder.name
     service = f"market/{name}-{part}"
     try:
         await local_platform.publish(bond, folder)
-        record = await _ends(await bond.services.request(f"{name}-{part}", service, dict(inputs)))
+        operation = await bond.services.request(f"{name}-{part}", service, dict(inputs))
     except BondError as error:
         return Row(name, part, f"refused: {error.message[:200]}"), ""
+    try:
+        record = await _ends(operation, at_most_seconds)
+    except TimeoutError:
+        await operation.cancel(reason="it waits for something that does not come")
+        await _ends(operation)
+        return Row(name, part, f"still waited after {at_most_seconds:.0f} s"), service
     if record.status is not OperationStatus.SUCCEEDED:
-        return Row(name, part, f"failed: {record.error.message[:300] if record.error else ''}"), service
+        return Row(name, part, f"failed: {_last_line(record.error.message if record.error else '')}"), service
     objects = sum(step.changes.create for step in record.steps)
     drift = (await _ends(await bond.services.reconcile(service))).drift
     outcome = "applied, no drift" if not drift else f"applied, and {drift} objects differ at once"
     return Row(name, part, outcome, objects, whole=not drift), service
 
 
-async def _ends(operation: Any) -> OperationRecord:
-    async with asyncio.timeout(SECONDS):
+async def _ends(operation: Any, at_most_seconds: float = SECONDS) -> OperationRecord:
+    async with asyncio.timeout(at_most_seconds):
         record: OperationRecord = await operation.wait(through_approvals=True)
     return record
 
 
-def _write(target: Path, name: str, made: Draft, images: Mapping[str, str]) -> None:
+def _last_line(text: str) -> str:
+    """The first words and the last line of a message."""
+    first, *others = text.strip().splitlines() or [""]
+    return f"{first[:80]} … {others[-1][:160]}" if others else first[:240]
+
+
+def _has_rights(value: Any) -> bool:
+    """Whether a pipeline has rights in Kratix's cluster."""
+    if isinstance(value, dict):
+        return bool((value.get("rbac") or {}).get("permissions")) or any(map(_has_rights, value.values()))
+    return isinstance(value, list) and any(map(_has_rights, value))
+
+
+def _write(target: Path, name: str, made: Draft, images: Mapping[str, str], *, reaches_cluster: bool) -> None:
     """Write a promise as `bond promise init` does, with the images that were built here."""
-    write_promise(target, name, made)
+    section = {**made.section, "network": "pool"} if reaches_cluster else made.section
+    write_promise(target, name, replace(made, section=section))
     text = (target / "promise.yaml").read_text()
     for image, built in images.items():
         text = text.replace(image, built)
@@ -177,77 +230,11 @@ def _write(target: Path, name: str, made: Draft, images: Mapping[str, str]) -> N
 
 def _request(file: Path) -> dict[str, Any]:
     """The inputs of the example request."""
-    example = file.parent / "resource-request.yaml"
-    if not example.exists():
-        return {}
-    document = next(item for item in yaml.safe_load_all(example.read_text()) if item)
-    return dict(document.get("spec") or {})
-
-
-def _build_images(engine: str, file: Path) -> dict[str, str]:
-    """Build each image that a promise names; its name here, by digest.
-
-    Raises:
-        InvalidInput: one cannot be built here.
-    """
-    built = {}
-    folders = sorted(path.parent for path in file.parent.rglob("Dockerfile"))
-    for image in _images(yaml.safe_load(file.read_text())):
-        name = image.rpartition("/")[2].partition(":")[0]
-        fitting = [folder for folder in folders if folder.name in name]
-        if len(fitting) != 1:
-            raise InvalidInput(f"not tried: no Dockerfile of {image} is there")
-        text = (fitting[0] / "Dockerfile").read_text()
-        [*bases] = re.findall(r"^FROM\s+\"?([^\s\"]+)", text, re.MULTILINE)
-        added = {word for words in _ADDED.findall(text) for word in words.split()}
-        if any(base.partition(":")[0] != "alpine" for base in bases) or added - _CAN_ADD:
-            others = {base for base in bases if base.partition(":")[0] != "alpine"} | (added - _CAN_ADD)
-            raise InvalidInput(f"not tried: {name} needs {', '.join(sorted(others))}")
-        context = Path(tempfile.mkdtemp(prefix="bond-image-"))
-        try:
-            shutil.copytree(fitting[0], context, dirs_exist_ok=True)
-            changed = re.sub(r"^FROM\s+\"?alpine[^\s\"]*\"?", f"FROM {_BASE}", text, flags=re.MULTILINE)
-            (context / "Dockerfile").write_text(changed)
-            tag = f"localhost/{name}:v1"
-            _engine(engine, *_BUILD, f"--tag={tag}", str(context))
-        finally:
-            shutil.rmtree(context)
-        digest = _engine(engine, "image", "inspect", tag, "--format={{.Digest}}").strip()
-        built[image] = f"localhost/{name}@{digest}"
-    return built
-
-
-def _images(value: Any) -> Iterator[str]:
-    """Every image of a promise's pipelines."""
-    if isinstance(value, dict):
-        if isinstance(value.get("image"), str) and "name" in value:
-            yield value["image"]
-        for inner in value.values():
-            yield from _images(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _images(inner)
-
-
-def _build_base(engine: str, directory: Path) -> None:
-    busybox = shutil.which("busybox")
-    go = shutil.which("go")
-    if busybox is None or go is None:
-        raise ToolMissing("there is no Go, or no busybox: `apt-get install busybox-static` brings the latter")
-    shutil.copy(busybox, directory / "busybox")
-    environment = {"GOBIN": str(directory), "CGO_ENABLED": "0", "GOFLAGS": ""}
-    subprocess.run([go, "install", YQ], check=True, env={**os.environ, **environment})
-    (directory / "apk").write_text("#!/bin/sh\n# What is added is there already.\n")
-    (directory / "apk").chmod(0o755)
-    (directory / "Dockerfile").write_text(_BASE_DOCKERFILE)
-    _engine(engine, *_BUILD, f"--tag={_BASE}", str(directory))
-
-
-def _engine(engine: str, *arguments: str) -> str:
-    done = subprocess.run([*shlex.split(engine), *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InvalidInput(f"{arguments[0]} failed: {done.stderr.strip()[-300:]}")
-    return done.stdout
+    for name in ("resource-request.yaml", "example-resource.yaml"):
+        if (example := file.parent / name).exists():
+            document = next(item for item in yaml.safe_load_all(example.read_text()) if item)
+            return dict(document.get("spec") or {})
+    return {}
 
 
 def _made(directory: Path) -> Path:
