@@ -34,7 +34,7 @@ FIELDS: Final = frozenset(
     }
 )
 PHRASES: Final = (
-    r"(?:somebody's|somebody else's|people's|nobody's) word",
+    r"(?:somebody's|somebody else's|people's|nobody's|whose|their) word\b",
     r"what is wanted",
     r"\bgoes on\b",
     r"\b(?:is|are) had\b",

@@ -1,4 +1,4 @@
-"""The gate: whose word a plan waits for, as functions on frozen models. No clock, no I/O."""
+"""The gate: which approvals a plan waits for, as functions on frozen models. No clock, no I/O."""
 
 from __future__ import annotations
 

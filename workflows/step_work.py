@@ -77,7 +77,7 @@ class StepWork:
         """Whether anything was, or may have been, changed in reality."""
 
     async def plan(self, spec: StepSpec, verb: str) -> PlanRef:
-        """A plan that may be applied: policies allow it, and people have given their word where it is needed."""
+        """A plan that may be applied: policies allow it, and the approvals that it needs are there."""
         plan, decision = await self.decide(spec, verb)
         insist(decision, spec)
         await self._keeper.pass_gate(spec.id, plan, decision)

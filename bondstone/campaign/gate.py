@@ -1,4 +1,4 @@
-"""The gate of a wave: whose word counts, and what the words come to."""
+"""The gate of a wave: whose votes count, and what they come to."""
 
 from __future__ import annotations
 

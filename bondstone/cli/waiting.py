@@ -200,7 +200,7 @@ class _Pools:
 
 
 def _say_what_it_waits_for(record: OperationDocument) -> None:
-    """Which plans wait for whose word, and the whole commands to look and to give it."""
+    """Which plans wait for whose approval, with the whole commands that show and approve them."""
     from bondstone.cli.views import approve_command  # noqa: PLC0415 - see bondstone.cli.session
 
     for gate in (each for each in record.approvals if each.status == "waiting"):

@@ -50,7 +50,7 @@ def needs(kind: OperationKind, plan: PlanRef, decision: Decision, asks: Sequence
 
 
 def may(need: Need, roles: Sequence[str]) -> bool:
-    """Whether a person in these roles is among those whose word is needed."""
+    """Whether a person in these roles is among those whose approval is needed."""
     return not need.roles or bool(set(need.roles) & set(roles))
 
 

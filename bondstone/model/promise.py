@@ -164,7 +164,7 @@ class ApprovalRule(Manifest):
     when: str | bool = True
     """An expression over `plan.changes` (maps with action, address, type) beside inputs, service and context."""
     roles: tuple[str, ...] = Field(min_length=1)
-    """Whose word counts: anybody in one of them."""
+    """Roles whose members may approve: one of them is enough."""
     count: int = Field(default=1, ge=1, le=20)
     """How many people of these roles."""
     allow_requester: bool = False

@@ -65,7 +65,7 @@ class WaveDocument(Document):
     max_failures: int | None = None
     max_concurrent: int | None = None
     missing: tuple[str, ...] = ()
-    """Whose word its gate waits for, in words"""
+    """The approvals that its gate waits for, in words"""
     soak_until: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -318,7 +318,7 @@ class PreviewWave(Document):
     max_concurrent: int | None = None
     soak_seconds: int = 0
     gate: str = ""
-    """Whose word it would wait for; the times suppose that it is given at once"""
+    """The approvals that it would wait for; the times suppose that they are given at once"""
     starts_at: ZonedTime | None = None
     """null when windows or freezes never let it begin, as far as can be seen"""
     ends_at: ZonedTime | None = None

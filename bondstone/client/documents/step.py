@@ -104,7 +104,7 @@ class StepDocument(Document):
 
 
 class NeedDocument(Document):
-    """People whose word a plan waits for, and why."""
+    """Approvals that a plan waits for, and why."""
 
     roles: tuple[str, ...] = ()
     """Any of these; anybody when empty"""

@@ -145,10 +145,10 @@ class StrategyMetadata(Manifest):
 
 
 class GateApproval(Manifest):
-    """Whose word opens a gate."""
+    """The approvals that open a gate."""
 
     roles: tuple[str, ...] = Field(min_length=1, max_length=20)
-    """Whose word counts: anybody in one of them."""
+    """Roles whose members may approve: one of them is enough."""
     count: Annotated[int, Field(strict=True, ge=1, le=20)] = 1
     """How many people of these roles."""
     expires: Duration | None = None

@@ -40,7 +40,7 @@ class PlanEvidence(Document):
     findings: tuple[str, ...] = ()
     """What they said, as `deny: message`"""
     approvals: tuple[str, ...] = ()
-    """Whose word there was, as `approved by dana (dba)`"""
+    """The approvals that it got, as `approved by dana (dba)`"""
 
 
 class TargetReport(Document):
@@ -95,7 +95,7 @@ class WaveReport(Document):
     gate: str = ""
     """waiting, approved, rejected or expired; empty when it has none"""
     votes: tuple[str, ...] = ()
-    """Whose word there was, as `approved by dana (sre): seen with eve`"""
+    """The approvals that it got, as `approved by dana (sre): seen with eve`"""
 
 
 class EventReport(Document):

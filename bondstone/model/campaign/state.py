@@ -124,7 +124,7 @@ class WaveRules(Wire):
     soak_seconds: int = Field(default=0, ge=0)
     """From the wave's last success; then the health of those that succeeded is probed. 0: neither."""
     needs: tuple[Need, ...] = ()
-    """Whose word the wave waits for before it starts."""
+    """The approvals that the wave waits for before it starts."""
     expires_seconds: int = Field(default=0, ge=0)
     """How long it waits for that; then the campaign ends. 0 is for ever."""
 
@@ -178,7 +178,7 @@ class Stage(StrEnum):
     """Where the machine stands. `decider` draws the ways between them."""
 
     GATE = "gate"
-    """Before the wave: whose word is needed?"""
+    """Approvals that the wave needs before it starts."""
     STARTING = "starting"
     """The wave's targets are started, and run."""
     SOAKING = "soaking"

@@ -27,7 +27,7 @@ class Vote(Wire):
 
 
 class Need(Wire):
-    """People whose word a plan waits for."""
+    """Approvals that a plan waits for: by whom, and how many."""
 
     roles: tuple[str, ...] = ()
     """Any of these; anybody when empty."""
