@@ -261,7 +261,7 @@ def _bring(program: str, root: Path) -> None:
     _bring_libraries([target], root)
     for folder in _DATA.get(program, ()):
         if Path(folder).exists():
-            shutil.copytree(folder, root / folder.lstrip("/"), dirs_exist_ok=True)
+            shutil.copytree(folder, root / folder.lstrip("/"), dirs_exist_ok=True, ignore_dangling_symlinks=True)
             _bring_libraries(sorted((root / folder.lstrip("/")).rglob("*.so")), root)
 
 
