@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Tests wait for real servers and tools about as long as they compute: three at once suit two cores.
-WORKERS ?= 3
+# Tests wait for real servers and tools about as long as they compute: two at once for each core keep it busy.
+WORKERS ?= 4
 # Without caches each process of pytest compiles every test anew, half of the time that it takes to collect them.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -27,7 +27,7 @@ from bondstone.base import names
 from bondstone.client import Operation
 from bondstone.client.direct.client import DirectClient
 from bondstone.workers.child import Command
-from harness.waiting import pauses
+from harness.waiting import until_async
 
 SPEC = "  outputs:\n    name: {value: '${service.name}'}\n  steps:\n    - id: main\n      noop: {}\n"
 WARM_UP = 5
@@ -147,11 +147,12 @@ async def _costs(temporal: Client, service: str) -> Costs:
     """What the histories of a service and its operations hold, once no workflow task of theirs waits or runs."""
     team, name = names.parse_service(service)
     workflow_id = names.service_workflow_id(team, name)
-    for pause in pauses():
+
+    async def rests() -> bool:
         described = await temporal.get_workflow_handle(workflow_id).describe()
-        if not described.raw_description.HasField("pending_workflow_task"):
-            break
-        await asyncio.sleep(pause)
+        return not described.raw_description.HasField("pending_workflow_task")
+
+    await until_async(rests, f"{service} has no workflow task")
     costs: Costs = Counter()
     children: list[str] = []
     async for events in runs_of(temporal, workflow_id):

@@ -2,7 +2,8 @@
 
 Whatever tests start inherits an environment variable that names the run. A guard, in a session of its own, waits
 for the end of the run; Ctrl-C, `kill -9` and a cancelled CI job all close its standard input. Then it ends what
-still carries the name, in whatever session or directory that is. A run that left something is red.
+still carries the name, in whatever session or directory that is, and removes the users that were made as hosts.
+A run that left something is red.
 
 The plugin also makes Ctrl-C mean Ctrl-C: a run that was started with SIGINT ignored (a background job of a shell)
 would hand that down to every process it starts. SIGTERM (of `timeout`, of a cancelled CI job) acts like Ctrl-C, so
@@ -16,12 +17,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from typing import Final
 
 import psutil
 import pytest
+
+from harness.waiting import NotInTime, wait_until
 
 RUN: Final = "TEST_RUN"
 """The environment variable: ids of the run and of the runs around it."""
@@ -29,7 +31,6 @@ LEAVING_SECONDS: Final = 3
 """How long processes may take to end by themselves once the run is over."""
 STOPPING_SECONDS: Final = 20
 """How long they may take after SIGTERM: a platform stops in order."""
-_POLL_SECONDS: Final = 0.1
 _TRACKER: Final = "from multiprocessing.resource_tracker import main"
 """Python's own helper of `multiprocessing`: it ignores SIGTERM and ends with the process that started it."""
 
@@ -102,10 +103,9 @@ def end(run: str) -> list[str]:
 
 def _after(run: str, seconds: float) -> list[psutil.Process]:
     """What is left once all are gone, or the time is over."""
-    deadline = time.monotonic() + seconds
-    while (left := members(run)) and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-    return left
+    with contextlib.suppress(NotInTime):
+        wait_until(lambda: not members(run), seconds=seconds)
+    return members(run)
 
 
 def _words(process: psutil.Process) -> str:
@@ -123,6 +123,10 @@ def _main(run: str) -> None:
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
+    if sys.platform.startswith("linux") and os.geteuid() == 0:
+        from harness.servers.hosts import remove_users_of_the_dead  # noqa: PLC0415 - in the end only
+
+        remove_users_of_the_dead()
 
 
 if __name__ == "__main__":

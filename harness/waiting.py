@@ -1,10 +1,13 @@
-"""Waiting for what happens in other processes, which sets no event here: one way for all tests."""
+"""Waiting for what happens in other processes, which sets no event here: one way for all tests.
+
+`tests/unit/test_waiting.py` refuses loops that sleep elsewhere, but for those it names with a reason.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -15,7 +18,18 @@ _FIRST_PAUSE: Final = 0.02
 _LAST_PAUSE: Final = 0.2
 
 
-async def until(look: Callable[[], T], what: str = "", *, seconds: float = SECONDS, in_thread: bool = False) -> T:
+class NotInTime(AssertionError):
+    """What was waited for did not come."""
+
+
+async def until(
+    look: Callable[[], T | None],
+    what: str = "",
+    *,
+    seconds: float = SECONDS,
+    in_thread: bool = False,
+    not_yet: tuple[type[Exception], ...] = (),
+) -> T:
     """Wait until a look sees something.
 
     Args:
@@ -23,29 +37,70 @@ async def until(look: Callable[[], T], what: str = "", *, seconds: float = SECON
         what: What is waited for, in words for the failure.
         seconds: How long at most.
         in_thread: Look in a thread: for a look that blocks, as a request does.
+        not_yet: Errors of a look that only mean: not yet.
 
     Returns:
         What the look gave.
 
     Raises:
-        AssertionError: it was not there in time.
+        NotInTime: it was not there in time.
     """
-    for pause in _pauses(look, seconds, what):
-        result = await asyncio.to_thread(look) if in_thread else look()
-        if result:
-            return result
-        await asyncio.sleep(pause)
+
+    async def looked() -> T | None:
+        return await asyncio.to_thread(look) if in_thread else look()
+
+    return await until_async(looked, what or str(look), seconds=seconds, not_yet=not_yet)
+
+
+async def until_async(
+    look: Callable[[], Awaitable[T | None]],
+    what: str = "",
+    *,
+    seconds: float = SECONDS,
+    not_yet: tuple[type[Exception], ...] = (),
+) -> T:
+    """As `until`, for a look that is awaited. A look that does not answer is ended with the time."""
+    last: Exception | None = None
+    try:
+        async with asyncio.timeout(seconds) as bound:
+            for pause in pauses():
+                try:
+                    result = await look()
+                except not_yet as error:
+                    last = error
+                else:
+                    if result:
+                        return result
+                await asyncio.sleep(pause)
+    except TimeoutError:
+        if not bound.expired():  # one of the look's own
+            raise
+        raise _not_in_time(seconds, what or str(look), last) from last
     raise AssertionError
 
 
-def wait_until(look: Callable[[], T], what: str = "", *, seconds: float = SECONDS) -> T:
+def wait_until(
+    look: Callable[[], T | None],
+    what: str = "",
+    *,
+    seconds: float = SECONDS,
+    not_yet: tuple[type[Exception], ...] = (),
+) -> T:
     """As `until`, in a test that is not asynchronous."""
-    for pause in _pauses(look, seconds, what):
-        result = look()
-        if result:
-            return result
+    last: Exception | None = None
+    deadline = time.monotonic() + seconds
+    for pause in pauses():
+        try:
+            result = look()
+        except not_yet as error:
+            last = error
+        else:
+            if result:
+                return result
+        if time.monotonic() >= deadline:
+            break
         time.sleep(pause)
-    raise AssertionError
+    raise _not_in_time(seconds, what or str(look), last) from last
 
 
 def pauses() -> Iterator[float]:
@@ -56,9 +111,5 @@ def pauses() -> Iterator[float]:
         pause = min(pause * 1.2, _LAST_PAUSE)
 
 
-def _pauses(look: Callable[[], object], seconds: float, what: str) -> Iterator[float]:
-    deadline = time.monotonic() + seconds
-    for pause in pauses():
-        if time.monotonic() >= deadline:
-            raise AssertionError(f"not within {seconds:.0f} s: {what or look}")
-        yield pause
+def _not_in_time(seconds: float, what: str, last: Exception | None) -> NotInTime:
+    return NotInTime(f"not within {seconds:.0f} s: {what}" + (f"; at last {last!r}" if last else ""))

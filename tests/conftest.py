@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import socket
@@ -18,11 +17,12 @@ from temporalio.client import Client
 
 from bondstone.base import names
 from bondstone.temporal.connection import DATA_CONVERTER
+from harness.waiting import until_async
 from harness.warm_command import WARM
 from harness.warm_workers import fork_by
 
 pytest_plugins = ("harness.servers.fixtures", "harness.leftovers", "harness.test_order")
-pytest.register_assert_rewrite("object_store_suite")
+pytest.register_assert_rewrite("object_store_suite", "operations_walk")
 
 # A slow machine is no defect.
 settings.register_profile("bondstone", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -113,19 +113,14 @@ def temporal_address() -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 @pytest.fixture
 async def temporal(temporal_address: str) -> Client:
     """A client of the real server."""
-    deadline = asyncio.get_running_loop().time() + 30
-    client: Client | None = None
-    while client is None:
-        try:
-            client = await Client.connect(temporal_address, data_converter=DATA_CONVERTER)
-        except RuntimeError:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(0.1)
-    return client
+    return await until_async(
+        lambda: Client.connect(temporal_address, data_converter=DATA_CONVERTER),
+        "Temporal serves",
+        not_yet=(RuntimeError,),
+    )

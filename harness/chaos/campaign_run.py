@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from bondstone.base.errors import BondError
 from bondstone.base.names import parse_service
@@ -23,7 +23,7 @@ from bondstone.model.service import ServiceId
 from harness.chaos import campaign_rules, counting
 from harness.chaos.counting import AFTER, BEFORE, PROMISE, Effects
 from harness.local_platform import LocalPlatform, publish
-from harness.waiting import until
+from harness.waiting import NotInTime, until, until_async
 
 NAME: Final = "chaos"
 TEAM: Final = "chaos"
@@ -31,6 +31,8 @@ ROOT: Final = Path(__file__).parents[2]
 PROVISIONS_AT_ONCE: Final = 20
 READS_AT_ONCE: Final = 20
 BACK_SECONDS: Final = 120
+ENDS_SECONDS: Final = 4 * 3600
+"""Only catches what hangs: thousands of targets, and kills meanwhile."""
 """How long everything that was killed may take to run again, on a busy machine."""
 LAST_KILL: Final = 0.9
 """No kill is due after this part of the targets: it would come too late to hit anything."""
@@ -180,14 +182,15 @@ class Run:
         document = CAMPAIGN.format(**fields, max_failures=self._max_failures)
         await bond.campaigns.run(document.encode(), "chaos.yaml")
         striking = asyncio.create_task(self._strike(kills, outcome))
+
+        async def ended() -> CampaignDescription | None:
+            if striking.done():
+                striking.result()
+            description = await _answered(lambda: bond.campaigns.describe(NAME))
+            return description if description.status.ended else None
+
         try:
-            while True:
-                ended = await _answered(lambda: bond.campaigns.describe(NAME))
-                if ended.status.ended:
-                    return ended
-                if striking.done():
-                    striking.result()
-                await asyncio.sleep(1)
+            return await until_async(ended, "the campaign ends", seconds=ENDS_SECONDS)
         finally:
             striking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -196,8 +199,11 @@ class Run:
     async def _strike(self, kills: list[Kill], outcome: Outcome) -> None:
         for kill in kills:
             await self._running()
-            while self._done() < kill.after:  # noqa: ASYNC110 - a fact of other processes, no event of ours
-                await asyncio.sleep(0.2)
+
+            def enough(after: int = kill.after) -> bool:
+                return self._done() >= after
+
+            await until(enough, f"{kill.after} are done", seconds=ENDS_SECONDS)
             await asyncio.sleep(kill.delay_seconds)
             self._platform.kill(*self._victims(kill.victim))
             outcome.kills.append(kill)
@@ -256,15 +262,20 @@ def _id(service: str) -> ServiceId:
 
 async def _answered(ask: Callable[[], Awaitable[_T]]) -> _T:
     """Ask until the platform answers: it may be starting again."""
-    last: Any = None
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(BACK_SECONDS):
-            while True:
-                try:
-                    return await ask()
-                except BondError as error:
-                    if not error.transient:
-                        raise
-                    last = error
-                    await asyncio.sleep(0.5)
-    raise AssertionError(f"the platform does not answer any more: {last}")
+    last: BondError | None = None
+
+    async def answer() -> tuple[_T] | None:
+        nonlocal last
+        try:
+            return (await ask(),)
+        except BondError as error:
+            if not error.transient:
+                raise
+            last = error
+            return None
+
+    try:
+        result = await until_async(answer, seconds=BACK_SECONDS)
+    except NotInTime:
+        raise AssertionError(f"the platform does not answer any more: {last}") from last
+    return result[0]

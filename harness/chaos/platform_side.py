@@ -25,7 +25,7 @@ from harness.chaos.kills import Kill, Moment, Side, Victim
 from harness.chaos.outcome import Outcome
 from harness.chaos.things import Counted
 from harness.local_platform import LocalPlatform
-from harness.waiting import until
+from harness.waiting import until, until_async
 
 READY_SECONDS: Final = 240
 """A stopped worker may cost a pause, a heartbeat and the term of a lease; the rest is work on a busy machine."""
@@ -237,15 +237,15 @@ class Run:
 
     async def _at_the_gate(self, operation: Operation) -> str:
         """Wait until people are asked; the digest of the plan they are asked about."""
-        async with asyncio.timeout(READY_SECONDS):
-            while True:
-                record = await _answered(operation.get)
-                waiting = [approval.digest for approval in record.approvals if approval.status == "waiting"]
-                if waiting:
-                    return waiting[-1]
-                if record.status.ended or any(approval.status == "approved" for approval in record.approvals):
-                    return ""
-                await asyncio.sleep(0.1)
+
+        async def asked_or_over() -> tuple[str, ...]:
+            record = await _answered(operation.get)
+            waiting = [approval.digest for approval in record.approvals if approval.status == "waiting"]
+            over = record.status.ended or any(approval.status == "approved" for approval in record.approvals)
+            return (*waiting[-1:],) or (("",) if over else ())
+
+        [digest] = await until_async(asked_or_over, f"{operation.id} waits for people", seconds=READY_SECONDS)
+        return digest
 
     async def _approve(self, operation: Operation) -> None:
         """Approve as another person, as soon as the gate is open."""
@@ -299,12 +299,14 @@ class Run:
 
 async def _answered(ask: Callable[[], Awaitable[_T]]) -> _T:
     """Ask until the platform answers: it may be starting again, or a part not be requested yet."""
-    async with asyncio.timeout(READY_SECONDS):
-        while True:
-            try:
-                return await ask()
-            except (Unreachable, NotFound):
-                await asyncio.sleep(0.2)
+
+    async def answer() -> tuple[_T]:
+        return (await ask(),)
+
+    [result] = await until_async(
+        answer, "the platform answers", seconds=READY_SECONDS, not_yet=(Unreachable, NotFound)
+    )
+    return result
 
 
 def _session(leader: int) -> list[int]:

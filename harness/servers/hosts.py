@@ -110,7 +110,7 @@ def running(directory: Path, count: int) -> Iterator[Hosts]:
         ready=listens(port),
         stop_signal=signal.SIGTERM,
     )
-    _remove_users_of_the_dead()
+    remove_users_of_the_dead()
     users = [f"{PREFIX}-{os.getpid()}-{index}" for index in range(count)]
     try:
         for user in users:
@@ -133,6 +133,14 @@ def running(directory: Path, count: int) -> Iterator[Hosts]:
             _remove(user)
 
 
+def remove_users_of_the_dead() -> None:
+    """Remove users whose process is gone: a test run that was killed has left them."""
+    for entry in pwd.getpwall():
+        parts = entry.pw_name.split("-")
+        if parts[0] == PREFIX and len(parts) == 3 and not Path("/proc", parts[1]).exists():
+            _remove(entry.pw_name)
+
+
 def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
@@ -142,11 +150,3 @@ def _remove(user: str) -> None:
         pwd.getpwnam(user)
         subprocess.run(["pkill", "-KILL", "-u", user], check=False, capture_output=True)
         subprocess.run(["userdel", "--force", user], check=False, capture_output=True)
-
-
-def _remove_users_of_the_dead() -> None:
-    """A test run that was killed has left its users."""
-    for entry in pwd.getpwall():
-        parts = entry.pw_name.split("-")
-        if parts[0] == PREFIX and len(parts) == 3 and not Path("/proc", parts[1]).exists():
-            _remove(entry.pw_name)

@@ -10,12 +10,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from harness.waiting import NotInTime, wait_until
 
 LOOPBACK: Final = "127.0.0.1"
 START_SECONDS: Final = 240
@@ -76,13 +77,17 @@ class Server:
         Raises:
             ServerFailed: it ended, or did not serve in time.
         """
-        deadline = time.monotonic() + seconds
-        while not self.ready():
-            if self.process is None or self.process.poll() is not None:
+
+        def serves() -> bool:
+            ready = self.ready()
+            if not ready and (self.process is None or self.process.poll() is not None):
                 raise ServerFailed(f"{self.name} ended instead of serving:\n{self.tail()}")
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"{self.name} does not serve after {seconds:.0f} s:\n{self.tail()}")
-            time.sleep(_POLL_SECONDS)
+            return ready
+
+        try:
+            wait_until(serves, seconds=seconds)
+        except NotInTime:
+            raise ServerFailed(f"{self.name} does not serve after {seconds:.0f} s:\n{self.tail()}") from None
 
     def start(self) -> None:
         """Start it and wait until it serves. After `kill`, it finds its old data on its old port."""

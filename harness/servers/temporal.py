@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from bondstone.temporal.connection import DATA_CONVERTER, ensure_search_attribut
 from harness.pinned import find
 from harness.servers.postgres import USER, Postgres
 from harness.servers.process import LOOPBACK, START_SECONDS, Server, ServerFailed, free_port, listens, low_port
+from harness.waiting import NotInTime, until_async
 
 NAMESPACE: Final = "bond"
 RETENTION_SECONDS: Final = 24 * 3600
@@ -189,19 +189,18 @@ def _configuration(
 
 async def _make_namespace(temporal: ProductionTemporal) -> None:
     """Make the namespace and its search attributes, and wait until every part of the server knows of them."""
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            client = await temporal.client()
-            await _register(client)
-            await ensure_search_attributes(client)
-            await client.count_workflows(f"{SA_TEAM} = 'nobody'")
-        except (RPCError, RuntimeError) as error:
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"Temporal does not serve: {error}\n{temporal.server.tail()}") from error
-            await asyncio.sleep(0.1)
-        else:
-            return
+
+    async def made() -> bool:
+        client = await temporal.client()
+        await _register(client)
+        await ensure_search_attributes(client)
+        await client.count_workflows(f"{SA_TEAM} = 'nobody'")
+        return True
+
+    try:
+        await until_async(made, "its namespace", seconds=START_SECONDS, not_yet=(RPCError, RuntimeError))
+    except NotInTime as error:
+        raise ServerFailed(f"Temporal does not serve: {error}\n{temporal.server.tail()}") from error
 
 
 async def _register(client: Client) -> None:

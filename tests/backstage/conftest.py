@@ -19,6 +19,7 @@ from harness.servers.backstage.packages import SOURCE, missing
 from harness.servers.backstage.stock import Backstage
 from harness.servers.process import LOOPBACK, free_port
 from harness.servers.wire import Wire
+from harness.waiting import NotInTime, wait_until
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "integration"))
@@ -63,9 +64,10 @@ class Pair:
     def until(self, check: Callable[[], object], seconds: float = 60, what: str = ""):
         """Wait for something to become true; it, and after how many seconds."""
         began = time.monotonic()
-        while not (answer := check()):
-            assert time.monotonic() - began < seconds, f"{what}\n{self.backstage.server.tail()}"
-            time.sleep(0.1)
+        try:
+            answer = wait_until(check, what, seconds=seconds)
+        except NotInTime as error:
+            raise AssertionError(f"{error}\n{self.backstage.server.tail()}") from error
         return answer, time.monotonic() - began
 
 

@@ -2,61 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import shutil
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import httpx2
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from console_kit import (
+    ACCESS,
+    CAMPAIGN,
+    ECHOED,
+    HOSTILE,
+    LABEL,
+    LOOKS,
+    ORDERS,
+    PAGES,
+    ROOT,
+    TURNED,
+    WATCH,
+    assert_harmless,
+    server,
+    signed_in,
+    to_button,
+    until_it_serves,
+    violations_of,
+)
+from playwright.sync_api import Browser, expect
 
-from bondstone.identity.local_token import local_principal
-from bondstone.store import Store
-from harness import light_api
 from harness.local_platform import LocalPlatform, running
 
 pytestmark = pytest.mark.integration
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-ROOT = Path(__file__).parents[2]
-HOSTILE = "<img src=x onerror=alert(1)>'\"--"
-LABEL = "<b onerror=1>"
-MARKDOWN = f"{HOSTILE} [a link](javascript:alert(1)) <script>alert(1)</script>"
-TURNED = "quarter\u202edne\u200b"
-ORDERS = "/services/payments/orders"
-PAGES = (
-    "/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request",
-    "/catalogue/web-server/request", "/services", ORDERS,
-    f"{ORDERS}/operations/1", f"{ORDERS}/operations/1/log?step=database", "/approvals", "/campaigns",
-    "/campaigns/look", "/new-campaign", "/calendar", "/publish", "/catalogue/web-server/compare", "/rules",
-    "/ledger?service=payments/orders", "/ledger/refusals", "/notifications", "/platform", "/sign-in",
-)  # fmt: skip
-ECHOED = tuple(
-    f"{path}{quote(HOSTILE)}"
-    for path in (
-        "/services?q=", "/services?where=", "/services?label=a%3D", "/ledger?by=", "/ledger?service=",
-        f"{ORDERS}/operations/1/log?step=database&search=", "/ledger/refusals?caller=", "/sign-in?next=/",
-        "/catalogue/", "/services/",
-    )
-)  # fmt: skip
-"""Pages that show a part of their address."""
-
-WCAG_22 = {"rules": {"target-size": {"enabled": True}}}
-LOOKS: tuple[tuple[int, Any], ...] = ((1280, "light"), (390, "dark"))
-
-if not CHROMIUM:
-    if os.environ.get("BOND_REQUIRE_ALL"):
-        pytest.fail("no Chromium is installed, and BOND_REQUIRE_ALL is set", pytrace=False)
-    pytest.skip("no Chromium on PATH: install the system's package `chromium`", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -65,80 +41,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
         local.bond("promise", "publish", str(ROOT / "promises" / "sqlite-database"))
         local.bond("service", "request", "sqlite-database", "payments/orders", "--set", "contact=a@b.c", "--wait")
         yield local
-
-
-PROMISE = """\
-apiVersion: bondstone.dev/v1
-kind: Promise
-metadata: {{name: {name}, version: {version}, title: {hostile}, owner: platform}}
-spec:
-  description: {markdown}
-  inputs:
-    type: object
-    unevaluatedProperties: false
-    properties:
-      protocol: {{type: string, title: Protocol, description: {hostile}, enum: [tls12, tls13], default: tls13}}
-    if: {{required: [protocol], properties: {{protocol: {{const: tls12}}}}}}
-    then: {{properties: {{client: {{type: string, title: Old client}}}}}}
-  outputs:
-    library: {{value: "${{steps.server.outputs.library}}"}}
-  steps:
-    - id: server
-      terraform:
-        module: terraform/server
-        variables: {{protocol: "${{inputs.protocol}}"}}
-"""
-MODULE = """\
-variable "protocol" {{ type = string }}
-resource "terraform_data" "server" {{
-  input = "{version}"
-  lifecycle {{
-    precondition {{
-      condition     = "{version}" == "1.0.0" || var.protocol != "tls12"
-      error_message = "openssl 3.0.8 has no tls12"
-    }}
-  }}
-}}
-output "library" {{ value = terraform_data.server.output }}
-"""
-ACCESS = """\
-apiVersion: bondstone.dev/v1
-kind: Access
-metadata: {{reason: for {role}s}}
-spec:
-  grants:
-    - subjects: [{{group: platform}}]
-      roles: [admin]
-      scope: everything
-    - subjects: [{{user: joe}}]
-      roles: [{role}]
-      scope: {{teams: [shop]}}
-"""
-CAMPAIGN = """\
-apiVersion: bondstone.dev/v1
-kind: Campaign
-metadata: {name: patch-servers, owner: platform, reason: "CVE in openssl"}
-spec:
-  operation: patch
-  promise: web-server
-  to: latest-patch
-  select: {where: "true"}
-  waves:
-    - {name: canary, where: "labels.ring == 'canary'", max_failures: 0}
-    - {name: rest, rest: true, gate: {approval: {roles: [sre]}}}
-  budget: {max_failures: 0}
-  on_failure: pause
-"""
-
-
-def server(directory: Path, version: str, name: str = "web-server") -> Path:
-    """The folder of a promise, whose first patch does not fit services that speak an old protocol."""
-    module = directory / "terraform" / "server"
-    module.mkdir(parents=True)
-    words = {"hostile": json.dumps(HOSTILE), "markdown": json.dumps(MARKDOWN)}
-    (directory / "promise.yaml").write_text(PROMISE.format(name=name, version=version, **words))
-    (module / "main.tf").write_text(MODULE.format(version=version))
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -170,35 +72,6 @@ def looked_at(fleet: LocalPlatform) -> LocalPlatform:
     return fleet
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield launched
-        launched.close()
-
-
-def signed_in(platform: LocalPlatform, browser: Browser, name: str, **options: Any) -> tuple[Page, str]:
-    """A page in a browser of its own, signed in as a person, and the address of the console."""
-    url = json.loads(platform.bond("--as", name, "open", "--print", "-o", "json").stdout)["url"]
-    context: BrowserContext = browser.new_context(**options)
-    page = context.new_page()
-    page.set_default_timeout(180_000)
-    page.goto(url)
-    return page, url.partition("/sign-in")[0]
-
-
-def until_it_serves(base: str) -> None:
-    """Wait until the API process answers that the supervisor starts in the place of one that is gone."""
-    while True:
-        try:
-            httpx2.get(f"{base}/healthz", trust_env=False, timeout=60).raise_for_status()
-        except httpx2.HTTPError:
-            time.sleep(0.1)
-        else:
-            return
-
-
 def test_one_person_requests_another_approves_and_the_page_follows_by_itself(
     platform: LocalPlatform, browser: Browser
 ) -> None:
@@ -222,18 +95,6 @@ def test_one_person_requests_another_approves_and_the_page_follows_by_itself(
     expect(ada.locator(".lead")).to_contain_text("Succeeded", timeout=180_000)
     expect(ada.get_by_role("listitem").filter(has_text="eve approved")).to_contain_text(HOSTILE)
     assert_harmless(ada)
-
-
-def violations_of(page: Page) -> list[dict[str, Any]]:
-    """What axe finds, its rule of WCAG 2.2 too, which it leaves out by default."""
-    violations: list[dict[str, Any]] = Axe().run(page, options=WCAG_22).response["violations"]
-    return violations
-
-
-def assert_harmless(page: Page) -> None:
-    """Nothing that a person filled in has become a part of the page."""
-    dangerous = page.locator("[onerror], main script, a[href^='javascript:' i], img[src='x']")
-    assert dangerous.count() == 0, page.url
 
 
 def test_an_update_of_the_page_leaves_what_a_person_types(
@@ -369,26 +230,6 @@ def test_by_keyboard_alone_a_campaign_is_started_and_its_failing_canary_stops_it
     to_button(page, "Abort")
     page.keyboard.press("Enter")
     expect(page.locator(".lead")).to_contain_text("Ended aborted", timeout=180_000)
-
-
-def to_button(page: Page, name: str) -> None:
-    """Press Tab until a button has the focus."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.textContent.trim()") == name:
-            return
-    raise AssertionError(f"Tab does not reach {name}")
-
-
-WATCH = """words => {
-  const observer = new MutationObserver(() => {
-    if (document.querySelector('.lead').textContent.includes(words)) {
-      window.shownAt = Date.now();
-      observer.disconnect();
-    }
-  });
-  observer.observe(document.body, {childList: true, subtree: true, characterData: true});
-}"""
 
 
 def test_an_event_is_on_the_screen_within_a_second(platform: LocalPlatform, browser: Browser) -> None:
@@ -662,39 +503,3 @@ def test_a_form_asks_for_more_when_a_choice_needs_it_without_scripts(
     expect(page.get_by_label("Team")).to_have_value("shop")
     page.get_by_role("button", name="Show the plan first").click()
     assert page.url == f"{base}/services/shop/asked/operations/1"
-
-
-def test_a_fleet_of_ten_thousand_is_filtered_and_paged_on_the_server(browser: Browser, tmp_path: Path) -> None:
-    fleet = [
-        light_api.a_service(f"team-{number % 20}/web-{number:05}", promise=f"promise-{number % 7}", number=number)
-        for number in range(10_000)
-    ]
-    with light_api.serving(tmp_path / "data", light_api.Listed(fleet)) as settings:
-
-        async def begin() -> str:
-            store = await Store.open(settings)
-            return (await store.sessions.begin(local_principal("ada"), now=datetime.now(UTC)))[0]
-
-        with ThreadPoolExecutor() as other:  # this thread has Playwright's event loop
-            session = other.submit(asyncio.run, begin()).result()
-        context = browser.new_context(base_url=settings.api)
-        context.add_cookies([{"name": "bond_session", "value": session, "url": settings.api}])
-        page = context.new_page()
-        answer = page.goto("/services")
-        assert answer is not None
-        assert len(answer.body()) < 150_000
-        expect(page.locator(".lead")).to_have_text("10000 services.")
-        page.get_by_role("link", name="Next page").click()
-        expect(page.get_by_role("link", name="team-0/web-02000")).to_be_visible()
-        page.get_by_label("Team", exact=True).select_option("team-7")
-        page.get_by_label("Name contains").fill("web-0")
-        page.get_by_role("button", name="Show").click()
-        expect(page.locator(".lead")).to_have_text("10000 services, 500 match.")
-        assert "team=team-7" in page.url
-        page.get_by_role("link", name="changed").click()
-        page.get_by_role("link", name="changed").click()
-        expect(page.get_by_role("link", name="team-7/web-").first).to_have_text("team-7/web-09987")
-        page.goto(page.url + "&where=promise%20==%20'promise-3'")
-        expect(page.get_by_role("link", name="team-7/web-00087")).to_be_visible()
-        assert [item["id"] for item in violations_of(page)] == []
-        context.close()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from bondstone.base.issuer_settings import IssuerSettings
 from bondstone.base.settings import Settings
@@ -20,7 +18,6 @@ from harness.light_api import publish_access
 
 pytestmark = pytest.mark.integration
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 WANTED = "/services?phase=ready"
 ACCESS = """\
 apiVersion: bondstone.dev/v1
@@ -34,11 +31,6 @@ spec:
       roles: [viewer]
       scope: {teams: [payments]}
 """
-
-if not CHROMIUM:
-    if os.environ.get("BOND_REQUIRE_ALL"):
-        pytest.fail("no Chromium is installed, and BOND_REQUIRE_ALL is set", pytrace=False)
-    pytest.skip("no Chromium on PATH: install the system's package `chromium`", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +49,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         with light_api.serving(directory / "data", issuers=(trusted,), admins=("group:admins",)) as settings:
             publish_access(settings, ACCESS)
             yield settings
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

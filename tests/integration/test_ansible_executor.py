@@ -17,6 +17,7 @@ import pytest
 from ansible_kit import Bench, inventory, shown
 
 from bondstone.base.errors import PlanStale, ToolFailed
+from harness.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # Ansible's start alone is a second of CPU
 
@@ -259,9 +260,7 @@ async def test_a_playbook_that_check_mode_cannot_run_is_planned_as_unknown_and_a
     planned = await bench.plan(check="skip")
     assert [(item.address, item.unknown) for item in planned.changes] == [("web0", ("effect",))]
     applying = asyncio.create_task(bench.apply(planned, check="skip"))
-    async with asyncio.timeout(300):
-        while not (bench.home() / "begun.txt").exists():  # noqa: ASYNC110 - a fact of another process
-            await asyncio.sleep(0.05)
+    await until((bench.home() / "begun.txt").exists, "the last task")
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await applying
@@ -291,13 +290,9 @@ async def test_a_worker_that_is_killed_half_way_is_followed_by_the_same_plan(ben
     )
     command = [sys.executable, str(Path(__file__).with_name("ansible_victim.py")), str(bench.root)]
     victim = await asyncio.create_subprocess_exec(*command, str(planned.position), start_new_session=True)
-    async with asyncio.timeout(300):
-        while "apply" not in _verbs(bench.root):  # noqa: ASYNC110 - a fact of another process
-            await asyncio.sleep(0.02)
+    await until(lambda: "apply" in _verbs(bench.root), "the apply")
     (bench.home() / "begin.txt").write_text("")  # from here on the playbook waits
-    async with asyncio.timeout(300):
-        while not (bench.home() / "thing.conf").exists():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await until((bench.home() / "thing.conf").exists, "the first task")
     os.killpg(victim.pid, signal.SIGKILL)
     await victim.wait()
     (bench.home() / "word.txt").write_text("")
@@ -310,9 +305,11 @@ async def test_a_worker_that_is_killed_half_way_is_followed_by_the_same_plan(ben
 
 async def no_process_of(bench: Bench) -> None:
     """Wait until nothing of the test's attempts runs, here or on the host; a connection has its end there."""
-    async with asyncio.timeout(20):  # less than ssh's minute
-        while any(_belongs(item, bench.root) for item in psutil.process_iter()) or bench.hosts.processes(0):  # noqa: ASYNC110 - a fact of other processes
-            await asyncio.sleep(0.1)
+
+    def is_gone() -> bool:
+        return not (any(_belongs(item, bench.root) for item in psutil.process_iter()) or bench.hosts.processes(0))
+
+    await until(is_gone, "no process of it", seconds=50)  # less than ssh's minute
 
 
 def _belongs(process: psutil.Process, root: Path) -> bool:

@@ -18,6 +18,7 @@ from platforms import PROMISES, LocalPlatform, publish, running
 from bondstone.base.canonical import digest
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationRecord, OperationStatus, ServiceId
+from harness.waiting import until_async
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 
@@ -26,13 +27,14 @@ STEP = "things"
 
 async def at_the_gate(bond: DirectClient, operation: str, *, other_than: str = "") -> str:
     """Wait until somebody is asked; the digest of the plan they are asked about."""
-    while True:
+
+    async def digest() -> str:
         record = await bond.operations.record(operation)
-        waiting = [approval.digest for approval in record.approvals if approval.status == "waiting"]
-        if waiting and waiting[-1] != other_than:
-            return waiting[-1]
         assert not record.status.ended, record.error
-        await asyncio.sleep(0.05)
+        waiting = [approval.digest for approval in record.approvals if approval.status == "waiting"]
+        return waiting[-1] if waiting and waiting[-1] != other_than else ""
+
+    return await until_async(digest, f"{operation} waits for people")
 
 
 def move(platform: LocalPlatform) -> None:

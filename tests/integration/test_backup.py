@@ -21,6 +21,7 @@ from harness.compose import Compose
 from harness.pinned import ROOT, ToolMissing
 from harness.servers import composed
 from harness.servers.composed import Composed
+from harness.waiting import until_async
 from tools import compose_secrets
 
 pytestmark = pytest.mark.integration
@@ -100,9 +101,7 @@ async def lived(settings: Settings) -> str:
         await publish(bond, PROMISES / "patient")
         await succeeds(await bond.services.request("patient", "payments/kept", {"password": "correct horse"}))
         waiting = await bond.services.request("patient", "payments/waits", ask=True)
-        async with asyncio.timeout(SECONDS):
-            while not await bond.approvals.list():  # noqa: ASYNC110 - a fact of other processes
-                await asyncio.sleep(0.1)
+        await until_async(bond.approvals.list, "it waits for people")
         return waiting.id
 
 
@@ -115,11 +114,13 @@ async def goes_on(settings: Settings, waiting: str) -> None:
         kinds = [str(record.operation_kind) for record in await bond.services.history("payments/kept")]
         assert kinds == ["provision", "update", "decommission"]
         operation = bond.operation(waiting)
-        async with asyncio.timeout(SECONDS):
-            while (await bond.operations.record(operation.id)).status is not OperationStatus.SUCCEEDED:
-                for gate in await bond.approvals.list():
-                    await operation.approve(gate.digest, step=gate.step)
-                await asyncio.sleep(0.2)
+
+        async def approved_to_its_end() -> bool:
+            for gate in await bond.approvals.list():
+                await operation.approve(gate.digest, step=gate.step)
+            return (await bond.operations.record(operation.id)).status is OperationStatus.SUCCEEDED
+
+        await until_async(approved_to_its_end, "what waited has ended")
         assert (await bond.services.get("payments/waits")).phase is Phase.READY
 
 

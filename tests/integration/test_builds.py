@@ -33,7 +33,7 @@ from bondstone.store import Store
 from bondstone.temporal.connection import ensure_namespace
 from harness.servers import workers
 from harness.servers.process import Server
-from harness.waiting import until
+from harness.waiting import until, until_async
 
 pytestmark = pytest.mark.integration
 
@@ -81,11 +81,11 @@ async def _prepare(address: str, data: Path) -> Settings:
 
 
 async def _client(settings: Settings) -> Client:
-    while True:
-        try:
-            return await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
-        except RuntimeError:
-            await asyncio.sleep(0.1)
+    return await until_async(
+        lambda: Client.connect(settings.temporal_address, namespace=settings.temporal_namespace),
+        "Temporal serves",
+        not_yet=(RuntimeError,),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -124,31 +124,32 @@ async def leaves(worker: Server) -> int:
 async def holds(bond: DirectClient, name: str, services: int, operations: int, campaigns: int = 0) -> None:
     """Wait until a build holds just this."""
     wanted = {"services": services, "operations": operations, "campaigns": campaigns}
-    async with asyncio.timeout(SECONDS):
-        while True:
-            [result] = [each for each in await bond.workers.list() if each.build == name]
-            if result.holds.model_dump() == wanted:
-                return
-            await asyncio.sleep(0.2)
+
+    async def just_this() -> bool:
+        [result] = [each for each in await bond.workers.list() if each.build == name]
+        return result.holds.model_dump() == wanted
+
+    await until_async(just_this, f"{name} holds {wanted}", seconds=SECONDS)
 
 
 async def asks(bond: DirectClient, operation: str) -> str:
     """Wait until an operation waits for somebody; the digest of its plan."""
-    async with asyncio.timeout(SECONDS):
-        while True:
-            record = await bond.operations.record(operation)
-            for approval in record.approvals:
-                if approval.status == "waiting":
-                    return approval.digest
-            assert not record.status.ended, record.error
-            await asyncio.sleep(0.05)
+
+    async def digest() -> str:
+        record = await bond.operations.record(operation)
+        assert not record.status.ended, record.error
+        return next((each.digest for each in record.approvals if each.status == "waiting"), "")
+
+    return await until_async(digest, f"{operation} waits for people", seconds=SECONDS)
 
 
 async def soaks(bond: DirectClient) -> None:
     """Wait until the first wave of the campaign has succeeded."""
-    async with asyncio.timeout(SECONDS):
-        while (await bond.campaigns.get("quiet")).counts.get("succeeded") != 1:  # noqa: ASYNC110 - a remote fact
-            await asyncio.sleep(0.1)
+
+    async def one_has() -> bool:
+        return (await bond.campaigns.get("quiet")).counts.get("succeeded") == 1
+
+    await until_async(one_has, "the first wave has succeeded", seconds=SECONDS)
 
 
 async def approve(settings: Settings, operation: str, plan: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import uuid
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from bondstone.model.campaign.run import CampaignDescription, CampaignInput, Fre
 from bondstone.model.campaign.state import CampaignStatus
 from bondstone.store.campaigns import latest
 from bondstone.temporal.failures import info_of
+from harness.waiting import until_async
 
 pytestmark = pytest.mark.integration
 
@@ -60,13 +60,12 @@ async def run(bond: DirectClient, name: str, source: str, *, linked: Linked | No
 
 async def frozen_teams(handle: WorkflowHandle) -> CampaignDescription:
     """How a campaign stands that a freeze holds up."""
-    async with asyncio.timeout(120):
-        while True:
-            with contextlib.suppress(RPCError, WorkflowQueryFailedError):
-                result = await handle.query(names.QUERY_DESCRIBE, result_type=CampaignDescription)
-                if result.calendar and result.calendar.frozen_teams:
-                    return result
-            await asyncio.sleep(0.1)
+
+    async def held_up() -> CampaignDescription | None:
+        result: CampaignDescription = await handle.query(names.QUERY_DESCRIBE, result_type=CampaignDescription)
+        return result if result.calendar and result.calendar.frozen_teams else None
+
+    return await until_async(held_up, "a freeze holds it up", not_yet=(RPCError, WorkflowQueryFailedError))
 
 
 async def test_three_services_are_patched_and_the_ledger_proves_it(

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from platforms import PROMISES, LocalPlatform, publish, read_json, refused
 
+from harness.waiting import until_async
+
 pytestmark = pytest.mark.integration
 
 CAMPAIGN = """\
@@ -62,21 +64,21 @@ async def test_what_goes_beyond_the_preview_asks_and_the_rest_goes_on(
             ).stdout
         )
         assert started["name"] == "pinned"
-        async with asyncio.timeout(120):
-            while True:
-                states = [await bond.services.read(service) for service in services]
-                asking = [state.queue[0].record for state in states if state.queue]
-                moved = [state.resolved.revision.version for state in states if state.resolved]
-                if moved == ["1.0.1", "1.0.0", "1.0.1"] and asking and asking[0].status == "awaiting-approval":
-                    break
-                await asyncio.sleep(0.2)
-            operation = bond.operation(asking[0].id)
-            [approval] = (await operation.get()).approvals
-            [need] = approval.needs
-            assert need.reason.startswith(f"beyond the pinned preview {plans['digest'][:12]}: ")
-            assert "other values than were approved" in need.reason
+
+        async def asks() -> str:
+            states = [await bond.services.read(service) for service in services]
+            records = [state.queue[0].record for state in states if state.queue]
+            moved = [state.resolved.revision.version for state in states if state.resolved]
+            waits = records and records[0].status == "awaiting-approval"
+            return records[0].id if waits and moved == ["1.0.1", "1.0.0", "1.0.1"] else ""
+
+        waiting = await until_async(asks, "the service that is not as previewed asks")
+        [approval] = (await bond.operation(waiting).get()).approvals
+        [need] = approval.needs
+        assert need.reason.startswith(f"beyond the pinned preview {plans['digest'][:12]}: ")
+        assert "other values than were approved" in need.reason
         async with platform.client(by="grace") as other:
-            await other.operation(asking[0].id).approve(approval.digest, step=approval.step)
+            await other.operation(waiting).approve(approval.digest, step=approval.step)
         async with asyncio.timeout(120):
             ended = await bond.campaigns.wait("pinned", through_approvals=True)
     assert ended.counts == {"succeeded": 3}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from platforms import LocalPlatform, read_json, refused
 
 from bondstone.base.errors import AlreadyExists, NotFound
 from bondstone.campaign.recurrence import due
+from harness.waiting import until_async
 
 pytestmark = pytest.mark.integration
 SERVED = pytest.mark.usefixtures("watched")
@@ -50,12 +50,11 @@ def create(platform: LocalPlatform, strategy: Path, name: str, *more: str) -> di
 
 async def ended(platform: LocalPlatform, campaign: str) -> str:
     """How a campaign ends; one that a schedule names may not have begun yet."""
-    async with platform.client() as bond, asyncio.timeout(120):
-        while True:
-            try:
-                return (await bond.campaigns.wait(campaign, through_approvals=True)).status
-            except NotFound:
-                await asyncio.sleep(0.1)
+    async with platform.client() as bond:
+        result = await until_async(
+            lambda: bond.campaigns.wait(campaign, through_approvals=True), f"{campaign} ends", not_yet=(NotFound,)
+        )
+        return result.status
 
 
 @SERVED
@@ -86,9 +85,12 @@ async def test_a_backfill_runs_each_time_once_one_after_the_other(platform: Loca
     span = ("--from", f"{today - timedelta(days=2):%Y-%m-%d}", "--to", f"{today:%Y-%m-%d}")
     platform.bond("schedule", "backfill", "filled", *span)
     wanted = [f"filled-{today - timedelta(days=days):%Y%m%d}-0100" for days in (2, 1)]
-    async with platform.client() as bond, asyncio.timeout(120):
-        while len(await bond.schedules.history("filled")) < 4:  # noqa: ASYNC110 - facts of another process
-            await asyncio.sleep(0.1)
+    async with platform.client() as bond:
+
+        async def all_run() -> bool:
+            return len(await bond.schedules.history("filled")) >= 4
+
+        await until_async(all_run, "every time has run")
     assert [await ended(platform, campaign) for campaign in wanted] == ["completed", "completed"]
     again = platform.bond("schedule", "backfill", "filled", *span, "-o", "json", status=2)
     assert "has run" in refused(again, "INVALID_INPUT")["message"]

@@ -88,7 +88,7 @@ def kill_9(platform: Composed, name: str) -> None:
     server = platform.servers[name]
     assert server.process
     os.killpg(server.process.pid, signal.SIGKILL)
-    server.process.wait(10)
+    server.process.wait(60)
 
 
 def test_all_that_the_file_describes_runs(platform):

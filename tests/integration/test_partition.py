@@ -37,6 +37,7 @@ from bondstone.promise.load import load_promise
 from bondstone.store import Store
 from bondstone.store.state.fence import Kind
 from bondstone.temporal.failures import info_of
+from harness.waiting import until_async
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
 
@@ -217,6 +218,9 @@ async def test_rule_5_a_worker_that_is_cut_off_from_temporal_stops_and_is_not_wo
     def begun(what: str) -> bool:
         return made.exists() and f"begun {what}" in made.read_text()
 
+    async def has_let_go() -> bool:
+        return Kind.RELEASE in {entry.kind for entry in await log.entries()}
+
     queue = f"partition-{uuid.uuid4().hex[:8]}"
     control = Worker(
         temporal, task_queue=queue, workflows=[PlanAndApply], workflow_runner=UnsandboxedWorkflowRunner()
@@ -230,8 +234,7 @@ async def test_rule_5_a_worker_that_is_cut_off_from_temporal_stops_and_is_not_wo
                 await until(lambda: '"ready"' in log_of(tmp_path, "second"), what="the second worker")
                 await cable.cut()
                 await until(lambda: "cut off from Temporal" in log_of(tmp_path, "first"), what="it notices")
-                while Kind.RELEASE not in {entry.kind for entry in await log.entries()}:  # noqa: ASYNC110 - its fact
-                    await asyncio.sleep(0.1)
+                await until_async(has_let_go, "it lets go")
                 made.with_suffix(".txt.go").touch()
                 applied = await handle.result()
                 assert first.poll() is None, "the first worker lives"

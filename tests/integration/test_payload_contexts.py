@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio import activity, workflow
@@ -28,6 +29,7 @@ from bondstone.base.settings import Settings
 from bondstone.store.crypto import KeyRing
 from bondstone.temporal.payloads import ENCODING, data_converter
 from bondstone.workers import preflight
+from harness.waiting import until_async
 
 pytestmark = pytest.mark.integration
 
@@ -128,9 +130,12 @@ async def test_everything_arrives_where_it_was_sent(strict: Client) -> None:
     handle = strict.get_workflow_handle_for(Whole.run, name)
     assert await handle.execute_update(Whole.change, "c") == "changed c"
     assert (await handle.query(Whole.ask, "d")).startswith("asked d")
-    async with asyncio.timeout(60):
-        while (await handle.describe()).run_id == (await start.workflow_handle()).result_run_id:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+    first = (await start.workflow_handle()).result_run_id
+
+    async def another_run() -> bool:
+        return (await handle.describe()).run_id != first
+
+    await until_async(another_run, "it continues as new")
     await handle.signal(Whole.tell, "e")
     async with asyncio.timeout(60):
         assert await handle.result() == "['beat a+'] a+ | child a+ from outside a+ | e"
@@ -148,9 +153,11 @@ async def test_what_a_schedule_starts_opens_its_arguments(strict: Client) -> Non
     action = ScheduleActionStartWorkflow(Child.run, "scheduled", id="scheduled/nightly", task_queue=QUEUE)
     schedule = await strict.create_schedule("nightly", Schedule(action=action, spec=ScheduleSpec()))
     await schedule.trigger()
-    async with asyncio.timeout(60):
-        while not (recent := (await schedule.describe()).info.recent_actions):  # noqa: ASYNC110 - no event to await
-            await asyncio.sleep(0.1)
+
+    async def recent_actions() -> Any:
+        return (await schedule.describe()).info.recent_actions
+
+    recent = await until_async(recent_actions, "it starts something")
     started = recent[0].action.workflow_id  # type: ignore[union-attr] # of a started workflow
     assert started != "scheduled/nightly"
     handle = strict.get_workflow_handle_for(Child.run, started)

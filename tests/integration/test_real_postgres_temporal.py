@@ -24,6 +24,7 @@ from harness.servers.postgres import Postgres
 from harness.servers.process import Server, ServerFailed
 from harness.servers.s3 import S3
 from harness.servers.temporal import ProductionTemporal
+from harness.waiting import until_async
 
 pytestmark = pytest.mark.integration
 
@@ -91,9 +92,7 @@ async def test_a_service_is_provisioned_updated_and_decommissioned(bond: DirectC
 async def test_services_are_found_by_the_search_attributes_of_sql_visibility(bond: DirectClient) -> None:
     operation = await bond.services.request("patient", "found/two", {"pool": "other"})
     await ended(bond, operation.id)
-    async with asyncio.timeout(SECONDS):
-        while not (rows := await bond.services.list(team="found", phase="ready")):  # noqa: ASYNC110 - seen a little later
-            await asyncio.sleep(0.05)
+    rows = await until_async(lambda: bond.services.list(team="found", phase="ready"), "visibility lists it")
     assert [row.name for row in rows] == ["two"]
 
 

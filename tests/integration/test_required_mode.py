@@ -33,7 +33,7 @@ from bondstone.activities.terraform.binary import find_tool
 from bondstone.base import names
 from bondstone.base.settings import Settings
 from bondstone.temporal.connection import connect
-from harness.waiting import wait_until
+from harness.waiting import until_async, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -357,14 +357,19 @@ def test_the_whole_ledger_verifies_in_the_end(scene: Scene) -> None:
 
 async def ended(client: Client, workflow: str) -> None:
     """Wait until a child has ended; its parent accepts the request a moment before the child is there."""
+
+    async def started() -> bool:
+        try:
+            await client.get_workflow_handle(workflow).describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    await until_async(started, f"{workflow} is there")
     async with asyncio.timeout(120):
-        while True:
-            try:
-                return await client.get_workflow_handle(workflow).result()
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise
-                await asyncio.sleep(0.1)
+        await client.get_workflow_handle(workflow).result()
 
 
 def temporal(scene: Scene, *arguments: str, status: int = 0) -> str:

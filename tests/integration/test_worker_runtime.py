@@ -88,7 +88,7 @@ async def test_told_to_stop_it_lets_its_activities_finish(start, temporal, tmp_p
     handle = await run_one(temporal, "sleep", 1.5)
     await mark(tmp_path, "began")
     process.send_signal(signal.SIGTERM)
-    assert await ended(process, 30) == 0
+    assert await ended(process, 45) == 0
     history = await handle.fetch_history()
     kinds = [event.WhichOneof("attributes") for event in history.events]
     assert "activity_task_completed_event_attributes" in kinds, "what it finished is recorded, not done again"
@@ -100,8 +100,8 @@ async def test_beyond_the_drain_its_activities_are_cancelled(start, temporal, tm
     await mark(tmp_path, "began")
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    assert await ended(process, 30) == 0
-    assert 1 <= time.monotonic() - began < 10
+    assert await ended(process, 45) == 0
+    assert 1 <= time.monotonic() - began < 45, "the activity would take 50"
     assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING, "the next worker goes on"
     await handle.terminate()
 
@@ -112,7 +112,7 @@ async def test_an_activity_deaf_to_cancellation_does_not_keep_the_process(start,
     await mark(tmp_path, "began")
     process.send_signal(signal.SIGTERM)
     await mark(tmp_path, "cancelled")
-    assert await ended(process, 20) == FORCED_EXIT
+    assert await ended(process, 45) == FORCED_EXIT
     await handle.terminate()
 
 
@@ -125,7 +125,7 @@ async def test_a_worker_waiting_for_temporal_stops_when_told(start):
         accepted, _ = await asyncio.to_thread(silent.accept)
         with accepted:  # it has set its handlers up, and waits for an answer
             process.send_signal(signal.SIGTERM)
-            assert await ended(process, 20) == 0
+            assert await ended(process, 45) == 0
 
 
 async def test_the_sdk_passes_each_heartbeat_on_since_a_cancel_comes_with_its_answer(temporal, tmp_path):

@@ -152,4 +152,4 @@ def test_children_end_with_a_supervisor_that_is_killed(tmp_path):
     orphan = psutil.Process(pid)
     supervisor.kill()
     supervisor.communicate()
-    orphan.wait(10)
+    orphan.wait(60)

@@ -188,6 +188,6 @@ async def test_of_a_long_log_the_end_is_shown():
 async def test_a_worker_that_starts_waits_for_no_api_server():
     api = Api({})
     api.is_away = True
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(engines.ToolUnavailable, match="no answer"):
             await JobEngine(api, SETTINGS).version()

@@ -415,6 +415,6 @@ async def test_the_api_process_sweeps_now_and_again_also_after_the_store_was_awa
 
     sweeps = Sweeps()
     task = asyncio.create_task(keep_swept(sweeps, every_seconds=0.01))
-    await asyncio.wait_for(sweeps.again.wait(), 10)
+    await asyncio.wait_for(sweeps.again.wait(), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

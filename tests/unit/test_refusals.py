@@ -26,6 +26,7 @@ from bondstone.store.ledger import LedgerStore
 from bondstone.store.objects import Objects
 from bondstone.store.refusal_record import MAX_OF_CALLER, MAX_OF_HOUR, OTHERS
 from bondstone.store.refusals import KEPT, Refusals
+from harness.waiting import until_async
 
 NOON = datetime(2026, 11, 30, 12, 40, tzinfo=UTC)
 ADA = Principal(subject="ada", means="oidc")
@@ -170,9 +171,7 @@ async def test_what_was_counted_is_written_without_being_asked_for():
     keeper = asyncio.create_task(refusals.keep(flush_seconds=0.01))
     try:
         refusals.count(ADA, "GET /", forbidden("shop/cart"))
-        async with asyncio.timeout(60):
-            while not await objects.list("refusals"):  # noqa: ASYNC110 - a fact of the store
-                await asyncio.sleep(0.01)
+        await until_async(lambda: objects.list("refusals"))
     finally:
         keeper.cancel()
 

@@ -80,7 +80,7 @@ def test_a_schema_that_no_validator_should_be_made_of_is_not_published(
     assert any(words in message for message in messages), messages
     with pytest.raises(BondError):
         complete_inputs(parse_promise(manifest(schema).encode()), {"x": "y"})
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_a_value_that_would_take_minutes_is_refused_at_once() -> None:
@@ -88,7 +88,7 @@ def test_a_value_that_would_take_minutes_is_refused_at_once() -> None:
     started = time.monotonic()
     with pytest.raises(InputsInvalid, match="too long"):
         complete_inputs(promise, nested(28))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("depth", [1, 5, 9])

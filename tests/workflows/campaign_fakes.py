@@ -58,7 +58,7 @@ from bondstone.store.campaigns import latest
 from bondstone.store.crypto import KeyRing
 from bondstone.store.objects import Objects
 from bondstone.temporal import calls
-from harness.waiting import pauses
+from harness.waiting import until, until_async
 
 OLD = Resolved(
     revision=RevisionRef(promise="postgres", version="1.0.0", digest="a" * 64),
@@ -111,9 +111,7 @@ class CampaignPlatform(FakePlatform):
 
     async def until_applying(self, number: int) -> None:
         """Wait until so many applies of the new revision are held."""
-        async with asyncio.timeout(WITHIN_SECONDS):
-            while len(self.applying) != number:  # noqa: ASYNC110 - set by activities
-                await asyncio.sleep(0.02)
+        await until(lambda: len(self.applying) == number, f"{number} applies are held", seconds=WITHIN_SECONDS)
 
     def activities(self) -> list[Callable[..., Any]]:
         assert self.client is not None
@@ -238,16 +236,12 @@ class Fleet:
 
     async def until(self, test: Callable[[CampaignDescription], bool]) -> CampaignDescription:
         """Wait until it stands as wanted."""
-        async with asyncio.timeout(WITHIN_SECONDS):
-            for pause in pauses():
-                try:
-                    result = await self.description()
-                except BondError:
-                    result = None
-                if result is not None and test(result):
-                    return result
-                await asyncio.sleep(pause)
-        raise AssertionError
+
+        async def fits() -> CampaignDescription | None:
+            result = await self.description()
+            return result if test(result) else None
+
+        return await until_async(fits, "how it stands", seconds=WITHIN_SECONDS, not_yet=(BondError,))
 
     @property
     def services(self) -> list[str]:

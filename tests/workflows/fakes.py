@@ -60,7 +60,7 @@ from bondstone.model.step import (
 from bondstone.temporal import calls
 from bondstone.temporal.sandbox import sandboxed
 from bondstone.workflows.service import MAX_RUN_EVENTS
-from harness.waiting import pauses
+from harness.waiting import until_async
 
 
 class CheckedOnce(SandboxedWorkflowRunner):
@@ -309,16 +309,19 @@ class Caller:
 
     async def ended(self, number: int) -> OperationRecord:
         """The record of an operation, once the service has committed it."""
-        for pause in pauses():
-            try:
-                state = await self.state()
-            except (NotFound, Unreachable):  # not there yet, or a busy server let the query wait too long
-                state = None
-            record = next((op for op in state.operations if op.number == number), None) if state else None
-            if record:
-                return record
-            await asyncio.sleep(pause)
-        raise AssertionError
+
+        async def record() -> OperationRecord | None:
+            return next((op for op in (await self.state()).operations if op.number == number), None)
+
+        # not there yet, or a busy server let the query wait too long
+        return await until_async(record, f"operation {number} has ended", not_yet=(NotFound, Unreachable))
+
+
+async def works_on() -> None:
+    """Be an activity that is at work until somebody cancels it."""
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(0.1)
 
 
 def raising(error: BondError) -> Script:

@@ -1,46 +1,28 @@
-"""A campaign over a fleet: real workflows on a real server, fake tools."""
+"""A campaign over a fleet, from its start to its end; real workflows on a real server, fake tools."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from campaign_fakes import TO, CampaignPlatform, Fleet
 from fakes import SANDBOX, serving
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import SearchAttributeKey
-from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
 from bondstone import workflows
 from bondstone.base import names
-from bondstone.base.errors import CampaignInvalid, Refused
-from bondstone.model.campaign.events import (
-    Abort,
-    Approve,
-    AttemptAccepted,
-    NextWave,
-    Pause,
-    Reject,
-    Resume,
-    Retry,
-    RollbackTargets,
-    SetConcurrency,
-    Skip,
-)
+from bondstone.base.errors import CampaignInvalid
+from bondstone.model.campaign.events import Resume, Retry, Skip
 from bondstone.model.campaign.run import CampaignInput
 from bondstone.model.campaign.schedule import ScheduledRun, ScheduleEntry
-from bondstone.model.campaign.state import Calendar, CampaignStatus, TargetOutcome, WaveRules
+from bondstone.model.campaign.state import Calendar, CampaignStatus, TargetOutcome
 from bondstone.model.plan import ChangeCounts
-from bondstone.model.service import Need, OperationKind, OperationRecord, VoteCall
+from bondstone.model.service import OperationRecord, VoteCall
 from bondstone.temporal.failures import info_of
-
-
-def wave(number: int, size: int, **fields: Any) -> WaveRules:
-    return WaveRules(name=f"wave-{number}", size=size, **fields)
 
 
 async def test_a_target_that_waits_for_an_approval_is_what_the_campaign_waits_for(temporal: Client) -> None:
@@ -154,167 +136,6 @@ async def test_rule_6_a_failing_canary_pauses_the_campaign_and_nothing_else_star
     assert {"budget-broken", "retry"} <= set(await fleet.notes())
 
 
-async def test_a_resume_accepts_the_failures_so_far(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [1, 1], max_failures=0)
-    platform.failing.add(fleet.services[0])
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda observed: observed.status is CampaignStatus.PAUSED)
-        with pytest.raises(Refused):
-            await fleet.verb(NextWave)
-        await fleet.verb(Resume)
-        result = await fleet.result()
-    assert result.status is CampaignStatus.COMPLETED_WITH_FAILURES
-    assert result.counts == {"failed": 1, "succeeded": 1}
-    record = (await fleet.records())[0]
-    assert record.error is not None
-    assert record.error.message == "it does not apply"
-
-
-async def test_people_pause_skip_and_change_the_concurrency_while_targets_run(temporal: Client) -> None:
-    platform = CampaignPlatform(holding=asyncio.Event())
-    fleet = await Fleet.of(temporal, platform, [5], max_concurrent=1)
-    assert platform.holding is not None
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda _: len(platform.applying) == 1)
-        await fleet.verb(Pause, reason="lunch", request_id="pause-1")
-        again = await fleet.verb(Pause, reason="lunch", request_id="pause-1")
-        assert again.status is CampaignStatus.PAUSED
-        with pytest.raises(Refused, match="paused it already"):
-            await fleet.verb(Pause)
-        await fleet.verb(Skip, target=4, reason="not this one")
-        await fleet.verb(SetConcurrency, max_concurrent=3)
-        await fleet.verb(Resume)
-        await fleet.until(lambda _: len(platform.applying) == 3)
-        platform.holding.set()
-        result = await fleet.result()
-        versions = await fleet.versions()
-    assert result.counts == {"succeeded": 4, "skipped": 1}
-    assert versions == [TO, TO, TO, TO, "1.0.0"]
-    assert platform.most_applying == 3
-    assert (await fleet.notes()).count("pause") == 1
-
-
-async def test_an_abort_lets_running_targets_finish_and_starts_no_other(temporal: Client) -> None:
-    platform = CampaignPlatform(holding=asyncio.Event())
-    fleet = await Fleet.of(temporal, platform, [3], max_concurrent=1)
-    assert platform.holding is not None
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda _: len(platform.applying) == 1)
-        aborting = await fleet.verb(Abort, reason="wrong fleet")
-        assert aborting.status is CampaignStatus.ABORTING
-        platform.holding.set()
-        result = await fleet.result()
-    assert result.status is CampaignStatus.ABORTED
-    assert result.counts == {"succeeded": 1, "not-attempted": 2}
-
-
-async def test_an_abort_that_cancels_stops_what_runs(temporal: Client) -> None:
-    platform = CampaignPlatform(holding=asyncio.Event())
-    fleet = await Fleet.of(temporal, platform, [2], max_concurrent=1)
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda _: len(platform.applying) == 1)
-        await fleet.verb(Abort, running="cancel", reason="stop")
-        result = await fleet.result()
-        record = await fleet.callers[0].ended(1)
-    assert result.status is CampaignStatus.ABORTED
-    assert result.counts == {"failed": 1, "not-attempted": 1}
-    assert record.error is not None
-    assert fleet.name in record.error.message
-
-
-async def test_a_rollback_takes_back_all_that_succeeded(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [2, 1])
-    assert platform.rules is not None
-    needs = (Need(roles=("sre",)),)
-    platform.rules = platform.rules.changed(waves=(wave(0, 2), wave(1, 1, needs=needs)))
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda observed: observed.status is CampaignStatus.AWAITING_APPROVAL)
-        await fleet.verb(RollbackTargets, which="all", reason="it leaks")
-        result = await fleet.result()
-        versions = await fleet.versions()
-    assert result.status is CampaignStatus.ROLLED_BACK
-    assert result.counts == {"rolled-back": 2, "not-attempted": 1}
-    assert versions == ["1.0.0"] * 3
-
-
-async def test_a_rollback_leaves_alone_what_others_have_changed_since(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [1, 1])
-    assert platform.rules is not None
-    needs = (Need(roles=("sre",)),)
-    platform.rules = platform.rules.changed(waves=(wave(0, 1), wave(1, 1, needs=needs)))
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda observed: observed.status is CampaignStatus.AWAITING_APPROVAL)
-        await fleet.callers[0].request(kind=OperationKind.PATCH, version="1.0.2")
-        await fleet.callers[0].ended(2)
-        await fleet.verb(RollbackTargets, which="all", reason="it leaks")
-        result = await fleet.result()
-        versions = await fleet.versions()
-    assert versions[0] == "1.0.2"
-    assert result.counts == {"failed": 1, "not-attempted": 1}
-    assert "changed since by ada" in (await fleet.records())[0].reason
-
-
-async def test_a_wave_waits_for_people_who_name_the_frozen_targets(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [1])
-    assert platform.rules is not None
-    needs = (Need(roles=("sre",)),)
-    platform.rules = platform.rules.changed(waves=(wave(0, 1, needs=needs),))
-    async with serving(temporal, platform):
-        await fleet.start()
-        waiting = await fleet.until(lambda observed: observed.waiting_for is not None)
-        with pytest.raises(Refused, match="not ffff"):
-            await fleet.verb(Approve, wave="wave-0", digest="f" * 64, roles=("sre",))
-        with pytest.raises(Refused, match="another person must approve"):
-            await fleet.verb(Approve, wave="wave-0", digest=waiting.targets_digest, roles=("sre",), by="ada")
-        await fleet.verb(Approve, wave="wave-0", digest=waiting.targets_digest, roles=("sre",))
-        result = await fleet.result()
-    assert result.status is CampaignStatus.COMPLETED
-    assert "approve" in await fleet.notes()
-
-
-async def test_a_rejected_wave_ends_the_campaign(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [1])
-    assert platform.rules is not None
-    needs = (Need(roles=("sre",)),)
-    platform.rules = platform.rules.changed(waves=(wave(0, 1, needs=needs),))
-    async with serving(temporal, platform):
-        await fleet.start()
-        waiting = await fleet.until(lambda observed: observed.waiting_for is not None)
-        await fleet.verb(Reject, wave="wave-0", digest=waiting.targets_digest, roles=("sre",), reason="no")
-        result = await fleet.result()
-    assert result.status is CampaignStatus.ABORTED
-    assert platform.done() == []
-
-
-async def test_a_soak_ends_early_by_hand_and_an_unhealthy_target_counts_as_failed(temporal: Client) -> None:
-    platform = CampaignPlatform(unhealthy={0: "it answers 500"})
-    fleet = await Fleet.of(temporal, platform, [1, 1], max_failures=0)
-    assert platform.rules is not None
-    waves = (wave(0, 1, soak_seconds=3600), wave(1, 1))
-    platform.rules = platform.rules.changed(waves=waves)
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda observed: observed.status is CampaignStatus.SOAKING)
-        await fleet.verb(NextWave, reason="we are in a hurry")
-        paused = await fleet.until(lambda observed: observed.status is CampaignStatus.PAUSED)
-        await fleet.verb(Abort, reason="enough")
-        result = await fleet.result()
-    assert paused.counts == {"failed": 1, "waiting": 1}
-    assert result.status is CampaignStatus.ABORTED
-    assert "it answers 500" in (await fleet.records())[0].reason
-
-
 async def test_a_campaign_that_cannot_be_frozen_fails_in_words(temporal: Client) -> None:
     platform = CampaignPlatform(refusal=CampaignInvalid("the campaign selects no service", hint="look"))
     fleet = await Fleet.of(temporal, platform, [1])
@@ -398,161 +219,6 @@ async def test_a_campaign_waits_for_its_window(temporal: Client) -> None:
     assert started_at >= opens
 
 
-async def test_a_verb_during_a_continuation_is_done_once(temporal: Client) -> None:
-    platform = CampaignPlatform(continue_after=1)
-    fleet = await Fleet.of(temporal, platform, [6], max_concurrent=2)
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda observed: observed.counts.get("succeeded", 0) >= 1)
-        await asyncio.gather(
-            *(fleet.verb(SetConcurrency, max_concurrent=1, request_id="one") for _ in range(3)),
-            return_exceptions=True,
-        )
-        result = await fleet.result()
-    assert result.counts == {"succeeded": 6}
-    assert (await fleet.notes()).count("set-concurrency") <= 1
-
-
-async def test_a_submission_that_comes_twice_is_one_operation(temporal: Client) -> None:
-    platform = CampaignPlatform(holding=asyncio.Event())
-    fleet = await Fleet.of(temporal, platform, [1])
-    assert platform.holding is not None
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda _: bool(platform.applying))
-        await fleet.callers[0].handle.signal(names.SIGNAL_SUBMIT, fleet.submission(0))
-        platform.holding.set()
-        await fleet.callers[0].ended(1)
-        await fleet.callers[0].handle.signal(names.SIGNAL_SUBMIT, fleet.submission(0))
-        result = await fleet.result()
-        state = await fleet.callers[0].state()
-    assert result.counts == {"succeeded": 1}
-    assert len(state.operations) == 1
-    assert platform.done() == ["main"]
-
-
-async def test_replies_to_a_campaign_that_is_gone_do_not_hold_up_the_service(temporal: Client) -> None:
-    platform = CampaignPlatform(holding=asyncio.Event())
-    fleet = await Fleet.of(temporal, platform, [1])
-    assert platform.holding is not None
-    async with serving(temporal, platform):
-        await fleet.start()
-        await fleet.until(lambda _: bool(platform.applying))
-        await fleet.handle.terminate()
-        platform.holding.set()
-        record = await fleet.callers[0].ended(1)
-        accepted = await fleet.callers[0].request(kind=OperationKind.PATCH, version="1.0.2")
-        after = await fleet.callers[0].ended(accepted.number)
-    assert (record.status, after.status) == ("succeeded", "succeeded")
-
-
-async def test_lost_replies_are_found_by_looking_and_lost_submissions_are_sent_again(
-    temporal: Client,
-) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [3], check_seconds=1)
-    async with serving(temporal, platform):
-        # One has finished and one has begun, and told somebody who is not there; one was never asked.
-        await fleet.callers[0].handle.signal(names.SIGNAL_SUBMIT, fleet.submission(0, reply_to="campaign/nobody"))
-        await fleet.callers[0].ended(1)
-        platform.holding = asyncio.Event()
-        await fleet.callers[1].handle.signal(names.SIGNAL_SUBMIT, fleet.submission(1, reply_to="campaign/nobody"))
-        await platform.until_applying(1)
-        carried = await fleet.carried([AttemptAccepted(target=0, attempt=1, operation=1)])
-        await fleet.start(carried=carried)
-        await fleet.until(lambda observed: observed.counts.get("succeeded") == 1)
-        await platform.until_applying(2)
-        platform.holding.set()
-        await fleet.callers[1].ended(1)
-        result = await fleet.result()
-    assert result.counts == {"succeeded": 3}
-    assert platform.done() == ["main"] * 3
-    assert platform.looks
-    record = (await fleet.records())[0]
-    assert (record.operation, list(record.plans)) == (1, ["main"])
-
-
-async def test_a_service_that_is_decommissioned_meanwhile_is_skipped(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [1, 1], max_failures=0)
-    async with serving(temporal, platform):
-        await fleet.callers[0].request(kind=OperationKind.DECOMMISSION)
-        await fleet.callers[0].handle.result()
-        await fleet.start()
-        result = await fleet.result()
-    assert result.status is CampaignStatus.COMPLETED
-    assert result.counts == {"skipped": 1, "succeeded": 1}
-    assert (await fleet.records())[0].reason == "decommissioned meanwhile"
-
-
-async def test_a_service_that_never_was_is_unreachable(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [1], max_failures=1)
-    async with serving(temporal, platform):
-        await fleet.callers[0].handle.terminate()
-        platform.targets = [platform.targets[0].changed(service="payments/never-was")]
-        await fleet.start()
-        result = await fleet.result()
-    assert result.counts == {"unreachable": 1}
-
-
-async def test_a_busy_service_is_skipped_where_the_rules_say_so(temporal: Client) -> None:
-    platform = CampaignPlatform(holding=asyncio.Event())
-    fleet = await Fleet.of(temporal, platform, [2], busy="skip")
-    assert platform.holding is not None
-    async with serving(temporal, platform):
-        await fleet.callers[0].request(kind=OperationKind.PATCH, version=TO)
-        await platform.until_applying(1)
-        await fleet.start()
-        await fleet.until(lambda observed: observed.counts.get("skipped") == 1)
-        platform.holding.set()
-        result = await fleet.result()
-    assert result.counts == {"skipped": 1, "succeeded": 1}
-    assert (await fleet.records())[0].reason.startswith("busy: its patch")
-
-
-async def test_a_busy_service_is_waited_for(temporal: Client) -> None:
-    platform = CampaignPlatform(holding=asyncio.Event())
-    fleet = await Fleet.of(temporal, platform, [1], busy_seconds=1)
-    assert platform.holding is not None
-    platform.failing.add(fleet.services[0])
-    async with serving(temporal, platform):
-        await fleet.callers[0].request(kind=OperationKind.PATCH, version=TO)
-        await platform.until_applying(1)
-        await fleet.start()
-        await fleet.until(lambda observed: any(flight.phase == "between" for flight in observed.flights))
-        platform.holding.set()
-        await fleet.callers[0].ended(1)
-        platform.failing.clear()
-        result = await fleet.result()
-    assert result.counts == {"succeeded": 1}
-
-
-async def test_what_is_there_already_is_skipped_as_compliant(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [1])
-    async with serving(temporal, platform):
-        await fleet.callers[0].request(kind=OperationKind.PATCH, version=TO)
-        await fleet.callers[0].ended(1)
-        await fleet.start()
-        result = await fleet.result()
-    assert result.counts == {"skipped": 1}
-    assert (await fleet.records())[0].reason == "compliant"
-
-
-async def test_what_a_service_refuses_is_recorded_in_its_words(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [1])
-    platform.job = platform.job.changed(promise="mysql")
-    async with serving(temporal, platform):
-        await fleet.start()
-        result = await fleet.result()
-    assert result.counts == {"refused": 1}
-    record = (await fleet.records())[0]
-    assert record.error is not None
-    assert record.error.message == "the service is a postgres, not a mysql"
-
-
 async def test_a_cancelled_workflow_is_an_abort(temporal: Client) -> None:
     platform = CampaignPlatform(holding=asyncio.Event())
     fleet = await Fleet.of(temporal, platform, [2], max_concurrent=1)
@@ -566,19 +232,3 @@ async def test_a_cancelled_workflow_is_an_abort(temporal: Client) -> None:
         result = await fleet.result()
     assert result.status is CampaignStatus.ABORTED
     assert result.counts == {"succeeded": 1, "not-attempted": 1}
-
-
-async def test_what_comes_after_the_end_is_refused_or_without_effect(temporal: Client) -> None:
-    platform = CampaignPlatform()
-    fleet = await Fleet.of(temporal, platform, [1])
-    async with serving(temporal, platform):
-        await fleet.start()
-        result = await fleet.result()
-        with pytest.raises(RPCError):
-            await fleet.handle.signal(
-                names.SIGNAL_REPLY, {"said": {"kind": "accepted", "target": 0, "attempt": 1}}
-            )
-        await fleet.callers[0].handle.signal(names.SIGNAL_SUBMIT, fleet.submission(0))
-        observed = await fleet.description()
-    assert observed.counts == result.counts == {"succeeded": 1}
-    assert platform.done() == ["main"]

@@ -32,6 +32,7 @@ from bondstone.model.service import (
 )
 from bondstone.model.step import ApplyCall
 from bondstone.temporal.fleet import fleet as listed
+from harness.waiting import until_async
 
 TEAMS = 20
 POOLS = ("default", "eu", "far")
@@ -92,13 +93,13 @@ async def test_twenty_teams_in_three_pools_of_which_nobody_serves_one(temporal: 
         await asyncio.gather(
             *(caller.update(names.UPDATE_SET_LABELS, {"set": {"a": "b"}}) for caller in fleet.callers)
         )
-        async with asyncio.timeout(WITHIN_SECONDS):  # visibility may lag
-            while True:
-                services = await listed(temporal, platform.store)
-                pools = {it.id: it.pool for it in services if it.id in platform.pool_of}
-                if pools == platform.pool_of:
-                    break
-                await asyncio.sleep(0.2)
+
+        async def all_listed() -> bool:
+            services = await listed(temporal, platform.store)
+            return {it.id: it.pool for it in services if it.id in platform.pool_of} == platform.pool_of
+
+        await until_async(all_listed, "visibility lists all", seconds=WITHIN_SECONDS)
+        pools = dict(platform.pool_of)
         platform.targets = [
             TargetEntry(service=name, version="1.0.0", to=TO, pool=pools[name]) for name in fleet.services
         ]

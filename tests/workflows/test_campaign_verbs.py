@@ -33,6 +33,7 @@ from bondstone.model.campaign.events import (
 from bondstone.model.campaign.run import CampaignDescription, CampaignHeader, CampaignInput
 from bondstone.model.campaign.state import CampaignStatus, WaveRules
 from bondstone.model.service import Need
+from harness.waiting import until, until_async
 
 HOUR = 3600
 SRE = (Need(roles=("sre",)),)
@@ -209,26 +210,25 @@ async def test_verbs_hold_across_runs_and_each_is_done_once(temporal: Client) ->
 
     async def insist(kind: type[CampaignVerb], **fields: Any) -> None:
         """Say it again and again, under one id, until the campaign is over."""
-        while True:
+
+        async def is_over() -> bool:
             try:
                 await fleet.verb(kind, request_id=f"once-{kind.__name__}", reason="why", **fields)
             except NotFound:
-                return  # it has ended
-            except Unreachable:
-                pass  # a busy machine
+                return True
             except Refused as error:
                 assert kind is Resume, error  # noqa: PT017 - not paused yet
             else:
                 answered[kind] += 1
-            await asyncio.sleep(0.05)
+            return False
+
+        await until_async(is_over, "the campaign ends", seconds=WITHIN_SECONDS, not_yet=(Unreachable,))
 
     async with serving(temporal, platform):
         await fleet.start()
         await fleet.until(lambda observed: observed.frozen)
         insisting = asyncio.gather(*(insist(kind, **fields) for kind, fields in sent.items()))
-        async with asyncio.timeout(WITHIN_SECONDS):
-            while not all(answered.values()):  # noqa: ASYNC110 - set by answers
-                await asyncio.sleep(0.05)
+        await until(lambda: all(answered.values()), "each verb is answered", seconds=WITHIN_SECONDS)
         platform.holding.set()
         result = await fleet.result()
         await insisting

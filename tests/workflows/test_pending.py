@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fakes import Caller, FakePlatform, raising, serving
 from temporalio.client import Client
 
 from bondstone.base.errors import ToolUnavailable
 from bondstone.base.names import operation_workflow_id
 from bondstone.temporal.pending import Pending, Retrying, pending
+from harness.waiting import until_async
 
 
 async def test_what_is_tried_again_is_said_with_the_reason(temporal: Client) -> None:
@@ -21,9 +20,11 @@ async def test_what_is_tried_again_is_said_with_the_reason(temporal: Client) -> 
         caller = Caller(temporal)
         await caller.request()
         operation = operation_workflow_id("payments", caller.service.name, 1)
-        async with asyncio.timeout(120):
-            while not (retrying := (await pending(temporal, operation)).retrying):  # noqa: ASYNC110 - a fact of the server's
-                await asyncio.sleep(0.05)
+
+        async def tried_again() -> tuple[Retrying, ...]:
+            return (await pending(temporal, operation)).retrying
+
+        retrying = await until_async(tried_again, "the plan is tried again")
         record = await caller.ended(1)
         later = await pending(temporal, operation)
     [tried] = retrying

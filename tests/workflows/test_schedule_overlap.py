@@ -28,6 +28,7 @@ from bondstone.base import names
 from bondstone.model.campaign.run import CampaignInput
 from bondstone.model.campaign.schedule import ScheduledRun, ScheduleEntry
 from bondstone.store.schedules import ScheduleStore
+from harness.waiting import until_async
 
 SECOND = timedelta(seconds=1)
 
@@ -76,15 +77,21 @@ async def test_runs_left_out_because_another_went_on_are_on_record(temporal: Cli
                 ),  # no third for another test's worker
             ),
         )
+
+        async def two_skipped() -> bool:
+            return (await handle.describe()).info.num_actions_skipped_overlap >= 2
+
+        async def two_started() -> Any:
+            actions = (await handle.describe()).info.recent_actions
+            return actions if len(actions) >= 2 else ()
+
         try:
             await platform.until_applying(1)
+            await until_async(two_skipped, "two are skipped", seconds=WITHIN_SECONDS)
+            assert len(await runs()) == 1
+            platform.holding.set()
+            started = await until_async(two_started, "the second one starts", seconds=WITHIN_SECONDS)
             async with asyncio.timeout(WITHIN_SECONDS):
-                while (await handle.describe()).info.num_actions_skipped_overlap < 2:  # noqa: ASYNC110 - the server's
-                    await asyncio.sleep(0.2)
-                assert len(await runs()) == 1
-                platform.holding.set()
-                while len(started := (await handle.describe()).info.recent_actions) < 2:  # noqa: ASYNC110
-                    await asyncio.sleep(0.2)
                 for each in started:
                     assert isinstance(each.action, ScheduleActionExecutionStartWorkflow)
                     await temporal.get_workflow_handle(each.action.workflow_id).result()

@@ -12,12 +12,12 @@ workflow.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 from fakes import Caller, FakePlatform, serving
+from operation_kit import in_phase, waiting
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -25,10 +25,8 @@ from temporalio.testing import WorkflowEnvironment
 from time_skipping import time_skipping
 
 from bondstone.base import names
-from bondstone.base.errors import NotFound
 from bondstone.model.plan import Decision, Finding
 from bondstone.model.service import (
-    Accepted,
     Approval,
     CancelCall,
     DayTwo,
@@ -40,7 +38,7 @@ from bondstone.model.service import (
 )
 from bondstone.temporal import calls
 from bondstone.workflows.service import MAX_RUN_EVENTS
-from harness.waiting import pauses
+from harness.waiting import until, until_async
 
 CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
@@ -79,11 +77,12 @@ class Onlooker(Caller):
 
     async def ended(self, number: int) -> OperationRecord:
         """The record of an operation, once the service has nothing more to do for it."""
-        for pause in pauses():
-            if not await self._works_on(f"{self.id}/op/{number}"):
-                return await super().ended(number)
-            await asyncio.sleep(pause)
-        raise AssertionError
+
+        async def rests() -> bool:
+            return not await self._works_on(f"{self.id}/op/{number}")
+
+        await until_async(rests, f"nothing is to be done for operation {number}")
+        return await super().ended(number)
 
     async def _works_on(self, operation: str) -> bool:
         """Whether the operation has not ended, or its end has not been worked off by the newest run."""
@@ -97,24 +96,6 @@ class Onlooker(Caller):
         began = [event for event in own if event.event_type == CHILD_BEGAN and operation in str(event)]
         ended = [event for event in own if event.event_type in CHILD_CLOSED and operation in str(event)]
         return bool(began) and not ended
-
-
-async def waiting(client: Client, accepted: Accepted) -> Approval:
-    """The gate of an operation, once it waits."""
-    while True:
-        try:
-            record = await calls.query(client, f"service/{accepted.id}", OperationRecord)
-        except NotFound:
-            record = None
-        for approval in record.approvals if record else ():
-            if approval.status == "waiting":
-                return approval
-        await asyncio.sleep(0.02)
-
-
-async def in_phase(caller: Caller, phase: Phase) -> None:
-    while (await caller.state()).phase is not phase:  # noqa: ASYNC110 - the event is in another process
-        await asyncio.sleep(0.02)
 
 
 async def events(client: Client, workflow_id: str) -> int:
@@ -192,8 +173,7 @@ async def test_a_service_looks_for_drift_for_a_fortnight_without_growing(skippin
         for _ in range(14):
             looked = len(platform.done("drift"))
             await skipping.sleep(timedelta(days=1, minutes=1))
-            while len(platform.done("drift")) == looked:  # noqa: ASYNC110 - the event is in another process
-                await asyncio.sleep(0.02)
+            await until(lambda looked=looked: len(platform.done("drift")) > looked, "a drift check")
             await caller.ended(accepted.number + looked + 1)
         assert platform.done("drift") == ["main"] * 14
         assert await events(skipping.client, caller.id) < MAX_RUN_EVENTS + 50

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Final
 
 import httpx2
@@ -33,8 +32,8 @@ def main() -> int:
         print(f"Backstage's backend serves at {one.url}; {pages}; its log: {one.server.log}")
         print(f"agents reach its MCP server at {one.url}/api/mcp-actions/v1")
         try:
-            while one.server.process is not None and one.server.process.poll() is None:
-                time.sleep(1)
+            if one.server.process is not None:
+                one.server.process.wait()
         except KeyboardInterrupt:
             return 0
     return 1

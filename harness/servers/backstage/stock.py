@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness.providers.person import new_browser, signs_in
 from harness.servers.backstage.configuration import ENVIRONMENT, Secrets, configuration
 from harness.servers.backstage.packages import INSTALLED, NODE, missing
 from harness.servers.process import Server
+from harness.waiting import wait_until
 
 START_SECONDS: Final = 180
 TASK_SECONDS: Final = 180
@@ -127,13 +127,13 @@ class Backstage:
         if sent.is_error:
             return "refused", sent.text, {}
         task = sent.json()["id"]
-        deadline = time.monotonic() + TASK_SECONDS
-        while True:
+
+        def ended() -> str:
             shown = self._client.get(f"/api/scaffolder/v2/tasks/{task}", headers=self.person())
-            status = shown.raise_for_status().json()["status"]
-            if status not in {"open", "processing"} or time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
+            status: str = shown.raise_for_status().json()["status"]
+            return "" if status in {"open", "processing"} else status
+
+        status = wait_until(ended, f"the task of {template}", seconds=TASK_SECONDS)
         events = self._client.get(f"/api/scaffolder/v2/tasks/{task}/events", headers=self.person()).json()
         log = "\n".join(str(event["body"].get("message")) for event in events)
         outputs = [event["body"].get("output") for event in events if event["type"] == "completion"]

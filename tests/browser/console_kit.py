@@ -1,0 +1,165 @@
+"""What the tests of the console share: its promises and campaigns, and people who sign in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from harness.local_platform import LocalPlatform
+from harness.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "<img src=x onerror=alert(1)>'\"--"
+LABEL = "<b onerror=1>"
+MARKDOWN = f"{HOSTILE} [a link](javascript:alert(1)) <script>alert(1)</script>"
+TURNED = "quarter\u202edne\u200b"
+ORDERS = "/services/payments/orders"
+PAGES = (
+    "/", "/catalogue", "/catalogue/sqlite-database", "/catalogue/sqlite-database/request",
+    "/catalogue/web-server/request", "/services", ORDERS,
+    f"{ORDERS}/operations/1", f"{ORDERS}/operations/1/log?step=database", "/approvals", "/campaigns",
+    "/campaigns/look", "/new-campaign", "/calendar", "/publish", "/catalogue/web-server/compare", "/rules",
+    "/ledger?service=payments/orders", "/ledger/refusals", "/notifications", "/platform", "/sign-in",
+)  # fmt: skip
+ECHOED = tuple(
+    f"{path}{quote(HOSTILE)}"
+    for path in (
+        "/services?q=", "/services?where=", "/services?label=a%3D", "/ledger?by=", "/ledger?service=",
+        f"{ORDERS}/operations/1/log?step=database&search=", "/ledger/refusals?caller=", "/sign-in?next=/",
+        "/catalogue/", "/services/",
+    )
+)  # fmt: skip
+"""Pages that show a part of their address."""
+
+
+WCAG_22 = {"rules": {"target-size": {"enabled": True}}}
+LOOKS: tuple[tuple[int, Any], ...] = ((1280, "light"), (390, "dark"))
+PROMISE = """\
+apiVersion: bondstone.dev/v1
+kind: Promise
+metadata: {{name: {name}, version: {version}, title: {hostile}, owner: platform}}
+spec:
+  description: {markdown}
+  inputs:
+    type: object
+    unevaluatedProperties: false
+    properties:
+      protocol: {{type: string, title: Protocol, description: {hostile}, enum: [tls12, tls13], default: tls13}}
+    if: {{required: [protocol], properties: {{protocol: {{const: tls12}}}}}}
+    then: {{properties: {{client: {{type: string, title: Old client}}}}}}
+  outputs:
+    library: {{value: "${{steps.server.outputs.library}}"}}
+  steps:
+    - id: server
+      terraform:
+        module: terraform/server
+        variables: {{protocol: "${{inputs.protocol}}"}}
+"""
+MODULE = """\
+variable "protocol" {{ type = string }}
+resource "terraform_data" "server" {{
+  input = "{version}"
+  lifecycle {{
+    precondition {{
+      condition     = "{version}" == "1.0.0" || var.protocol != "tls12"
+      error_message = "openssl 3.0.8 has no tls12"
+    }}
+  }}
+}}
+output "library" {{ value = terraform_data.server.output }}
+"""
+ACCESS = """\
+apiVersion: bondstone.dev/v1
+kind: Access
+metadata: {{reason: for {role}s}}
+spec:
+  grants:
+    - subjects: [{{group: platform}}]
+      roles: [admin]
+      scope: everything
+    - subjects: [{{user: joe}}]
+      roles: [{role}]
+      scope: {{teams: [shop]}}
+"""
+CAMPAIGN = """\
+apiVersion: bondstone.dev/v1
+kind: Campaign
+metadata: {name: patch-servers, owner: platform, reason: "CVE in openssl"}
+spec:
+  operation: patch
+  promise: web-server
+  to: latest-patch
+  select: {where: "true"}
+  waves:
+    - {name: canary, where: "labels.ring == 'canary'", max_failures: 0}
+    - {name: rest, rest: true, gate: {approval: {roles: [sre]}}}
+  budget: {max_failures: 0}
+  on_failure: pause
+"""
+
+
+def server(directory: Path, version: str, name: str = "web-server") -> Path:
+    """The folder of a promise, whose first patch does not fit services that speak an old protocol."""
+    module = directory / "terraform" / "server"
+    module.mkdir(parents=True)
+    words = {"hostile": json.dumps(HOSTILE), "markdown": json.dumps(MARKDOWN)}
+    (directory / "promise.yaml").write_text(PROMISE.format(name=name, version=version, **words))
+    (module / "main.tf").write_text(MODULE.format(version=version))
+    return directory
+
+
+def signed_in(platform: LocalPlatform, browser: Browser, name: str, **options: Any) -> tuple[Page, str]:
+    """A page in a browser of its own, signed in as a person, and the address of the console."""
+    url = json.loads(platform.bond("--as", name, "open", "--print", "-o", "json").stdout)["url"]
+    context: BrowserContext = browser.new_context(**options)
+    page = context.new_page()
+    page.set_default_timeout(180_000)
+    page.goto(url)
+    return page, url.partition("/sign-in")[0]
+
+
+def until_it_serves(base: str) -> None:
+    """Wait until the API process answers that the supervisor starts in the place of one that is gone."""
+    wait_until(
+        lambda: httpx2.get(f"{base}/healthz", trust_env=False, timeout=60).raise_for_status(),
+        "the API serves",
+        not_yet=(httpx2.HTTPError,),
+    )
+
+
+def violations_of(page: Page) -> list[dict[str, Any]]:
+    """What axe finds, its rule of WCAG 2.2 too, which it leaves out by default."""
+    violations: list[dict[str, Any]] = Axe().run(page, options=WCAG_22).response["violations"]
+    return violations
+
+
+def assert_harmless(page: Page) -> None:
+    """Nothing that a person filled in has become a part of the page."""
+    dangerous = page.locator("[onerror], main script, a[href^='javascript:' i], img[src='x']")
+    assert dangerous.count() == 0, page.url
+
+
+def to_button(page: Page, name: str) -> None:
+    """Press Tab until a button has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == name:
+            return
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+WATCH = """words => {
+  const observer = new MutationObserver(() => {
+    if (document.querySelector('.lead').textContent.includes(words)) {
+      window.shownAt = Date.now();
+      observer.disconnect();
+    }
+  });
+  observer.observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
