@@ -33,7 +33,7 @@ _DAYS_OF_WEEK: Final = 4
 
 def check(cron: str) -> None:
     """Raise `CronError` unless a line is one that Temporal reads as it is meant."""
-    if cron.strip().startswith("@"):
+    if cron.strip().startswith("@") or "=" in cron:
         check_cron(cron)
         return
     for char in "#L":

@@ -103,6 +103,11 @@ def check_cron(line: str) -> None:
         _check_nickname(line.strip())
         return
     words = line.split()
+    if words and "=" in words[0]:
+        raise CronError(
+            f"a cron line names no time zone, this one begins with {words[0].partition('=')[0]}=",
+            "name the zone beside the line: `time_zone`, or --time-zone of `bond schedule`",
+        )
     if len(words) != len(_FIELDS):
         raise CronError(
             f"a cron line has 5 fields, this one has {len(words)}",

@@ -85,7 +85,10 @@ def test_a_line_of_days_of_month_and_of_week_becomes_two() -> None:
     assert lines("0 1 */2 * FRI") == ("0 1 */2 * FRI",)
 
 
-@pytest.mark.parametrize(("cron", "offset"), [("0 0 * * MON#2", 11), ("0 0 L * *", 4), ("0 61 * * *", 2)])
+@pytest.mark.parametrize(
+    ("cron", "offset"),
+    [("0 0 * * MON#2", 11), ("0 0 L * *", 4), ("0 61 * * *", 2), ("TZ=Europe/Berlin 0 3 * * *", 0)],
+)
 def test_a_line_that_temporal_reads_otherwise_is_refused_at_its_column(cron: str, offset: int) -> None:
     with pytest.raises(CronError) as caught:
         check(cron)
