@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from temporalio import activity
@@ -69,19 +70,27 @@ class ArchiveActivities:
     @activity.defn(name=names.SERVICE_PUT_AWAY)
     @speaks_failures
     async def put_away(self, call: PutAwayCall) -> PutAway:
-        """Leave nothing where the next service of the same name would find it; what is kept, in words."""
+        """Leave nothing where the next service of the same name would find it; what is kept, in words.
+
+        Everything is read and copied before anything is removed: where something cannot be read, all stays.
+        """
         service = call.service
         await self._checks.putting_away(call)
-        for step in await self._store.stateful_steps(service):
-            async with await self._claim(service, step, call.operation) as claim:
+        async with AsyncExitStack() as stack:
+            claims = [
+                (step, await stack.enter_async_context(await self._claim(service, step, call.operation)))
+                for step in await self._store.stateful_steps(service)
+            ]
+            for step, claim in claims:
                 last = claim.snapshot.payload
                 if last is not None and (call.state == "archive" or self._objects(last)):
                     await self._store.sealed.put(f"{_archive(call)}/state/{step}", last)
+            if call.secrets == "archive":
+                await self._archive_secrets(call)
+            for _, claim in claims:
                 await claim.forget()
         await self._store.objects.delete_prefix(object_keys.adoption(service))
-        if call.secrets == "archive":
-            await self._archive_secrets(call)
-        else:
+        if call.secrets != "archive":
             await self._erase_plans(service)
         await self._store.secrets.erase(service)
         await self._store.vouched.forget(service)

@@ -31,6 +31,7 @@ def of_operation(
         by=ended.requested_by,
         reason=ended.reason,
         campaign=ended.campaign,
+        cause=ended.cause,
         operation=ended.number,
         operation_kind=ended.kind,
         status=ended.status,

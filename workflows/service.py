@@ -19,7 +19,7 @@ from temporalio.exceptions import (
 )
 
 from bondstone.base import names
-from bondstone.base.errors import AttestationInvalid, BondError, ErrorInfo, Refused, from_info
+from bondstone.base.errors import BondError, ErrorInfo, Refused, from_info
 from bondstone.model.attestation import Attestable
 from bondstone.model.campaign.run import SubmitCall, WithdrawCall
 from bondstone.model.ledger import LedgerRecord
@@ -240,7 +240,7 @@ class Service:
                 within=activity_calls.STATE_TIMEOUT,
             )
         except FailureError as error:
-            if info_of(error).code == AttestationInvalid.code:  # checked before anything is put away
+            if not is_cancelled_exception(error):  # refused, or something cannot be read: nothing is put away
                 self._entity.abandoned = False
             raise
         await self._entity.record(ledger_records.of_abandon(self._state, call, workflow.now(), put_away.retained))

@@ -46,6 +46,7 @@ from bondstone.model.service import (
     OperationKind,
     OperationResult,
     OperationStatus,
+    Phase,
     Request,
     ServiceId,
     ServiceState,
@@ -62,6 +63,9 @@ from bondstone.temporal.service_ids import service_id, workflow_of
 WAIT_SECONDS: Final = 60.0
 """How long one attempt waits for a part's operation; the next attempt waits for the same one."""
 POLL_SECONDS: Final = 1.0
+APPROVAL_NOTE: Final = "waits for an approval: `bond approval list`"
+LOOKS_SECONDS: Final = (3.0, 12.0)
+"""After how long an attempt looks what the part waits for, to say so; later ones wait for the next attempt."""
 
 _ACTIONS: Final[Mapping[str, Action]] = {
     "provision": "create", "retry": "update", "update": "update", "move": "update", "refresh": "update",
@@ -332,31 +336,28 @@ class ServiceExecutor(Executor):
     async def _ended(self, context: StepContext, accepted: Accepted) -> OperationResult:
         """The result of the part's operation, waited for as long as one attempt does."""
         operation = names.operation_workflow_id(accepted.service.team, accepted.service.name, accepted.number)
-        context.heartbeat(Progress(address=accepted.id, note=f"waits for {accepted.id}"))
+        context.heartbeat(Progress(address=accepted.id, note="has not ended yet"))
         context.log(f"waits for {accepted.id}, which {accepted.kind}s {accepted.revision}")
         handle = self._temporal.get_workflow_handle(operation, result_type=OperationResult)
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        looks = iter(LOOKS_SECONDS)
         while asyncio.get_running_loop().time() < deadline:
-            result = await _result(handle, deadline - asyncio.get_running_loop().time())
+            left = deadline - asyncio.get_running_loop().time()
+            result = await _result(handle, min(left, next(looks, left)))
             if result is not None:
                 return result
-            ended = await self._never_ran(accepted)
+            state = await self._state(str(accepted.service))
+            ended = _never_ran(accepted, state)
             if ended is not None:
                 return ended
+            if state is not None and state.phase is Phase.AWAITING_APPROVAL:
+                context.heartbeat(Progress(address=accepted.id, note=APPROVAL_NOTE))
             await asyncio.sleep(POLL_SECONDS)
         raise Unreachable(
             f"{accepted.id} has not ended yet",
             where=f"part {accepted.service}",
             hint=f"bond operation show {accepted.id}",
         )
-
-    async def _never_ran(self, accepted: Accepted) -> OperationResult | None:
-        """The end of an operation that was cancelled before it began, so that it has no workflow."""
-        state = await self._state(str(accepted.service))
-        for record in state.operations if state is not None else ():
-            if record.number == accepted.number and record.status.ended and record.started_at is None:
-                return OperationResult(status=record.status, error=record.error)
-        return None
 
     async def _cancel(self, context: StepContext, accepted: Accepted) -> None:
         call = CancelCall(
@@ -413,6 +414,14 @@ async def _result(handle: WorkflowHandle[Any, OperationResult], seconds: float) 
         if error.status in {RPCStatusCode.NOT_FOUND, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}:
             return None
         raise calls.as_ours(error, handle.id) from error
+
+
+def _never_ran(accepted: Accepted, state: ServiceState | None) -> OperationResult | None:
+    """The end of an operation that was cancelled before it began, so that it has no workflow."""
+    for record in state.operations if state is not None else ():
+        if record.number == accepted.number and record.status.ended and record.started_at is None:
+            return OperationResult(status=record.status, error=record.error)
+    return None
 
 
 def result_of(error: BaseException) -> OperationResult:

@@ -120,6 +120,7 @@ def operation(document: OperationDocument) -> None:
             "by": document.requested_by,
             "reason": document.reason,
             "retry of": document.retry_of,
+            "caused by": document.cause,
             "requested": document.requested_at,
             "started": document.started_at,
             "finished": document.finished_at,

@@ -34,6 +34,9 @@ class LedgerRecord(Attestable):
     reason: str = ""
     campaign: str = ""
     """The campaign that asked for the operation."""
+    cause: str = ""
+    """Id of the operation that led to this one: of its parent, or of a part that changed. Following it gives the
+    chain to the request of a person or a program."""
     operation: int | None = None
     operation_kind: OperationKind | None = None
     status: OperationStatus | None = None

@@ -99,10 +99,18 @@ def _output_problems(name: str, used: set[str], promise: Promise, part: Promise)
 
 
 async def _circles(promise: Promise, newest: Newest) -> list[str]:
-    """Circles among promises, and chains that are too long."""
+    """Circles among promises, and chains that are too long.
+
+    A revision is walked again only where it lies deeper than before: what is below it was seen then.
+    """
     words: list[str] = []
+    walked: dict[str, int] = {}
 
     async def walk(current: Promise, way: tuple[str, ...]) -> None:
+        revision = f"{current.name}@{current.version}"
+        if walked.get(revision, 0) >= len(way):
+            return
+        walked[revision] = len(way)
         for requirement in current.spec.requires:
             chain = (*way, requirement.promise)
             if requirement.promise in way:

@@ -72,6 +72,24 @@ async def test_a_state_that_still_holds_something_is_archived_whatever_the_promi
     assert await put_away(store, state=kept) == result, "tried again, it says the same"
 
 
+@pytest.mark.parametrize("damaged", ["state/payments/orders/z", "secrets/payments/orders/inputs/token"])
+async def test_nothing_is_put_away_while_some_of_it_cannot_be_read(store, damaged):
+    ref = await store.secrets.put(SERVICE, "inputs/token", "canary")
+    for step in ("a", "z"):
+        await push(store, SERVICE, step, state("thing"), by="ada")
+    intact = {info.key: await store.objects.get(info.key) for info in await store.objects.list(damaged)}
+    for key in intact:
+        await store.objects.put(key, b"damaged")
+    assert intact
+    with pytest.raises(ApplicationError):
+        await put_away(store, secrets="archive")
+    for key, data in intact.items():
+        await store.objects.put(key, data)
+    assert [await current(store, step) for step in ("a", "z")] == [state("thing")] * 2
+    assert await store.secrets.reveal(ref) == "canary"
+    assert len((await put_away(store, secrets="archive")).retained) == 3, "mended, it goes on"
+
+
 async def test_secrets_go_with_the_saved_plans_or_are_archived_with_them(store):
     ref = await store.secrets.put(SERVICE, "inputs/token", "canary")
     others = await store.secrets.put(OTHER, "inputs/token", "theirs")

@@ -115,6 +115,8 @@ class OperationDocument(Document):
     """Nothing is changed; `plans` says what would be"""
     retry_of: str | None = None
     """Id of the operation that this one retries"""
+    cause: str = ""
+    """Id of the operation that led to it: of its parent, or of a part that changed"""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     steps: tuple[StepDocument, ...] = ()
@@ -157,6 +159,7 @@ class OperationDocument(Document):
             reason=record.reason,
             dry_run=record.dry_run,
             retry_of=f"{record.service}/op/{record.retry_of}" if record.retry_of else None,
+            cause=record.cause,
             started_at=record.started_at,
             finished_at=record.finished_at,
             steps=tuple(StepDocument.of(step) for step in record.steps),
@@ -244,6 +247,8 @@ class ServiceDocument(Document):
     """What it was healthy with before, newest first: a rollback leads to the first"""
     parts: dict[str, str] = {}
     """TEAM/NAME of each service that it is made of, or shares, by its name in the promise"""
+    owner: str = ""
+    """TEAM/NAME of the parent that it was made for, or given to"""
     parents: tuple[str, ...] = ()
     """TEAM/NAME of each service that this one is a part of"""
     applied: AppliedDocument | None = None
@@ -301,6 +306,7 @@ class ServiceDocument(Document):
             ways_back=tuple(StandingDocument.of(past) for past in state.ways_back),
             parts={spec.id: spec.part for spec in (state.current.steps if state.current else ()) if spec.part},
             parents=tuple(str(each.service) for each in state.dependants),
+            owner=next((str(each.service) for each in state.dependants if each.owns), ""),
             applied=AppliedDocument.of(state.applied),
             was_ready=bool(state.healthy),
             ahead=_ahead(state),
@@ -318,6 +324,8 @@ class RecordDocument(Document):
     service: str
     by: str
     reason: str = ""
+    cause: str = ""
+    """Id of the operation that led to this one: of its parent, or of a part that changed"""
     operation: str | None = None
     """TEAM/NAME/op/N"""
     operation_kind: OperationKind | None = None
@@ -349,6 +357,7 @@ class RecordDocument(Document):
             service=str(record.service),
             by=record.by,
             reason=record.reason,
+            cause=record.cause,
             operation=f"{record.service}/op/{record.operation}" if record.operation else None,
             operation_kind=record.operation_kind,
             status=record.status,
