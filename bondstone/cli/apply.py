@@ -32,7 +32,11 @@ app = typer.Typer(no_args_is_help=True)
 Files = Annotated[
     list[Path],
     typer.Option(
-        "--file", "-f", metavar="FILE|DIR", help="manifests; a folder is read with all in it", show_default=False
+        "--file",
+        "-f",
+        metavar="FILE|DIR|-",
+        help="manifests; a folder is read with all in it, - is standard input",
+        show_default=False,
     ),
 ]
 Prune = Annotated[
@@ -146,7 +150,8 @@ def diff(
     epilog=examples(
         "bond export payments/orders",
         "bond export payments/orders payments/events > services.yaml",
-        "bond export --schedule nightly-patch --freeze year-end --access > platform.yaml",
+        "bond export --schedule nightly-patch --freeze year-end --policies --access > platform.yaml",
+        "bond export --all > everything.yaml",
     )
 )
 def export(
@@ -161,7 +166,11 @@ def export(
         list[str], typer.Option("--schedule", metavar="NAME", help="a schedule; may be repeated")
     ] = [],  # noqa: B006
     freeze: Annotated[list[str], typer.Option("--freeze", metavar="NAME", help="a freeze; may be repeated")] = [],  # noqa: B006
+    policies: Annotated[bool, typer.Option("--policies", help="the policy set in force, with its files")] = False,
     access: Annotated[bool, typer.Option("--access", help="the access document in force")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="all of these, every service, and the promises they need")
+    ] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Print what there is as manifests that `bond apply` takes without a change. They hold no secrets."""
@@ -169,13 +178,20 @@ def export(
     from bondstone.client import manifests  # noqa: PLC0415
     from bondstone.client.manifests import platform_export  # noqa: PLC0415
 
-    if not (services or schedule or freeze or access):
-        raise InvalidInput("there is nothing to export", hint="name a service, or --schedule, --freeze, --access")
+    if not (services or schedule or freeze or policies or access or everything):
+        raise InvalidInput(
+            "there is nothing to export",
+            hint="name a service, --schedule, --freeze, --policies, --access, or --all",
+        )
 
     async def work(bond: Bondstone) -> list[tuple[dict[str, Any], list[str]]]:
+        if everything:
+            return await platform_export.export_all(bond)
         exported = [await manifests.export(bond, service) for service in services]
         exported += [(await platform_export.export_freeze(bond, name), []) for name in freeze]
         exported += [(await platform_export.export_schedule(bond, name), []) for name in schedule]
+        if policies:
+            exported.append((await platform_export.export_policies(bond), []))
         return [*exported, *([(await platform_export.export_access(bond), [])] if access else [])]
 
     exported = with_platform(work)
@@ -208,7 +224,7 @@ async def _compare(
 
     return await manifests.compare(
         bond,
-        manifests.read_manifests(files),
+        manifests.read_manifests([Path("/dev/stdin") if str(each) == "-" else each for each in files]),
         overwrite=overwrite,
         resend_secrets=resend_secrets,
         prune=_scope(selector, team) if prune else None,

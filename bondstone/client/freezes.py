@@ -56,6 +56,7 @@ class Freezes(ABC):
         begins_at: datetime,
         ends_at: datetime | None,
         applied: KeptPlatformManifest | None = None,
+        expected: int | None = None,
     ) -> FreezeDocument:
         """Say anew when a freeze is and whom it exempts; its team never changes.
 
@@ -66,11 +67,13 @@ class Freezes(ABC):
             begins_at: When it begins.
             ends_at: When it ends; None for when it is deleted.
             applied: The manifest that it is of, for the next `bond apply`.
+            expected: `changes` of what the caller has read; None changes the freeze as it is now.
 
         Returns:
             The freeze as it is then.
 
         Raises:
+            Changed: somebody changed it since, also at the same moment.
             NotFound: there is none of that name.
             Refused: it has ended already; names are never used twice.
             InvalidInput: it would end before it is in force; or the reason is empty.

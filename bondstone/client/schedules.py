@@ -73,13 +73,28 @@ class Schedules(ABC):
         catch_up: timedelta | None = None,
         reason: str = "",
         applied: KeptPlatformManifest | None = None,
+        expected: str = "",
     ) -> ScheduleDocument:
         """Change what is given; the rest stays, and so do running campaigns. Arguments as for `create`.
+
+        Args:
+            name: Of the schedule.
+            data: The strategy; None leaves it.
+            file: Its name, for messages.
+            cron: When it is due; empty leaves it, as below.
+            time_zone: IANA zone of the cron line.
+            overlap: What happens to a run that is due while the one before is not over.
+            jitter: Each run is late by a random part of this.
+            catch_up: A run that was due while the platform was away starts at most this late.
+            reason: Why.
+            applied: The manifest that it is of, for the next `bond apply`.
+            expected: `version` of what the caller has read; empty changes the schedule as it is now.
 
         Returns:
             The schedule as it is then.
 
         Raises:
+            Changed: somebody changed it since, also at the same moment.
             NotFound: there is no schedule of that name.
             CampaignInvalid: with every mistake of strategy, cron line and zone in its place; nothing was changed.
         """

@@ -93,11 +93,16 @@ class FreezeManifest(Manifest):
     """When, and where."""
 
 
-class PolicySetManifestSpec(Manifest):
-    """Where the policies are."""
+ModuleName = Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$", max_length=200)]
 
-    directory: str = Field(min_length=1, max_length=300)
+
+class PolicySetManifestSpec(Manifest):
+    """The policies: in a folder, or written here."""
+
+    directory: str = Field(default="", max_length=300)
     """The folder with `*.rego` files, relative to this file."""
+    modules: dict[ModuleName, str] = Field(default={}, max_length=200)
+    """File name to content, as `bond export --policies` writes them; or name a folder with `directory`."""
 
 
 class PolicySetManifest(Manifest):

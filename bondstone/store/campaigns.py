@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from bondstone.base.canonical import canonical, digest
-from bondstone.base.errors import AlreadyExists, NotFound, ObjectCorrupt, ObjectMissing
+from bondstone.base.errors import AlreadyExists, Changed, NotFound, ObjectCorrupt, ObjectMissing
 from bondstone.base.models import Wire
 from bondstone.model.campaign.run import (
     CampaignHeader,
@@ -30,6 +30,13 @@ from bondstone.store.sealed import SealedObjects
 READS_AT_ONCE: Final = 16
 
 _Kept = TypeVar("_Kept", bound=Wire)
+
+
+def freeze_changed(name: str) -> Changed:
+    """The refusal of a change to a freeze that is not the one which was read."""
+    return Changed(
+        "somebody changed it since you read it", where=f"freeze {name}", hint="read it again: `bond freeze list`"
+    )
 
 
 class _LeftOutPage(Wire):
@@ -172,9 +179,24 @@ class CampaignStore:
 
     # Freezes ---------------------------------------------------------------------------------------------
 
-    async def put_freeze(self, freeze: FreezeRecord) -> None:
-        """Keep a freeze, or what is new of it (its end). Tell running campaigns afterwards, by signal."""
-        await self._sealed.put(object_keys.freeze(freeze.name), _bytes(freeze))
+    async def put_freeze(self, freeze: FreezeRecord) -> FreezeRecord:
+        """Keep a change of a freeze. Tell running campaigns afterwards, by signal.
+
+        Args:
+            freeze: What was read, with what is new of it.
+
+        Returns:
+            The freeze as it is kept.
+
+        Raises:
+            Changed: somebody changed it since it was read.
+        """
+        kept = freeze.changed(changes=freeze.changes + 1)
+        key = object_keys.freeze_change(freeze.name, kept.changes)
+        # Where an answer was lost, what is there is what this very call wrote.
+        if not await self._sealed.put_if_absent(key, _bytes(kept)) and await self._read(key, FreezeRecord) != kept:
+            raise freeze_changed(freeze.name)
+        return kept
 
     async def create_freeze(self, freeze: FreezeRecord) -> None:
         """Keep a new freeze.
@@ -187,8 +209,10 @@ class CampaignStore:
 
     async def freezes(self, *, at: datetime | None = None) -> list[FreezeRecord]:
         """Every freeze, by name; with a time, those that are not over by then."""
-        listing = await self._objects.list(object_keys.FREEZES)
-        freezes = await self._read_all([info.key for info in listing], FreezeRecord)
+        newest = {info.key.rpartition("/")[2]: info.key for info in await self._objects.list(object_keys.FREEZES)}
+        for info in await self._objects.list(object_keys.FREEZE_CHANGES):  # by key: the last of each is the newest
+            newest[info.key.split("/")[1]] = info.key
+        freezes = await self._read_all([newest[name] for name in sorted(newest)], FreezeRecord)
         return [freeze for freeze in freezes if at is None or freeze.ends_at is None or freeze.ends_at > at]
 
     async def freeze(self, name: str) -> FreezeRecord:
@@ -197,8 +221,9 @@ class CampaignStore:
         Raises:
             NotFound: there is none of that name.
         """
+        changes = await self._objects.list(object_keys.freeze_change(name, 0).rpartition("/")[0])
         try:
-            return await self._read(object_keys.freeze(name), FreezeRecord)
+            return await self._read(changes[-1].key if changes else object_keys.freeze(name), FreezeRecord)
         except ObjectMissing as error:
             raise NotFound(f"there is no freeze {name}", hint="`bond freeze list` shows those that are") from error
 

@@ -16,6 +16,7 @@ REVISIONS: Final = "revisions"
 REVISION_STATUS: Final = "revision-status"
 CAMPAIGNS: Final = "campaigns"
 FREEZES: Final = "freezes"
+FREEZE_CHANGES: Final = "freeze-changes"
 SECRETS: Final = "secrets"
 LOGS: Final = "logs"
 LEDGER: Final = "ledger"
@@ -101,5 +102,10 @@ def campaign_ledger(name: str) -> str:
 
 
 def freeze(name: str) -> str:
-    """One freeze."""
+    """One freeze, as it was declared."""
     return f"{FREEZES}/{segment(name)}"
+
+
+def freeze_change(name: str, number: int) -> str:
+    """One change of a freeze: the whole of it then."""
+    return f"{FREEZE_CHANGES}/{segment(name)}/{number:06}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from platforms import LocalPlatform, read_json, refused, running
 
-from bondstone.base.errors import ManifestInvalid, NotFound
+from bondstone.base.errors import Changed, ManifestInvalid, NotFound
 from bondstone.client import Bondstone, manifests
 from bondstone.client.direct.client import DirectClient
 from bondstone.client.documents.apply import ApplyDocument
@@ -278,6 +280,48 @@ async def test_schedules_freezes_policies_and_access_are_applied_as_files(
     ]  # fmt: skip
     assert f"drift-{team}" not in [row.name for row in await bond.schedules.list()]
     assert f"end-{team}" not in [freeze.name for freeze in await bond.freezes.list()]
+
+
+async def test_of_two_who_change_what_both_have_read_one_is_refused(
+    bond: Bondstone, tmp_path: Path, team: str
+) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "two.rego").write_text("package two\n")
+    (tmp_path / "platform.yaml").write_text(of_platform(f"{team}-two"))
+    await applied(bond, tmp_path, overwrite=True)
+    schedule, freeze = await bond.schedules.get(f"drift-{team}-two"), await bond.freezes.get(f"end-{team}-two")
+    read = {"begins_at": freeze.begins_at, "ends_at": None, "expected": freeze.changes}
+    for both in (
+        [bond.schedules.update(schedule.name, cron=f"{n} 4 * * *", expected=schedule.version) for n in (1, 2)],
+        [bond.freezes.update(freeze.name, reason="both", exempt=(f"N{n}",), **read) for n in (1, 2)],
+    ):
+        outcomes = await asyncio.gather(*both, return_exceptions=True)
+        assert sorted(isinstance(each, Changed) for each in outcomes) == [False, True], outcomes
+
+
+async def test_what_is_exported_makes_the_same_on_another_platform(
+    platform: LocalPlatform, tmp_path: Path
+) -> None:
+    """Everything there is, as one stream: unchanged here, created there, and the same export from there."""
+    folder, rules = tmp_path / "record", tmp_path / "rules"
+    write_promise(folder)
+    rules.mkdir()
+    (rules / "labels.rego").write_text("package labels\n")
+    (tmp_path / "platform.yaml").write_text(of_platform("moved"))
+    (tmp_path / "services.yaml").write_text(service("moved", "a", size="large", labels={"tier": "data"}))
+    platform.bond("apply", "-f", str(tmp_path), "--overwrite", "--wait")
+    exported = platform.bond("export", "--all").stdout
+    assert platform.bond("diff", "-f", "-", stdin_text=exported).stdout.endswith(" unchanged\n")
+    with running(tmp_path / "data") as other:
+        missing = other.bond("apply", "-f", "-", stdin_text=exported, status=2).stderr
+        assert "record@" in missing
+        for row in read_json(platform, "promise-list", "promise", "list", "--all"):
+            write_promise(tmp_path / row["version"], row["version"])
+            other.bond("promise", "publish", str(tmp_path / row["version"]))
+        first = other.bond("apply", "-f", "-", "--wait", stdin_text=exported).stdout.splitlines()[-1]
+        assert re.fullmatch(r"\d+ created, \d unchanged", first), first
+        assert other.bond("export", "--all").stdout == exported
+        assert other.bond("diff", "-f", "-", stdin_text=exported).stdout.endswith(" unchanged\n")
 
 
 def test_the_commands_and_their_exit_statuses(platform: LocalPlatform, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from obstore.store import MemoryStore
 
 from bondstone.activities.campaign.activities import CALENDAR_SECONDS, calendar_at, seen_in
 from bondstone.base import names
-from bondstone.base.errors import AlreadyExists, NotFound
+from bondstone.base.errors import AlreadyExists, Changed, NotFound
 from bondstone.campaign.decider import decide, new_campaign
 from bondstone.campaign.messages import open_questions, submission
 from bondstone.campaign.view import describe
@@ -257,3 +257,16 @@ async def test_freezes_are_listed_until_they_are_over() -> None:
     await campaigns.put_freeze(freeze(ends_at=NOW))
     assert await campaigns.freezes(at=NOW) == []
     assert (await campaigns.freeze("xmas")).ends_at == NOW
+
+
+async def test_of_two_who_change_a_freeze_at_once_one_is_refused_and_a_call_that_is_tried_again_is_not() -> None:
+    campaigns = store().campaigns
+    await campaigns.create_freeze(freeze())
+    read = await campaigns.freeze("xmas")
+    ours = await campaigns.put_freeze(read.changed(exempt=("EMG",)))
+    assert await campaigns.put_freeze(read.changed(exempt=("EMG",))) == ours
+    with pytest.raises(Changed, match="since you read it"):
+        await campaigns.put_freeze(read.changed(exempt=("SEC",)))
+    again = await campaigns.put_freeze(ours.changed(exempt=("SEC",)))
+    assert await campaigns.freezes() == [await campaigns.freeze("xmas")] == [again]
+    assert (again.changes, again.exempt) == (2, ("SEC",))

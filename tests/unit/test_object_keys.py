@@ -14,7 +14,18 @@ ROOT = Path(bondstone.__file__).parents[1]
 SPELT = ("bondstone/store", "bondstone/client", "bondstone/identity", "activities", "workers")
 # What is under one prefix in the store. A name that is a plain word elsewhere counts only with its slash.
 FAMILIES = (
-    *("access", "adopt", "archive", "bundles", "campaign-previews", "campaigns", "drift", "freezes", "key-ids"),
+    *(
+        "access",
+        "adopt",
+        "archive",
+        "bundles",
+        "campaign-previews",
+        "campaigns",
+        "drift",
+        "freeze-changes",
+        "freezes",
+        "key-ids",
+    ),
     *("leases", "ledger", "ledger-anchors", "ledger-campaigns", "ledger-index", "ledger-schedules", "logs"),
     *(
         "notifications",

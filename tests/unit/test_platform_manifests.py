@@ -340,6 +340,18 @@ async def test_only_what_manifests_made_in_the_scope_is_pruned() -> None:
     assert [row.name for row in kept] == ["other"]
 
 
+def test_policies_are_in_a_folder_or_in_the_manifest_and_stay_in_their_place(tmp_path: Path) -> None:
+    text = POLICY_SET.replace("directory: %s", "modules: {%s}")
+    (tmp_path / "org.yaml").write_text(text % '"nested/a.rego": "package a"')
+    [entry] = read_manifests([tmp_path / "org.yaml"], now=NOW).policies
+    with entry.folder() as folder:
+        assert (folder / "nested" / "a.rego").read_text() == "package a"
+    assert not folder.exists()
+    assert "either" in problems(tmp_path, text % "")[4]
+    for name in ("../a.rego", "/a.rego", ".a.rego", "a/../../b.rego"):
+        assert list(problems(tmp_path, text % f'"{name}": "package a"')) == [5]
+
+
 async def test_nothing_is_applied_behind_access_policies_or_freezes_that_are_refused(tmp_path: Path) -> None:
     carried_out: list[str] = []
 

@@ -58,6 +58,8 @@ class ScheduleChange(Manifest):
     reason: Reason = ""
     applied: KeptPlatformManifest | None = None
     """The manifest that it is of; null when it is changed by hand"""
+    expected: str = Field("", max_length=64)
+    """`version` of what was read: 412 when somebody changed it since"""
 
 
 class TriggerBody(Why):
@@ -110,6 +112,8 @@ class FreezeChange(Manifest):
     ends_at: Moment | None = None
     applied: KeptPlatformManifest | None = None
     """The manifest that it is of; null when it is changed by hand"""
+    expected: int | None = None
+    """`changes` of what was read: 412 when somebody changed it since"""
 
 
 @router.get("/schedules", tags=["schedules"])
@@ -172,6 +176,7 @@ async def update_schedule(asking: Asking, name: ThingName, body: ScheduleChange)
         catch_up=None if body.catch_up_seconds is None else timedelta(seconds=body.catch_up_seconds),
         reason=body.reason,
         applied=body.applied,
+        expected=body.expected,
     )
 
 
@@ -249,6 +254,7 @@ async def update_freeze(asking: Asking, name: ThingName, body: FreezeChange) -> 
         begins_at=body.begins_at,
         ends_at=body.ends_at,
         applied=body.applied,
+        expected=body.expected,
     )
 
 

@@ -17,6 +17,7 @@ from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.client.freezes import Freezes
 from bondstone.model.campaign.run import FreezeRecord
 from bondstone.model.manifest import KeptPlatformManifest
+from bondstone.store.campaigns import freeze_changed
 from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
@@ -77,10 +78,13 @@ class DirectFreezes(Freezes):
         begins_at: datetime,
         ends_at: datetime | None,
         applied: KeptPlatformManifest | None = None,
+        expected: int | None = None,
     ) -> FreezeDocument:
         names.check_name("freeze", name)
         campaigns = await self._campaigns()
         freeze = await campaigns.freeze(name)
+        if expected is not None and expected != freeze.changes:
+            raise freeze_changed(name)
         _require_alive(freeze, "choose another name: names are never used twice")
         _check(name, reason, begins_at, ends_at)
         changed = freeze.changed(
@@ -91,7 +95,7 @@ class DirectFreezes(Freezes):
             by=self._bond.by,
             applied=applied or freeze.applied,
         )
-        await campaigns.put_freeze(changed)
+        changed = await campaigns.put_freeze(changed)
         await self._tell_campaigns()
         return FreezeDocument.of(changed)
 
@@ -111,7 +115,7 @@ class DirectFreezes(Freezes):
         freeze = await campaigns.freeze(name)
         now = _require_alive(freeze)
         ended = freeze.changed(ends_at=now, begins_at=min(freeze.begins_at, now))
-        await campaigns.put_freeze(ended)
+        ended = await campaigns.put_freeze(ended)
         await self._tell_campaigns()
         return FreezeDocument.of(ended)
 

@@ -154,6 +154,8 @@ class FreezeDocument(Document):
     """null until somebody ends it"""
     applied: KeptPlatformManifest | None = None
     """The manifest that `bond apply` took it from; null when it never did"""
+    changes: int = 0
+    """How often it was changed; `expected` of a change names the number that was read"""
 
     @classmethod
     def of(cls, freeze: FreezeRecord) -> FreezeDocument:

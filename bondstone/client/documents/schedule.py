@@ -81,6 +81,8 @@ class ScheduleDocument(Document):
     """What each run starts: `metadata` and `spec` of a campaign"""
     applied: KeptPlatformManifest | None = None
     """The manifest that `bond apply` took it from; null when it never did"""
+    version: str = ""
+    """Another one after each change; `expected` of a change names the one that was read"""
     created_at: datetime
     updated_at: datetime | None
     windows: dict[str, Any] = {}

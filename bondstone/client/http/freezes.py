@@ -60,6 +60,7 @@ class HttpFreezes(Freezes):
         begins_at: datetime,
         ends_at: datetime | None,
         applied: KeptPlatformManifest | None = None,
+        expected: int | None = None,
     ) -> FreezeDocument:
         body = {
             "reason": reason,
@@ -67,6 +68,7 @@ class HttpFreezes(Freezes):
             "begins_at": begins_at.isoformat(),
             "ends_at": ends_at.isoformat() if ends_at else None,
             "applied": applied.model_dump(mode="json") if applied else None,
+            "expected": expected,
         }
         return FreezeDocument.model_validate(await self._http.post(segments("freezes", name, "update"), body))
 

@@ -73,6 +73,7 @@ class HttpSchedules(Schedules):
         catch_up: timedelta | None = None,
         reason: str = "",
         applied: KeptPlatformManifest | None = None,
+        expected: str = "",
     ) -> ScheduleDocument:
         body = {
             "source": data.decode(errors="replace") if data is not None else None,
@@ -84,6 +85,7 @@ class HttpSchedules(Schedules):
             "catch_up_seconds": None if catch_up is None else _seconds(catch_up),
             "reason": reason,
             "applied": _kept(applied),
+            "expected": expected,
         }
         return await self._tell(name, "update", body)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from bondstone.base.errors import Problem
@@ -82,7 +85,21 @@ class PolicySetEntry:
 
     document: PlacedDocument
     manifest: PolicySetManifest
-    directory: Path
+    directory: Path | None
+    """None when the manifest holds the policies."""
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """The folder with the policies, for as long as it is used."""
+        if self.directory is not None:
+            yield self.directory
+            return
+        with TemporaryDirectory(prefix="bond-policies-") as name:
+            for module, text in self.manifest.spec.modules.items():
+                file = Path(name, module)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, encoding="utf-8")
+            yield Path(name)
 
 
 @dataclass(frozen=True, slots=True)

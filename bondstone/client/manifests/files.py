@@ -80,7 +80,7 @@ def _without_purpose(reading: Reading) -> Iterator[Problem]:
         if file not in reading.used_strategies:
             words = "a Strategy alone does nothing, and no Schedule here names it"
             yield document.problem(("kind",), words, hint=_STRATEGY_HINT)
-    policies = [entry.directory.resolve() for entry in reading.policies]
+    policies = [entry.directory.resolve() for entry in reading.policies if entry.directory is not None]
     for document in reading.others:
         if not any(folder in Path(document.file).resolve().parents for folder in policies):
             words = "a manifest is a mapping with apiVersion, kind, metadata and spec"

@@ -131,8 +131,11 @@ async def compare_schedule(
     }
 
     async def carry_out(bond: Bondstone, _reason: str) -> object:
-        verb = bond.schedules.create if live is None else bond.schedules.update
-        return await verb(metadata.name, data, entry.strategy_file, **timing)
+        if live is None:
+            return await bond.schedules.create(metadata.name, data, entry.strategy_file, **timing)
+        return await bond.schedules.update(
+            metadata.name, data, entry.strategy_file, expected=live.version, **timing
+        )
 
     return _judged(
         PlatformComparison("Schedule", metadata.name, "create", entry.document, carry_out=carry_out),
@@ -182,7 +185,8 @@ async def compare_freeze(bond: Bondstone, entry: FreezeEntry, *, overwrite: bool
     async def carry_out(bond: Bondstone, _reason: str) -> object:
         if live is None:
             return await bond.freezes.create(name, team=team, begins_at=spec.begins, applied=kept, **fields)
-        return await bond.freezes.update(name, begins_at=spec.begins or live.begins_at, applied=kept, **fields)
+        begins = spec.begins or live.begins_at
+        return await bond.freezes.update(name, begins_at=begins, applied=kept, expected=live.changes, **fields)
 
     row = PlatformComparison("Freeze", name, "create", entry.document, carry_out=carry_out)
     if live is None:
@@ -210,11 +214,13 @@ async def compare_policies(
     """The policies in force beside a folder of them, and what is wrong in the folder."""
     from bondstone.policy.modules import load_valid  # noqa: PLC0415 - this kind only
 
-    try:
-        modules = await asyncio.to_thread(load_valid, entry.directory)
-    except PolicyInvalid as error:
-        flaws = [each.changed(file=str(entry.directory / each.file)) for each in error.problems]
-        return None, flaws or [entry.document.problem(("spec", "directory"), error.message, hint=error.hint)]
+    with entry.folder() as folder:
+        try:
+            modules = await asyncio.to_thread(load_valid, folder)
+        except PolicyInvalid as error:
+            place = str(folder) if entry.directory is not None else f"{entry.document.file}: modules"
+            flaws = [each.changed(file=f"{place}/{each.file}") for each in error.problems]
+            return None, flaws or [entry.document.problem(("spec",), error.message, hint=error.hint)]
     metadata = entry.manifest.metadata
     content = _digests({module.name: module.source for module in modules})
     kept = _kept(metadata.name, metadata.labels, content)
@@ -228,7 +234,8 @@ async def compare_policies(
 
     async def carry_out(bond: Bondstone, _reason: str) -> object:
         expected = live.version if live is not None else 0
-        return await bond.policies.publish(entry.directory, applied=kept, expected=expected)
+        with entry.folder() as folder:
+            return await bond.policies.publish(folder, applied=kept, expected=expected)
 
     row = PlatformComparison("PolicySet", metadata.name, "create", entry.document, carry_out=carry_out)
     standing = _digests(live.sources) if live is not None else None

@@ -1,10 +1,14 @@
-"""Schedules, freezes and the access document as manifests that `bond apply` takes without a change."""
+"""Schedules, freezes, policies and the access document as manifests that `bond apply` takes without a change."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from bondstone.base.errors import NotFound
+from bondstone.client.manifests.export import export
 from bondstone.client.manifests.platform import live_freeze, live_schedule
+from bondstone.client.manifests.services import is_alive
 from bondstone.documents.yaml_places import read
 from bondstone.model.identity import EVERYTHING
 from bondstone.model.promise import API_VERSION
@@ -43,6 +47,47 @@ async def export_freeze(bond: Bondstone, name: str) -> dict[str, Any]:
     return _manifest("Freeze", name, freeze.applied, {"reason": live["reason"]}, spec)
 
 
+async def export_policies(bond: Bondstone) -> dict[str, Any]:
+    """The policy set in force, with its files in it; arguments and errors as for `export_access`."""
+    policies = await bond.policies.get()
+    applied = policies.applied
+    name = applied.name if applied is not None else "organisation"
+    return _manifest("PolicySet", name, applied, {}, {"modules": dict(sorted(policies.sources.items()))})
+
+
+async def export_all(bond: Bondstone) -> list[tuple[dict[str, Any], list[str]]]:
+    """Everything that `bond apply` takes: for another platform, or to keep.
+
+    References to the promises that services use come first. Parts are left out: their parents make them.
+
+    Args:
+        bond: The client.
+
+    Returns:
+        Manifests, each with the secrets that it has and that no manifest can hold.
+    """
+    rules = [export_access(bond), export_policies(bond)]
+    manifests: list[tuple[dict[str, Any], list[str]]] = []
+    for rule in rules:
+        with suppress(NotFound):  # none was ever published
+            manifests.append((await rule, []))
+    manifests += [(await export_freeze(bond, freeze.name), []) for freeze in await bond.freezes.list()]
+    documents = [await bond.services.get(row.id) for row in await bond.services.list()]
+    services = [await export(bond, each.id) for each in documents if not each.owner and is_alive(each)]
+    uses = sorted({(each["spec"]["promise"], each["spec"]["version"]) for each, _ in services})
+    manifests += [
+        ({**_head("PromiseReference"), "metadata": {"name": promise, "version": version}}, [])
+        for promise, version in uses
+    ]
+    manifests += services
+    manifests += [(await export_schedule(bond, schedule.name), []) for schedule in await bond.schedules.list()]
+    return manifests
+
+
+def _head(kind: str) -> dict[str, Any]:
+    return {"apiVersion": API_VERSION, "kind": kind}
+
+
 async def export_access(bond: Bondstone) -> dict[str, Any]:
     """The access document in force.
 
@@ -66,12 +111,7 @@ def _manifest(
     kind: str, name: str, applied: KeptPlatformManifest | None, metadata: dict[str, Any], spec: dict[str, Any]
 ) -> dict[str, Any]:
     labels = {"labels": dict(applied.labels)} if applied is not None and applied.labels else {}
-    return {
-        "apiVersion": API_VERSION,
-        "kind": kind,
-        "metadata": {"name": name, **labels, **metadata},
-        "spec": spec,
-    }
+    return {**_head(kind), "metadata": {"name": name, **labels, **metadata}, "spec": spec}
 
 
 def _as_written(seconds: int) -> str:

@@ -74,16 +74,25 @@ def read_platform_manifest(document: PlacedDocument, kind: str, reading: Reading
         case FreezeManifest():
             _freeze(document, manifest, reading)
         case PolicySetManifest():
-            folder = beside(manifest.spec.directory, document, reading, ("spec", "directory"))
-            if folder is None:
-                return
-            if not folder.is_dir():
-                words = f"{manifest.spec.directory} is no folder beside this file"
-                reading.problems.append(document.problem(("spec", "directory"), words))
-            elif is_first("the policy set", document, reading, ("kind",)):
-                reading.policies.append(PolicySetEntry(document, manifest, folder))
+            _policies(document, manifest, reading)
         case PromiseReference():
             _reference(document, manifest, reading)
+
+
+def _policies(document: PlacedDocument, manifest: PolicySetManifest, reading: Reading) -> None:
+    spec = manifest.spec
+    if bool(spec.directory) is bool(spec.modules):
+        words = "a policy set has either `directory` or `modules`"
+        reading.problems.append(document.problem(("spec",), words, key=True))
+        return
+    folder = beside(spec.directory, document, reading, ("spec", "directory")) if spec.directory else None
+    if spec.directory and folder is None:
+        return
+    if folder is not None and not folder.is_dir():
+        words = f"{spec.directory} is no folder beside this file"
+        reading.problems.append(document.problem(("spec", "directory"), words))
+    elif is_first("the policy set", document, reading, ("kind",)):
+        reading.policies.append(PolicySetEntry(document, manifest, folder))
 
 
 def _freeze(document: PlacedDocument, manifest: FreezeManifest, reading: Reading) -> None:

@@ -415,6 +415,8 @@ class FreezeRecord(Wire):
     """None until somebody ends it."""
     applied: KeptPlatformManifest | None = None
     """The manifest that it was applied from; None when it never was."""
+    changes: int = 0
+    """How often it was changed: a change is of the freeze with one less."""
 
     def binds(self, change: str) -> bool:
         """Whether it holds up a campaign with that change number."""

@@ -11,6 +11,7 @@ from temporalio.client import ScheduleDescription, ScheduleOverlapPolicy
 from bondstone.base import names
 from bondstone.campaign.recurrence import PausedTime, misses, pauses, waiting
 from bondstone.campaign.windows import zone
+from bondstone.client.direct.schedules.changing import version_of
 from bondstone.client.direct.schedules.specs import WORDS, data_of_zone
 from bondstone.client.documents.campaign import ZonedTime
 from bondstone.client.documents.schedule import (
@@ -74,6 +75,7 @@ def document(
         reason=run.campaign.reason,
         campaign={name: run.campaign.document.get(name, {}) for name in ("metadata", "spec")},
         applied=run.applied,
+        version=version_of(described),
         created_at=info.created_at,
         updated_at=info.last_updated_at,
         next=tuple(_zoned(at, zones) for at in times),

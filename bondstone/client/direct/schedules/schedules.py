@@ -18,8 +18,6 @@ from temporalio.client import (
     ScheduleHandle,
     SchedulePolicy,
     ScheduleState,
-    ScheduleUpdate,
-    ScheduleUpdateInput,
 )
 from temporalio.service import RPCError, RPCStatusCode
 from typing_extensions import override
@@ -28,6 +26,7 @@ from bondstone.base import names
 from bondstone.base.errors import AlreadyExists, BondError, InvalidInput, NotFound
 from bondstone.campaign.document import Flaw, read_strategy
 from bondstone.client.direct.campaigns.secret_inputs import secret_inputs
+from bondstone.client.direct.schedules.changing import change, require_version
 from bondstone.client.direct.schedules.describing import SHOWN, document
 from bondstone.client.direct.schedules.files import Timing, read_timing, scheduled_run
 from bondstone.client.direct.schedules.specs import POLICIES, action_of, run_of, spec_of
@@ -112,8 +111,10 @@ class DirectSchedules(Schedules):
         catch_up: timedelta | None = None,
         reason: str = "",
         applied: KeptPlatformManifest | None = None,
+        expected: str = "",
     ) -> ScheduleDocument:
         described = await self._describe(name)
+        require_version(described, expected)
         now = datetime.now(UTC)
         old = await run_of(described)
         timing = read_timing(cron or old.cron, time_zone or old.time_zone)
@@ -128,17 +129,14 @@ class DirectSchedules(Schedules):
             run = old.changed(**changed)
         run = run.changed(applied=applied or old.applied)
 
-        def change(current: ScheduleUpdateInput) -> ScheduleUpdate:
-            schedule = current.description.schedule
-            schedule.action = action_of(run)
-            kept = schedule.spec.jitter or timedelta(0)
-            schedule.spec = spec_of(timing, kept if jitter is None else jitter, now)
-            schedule.policy.overlap = POLICIES[overlap] if overlap else schedule.policy.overlap
-            schedule.policy.catchup_window = catch_up or schedule.policy.catchup_window
-            return ScheduleUpdate(schedule=schedule)
-
+        schedule = described.schedule
+        kept = schedule.spec.jitter or timedelta(0)
+        schedule.action = action_of(run)
+        schedule.spec = spec_of(timing, kept if jitter is None else jitter, now)
+        schedule.policy.overlap = POLICIES[overlap] if overlap else schedule.policy.overlap
+        schedule.policy.catchup_window = catch_up or schedule.policy.catchup_window
         try:
-            await (await self._handle(name)).update(change)
+            await change(await self._temporal(), described, schedule, run)
         except RPCError as error:
             raise _ours(error, name) from error
         await self._record(name, "updated", reason)

@@ -1,0 +1,86 @@
+"""Changing a schedule only as it was read: of two who change it at once, one is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Final
+
+from temporalio.api.workflowservice.v1 import UpdateScheduleRequest
+from temporalio.client import Client, Schedule, ScheduleDescription
+from temporalio.service import RPCError, RPCStatusCode
+
+from bondstone.base import names
+from bondstone.base.errors import Changed, Unreachable
+from bondstone.client.direct.schedules.specs import run_of
+from bondstone.model.campaign.schedule import ScheduledRun
+
+SETTLES_SECONDS: Final = 10.0
+"""The server carries a change out after it has answered, or drops it without a word."""
+
+
+def version_of(described: ScheduleDescription) -> str:
+    """Tells a schedule from what it was before each change of it; runs do not change it."""
+    return described.raw_description.conflict_token.hex()
+
+
+def require_version(described: ScheduleDescription, expected: str) -> None:
+    """Refuse to change a schedule that is not the one which the caller has read.
+
+    Raises:
+        Changed: somebody changed it since.
+    """
+    if expected and expected != version_of(described):
+        raise _changed(described.id)
+
+
+async def change(client: Client, described: ScheduleDescription, schedule: Schedule, run: ScheduledRun) -> None:
+    """Update a schedule, unless somebody changed it since it was described.
+
+    The SDK's own `ScheduleHandle.update` sends no conflict token: the last of two would win.
+
+    Args:
+        client: The connection to Temporal.
+        described: As it was read.
+        schedule: As it shall be.
+        run: What each of its runs shall be told, which is in the schedule too.
+
+    Raises:
+        Changed: somebody changed it since.
+        RPCError: the server refuses it.
+    """
+    request = UpdateScheduleRequest(
+        namespace=client.namespace,
+        schedule_id=described.id,
+        schedule=await schedule._to_proto(client),  # noqa: SLF001 - no public way sends a conflict token
+        conflict_token=described.raw_description.conflict_token,
+        identity=client.identity,
+        request_id=str(uuid.uuid4()),
+    )
+    try:
+        await client.workflow_service.update_schedule(request, retry=True)
+    except RPCError as error:
+        if error.status in {RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED}:
+            raise _changed(described.id) from error
+        raise
+    wanted = request.schedule
+    deadline = asyncio.get_running_loop().time() + SETTLES_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        now = await client.get_schedule_handle(described.id).describe()
+        if now.raw_description.conflict_token != described.raw_description.conflict_token:
+            same = now.raw_description.schedule.policies.overlap_policy == wanted.policies.overlap_policy
+            if same and await run_of(now) == run:
+                return
+            raise _changed(described.id)
+        await asyncio.sleep(0.1)
+    raise Unreachable(
+        f"Temporal has not carried out the change of {described.id}", hint="look at it, and try again"
+    )
+
+
+def _changed(schedule: str) -> Changed:
+    return Changed(
+        "somebody changed it since you read it",
+        where=f"schedule {names.schedule_of(schedule)}",
+        hint="read it again: `bond schedule show`",
+    )
