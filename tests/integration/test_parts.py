@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from uuid import uuid4
 
 import pytest
-from parts_walk import COMMON, Walk
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from parts_walk import Act, Verb, Walk
 from platforms import LocalPlatform, read_json, refused, running, until
 
 pytestmark = pytest.mark.integration
@@ -105,7 +109,7 @@ def pair(folder: Path) -> Path:
     target = tree(folder, name="pair")
     file = target / "promise.yaml"
     promise = json.loads(file.read_text())
-    common = {"as": "common", "promise": "leaf", "version": ">=1.0 <2", "bind": COMMON}
+    common = {"as": "common", "promise": "leaf", "version": ">=1.0 <2", "bind": "${service.team}/common"}
     promise["spec"]["requires"].append(common)
     text = "${requires.part.outputs.text} and ${requires.common.outputs.text}"
     promise["spec"]["steps"][0]["terraform"]["variables"]["text"] = text
@@ -177,6 +181,9 @@ async def test_a_patch_of_a_part_reaches_its_parent_by_itself(platform: LocalPla
         operation = show(platform, name)["operations"][0]
         assert (operation["kind"], operation["requested_by"]) == ("update", "bondstone")
         assert "its part shop/shared changed" in operation["reason"]
+        [entry] = [row for row in read_json(platform, "service-history", "service", "history", name)
+                   if row["operation"] == operation["id"]]  # fmt: skip
+        assert (operation["cause"], entry["cause"]) == ("shop/shared/op/2", "shop/shared/op/2")
     error = refused(
         platform.bond("service", "upgrade", "shop/shared", "--to", "2.0.0", "-o", "json", status=4), "REFUSED"
     )
@@ -431,13 +438,34 @@ def test_a_campaign_takes_a_tree_as_one_target_and_parts_alone_as_others(
         assert show(platform, name)["inputs"]["text"] == "plain", "it went back with its parent, once"
 
 
-async def test_any_walk_over_parents_and_parts_keeps_the_invariants(platform: LocalPlatform) -> None:
-    """Longer: `BOND_WALK_SECONDS=600 BOND_WALK_SEED=7 pytest tests/integration/test_parts.py -k walk`."""
-    seed = int(os.environ.get("BOND_WALK_SEED", "1"))
-    async with platform.client() as bond:
-        walk = Walk(bond, promise="pair", leaf="leaf", seed=seed)
-        await walk.go(float(os.environ.get("BOND_WALK_SECONDS", "10")))
-    sys.stdout.write("\n".join(walk.steps))
+ACTS = st.lists(
+    st.builds(
+        Act,
+        verb=st.sampled_from((*get_args(Verb), "request", "request", "update")),
+        second=st.booleans(),
+        text=st.sampled_from("abc"),
+        fails=st.sampled_from([False, False, False, True]),
+        waits=st.sampled_from([True, False]),
+    ),
+    min_size=6,
+    max_size=10,
+)
+WALKS = int(os.environ.get("BOND_WALKS", "2"))
+
+
+@settings(max_examples=WALKS, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(acts=ACTS)
+def test_any_walk_over_parents_and_parts_keeps_the_invariants(platform: LocalPlatform, acts: list[Act]) -> None:
+    """More, and others: `BOND_WALKS=100 pytest tests/integration/test_parts.py -k walk --hypothesis-seed=7`."""
+
+    async def walk() -> None:
+        async with platform.client() as bond:
+            team = f"walk-{uuid4().hex[:8]}"
+            walked = Walk(bond, team, promise="pair", leaf="leaf")
+            await walked.go(acts)
+            sys.stdout.write("\n".join(["", *walked.steps]))
+
+    asyncio.run(walk())
 
 
 def test_the_tree_shows_parts_and_parents(platform: LocalPlatform) -> None:

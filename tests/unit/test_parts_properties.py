@@ -53,6 +53,8 @@ class Fleet:
         self.states: dict[str, ServiceState] = {}
         self.made: list[str] = []
         """Every name that came to be, each time it did."""
+        self.by_hand: set[str] = set()
+        """Services that have the name of a part, and that no parent made."""
         self.steps = 0
 
     def provision(
@@ -61,6 +63,7 @@ class Fleet:
         """Request a service: its parts first, then itself. Whether it is ready."""
         before = self.states.get(name)
         revision = RevisionRef(promise=promise, version=version, digest="0" * 64)
+        assert before is None or not before.healthy, f"{name} was made twice"
         state = before or ServiceState(service=service_id(name))
         if before is None:
             self.made.append(name)
@@ -87,16 +90,17 @@ class Fleet:
         parent = dependant(name, section)
         try:
             plan = plan_for(section, parent, self.states.get(section.service), newest="1.1.0", inputs={})
-            if plan.verb == "bind":
-                check_bind(self.states[section.service], BindCall(parent=parent))
+            if plan.verb in {"adopt", "bind"} and plan.parent is not None:
+                call = BindCall(parent=plan.parent, expected_state=plan.state)
+                check_bind(self.states[section.service], call)
         except BondError:
             return False
         return self.carry_out(plan, parent, fails)
 
     def carry_out(self, plan: PartPlan, parent: Dependant, fails: Iterator[bool]) -> bool:
-        if plan.verb == "bind":
+        if plan.verb in {"adopt", "bind"}:
             part = self.states[plan.part]
-            self.states[plan.part] = part.changed(dependants=with_dependant(part.dependants, parent))
+            self.states[plan.part] = part.changed(dependants=with_dependant(part.dependants, plan.parent))
         elif plan.verb in {"provision", "retry", "move"}:
             state = self.states.get(plan.part)
             version = plan.version or (state.resolved.revision.version if state and state.resolved else "1.0.0")
@@ -130,6 +134,8 @@ class Fleet:
                 self.states[name] = self.states[name].changed(resting=Phase.FAILED, phase=Phase.FAILED)
                 return False
         del self.states[name]
+        assert asker is None or name not in self.by_hand, f"{name} went with its parent, which did not make it"
+        self.by_hand.discard(name)
         return True
 
 
@@ -178,9 +184,21 @@ class Parts(RuleBasedStateMachine):
         if state is None or (state.resting is Phase.FAILED and not state.healthy):
             self.fleet.provision(name, "top", "1.0.0", None, self.ends(failures))
 
-    @rule(name=tops)
-    def make_whole(self, name: str) -> None:
+    @rule(name=tops, hands_over=st.booleans(), failures=failures)
+    def make_by_hand_what_is_named_like_a_part(self, name: str, hands_over: bool, failures: list[bool]) -> None:  # noqa: FBT001
+        part = f"{name}-left"
+        if part in self.fleet.states:
+            return
+        self.fleet.by_hand.add(part)
+        self.fleet.provision(part, "middle", "1.0.0", None, self.ends(failures))
+        if hands_over:
+            self.fleet.states[part] = self.fleet.states[part].changed(labels={"give-to": name})
+
+    @rule(name=tops, hands_over=st.sampled_from([None, False, True]))
+    def make_whole(self, name: str, hands_over: bool | None) -> None:  # noqa: FBT001
         self.request_what_is_shared([])
+        if hands_over is not None:
+            self.make_by_hand_what_is_named_like_a_part(name, hands_over, [])
         self.request_or_retry(name, [])
 
     @rule(name=tops)
@@ -214,8 +232,14 @@ class Parts(RuleBasedStateMachine):
         for name, state in self.fleet.states.items():
             for each in state.dependants:
                 assert str(each.service) in self.fleet.states, f"{name} is left behind by {each.service}"
-            if "-" in name:
+            if "-" in name and name not in self.fleet.by_hand:
                 assert [each for each in state.dependants if each.owns], f"nobody owns {name}"
+
+    @invariant()
+    def nothing_is_owned_that_nobody_made_or_gave(self) -> None:
+        for name in self.fleet.by_hand:
+            state = self.fleet.states[name]
+            assert state.labels or not any(each.owns for each in state.dependants), f"{name} was not given"
 
     @invariant()
     def no_parent_is_ready_with_a_part_that_is_not(self) -> None:
@@ -226,6 +250,8 @@ class Parts(RuleBasedStateMachine):
                 part = self.fleet.states.get(section.service)
                 assert part is not None, f"{name} is ready without {section.service}"
                 if not section.bind:
+                    owners = [str(each.service) for each in part.dependants if each.owns]
+                    assert owners == [name], f"{name} is ready, and {section.service} is owned by {owners}"
                     assert part.resting is Phase.READY, f"{name} is ready and {section.service} is {part.resting}"
 
     @invariant()
