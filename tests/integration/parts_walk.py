@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal, NamedTuple
@@ -11,6 +10,7 @@ from bondstone.base.errors import BondError, NotFound
 from bondstone.client import Operation
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import Dependant, OperationStatus, Phase, ServiceState
+from harness.waiting import until_async
 
 SETTLES_SECONDS: Final = 180
 """Every chain of operations ends within this."""
@@ -111,11 +111,14 @@ class Walk:
     async def _settled(self) -> None:
         """Wait until nothing runs or waits, and nothing begins by itself."""
         quiet = 0
-        async with asyncio.timeout(SETTLES_SECONDS):
-            while quiet < 2:
-                busy = any(state.queue for state in (await self._states()).values())
-                quiet = 0 if busy else quiet + 1
-                await asyncio.sleep(0.2)
+
+        async def twice() -> bool:
+            nonlocal quiet
+            busy = any(state.queue for state in (await self._states()).values())
+            quiet = 0 if busy else quiet + 1
+            return quiet == 2
+
+        await until_async(twice, "nothing runs", seconds=SETTLES_SECONDS)
 
     async def check(self) -> None:
         """Every invariant, once nothing runs."""

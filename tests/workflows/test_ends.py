@@ -13,7 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from bondstone.base import names
-from bondstone.base.errors import AttestationInvalid, Refused
+from bondstone.base.errors import AttestationInvalid, BondError, ObjectCorrupt, Refused
 from bondstone.model.plan import Decision, Finding
 from bondstone.model.service import (
     AbandonCall,
@@ -105,16 +105,22 @@ async def test_abandon_forgets_the_service_and_destroys_nothing(temporal: Client
     assert (platform.ledger[-1].kind, platform.ledger[-1].reason) == ("abandon", "moved elsewhere")
 
 
-async def test_a_service_that_may_not_be_abandoned_lives_on(temporal: Client) -> None:
-    platform = FakePlatform(scripts={"put away": [raising(AttestationInvalid("of another change"))]})
+@pytest.mark.parametrize("problem", [AttestationInvalid("of another change"), ObjectCorrupt("state/x is damaged")])
+async def test_a_service_that_cannot_be_abandoned_lives_on_until_it_can(
+    temporal: Client, problem: BondError
+) -> None:
+    platform = FakePlatform(scripts={"put away": [raising(problem)]})
     async with serving(temporal, platform):
         caller = Caller(temporal)
         await ready(caller)
         call = AbandonCall(requested_by="bob", reason="moved")
-        with pytest.raises(AttestationInvalid, match="of another change"):
+        with pytest.raises(type(problem), match=problem.message):
             await caller.update(names.UPDATE_ABANDON, call, type(None))
         updated = await ask(caller, OperationKind.UPDATE, inputs={"a": 1})
         assert (await caller.ended(updated.number)).status is OperationStatus.SUCCEEDED
+        await caller.update(names.UPDATE_ABANDON, call, type(None))
+        await caller.handle.result()
+    assert platform.ledger[-1].kind == "abandon"
 
 
 async def test_a_service_that_is_being_abandoned_looks_for_drift_no_more(temporal: Client) -> None:
