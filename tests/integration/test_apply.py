@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -288,14 +290,23 @@ async def test_of_two_who_change_what_both_have_read_one_is_refused(
     (tmp_path / "rules" / "two.rego").write_text("package two\n")
     (tmp_path / "platform.yaml").write_text(of_platform(f"{team}-two"))
     await applied(bond, tmp_path, overwrite=True)
-    schedule, freeze = await bond.schedules.get(f"drift-{team}-two"), await bond.freezes.get(f"end-{team}-two")
+    freeze = await bond.freezes.get(f"end-{team}-two")
     read = {"begins_at": freeze.begins_at, "ends_at": None, "expected": freeze.changes}
-    for both in (
-        [bond.schedules.update(schedule.name, cron=f"{n} 4 * * *", expected=schedule.version) for n in (1, 2)],
-        [bond.freezes.update(freeze.name, reason="both", exempt=(f"N{n}",), **read) for n in (1, 2)],
+    freezes = [bond.freezes.update(freeze.name, reason="both", exempt=(f"N{n}",), **read) for n in (1, 2)]
+    await one_of_two_is_refused(*freezes)
+    for setting, first, second in (
+        ("cron", "1 4 * * *", "2 4 * * *"),
+        ("jitter", timedelta(minutes=1), timedelta(minutes=2)),
+        ("catch_up", timedelta(hours=1), timedelta(hours=2)),
     ):
-        outcomes = await asyncio.gather(*both, return_exceptions=True)
-        assert sorted(isinstance(each, Changed) for each in outcomes) == [False, True], outcomes
+        schedule = await bond.schedules.get(f"drift-{team}-two")
+        update = partial(bond.schedules.update, schedule.name, expected=schedule.version)
+        await one_of_two_is_refused(update(**{setting: first}), update(**{setting: second}))
+
+
+async def one_of_two_is_refused(*both: Awaitable[object]) -> None:
+    outcomes = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted(isinstance(each, Changed) for each in outcomes) == [False, True], outcomes
 
 
 async def test_what_is_exported_changes_nothing_here_and_names_what_another_platform_lacks(

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from typing import Final
 
+from temporalio.api.schedule.v1 import message_pb2 as schedule_pb
 from temporalio.api.workflowservice.v1 import UpdateScheduleRequest
 from temporalio.client import Client, Schedule, ScheduleDescription
 from temporalio.service import RPCError, RPCStatusCode
@@ -68,14 +69,19 @@ async def change(client: Client, described: ScheduleDescription, schedule: Sched
     while asyncio.get_running_loop().time() < deadline:
         now = await client.get_schedule_handle(described.id).describe()
         if now.raw_description.conflict_token != described.raw_description.conflict_token:
-            same = now.raw_description.schedule.policies.overlap_policy == wanted.policies.overlap_policy
-            if same and await run_of(now) == run:
+            if _settings(now.raw_description.schedule) == _settings(wanted) and await run_of(now) == run:
                 return
             raise _changed(described.id)
         await asyncio.sleep(0.1)
     raise Unreachable(
         f"Temporal has not carried out the change of {described.id}", hint="look at it, and try again"
     )
+
+
+def _settings(schedule: schedule_pb.Schedule) -> tuple[object, ...]:
+    """What a schedule has beside its run: of two updates that differ in these alone, one was dropped too."""
+    policies = schedule.policies
+    return policies.overlap_policy, policies.catchup_window.ToTimedelta(), schedule.spec.jitter.ToTimedelta()
 
 
 def _changed(schedule: str) -> Changed:
