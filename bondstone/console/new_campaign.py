@@ -77,8 +77,9 @@ async def selected(request: Request, visitor: Visit, state: State) -> Response:
         raise InvalidInput(
             "no service was ticked, so there is nothing to do", hint="tick some in the list of services"
         )
+    permitted = visitor.permissions.filter("campaign.preview")
     entries = [state.services.get(name) for name in services]
-    promises = sorted({entry.row.promise for entry in entries if entry is not None})
+    promises = sorted({entry.row.promise for entry in entries if entry is not None and permitted(entry.target)})
     form = campaign_form.beginning(
         datetime.now(UTC),
         operation=operation,

@@ -14,7 +14,7 @@ from bondstone.api.routes.campaigns import PreviewBody, preview_campaign
 from bondstone.base.errors import CampaignInvalid, Forbidden
 from bondstone.campaign.fleet import FleetService
 from bondstone.client.documents.campaign import CampaignDocument, CampaignRow, FreezeDocument
-from bondstone.console import campaigns, catalogue, schedules
+from bondstone.console import campaigns, catalogue, new_campaign, schedules
 from bondstone.console.session import Visitor
 from bondstone.identity.access import Access, Permissions, permissions_of
 from bondstone.model.campaign.report import CampaignReport
@@ -32,9 +32,10 @@ def who(*roles: str, scope: Scope | None = SHOP) -> Permissions:
     )
 
 
-def posted(**fields: str) -> Request:
+def posted(*more: tuple[str, str], **fields: str) -> Request:
     async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": urlencode({"csrf": "token", **fields}).encode()}
+        items = [("csrf", "token"), *fields.items(), *more]
+        return {"type": "http.request", "body": urlencode(items).encode()}
 
     headers = [(b"content-type", b"application/x-www-form-urlencoded")]
     return Request(
@@ -190,6 +191,32 @@ async def test_who_has_no_role_previews_no_campaign():
     nobody = permissions_of(Access(), Principal(subject="dana", means="oidc"))
     with pytest.raises(Forbidden, match="viewer"):
         await preview_campaign(SimpleNamespace(allowed=nobody, state=SERVICES, bond=bond), body)
+
+
+async def test_ticked_services_that_the_visitor_may_not_see_tell_nothing_of_their_promise():
+    teams = {"shop/cart": "queue", "maps/tiles": "postgres"}
+    entries = {
+        name: SimpleNamespace(
+            row=SimpleNamespace(promise=promise), target=Target(team=name.partition("/")[0], name=name)
+        )
+        for name, promise in teams.items()
+    }
+    state = SimpleNamespace(services=SimpleNamespace(get=entries.get))
+    nouns = {"promises": SimpleNamespace(list=no_promises), "campaigns": SimpleNamespace(preview_among=refused)}
+    dana, eve = visitor(who("operator"), **nouns), visitor(who("operator", scope=None), **nouns)
+    request = [("service", name) for name in teams]
+    pages = [
+        bytes((await new_campaign.selected(posted(*request), who_asks, state)).body) for who_asks in (dana, eve)
+    ]
+    assert [b"postgres" in page for page in pages] == [False, True]
+
+
+async def no_promises():
+    return []
+
+
+async def refused(*_arguments, **_options):
+    raise CampaignInvalid("the campaign is not valid")
 
 
 class Freezes:
