@@ -11,7 +11,9 @@ import jsonschema_rs
 from harness.local_platform import LocalPlatform, publish, running
 from harness.waiting import until
 
-__all__ = ["PROMISES", "SCHEMAS", "LocalPlatform", "publish", "read_json", "refused", "running", "until"]
+__all__ = [
+    "PROMISES", "SCHEMAS", "LocalPlatform", "api_refusals", "publish", "read_json", "refused", "running", "until",
+]  # fmt: skip
 
 PROMISES = Path(__file__).with_name("promises")
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
@@ -36,3 +38,9 @@ def refused(ran: subprocess.CompletedProcess[str], code: str) -> dict:
     assert error["code"] == code
     assert error["message"]
     return error
+
+
+def api_refusals(platform: LocalPlatform, code: str) -> list[dict]:
+    """What the platform's API has logged of requests that it refused by this code, oldest first."""
+    lines = [json.loads(line) for line in platform.log("api").splitlines() if '"event": "refused"' in line]
+    return [line for line in lines if line["code"] == code]

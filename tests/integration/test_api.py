@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2 as httpx
 import pytest
-from platforms import PROMISES, LocalPlatform
+from platforms import PROMISES, LocalPlatform, api_refusals
 
 from harness.waiting import wait_until
 
@@ -88,7 +88,7 @@ def test_a_service_from_request_to_decommission(api):
     wait_until(lambda: "api/whole" not in [row["id"] for row in api.get("/services").json()["items"]])
 
 
-def test_the_same_key_is_the_same_operation_and_with_another_body_is_refused_by_name(api):
+def test_the_same_key_is_the_same_operation_and_with_another_body_is_refused_by_name(api, platform):
     body = {"promise": "patient", "service": "api/once", "inputs": {"seconds": 0}}
     key = {"Idempotency-Key": "deploy-17"}
     first = api.post("/services", json=body, headers=key, params={"wait": 30})
@@ -96,16 +96,20 @@ def test_the_same_key_is_the_same_operation_and_with_another_body_is_refused_by_
     assert again.json()["id"] == first.json()["id"] == "api/once/op/1"
     other = api.post("/services", json={**body, "labels": {"tier": "prod"}}, headers=key)
     assert "deploy-17" in refused(other, 422, "KEY_REUSED")["detail"]
+    [line] = api_refusals(platform, "KEY_REUSED")
+    assert (line["path"], line["status"]) == ("/api/v1/services", 422)
     assert len(api.get("/services/api/once").json()["operations"]) == 1
 
 
-def test_a_change_of_what_has_changed_since_it_was_read_is_refused(api):
+def test_a_change_of_what_has_changed_since_it_was_read_is_refused(api, platform):
     requested(api, "api/moving")
     read = api.get("/services/api/moving").headers["etag"]
     first = api.post("/services/api/moving/labels", json={"set": {"tier": "prod"}}, headers={"If-Match": read})
     assert first.status_code == 200, first.text
     second = api.post("/services/api/moving/labels", json={"set": {"tier": "test"}}, headers={"If-Match": read})
     refused(second, 412, "CHANGED")
+    path = "/api/v1/services/api/moving/labels"
+    assert [line["status"] for line in api_refusals(platform, "CHANGED") if line["path"] == path] == [412]
     assert api.get("/services/api/moving").json()["labels"] == {"tier": "prod"}
 
 

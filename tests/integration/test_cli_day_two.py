@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from platforms import PROMISES, LocalPlatform, read_json, refused, running
+from platforms import PROMISES, LocalPlatform, api_refusals, read_json, refused, running
 from ruamel.yaml import YAML
 
 from bondstone.activities.terraform.binary import find_tool
@@ -253,6 +253,9 @@ def test_an_upgrade_across_a_major_version_transforms_the_inputs_and_waits_for_s
     ]:
         error = refused(day.bond(*wrong, "-o", "json", status=status), code)
         assert words in error["message"]
+    [stale], path = api_refusals(day, "VOTE_STALE"), f"/api/v1/operations/{operation}/approve"
+    [undecided] = read_json(day, "operation-show", "operation", "show", operation)["approvals"]
+    assert (stale["path"], stale["status"], undecided["status"], undecided["votes"]) == (path, 412, "waiting", [])
 
     printed = day.bond(*command[1].split(), "--as", "eve", "--comment", "seen")
     assert f"{operation} step thing plan {waits['digest'][:12]}: approved" in printed.stdout
