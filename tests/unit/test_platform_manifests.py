@@ -13,6 +13,7 @@ import pytest
 
 from bondstone.base.errors import BondError, ManifestInvalid, NotFound, Refused
 from bondstone.client.documents.campaign import FreezeDocument
+from bondstone.client.manifests import platform_export
 from bondstone.client.manifests.applying import apply
 from bondstone.client.manifests.comparing import Comparison, PromiseComparison
 from bondstone.client.manifests.entries import PromiseEntry
@@ -387,3 +388,33 @@ def test_a_number_that_is_not_in_force_any_more_is_refused() -> None:
         require_expected("policy set", 3, 2)
     with pytest.raises(Refused, match="no policy set was"):
         require_expected("policy set", 3, 0)
+
+
+async def test_an_export_of_everything_leaves_out_what_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services are listed first and read one by one: of thousands some end in between."""
+
+    async def none(*_arguments: object) -> list[Any]:
+        return []
+
+    async def unpublished() -> None:
+        raise NotFound("none was published")
+
+    async def listed() -> list[Any]:
+        return [SimpleNamespace(id=f"shop/{name}") for name in ("cart", "ended", "forgotten", "part")]
+
+    async def get(name: str) -> Any:
+        if name == "shop/forgotten":
+            raise NotFound(f"there is no service {name}")
+        return SimpleNamespace(id=name, owner="shop/cart" if name == "shop/part" else "", phase="ready")
+
+    async def export(_bond: object, name: str) -> tuple[dict[str, Any], list[str]]:
+        if name == "shop/ended":
+            raise NotFound(f"{name} is decommissioned")
+        return {"kind": "Service", "metadata": {"name": name}, "spec": {"promise": "db", "version": "1.0.0"}}, []
+
+    monkeypatch.setattr(platform_export, "export", export)
+    lists = dict.fromkeys(("freezes", "schedules"), SimpleNamespace(list=none))
+    rules = dict.fromkeys(("access", "policies"), SimpleNamespace(get=unpublished))
+    bond: Any = SimpleNamespace(**lists, **rules, services=SimpleNamespace(list=listed, get=get))
+    exported = [each["metadata"]["name"] for each, _ in await platform_export.export_all(bond)]
+    assert exported == ["db", "shop/cart"]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from bondstone.base.errors import NotFound
 from bondstone.client.manifests.export import export
 from bondstone.client.manifests.platform import live_freeze, live_schedule
-from bondstone.client.manifests.services import is_alive
 from bondstone.documents.yaml_places import read
 from bondstone.model.identity import EVERYTHING
 from bondstone.model.promise import API_VERSION
@@ -72,8 +71,11 @@ async def export_all(bond: Bondstone) -> list[tuple[dict[str, Any], list[str]]]:
         with suppress(NotFound):  # none was ever published
             manifests.append((await rule, []))
     manifests += [(await export_freeze(bond, freeze.name), []) for freeze in await bond.freezes.list()]
-    documents = [await bond.services.get(row.id) for row in await bond.services.list()]
-    services = [await export(bond, each.id) for each in documents if not each.owner and is_alive(each)]
+    services = []
+    for row in await bond.services.list():
+        with suppress(NotFound):  # it has ended since it was listed
+            if not (await bond.services.get(row.id)).owner:
+                services.append(await export(bond, row.id))
     uses = sorted({(each["spec"]["promise"], each["spec"]["version"]) for each, _ in services})
     manifests += [
         ({**_head("PromiseReference"), "metadata": {"name": promise, "version": version}}, [])
