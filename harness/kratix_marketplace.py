@@ -37,9 +37,9 @@ from harness.servers import containers, kubernetes
 
 SECONDS: Final = 600
 WAITING_SECONDS: Final = 100
-LESS: Final[Mapping[str, tuple[str, ...]]] = {"app-stack": ("database",)}
-"""Of a promise's example request, the fields without which it is tried too: with them it waits for a request that
-nobody but Kratix fulfils."""
+LESS: Final[Mapping[str, tuple[str, ...]]] = {"app-stack": ("database",), "workshop-app-promise": ("dbDriver",)}
+"""Of a promise's example request, the fields without which it is tried too: with them it requests a database, by a
+request that nobody but Kratix fulfils or in a version that its promise no longer has."""
 
 
 @dataclass(frozen=True)
