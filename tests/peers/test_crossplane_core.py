@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 from kubernetes_kit import Bench, shown
 
+from bondstone.activities.executors import DIED
 from bondstone.activities.kubernetes import waiting
 from bondstone.base.errors import StepTimedOut
+from bondstone.model.service import OperationStatus
 from harness import local_platform
+from harness.local_platform import LocalPlatform
 from harness.servers.crossplane_core import CrossplaneCore
+from harness.waiting import until_async
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -255,42 +259,83 @@ spec:
 """
 
 
-def test_a_campaign_moves_a_fleet_to_another_revision_of_the_composition(crossplane, namespace, tmp_path):
-    plane = crossplane.plane
-    folder = tmp_path / "promise"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def platform(crossplane: CrossplaneCore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    clusters = {"default": {"kubeconfig": str(crossplane.plane.kubeconfig)}}
+    data = tmp_path_factory.mktemp("platform") / "data"
+    with local_platform.running(data, {"BOND_CLUSTERS": json.dumps(clusters)}) as local:
+        for version, release in (("1.0.0", "1"), ("1.0.1", "2")):
+            folder = data.parent / version
+            folder.mkdir()
+            (folder / "promise.yaml").write_text(PROMISE.replace("VERSION", version))
+            (folder / "store.yaml").write_text(STORE.replace("RELEASE", release))
+            local.bond("promise", "publish", str(folder))
+        yield local
 
-    def write(version: str, release: str) -> None:
-        (folder / "promise.yaml").write_text(PROMISE.replace("VERSION", version))
-        (folder / "store.yaml").write_text(STORE.replace("RELEASE", release))
+
+@pytest.mark.kills
+async def test_a_worker_that_is_killed_while_a_composite_gets_ready_is_continued_with_nothing_made_twice(
+    crossplane, namespace, platform
+):
+    def uids(path: str) -> dict[str, str]:
+        items = crossplane.plane.call("GET", path)["items"]
+        return {item["metadata"]["name"]: item["metadata"]["uid"] for item in items}
+
+    stores, core = f"{SHOP}/namespaces/{namespace}/stores", f"/api/v1/namespaces/{namespace}"
+    async with platform.client() as bond:
+        crossplane.core.kill()
+        try:
+            inputs = {"namespace": namespace}
+            operation = await bond.services.request("store", "shop/killed", inputs, version="1.0.0")
+
+            async def waits() -> bool:
+                progress = (await bond.operations.get(operation.id)).progress
+                return any("has no condition Synced yet" in each.waits_for for each in progress)
+
+            await until_async(waits, "the step waits for Crossplane")
+            before, worker = uids(stores), platform.pid("executor")
+            platform.kill(worker)
+        finally:
+            crossplane.core.start()
+        record = await operation.wait()
+        assert record.status is OperationStatus.SUCCEEDED, record.error
+        assert record.steps[0].earlier_attempts == (DIED,)
+        assert platform.pid("executor") != worker
+        assert (list(before), uids(stores)) == (["killed"], before), "the same composite"
+        composed = uids(f"{core}/configmaps").keys() - {"kube-root-ca.crt"}
+        assert (len(composed), list(uids(f"{core}/secrets"))) == (1, ["killed-login"])
+        assert (await (await bond.services.reconcile("shop/killed")).wait()).drift == 0
+        removed = await (await bond.services.decommission("shop/killed")).wait()
+        assert removed.status is OperationStatus.SUCCEEDED, removed.error
+    assert uids(stores) == {}
+
+
+def test_a_campaign_moves_a_fleet_to_another_revision_of_the_composition(
+    crossplane, namespace, platform, tmp_path
+):
+    plane = crossplane.plane
 
     def releases() -> list[str]:
         items = plane.call("GET", f"{SHOP}/namespaces/{namespace}/stores")["items"]
         return sorted(item["status"]["release"] for item in items)
 
-    clusters = {"default": {"kubeconfig": str(plane.kubeconfig)}}
-    with local_platform.running(tmp_path / "data", {"BOND_CLUSTERS": json.dumps(clusters)}) as platform:
-        write("1.0.0", "1")
-        platform.bond("promise", "publish", str(folder))
-        for index in range(3):
-            request = ["service", "request", "store", f"shop/s{index}", "--set", f"namespace={namespace}"]
-            platform.bond(*request, "--wait", seconds=150)
-        assert releases() == ["1", "1", "1"]
+    for index in range(3):
+        request = ["service", "request", "store", f"shop/s{index}", "--version", "1.0.0"]
+        platform.bond(*request, "--set", f"namespace={namespace}", "--wait", seconds=150)
+    assert releases() == ["1", "1", "1"]
 
-        path = "/apis/apiextensions.crossplane.io/v1/compositions/stores"
-        composition = plane.call("GET", path)
-        composition["metadata"]["labels"]["release"] = "2"
-        shelf = composition["spec"]["pipeline"][0]["input"]["resources"][0]
-        shelf["base"]["data"]["release"] = "2"
-        plane.call("PUT", path, composition)
-        assert releases() == ["1", "1", "1"], "a new composition alone moves nobody"
+    path = "/apis/apiextensions.crossplane.io/v1/compositions/stores"
+    composition = plane.call("GET", path)
+    composition["metadata"]["labels"]["release"] = "2"
+    shelf = composition["spec"]["pipeline"][0]["input"]["resources"][0]
+    shelf["base"]["data"]["release"] = "2"
+    plane.call("PUT", path, composition)
+    assert releases() == ["1", "1", "1"], "a new composition alone moves nobody"
 
-        write("1.0.1", "2")
-        platform.bond("promise", "publish", str(folder))
-        (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
-        ran = platform.bond("campaign", "run", "-f", str(tmp_path / "campaign.yaml"), "--wait", seconds=240)
-        assert "3 of 3" in ran.stdout or "completed" in ran.stdout, ran.stdout
-        assert releases() == ["2", "2", "2"]
-        for index in range(3):
-            platform.bond("service", "decommission", f"shop/s{index}", "--yes", "--wait", seconds=150)
-        assert plane.call("GET", f"{SHOP}/namespaces/{namespace}/stores")["items"] == []
+    (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
+    ran = platform.bond("campaign", "run", "-f", str(tmp_path / "campaign.yaml"), "--wait", seconds=240)
+    assert "3 of 3" in ran.stdout or "completed" in ran.stdout, ran.stdout
+    assert releases() == ["2", "2", "2"]
+    for index in range(3):
+        platform.bond("service", "decommission", f"shop/s{index}", "--yes", "--wait", seconds=150)
+    assert plane.call("GET", f"{SHOP}/namespaces/{namespace}/stores")["items"] == []
