@@ -258,11 +258,11 @@ def _bring(program: str, root: Path) -> None:
         raise InvalidInput(f"this machine has no {program}")
     target = root / "usr/bin" / program
     shutil.copy(path, target)
-    _bring_libraries([target], root)
+    bring_libraries([target], root)
     for folder in _DATA.get(program, ()):
         if Path(folder).exists():
             shutil.copytree(folder, root / folder.lstrip("/"), dirs_exist_ok=True, ignore_dangling_symlinks=True)
-            _bring_libraries(sorted((root / folder.lstrip("/")).rglob("*.so")), root)
+            bring_libraries(sorted((root / folder.lstrip("/")).rglob("*.so")), root)
 
 
 def _bring_python(root: Path) -> None:
@@ -274,13 +274,19 @@ def _bring_python(root: Path) -> None:
     for name in ("python3", "python"):
         shutil.copy(Path(sys.base_prefix) / "bin/python3", root / "usr/bin" / name)
     modules = sorted((root / "usr" / library / "lib-dynload").glob("*.so"))
-    _bring_libraries([root / "usr/bin/python3", *modules], root)
+    bring_libraries([root / "usr/bin/python3", *modules], root)
     site = root / "usr" / library / "site-packages"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(site), *_PYTHON_PACKAGES]
     subprocess.run(command, check=True)
 
 
-def _bring_libraries(files: Sequence[Path], root: Path) -> None:
+def bring_libraries(files: Sequence[Path], root: Path) -> None:
+    """Copy the libraries that programs of this machine need into an image's root.
+
+    Args:
+        files: The programs.
+        root: The image's root.
+    """
     for file in files:
         done = subprocess.run(["ldd", str(file)], capture_output=True, text=True, check=False)
         for library in re.findall(r"(/\S+\.so[^\s:]*)", done.stdout):

@@ -6,9 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,9 @@ import yaml
 
 from bondstone.activities.container.contract import read_outputs, read_shown_plan
 from bondstone.promises import CATALOGUE
+from harness.servers import grafana as grafana_server
+from harness.servers.grafana import TOKEN, Grafana
 
-TOKEN = "glsa_0123456789"
 YQ = """#!{python}
 import sys, yaml
 value = yaml.safe_load(open(sys.argv[2]))
@@ -28,64 +27,17 @@ print(value)
 """
 
 
-class Grafana(ThreadingHTTPServer):
-    """Folders by uid, as Grafana's HTTP API has them."""
-
-    folders: dict[str, dict[str, Any]]
-
-    class Handler(BaseHTTPRequestHandler):
-        server: Grafana
-
-        def answer(self, method: str) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
-            folders, uid = self.server.folders, self.path.rpartition("/")[2]
-            status, folder = 200, folders.get(uid)
-            if self.headers["Authorization"] != f"Bearer {TOKEN}":
-                status = 401
-            elif method == "POST":
-                folder = folders[body["uid"]] = {**body, "version": 1}
-            elif folder is None:
-                status = 404
-            elif method == "PUT":
-                status = 200 if body["version"] == folder["version"] else 412
-                folder |= {"title": body["title"], "version": folder["version"] + 1} if status == 200 else {}
-            elif method == "DELETE":
-                folders.pop(uid)
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(json.dumps(folder).encode())
-
-        def do_GET(self) -> None:
-            self.answer("GET")
-
-        def do_POST(self) -> None:
-            self.answer("POST")
-
-        def do_PUT(self) -> None:
-            self.answer("PUT")
-
-        def do_DELETE(self) -> None:
-            self.answer("DELETE")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-
 @pytest.fixture
 def grafana() -> Iterator[Grafana]:
-    server = Grafana(("127.0.0.1", 0), Grafana.Handler)
-    server.folders = {}
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with grafana_server.running() as server:
+        yield server
 
 
 class Folder:
     """Runs the image's program with the files of the contract."""
 
     def __init__(self, grafana: Grafana, directory: Path) -> None:
-        self.url = f"http://127.0.0.1:{grafana.server_port}"
+        self.url = grafana.url
         self.directory = directory
         self.token = TOKEN
 
@@ -103,7 +55,7 @@ class Folder:
     def plan(self, action: str = "plan", **step: Any) -> list[dict[str, Any]]:
         assert self.run(action, **step) == 0
         shown = read_shown_plan(self.directory / "output", "here")
-        return [change.model_dump(mode="json", exclude_defaults=True) for change in shown.changes]
+        return [change.model_dump(mode="json") for change in shown.changes]
 
 
 def test_a_folder_is_made_changed_checked_for_drift_and_removed(grafana: Grafana, tmp_path: Path):

@@ -28,7 +28,8 @@ def main():
     else:
         wanted = None if action == "destroy" else inputs["title"]
         planned = (step.get("plan") or {}).get("changes")
-        if planned is not None and changes(inputs, live, wanted) not in (planned, []):
+        now = changes(inputs, live, wanted)
+        if planned is not None and now and effects(now) != effects(planned):
             sys.exit(STALE)
         change_folder(inputs, live, wanted)
         if wanted is not None:
@@ -42,6 +43,11 @@ def changes(inputs, live, wanted):
     kind = "create" if title is None else "delete" if wanted is None else "update"
     before = None if title is None else {"title": title}
     return [change(inputs, kind, before, None if wanted is None else {"title": wanted})]
+
+
+def effects(listed):
+    """What changes do: in `step.json` they have more fields than were written to `plan.json`."""
+    return [tuple(each.get(key) for key in ("address", "action", "before", "after")) for each in listed]
 
 
 def change(inputs, action, before, after):
