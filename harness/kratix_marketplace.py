@@ -4,8 +4,10 @@
 
 A FOLDER is a checkout that holds promises, such as Kratix's marketplace. No image is pulled: see `kratix_images`.
 What a promise installs for all requests comes first, then its example request; each is planned, applied to a real
-control plane, compared with it, and taken down. The control plane knows the APIs of all promises, as under Kratix;
-pipelines that have rights there under Kratix (`rbac`) reach it by a kubeconfig in their image.
+control plane, compared with it, and taken down. Before the request, the admission webhooks that the platform part
+installed are removed: nodes are played, so that nothing answers them. The control plane knows the APIs of all
+promises, as under Kratix; pipelines that have rights there under Kratix (`rbac`) reach it by a kubeconfig in their
+image.
 Needs podman, runc, Go, busybox-static, kubectl, and the programs that images add.
 """
 
@@ -40,6 +42,8 @@ WAITING_SECONDS: Final = 100
 LESS: Final[Mapping[str, tuple[str, ...]]] = {"app-stack": ("database",), "workshop-app-promise": ("dbDriver",)}
 """Of a promise's example request, the fields without which it is tried too: with them it requests a database, by a
 request that nobody but Kratix fulfils or in a version that its promise no longer has."""
+WAITING: Final = frozenset({"app-stack"})
+"""Promises whose whole example waits for what does not come."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,13 @@ def _apply_apis(promises: Sequence[Promise], kubeconfig: Path) -> None:
     subprocess.run(command, input=yaml.safe_dump_all(apis), text=True, check=False, capture_output=True)
 
 
+def _remove_webhooks(kubeconfig: Path) -> None:
+    """Take away the admission webhooks, whose pods only seem to run."""
+    kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations"
+    command = ["kubectl", f"--kubeconfig={kubeconfig}", "delete", kinds, "--all"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 async def _try(bond: DirectClient, images: Images, promise: Promise, directory: Path) -> AsyncIterator[Row]:
     """A row for each part of a promise, or one that says why it is not tried."""
     name, file = promise.name, promise.file
@@ -163,11 +174,13 @@ async def _try(bond: DirectClient, images: Images, promise: Promise, directory: 
             _write(target, f"{name}-{part}", drafted(file), built, reaches_cluster=_has_rights(promise.document))
         except InvalidInput:
             continue  # it has no such part
-        at_most = WAITING_SECONDS if part == "request" and name in LESS else SECONDS
+        at_most = WAITING_SECONDS if part == "request" and name in WAITING else SECONDS
         row, service = await _run(bond, target, inputs, at_most)
         yield row
         if service:
             standing.append(service)
+        if part == "platform":
+            _remove_webhooks(images.kubeconfig)
     for service in reversed(standing):
         record = await _ends(await bond.services.decommission(service))
         if record.status is not OperationStatus.SUCCEEDED:
