@@ -31,7 +31,10 @@ def awaits(campaign: CampaignDescription) -> list[str]:
     if soaks is not None:
         sentences.append(f"the soak of wave {campaign.wave} until {words.moment(soaks)}")
     sentences += _held_up(campaign.calendar)
-    working = campaign.running - campaign.awaiting
+    if campaign.queued:
+        why = next((f": {each.service} {each.stalled}" for each in campaign.flights if each.queued), "")
+        sentences.append(f"the next attempt of {words.targets(campaign.queued)}{why}")
+    working = campaign.running - campaign.awaiting - campaign.queued
     if working:
         sentences.append(f"{words.targets(working)} at work")
     return sentences

@@ -342,7 +342,8 @@ def _busy(turn: Turn, target: int, flight: Flight, reason: str, error: ErrorInfo
     since = flight.busy_since or turn.now
     if rules.busy == "wait" or flight.before is not Code.WAITING:
         if turn.now - since < timedelta(seconds=rules.timeout_seconds):
-            _wait(turn, target, flight, busy_since=since, not_before=turn.after(rules.busy_seconds))
+            not_before = turn.after(rules.busy_seconds)
+            _wait(turn, target, flight, busy_since=since, busy=reason, not_before=not_before)
         elif flight.before is not Code.WAITING:
             _not_rolled_back(turn, target, flight, code=Code.TIMED_OUT, reason=reason, error=error)
         else:

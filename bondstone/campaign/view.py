@@ -82,6 +82,7 @@ def describe(
         waiting_for=gate if at_gate else None,
         running=len(state.flights),
         awaiting=sum(flight.awaiting for flight in state.flights.values()),
+        queued=sum(bool(_waits(flight)) for flight in state.flights.values()),
         flights=tuple(
             _flight(target, state.flights[target], service_of(target))
             for target in nsmallest(
@@ -146,6 +147,13 @@ def _open(wave: WaveState) -> bool:
     return any(wave.counts.get(code) for code in (Code.WAITING, *IN_FLIGHT))
 
 
+def _waits(flight: Flight) -> str:
+    """What a target that holds a slot waits for before its next attempt, in words; empty when it is at work."""
+    if flight.busy_since is not None and flight.phase in {"between", "submitted"}:
+        return f"waits for its turn: {flight.busy or 'another operation is not over'}"
+    return "waits for its next attempt" if flight.phase == "between" else ""
+
+
 def _flight(target: int, flight: Flight, service: str) -> FlightView:
     return FlightView(
         target=target,
@@ -153,8 +161,9 @@ def _flight(target: int, flight: Flight, service: str) -> FlightView:
         attempt=flight.attempt,
         tries=flight.tries,
         phase=flight.phase,
-        stalled=flight.stalled,
+        stalled=_waits(flight) or flight.stalled,
         awaiting=flight.awaiting,
+        queued=bool(_waits(flight)),
         operation=f"{service}/op/{flight.operation}" if service and flight.operation else "",
         started_at=flight.started_at,
         error=flight.error,

@@ -129,9 +129,10 @@ def test_a_success_that_comes_after_the_timeout_is_a_success() -> None:
 def test_a_busy_service_is_waited_for_skipped_or_failed(busy: str, code: str) -> None:
     story = Story(wave(1), busy=busy)
     story.begin()
-    story.send(moves.AttemptDeclined(target=0, attempt=1, why="busy"))
+    story.send(moves.AttemptDeclined(target=0, attempt=1, why="busy", reason="its update a/b/op/3 is not over"))
     assert story.codes == code
     if busy == "wait":
+        assert story.state.flights[0].busy == "its update a/b/op/3 is not over"
         assert started(story.wait()) == [0]
 
 

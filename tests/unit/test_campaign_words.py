@@ -36,6 +36,7 @@ from bondstone.model.campaign.state import (
     CampaignState,
     CampaignStatus,
     Code,
+    Flight,
     FreezeOn,
     Paused,
     Rules,
@@ -259,6 +260,21 @@ def test_whom_and_what_it_waits_for_is_said() -> None:
     ]
     assert awaits(CampaignDescription(name="cve")) == ["its targets to be chosen"]
     assert awaits(described(status=CampaignStatus.COMPLETED, running=2)) == []
+
+
+def test_a_target_that_waits_for_another_operation_says_for_which_and_is_not_at_work() -> None:
+    other = "its update a/x/op/3 is not over"
+    working = Flight(attempt=1, started_at=NOW, attempt_at=NOW, check_at=NOW, phase="accepted", operation=4)
+    busy = working.changed(phase="between", operation=0, busy_since=NOW, busy=other)
+    state = stated("rr..").changed(flights={0: busy, 1: working})
+    description = view.describe("cve", START, FROZEN, state, service_of=lambda target: "ab"[target] + "/x")
+    words = f"waits for its turn: {other}"
+    assert [flight.stalled for flight in description.flights] == [words, ""]
+    assert awaits(description) == [f"the next attempt of 1 target: a/x {words}", "1 target at work"]
+    flights = {0: busy.changed(phase="submitted"), 1: busy.changed(busy_since=None)}
+    description = view.describe("cve", START, FROZEN, state.changed(flights=flights))
+    assert [flight.stalled for flight in description.flights] == [words, "waits for its next attempt"]
+    assert description.queued == 2
 
 
 def test_a_freeze_is_named_with_its_real_end_and_not_with_the_time_of_the_next_look() -> None:

@@ -16,6 +16,7 @@ from temporalio.client import Client
 from bondstone.activities.failures import speaks_failures
 from bondstone.base import names
 from bondstone.base.errors import Refused
+from bondstone.campaign.awaited import awaits
 from bondstone.campaign.report.content import Kept, build
 from bondstone.model.campaign.events import Abort, Supersede
 from bondstone.model.campaign.run import CampaignHeader, CampaignInput, TargetEntry
@@ -198,10 +199,15 @@ async def test_two_campaigns_on_the_same_services_take_turns_and_each_effect_is_
         await one.start()
         await platform.until_applying(3)
         await other.start()
-        await other.until(lambda observed: sum(flight.phase == "between" for flight in observed.flights) == 3)
+        waiting = await other.until(lambda now: sum(flight.phase == "between" for flight in now.flights) == 3)
         platform.holding.set()
         results = [await one.result(), await other.result()]
         versions = await one.versions()
+    assert {flight.stalled for flight in waiting.flights} == {
+        f"waits for its turn: its patch {service}/op/1 is not over" for service in other.services
+    }
+    [awaited] = awaits(waiting)
+    assert awaited.startswith("the next attempt of 3 targets: ")
     assert [result.counts for result in results] == [{"succeeded": 3}, {"skipped": 3}]
     assert {record.reason for record in (await other.records()).values()} == {"compliant"}
     assert versions == [TO] * 3

@@ -232,6 +232,8 @@ class FlightView(Wire):
     """What it cannot go on for want of, as last seen."""
     awaiting: bool = False
     """Its operation waits for an approval."""
+    queued: bool = False
+    """Its next attempt has not begun; `stalled` says what it waits for."""
     operation: str = ""
     """`TEAM/NAME/op/N`, once the service has accepted."""
     started_at: datetime
@@ -295,6 +297,8 @@ class CampaignDescription(Wire):
     running: int = 0
     awaiting: int = 0
     """How many of those that run wait for an approval of their plan."""
+    queued: int = 0
+    """How many of those that run wait for their next attempt: for another operation to end, or for a retry."""
     flights: tuple[FlightView, ...] = ()
     """The first of those that run, at most `MAX_FLIGHTS_SHOWN`."""
     calendar: Calendar | None = None

@@ -228,6 +228,8 @@ class Flight(Wire):
     """When to ask after it."""
     not_before: datetime | None = None
     busy_since: datetime | None = None
+    busy: str = ""
+    """Which operation of the service it waits for, while `busy_since` is set; for people only."""
     lost: int = 0
     """Submissions of this attempt that the service knows nothing of."""
     sent: int = 0
