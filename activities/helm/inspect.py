@@ -131,19 +131,22 @@ def _chart_problems(content: Any, vendored: set[str], file: str) -> Iterator[Pro
 def _value_problems(section: HelmSection, files: Mapping[str, Any]) -> Iterator[_Key]:
     schema = files.get("values.schema.json")
     if isinstance(schema, dict):
-        yield from _unknown(section.values, schema, ("values",))
+        yield from _unknown(section.values, schema, files.get("values.yaml"), ("values",))
 
 
-def _unknown(values: Any, schema: Mapping[str, Any], path: tuple[str | int, ...]) -> Iterator[_Key]:
-    """Keys that the chart's schema does not know; where it leaves room, nothing is said."""
+def _unknown(values: Any, schema: Mapping[str, Any], own: Any, path: tuple[str | int, ...]) -> Iterator[_Key]:
+    """Keys that the chart's schema does not know; where it leaves room, or the chart has them, nothing is said."""
     known = schema.get("properties")
     if not isinstance(values, dict) or not isinstance(known, dict) or any(key in schema for key in _OPEN):
         return
+    has = own if isinstance(own, dict) else {}
     for key, value in values.items():
         below = known.get(key)
         if isinstance(below, dict):
-            yield from _unknown(value, below, (*path, key))
-        elif key not in known and (schema.get("additionalProperties") is False or _close(key, known)):
+            yield from _unknown(value, below, has.get(key), (*path, key))
+        elif key not in known and (
+            schema.get("additionalProperties") is False or (key not in has and _close(key, known))
+        ):
             yield (
                 (*path, key),
                 Problem(message=f"the chart's values.schema.json does not know {key!r}", hint=_meant(key, known)),

@@ -11,8 +11,10 @@ from typing import Any, Final
 import yaml
 
 from bondstone.activities.clusters.manifests import ManifestLoader
+from bondstone.activities.helm import values_schema
+from bondstone.activities.kubernetes.scaffold import input_name
 from bondstone.base.errors import InvalidInput
-from bondstone.executors.scaffold import Draft, fits
+from bondstone.executors.scaffold import Draft
 
 _TARGET: Final = "chart"
 _COMMENT: Final = re.compile(r"^( *)#\s*(?:--\s*)?(.*)$")
@@ -33,14 +35,16 @@ def draft(chart: Path) -> Draft:
         InvalidInput: when it is no chart, or its files do not parse.
     """
     about = _load(chart / "Chart.yaml", needed=True)
-    values = _load(chart / "values.yaml")
+    values = _as_json(_load(chart / "values.yaml"))
     written = chart / "values.schema.json"
     left: list[str] = []
-    if written.is_file():
-        inputs, left = _from_schema(json.loads(written.read_text("utf-8")), values)
+    schema = values_schema.read(written) if written.is_file() else None
+    if schema is not None:
+        inputs, left = values_schema.inputs_of(schema, values)
     else:
         comments = _comments((chart / "values.yaml").read_text("utf-8")) if values else {}
         inputs = {"type": "object", "additionalProperties": False, **_object(values, comments, (), left)}
+    names = _take_names(inputs, left)
     if about.get("dependencies") and not (chart / "charts").is_dir():
         left.append("the chart's dependencies are not in its folder: run `helm dependency build` there")
     return Draft(
@@ -50,13 +54,36 @@ def draft(chart: Path) -> Draft:
             "chart": _TARGET,
             "release": "${service.name}",
             "create_namespace": True,
-            "values": {name: f"${{inputs.{name}}}" for name in inputs.get("properties", {})},
+            "values": {name: f"${{inputs.{names[name]}}}" for name in names},
         },
         inputs=inputs,
         folder=(chart, _TARGET),
         untranslated=left,
         plannable=True,
     )
+
+
+def _take_names(inputs: dict[str, Any], left: list[str]) -> dict[str, str]:
+    """Give the inputs names that expressions can say; the name of the input by that of the value."""
+    names: dict[str, str] = {}
+    properties: dict[str, Any] = inputs["properties"]
+    for value in properties:
+        name = input_name(value)
+        if not name.isidentifier() or (name != value and name in properties) or name in names.values():
+            left.append(f"value {value}: no input can have this name; the chart's own value is used")
+            continue
+        if name != value:
+            left.append(f"note: the value {value} is the input {name}: no expression can say the other name")
+        names[value] = name
+    inputs["properties"] = {name: properties[value] for value, name in names.items()}
+    if "required" in inputs:
+        inputs["required"] = [names[value] for value in inputs["required"] if value in names]
+    return names
+
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as Helm hands them to a chart: every key is a string."""
+    return dict(json.loads(json.dumps(values, default=str)))
 
 
 def _load(file: Path, *, needed: bool = False) -> dict[str, Any]:
@@ -71,35 +98,6 @@ def _load(file: Path, *, needed: bool = False) -> dict[str, Any]:
             f"{file.name} is not valid YAML: {str(error).splitlines()[0]}", where=str(file)
         ) from error
     return content if isinstance(content, dict) else {}
-
-
-def _from_schema(schema: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The chart's own schema, closed, with its values as defaults."""
-    properties: dict[str, Any] = {}
-    left: list[str] = []
-    for name, value in {**values, **dict.fromkeys(schema.get("properties", {}))}.items():
-        declared = dict(schema.get("properties", {}).get(name, {}))
-        default = values.get(name, value)
-        if default is not None and "default" not in declared and not _holds_secret(declared):
-            full = {"$defs": schema.get("$defs", {}), **declared}
-            if fits(full, default):
-                declared["default"] = default
-            else:
-                left.append(f"value {name}: the chart's default does not fit the chart's own schema")
-        properties[name] = declared
-    inputs = {"type": "object", "additionalProperties": False, "properties": properties}
-    needed = [name for name in schema.get("required", ()) if name not in values]
-    if needed:
-        inputs["required"] = needed
-    inputs |= {key: schema[key] for key in ("$defs", "definitions") if key in schema}
-    dropped = sorted(schema.keys() - {"properties", "required", "type", "$schema", "$defs", "definitions", "title",
-                                      "description", "additionalProperties", "$id"})  # fmt: skip
-    left += [f"values.schema.json: {key} at the top was not taken over" for key in dropped]
-    return inputs, left
-
-
-def _holds_secret(schema: Mapping[str, Any]) -> bool:
-    return '"writeOnly": true' in json.dumps(schema)
 
 
 def _object(

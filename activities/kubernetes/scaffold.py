@@ -66,7 +66,7 @@ def spec_inputs(declared: Mapping[str, Any], left: list[str]) -> tuple[dict[str,
     """
     schema = {"type": "object", "additionalProperties": False, **_object(declared, "spec", left)}
     fields: dict[str, Any] = schema["properties"]
-    names = {field: _input_name(field) for field in fields}
+    names = {field: input_name(field) for field in fields}
     left += [
         f"note: spec.{field} is the input {name}: no expression can say the other name"
         for field, name in names.items()
@@ -78,7 +78,12 @@ def spec_inputs(declared: Mapping[str, Any], left: list[str]) -> tuple[dict[str,
     return schema, {field: f"${{inputs.{name}}}" for field, name in names.items()}
 
 
-def _input_name(field: str) -> str:
+def input_name(field: str) -> str:
+    """The name of an input for a field: expressions say `inputs.jobName`, and not `inputs.job-name`.
+
+    Args:
+        field: As in `job-name`.
+    """
     first, *rest = re.split(r"[^A-Za-z0-9_]+", field)
     return field if field.isidentifier() else first + "".join(word[:1].upper() + word[1:] for word in rest)
 
