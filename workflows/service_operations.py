@@ -141,6 +141,7 @@ class ServiceOperations:
             task_queue=names.CONTROL_QUEUE,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             search_attributes=search_attributes.of_operation(record),
+            memo={names.MEMO_DRY_RUN: True} if record.dry_run else None,
             static_summary=f"{record.kind} {record.service} with {record.revision}",
             static_details=asked_by(record.requested_by, record.reason),
         )

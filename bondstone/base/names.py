@@ -247,6 +247,9 @@ SA_PARENTS: Final = "BondParents"
 SA_DRIFT: Final = "BondDrift"
 """Objects that differ from what was applied; unset where the last drift check found none."""
 
+MEMO_DRY_RUN: Final = "bond_dry_run"
+"""Memo of the workflow of an operation that changes nothing, which tells it from those that do in lists."""
+
 SEARCH_ATTRIBUTES: Final = {
     SA_TEAM: "Keyword",
     SA_SERVICE: "Keyword",

@@ -45,10 +45,19 @@ def moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def freeze(name: str, team: str, ends_at: datetime | None) -> str:
-    """A freeze that holds something up, with its end: `the freeze year-end of team payments, until …`."""
+def freeze(name: str, team: str, ends_at: datetime | None, *, coming: datetime | None = None) -> str:
+    """A freeze that holds something up, with its end: `the freeze year-end of team payments, until …`.
+
+    Args:
+        name: Of the freeze.
+        team: Whose services; empty for the whole platform.
+        ends_at: When it is over; None until somebody ends it.
+        coming: When it begins, where that is yet to come.
+    """
     whose = f" of team {team}" if team else ""
-    return f"the freeze {name}{whose}, {f'until {moment(ends_at)}' if ends_at else 'until somebody ends it'}"
+    since = f"from {moment(coming)} " if coming else ""
+    until = f"until {moment(ends_at)}" if ends_at else "until somebody ends it"
+    return f"the freeze {name}{whose}, {since}{until}"
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

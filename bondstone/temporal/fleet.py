@@ -54,13 +54,16 @@ async def fleet(client: Client, store: Store) -> list[FleetService]:
 
 
 async def past_seconds(client: Client, operation: str) -> Mapping[str, tuple[float, int]]:
-    """How long operations of one kind that succeeded took: median in seconds and number of them, by promise."""
+    """How long operations of one kind that succeeded took: median in seconds and number of them, by promise.
+
+    Dry runs are not among them: they change nothing, and so take less.
+    """
     workflow = names.OPERATION_WORKFLOWS[operation]
     query = f"WorkflowType = '{workflow}' AND ExecutionStatus = 'Completed'"
     took: dict[str, list[timedelta]] = {}
     try:
         async for execution in client.list_workflows(query, limit=SAMPLES):
-            if execution.close_time is not None:
+            if execution.close_time is not None and names.MEMO_DRY_RUN not in execution.raw_info.memo.fields:
                 promise = listing.keyword(execution.typed_search_attributes, names.SA_PROMISE)
                 took.setdefault(promise, []).append(execution.close_time - execution.start_time)
     except RPCError as error:

@@ -6,8 +6,11 @@ from fakes import Caller, FakePlatform, serving, spec
 from operation_kit import ASK, ask, ready
 from temporalio.client import Client
 
+from bondstone.base import names
 from bondstone.model.plan import ChangeCounts
 from bondstone.model.service import OperationKind, OperationStatus, Phase, StepStatus
+from bondstone.temporal.fleet import past_seconds
+from harness.waiting import until_async
 
 
 async def test_a_dry_run_shows_whom_it_would_ask_and_asks_nobody(temporal: Client) -> None:
@@ -53,6 +56,28 @@ async def test_a_dry_run_plans_what_is_known_defers_the_rest_and_changes_nothing
     }
     assert platform.done("plan")[:2] == ["a", "c"]
     assert len(platform.done("apply")) == 3
+
+
+async def test_dry_runs_say_nothing_of_how_long_an_operation_takes(temporal: Client) -> None:
+    async with serving(temporal, FakePlatform()):
+        caller = Caller(temporal)
+        await ready(caller)
+        for dry_run in (True, False):
+            accepted = await ask(caller, OperationKind.UPDATE, inputs={"size": "large"}, dry_run=dry_run)
+            await caller.ended(accepted.number)
+        query = f"BondService = '{caller.service}' AND WorkflowType = '{names.OPERATION_WORKFLOWS['update']}'"
+
+        async def both_are_listed() -> bool:
+            return (await temporal.count_workflows(f"{query} AND ExecutionStatus = 'Completed'")).count == 2
+
+        await until_async(both_are_listed, "both updates are listed as ended")
+        listed = [execution async for execution in temporal.list_workflows(query)]
+        past = await past_seconds(temporal, "update")
+        everything = await temporal.count_workflows(
+            f"WorkflowType = '{names.OPERATION_WORKFLOWS['update']}' AND ExecutionStatus = 'Completed'"
+        )
+    assert sorted(names.MEMO_DRY_RUN in each.raw_info.memo.fields for each in listed) == [False, True]
+    assert 1 <= sum(number for _, number in past.values()) < everything.count
 
 
 async def test_a_dry_run_of_a_change_leaves_the_service_as_it_was(temporal: Client) -> None:

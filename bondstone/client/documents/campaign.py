@@ -354,7 +354,7 @@ class PreviewDocument(Document):
     asks: tuple[str, ...] = ()
     """When a target waits for an approval of its plan, by rules that are known before there is one"""
     freezes: tuple[str, ...] = ()
-    """The freezes that would hold up some of it, each with its end"""
+    """The freezes that it would meet, each with its end, and its beginning while that is yet to come"""
     overlaps: tuple[str, ...] = ()
     """Campaigns that run and have targets of this one too"""
     as_of: datetime

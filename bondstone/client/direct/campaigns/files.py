@@ -19,7 +19,7 @@ from bondstone.campaign.document import Flaw, read_campaign
 from bondstone.campaign.fleet import FleetService
 from bondstone.campaign.forecast import FALLBACK_SECONDS, forecast
 from bondstone.campaign.waves import CampaignTarget, Partition, Status, partition
-from bondstone.campaign.windows import Freeze, zone
+from bondstone.campaign.windows import HORIZON, Freeze, zone
 from bondstone.client.direct.campaigns.listing import campaigns
 from bondstone.client.direct.campaigns.secret_inputs import secret_inputs
 from bondstone.client.documents.campaign import (
@@ -175,7 +175,7 @@ class CampaignFiles:
             based_on=_based_on(kind, number if ready.is_whole else None),
             whole_platform=whole_platform(spec, plan),
             asks=_asks(spec.operation, plan),
-            freezes=_holding(ready),
+            freezes=holding(ready, waves[-1].ends_at if waves else None),
             overlaps=tuple(ready.overlaps.values()),
             as_of=ready.now,
         )
@@ -249,14 +249,25 @@ def _major(version: str) -> str:
     return version.partition(".")[0]
 
 
-def _holding(ready: Ready) -> tuple[str, ...]:
-    """The freezes that hold up the campaign, or targets of a team."""
+def holding(ready: Ready, ends_at: datetime | None) -> tuple[str, ...]:
+    """The freezes that the campaign, or targets of a team, would meet; those that come later are left out.
+
+    Args:
+        ready: The campaign, checked.
+        ends_at: When it would end; None when that cannot be foreseen.
+    """
     teams = {"", *(target.service.partition("/")[0] for target in ready.plan.targets)}
+    last = ends_at or ready.now + HORIZON
     return tuple(
-        phrases.freeze(freeze.name, team, freeze.ends_at)
+        phrases.freeze(
+            freeze.name,
+            team,
+            freeze.ends_at,
+            coming=freeze.begins_at if freeze.begins_at > ready.now else None,
+        )
         for team, freezes in sorted(ready.freezes.items())
         for freeze in freezes
-        if team in teams
+        if team in teams and freeze.begins_at <= last
     )
 
 
