@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,11 @@ warnings = false
 [generation]
 database = "none"
 
+# Chains follow the links of schemathesis_hooks.py; those that Schemathesis infers would crowd them out.
+[phases.stateful]
+max-steps = 40
+inference.algorithms = []
+
 [parameters]
 "path.team" = {{ dictionary = "team", probability = 0.7 }}
 "path.name" = {{ dictionary = "name", probability = 0.7 }}
@@ -80,6 +86,7 @@ class Outcome:
     Args:
         role: Who asked.
         cases: How many requests were made and checked.
+        links: How many links from an answer to a further request were followed, of how many; empty without chains.
         findings: What was wrong with answers, in Schemathesis's words; empty for nothing.
         output: All that it printed.
         status: How it ended: 0 for well.
@@ -87,6 +94,7 @@ class Outcome:
 
     role: str
     cases: int
+    links: str
     findings: tuple[str, ...]
     output: str
     status: int
@@ -157,7 +165,10 @@ def fuzz(
         report: Mapping[str, Any] = json.loads((directory / REPORT).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         raise FuzzError(output) from None
-    return Outcome(role, report["test_cases"]["generated"], tuple(_findings(report)), output, ran.returncode)
+    links = re.search(r"API Links: +(\d+) covered / (\d+) selected", output)
+    followed = f"{links[1]} of {links[2]}" if links else ""
+    cases = report["test_cases"]["generated"]
+    return Outcome(role, cases, followed, tuple(_findings(report)), output, ran.returncode)
 
 
 def _findings(report: Mapping[str, Any]) -> Iterator[str]:
@@ -202,7 +213,8 @@ def main() -> int:
                         api, role, reports.absolute() / role, phases=options.phases.split(","),
                         examples=options.examples, seed=options.seed,
                     )  # fmt: skip
-            print(f"{role}: {outcome.cases} requests, {len(outcome.findings)} findings", flush=True)
+            links = f", {outcome.links} links followed" if outcome.links else ""
+            print(f"{role}: {outcome.cases} requests{links}, {len(outcome.findings)} findings", flush=True)
             if outcome.status or outcome.findings:
                 wrong += 1
                 print(outcome.output, flush=True)
