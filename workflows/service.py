@@ -78,6 +78,7 @@ class Service:
         self._submissions = Submissions(state)
         self._entity = self._submissions.entity
         self._operations = ServiceOperations(self._submissions)
+        self._parts_changed: list[PartChanged] = []
 
     @property
     def _state(self) -> ServiceState:
@@ -242,6 +243,8 @@ class Service:
         except FailureError as error:
             if not is_cancelled_exception(error):  # refused, or something cannot be read: nothing is put away
                 self._entity.abandoned = False
+                for changed in self._parts_changed:
+                    self._entity.state = with_own_update(self._state, changed, workflow.now())
             raise
         await self._entity.record(ledger_records.of_abandon(self._state, call, workflow.now(), put_away.retained))
         self._entity.state = self._state.changed(resting=Phase.ABANDONED, next_due=None)
@@ -278,7 +281,9 @@ class Service:
     @workflow.signal(name=names.SIGNAL_PART_CHANGED)
     def part_changed(self, call: PartChanged) -> None:
         """A part gives something else: plan every step again with it, through policies and gate."""
-        if not self._entity.abandoned:
+        if self._entity.abandoned:
+            self._parts_changed.append(call)  # for when it cannot be abandoned
+        else:
             self._entity.state = with_own_update(self._state, call, workflow.now())
 
     @workflow.query(name=names.QUERY_DESCRIBE)

@@ -23,7 +23,9 @@ from bondstone.model.service import (
     OperationKind,
     OperationRecord,
     OperationStatus,
+    PartChanged,
     Phase,
+    ServiceId,
 )
 from harness.waiting import until_async
 
@@ -121,6 +123,25 @@ async def test_a_service_that_cannot_be_abandoned_lives_on_until_it_can(
         await caller.update(names.UPDATE_ABANDON, call, type(None))
         await caller.handle.result()
     assert platform.ledger[-1].kind == "abandon"
+
+
+async def test_a_part_that_changes_while_its_parent_cannot_be_abandoned_is_not_forgotten(temporal: Client) -> None:
+    platform = FakePlatform()
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        await ready(caller)
+
+        async def part_changes() -> None:
+            changed = PartChanged(part=ServiceId(team="payments", name="part"), operation="payments/part/op/7")
+            await caller.handle.signal(names.SIGNAL_PART_CHANGED, changed)
+            raise ObjectCorrupt("state/x is damaged")
+
+        platform.scripts["put away"] = [part_changes]
+        call = AbandonCall(requested_by="bob", reason="moved")
+        with pytest.raises(ObjectCorrupt):
+            await caller.update(names.UPDATE_ABANDON, call, type(None))
+        record = await asyncio.wait_for(caller.ended(2), 60)
+    assert (record.kind, record.cause) == (OperationKind.UPDATE, "payments/part/op/7")
 
 
 async def test_a_service_that_is_being_abandoned_looks_for_drift_no_more(temporal: Client) -> None:
