@@ -276,7 +276,7 @@ class _Adapter:
             raise ToolFailed(
                 f"the outputs of step {call.step} are larger than {MAX_OUTPUTS_CHARS // 1024} KiB",
                 where=str(call.service),
-                hint="output where the data is, not the data; what was made is kept",
+                hint="output the location of the data instead of the data; what was made is kept",
             )
         return StepOutputs(values=values)
 

@@ -154,7 +154,7 @@ class PermitActivities:
         )
         if kept is None or kept.service != service or kept.effective != retried:
             raise AttestationInvalid(
-                "what is to be retried was never accepted under an attestation",
+                "the operation to retry was never accepted under an attestation",
                 where=str(service),
                 hint="request the change itself again",
             )

@@ -58,7 +58,7 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
     if not counting:
         roles = sorted({role for need in approval.needs for role in need.roles})
         raise VoteRefused(
-            f"{call.by} is in none of the roles that are asked: {', '.join(roles)}",
+            f"{call.by} is in none of the required roles: {', '.join(roles)}",
             hint="say the role you act in with --role",
         )
     if approve and call.by == requested_by and not any(need.allow_requester for need in counting):

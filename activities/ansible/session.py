@@ -302,7 +302,7 @@ class PlaybookSession:
             raise self._failed(ended, mode, transcript)
         if not transcript.ended:
             raise ToolFailed(
-                "ansible-playbook ended without a word of what it did",
+                "ansible-playbook ended without a report of its tasks",
                 where=self.where,
                 hint="is the callback plugin of Bondstone overridden by `stdout_callback` in an ansible.cfg?",
             )
@@ -313,7 +313,9 @@ class PlaybookSession:
                 hint="compare `hosts` of the playbook with the names and groups of the inventory",
             )
         if transcript.overflow:
-            raise ToolFailed("the run had more results than are kept", where=self.where, hint="split the step")
+            raise ToolFailed(
+                "the run reported more results than the platform keeps", where=self.where, hint="split the step"
+            )
 
     def _failed(self, ended: Exit, mode: Mode, transcript: PlaybookTranscript) -> BondError:
         failures = transcript.failures

@@ -424,7 +424,7 @@ def _unusable(connection: ClusterConnection, why: str) -> ToolUnavailable:
     return ToolUnavailable(
         f"the credentials of cluster {connection.name!r} cannot be used: {why}",
         where=str(connection.kubeconfig),
-        hint="see the kubeconfig; a program for credentials can be run by hand as the worker's user",
+        hint="check the kubeconfig; run its program for credentials by hand, as the worker's user",
     )
 
 

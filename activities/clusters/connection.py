@@ -127,7 +127,7 @@ def _in_cluster(name: str, account: Path, environment: Mapping[str, str]) -> dic
     host, port = (environment.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
     if not host or not (account / "token").is_file():
         raise ToolUnavailable(
-            f"cluster {name!r} is the one that the worker runs in, but it does not seem to run in any",
+            f"cluster {name!r} is the worker's own cluster, but this worker does not seem to run in a cluster",
             where=str(account / "token"),
             hint="a pod has KUBERNETES_SERVICE_HOST and a mounted service account token",
         )

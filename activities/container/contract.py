@@ -143,15 +143,15 @@ def failure(
         return ToolUnavailable(f"the image could not {action} for the moment: {words}", where=where)
     if out_of_memory:
         return ToolFailed(
-            f"the container took more memory than it may during {action}, and was killed",
+            f"the container exceeded its memory limit during {action}, and was killed",
             where=where,
             hint="raise `memory_mib` of the step",
         )
     if code == KILLED:
         return ToolFailed(
-            f"the container was killed during {action}; what it had done by then stays done",
+            f"the container was killed during {action}; its effects until then remain",
             where=where,
-            hint="see who or what killed it, then `bond service retry`: it is not run again unasked",
+            hint="find out what killed it, then `bond service retry`: it is not run again by itself",
         )
     hint = error.hint or "the log of the step has what it printed"
     return ToolFailed(f"the image failed to {action} (exit code {code}): {words}", where=where, hint=hint)

@@ -79,7 +79,7 @@ def read_release(secret: Mapping[str, Any]) -> Release:
         return from_content(content, labels=metadata.get("labels") or {})
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error, EOFError, OSError, zlib.error):
         raise ToolFailed(
-            "a release is not stored in a form that is understood",
+            "a release is stored in an unknown form",
             where=f"Secret {metadata.get('namespace')}/{metadata.get('name')}",
             hint="was it written by a much newer Helm?",
         ) from None

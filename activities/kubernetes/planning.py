@@ -151,7 +151,7 @@ def conflict_error(session: ClusterSession, ref: Ref, error: ApiRefusal) -> Bond
         for cause in error.causes
     ]
     return ToolFailed(
-        f"{ref.address}: fields are set by somebody else, who would be overruled",
+        f"{ref.address}: another field manager owns fields that this step would overwrite",
         where=session.where,
         hint="leave these fields out of the manifest, or say force_conflicts: true",
         problems=problems or [Problem(message=error.message)],

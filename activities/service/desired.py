@@ -146,7 +146,7 @@ def _adopted(
         raise Refused(
             f"{section.service} is {state.phase}, so it is not taken over",
             where=where,
-            hint=f"bring it in order first: bond service show {section.service}",
+            hint=f"repair it first: bond service show {section.service}",
         )
     if not in_range(at, section.version):
         raise Refused(

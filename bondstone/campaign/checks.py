@@ -130,7 +130,7 @@ def _whole_platform(document: PlacedDocument, spec: StrategySpec) -> Iterator[Pr
     if spec.promise is not None or kind not in _OF_ANY_PROMISE:
         if spec.select.everything:
             yield document.problem(
-                (*_SPEC, "select", "everything"), f"{article} {kind} of one promise is not of everything",
+                (*_SPEC, "select", "everything"), f"{article} {kind} of one promise cannot take `everything`",
                 key=True, hint="leave `everything` out",
             )  # fmt: skip
         return
@@ -257,13 +257,13 @@ def _waves(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
             yield document.problem(
                 (*path, "name"),
                 f"two waves are called {wave.name!r}",
-                hint="verbs and reports tell them apart by name",
+                hint="give each wave a name of its own: commands and reports tell waves apart by name",
             )
         yield from _wave_kind(document, path, wave)
         if wave.rest and index < len(spec.waves) - 1:
             yield document.problem(
-                (*path, "rest"), f"{wave.name!r} takes the rest, and waves come after it", key=True,
-                hint="the rest is the last wave",
+                (*path, "rest"), f"{wave.name!r} takes the rest, but other waves come after it", key=True,
+                hint="move the wave with `rest: true` to the end",
             )  # fmt: skip
         together = percent + (wave.percent or 0)
         if percent >= _WHOLE:
@@ -351,7 +351,7 @@ def _windows(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
             written(document, (*at, other)) for other in ("allow", "deny")
         ):
             yield document.problem(
-                (*at, key), f"`{key}` is about the end of a window, and there is none", key=True,
+                (*at, key), f"`{key}` needs a window, and there is none", key=True,
                 hint="add windows.allow or windows.deny",
             )  # fmt: skip
 

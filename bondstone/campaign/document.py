@@ -122,7 +122,7 @@ def campaign_of(strategy: Strategy, *, name: str, reason: str = "", change: str 
             hint="add operation, promise and select to its spec",
         )
     if not (reason := reason or strategy.metadata.reason).strip():
-        raise CampaignInvalid("nobody says why this is done", where=where, hint="add metadata.reason")
+        raise CampaignInvalid("the reason is missing", where=where, hint="add metadata.reason")
     metadata = CampaignMetadata(
         name=name, owner=strategy.metadata.owner, reason=reason, change=change or strategy.metadata.change
     )

@@ -46,7 +46,7 @@ def _no_word_on(approval: Approval, vote: Approve | Reject, where: str) -> BondE
         return VoteStale(
             f"the campaign has the targets {approval.digest[:12]}, not {vote.digest[:12]}",
             where=where,
-            hint="look at the targets that are there now, and vote on their digest",
+            hint="`bond campaign show` has the current targets; vote on their digest",
         )
     if approval.status != "waiting":
         return Refused(f"the gate of wave {vote.wave} is {approval.status} already", where=where)
@@ -61,7 +61,7 @@ def _no_word_of(state: CampaignState, approval: Approval, vote: Approve | Reject
     if not counting:
         roles = sorted({role for need in approval.needs for role in need.roles})
         return VoteRefused(
-            f"{vote.by} is in none of the roles that are asked: {', '.join(roles)}",
+            f"{vote.by} is in none of the required roles: {', '.join(roles)}",
             where=where,
             hint="say the role you act in with --role",
         )

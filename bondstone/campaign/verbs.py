@@ -207,7 +207,7 @@ def _problem(state: CampaignState, verb: AnyVerb) -> BondError | None:  # noqa: 
         case Abort():
             ending = state.ending
             if ending is not None and (ending.cancel or verb.running == "drain"):
-                return Refused("it is being aborted already", hint="what runs is waited for")
+                return Refused("it is being aborted already", hint="wait: running operations finish first")
         case Skip():
             return _skip_problem(state, verb)
         case SetConcurrency() if not 1 <= verb.max_concurrent <= MOST_CONCURRENT:

@@ -30,7 +30,7 @@ def with_api(work: Callable[[Transport], Awaitable[T]]) -> T:
             from bondstone.base.errors import SettingsInvalid  # noqa: PLC0415 - only failures
 
             raise SettingsInvalid(
-                "this is asked of the platform's API, and none is named",
+                "this command needs the platform's API, and none is named",
                 hint="start one with `bond up`, or name one: BOND_API and BOND_TOKEN, `bond context add`",
             )
         async with HttpClient.open(api, by=context.options.actor, data=context.options.data) as client:

@@ -188,11 +188,11 @@ async def test_a_program_that_fails_is_said_and_worth_another_try(tmp_path, acco
 
 async def test_outside_a_pod_there_is_no_cluster_of_its_own(tmp_path, account, monkeypatch):
     bench = await manifests(tmp_path, account, {"in_cluster": True})
-    with pytest.raises(ToolUnavailable, match="does not seem to run in any"):
+    with pytest.raises(ToolUnavailable, match="does not seem to run in a cluster"):
         await bench.plan()
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
     bench = await manifests(tmp_path, account, account.in_cluster())
-    with pytest.raises(ToolUnavailable, match="does not seem to run in any"):
+    with pytest.raises(ToolUnavailable, match="does not seem to run in a cluster"):
         await bench.plan()
     with pytest.raises(SettingsInvalid, match="knows no Kubernetes cluster named 'edge'"):
         await bench.plan(cluster="edge")

@@ -112,7 +112,7 @@ async def test_secrets_are_files_and_in_no_command_line_inspection_or_log(
         ({"exit": 3}, {}, PlanStale, "its plan is overtaken: told to fail"),
         ({"exit": 75}, {}, ToolUnavailable, "for the moment: told to fail"),
         ({"exit": 4}, {}, ToolFailed, r"failed to apply \(exit code 4\): told to fail"),
-        ({"memory_mib": 400}, {"memory_mib": 64}, ToolFailed, "more memory than it may|was killed"),
+        ({"memory_mib": 400}, {"memory_mib": 64}, ToolFailed, "exceeded its memory limit|was killed"),
         ({"slow_seconds": 300}, {"time": "2s"}, StepTimedOut, "not ended within 2 s"),
     ],
 )

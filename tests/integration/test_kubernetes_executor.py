@@ -164,7 +164,7 @@ async def test_fields_of_others_are_left_to_them_unless_forced(bench, control_pl
     live = get(control_plane, namespace, "configmaps", "one")
     put(control_plane, namespace, {**live, "data": {"key": "v", "theirs": "x"}})
     bench.write((CONFIG % ("one", "v")).replace("{key:", "{theirs: ours, key:"))
-    with pytest.raises(ToolFailed, match="set by somebody else") as caught:
+    with pytest.raises(ToolFailed, match="another field manager owns fields") as caught:
         await bench.plan()
     assert any(".data.theirs" in problem.message for problem in caught.value.problems)
     await bench.provision(force_conflicts=True)

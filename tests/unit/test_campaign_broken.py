@@ -107,7 +107,7 @@ def test_a_strategy_that_says_only_how_cannot_start_by_itself() -> None:
 def test_a_run_needs_a_reason() -> None:
     text = STRATEGY.replace(", reason: patches of the night", "")
     strategy = read_strategy(text.encode(), "strategy.yaml", now=NOW).require()
-    with pytest.raises(CampaignInvalid, match="nobody says why"):
+    with pytest.raises(CampaignInvalid, match="the reason is missing"):
         campaign_of(strategy, name="nightly-1")
 
 

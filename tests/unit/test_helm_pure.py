@@ -165,7 +165,7 @@ def test_a_pending_release_is_marked_as_failed_as_helm_itself_would():
 
 
 def test_a_release_that_is_none_is_refused():
-    with pytest.raises(ToolFailed, match="not stored in a form"):
+    with pytest.raises(ToolFailed, match="stored in an unknown form"):
         read_release({"metadata": {"name": "x"}, "data": {"release": base64.b64encode(b"nonsense").decode()}})
 
 

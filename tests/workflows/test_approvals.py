@@ -28,7 +28,7 @@ async def test_rule_3_the_gate_waits_for_n_of_m_by_role_and_applies_exactly_what
             await vote(temporal, accepted, ballot.changed(digest="0" * 64))
         for wrong, words in [
             (ballot.changed(step="other"), "waits for nobody"),
-            (ballot.changed(roles=("intern",)), "none of the roles that are asked: dba, sre"),
+            (ballot.changed(roles=("intern",)), "none of the required roles: dba, sre"),
             (ballot.changed(by="ada"), "another person must approve"),
         ]:
             with pytest.raises(Refused, match=words):

@@ -223,7 +223,7 @@ class JobEngine:
 
     def _not_arrived(self, name: str, why: str) -> ToolFailed:
         return ToolFailed(
-            f"the image was done, and its output did not arrive: {why}",
+            f"the image finished, but its output did not arrive: {why}",
             where=f"{self._cluster.where}, Job {self._settings.namespace}/{name}",
             hint="see the log of the pod's container `collector`, and whether `collector` of "
             "BOND_CONTAINER_JOBS is this version's image; what the image did stays done",
@@ -247,8 +247,8 @@ class JobEngine:
         files = await asyncio.to_thread(manifests.input_files, directory / "input")
         if (size := sum(len(data) for _, data in files.values())) > manifests.MAX_SECRET_BYTES:
             raise ToolFailed(
-                f"the step is told {size} bytes, and a Secret takes {manifests.MAX_SECRET_BYTES}",
-                hint="have the image fetch what is large, or run the step in a pool with a container engine",
+                f"the step's input has {size} bytes, and a Secret holds at most {manifests.MAX_SECRET_BYTES}",
+                hint="let the image fetch large data itself, or run the step in a pool with a container engine",
             )
         paths = {key: path for key, (path, _) in files.items()}
         manifest = manifests.job_manifest(run, self._settings, paths)
@@ -298,7 +298,7 @@ class JobEngine:
             await self._call(self._cluster.request, "POST", self._path("networkpolicies"), body=wanted)
         elif live["spec"] != wanted["spec"]:
             raise ToolFailed(
-                f"the NetworkPolicy {manifests.POLICY} is not what keeps Jobs off the network",
+                f"the NetworkPolicy {manifests.POLICY} does not keep Jobs off the network",
                 where=f"{self._cluster.where}, namespace {self._settings.namespace}",
                 hint=f"it has to be {json.dumps(wanted['spec'])}; delete it, and it is made anew",
             )

@@ -268,7 +268,9 @@ def _rendered(document: CampaignReport, output: ReportFormat) -> str:
         case ReportFormat.HTML:
             return as_html(document)
         case ReportFormat.TABLE:
-            raise InvalidInput("a table is for reading here", hint="with --to say -o json, csv, junit or html")
+            raise InvalidInput(
+                "a table cannot be written to a file", hint="choose -o json, csv, junit or html with --to"
+            )
 
 
 def _read(file: str) -> tuple[bytes, str]:

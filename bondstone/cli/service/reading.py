@@ -177,7 +177,7 @@ def history(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) ->
     records = with_platform(lambda bond: bond.services.history(service))
     if not records:
         raise NotFound(
-            f"the ledger has nothing of {service}", hint="records are written when an operation has ended"
+            f"the ledger has no record of {service}", hint="records are written when an operation has ended"
         )
     emit(records, output, lambda: views.history(records))
 

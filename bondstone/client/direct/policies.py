@@ -47,7 +47,7 @@ class DirectPolicies(Policies):
         sets = await self._bond.connection.policies()
         policies = await (sets.current() if version is None else sets.get(version))
         if policies is None:
-            raise NotFound("no policies are published", hint="`bond policy publish DIR` puts some in force")
+            raise NotFound("no policies are published", hint="`bond policy publish DIR` publishes a set")
         rules = [
             RuleDocument(rule=str(rule), level=rule.level, file=module.name)
             for module in policies.modules()

@@ -372,7 +372,7 @@ class DirectServices(Services):
         if phase not in {Phase.DECOMMISSIONED, Phase.ABANDONED}:
             return error
         return NotFound(
-            f"{service} is {phase}", hint=f"`bond service history {service}` knows it; its name is free"
+            f"{service} is {phase}", hint=f"`bond service history {service}` shows its records; its name is free"
         )
 
     async def _start_or_ask(self, service: ServiceId, request: Request) -> Accepted:

@@ -167,7 +167,7 @@ def beside(name: str, document: PlacedDocument, reading: Reading, at: tuple[str,
         words = f"{name} leads out of {reading.root}, the folder that is applied"
         hint = "name a folder with -f that holds both, or move it beside this file"
     except (OSError, ValueError, RuntimeError):  # a NUL in its name, links in a circle
-        words, hint = f"{name} cannot be read: that is no name of a file", ""
+        words, hint = f"{name} cannot be read: that is not a valid file name", ""
     reading.problems.append(document.problem(at, words, hint=hint))
     return None
 

@@ -31,7 +31,9 @@ async def export(bond: Bondstone, service: str) -> tuple[dict[str, Any], list[st
 
     document = await bond.services.get(service)
     if not is_alive(document):
-        raise NotFound(f"{service} is {document.phase}", hint=f"`bond service history {service}` knows it")
+        raise NotFound(
+            f"{service} is {document.phase}", hint=f"`bond service history {service}` shows its records"
+        )
     standing = document.ahead or document
     promise, _, version = standing.revision.partition("@")
     schema = (await bond.promises.get(promise, version)).input_schema

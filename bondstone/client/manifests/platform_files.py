@@ -125,7 +125,7 @@ def _schedule(document: PlacedDocument, manifest: ScheduleManifest, reading: Rea
         at = (*outcome.at, "spec") if spec.strategy_file else ("spec", "strategy")
         reading.problems.append(outcome.document.problem(at, words, hint="add operation: patch"))
     elif not (metadata.reason or strategy.metadata.reason).strip():
-        words = "nobody says why this is done"
+        words = "the reason is missing"
         reading.problems.append(document.problem(("metadata",), words, key=True, hint="add metadata.reason"))
     if is_first(f"schedule {metadata.name}", document, reading):
         entry = ScheduleManifestEntry(document, manifest, strategy, outcome.data, outcome.document.file)
@@ -183,7 +183,7 @@ def _content(path: Path) -> tuple[bytes, str]:
     except OSError as error:
         return b"", f"cannot be read: {error.strerror}"
     except ValueError:  # a NUL in its name
-        return b"", "cannot be read: that is no name of a file"
+        return b"", "cannot be read: that is not a valid file name"
 
 
 def _reference(document: PlacedDocument, manifest: PromiseReference, reading: Reading) -> None:

@@ -86,7 +86,7 @@ def scheduled_run(
     if strategy.spec.operation is None:
         flaws.append(Flaw(("spec",), "a schedule needs a strategy that says what is done", "add operation: patch"))
     if not (reason or strategy.metadata.reason).strip():
-        flaws.append(Flaw(("metadata",), "nobody says why this is done", "add reason, or say --reason"))
+        flaws.append(Flaw(("metadata",), "the reason is missing", "add reason, or say --reason"))
     if flaws:
         raise read.refuse(flaws)
     campaign = campaign_of(strategy, name=name, reason=reason)

@@ -215,7 +215,7 @@ class DirectSchedules(Schedules):
         run = await run_of(described)
         if begin > end or end > datetime.now(UTC):
             raise InvalidInput(
-                "a backfill is from one time to a later one, of times that have passed",
+                "a backfill needs two past times, the earlier one first",
                 where=name,
                 hint="--from 2026-11-20 --to 2026-11-24T12:00",
             )
