@@ -6,7 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -169,8 +169,8 @@ def kill_all(pids: Iterable[int]) -> None:
     family = [
         item for pid in pids for item in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
     ]
-    for process in family:
-        process.suspend()
-    for process in family:
-        process.kill()
+    for end in (psutil.Process.suspend, psutil.Process.kill):
+        for process in family:
+            with suppress(psutil.NoSuchProcess):  # a tool that ended by itself meanwhile
+                end(process)
     psutil.wait_procs(family, timeout=60)

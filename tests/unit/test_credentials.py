@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import jwt
 import pytest
@@ -387,12 +388,8 @@ def test_no_secret_of_a_token_is_in_the_environment_of_children(tmp_path):
     settings = Settings.load(
         data=tmp_path, issuers=[{"issuer": ISSUER, "client_id": "bondstone"}], admins=["user:ada"]
     )
-    os.environ.update(environment := dict(settings.as_environment()))
-    try:
+    with patch.dict(os.environ, dict(settings.as_environment())):
         again = Settings.load()
-    finally:
-        for name in environment:
-            os.environ.pop(name)
     assert again.issuers == settings.issuers
     assert again.admins == ("user:ada",)
 
