@@ -190,10 +190,34 @@ async def test_streams_beyond_what_a_process_takes_are_refused(monkeypatch):
 
 async def test_many_subjects_are_each_read_less_often():
     hub = Watchers()
-    few = hub.pause()
+    few = hub.pause(3600)
     hub._watchers = dict.fromkeys(range(500))
-    assert hub.pause() == 500 / watchers.READS_PER_SECOND
+    assert hub.pause(0) == hub.pause(3600) == 500 / watchers.READS_PER_SECOND
     assert few == watchers.LOOK_SECONDS
+
+
+def test_a_subject_that_has_just_changed_is_read_again_sooner(monkeypatch):
+    monkeypatch.setattr(watchers, "LOOK_SECONDS", 1.0)
+    hub = Watchers()
+    assert [hub.pause(quiet) for quiet in (0, 1, 3600)] == [watchers.FIRST_LOOK_SECONDS, 0.5, 1.0]
+
+
+async def test_a_watcher_counts_from_the_last_change_of_its_subject():
+    subject, quiet = Subject(), []
+
+    def pause(seconds):
+        quiet.append(seconds)
+        return 0.02
+
+    reading = asyncio.create_task(watchers.Watcher(subject.read, pause).keep())
+    await until(lambda: len(quiet) >= 4, seconds=60)
+    subject.to(2)
+    before = len(quiet)
+    await until(lambda: len(quiet) >= before + 2, seconds=60)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert quiet[3] > quiet[1], "nothing had changed"
+    assert min(quiet[before:]) < quiet[3], "it had changed"
 
 
 # Logs -------------------------------------------------------------------------------------------------------

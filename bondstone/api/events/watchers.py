@@ -20,6 +20,8 @@ from bondstone.base.errors import BondError, TooManyRequests
 
 LOOK_SECONDS: Final = 1.0
 """How often a subject is read, where there are few."""
+FIRST_LOOK_SECONDS: Final = 0.1
+"""How soon a subject is read again that has just changed: what has begun to move often ends soon."""
 READS_PER_SECOND: Final = 25.0
 """Of all watchers together: each may wake a workflow, which costs a worker some 10 ms."""
 MAX_STREAMS: Final = 1000
@@ -56,10 +58,10 @@ class Watcher:
 
     Args:
         read: Reads the subject.
-        pause: How long to wait between two reads, in seconds.
+        pause: How long to wait until the next read, by how long nothing has changed; both in seconds.
     """
 
-    def __init__(self, read: Read, pause: Callable[[], float]) -> None:
+    def __init__(self, read: Read, pause: Callable[[float], float]) -> None:
         self._read = read
         self._pause = pause
         self._latest: Seen | None = None
@@ -88,6 +90,7 @@ class Watcher:
 
     async def keep(self) -> None:
         """Read until nothing will change any more, or cancelled."""
+        changed = time.monotonic()
         while True:
             began = time.monotonic()
             try:
@@ -109,10 +112,12 @@ class Watcher:
                 latest = self._latest
                 if latest is None or update.id != latest.id or update.final != latest.final:
                     self._latest = update
+                    changed = began
                     self._wake()
                 if update.final:
                     return
-            await asyncio.sleep(max(self._pause(), time.monotonic() - began))
+            now = time.monotonic()
+            await asyncio.sleep(max(self._pause(now - changed), now - began))
 
     def _wake(self) -> None:
         self._news.set()
@@ -182,9 +187,14 @@ class Watchers:
         if self._streams >= MAX_STREAMS:
             raise TooManyRequests(f"{MAX_STREAMS} event streams are open here", hint="try again in a moment")
 
-    def pause(self) -> float:
-        """How long a watcher waits between two reads, in seconds."""
-        return max(LOOK_SECONDS, len(self._watchers) / READS_PER_SECOND)
+    def pause(self, quiet_seconds: float) -> float:
+        """How long a watcher waits between two reads, in seconds.
+
+        Args:
+            quiet_seconds: How long its subject has not changed.
+        """
+        soon = min(max(FIRST_LOOK_SECONDS, quiet_seconds / 2), LOOK_SECONDS)
+        return max(soon, len(self._watchers) / READS_PER_SECOND)
 
     def _begin(self, subject: str, read: Read) -> tuple[Watcher, asyncio.Task[None]]:
         watcher = Watcher(read, self.pause)
