@@ -64,6 +64,28 @@ def init(*, readonly_lock: bool, own: bool = False) -> list[str]:
     )
 
 
+def init_to_validate(*, readonly_lock: bool, plugins: Path | None) -> list[str]:
+    """`terraform init` of modules and providers alone.
+
+    Args:
+        readonly_lock: The module ships a dependency lock file, which is obeyed.
+        plugins: The only directory that providers may come from; None for the places of the machine's settings.
+    """
+    return _arguments(
+        "init",
+        backend=False,
+        input=False,
+        no_color=IsFlagged,
+        lockfile="readonly" if readonly_lock else None,
+        plugin_dir=str(plugins) if plugins else None,
+    )
+
+
+def validate() -> list[str]:
+    """`terraform validate`."""
+    return _arguments("validate", json=IsFlagged, no_color=IsFlagged)
+
+
 def _lock(own: bool) -> dict[str, Any]:  # noqa: FBT001 - one answer, two callers
     return {"lock_timeout": f"{LOCK_SECONDS}s"} if own else {"lock": False}
 

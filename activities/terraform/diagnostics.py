@@ -56,10 +56,14 @@ _LOCK_DIFFERS = re.compile(
 )
 _PROTECTED = re.compile(r"\bprevent_destroy\b")
 _OTHER_VERSION = re.compile(r"unsupported (?:terraform|opentofu) core version", re.IGNORECASE)
+_PROVIDER_BROKEN = re.compile(
+    r"failed to (?:load plugin schemas|obtain provider schema|instantiate provider)", re.IGNORECASE
+)
 _NEWER_STATE = re.compile(
     r"state snapshot was created by (?:Terraform|OpenTofu) \S+,?\s+which is newer", re.IGNORECASE
 )
 
+_OF_MACHINE = (_OTHER_VERSION, _LOCK_DIFFERS, _DISK, _PROVIDER_BROKEN)
 _PLATFORM = (
     f"{sys.platform}_{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }"
 )
@@ -88,7 +92,7 @@ def to_error(
         complaint: The end of its standard error, used when there are no diagnostics.
         where: The service and step.
     """
-    problems = [_problem(item, module) for item in errors[:_PROBLEMS_LIMIT]]
+    problems = [to_problem(item, module) for item in errors[:_PROBLEMS_LIMIT]]
     texts = [f"{item.summary}\n{item.detail}" for item in errors] or [
         complaint[-_DETAIL_LIMIT:].strip() or "it said nothing"
     ]
@@ -123,6 +127,12 @@ def to_error(
 def lost_providers(errors: Sequence[Diagnostic]) -> bool:
     """Whether the module was prepared, but what was prepared is gone."""
     return any(_PROVIDERS_GONE.search(f"{item.summary}\n{item.detail}") for item in errors)
+
+
+def depends_on_machine(item: Diagnostic) -> bool:
+    """Whether a complaint is about this machine and not the module: what it cannot fetch or run, its version."""
+    whole = f"{item.summary}\n{item.detail}"
+    return bool(_FETCHING.search(item.summary) or any(pattern.search(whole) for pattern in _OF_MACHINE))
 
 
 def _is_modules_own(item: Diagnostic) -> bool:
@@ -160,7 +170,13 @@ def _hint(text: str, module: str) -> str:
     return "see the step's log"
 
 
-def _problem(item: Diagnostic, module: str) -> Problem:
+def to_problem(item: Diagnostic, module: str) -> Problem:
+    """What Terraform complained about, with its place in the promise.
+
+    Args:
+        item: The complaint.
+        module: Path of the module in the promise.
+    """
     detail = _COMMAND.sub(lambda match: match[1] + shorten(match[2], _COMMAND_LIMIT) + match[3], item.detail)
     text = item.summary if not detail else f"{item.summary}: {detail}"
     if item.address:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from bondstone.activities.terraform.section import TerraformSection
 from bondstone.base.settings import Settings
-from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
+from bondstone.executors.protocol import (
+    Drifted,
+    Executor,
+    Outcome,
+    Planned,
+    SectionReport,
+    StepContext,
+    ToolReport,
+)
 
 if TYPE_CHECKING:
     from bondstone.activities.terraform.session import TerraformSession
@@ -40,6 +48,14 @@ class TerraformExecutor(Executor):
         from bondstone.activities.terraform.inspect import report
 
         return report(section, promise)
+
+    async def ask_tool(
+        self, sections: Sequence[TerraformSection], promise: Path, settings: Settings, *, fetch: bool
+    ) -> ToolReport:
+        """Have Terraform validate the modules."""
+        from bondstone.activities.terraform.validating import ask_terraform
+
+        return await ask_terraform(sections, promise, settings, fetch=fetch)
 
     def keeps_own_state(self, section: Mapping[str, Any]) -> bool:
         """Whether the module's own backend keeps the state: `backend: own`."""

@@ -7,6 +7,7 @@ places are those of a syntax error.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -115,6 +116,31 @@ def without_nulls(variables: dict[str, Any], promise: Path, module: str) -> dict
     module_files = read_module(promise, module)
     own = module_files.values | {item.name for item in module_files.variables.values() if not item.required}
     return {name: value for name, value in variables.items() if value is not None or name not in own}
+
+
+def modules_from_elsewhere(promise: Path, module: str) -> list[str]:
+    """The sources of all modules that a module uses, directly or not, and that the promise does not bring.
+
+    Args:
+        promise: The promise's folder.
+        module: The module's path in it.
+    """
+    sources: list[str] = []
+    waiting, read = [PurePosixPath(module)], set[PurePosixPath]()
+    while waiting:
+        path = waiting.pop()
+        if path in read:
+            continue
+        read.add(path)
+        files = _Files(promise / path, path)
+        for name in filter(is_module_file, files.names):
+            for _, body in _blocks(files.read(name), "module"):
+                source = body.get("source")
+                if isinstance(source, str) and source.startswith(("./", "../")):
+                    waiting.append(PurePosixPath(posixpath.normpath(path / source)))
+                else:
+                    sources.append(str(source))
+    return sources
 
 
 class _Files:

@@ -22,10 +22,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bondstone.activities.terraform.binary import Tool
-from bondstone.activities.terraform.workspace import RunDirectory
+from bondstone.activities.terraform.workspace import LOCK_FILE, RunDirectory
 from bondstone.base.files import open_lock
 
-_LOCK_FILE = ".terraform.lock.hcl"
 _POLL_SECONDS = 0.05
 _LAYOUT = 2
 """Changes when what an older Bondstone prepared cannot be used."""
@@ -58,7 +57,7 @@ async def prepare(
     Returns:
         The `TF_DATA_DIR` to use.
     """
-    lock_file = run.module / _LOCK_FILE
+    lock_file = run.module / LOCK_FILE
     shipped = lock_file.exists()
     module = f"{module}\0own" if own else module
     cache = _cache(work, tool, revision, module)

@@ -74,7 +74,7 @@ class Transcript:
         if kind == "version":
             self.tool = _tool(message)
         elif kind == "diagnostic":
-            diagnostic = _diagnostic(message.get("diagnostic"))
+            diagnostic = diagnostic_of(message.get("diagnostic"))
             self.diagnostics.append(diagnostic)
             return _as_text(diagnostic)
         elif kind in {"planned_change", "apply_start", "apply_complete", "apply_errored", "apply_progress"}:
@@ -128,7 +128,8 @@ def _tool(message: dict[str, Any]) -> str:
     return f"terraform {message.get('terraform', '')}".strip()
 
 
-def _diagnostic(data: Any) -> Diagnostic:
+def diagnostic_of(data: Any) -> Diagnostic:
+    """A diagnostic as Terraform writes it in JSON."""
     document = data if isinstance(data, dict) else {}
     place = document.get("range") or {}
     start = place.get("start") or {}

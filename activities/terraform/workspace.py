@@ -43,6 +43,9 @@ started nothing by then: should a worker stand still just there, its attempt fai
 DATA_DIRECTORY = ".terraform"
 """Beside the module: paths of modules that `init` has fetched are the same for all attempts."""
 
+LOCK_FILE = ".terraform.lock.hcl"
+"""Beside the module, where it ships one: the versions and checksums of its providers."""
+
 _NOT_LINKED = frozenset({"terraform.tfstate", "errored.tfstate", DATA_DIRECTORY})
 _TEST = re.compile(r"\.(?:tftest|tofutest)\.(?:hcl|json)$")
 _MAX_SOCKET_DIRECTORY = 64
@@ -103,7 +106,7 @@ class RunDirectory:
             run.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
             link_module(bundle, module, path / "tree")
             if not own:
-                (run.module / _BACKEND_OVERRIDE).write_text('terraform {\n  backend "local" {}\n}\n')
+                override_backend(run.module)
         except BaseException:
             run.close()
             raise
@@ -273,6 +276,11 @@ def link_module(bundle: Path, module: str, tree: Path) -> None:
         here, target = here / part, target / part
         target.mkdir(mode=0o700)
     _link_tree(here, target)
+
+
+def override_backend(module: Path) -> None:
+    """Have a module that was laid out keep its state beside it, whatever backend it names."""
+    (module / _BACKEND_OVERRIDE).write_text('terraform {\n  backend "local" {}\n}\n')
 
 
 def module_path(module: str) -> PurePosixPath:

@@ -109,7 +109,7 @@ def bond(state: State, principal: Caller, permissions: Allowed) -> DirectClient:
     temporal = state.temporal
     if state.signer is not None:
         temporal = attesting_client(temporal, Attestor(state.signer, principal, permissions))
-    connection = Connection(state.settings, temporal=temporal, store=state.store)
+    connection = Connection(state.settings, temporal=temporal, store=state.store, for_others=True)
     return DirectClient(connection, principal.subject)
 
 

@@ -20,7 +20,7 @@ from bondstone.base.settings import Settings
 from bondstone.model.plan import Change, Planned
 from bondstone.model.service import ServiceId
 from bondstone.model.step import Progress
-from bondstone.promise.sections import SectionChecker, SectionReport
+from bondstone.promise.sections import SectionChecker, SectionReport, ToolReport
 
 if TYPE_CHECKING:
     from bondstone.executors.state import StepState
@@ -33,6 +33,7 @@ __all__ = [
     "Planned",
     "SectionReport",
     "StepContext",
+    "ToolReport",
 ]
 
 

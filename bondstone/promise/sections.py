@@ -1,6 +1,6 @@
 """The sections of a promise's steps, as validation sees them: a schema and a check for each kind of step.
 
-Executors, on a floor above, provide both.
+Executors, on a floor above, provide both, and may ask their tool.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from bondstone.base.errors import Problem
 from bondstone.base.models import Manifest
+from bondstone.base.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,16 @@ class SectionReport:
     same scope, and the executor renders them with `StepContext.variables`."""
 
 
+@dataclass(frozen=True, slots=True)
+class ToolReport:
+    """What the tool itself says of some sections when the promise is published; files relative to the promise."""
+
+    problems: Sequence[Problem] = ()
+    """What it refuses."""
+    warnings: Sequence[Problem] = ()
+    """What it could not be asked, and why."""
+
+
 class SectionChecker(Protocol):
     """What checks the sections of one kind of step when a promise is published."""
 
@@ -48,6 +59,21 @@ class SectionChecker(Protocol):
             promise: The promise's folder.
         """
         ...
+
+    async def ask_tool(
+        self, sections: Sequence[Any], promise: Path, settings: Settings, *, fetch: bool
+    ) -> ToolReport:
+        """Ask the tool on this machine about sections that `check` has no problem with; nothing is planned.
+
+        Args:
+            sections: Instances of `section`, expressions not rendered: those of all steps of this kind.
+            promise: The promise's folder.
+            settings: Which tool to use.
+            fetch: Whether what the promise names may be fetched from elsewhere and run: so on the machine of the
+                person who publishes, not in the API.
+        """
+        del sections, promise, settings, fetch
+        return ToolReport()
 
     def keeps_own_state(self, section: Mapping[str, Any]) -> bool:
         """Whether the tool keeps the step's state itself, so that the platform has none to show, adopt or archive.

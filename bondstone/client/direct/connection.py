@@ -26,6 +26,7 @@ class Connection:
         temporal: A connection that is open already.
         store: Stores that are open already.
         quiet: Keep what the Temporal SDK's native core prints off standard error.
+        for_others: It serves callers over the network: nothing that they send is run here.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Connection:
         temporal: Client | None = None,
         store: Store | None = None,
         quiet: bool = False,
+        for_others: bool = False,
     ) -> None:
         self.settings = settings
+        self.for_others = for_others
         self._quiet = quiet
         self._temporal = temporal
         self._store = store

@@ -47,7 +47,7 @@ class DirectPromises(Promises):
 
     @override
     async def validate(self, directory: Path) -> PromiseCheck:
-        promise, bundle, warnings = await asyncio.to_thread(_checked, directory)
+        promise, bundle, warnings = await self._checked(directory)
         return PromiseCheck(
             promise=promise.name, version=promise.version, digest=bundle.digest, warnings=tuple(warnings)
         )
@@ -105,7 +105,7 @@ class DirectPromises(Promises):
 
     @override
     async def publish(self, directory: Path) -> PublishedPromise:
-        promise, bundle, warnings = await asyncio.to_thread(_checked, directory)
+        promise, bundle, warnings = await self._checked(directory)
         revisions = await self._bond.connection.revisions()
         if promise.spec.requires:
             await _insist_requirements(promise, revisions)
@@ -117,6 +117,25 @@ class DirectPromises(Promises):
             published=new,
             warnings=tuple(warnings),
         )
+
+    async def _checked(self, directory: Path) -> tuple[Promise, Bundle, Sequence[Problem]]:
+        """A promise that may be published, with its bundle and warnings; problems are raised."""
+        from bondstone.documents.yaml_places import refuse  # noqa: PLC0415 - publishing only
+        from bondstone.executors.registry import load_executors  # noqa: PLC0415
+        from bondstone.promise.bundle import pack  # noqa: PLC0415
+        from bondstone.promise.validation.before_publish import validate  # noqa: PLC0415
+        from bondstone.promise.validation.by_tool import ask_tools  # noqa: PLC0415
+
+        executors = await asyncio.to_thread(load_executors)
+        checked = await asyncio.to_thread(validate, directory, executors)
+        if checked.promise is None:
+            raise refuse(_placed(checked.problems, directory), str(directory))
+        fetch = not self._bond.connection.for_others
+        report = await ask_tools(directory, checked.promise, executors, self._bond.settings, fetch=fetch)
+        if report.problems:
+            raise refuse(_placed(report.problems, directory), str(directory))
+        bundle = await asyncio.to_thread(pack, directory)
+        return checked.promise, bundle, list(_placed([*checked.warnings, *report.warnings], directory))
 
     @override
     async def get(self, promise: str, version: str = "") -> PromiseDocument:
@@ -169,19 +188,6 @@ class DirectPromises(Promises):
     async def yank(self, promise: str, version: str, *, reason: str) -> PromiseRow:
         revisions = await self._bond.connection.revisions()
         return PromiseRow.of(await revisions.yank(promise, version, reason, self._bond.by))
-
-
-def _checked(directory: Path) -> tuple[Promise, Bundle, Sequence[Problem]]:
-    """A promise that may be published, with its bundle and warnings; problems are raised."""
-    from bondstone.documents.yaml_places import refuse  # noqa: PLC0415 - publishing only
-    from bondstone.executors.registry import load_executors  # noqa: PLC0415
-    from bondstone.promise.bundle import pack  # noqa: PLC0415
-    from bondstone.promise.validation.before_publish import validate  # noqa: PLC0415
-
-    checked = validate(directory, load_executors())
-    if checked.promise is None:
-        raise refuse(_placed(checked.problems, directory), str(directory))
-    return checked.promise, pack(directory), list(_placed(checked.warnings, directory))
 
 
 def _placed(problems: Sequence[Problem], directory: Path) -> Iterator[Problem]:

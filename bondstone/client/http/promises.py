@@ -50,11 +50,12 @@ class HttpPromises(Promises):
     async def publish(self, directory: Path) -> PublishedPromise:
         from bondstone.promise.bundle import pack  # noqa: PLC0415 - this verb only
 
-        await self.validate(directory)  # with problems by file and line, before anything is sent
+        check = await self.validate(directory)  # with problems by file and line, before anything is sent
         bundle = await asyncio.to_thread(pack, directory)
         headers = {"Content-Type": "application/x-tar"}
         answer = await self._http.send("POST", "/promises", content=bundle.data, headers=headers, repeatable=True)
-        return PublishedPromise.model_validate(answer.json())
+        # the API's own warnings are about its copy, and its machine runs less than this one
+        return PublishedPromise.model_validate(answer.json()).changed(warnings=check.warnings)
 
     @override
     async def list(self, *, every_version: bool = False) -> list[PromiseRow]:
