@@ -238,10 +238,10 @@ _READERS: Final[dict[str, Callable[[Bondstone], Awaitable[Any]]]] = {
 
 async def _refresh(file: Path) -> None:
     from bondstone.base.files import write_durably  # noqa: PLC0415 - the refresh only
-    from bondstone.client import Bondstone  # noqa: PLC0415
+    from bondstone.client import connect  # noqa: PLC0415
 
     try:
-        async with Bondstone.connect(quiet=True) as bond:
+        async with connect(quiet=True) as bond:
             known = await names(bond)
         before, _ = _read(file)
         write_durably(file.parent, file.name, json.dumps({**before, **known}).encode(), create=False)

@@ -55,7 +55,7 @@ def with_platform(work: Callable[[Bondstone], Awaitable[T]]) -> T:
     """
 
     async def main() -> T:
-        from bondstone.client import Bondstone  # noqa: PLC0415 - imports that --help must not pay
+        from bondstone.client import connect  # noqa: PLC0415 - imports that --help must not pay
         from bondstone.client.http.address import find_api  # noqa: PLC0415
 
         if (api := find_api(context.options.data, context.options.values)) is not None:
@@ -63,7 +63,7 @@ def with_platform(work: Callable[[Bondstone], Awaitable[T]]) -> T:
 
             async with HttpClient.open(api, by=context.options.actor, data=context.options.data) as client:
                 return await work(client)
-        async with Bondstone.connect(context.settings(), by=context.options.actor, quiet=True) as bond:
+        async with connect(context.settings(), by=context.options.actor, quiet=True) as bond:
             return await work(bond)
 
     if export.wanted():

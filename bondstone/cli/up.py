@@ -237,9 +237,9 @@ async def _queues(settings: Settings, pools: tuple[str, ...]) -> tuple[list[dict
     """Who polls the control queue and each pool's; and in words, why that could not be asked."""
     from bondstone.base.errors import Unreachable  # noqa: PLC0415 - see bondstone.cli.app
     from bondstone.base.process_identity import is_gone  # noqa: PLC0415
-    from bondstone.client import Bondstone  # noqa: PLC0415
+    from bondstone.client import connect  # noqa: PLC0415
 
-    async with Bondstone.connect(settings, quiet=True) as bond:
+    async with connect(settings, quiet=True) as bond:
         try:
             queues = await bond.workers.queues(pools)
         except Unreachable as error:

@@ -1,6 +1,6 @@
 """The Python client: the verbs of the `bond` command, typed.
 
-    async with Bondstone.connect() as bond:
+    async with connect() as bond:
         operation = await bond.services.request("sqlite-database", "payments/orders-db", {"size": "small"})
         await operation.result()
 
@@ -15,6 +15,7 @@ from bondstone.client.access import AccessRules
 from bondstone.client.approvals import Approvals
 from bondstone.client.bondstone import Bondstone
 from bondstone.client.campaigns import Campaigns
+from bondstone.client.connecting import connect
 from bondstone.client.freezes import Freezes
 from bondstone.client.ledger import Ledger
 from bondstone.client.logs import Logs
@@ -43,4 +44,5 @@ __all__ = [
     "Services",
     "State",
     "Workers",
+    "connect",
 ]

@@ -15,7 +15,7 @@ from bondstone.base.errors import BondError, InvalidInput, NotFound
 from bondstone.client.documents.campaign_plan import CampaignVote, ChangeSetDocument
 
 if TYPE_CHECKING:
-    from bondstone.client import Bondstone
+    from bondstone.client.bondstone import Bondstone
     from bondstone.client.documents.step import ApprovalDocument, ChangeDocument, PlanDocument
 
 READS_AT_ONCE: Final = 8

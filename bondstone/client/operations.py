@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from bondstone.client.bondstone import Bondstone
+    from bondstone.client.approvals import Approvals
     from bondstone.client.documents.log import LogLine
     from bondstone.client.documents.service import OperationDocument
     from bondstone.client.documents.step import ApprovalDocument, PlanDocument
+    from bondstone.client.logs import Logs
     from bondstone.model.rows import OperationRow
 
 PATIENCE_SECONDS: Final = 180.0
@@ -109,6 +110,22 @@ class Operations(ABC):
         """
 
 
+class OperationNouns(Protocol):
+    """What a handle on an operation speaks through: three nouns of a client."""
+
+    @property
+    def operations(self) -> Operations:
+        """Runs of work on services."""
+
+    @property
+    def approvals(self) -> Approvals:
+        """Plans that wait for people."""
+
+    @property
+    def logs(self) -> Logs:
+        """What the tools printed."""
+
+
 class Operation:
     """A handle on one operation; it need not exist, or may have ended long ago.
 
@@ -118,7 +135,7 @@ class Operation:
         warnings: What the platform remarked when it accepted the request.
     """
 
-    def __init__(self, bond: Bondstone, operation: str, warnings: Sequence[str] = ()) -> None:
+    def __init__(self, bond: OperationNouns, operation: str, warnings: Sequence[str] = ()) -> None:
         from bondstone.base.names import parse_operation  # noqa: PLC0415 - keeps `import bondstone.client` light
 
         self._bond = bond

@@ -18,7 +18,7 @@ from bondstone.base.errors import (
     Refused,
     VoteStale,
 )
-from bondstone.client import Bondstone
+from bondstone.client import Bondstone, connect
 from bondstone.client.direct.client import DirectClient
 from bondstone.client.http.address import find_api_of
 from bondstone.client.http.client import HttpClient
@@ -60,12 +60,12 @@ def team(bond: Bondstone) -> str:
 
 async def test_the_environment_chooses_the_transport(platform, monkeypatch):
     monkeypatch.setenv("BOND_DATA", str(platform.data))
-    async with Bondstone.connect() as client:
+    async with connect() as client:
         assert isinstance(client, HttpClient)
-    async with Bondstone.connect(platform.settings) as client:
+    async with connect(platform.settings) as client:
         assert isinstance(client, HttpClient)
     monkeypatch.setenv("BOND_API", "")
-    async with Bondstone.connect() as client:
+    async with connect() as client:
         assert isinstance(client, DirectClient)
 
 

@@ -49,7 +49,7 @@ EXPORTED = {
         "Policies",
         "Promises",
     ),
-    *("RequestOptions", "Schedules", "Services", "State", "Workers"),
+    *("RequestOptions", "Schedules", "Services", "State", "Workers", "connect"),
 }
 
 

@@ -89,9 +89,9 @@ spec:
 
 async def tour(data: Path) -> int:
     """All that happens on the platform; how many services are not patched at its end."""
-    from bondstone.client import Bondstone  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client import connect  # noqa: PLC0415 - see bondstone.cli.session
 
-    async with Bondstone.connect(context.settings(), by=context.actor()) as bond:
+    async with connect(context.settings(), by=context.actor()) as bond:
         number = await _number(bond)
         name = "cve-2026-1234" if number == 1 else f"cve-2026-1234-{number}"
         versions = [f"1.{number - 1}.{patch}" for patch in range(3)]

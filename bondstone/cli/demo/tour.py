@@ -72,9 +72,9 @@ def demo(
 
 async def _tour(data: Path) -> int:
     """All that happens on the platform; how many services failed that should not have."""
-    from bondstone.client import Bondstone  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client import connect  # noqa: PLC0415 - see bondstone.cli.session
 
-    async with Bondstone.connect(context.settings()) as bond:
+    async with connect(context.settings()) as bond:
         await _publish(bond)
         records = await _provision(bond)
         await _refused_by_schema(bond, data)

@@ -10,7 +10,7 @@ from bondstone.base.errors import NotFound
 from bondstone.client.access import AccessRules
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
     from bondstone.model.manifest import KeptPlatformManifest
     from bondstone.store.access import AccessDocuments, AccessRef, PublishedAccess
 
@@ -19,11 +19,11 @@ class DirectAccess(AccessRules):
     """Access documents in the object store: whoever can write there is trusted.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     @override
     async def publish(
@@ -36,11 +36,11 @@ class DirectAccess(AccessRules):
     ) -> tuple[AccessRef, bool]:
         from bondstone.identity.document import read_access  # noqa: PLC0415 - this verb only
 
-        admins = bool(self._bond.settings.admins)
+        admins = bool(self._caller.settings.admins)
         document = read_access(source.encode(), file, needs_admin=not admins).require()
         documents = await self._documents()
         return await documents.publish(
-            document, source=source, by=self._bond.by, applied=applied, expected=expected
+            document, source=source, by=self._caller.by, applied=applied, expected=expected
         )
 
     @override
@@ -56,4 +56,4 @@ class DirectAccess(AccessRules):
         return published
 
     async def _documents(self) -> AccessDocuments:
-        return (await self._bond.connection.store()).access
+        return (await self._caller.connection.store()).access

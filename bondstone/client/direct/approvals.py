@@ -10,23 +10,24 @@ from typing_extensions import override
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput, Refused, VoteStale
 from bondstone.client.approvals import SHORTEST_DIGEST, Approvals
+from bondstone.client.direct.operation_watch import WatchedOperation
 from bondstone.client.documents.step import ApprovalDocument, approvals
 from bondstone.model.service import Approval, OperationRecord, OperationStatus, VoteCall
 from bondstone.temporal import calls, listing
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
 
 
 class DirectApprovals(Approvals):
     """Approvals over Temporal.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     @override
     async def approve(
@@ -42,8 +43,8 @@ class DirectApprovals(Approvals):
 
     @override
     async def list(self) -> list[ApprovalDocument]:
-        rows = await listing.operations(await self._bond.connection.temporal(), waiting=True)
-        records = [await self._bond.operations.record(row.id) for row in rows]
+        rows = await listing.operations(await self._caller.connection.temporal(), waiting=True)
+        records = [await WatchedOperation(self._caller.connection, row.id).record() for row in rows]
         waiting = [record for record in records if record.status is OperationStatus.AWAITING_APPROVAL]
         gates = [gate for record in waiting for gate in approvals(record, waiting=True)]
         return sorted(gates, key=lambda gate: gate.asked_at)
@@ -52,10 +53,12 @@ class DirectApprovals(Approvals):
         self, update: str, operation: str, digest: str, step: str, roles: Sequence[str], comment: str
     ) -> ApprovalDocument:
         prefix = _checked(digest)
-        record = await self._bond.operations.record(operation)
+        record = await WatchedOperation(self._caller.connection, operation).record()
         gate = _gate(record, step, prefix)
-        call = VoteCall(step=gate.step, digest=gate.digest, by=self._bond.by, roles=tuple(roles), comment=comment)
-        temporal = await self._bond.connection.temporal()
+        call = VoteCall(
+            step=gate.step, digest=gate.digest, by=self._caller.by, roles=tuple(roles), comment=comment
+        )
+        temporal = await self._caller.connection.temporal()
         voted = await calls.update(temporal, record.workflow_id, update, call, Approval)
         return ApprovalDocument.of(record, voted)
 

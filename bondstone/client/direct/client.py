@@ -12,6 +12,7 @@ from typing_extensions import override
 from bondstone.base.actor import who_asks
 from bondstone.base.settings import Settings
 from bondstone.client.bondstone import Bondstone
+from bondstone.client.direct.caller import Caller
 from bondstone.client.direct.connection import Connection
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class DirectClient(Bondstone):
     def __init__(self, connection: Connection, by: str, expected_state: str = "") -> None:
         self.connection = connection
         self.by = by
-        self.expected_state = expected_state
         self.settings = connection.settings
+        self._caller = Caller(connection, by, expected_state)
 
     @classmethod
     def of(cls, settings: Settings | None = None, *, by: str = "", quiet: bool = False) -> DirectClient:
@@ -60,13 +61,12 @@ class DirectClient(Bondstone):
         """
         return cls(Connection(settings or Settings.load(), quiet=quiet), by or who_asks())
 
-    @override
     @staticmethod
     @asynccontextmanager
     async def connect(
         settings: Settings | None = None, *, by: str = "", quiet: bool = False
     ) -> AsyncIterator[DirectClient]:
-        """As `Bondstone.connect`, by this transport whatever the settings name."""
+        """As `bondstone.client.connect`, by this transport whatever the settings name."""
         yield DirectClient.of(settings, by=by, quiet=quiet)
 
     @override
@@ -85,76 +85,76 @@ class DirectClient(Bondstone):
     def services(self) -> DirectServices:  # noqa: D102 - as the base says; here and below
         from bondstone.client.direct.services import DirectServices  # noqa: PLC0415 - see the class
 
-        return DirectServices(self)
+        return DirectServices(self._caller, self)
 
     @cached_property
     def operations(self) -> DirectOperations:  # noqa: D102
         from bondstone.client.direct.operations import DirectOperations  # noqa: PLC0415
 
-        return DirectOperations(self)
+        return DirectOperations(self._caller)
 
     @cached_property
     def approvals(self) -> DirectApprovals:  # noqa: D102
         from bondstone.client.direct.approvals import DirectApprovals  # noqa: PLC0415
 
-        return DirectApprovals(self)
+        return DirectApprovals(self._caller)
 
     @cached_property
     def campaigns(self) -> DirectCampaigns:  # noqa: D102
         from bondstone.client.direct.campaigns.campaigns import DirectCampaigns  # noqa: PLC0415
 
-        return DirectCampaigns(self)
+        return DirectCampaigns(self._caller, self)
 
     @cached_property
     def schedules(self) -> DirectSchedules:  # noqa: D102
         from bondstone.client.direct.schedules.schedules import DirectSchedules  # noqa: PLC0415
 
-        return DirectSchedules(self)
+        return DirectSchedules(self._caller, self.campaigns.describe)
 
     @cached_property
     def freezes(self) -> DirectFreezes:  # noqa: D102
         from bondstone.client.direct.freezes import DirectFreezes  # noqa: PLC0415
 
-        return DirectFreezes(self)
+        return DirectFreezes(self._caller)
 
     @cached_property
     def promises(self) -> DirectPromises:  # noqa: D102
         from bondstone.client.direct.promises import DirectPromises  # noqa: PLC0415
 
-        return DirectPromises(self)
+        return DirectPromises(self._caller)
 
     @cached_property
     def policies(self) -> DirectPolicies:  # noqa: D102
         from bondstone.client.direct.policies import DirectPolicies  # noqa: PLC0415
 
-        return DirectPolicies(self)
+        return DirectPolicies(self._caller)
 
     @cached_property
     def access(self) -> DirectAccess:  # noqa: D102
         from bondstone.client.direct.access import DirectAccess  # noqa: PLC0415
 
-        return DirectAccess(self)
+        return DirectAccess(self._caller)
 
     @cached_property
     def state(self) -> DirectState:  # noqa: D102
         from bondstone.client.direct.state import DirectState  # noqa: PLC0415
 
-        return DirectState(self)
+        return DirectState(self._caller)
 
     @cached_property
     def logs(self) -> DirectLogs:  # noqa: D102
         from bondstone.client.direct.logs import DirectLogs  # noqa: PLC0415
 
-        return DirectLogs(self)
+        return DirectLogs(self._caller)
 
     @cached_property
     def ledger(self) -> DirectLedger:  # noqa: D102
         from bondstone.client.direct.ledger import DirectLedger  # noqa: PLC0415
 
-        return DirectLedger(self)
+        return DirectLedger(self._caller)
 
     @cached_property
     def workers(self) -> DirectWorkers:  # noqa: D102
         from bondstone.client.direct.workers import DirectWorkers  # noqa: PLC0415
 
-        return DirectWorkers(self)
+        return DirectWorkers(self._caller)

@@ -21,7 +21,7 @@ from bondstone.store.campaigns import freeze_changed
 from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
     from bondstone.store.campaigns import CampaignStore
 
 _log = structlog.get_logger()
@@ -31,11 +31,11 @@ class DirectFreezes(Freezes):
     """Freezes in the object store; running campaigns are told of them by signals.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     @override
     async def create(
@@ -58,7 +58,7 @@ class DirectFreezes(Freezes):
             name=name,
             team=team,
             exempt=tuple(exempt),
-            by=self._bond.by,
+            by=self._caller.by,
             reason=reason,
             begins_at=begins_at,
             ends_at=ends_at,
@@ -92,7 +92,7 @@ class DirectFreezes(Freezes):
             exempt=tuple(exempt),
             begins_at=begins_at,
             ends_at=ends_at,
-            by=self._bond.by,
+            by=self._caller.by,
             applied=applied or freeze.applied,
         )
         changed = await campaigns.put_freeze(changed)
@@ -120,11 +120,11 @@ class DirectFreezes(Freezes):
         return FreezeDocument.of(ended)
 
     async def _campaigns(self) -> CampaignStore:
-        return (await self._bond.connection.store()).campaigns
+        return (await self._caller.connection.store()).campaigns
 
     async def _tell_campaigns(self) -> None:
         """Have every running campaign look now; one that cannot be told looks when its calendar says."""
-        temporal = await self._bond.connection.temporal()
+        temporal = await self._caller.connection.temporal()
         query = f"WorkflowType = '{names.CAMPAIGN_WORKFLOW}' AND ExecutionStatus = 'Running'"
         try:
             running = [execution.id async for execution in temporal.list_workflows(query)]

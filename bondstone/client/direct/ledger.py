@@ -15,18 +15,18 @@ from bondstone.store.objects import Objects
 from bondstone.store.signing import PlatformKeys
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
 
 
 class DirectLedger(Ledger):
     """The ledger in the object store.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._store = bond.settings.store_url
+    def __init__(self, caller: Caller) -> None:
+        self._store = caller.settings.store_url
 
     @override
     async def verify(self, chain: str = "") -> LedgerVerification:

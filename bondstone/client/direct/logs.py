@@ -10,12 +10,13 @@ from typing_extensions import override
 
 from bondstone.base.errors import NotFound
 from bondstone.base.names import parse_operation
+from bondstone.client.direct.operation_watch import WatchedOperation
 from bondstone.client.documents.log import LogDocument, LogLine
 from bondstone.client.logs import Logs
 from bondstone.model.service import ServiceId
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
     from bondstone.store.logs import LogInfo, LogStore
 
 LOOK_SECONDS: Final = 0.5
@@ -29,17 +30,17 @@ class DirectLogs(Logs):
     """Logs in the object store.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     @override
     async def read(self, operation: str, *, step: str = "", follow: bool = False) -> AsyncIterator[LogLine]:
-        record = await self._bond.operations.record(operation)
+        record = await WatchedOperation(self._caller.connection, operation).record()
         await self._require_step(operation, step)
-        store = (await self._bond.connection.store()).logs
+        store = (await self._caller.connection.store()).logs
         if follow and not record.status.ended:
             async for line in self._follow(store, operation, step):
                 yield line
@@ -51,11 +52,11 @@ class DirectLogs(Logs):
     @override
     async def list(self, operation: str, *, step: str = "") -> list[LogDocument]:
         await self._require_step(operation, step)
-        store = (await self._bond.connection.store()).logs
+        store = (await self._caller.connection.store()).logs
         return [LogDocument.of(log) for log in await self._infos(store, operation, step)]
 
     async def _require_step(self, operation: str, step: str) -> None:
-        steps = [each.id for each in (await self._bond.operations.record(operation)).steps]
+        steps = [each.id for each in (await WatchedOperation(self._caller.connection, operation).record()).steps]
         if step and step not in steps:
             hint = "its steps are " + (", ".join(steps) or "not known yet")
             raise NotFound(f"{operation} has no step {step!r}", where=operation, hint=hint)
@@ -104,7 +105,7 @@ class DirectLogs(Logs):
                         readers[log.key] = group.create_task(read(log))
                 if last_look:
                     return
-                ended = (await self._bond.operations.record(operation)).status.ended
+                ended = (await WatchedOperation(self._caller.connection, operation).record()).status.ended
                 if not ended:
                     await asyncio.sleep(LOOK_SECONDS)
 

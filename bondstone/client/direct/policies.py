@@ -20,7 +20,7 @@ from bondstone.client.documents.policy import (
 from bondstone.client.policies import Policies
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
     from bondstone.model.manifest import KeptPlatformManifest
 
 
@@ -28,23 +28,23 @@ class DirectPolicies(Policies):
     """Policy sets in the object store; only `check` asks Temporal, for the fleet.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     @override
     async def publish(
         self, directory: Path, *, applied: KeptPlatformManifest | None = None, expected: int | None = None
     ) -> PublishedPolicies:
-        sets = await self._bond.connection.policies()
-        ref, new = await sets.publish_once(directory, by=self._bond.by, applied=applied, expected=expected)
+        sets = await self._caller.connection.policies()
+        ref, new = await sets.publish_once(directory, by=self._caller.by, applied=applied, expected=expected)
         return PublishedPolicies(**set_fields(ref), published=new)
 
     @override
     async def get(self, version: int | None = None) -> PolicySetDocument:
-        sets = await self._bond.connection.policies()
+        sets = await self._caller.connection.policies()
         policies = await (sets.current() if version is None else sets.get(version))
         if policies is None:
             raise NotFound("no policies are published", hint="`bond policy publish DIR` publishes a set")
@@ -58,7 +58,7 @@ class DirectPolicies(Policies):
 
     @override
     async def list(self) -> list[PolicySetRow]:
-        sets = await self._bond.connection.policies()
+        sets = await self._caller.connection.policies()
         return [PolicySetRow.of(ref) for ref in await sets.list()]
 
     @override
@@ -71,9 +71,9 @@ class DirectPolicies(Policies):
         if directory is not None:
             modules = load_valid(directory)
         else:
-            current = await (await self._bond.connection.policies()).current()
+            current = await (await self._caller.connection.policies()).current()
             if current is None:
                 raise NotFound("no policies are published", hint="name the folder: `bond policy check DIR`")
             modules = current.modules()
-        store, temporal = await self._bond.connection.store(), await self._bond.connection.temporal()
+        store, temporal = await self._caller.connection.store(), await self._caller.connection.temporal()
         return await check(store, temporal, modules, on_service=on_service or (lambda _done, _all: None))

@@ -28,7 +28,7 @@ from bondstone.client.promises import Promises
 
 if TYPE_CHECKING:
     from bondstone.base.errors import Problem
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
     from bondstone.model.promise import Promise
     from bondstone.policy import Module
     from bondstone.promise.bundle import Bundle
@@ -39,11 +39,11 @@ class DirectPromises(Promises):
     """Promises in the object store; what only reads files asks nothing of a platform.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     @override
     async def validate(self, directory: Path) -> PromiseCheck:
@@ -84,7 +84,7 @@ class DirectPromises(Promises):
             directory,
             promise,
             executors,
-            self._bond.settings,
+            self._caller.settings,
             organisation=organisation,
             log=on_line or (lambda _line: None),
         ) as trial:
@@ -106,10 +106,10 @@ class DirectPromises(Promises):
     @override
     async def publish(self, directory: Path) -> PublishedPromise:
         promise, bundle, warnings = await self._checked(directory)
-        revisions = await self._bond.connection.revisions()
+        revisions = await self._caller.connection.revisions()
         if promise.spec.requires:
             await _insist_requirements(promise, revisions)
-        ref, new = await revisions.publish_once(bundle, promise, by=self._bond.by)
+        ref, new = await revisions.publish_once(bundle, promise, by=self._caller.by)
         return PublishedPromise(
             promise=ref.promise,
             version=ref.version,
@@ -130,8 +130,8 @@ class DirectPromises(Promises):
         checked = await asyncio.to_thread(validate, directory, executors)
         if checked.promise is None:
             raise refuse(_placed(checked.problems, directory), str(directory))
-        fetch = not self._bond.connection.for_others
-        report = await ask_tools(directory, checked.promise, executors, self._bond.settings, fetch=fetch)
+        fetch = not self._caller.connection.for_others
+        report = await ask_tools(directory, checked.promise, executors, self._caller.settings, fetch=fetch)
         if report.problems:
             raise refuse(_placed(report.problems, directory), str(directory))
         bundle = await asyncio.to_thread(pack, directory)
@@ -141,7 +141,7 @@ class DirectPromises(Promises):
     async def get(self, promise: str, version: str = "") -> PromiseDocument:
         from bondstone.store.revisions import chosen  # noqa: PLC0415 - as the connection does
 
-        revisions = await self._bond.connection.revisions()
+        revisions = await self._caller.connection.revisions()
         infos = await revisions.list(promise)
         if version or not infos:
             info = await (revisions.get(promise, version) if version else revisions.newest(promise))
@@ -171,7 +171,7 @@ class DirectPromises(Promises):
     async def list(self, *, every_version: bool = False) -> list[PromiseRow]:
         from bondstone.store.revisions import chosen  # noqa: PLC0415 - as the connection does
 
-        revisions = await self._bond.connection.revisions()
+        revisions = await self._caller.connection.revisions()
         rows: list[PromiseRow] = []
         for name in await revisions.names():
             infos = await revisions.list(name)
@@ -181,13 +181,13 @@ class DirectPromises(Promises):
 
     @override
     async def deprecate(self, promise: str, version: str, *, reason: str) -> PromiseRow:
-        revisions = await self._bond.connection.revisions()
-        return PromiseRow.of(await revisions.deprecate(promise, version, reason, self._bond.by))
+        revisions = await self._caller.connection.revisions()
+        return PromiseRow.of(await revisions.deprecate(promise, version, reason, self._caller.by))
 
     @override
     async def yank(self, promise: str, version: str, *, reason: str) -> PromiseRow:
-        revisions = await self._bond.connection.revisions()
-        return PromiseRow.of(await revisions.yank(promise, version, reason, self._bond.by))
+        revisions = await self._caller.connection.revisions()
+        return PromiseRow.of(await revisions.yank(promise, version, reason, self._caller.by))
 
 
 def _placed(problems: Sequence[Problem], directory: Path) -> Iterator[Problem]:

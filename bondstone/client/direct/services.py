@@ -13,6 +13,8 @@ from typing_extensions import override
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, InvalidInput, NotFound, Refused, Unreachable
+from bondstone.client.direct.operation_watch import WatchedOperation, pending_of
+from bondstone.client.direct.service_reading import read_ledger, read_state
 from bondstone.client.direct.tracing import asking
 from bondstone.client.operations import Operation
 from bondstone.client.services import Services
@@ -34,7 +36,8 @@ from bondstone.temporal import calls, listing
 from bondstone.temporal.service_ids import service_id, workflow_of
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.bondstone import Bondstone
+    from bondstone.client.direct.caller import Caller
     from bondstone.client.direct.preparing import Preparation
     from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
     from bondstone.client.services import RequestOptions
@@ -52,12 +55,14 @@ class DirectServices(Services):
     """Services over Temporal and the object store.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
+        bond: The client, for the handles on operations.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
+    def __init__(self, caller: Caller, bond: Bondstone) -> None:
+        self._caller = caller
         self._bond = bond
-        self._connection = bond.connection
+        self._connection = caller.connection
 
     # Reading -----------------------------------------------------------------------------------------------------
 
@@ -86,10 +91,7 @@ class DirectServices(Services):
         Raises:
             NotFound: there is no such service (any more).
         """
-        state = await calls.query(await self._connection.temporal(), workflow_of(service), ServiceState)
-        if state.current is None and not state.operations:
-            raise NotFound(f"there is no service {service}", hint="its only request was refused")
-        return state
+        return await read_state(self._connection, service)
 
     @override
     async def outputs(self, service: str, *, reveal: bool = False) -> dict[str, Any]:
@@ -116,7 +118,7 @@ class DirectServices(Services):
         Args:
             service: `TEAM/NAME`.
         """
-        return await (await self._connection.store()).ledger.history(service_id(service))
+        return await read_ledger(self._connection, service)
 
     @override
     async def list_archive(self, service: str) -> list[ArchivedDocument]:
@@ -288,19 +290,19 @@ class DirectServices(Services):
 
     @override
     async def pause(self, service: str, *, reason: str = "") -> ServiceDocument:
-        call = PauseCall(requested_by=self._bond.by, reason=reason, expected_state=self._bond.expected_state)
+        call = PauseCall(requested_by=self._caller.by, reason=reason, expected_state=self._caller.expected_state)
         return await self._tell(service, names.UPDATE_PAUSE, call)
 
     @override
     async def resume(self, service: str, *, reason: str = "") -> ServiceDocument:
-        call = PauseCall(requested_by=self._bond.by, reason=reason, expected_state=self._bond.expected_state)
+        call = PauseCall(requested_by=self._caller.by, reason=reason, expected_state=self._caller.expected_state)
         return await self._tell(service, names.UPDATE_RESUME, call)
 
     @override
     async def abandon(self, service: str, *, reason: str) -> ServiceDocument:
         if not reason:
             raise InvalidInput("abandoning a service needs a reason", where=service)
-        call = AbandonCall(requested_by=self._bond.by, reason=reason, expected_state=self._bond.expected_state)
+        call = AbandonCall(requested_by=self._caller.by, reason=reason, expected_state=self._caller.expected_state)
         return await self._tell(service, names.UPDATE_ABANDON, call)
 
     @override
@@ -313,8 +315,8 @@ class DirectServices(Services):
         applied: KeptManifest | None = None,
     ) -> dict[str, str]:
         call = LabelsCall(
-            set=dict(labels), remove=tuple(remove), requested_by=self._bond.by, applied=applied,
-            expected_state=self._bond.expected_state,
+            set=dict(labels), remove=tuple(remove), requested_by=self._caller.by, applied=applied,
+            expected_state=self._caller.expected_state,
         )  # fmt: skip
         temporal = await self._connection.temporal()
         return await calls.update(temporal, workflow_of(service), names.UPDATE_SET_LABELS, call, dict[str, str])
@@ -324,17 +326,16 @@ class DirectServices(Services):
     async def _preparation(self) -> Preparation:
         from bondstone.client.direct.preparing import Preparation  # noqa: PLC0415 - most verbs need no promise
 
-        return Preparation(await self._connection.store(), self._bond.by)
+        return Preparation(await self._connection.store(), self._caller.by)
 
     async def _document(self, state: ServiceState) -> ServiceDocument:
         """A service for programs, with the steps of an operation that runs."""
         from bondstone.client.documents.service import ServiceDocument  # noqa: PLC0415 - as above
 
         running = [pending.record for pending in state.queue if pending.record.status != "queued"]
-        operations = self._bond.operations
-        live = {record.number: await operations.record(record.id) for record in running}
-        does = {number: await operations.pending(record) for number, record in live.items()}
-        return ServiceDocument.of(state, self._bond.settings, live, does)
+        live = {record.number: await WatchedOperation(self._connection, record.id).record() for record in running}
+        does = {number: await pending_of(self._connection, record) for number, record in live.items()}
+        return ServiceDocument.of(state, self._caller.settings, live, does)
 
     async def _settled_revision(self, service: str) -> RevisionRef | None:
         """The revision that a service is on once all that it has accepted has succeeded."""
@@ -350,8 +351,8 @@ class DirectServices(Services):
         self, service: str, kind: OperationKind, *, request_id: str | None = None, **fields: Any
     ) -> Operation:
         request = Request(
-            request_id=request_id or f"req-{uuid.uuid4()}", kind=kind, requested_by=self._bond.by,
-            expected_state=self._bond.expected_state, **fields,
+            request_id=request_id or f"req-{uuid.uuid4()}", kind=kind, requested_by=self._caller.by,
+            expected_state=self._caller.expected_state, **fields,
         )  # fmt: skip
         temporal = await self._connection.temporal()
         with asking(service, request) as traced:

@@ -8,29 +8,30 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from bondstone.base.errors import NotFound
+from bondstone.client.direct.service_reading import read_state
 from bondstone.client.direct.states import push, refuse_own, tell
 from bondstone.client.documents.state import HolderDocument, Pushed, StateEntryDocument, StateFile
 from bondstone.client.state import State
 from bondstone.temporal.service_ids import service_id
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
 
 
 class DirectState(State):
     """States in the object store.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     @override
     async def pull(self, service: str, *, step: str = "") -> StateFile:
         step = await self._step(service, step)
-        target, store = service_id(service), await self._bond.connection.store()
+        target, store = service_id(service), await self._caller.connection.store()
         snapshot = await store.state(target, step).read()
         if snapshot.payload is not None:
             return StateFile(service=service, step=step, content=snapshot.payload)
@@ -57,24 +58,24 @@ class DirectState(State):
         await self._refuse_own(service, step)
         target = service_id(service)
         pushed = await push(
-            await self._bond.connection.store(),
+            await self._caller.connection.store(),
             target,
             step,
             state,
-            by=self._bond.by,
+            by=self._caller.by,
             force=force,
             force_lineage=force_lineage,
             reason=reason,
             on_wait=(lambda holder: on_wait(HolderDocument.of(holder))) if on_wait else None,
         )
         if pushed.changed:
-            await tell(await self._bond.connection.temporal(), pushed, target, by=self._bond.by, reason=reason)
+            await tell(await self._caller.connection.temporal(), pushed, target, by=self._caller.by, reason=reason)
         return pushed
 
     @override
     async def log(self, service: str, *, step: str = "") -> list[StateEntryDocument]:
         step = await self._step(service, step)
-        store = await self._bond.connection.store()
+        store = await self._caller.connection.store()
         return [StateEntryDocument.of(entry) for entry in await store.state(service_id(service), step).entries()]
 
     async def _step(self, service: str, step: str) -> str:
@@ -83,10 +84,10 @@ class DirectState(State):
         Raises:
             NotFound: naming the steps there are.
         """
-        store = await self._bond.connection.store()
+        store = await self._caller.connection.store()
         archived = sorted(await store.archive.last_states(service_id(service)))
         try:
-            state = await self._bond.services.read(service)
+            state = await read_state(self._caller.connection, service)
         except NotFound:  # gone for longer than Temporal remembers
             if not archived:
                 raise
@@ -109,6 +110,6 @@ class DirectState(State):
 
     async def _refuse_own(self, service: str, step: str) -> None:
         """Refuse a step whose state the platform does not have because the promise says so."""
-        current = (await self._bond.services.read(service)).current
+        current = (await read_state(self._caller.connection, service)).current
         if current is not None:
-            refuse_own(await (await self._bond.connection.revisions()).promise(current.revision), step)
+            refuse_own(await (await self._caller.connection.revisions()).promise(current.revision), step)

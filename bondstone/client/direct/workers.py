@@ -17,18 +17,18 @@ from bondstone.client.workers import Workers
 from bondstone.temporal.connection import POLLER_FRESH_SECONDS, pollers
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
 
 
 class DirectWorkers(Workers):
     """Builds and pollers over Temporal.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
 
     @override
     async def promote(self, build: str, *, percent: float | None = None) -> list[BuildDocument]:
@@ -50,12 +50,12 @@ class DirectWorkers(Workers):
         return await (await self._builds()).list()
 
     async def _builds(self) -> Builds:
-        temporal = await self._bond.connection.temporal()
-        return Builds(temporal, self._bond.settings.deployment, by=self._bond.by)
+        temporal = await self._caller.connection.temporal()
+        return Builds(temporal, self._caller.settings.deployment, by=self._caller.by)
 
     async def _queue(self, queue: str, pool: str | None) -> QueueDocument:
         fresh = datetime.now(UTC) - timedelta(seconds=POLLER_FRESH_SECONDS)
-        polled = await pollers(await self._bond.connection.temporal(), queue, workflows=pool is None)
+        polled = await pollers(await self._caller.connection.temporal(), queue, workflows=pool is None)
         current = {
             poller.identity: PollerDocument(
                 identity=poller.identity, last_seen=poller.last_seen, build=poller.build

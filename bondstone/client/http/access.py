@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from bondstone.client.access import AccessRules
-from bondstone.client.http.transport import segments
+from bondstone.client.http.transport import Transport, segments
 
 if TYPE_CHECKING:
-    from bondstone.client.http.client import HttpClient
     from bondstone.model.manifest import KeptPlatformManifest
     from bondstone.store.access import AccessRef, PublishedAccess
 
@@ -19,11 +18,11 @@ class HttpAccess(AccessRules):
     """Access documents over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def publish(

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from bondstone.client.approvals import Approvals
 from bondstone.client.documents.step import ApprovalDocument
-from bondstone.client.http.transport import operation_path
-
-if TYPE_CHECKING:
-    from bondstone.client.http.client import HttpClient
+from bondstone.client.http.transport import Transport, operation_path
 
 
 class HttpApprovals(Approvals):
     """Approvals over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def list(self) -> list[ApprovalDocument]:

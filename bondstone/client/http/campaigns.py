@@ -17,11 +17,10 @@ from bondstone.client.documents.campaign import (
     waits_for_people,
 )
 from bondstone.client.http.follow import follow
-from bondstone.client.http.transport import segments
+from bondstone.client.http.transport import Transport, segments
 
 if TYPE_CHECKING:
     from bondstone.client.documents.campaign_plan import PlannedTarget
-    from bondstone.client.http.client import HttpClient
     from bondstone.model.campaign.events import Which
     from bondstone.model.campaign.report import CampaignReport
 
@@ -32,11 +31,11 @@ class HttpCampaigns(Campaigns):
     """Campaigns over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     # Before it starts --------------------------------------------------------------------------------------------
 

@@ -81,76 +81,76 @@ class HttpClient(Bondstone):
     def services(self) -> HttpServices:  # noqa: D102 - as the base says; here and below
         from bondstone.client.http.services import HttpServices  # noqa: PLC0415 - see the class
 
-        return HttpServices(self)
+        return HttpServices(self.transport, self)
 
     @cached_property
     def operations(self) -> HttpOperations:  # noqa: D102
         from bondstone.client.http.operations import HttpOperations  # noqa: PLC0415
 
-        return HttpOperations(self)
+        return HttpOperations(self.transport)
 
     @cached_property
     def approvals(self) -> HttpApprovals:  # noqa: D102
         from bondstone.client.http.approvals import HttpApprovals  # noqa: PLC0415
 
-        return HttpApprovals(self)
+        return HttpApprovals(self.transport)
 
     @cached_property
     def campaigns(self) -> HttpCampaigns:  # noqa: D102
         from bondstone.client.http.campaigns import HttpCampaigns  # noqa: PLC0415
 
-        return HttpCampaigns(self)
+        return HttpCampaigns(self.transport)
 
     @cached_property
     def schedules(self) -> HttpSchedules:  # noqa: D102
         from bondstone.client.http.schedules import HttpSchedules  # noqa: PLC0415
 
-        return HttpSchedules(self)
+        return HttpSchedules(self.transport)
 
     @cached_property
     def freezes(self) -> HttpFreezes:  # noqa: D102
         from bondstone.client.http.freezes import HttpFreezes  # noqa: PLC0415
 
-        return HttpFreezes(self)
+        return HttpFreezes(self.transport)
 
     @cached_property
     def promises(self) -> HttpPromises:  # noqa: D102
         from bondstone.client.http.promises import HttpPromises  # noqa: PLC0415
 
-        return HttpPromises(self)
+        return HttpPromises(self.transport, self)
 
     @cached_property
     def policies(self) -> HttpPolicies:  # noqa: D102
         from bondstone.client.http.policies import HttpPolicies  # noqa: PLC0415
 
-        return HttpPolicies(self)
+        return HttpPolicies(self.transport)
 
     @cached_property
     def access(self) -> HttpAccess:  # noqa: D102
         from bondstone.client.http.access import HttpAccess  # noqa: PLC0415
 
-        return HttpAccess(self)
+        return HttpAccess(self.transport)
 
     @cached_property
     def state(self) -> HttpState:  # noqa: D102
         from bondstone.client.http.state import HttpState  # noqa: PLC0415
 
-        return HttpState(self)
+        return HttpState(self.transport)
 
     @cached_property
     def logs(self) -> HttpLogs:  # noqa: D102
         from bondstone.client.http.logs import HttpLogs  # noqa: PLC0415
 
-        return HttpLogs(self)
+        return HttpLogs(self.transport)
 
     @cached_property
     def ledger(self) -> HttpLedger:  # noqa: D102
         from bondstone.client.http.ledger import HttpLedger  # noqa: PLC0415
 
-        return HttpLedger(self)
+        return HttpLedger(self.transport)
 
     @cached_property
     def workers(self) -> HttpWorkers:  # noqa: D102
         from bondstone.client.http.workers import HttpWorkers  # noqa: PLC0415
 
-        return HttpWorkers(self)
+        return HttpWorkers(self.transport)

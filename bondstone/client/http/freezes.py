@@ -10,10 +10,9 @@ from typing_extensions import override
 
 from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.client.freezes import Freezes
-from bondstone.client.http.transport import segments
+from bondstone.client.http.transport import Transport, segments
 
 if TYPE_CHECKING:
-    from bondstone.client.http.client import HttpClient
     from bondstone.model.manifest import KeptPlatformManifest
 
 
@@ -21,11 +20,11 @@ class HttpFreezes(Freezes):
     """Freezes over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def create(

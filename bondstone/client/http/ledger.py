@@ -10,18 +10,18 @@ from bondstone.client.documents.ledger import LedgerAnchor, LedgerVerification
 from bondstone.client.ledger import Ledger
 
 if TYPE_CHECKING:
-    from bondstone.client.http.client import HttpClient
+    from bondstone.client.http.transport import Transport
 
 
 class HttpLedger(Ledger):
     """The ledger over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def verify(self, chain: str = "") -> LedgerVerification:

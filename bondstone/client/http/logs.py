@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from bondstone.client.documents.log import LogDocument, LogLine
 from bondstone.client.http.follow import follow as _events
-from bondstone.client.http.transport import operation_path
+from bondstone.client.http.transport import Transport, operation_path
 from bondstone.client.logs import Logs
-
-if TYPE_CHECKING:
-    from bondstone.client.http.client import HttpClient
 
 
 class HttpLogs(Logs):
     """Logs over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def list(self, operation: str, *, step: str = "") -> list[LogDocument]:

@@ -10,13 +10,12 @@ from typing_extensions import override
 
 from bondstone.base.errors import Unreachable
 from bondstone.client.http.follow import PAUSE_SECONDS, follow
-from bondstone.client.http.transport import operation_path
+from bondstone.client.http.transport import Transport, operation_path
 from bondstone.client.operations import PATIENCE_SECONDS, OnChange, Operations
 
 if TYPE_CHECKING:
     from bondstone.client.documents.service import OperationDocument
     from bondstone.client.documents.step import PlanDocument
-    from bondstone.client.http.client import HttpClient
     from bondstone.model.rows import OperationRow
 
 WAIT_SECONDS: Final = 30
@@ -26,11 +25,11 @@ class HttpOperations(Operations):
     """Operations over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def get(self, operation: str) -> OperationDocument:

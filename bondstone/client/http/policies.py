@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from bondstone.client.documents.policy import PolicyCheck, PolicySetDocument, PolicySetRow, PublishedPolicies
-from bondstone.client.http.transport import segments
+from bondstone.client.http.transport import Transport, segments
 from bondstone.client.policies import Policies
 
 if TYPE_CHECKING:
-    from bondstone.client.http.client import HttpClient
     from bondstone.model.manifest import KeptPlatformManifest
 
 
@@ -22,11 +21,11 @@ class HttpPolicies(Policies):
     """Policy sets over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def publish(

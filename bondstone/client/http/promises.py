@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from bondstone.client.documents.promise import PromiseDocument, PromiseRow, PublishedPromise
-from bondstone.client.http.transport import segments
+from bondstone.client.http.transport import Transport, segments
 from bondstone.client.promises import Promises
 
 if TYPE_CHECKING:
+    from bondstone.client.bondstone import Bondstone
     from bondstone.client.documents.promise import CaseDocument, PromiseCheck, PromiseTestReport
-    from bondstone.client.http.client import HttpClient
 
 
 class HttpPromises(Promises):
     """Promises over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
+        bond: The client, for the verbs that only read files.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
+    def __init__(self, transport: Transport, bond: Bondstone) -> None:
         self._bond = bond
-        self._http = bond.transport
+        self._http = transport
 
     @override
     async def validate(self, directory: Path) -> PromiseCheck:
@@ -79,6 +80,8 @@ class HttpPromises(Promises):
 
     def _local(self) -> Promises:
         """What needs no platform."""
-        from bondstone.client.direct.client import DirectClient  # noqa: PLC0415 - these verbs only
+        from bondstone.client.direct.caller import Caller  # noqa: PLC0415 - these verbs only
+        from bondstone.client.direct.connection import Connection  # noqa: PLC0415 - as above
+        from bondstone.client.direct.promises import DirectPromises  # noqa: PLC0415 - as above
 
-        return DirectClient.of(self._bond.settings, by=self._bond.by).promises
+        return DirectPromises(Caller(Connection(self._bond.settings), self._bond.by))

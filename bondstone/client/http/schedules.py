@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
-from bondstone.client.http.transport import segments
+from bondstone.client.http.transport import Transport, segments
 from bondstone.client.schedules import DEFAULT_CATCH_UP, TIMES_SHOWN, Schedules
 
 if TYPE_CHECKING:
-    from bondstone.client.http.client import HttpClient
     from bondstone.model.campaign.schedule import Overlap, ScheduleEntry
     from bondstone.model.manifest import KeptPlatformManifest
 
@@ -22,11 +21,11 @@ class HttpSchedules(Schedules):
     """Schedules over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def create(

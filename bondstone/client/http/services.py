@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from typing_extensions import override
 
-from bondstone.client.http.transport import segments, service_path
+from bondstone.client.http.transport import Transport, segments, service_path
 from bondstone.client.operations import Operation
 from bondstone.client.services import Services
 
 if TYPE_CHECKING:
+    from bondstone.client.bondstone import Bondstone
     from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
-    from bondstone.client.http.client import HttpClient
     from bondstone.client.services import RequestOptions
     from bondstone.model.service import KeptManifest
     from bondstone.model.service_row import ServiceRow
@@ -27,12 +27,13 @@ class HttpServices(Services):
     """Services over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
+        bond: The client, for the handles on operations.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
+    def __init__(self, transport: Transport, bond: Bondstone) -> None:
         self._bond = bond
-        self._http = bond.transport
+        self._http = transport
 
     # Reading -----------------------------------------------------------------------------------------------------
 

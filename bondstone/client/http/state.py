@@ -10,23 +10,22 @@ from typing_extensions import override
 
 from bondstone.base.names import parse_service
 from bondstone.client.documents.state import Pushed, StateEntryDocument, StateFile
-from bondstone.client.http.transport import segments
+from bondstone.client.http.transport import Transport, segments
 from bondstone.client.state import State
 
 if TYPE_CHECKING:
     from bondstone.client.documents.state import HolderDocument
-    from bondstone.client.http.client import HttpClient
 
 
 class HttpState(State):
     """Terraform states over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def pull(self, service: str, *, step: str = "") -> StateFile:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from bondstone.client.documents.build import BuildDocument, EvictedDocument
 from bondstone.client.documents.worker import QueueDocument
-from bondstone.client.http.transport import segments
+from bondstone.client.http.transport import Transport, segments
 from bondstone.client.workers import Workers
-
-if TYPE_CHECKING:
-    from bondstone.client.http.client import HttpClient
 
 
 class HttpWorkers(Workers):
     """Builds and queues over the HTTP API.
 
     Args:
-        bond: The client.
+        transport: Connections to the API.
     """
 
-    def __init__(self, bond: HttpClient) -> None:
-        self._http = bond.transport
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
 
     @override
     async def promote(self, build: str, *, percent: float | None = None) -> list[BuildDocument]:

@@ -47,7 +47,8 @@ from bondstone.temporal import calls
 
 if TYPE_CHECKING:
     from bondstone.campaign.fleet import FleetService
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.bondstone import Bondstone
+    from bondstone.client.direct.caller import Caller
     from bondstone.model.campaign.preview import PreviewedTarget
     from bondstone.model.campaign.report import CampaignReport
     from bondstone.store.campaigns import CampaignStore
@@ -64,12 +65,14 @@ class DirectCampaigns(Campaigns):
     """Campaigns over Temporal and the object store.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
+        bond: The client, for the dry runs of a preview.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
+    def __init__(self, caller: Caller, bond: Bondstone) -> None:
+        self._caller = caller
         self._bond = bond
-        self._starter = Starter(bond, self.describe)
+        self._starter = Starter(caller, self.describe)
 
     # Before it starts --------------------------------------------------------------------------------------------
 
@@ -140,7 +143,9 @@ class DirectCampaigns(Campaigns):
             if on_target is not None:
                 on_target(PlannedTarget.of(target), done, total)
 
-        digest, preview = await planned_previews.plan(self._bond, ready, at_once=at_once, on_target=planned)
+        digest, preview = await planned_previews.plan(
+            self._caller, self._bond.services, ready, at_once=at_once, on_target=planned
+        )
         return document.changed(plans=PlansDocument.of(digest, preview))
 
     @override
@@ -167,7 +172,7 @@ class DirectCampaigns(Campaigns):
         start = CampaignInput(
             source=data.decode(),
             file=file,
-            requested_by=self._bond.by,
+            requested_by=self._caller.by,
             reason=reason,
             supersedes=supersedes,
             pinned=await self._starter.pinned(pinned, ready) if pinned else "",
@@ -184,7 +189,7 @@ class DirectCampaigns(Campaigns):
 
     @override
     async def list(self) -> list[CampaignRow]:
-        return await listing.campaigns(await self._bond.connection.temporal())
+        return await listing.campaigns(await self._caller.connection.temporal())
 
     @override
     async def get(self, name: str) -> CampaignDocument:
@@ -203,7 +208,7 @@ class DirectCampaigns(Campaigns):
         names.check_name("campaign", name)
         try:
             description = await calls.query(
-                await self._bond.connection.temporal(), names.campaign_workflow_id(name), CampaignDescription
+                await self._caller.connection.temporal(), names.campaign_workflow_id(name), CampaignDescription
             )
         except (NotFound, Unreachable):
             # No worker answers, or Temporal knows it no more: the object store does.
@@ -255,8 +260,8 @@ class DirectCampaigns(Campaigns):
 
         description = await self.describe(name)
         sources = await gather(
-            await self._bond.connection.store(),
-            await self._bond.connection.temporal(),
+            await self._caller.connection.store(),
+            await self._caller.connection.temporal(),
             description,
             evidence=evidence,
         )
@@ -355,10 +360,10 @@ class DirectCampaigns(Campaigns):
     # Helpers -----------------------------------------------------------------------------------------------------
 
     async def _store(self) -> CampaignStore:
-        return (await self._bond.connection.store()).campaigns
+        return (await self._caller.connection.store()).campaigns
 
     async def _files(self) -> CampaignFiles:
-        return CampaignFiles(await self._bond.connection.temporal(), await self._bond.connection.store())
+        return CampaignFiles(await self._caller.connection.temporal(), await self._caller.connection.store())
 
     async def _document(self, description: CampaignDescription) -> CampaignDocument:
         """A campaign for programs, with those of its targets that failed."""
@@ -366,10 +371,10 @@ class DirectCampaigns(Campaigns):
         if description.failures and description.batches:
             ledger = await (await self._store()).ledger(description.name)
         document = CampaignDocument.of(description, failures(description, ledger))
-        return document.changed(links=links(self._bond.settings, names.campaign_workflow_id(description.name)))
+        return document.changed(links=links(self._caller.settings, names.campaign_workflow_id(description.name)))
 
     def _who(self, reason: str, request_id: str = "") -> dict[str, Any]:
-        return {"by": self._bond.by, "reason": reason, "request_id": request_id or f"req-{uuid.uuid4()}"}
+        return {"by": self._caller.by, "reason": reason, "request_id": request_id or f"req-{uuid.uuid4()}"}
 
     async def _steer(self, name: str, verb: AnyVerb) -> CampaignDocument:
         return await self._document(await self._tell(name, verb))
@@ -378,7 +383,7 @@ class DirectCampaigns(Campaigns):
         names.check_name("campaign", name)
         workflow_id = names.campaign_workflow_id(name)
         update = names.CAMPAIGN_VERBS[verb.kind]
-        temporal = await self._bond.connection.temporal()
+        temporal = await self._caller.connection.temporal()
         try:
             return await calls.update(temporal, workflow_id, update, verb, CampaignDescription)
         except NotFound:
@@ -424,7 +429,7 @@ class DirectCampaigns(Campaigns):
             document=header.start.document,
             source=header.start.source,
             file=header.start.file,
-            requested_by=self._bond.by,
+            requested_by=self._caller.by,
             reason=verb.reason or header.start.reason,
             linked=Linked(campaign=name, verb=verb.kind, which=verb.which, request_id=verb.request_id),
             pinned={"retry": header.start.pinned}.get(verb.kind, ""),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bondstone.base.errors import BondError
 from bondstone.client.direct.campaigns.files import Ready
+from bondstone.client.direct.operation_watch import WatchedOperation
 from bondstone.client.operations import Operation
 from bondstone.model.campaign.preview import PinnedPreview, PreviewedStep, PreviewedTarget
 from bondstone.model.service import OperationRecord
@@ -15,8 +16,8 @@ from bondstone.store.previews import Previews
 
 if TYPE_CHECKING:
     from bondstone.campaign.waves import CampaignTarget
-    from bondstone.client.direct.client import DirectClient
-    from bondstone.client.services import RequestOptions
+    from bondstone.client.direct.caller import Caller
+    from bondstone.client.services import RequestOptions, Services
 
 AT_ONCE: Final = 4
 """Dry runs at once: as many tools as a worker of the default size runs."""
@@ -25,12 +26,13 @@ OnTarget = Callable[[PreviewedTarget, int], None]
 
 
 async def plan(
-    bond: DirectClient, ready: Ready, *, at_once: int = AT_ONCE, on_target: OnTarget | None = None
+    caller: Caller, services: Services, ready: Ready, *, at_once: int = AT_ONCE, on_target: OnTarget | None = None
 ) -> tuple[str, PinnedPreview]:
     """Plan every target of a campaign without changing anything, and keep what comes of it.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
+        services: Of the same caller.
         ready: The campaign, checked.
         at_once: Dry runs at once.
         on_target: Called with each target that is planned and how many are.
@@ -44,7 +46,7 @@ async def plan(
     async def one(target: CampaignTarget) -> PreviewedTarget:
         nonlocal done
         async with limit:
-            previewed = await _target(bond, ready, target)
+            previewed = await _target(caller, services, ready, target)
         done += 1
         if on_target is not None:
             on_target(previewed, done)
@@ -58,13 +60,13 @@ async def plan(
         promise=spec.promise or "",
         inputs=spec.inputs,
         at=ready.now,
-        by=bond.by,
+        by=caller.by,
         targets=tuple(targets),
     )
-    return await Previews((await bond.connection.store()).sealed).put(preview), preview
+    return await Previews((await caller.connection.store()).sealed).put(preview), preview
 
 
-async def _target(bond: DirectClient, ready: Ready, target: CampaignTarget) -> PreviewedTarget:
+async def _target(caller: Caller, services: Services, ready: Ready, target: CampaignTarget) -> PreviewedTarget:
     previewed = PreviewedTarget(
         service=target.service,
         wave=ready.plan.waves[target.wave].name,
@@ -72,29 +74,29 @@ async def _target(bond: DirectClient, ready: Ready, target: CampaignTarget) -> P
         to=target.to,
     )
     try:
-        operation = await _dry_run(bond, ready, target)
+        operation = await _dry_run(services, ready, target)
         previewed = previewed.changed(operation=operation.id)
-        return previewed.changed(**_outcome(await bond.operations.ended(operation.id)))
+        return previewed.changed(**_outcome(await WatchedOperation(caller.connection, operation.id).ended()))
     except BondError as error:
         return previewed.changed(error=error.info())
 
 
-async def _dry_run(bond: DirectClient, ready: Ready, target: CampaignTarget) -> Operation:
+async def _dry_run(services: Services, ready: Ready, target: CampaignTarget) -> Operation:
     spec = ready.campaign.spec
     options: RequestOptions = {"dry_run": True, "reason": f"preview of campaign {ready.campaign.metadata.name}"}
     match spec.operation:
         case "patch":
-            return await bond.services.patch(target.service, to=target.to, **options)
+            return await services.patch(target.service, to=target.to, **options)
         case "upgrade":
-            return await bond.services.upgrade(target.service, to=target.to, **options)
+            return await services.upgrade(target.service, to=target.to, **options)
         case "update":
-            return await bond.services.update(target.service, spec.inputs, **options)
+            return await services.update(target.service, spec.inputs, **options)
         case "rollback":
-            return await bond.services.rollback(target.service, **options)
+            return await services.rollback(target.service, **options)
         case "decommission":
-            return await bond.services.decommission(target.service, **options)
+            return await services.decommission(target.service, **options)
         case "reconcile":  # looking for drift changes nothing, so there is no dry run of it
-            return await bond.services.reconcile(target.service, reason=options["reason"])
+            return await services.reconcile(target.service, reason=options["reason"])
 
 
 def _outcome(record: OperationRecord) -> dict[str, object]:

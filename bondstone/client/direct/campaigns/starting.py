@@ -22,7 +22,7 @@ from bondstone.temporal import calls
 from bondstone.temporal.failures import info_of
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
     from bondstone.model.campaign.run import CampaignDescription, CampaignInput
 
 FIRST_POLL_SECONDS: Final = 0.2
@@ -35,19 +35,19 @@ class Starter:
     """Starts campaigns.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
         describe: A campaign by its name, see `DirectCampaigns.describe`.
     """
 
-    def __init__(self, bond: DirectClient, describe: Callable[[str], Awaitable[CampaignDescription]]) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller, describe: Callable[[str], Awaitable[CampaignDescription]]) -> None:
+        self._caller = caller
         self._describe = describe
 
     async def pinned(self, digest: str, ready: Ready) -> str:
         """The whole digest of the preview that a campaign is to keep to."""
         from bondstone.store.previews import Previews, check_pinned  # noqa: PLC0415 - only pinned campaigns
 
-        preview = await Previews((await self._bond.connection.store()).sealed).find(digest)
+        preview = await Previews((await self._caller.connection.store()).sealed).find(digest)
         check_pinned(preview, ready.campaign)
         return preview.digest
 
@@ -57,7 +57,7 @@ class Starter:
         Raises:
             AlreadyExists: the name is, or was, that of another campaign.
         """
-        temporal = await self._bond.connection.temporal()
+        temporal = await self._caller.connection.temporal()
         with starting(name, start) as traced:
             try:
                 await calls.answered(
@@ -87,7 +87,7 @@ class Starter:
 
     async def link(self, start: CampaignInput, new_name: str, default: str) -> CampaignDescription:
         """Start a campaign that is linked to another, once for each request id, under the first free name."""
-        campaigns = (await self._bond.connection.store()).campaigns
+        campaigns = (await self._caller.connection.store()).campaigns
         for number in range(1, 1000):
             suffix = f"-{number}" if number > 1 else ""
             name = new_name or f"{default[: LONGEST_NAME - len(suffix)]}{suffix}"
@@ -107,7 +107,7 @@ class Starter:
 
     async def require_alive(self, name: str) -> None:
         """Raise what a campaign failed with that could not choose its targets."""
-        handle = (await self._bond.connection.temporal()).get_workflow_handle(names.campaign_workflow_id(name))
+        handle = (await self._caller.connection.temporal()).get_workflow_handle(names.campaign_workflow_id(name))
         try:
             status = (await handle.describe()).status
         except RPCError as error:

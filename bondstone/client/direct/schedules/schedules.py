@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -38,7 +38,8 @@ from bondstone.store.schedules import ScheduleStore as Ledger
 from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.client import DirectClient
+    from bondstone.client.direct.caller import Caller
+    from bondstone.model.campaign.run import CampaignDescription
 
 MAX_NEXT: Final = 1000
 MAX_BACKFILL: Final = 1000
@@ -53,11 +54,13 @@ class DirectSchedules(Schedules):
     """Schedules over Temporal; their history is in the object store.
 
     Args:
-        bond: The client.
+        caller: Who asks, and by which connection.
+        describe: A campaign by its name, see `DirectCampaigns.describe`.
     """
 
-    def __init__(self, bond: DirectClient) -> None:
-        self._bond = bond
+    def __init__(self, caller: Caller, describe: Callable[[str], Awaitable[CampaignDescription]]) -> None:
+        self._caller = caller
+        self._describe_campaign = describe
 
     # Making ------------------------------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ class DirectSchedules(Schedules):
         timing = read_timing(cron, time_zone)
         run = (await self._run(name, data, file, timing, reason=reason, now=now)).changed(applied=applied)
         await self._require_promise(run)
-        state = ScheduleState(note=f"created by {self._bond.by}", paused=paused)
+        state = ScheduleState(note=f"created by {self._caller.by}", paused=paused)
         policy = SchedulePolicy(overlap=POLICIES[overlap], catchup_window=catch_up)
         schedule = Schedule(action_of(run), spec_of(timing, jitter, now), policy=policy, state=state)
         try:
@@ -124,7 +127,7 @@ class DirectSchedules(Schedules):
             await self._require_promise(run)
         else:
             why = reason or old.campaign.reason
-            campaign = old.campaign.changed(requested_by=self._bond.by, reason=why)
+            campaign = old.campaign.changed(requested_by=self._caller.by, reason=why)
             changed = {"cron": timing.cron, "time_zone": timing.time_zone, "campaign": campaign}
             run = old.changed(**changed)
         run = run.changed(applied=applied or old.applied)
@@ -240,14 +243,14 @@ class DirectSchedules(Schedules):
     # How ---------------------------------------------------------------------------------------------------
 
     async def _temporal(self) -> Client:
-        return await self._bond.connection.temporal()
+        return await self._caller.connection.temporal()
 
     async def _handle(self, name: str) -> ScheduleHandle:
         names.check_name("schedule", name)
         return (await self._temporal()).get_schedule_handle(names.schedule_id(name))
 
     async def _entries(self, name: str, *, last: int | None = None) -> Sequence[ScheduleEntry]:
-        ledger = Ledger((await self._bond.connection.store()).objects)
+        ledger = Ledger((await self._caller.connection.store()).objects)
         return await (ledger.entries(name) if last is None else ledger.entries(name, last=last))
 
     async def _describe(self, name: str) -> ScheduleDescription:
@@ -258,7 +261,7 @@ class DirectSchedules(Schedules):
 
     async def _tell(self, name: str, what: str, note: str) -> ScheduleDocument:
         handle = await self._handle(name)
-        words = f"{what} by {self._bond.by}{f': {note}' if note else ''}"
+        words = f"{what} by {self._caller.by}{f': {note}' if note else ''}"
         try:
             await (handle.pause(note=words) if what == "paused" else handle.unpause(note=words))
         except RPCError as error:
@@ -267,8 +270,8 @@ class DirectSchedules(Schedules):
         return await self.get(name)
 
     async def _record(self, name: str, what: str, note: str) -> None:
-        entry = {"schedule": name, "kind": what, "at": datetime.now(UTC), "by": self._bond.by, "note": note}
-        await Ledger((await self._bond.connection.store()).objects).record(ScheduleEntry.model_validate(entry))
+        entry = {"schedule": name, "kind": what, "at": datetime.now(UTC), "by": self._caller.by, "note": note}
+        await Ledger((await self._caller.connection.store()).objects).record(ScheduleEntry.model_validate(entry))
 
     async def _row(self, name: str) -> ScheduleRow | None:
         try:
@@ -293,7 +296,7 @@ class DirectSchedules(Schedules):
     async def _statuses(self, runs: Iterable[ScheduleEntry]) -> dict[str, str]:
         async def one(campaign: str) -> tuple[str, str]:
             try:
-                return campaign, (await self._bond.campaigns.describe(campaign)).status
+                return campaign, (await self._describe_campaign(campaign)).status
             except NotFound:
                 return campaign, "failed"  # it could not choose its targets
             except BondError:
@@ -335,12 +338,12 @@ class DirectSchedules(Schedules):
         flaws: list[Flaw] = []
         read = read_strategy(data, file, now=now).manifest
         if read is not None and read.spec.promise is not None:
-            flaws = await secret_inputs(await self._bond.connection.store(), read.spec.promise, read.spec.inputs)
-        return scheduled_run(name, data, file, timing, by=self._bond.by, reason=reason, now=now, further=flaws)
+            flaws = await secret_inputs(await self._caller.connection.store(), read.spec.promise, read.spec.inputs)
+        return scheduled_run(name, data, file, timing, by=self._caller.by, reason=reason, now=now, further=flaws)
 
     async def _require_promise(self, run: ScheduledRun) -> None:
         promise = run.campaign.document["spec"].get("promise")
-        if promise and not await (await self._bond.connection.revisions()).list(promise):
+        if promise and not await (await self._caller.connection.revisions()).list(promise):
             raise NotFound(f"there is no promise {promise}", hint="`bond promise list` shows those that are")
 
 
