@@ -30,11 +30,13 @@ from typing import Any, Final
 import httpx2
 import psutil
 
-from benchmarks import processes, stacks
+from benchmarks import stacks
 from benchmarks.report import Report, parser, run, say
 from bondstone.base.data_directory import LOCAL_TOKEN_FILE
+from harness import processes
 from harness.api_process import ApiProcess
 from harness.local_platform import running
+from harness.waiting import until_async
 
 FEW: Final = 100
 NOTHING: Final = """
@@ -260,25 +262,22 @@ async def _request_until(
 ) -> tuple[list[tuple[str, str]], int]:
     """Request services, one after the other: each with its operation; and how often one was sent again."""
     accepted: list[tuple[str, str]] = []
-    again = 0
+    sent = 0
     while not over.is_set():
         service = f"kills/s{next(numbers)}"
         body = json.dumps({"promise": PROMISE, "service": service})
         headers = {**api.bearer, "Idempotency-Key": service.replace("/", "-"), "Content-Type": "application/json"}
-        while True:
-            try:
-                async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
-                    answer = await client.post(f"{api.url}/api/v1/services", content=body, headers=headers)
-            except httpx2.HTTPError:
-                again += 1
-                await asyncio.sleep(0.1)
-                continue
-            if answer.status_code < httpx2.codes.INTERNAL_SERVER_ERROR:
-                accepted.append((service, answer.raise_for_status().json()["id"]))
-                break
-            again += 1
-            await asyncio.sleep(0.1)
-    return accepted, again
+
+        async def answered(body: str = body, headers: dict[str, str] = headers) -> httpx2.Response | None:
+            nonlocal sent
+            sent += 1
+            async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
+                answer = await client.post(f"{api.url}/api/v1/services", content=body, headers=headers)
+            return answer if answer.status_code < httpx2.codes.INTERNAL_SERVER_ERROR else None
+
+        answer = await until_async(answered, service, not_yet=(httpx2.HTTPError,))
+        accepted.append((service, answer.raise_for_status().json()["id"]))
+    return accepted, sent - len(accepted)
 
 
 class _Light:

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
+from harness import processes
 
 AIM_SECONDS = 5.0
 REPO = "repo=bench"

@@ -13,11 +13,12 @@ from contextlib import AsyncExitStack
 
 import psutil
 
-from benchmarks import processes, stacks
+from benchmarks import stacks
 from benchmarks.report import Report, parser, run, say
 from bondstone.base.platform_file import Platform as PlatformFile
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationStatus
+from harness import processes
 
 PROMISE = "one-stack"
 MODES = ("local", "required")

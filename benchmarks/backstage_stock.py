@@ -128,8 +128,12 @@ class Bench:
         row = self.services.services[number] = listed(number, phase, at, promise="sqlite-database")
         path = f"/api/catalog/entities/by-name/resource/default/{row.row.team}.{row.row.name}"
         began = time.monotonic()
-        while self.get(path)["spec"]["lifecycle"] != phase:
-            time.sleep(LOOK_SECONDS)
+        wait_until(
+            lambda: self.get(path)["spec"]["lifecycle"] == phase,
+            f"{path} as {phase}",
+            seconds=WAIT_SECONDS,
+            longest_pause=LOOK_SECONDS,
+        )
         return time.monotonic() - began
 
     def actions_listed(self) -> list[float]:
@@ -147,9 +151,13 @@ class Bench:
 
     def until_quiet(self) -> None:
         """Wait until nothing is read any more."""
-        before = -1
-        while before != (before := self.wire.traffic.requests.total()):
+
+        def is_quiet() -> bool:
+            before = self.wire.traffic.requests.total()
             time.sleep(QUIET_SECONDS)
+            return before == self.wire.traffic.requests.total()
+
+        wait_until(is_quiet, "no more requests", seconds=WAIT_SECONDS)
 
 
 async def publish(settings: Settings) -> None:

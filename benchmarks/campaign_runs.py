@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 from temporalio.client import Client
 
-from benchmarks import processes
 from bondstone.base import names
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.campaign.run import CampaignDescription
+from harness import processes
 
 MEMORY_SECONDS = 0.5
 SPEC = "  outputs:\n    name: {value: '${service.name}'}\n  steps:\n    - id: main\n      noop: {}\n"

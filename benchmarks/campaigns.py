@@ -22,7 +22,7 @@ import psutil
 from temporalio.client import Client
 
 from benchmarks import campaign_runs as runs
-from benchmarks import processes, standins
+from benchmarks import standins
 from benchmarks.durable import WORKFLOW_QUEUE, operate
 from benchmarks.noop import ON_WORKFLOW_QUEUE, BareFleet
 from benchmarks.report import Report, parser, run, say
@@ -32,6 +32,8 @@ from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.campaign.run import TargetRecord
 from bondstone.store.campaigns import latest
+from harness import processes
+from harness.waiting import until_async
 
 AIM_COST_RATIO = 1.1
 AIM_BARE_RATIO = 1.4
@@ -214,10 +216,11 @@ async def _paused(report: Report, bond: DirectClient, size: int, options: argpar
     requested_at = datetime.now(UTC)
     await bond.campaigns.pause(name, reason="benchmark")
     answered = datetime.now(UTC)
-    while True:
-        if not (await bond.campaigns.describe(name)).running:
-            break
-        await asyncio.sleep(0.1)
+
+    async def stands_still() -> bool:
+        return not (await bond.campaigns.describe(name)).running
+
+    await until_async(stands_still, f"the last target of {name}")
     last = max(record.started_at for record in await _records(bond, name) if record.started_at)
     report.add("pause: from asking to its answer", "s", (answered - requested_at).total_seconds())
     after = (last - requested_at).total_seconds()
@@ -237,10 +240,14 @@ async def _broken(
     name = "broken"
     document = runs.campaign(name, _first(size), "1.0.101", options.at_once)
     await bond.campaigns.run(document, "benchmark.yaml")
-    while not (campaign := await bond.campaigns.describe(name)).paused or campaign.running:
+
+    async def is_broken() -> bool:
+        campaign = await bond.campaigns.describe(name)
         if campaign.status.ended:
             raise RuntimeError("the budget was never broken")
-        await asyncio.sleep(0.1)
+        return campaign.paused is not None and not campaign.running
+
+    await until_async(is_broken, f"the broken budget of {name}")
     records = await _records(bond, name)
     failed = next(record for record in records if record.outcome == "failed")
     last = max(record.started_at for record in records if record.started_at)
@@ -251,11 +258,11 @@ async def _broken(
 
 
 async def _until_started(bond: DirectClient, name: str, count: int) -> None:
-    while True:
+    async def have_started() -> bool:
         campaign = await bond.campaigns.describe(name)
-        if campaign.frozen and campaign.targets - campaign.counts.get("waiting", 0) >= count:
-            return
-        await asyncio.sleep(0.05)
+        return campaign.frozen and campaign.targets - campaign.counts.get("waiting", 0) >= count
+
+    await until_async(have_started, f"{count} targets of {name}")
 
 
 async def _records(bond: DirectClient, name: str) -> list[TargetRecord]:

@@ -10,9 +10,10 @@ import asyncio
 import time
 from pathlib import Path
 
-from benchmarks import processes, stacks
+from benchmarks import stacks
 from benchmarks.report import Figure, Report, parser, run, say
 from bondstone.client.direct.client import DirectClient
+from harness import processes
 
 AIM_RATIO = 1.1
 PARTS = 4

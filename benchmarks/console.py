@@ -33,6 +33,7 @@ from benchmarks import prefect_ui, report
 from benchmarks.fleet_list import stand_ins
 from benchmarks.report import Report
 from harness.local_platform import LocalPlatform, running
+from harness.waiting import until_async
 
 ROOT: Final = Path(__file__).parents[1]
 ORDERS: Final = "payments/orders"
@@ -196,11 +197,13 @@ async def _view(context: BrowserContext, url: str, content: str) -> View:
     await page.locator(content).first.wait_for()
     shown: float = await page.evaluate("performance.now()")
     await page.wait_for_load_state("load")
-    first_byte, paint = await page.evaluate(_NAVIGATION)
-    async with asyncio.timeout(TIMEOUT_MS / 1000):
-        while paint < 0:  # the browser has not reported it yet; a predicate in the page is refused by its policy
-            await asyncio.sleep(0.05)
-            first_byte, paint = await page.evaluate(_NAVIGATION)
+
+    async def painted() -> tuple[float, float] | None:
+        """What the browser reports, once it has; a predicate in the page is refused by its policy."""
+        first_byte, paint = await page.evaluate(_NAVIGATION)
+        return (first_byte, paint) if paint >= 0 else None
+
+    first_byte, paint = await until_async(painted, f"the paint of {url}", seconds=TIMEOUT_MS / 1000)
     transferred = 0
     fetched = [each for each in answers if "event-stream" not in each.headers.get("content-type", "")]
     for each in fetched:
@@ -217,12 +220,12 @@ async def _listed(platform: LocalPlatform, browser: Browser, size: int) -> None:
     """Wait until the console's list has the whole fleet."""
     context, base = await _signed_in(platform, browser)
     page = await context.new_page()
-    async with asyncio.timeout(300):
-        while True:
-            await page.goto(f"{base}/services")
-            if f"{size} services" in (await page.locator(".lead").inner_text()):
-                break
-            await asyncio.sleep(1)
+
+    async def listed() -> bool:
+        await page.goto(f"{base}/services")
+        return f"{size} services" in (await page.locator(".lead").inner_text())
+
+    await until_async(listed, f"{size} services", seconds=300)
     await context.close()
 
 

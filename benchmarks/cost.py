@@ -19,7 +19,6 @@ from pathlib import Path
 import psutil
 from temporalio.client import Client
 
-from benchmarks import processes
 from benchmarks.event_causes import Cause, Costs, causes_of
 from benchmarks.histories import runs_of
 from benchmarks.report import Report, parser, run, say
@@ -27,6 +26,7 @@ from bondstone.base import names
 from bondstone.client import Operation
 from bondstone.client.direct.client import DirectClient
 from bondstone.workers.child import Command
+from harness import processes
 from harness.waiting import until_async
 
 SPEC = "  outputs:\n    name: {value: '${service.name}'}\n  steps:\n    - id: main\n      noop: {}\n"

@@ -9,7 +9,6 @@ as many as a provision of one step has, which `benchmarks.throughput` prints of 
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ from temporalio.common import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.base import names
-from harness.waiting import pauses
+from harness.waiting import until_async
 
 WORKFLOW_QUEUE: Final = "bare-workflows"
 TOOL_QUEUE: Final = "bare-tools"
@@ -118,24 +117,27 @@ async def operate(client: Client, name: str) -> None:
         DurableService.request, "provision", start_workflow_operation=start
     )
     await _ended(client, f"{name}/op/{number}")
-    for pause in pauses():
-        await asyncio.sleep(pause)
+
+    async def is_ready() -> bool:
         described = await client.get_workflow_handle(name).describe()
-        if described.typed_search_attributes.get(_PHASE) == _READY:
-            return
+        return described.typed_search_attributes.get(_PHASE) == _READY
+
+    await until_async(is_ready, f"{name} ready")
 
 
 async def _ended(client: Client, operation: str) -> None:
     """Wait until a child has ended that is just being started."""
-    for pause in pauses():
+
+    async def ended() -> bool:
         try:
             await client.get_workflow_handle(operation).result()
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            await asyncio.sleep(pause)
-        else:
-            return
+            return False
+        return True
+
+    await until_async(ended, f"the end of {operation}")
 
 
 async def _on(queue: str) -> None:

@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.processes import scratch
 from benchmarks.report import Report, parser, run, say
 from bondstone.activities.ansible.session import find_playbook_command
 from bondstone.base.settings import Settings
@@ -36,6 +35,7 @@ from bondstone.executors.registry import load_executors
 from bondstone.model.service import ServiceId
 from bondstone.store import Store
 from harness.pinned import ROOT, find
+from harness.processes import scratch
 from harness.servers import containers, crossplane, hosts, kubelet, kubernetes
 
 AIM_RATIO: Final = 1.3

@@ -26,13 +26,14 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import processes, stack_providers, stacks
+from benchmarks import stack_providers, stacks
 from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
 from benchmarks.report import Figure, Report, parser, run, say
 from benchmarks.stack_providers import LARGE, NONE, SMALL, ProviderMissing, StackProvider
 from bondstone.activities.terraform.binary import Tool, find_tool
 from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
+from harness import processes
 
 SLOW, INSTANT = "two-seconds", "instant"
 AIMS = {NONE: 2.5, SMALL: None, LARGE: 0.8}

@@ -19,7 +19,7 @@ import psutil
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from benchmarks import processes, report
+from benchmarks import report
 from benchmarks.report import Report
 from bondstone.activities.campaign.selection import freeze
 from bondstone.base import names
@@ -29,6 +29,8 @@ from bondstone.store import Store
 from bondstone.temporal.connection import ensure_search_attributes
 from bondstone.temporal.fleet_list import FLEET_KEY, KeptFleet, alive_services
 from bondstone.temporal.service_changes import ServiceVisibility
+from harness import processes
+from harness.waiting import until_async
 
 SERVER = "server"
 STARTS_AT_ONCE = 40
@@ -120,9 +122,11 @@ async def stand_ins(client: Client, numbers: range) -> None:
             await _start(client, number, datetime.now(UTC))
 
     await asyncio.gather(*map(start, numbers))
-    async with asyncio.timeout(VISIBILITY_SECONDS):
-        while await ServiceVisibility(client).count_alive() < numbers.stop:  # noqa: ASYNC110 - a remote fact
-            await asyncio.sleep(0.5)
+
+    async def are_counted() -> bool:
+        return await ServiceVisibility(client).count_alive() >= numbers.stop
+
+    await until_async(are_counted, f"{numbers.stop} services", seconds=VISIBILITY_SECONDS)
 
 
 async def _start(client: Client, number: int, at: datetime) -> None:

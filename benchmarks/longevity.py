@@ -15,7 +15,6 @@ from pathlib import Path
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from benchmarks import processes
 from benchmarks.histories import runs_of
 from benchmarks.report import Report, parser, run, say
 from bondstone import workflows
@@ -24,6 +23,7 @@ from bondstone.client import Operation
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationKind
 from bondstone.temporal.connection import DATA_CONVERTER
+from harness import processes
 
 PROMISE, SERVICE = "noop", "bench/old"
 SPEC = """\

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
 from bondstone.activities.policy import PolicyActivities
 from bondstone.base.process_identity import Holder
@@ -26,6 +25,7 @@ from bondstone.model.plan import PlanRef
 from bondstone.model.service import OperationRecord, ServiceId
 from bondstone.model.step import PolicyCall
 from bondstone.store import Store
+from harness import processes
 
 PROMISE, SERVICE, STEP = "measured", "bench/one", "stack"
 RESOURCES = 20

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import processes, stacks
+from benchmarks import stacks
 from benchmarks.fleet import TERRAFORM_ENVIRONMENT, command
 from benchmarks.report import Figure, Report, parser, run, say
 from bondstone.activities.terraform.binary import Tool, find_tool
@@ -31,9 +31,13 @@ from bondstone.base.platform_file import Platform
 from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.campaign.run import CampaignDescription
+from harness import processes
+from harness.waiting import NotInTime, until_async, wait_until
 
 PROMISE = "patched"
 BUSY_SECONDS = 5
+CAMPAIGN_SECONDS = 3600
+"""Only catches what hangs."""
 """How long a kill waits for Terraforms in the middle of a change."""
 
 
@@ -152,19 +156,29 @@ async def _killed_campaign(
 ) -> None:
     began = time.monotonic()
     name = await _started(bond, options, version)
-    while (campaign := await bond.campaigns.describe(name)).counts.get("succeeded", 0) < options.stacks // 2:
+    half: int = options.stacks // 2
+
+    async def half_done() -> bool:
+        campaign = await bond.campaigns.describe(name)
         if campaign.status.ended:
             raise RuntimeError(f"the campaign ended before it was half done: {campaign.counts}")
-        await asyncio.sleep(0.2)
+        return campaign.counts.get("succeeded", 0) >= half
+
+    await until_async(half_done, f"half of {name}", seconds=CAMPAIGN_SECONDS)
     running = Platform.read(settings.data)
     executor = next(each.pid for each in running.processes if each.name == "executor") if running else 0
     hit = await asyncio.to_thread(_kill, psutil.Process(executor), options.concurrency)
     commands = 0
-    while not (campaign := await bond.campaigns.describe(name)).status.ended:
+
+    async def ended() -> CampaignDescription | None:
+        nonlocal commands
+        campaign = await bond.campaigns.describe(name)
         if campaign.paused and not campaign.running:
             await bond.campaigns.resume(name, reason="benchmark")
             commands += 1
-        await asyncio.sleep(0.2)
+        return campaign if campaign.status.ended else None
+
+    campaign = await until_async(ended, f"the end of {name}", seconds=CAMPAIGN_SECONDS)
     seconds = time.monotonic() - began
     left = options.stacks - campaign.counts.get("succeeded", 0)
     report.add("killed half-way, Bondstone: Terraforms that were killed", "", hit)
@@ -176,10 +190,14 @@ async def _killed_campaign(
 def _killed_xargs(report: Report, plain: PlainFleet, number: int, options: argparse.Namespace) -> None:
     began = time.monotonic()
     xargs = plain.begin(number)
-    while plain.done() < options.stacks // 2:
+    half: int = options.stacks // 2
+
+    def half_done() -> bool:
         if xargs.poll() is not None:
             raise RuntimeError(f"xargs ended with {xargs.returncode} before it was half done")
-        time.sleep(0.2)
+        return plain.done() >= half
+
+    wait_until(half_done, "half of the stacks", seconds=CAMPAIGN_SECONDS)
     hit = _kill(psutil.Process(xargs.pid), options.concurrency)
     xargs.wait()
     left = options.stacks - plain.done()
@@ -201,13 +219,17 @@ def _kill(process: psutil.Process, concurrency: int) -> int:
     Returns:
         How many were.
     """
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
+    family = [process]
+    hit = 0
+
+    def is_busy() -> bool:
+        nonlocal family, hit
         family = [process, *process.children(recursive=True)]
         hit = sum(map(_applies, family))
-        if hit > concurrency // 2 or time.monotonic() > deadline:
-            break
-        time.sleep(0.02)
+        return hit > concurrency // 2
+
+    with contextlib.suppress(NotInTime):
+        wait_until(is_busy, seconds=BUSY_SECONDS)
     for member in family:
         with contextlib.suppress(psutil.Error):
             member.kill()

@@ -11,12 +11,12 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
 from harness.servers.process import LOOPBACK, Server, free_port
-from harness.waiting import pauses
+from harness.waiting import until_async
 
 START_SECONDS: Final = 180
 AT_ONCE: Final = 4
@@ -56,15 +56,15 @@ class Prefect:
             flow = (await client.post("/flows/", json={"name": "provision"})).raise_for_status().json()["id"]
             places = asyncio.Semaphore(AT_ONCE)
 
+            async def created(body: dict[str, Any]) -> bool:
+                return (await client.post("/flow_runs/", json=body)).status_code == _CREATED
+
             async def make(number: int) -> None:
                 state = {"type": "COMPLETED", "name": "Completed"}
                 body = {"flow_id": flow, "name": f"service-{number:05}", "state": state}
                 async with places:
                     # Its SQLite database is locked now and then, and it answers 503.
-                    for pause in pauses():
-                        if (await client.post("/flow_runs/", json=body)).status_code == _CREATED:
-                            break
-                        await asyncio.sleep(pause)
+                    await until_async(lambda: created(body), f"flow run {number}")
 
             await asyncio.gather(*map(make, numbers[: max(0, MAX_RUNS - numbers.start)]))
 

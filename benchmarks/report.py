@@ -6,21 +6,16 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import psutil
-
-from bondstone import __version__
 from bondstone.base.errors import BondError
 from bondstone.base.shutdown import leave
+from harness.machine import describe, machine
 
 AIM_MISSED = 3
 """Exit code when a figure misses its aim and `--strict` was given."""
@@ -95,28 +90,6 @@ class Report:
             print(f"- {note}")
 
 
-def machine() -> dict[str, Any]:
-    """What it was measured on, and how busy that was with other things."""
-    return {
-        "cores": os.cpu_count(),
-        "cpu": _cpu_model(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "bondstone": __version__,
-        "load_before": LOAD_BEFORE,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def describe(machine: dict[str, Any]) -> str:
-    """A machine in one line."""
-    return (
-        f"{machine['at'][:16]}: {machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']:g} GiB, "
-        f"Python {machine['python']}, load before {machine['load_before']:.1f}"
-    )
-
-
 def parser(description: str | None) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     made = argparse.ArgumentParser(description=(description or "").split("\n\n", maxsplit=1)[0])
@@ -162,19 +135,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def _number(value: float) -> str:
     if value and abs(value) < 0.01:
         return f"{value:.4f}"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
-
-
-LOAD_BEFORE = os.getloadavg()[0]

@@ -13,10 +13,11 @@ import time
 from collections import defaultdict
 from datetime import UTC, datetime
 
-from benchmarks import processes, stacks
+from benchmarks import stacks
 from benchmarks.histories import WORKFLOW_TASK, spent_by
 from benchmarks.report import Report, parser, run, say
 from bondstone.client.direct.client import DirectClient
+from harness import processes
 
 AIM_SECONDS = 2.5
 PAUSE_SECONDS = 1.0

@@ -18,16 +18,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import processes
 from benchmarks.report import Report, parser, run, say
 from bondstone.base.errors import BondError
 from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
 from bondstone.workers.child import Child
+from harness import processes
+from harness.waiting import until_async
 
 DRAIN_SECONDS = 30
 GRACE_SECONDS = DRAIN_SECONDS + 40
 HEAD_START_SECONDS = 5
+EMPTY_SECONDS = 1800
+"""Only catches what hangs."""
 OLD, NEW = "old", "new"
 
 _MODULE = """\
@@ -195,11 +198,13 @@ async def _turn(bond: DirectClient, every: float, what: Callable[[], Awaitable[N
 
 async def _holds_nothing(bond: DirectClient, build: str) -> None:
     """Wait until a build holds nothing; workers without builds do not have to: what they hold moves by itself."""
-    while build:
+
+    async def holds_nothing() -> bool:
         [worker] = [each for each in await bond.workers.list() if each.build == build]
-        if not any(worker.holds.model_dump().values()):
-            return
-        await asyncio.sleep(0.5)
+        return not any(worker.holds.model_dump().values())
+
+    if build:
+        await until_async(holds_nothing, f"build {build} without work", seconds=EMPTY_SECONDS)
 
 
 def _add(report: Report, turns: Mapping[str, Turn], made: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import processes
 from benchmarks.stack_providers import StackProvider
+from harness import processes
 
 _VARIABLE = 'variable "name" {\n  type = string\n}\n'
 _OUTPUT = 'output "id" {{\n  value = {value}\n}}\n'

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from temporalio import workflow
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -26,6 +26,7 @@ from bondstone.model.campaign.run import Reply, SubmitCall
 from bondstone.model.service import Health, OperationStatus, Phase
 from bondstone.store import Store
 from bondstone.workers import control, runtime
+from harness.waiting import until_async
 
 STANDIN_QUEUE = "stand-ins"
 PARENT_QUEUE = "bare-parents"
@@ -196,8 +197,11 @@ async def _at_rest(client: Client, ids: Sequence[str]) -> None:
     """Wait until the last ones that were started, and so all of them, wait for a signal."""
     for workflow_id in ids[-STARTS_AT_ONCE:]:
         handle = client.get_workflow_handle(workflow_id)
-        while (await handle.describe()).history_length < EVENTS_AT_REST:  # noqa: ASYNC110 - a fact of the server
-            await asyncio.sleep(0.2)
+
+        async def is_at_rest(handle: WorkflowHandle[Any, Any] = handle) -> bool:
+            return (await handle.describe()).history_length >= EVENTS_AT_REST
+
+        await until_async(is_at_rest, f"{workflow_id} at rest")
 
 
 def _build(queue: str, workflows: Sequence[type], *, bare: bool) -> runtime.Build:

@@ -19,9 +19,10 @@ from typing import Any
 
 import psutil
 
-from benchmarks import processes, stacks
+from benchmarks import stacks
 from benchmarks.report import Report, parser, run, say
 from bondstone.client.direct.client import DirectClient
+from harness import processes
 
 AIM_SECONDS = 3.0
 AIM_MIB = 330.0

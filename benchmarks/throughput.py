@@ -23,13 +23,13 @@ from pathlib import Path
 import psutil
 from temporalio.client import Client
 
-from benchmarks import processes
 from benchmarks.durable import WORKFLOW_QUEUE, operate
 from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by, spent_in
 from benchmarks.noop import ON_WORKFLOW_QUEUE, Bare
 from benchmarks.report import Report, parser, run, say
 from bondstone.base.settings import Settings
 from bondstone.client.direct.client import DirectClient
+from harness import processes
 from harness.servers import postgres, temporal
 from harness.servers.process import Server
 

@@ -32,8 +32,8 @@ from harness.pinned import ROOT
 from harness.servers import composed
 from harness.servers.composed import Composed
 from harness.servers.contained import USER, Engine
-from tools import compose_secrets
 
+COMPOSE_SECRETS: Final = ROOT / "tools" / "compose_secrets.py"
 PROMISE: Final = "sqlite-database"
 INPUTS: Final = {"contact": "images@example.org"}
 SERVICES: Final = 4
@@ -76,7 +76,7 @@ def _running(engine: Engine) -> Iterator[Composed]:
     directory.chmod(0o711)
     try:
         secrets = directory / ".env"
-        subprocess.run([sys.executable, "-I", compose_secrets.__file__, str(secrets)], check=True)
+        subprocess.run([sys.executable, "-I", COMPOSE_SECRETS, str(secrets)], check=True)
         compose = Compose.read(ROOT / "docker-compose.yml", read_variables(secrets))
         with composed.running(directory, compose, scale={"control": 2}, engine=engine) as platform:
             yield platform

@@ -1,4 +1,4 @@
-"""Waiting for what happens in other processes, which sets no event here: one way for all tests.
+"""Waiting for what happens in other processes, which sets no event here: the one way of it.
 
 `tests/unit/test_waiting.py` refuses loops that sleep elsewhere, but for those it names with a reason.
 """
@@ -85,11 +85,15 @@ def wait_until(
     *,
     seconds: float = SECONDS,
     not_yet: tuple[type[Exception], ...] = (),
+    longest_pause: float = _LAST_PAUSE,
 ) -> T:
-    """As `until`, in a test that is not asynchronous."""
+    """As `until`, in code that is not asynchronous.
+
+    `longest_pause` is in seconds, between two looks: less where the time itself is measured.
+    """
     last: Exception | None = None
     deadline = time.monotonic() + seconds
-    for pause in pauses():
+    for pause in pauses(longest_pause):
         try:
             result = look()
         except not_yet as error:
@@ -103,12 +107,12 @@ def wait_until(
     raise _not_in_time(seconds, what or str(look), last) from last
 
 
-def pauses() -> Iterator[float]:
+def pauses(longest: float = _LAST_PAUSE) -> Iterator[float]:
     """Seconds between two looks, without end: few at first, since each look is work for a busy machine."""
-    pause = _FIRST_PAUSE
+    pause = min(_FIRST_PAUSE, longest)
     while True:
         yield pause
-        pause = min(pause * 1.2, _LAST_PAUSE)
+        pause = min(pause * 1.2, longest)
 
 
 def _not_in_time(seconds: float, what: str, last: Exception | None) -> NotInTime:

@@ -21,13 +21,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks import processes
-from benchmarks.report import describe, machine
 from bondstone.base.shutdown import leave
+from harness import processes
 from harness.chaos import lanes
 from harness.chaos.kills import Kill, Side, Victim, compound_kills, kills, plain_kills, undisturbed
 from harness.chaos.outcome import Outcome
 from harness.chaos.table import OURS, table
+from harness.machine import describe, machine
 
 UNSOUND: Final = 3
 """Exit code when something that must hold did not."""

@@ -15,11 +15,11 @@ import os
 import sys
 from collections import Counter
 
-from benchmarks import processes
-from benchmarks.report import describe, machine
 from bondstone.base.shutdown import leave
+from harness import processes
 from harness.chaos.__main__ import UNSOUND
 from harness.chaos.campaign_run import Outcome, Run, Victim, planned
+from harness.machine import describe, machine
 
 SHOWN = 5
 """Broken rules that are shown in words, of each kind."""

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from benchmarks import processes
 from bondstone.base.errors import ToolFailed
 from bondstone.base.models import Manifest
 from bondstone.base.names import EXECUTORS_GROUP
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Output, Planned, SectionReport, StepContext
 from bondstone.model.plan import Change
+from harness import processes
 
 PROMISE: Final = "counted"
 STEP: Final = "thing"

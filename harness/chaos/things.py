@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks import processes
 from bondstone.activities.terraform.state import TerraformState
+from harness import processes
 
 PROMISE: Final = "chaos"
 STEP: Final = "things"

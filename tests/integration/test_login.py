@@ -17,7 +17,7 @@ from bondstone.base.issuer_settings import IssuerSettings
 from bondstone.base.settings import Settings
 from harness import light_api, providers
 from harness.light_api import publish_access
-from harness.providers.person import signs_in
+from harness.provider_pages import signs_in
 
 pytestmark = pytest.mark.integration
 

@@ -36,6 +36,12 @@ async def test_a_look_that_blocks_does_not_hold_the_loop_up() -> None:
 
 
 LOOPS = {
+    "benchmarks/api.py::_kills": "kills, each time after a pause",
+    "benchmarks/api.py::_paced": "makes load at a rate",
+    "benchmarks/campaign_runs.py::_watch_memory": "notes the memory, until it is cancelled",
+    "benchmarks/console.py::_on_screen": "makes events, each after a pause",
+    "benchmarks/request.py::measure": "stands idle before each request",
+    "benchmarks/rolling.py::keep_asking": "makes load, until it is cancelled",
     "harness/chaos/campaign_run.py::_strike": "kills, each time after a random pause",
     "harness/chaos/platform_side.py::keep": "looks at the state log all the time, until it is cancelled",
     "harness/traces.py::main": "prints what came in, until it is interrupted",
@@ -81,7 +87,7 @@ def sleeps(node: ast.AST) -> bool:
 def test_nothing_else_waits_in_a_loop_of_its_own() -> None:
     loops = {
         f"{path.relative_to(ROOT).as_posix()}::{function}"
-        for folder in ("tests", "harness")
+        for folder in ("tests", "harness", "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
         for function in loops_that_sleep(ast.parse(path.read_text(encoding="utf-8")))
     }

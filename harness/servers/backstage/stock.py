@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx2
 
 from harness.pinned import ToolMissing
-from harness.providers.person import new_browser, signs_in
+from harness.provider_pages import new_browser, signs_in
 from harness.servers.backstage.configuration import ENVIRONMENT, Secrets, configuration
 from harness.servers.backstage.packages import INSTALLED, NODE, missing
 from harness.servers.process import Server
