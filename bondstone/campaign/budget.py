@@ -27,6 +27,14 @@ def broken(state: CampaignState, wave: int) -> str:
     return ""
 
 
+def broken_now(state: CampaignState) -> str:
+    """How a broken budget stands by now: more may have failed since it broke. Empty where it is not broken."""
+    if not state.broken:
+        return ""
+    verdicts = (broken(state, number) for number in range(len(state.waves)))
+    return next((verdict for verdict in verdicts if verdict), state.broken)
+
+
 def _exceeded(counts: Mapping[Code, int], failed: int, forgiven: int, allowed: int, which: str) -> str:
     """A broken budget, with the same numbers as the tables have."""
     accepted = f", {forgiven} of them accepted by a resume" if forgiven else ""

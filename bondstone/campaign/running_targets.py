@@ -22,7 +22,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from bondstone.base.errors import ErrorInfo
+from bondstone.base.errors import ErrorInfo, OperationCancelled
 from bondstone.campaign import words
 from bondstone.campaign.transition import Turn
 from bondstone.model.campaign.events import (
@@ -245,7 +245,8 @@ def _cancelled(turn: Turn, target: int, flight: Flight, reason: str, error: Erro
     elif flight.due == "window":
         turn.settle(target, Code.FAILED, reason="cancelled at the end of the window", error=error)
     else:
-        turn.settle(target, _due_code(turn, flight), reason=_why(turn, flight, reason), error=error)
+        own = error is not None and error.code == OperationCancelled.code and bool(flight.due)
+        turn.settle(target, _due_code(turn, flight), reason=_why(turn, flight, "" if own else reason), error=error)
 
 
 def _not_stopped(turn: Turn, target: int, flight: Flight) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import nsmallest
 from typing import Literal
 
+from bondstone.campaign import budget
 from bondstone.campaign.decider import status
 from bondstone.model.campaign.run import (
     MAX_FLIGHTS_SHOWN,
@@ -22,6 +23,7 @@ from bondstone.model.campaign.state import (
     CampaignState,
     Code,
     Flight,
+    Paused,
     Stage,
     WaveState,
 )
@@ -76,8 +78,8 @@ def describe(
         waves=tuple(_wave(state, number) for number in range(len(state.waves))),
         wave=state.rules.waves[state.wave].name if state.waves else "",
         max_concurrent=state.max_concurrent,
-        paused=state.paused,
-        broken=state.broken,
+        paused=_paused(state),
+        broken=budget.broken_now(state),
         ending=f"{state.ending.status}: {state.ending.reason}" if state.ending else "",
         waiting_for=gate if at_gate else None,
         running=len(state.flights),
@@ -96,6 +98,14 @@ def describe(
         batches=batches,
         recent=tuple(recent),
     )
+
+
+def _paused(state: CampaignState) -> Paused | None:
+    """By whom and why, a broken budget in the numbers of now."""
+    paused = state.paused
+    if paused is None or not state.broken or paused.reason != state.broken:
+        return paused
+    return paused.changed(reason=budget.broken_now(state))
 
 
 def counted(counts: Mapping[Code, int]) -> dict[str, int]:

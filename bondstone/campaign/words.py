@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
+from bondstone.base.errors import ErrorInfo, OperationCancelled
 from bondstone.model.campaign.state import Code
 
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
@@ -28,6 +29,20 @@ def lasting(seconds: int) -> str:
         if number:
             parts.append(f"{number}{unit}")
     return "".join(parts) or "0s"
+
+
+def why(reason: str, error: ErrorInfo | None) -> str:
+    """Why a target came to what it did, in a line: what was booked, and what its operation says beyond that.
+
+    Args:
+        reason: As it was booked.
+        error: Of its operation. A cancel that the campaign itself requested says less than the reason.
+    """
+    message = error.message.splitlines()[0] if error and error.message else ""
+    cancelled = error is not None and error.code == OperationCancelled.code
+    if message in reason or (reason and cancelled):
+        return reason
+    return message if reason in message else f"{reason}: {message}"
 
 
 def failed(counts: Mapping[Code, int]) -> str:

@@ -141,7 +141,7 @@ async def campaign_view(visitor: Visitor, name: str) -> View:
     shown_verbs = {verb for verb, _ in verbs}
     groups: dict[str, list[FailureDocument]] = defaultdict(list)
     for failure in document.failures:
-        groups[failure.error.message if failure.error else failure.reason or str(failure.outcome)].append(failure)
+        groups[failure.why() or str(failure.outcome)].append(failure)
     return View(
         "campaign.html", "/campaigns", live=f"/campaigns/{name}", campaign=document,
         sentence=sentence(explain_campaign(document, ReadingTime())), verbs=verbs, destructive=DESTRUCTIVE,

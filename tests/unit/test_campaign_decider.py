@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 from campaign_story import Story, of, started, wave
 
+from bondstone.base.errors import ErrorInfo
 from bondstone.model.campaign import events as moves
 from bondstone.model.campaign.state import Calendar, CampaignStatus, Code, TargetOutcome
+from bondstone.model.service import OperationStatus
 
 
 def test_waves_run_in_order_and_the_next_target_takes_the_slot_that_is_free() -> None:
@@ -79,8 +81,11 @@ def test_what_takes_too_long_is_cancelled_and_keeps_its_slot_until_it_has_stoppe
     made = story.wait(100)
     assert of(moves.Cancel, made) == [moves.Cancel(target=0, attempt=1, operation=7, reason="timed-out")]
     assert started(made) == []
-    assert started(story.finish(0, status="cancelled")) == [1]
+    own = ErrorInfo(code="OPERATION_CANCELLED", message="cancelled by dana: campaign cve: timed-out")
+    reply = moves.AttemptFinished(target=0, attempt=1, status=OperationStatus.CANCELLED, error=own)
+    assert started(made := story.send(reply)) == [1]
     assert story.codes == "Tr"
+    assert of(moves.RecordOutcome, made)[0].reason == "not finished within the target.timeout of 1m40s"
 
 
 def test_what_runs_too_long_for_want_of_a_worker_is_unreachable_and_says_which_pool() -> None:

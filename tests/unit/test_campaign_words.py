@@ -12,12 +12,12 @@ import typer
 from rich.console import Console
 
 from bondstone.base.errors import ErrorInfo
-from bondstone.campaign import view
+from bondstone.campaign import view, words
 from bondstone.campaign.awaited import awaits
 from bondstone.campaign.decider import new_campaign
 from bondstone.campaign.report.content import Kept, build
 from bondstone.cli.campaign import watching
-from bondstone.client.documents.campaign import CampaignDocument, failures
+from bondstone.client.documents.campaign import CampaignDocument, FailureDocument, failures
 from bondstone.model.approval import missing
 from bondstone.model.campaign.events import Note
 from bondstone.model.campaign.run import (
@@ -268,13 +268,40 @@ def test_a_target_that_waits_for_another_operation_says_for_which_and_is_not_at_
     busy = working.changed(phase="between", operation=0, busy_since=NOW, busy=other)
     state = stated("rr..").changed(flights={0: busy, 1: working})
     description = view.describe("cve", START, FROZEN, state, service_of=lambda target: "ab"[target] + "/x")
-    words = f"waits for its turn: {other}"
-    assert [flight.stalled for flight in description.flights] == [words, ""]
-    assert awaits(description) == [f"the next attempt of 1 target: a/x {words}", "1 target at work"]
+    turn = f"waits for its turn: {other}"
+    assert [flight.stalled for flight in description.flights] == [turn, ""]
+    assert awaits(description) == [f"the next attempt of 1 target: a/x {turn}", "1 target at work"]
     flights = {0: busy.changed(phase="submitted"), 1: busy.changed(busy_since=None)}
     description = view.describe("cve", START, FROZEN, state.changed(flights=flights))
-    assert [flight.stalled for flight in description.flights] == [words, "waits for its next attempt"]
+    assert [flight.stalled for flight in description.flights] == [turn, "waits for its next attempt"]
     assert description.queued == 2
+
+
+def test_why_a_target_failed_is_what_was_booked_and_what_its_operation_says_beyond_that() -> None:
+    limit = "not finished within the target.timeout of 12s: it was waiting for an approval"
+    cancel = ErrorInfo(code="OPERATION_CANCELLED", message="cancelled by dana: campaign cve: timed-out")
+    assert words.why(limit, cancel) == limit
+    assert words.why("", cancel) == cancel.message
+    assert words.why(ERROR.message, ERROR) == words.why("", ERROR) == ERROR.message
+    assert words.why(f"the rollback did not succeed: {ERROR.message}", ERROR).startswith("the rollback")
+    assert words.why("not tried again", ERROR) == "not tried again: terraform said no"
+    assert words.why("busy", None) == "busy"
+    failure = FailureDocument(
+        service="a/x", wave="rest", outcome=TargetOutcome.TIMED_OUT, reason=limit, error=cancel
+    )
+    assert failure.why() == limit
+
+
+def test_a_broken_budget_counts_what_has_failed_since() -> None:
+    first = "2 targets count as failed (2 timed out); the budget allows 1"
+    paused = Paused(cause="budget", reason=first, at=NOW)
+    state = stated(".TTT").changed(broken=first, paused=paused)
+    description = view.describe("cve", START, FROZEN, state)
+    now = "3 targets count as failed (3 timed out); the budget allows 1"
+    assert (description.broken, description.paused) == (now, paused.changed(reason=now))
+    by_hand = state.changed(paused=Paused(cause="verb", by="eve", reason="lunch", at=NOW))
+    assert view.describe("cve", START, FROZEN, by_hand).paused == by_hand.paused
+    assert view.describe("cve", START, FROZEN, state.changed(broken="", paused=None)).broken == ""
 
 
 def test_a_freeze_is_named_with_its_real_end_and_not_with_the_time_of_the_next_look() -> None:

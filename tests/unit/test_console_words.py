@@ -1,5 +1,6 @@
 """What pages of the console say: their first sentence, the tone of each status, the verbs that fit a campaign."""
 
+import re
 import typing
 from datetime import UTC, datetime, timedelta
 
@@ -7,13 +8,17 @@ import pytest
 
 from bondstone.base.errors import InvalidInput
 from bondstone.client.documents.build import BuildDocument
-from bondstone.client.documents.campaign import CampaignDocument, PausedDocument, WaveDocument
+from bondstone.client.documents.campaign import CampaignDocument, FlightDocument, PausedDocument, WaveDocument
 from bondstone.client.documents.promise import PromiseRow
 from bondstone.client.documents.step import ApprovalDocument
 from bondstone.console.campaigns import VERBS, fits
+from bondstone.console.pages import View
 from bondstone.console.rendering import TONES, sentence, tone
 from bondstone.console.schedules import _later
+from bondstone.console.session import Visitor
+from bondstone.identity.access import Access, permissions_of
 from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
+from bondstone.model.identity import Principal
 from bondstone.model.plan import Decision, Finding
 from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
 from bondstone.temporal.deliveries import DeliveryDocument
@@ -120,3 +125,24 @@ def test_a_freeze_ends_within_the_calendar():
     assert _later(NOON, " 8 ") == NOON + timedelta(hours=8)
     with pytest.raises(InvalidInput, match="year 9999"):
         _later(datetime.max.replace(tzinfo=UTC), "8")
+
+
+def test_what_a_target_waits_for_stands_on_the_campaigns_page_in_words():
+    since = {"started_at": datetime(2026, 11, 29, 14, tzinfo=UTC)}
+    later = "waits for its next attempt"
+    flights = (
+        FlightDocument(service="a/x", attempt=2, phase="between", stalled=later, **since),
+        FlightDocument(service="b/x", attempt=1, phase="accepted", awaiting=True, operation="b/x/op/3", **since),
+    )
+    view = View(
+        "campaign.html", "/campaigns", campaign=campaign(CampaignStatus.RUNNING).changed(flights=flights),
+        sentence="", verbs=[], groups=[], drawing="", dials=[], events=[],
+    )  # fmt: skip
+    ada = Principal(subject="ada", means="oidc")
+    page = view.html(Visitor(ada, permissions_of(Access(), ada), "csrf", bond=None, note=print))
+    texts = [
+        " ".join(re.sub("<[^>]+>", " ", item).split()) for item in re.findall("<li>(.*?)</li>", page, re.DOTALL)
+    ]
+    assert any(text.startswith("a/x … waits for its next attempt attempt 2") for text in texts)
+    assert any(text.startswith("b/x ◆ awaiting-approval attempt 1") for text in texts)
+    assert "between" not in page

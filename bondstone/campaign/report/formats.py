@@ -11,6 +11,7 @@ from typing import Final
 
 from bondstone.base.change_counts import COUNTED, counts_text
 from bondstone.base.printable import without_hidden_start
+from bondstone.campaign import words
 from bondstone.campaign.report.text import printable
 from bondstone.model.campaign.report import CampaignReport, PlanEvidence, TargetReport
 
@@ -124,9 +125,7 @@ def _case(suite: ET.Element, report: CampaignReport, target: TargetReport) -> No
             "time": f"{target.seconds or 0:.3f}",
         },
     )
-    message = printable(
-        ": ".join(filter(None, [target.outcome, target.error.message if target.error else target.reason]))
-    )
+    message = printable(": ".join(filter(None, [target.outcome, words.why(target.reason, target.error)])))
     if target.failed:
         failure = ET.SubElement(case, "failure", {"type": printable(target.outcome), "message": message})
         failure.text = printable(_words(target))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bondstone.client.documents.campaign import (
         CampaignDocument,
         CampaignRow,
-        FlightDocument,
         FreezeDocument,
         PreviewDocument,
         ZonedTime,
@@ -87,7 +86,7 @@ def campaign(document: CampaignDocument) -> None:
         table(
             ["runs", "attempt", "phase", "operation", "since", "before that"],
             [
-                [it.service, it.attempt, _phase(it), it.operation, it.started_at, _message(it.error)]
+                [it.service, it.attempt, it.in_words(), it.operation, it.started_at, _message(it.error)]
                 for it in document.flights[:SHOWN]
             ],
             wide=("operation",),
@@ -246,6 +245,8 @@ def report(document: CampaignReport) -> None:
         [[event.at, event.what, event.wave, event.by, event.reason] for event in document.events],
         empty="nothing has happened yet",
     )
+    from bondstone.campaign.words import why  # noqa: PLC0415 - see bondstone.cli.session
+
     say()
     table(
         ["target", "wave", "outcome", "attempts", "took", "before", "after", "operation", "why"],
@@ -259,7 +260,7 @@ def report(document: CampaignReport) -> None:
                 target.revision_before.rpartition("@")[2],
                 target.revision_after.rpartition("@")[2],
                 target.operation,
-                _message(target.error) or target.reason,
+                why(target.reason, target.error),
             ]
             for target in document.targets
         ],
@@ -322,10 +323,7 @@ def _failures(document: CampaignDocument) -> None:
     say()
     table(
         ["failed", "wave", "outcome", "operation", "why"],
-        [
-            [it.service, it.wave, it.outcome, it.operation, _message(it.error) or it.reason]
-            for it in document.failures[:SHOWN]
-        ],
+        [[it.service, it.wave, it.outcome, it.operation, it.why()] for it in document.failures[:SHOWN]],
     )
     _more(document.failed - min(len(document.failures), SHOWN), "failed")
     first = next((it.error for it in document.failures if it.error and it.error.hint), None)
@@ -344,10 +342,6 @@ def _next(document: CampaignDocument) -> None:
         note(f"approve those with the same changes with `bond approval approve --campaign {document.name}`")
     if document.status == "paused":
         note(f"let it go on with `bond campaign resume {document.name}`, or `bond campaign abort {document.name}`")
-
-
-def _phase(flight: FlightDocument) -> str:
-    return "waits for an approval" if flight.awaiting else flight.stalled or flight.phase
 
 
 def _more(number: int, what: str) -> None:

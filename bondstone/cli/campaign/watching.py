@@ -126,7 +126,7 @@ class Lines:
                 text = f"wave {wave.name} {wave.status}: {_words(wave)}"
                 self._line(f"wave {wave.name}", text, mark=f"{wave.status} {tenth} {wave.failed}")
         for failure in document.failures:
-            why = failure.error.message.splitlines()[0] if failure.error else failure.reason
+            why = failure.why()
             self._line(f"target {failure.service}", f"{failure.service} {failure.outcome}: {why}")
         people = [awaited for awaited in document.awaits if not awaited[:1].isdigit()]  # not how many run
         waits = f", waits for {'; '.join(people)}" if people else ""
@@ -168,12 +168,12 @@ class Bars:
         if document.budget:
             parts.append(Text(f"budget broken: {cell(document.budget)}", style="red"))
         for flight in document.flights[:LINES]:
-            words = f"  {flight.service}  {flight.phase}  {_elapsed(flight.started_at, None)}"
-            parts.append(Text(words, style="yellow"))
+            line = f"  {flight.service}  {flight.in_words()}  {_elapsed(flight.started_at, None)}"
+            parts.append(Text(line, style="yellow"))
         if document.running > LINES:
             parts.append(Text(f"  and {document.running - LINES} more run", style="dim"))
         for failure in document.failures[-LINES:]:
-            why = failure.error.message if failure.error else failure.reason
+            why = failure.why()
             parts.append(
                 Text(f"  {failure.service}  {failure.outcome}: {cell(why)}", style="red", overflow="ellipsis")
             )

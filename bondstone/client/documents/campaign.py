@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from bondstone.base.errors import ErrorInfo
 from bondstone.base.models import Document
 from bondstone.campaign.awaited import awaits
+from bondstone.campaign.words import why
 from bondstone.client.documents.campaign_plan import CampaignVote, ChangeSetDocument, PlansDocument
 from bondstone.model.approval import missing
 from bondstone.model.campaign.report import CampaignReport
@@ -112,6 +113,10 @@ class FlightDocument(Document):
     error: ErrorInfo | None = None
     """Of the attempt before this one"""
 
+    def in_words(self) -> str:
+        """What it does or waits for, as people read it."""
+        return "waits for an approval" if self.awaiting else self.stalled or self.phase
+
     @classmethod
     def of(cls, flight: FlightView) -> FlightDocument:
         """From what the campaign says of it."""
@@ -137,6 +142,10 @@ class FailureDocument(Document):
     """TEAM/NAME/op/N"""
     reason: str = ""
     error: ErrorInfo | None = None
+
+    def why(self) -> str:
+        """Why it failed, in a line."""
+        return why(self.reason, self.error)
 
 
 class FreezeDocument(Document):
