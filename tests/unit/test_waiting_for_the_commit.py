@@ -8,25 +8,27 @@ from typing import Any
 import pytest
 
 from bondstone.base import names
-from bondstone.client.direct import operations
+from bondstone.client.direct import operation_watch
 
 
-@pytest.mark.parametrize(("until", "looks"), [(2, 3), (99, len(operations.COMMITS_WITHIN_SECONDS))])
+@pytest.mark.parametrize(("until", "looks"), [(2, 3), (99, len(operation_watch.COMMITS_WITHIN_SECONDS))])
 async def test_a_client_asks_a_service_for_what_ended_once_it_is_committed(
     monkeypatch: pytest.MonkeyPatch, until: int, looks: int
 ) -> None:
     """A query wakes a worker; the search attributes that say when it is time do not."""
-    monkeypatch.setattr(operations, "COMMITS_WITHIN_SECONDS", (0.0,) * len(operations.COMMITS_WITHIN_SECONDS))
+    monkeypatch.setattr(
+        operation_watch, "COMMITS_WITHIN_SECONDS", (0.0,) * len(operation_watch.COMMITS_WITHIN_SECONDS)
+    )
     described: list[str] = []
 
     async def describe(**_: Any) -> Any:
         described.append("payments/db/op/3" if len(described) < until else "payments/db/op/4")
-        return SimpleNamespace(typed_search_attributes={operations._OPERATION: described[-1]})
+        return SimpleNamespace(typed_search_attributes={operation_watch._OPERATION: described[-1]})
 
     async def temporal() -> Any:
         handles = {names.service_workflow_id("payments", "db"): SimpleNamespace(describe=describe)}
         return SimpleNamespace(get_workflow_handle=handles.__getitem__)
 
-    bond: Any = SimpleNamespace(connection=SimpleNamespace(temporal=temporal))
-    await operations._Watched(bond, "payments/db/op/3")._until_committed()
+    connection: Any = SimpleNamespace(temporal=temporal)
+    await operation_watch.WatchedOperation(connection, "payments/db/op/3")._until_committed()
     assert len(described) == looks
