@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ MAX_EVENTS: Final = 50
 MAX_AT_ONCE: Final = 10_000
 MAX_REPORTS: Final = 4
 """Of campaigns that are looked at, kept in memory: each has all its targets."""
+MAX_EFFECTS: Final = 256
+"""Of verbs, what they did and did not touch, kept in memory for the page after them."""
 FORMATS: Final[dict[str, tuple[str, Callable[[CampaignReport], str]]]] = {
     "json": ("application/json", lambda report: report.model_dump_json(indent=2)),
     "csv": ("text/csv; charset=utf-8", as_csv),
@@ -64,6 +67,8 @@ spec:
 
 router = APIRouter(include_in_schema=False)
 _reports: OrderedDict[str, tuple[str, CampaignReport]] = OrderedDict()
+_effects: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+"""By a random key in the address of the page that is shown next."""
 
 
 @router.get("/campaigns")
@@ -87,7 +92,7 @@ async def submit(request: Request, visitor: Visit, state: State) -> Response:
         if run:
             await require_targets(visitor, state, manifest.encode())
             started = await visitor.bond.campaigns.run(manifest.encode(), FILE)
-            return to(f"/campaigns/{started.name}")
+            return to_campaign(started)
         visitor.permissions.require_somewhere("campaign.preview")
         preview = await previewed(visitor.permissions, visitor.bond, source=manifest.encode(), file=FILE)
     except BondError as error:
@@ -125,9 +130,11 @@ async def require_targets(visitor: Visitor, state: ApiState, source: bytes) -> N
 
 
 @router.get("/campaigns/{name}")
-async def campaign(visitor: Visit, name: str) -> Response:
+async def campaign(visitor: Visit, name: str, done: str = "") -> Response:
     """One campaign: why it stands where it stands, waves, budget, failures by error, every verb."""
-    return shown(await campaign_view(visitor, name), visitor)
+    view = await campaign_view(visitor, name)
+    view.values["effect"] = _effects.pop(done, ())
+    return shown(view, visitor)
 
 
 @follows("campaigns")
@@ -148,7 +155,7 @@ async def campaign_view(visitor: Visitor, name: str) -> View:
         asks_roles=visitor.principal.may_assert and "approve" in shown_verbs, asks_target="skip" in shown_verbs,
         asks_name=" or ".join(_destroying(shown_verbs)), drawing=timeline.drawing(report, now),
         dials=[(dial, timeline.face(dial, now)) for dial in timeline.dials(document, report)],
-        events=report.events[-MAX_EVENTS:],
+        events=report.events[-MAX_EVENTS:], effect=(),
         groups=sorted(groups.items(), key=lambda item: -len(item[1])),
     )  # fmt: skip
 
@@ -223,7 +230,18 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     target = campaign_target(await visitor.bond.campaigns.get(name))
     decision = visitor.permissions.decide(_permission(verb), target).require()
     changed = await _carry_out(visitor, decision, name, verb, submitted)
-    return to(f"/campaigns/{changed.name}")  # after the end, a linked campaign retries or rolls back
+    return to_campaign(changed)  # after the end, a linked campaign retries or rolls back
+
+
+def to_campaign(changed: CampaignDocument) -> Response:
+    """After a verb: to the campaign's page, which says once what the verb did and did not touch."""
+    if not changed.effect:
+        return to(f"/campaigns/{changed.name}")
+    key = secrets.token_hex(8)
+    _effects[key] = changed.effect
+    while len(_effects) > MAX_EFFECTS:
+        _effects.popitem(last=False)
+    return to(f"/campaigns/{changed.name}?done={key}")
 
 
 async def _carry_out(

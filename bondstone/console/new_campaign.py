@@ -16,8 +16,8 @@ from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.client.documents.campaign import PreviewDocument
 from bondstone.console import campaign_form
 from bondstone.console.campaign_form import Form
-from bondstone.console.campaigns import FILE, require_targets
-from bondstone.console.pages import View, form_of, items_of, shown, to
+from bondstone.console.campaigns import FILE, require_targets, to_campaign
+from bondstone.console.pages import View, form_of, items_of, shown
 from bondstone.console.session import Visit, Visitor
 from bondstone.terminal.output import as_yaml
 
@@ -59,7 +59,7 @@ async def submit(request: Request, visitor: Visit, state: State) -> Response:
         if verb == "run" and form.get("previewed") == digest(source.encode()):
             await require_targets(visitor, state, source.encode())
             started = await visitor.bond.campaigns.run(source.encode(), FILE)
-            return to(f"/campaigns/{started.name}")
+            return to_campaign(started)
         preview = await previewed(visitor.permissions, visitor.bond, source=source.encode(), file=FILE)
     except BondError as error:
         return shown(await _view(visitor, state, form, source=source, error=error.info()), visitor, error)

@@ -71,7 +71,7 @@ def dials(campaign: CampaignDocument, report: CampaignReport) -> list[Dial]:
     for freeze in campaign.freezes:
         whose = f" of team {freeze.team}" if freeze.team else ""
         waits.append(Dial("freeze", f"{freeze.name}{whose}", freeze.ends_at))
-    if campaign.status == "waiting-window":
+    if campaign.status == "waiting-window" and all(freeze.team for freeze in campaign.freezes):
         words = "closed" if campaign.opens_at else "closed for good"
         waits.append(Dial("window", words, campaign.opens_at))
     return waits

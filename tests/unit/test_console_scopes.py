@@ -14,6 +14,7 @@ from bondstone.api.routes.campaigns import PreviewBody, preview_campaign
 from bondstone.base.errors import CampaignInvalid, Forbidden
 from bondstone.campaign.fleet import FleetService
 from bondstone.client.documents.campaign import CampaignDocument, CampaignRow, FreezeDocument
+from bondstone.client.documents.schedule import MissDocument, ZonedTime
 from bondstone.console import campaigns, catalogue, new_campaign, schedules
 from bondstone.console.session import Visitor
 from bondstone.identity.access import Access, Permissions, permissions_of
@@ -148,6 +149,19 @@ async def test_an_operator_of_a_team_pauses_its_campaign_and_no_other():
     assert dana.bond.campaigns.verbs == ["pause"]
 
 
+async def test_the_page_after_a_verb_says_once_what_the_verb_did_and_did_not_touch():
+    dana = visitor(who("operator"))
+    touched = campaign("shop").changed(effect=("takes back 2 succeeded", "1 <refused> stays as it is"))
+    path, _, query = campaigns.to_campaign(touched).headers["location"].partition("?done=")
+    assert path == "/campaigns/cve-shop"
+    page = bytes((await campaigns.campaign(dana, "cve-shop", done=query)).body).decode()
+    assert "takes back 2 succeeded" in page.partition('<div id="live">')[0]
+    assert "1 &lt;refused&gt; stays" in page
+    again = bytes((await campaigns.campaign(dana, "cve-shop", done=query)).body).decode()
+    assert "takes back" not in again
+    assert campaigns.to_campaign(campaign("shop")).headers["location"] == "/campaigns/cve-shop"
+
+
 async def test_a_campaign_starts_where_its_starter_is_operator_of_every_target():
     bond = visitor(who("operator")).bond
     for source, allowed in (("shop/cart shop/pay", True), ("shop/cart maps/tiles", False), ("", False)):
@@ -252,6 +266,31 @@ class Freezes:
 
 async def no_schedules():
     return []
+
+
+async def test_the_calendar_says_when_a_run_was_missed_and_why_and_which_runs_only_wait():
+    def at(minute: int) -> ZonedTime:
+        return ZonedTime(utc=NOW.replace(minute=minute), local={"Asia/Kathmandu": f"17:{minute}"})
+
+    schedule = SimpleNamespace(
+        name="nightly", paused=False, note="", cron="@daily", time_zone="Asia/Kathmandu", operation="patch",
+        promise="queue", next=(), runs=(), windows={}, missed=3, waiting=(at(9), at(10)),
+        misses=(MissDocument(at=at(8), why="late"), MissDocument(at=at(7), why="paused")),
+    )  # fmt: skip
+    nouns = SimpleNamespace(list=giving([schedule]), get=giving(schedule))
+    eve = visitor(who("viewer", scope=None), freezes=SimpleNamespace(list=no_schedules), schedules=nouns)
+    page = (await schedules._view(eve)).html(eve)
+    assert "2 due, waiting for the run that is not over" in page
+    assert "<summary>3 missed</summary>" in page
+    assert f"{NOW:%Y-%m-%d %H}:08 UTC, 17:8: late" in page
+    assert "bond schedule show nightly" in page
+
+
+def giving(value):
+    async def answer(*_arguments):
+        return value
+
+    return answer
 
 
 async def test_an_operator_of_a_team_declares_and_ends_its_freezes_and_no_others():

@@ -3,12 +3,19 @@
 import re
 import typing
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from bondstone.base.errors import InvalidInput
 from bondstone.client.documents.build import BuildDocument
-from bondstone.client.documents.campaign import CampaignDocument, FlightDocument, PausedDocument, WaveDocument
+from bondstone.client.documents.campaign import (
+    CampaignDocument,
+    FlightDocument,
+    HoldingFreeze,
+    PausedDocument,
+    WaveDocument,
+)
 from bondstone.client.documents.promise import PromiseRow
 from bondstone.client.documents.step import ApprovalDocument
 from bondstone.console.campaigns import VERBS, fits
@@ -16,6 +23,7 @@ from bondstone.console.pages import View
 from bondstone.console.rendering import TONES, sentence, tone
 from bondstone.console.schedules import _later
 from bondstone.console.session import Visitor
+from bondstone.console.timeline import dials
 from bondstone.identity.access import Access, permissions_of
 from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 from bondstone.model.identity import Principal
@@ -146,3 +154,10 @@ def test_what_a_target_waits_for_stands_on_the_campaigns_page_in_words():
     assert any(text.startswith("a/x … waits for its next attempt attempt 2") for text in texts)
     assert any(text.startswith("b/x ◆ awaiting-approval attempt 1") for text in texts)
     assert "between" not in page
+
+
+@pytest.mark.parametrize(("team", "kinds"), [("", ["freeze"]), ("payments", ["freeze", "window"])])
+def test_a_freeze_of_the_platform_is_not_told_as_a_window_too(team, kinds):
+    freeze = HoldingFreeze(name="year-end", team=team, ends_at=None)
+    held = campaign(CampaignStatus.WAITING_WINDOW).changed(freezes=(freeze,))
+    assert [dial.kind for dial in dials(held, SimpleNamespace(waves=()))] == kinds

@@ -93,6 +93,7 @@ def campaign(document: CampaignDocument) -> None:
         )
         _more(document.running - min(len(document.flights), SHOWN), "run")
     _failures(document)
+    _refused(document)
     if not document.status.ended:
         _next(document)
 
@@ -110,6 +111,7 @@ def outcome(document: CampaignDocument) -> None:
     for awaited in document.awaits:
         say(f"waits for {awaited}")
     _failures(document)
+    _refused(document)
     if document.status.ended:
         note(f"report it with `bond campaign report {document.name} -o html --to {document.name}.html`")
         if document.failed:
@@ -330,6 +332,11 @@ def _failures(document: CampaignDocument) -> None:
     if first is not None:
         say()
         typer.echo(error_text(first, color=is_terminal(sys.stdout)))
+
+
+def _refused(document: CampaignDocument) -> None:
+    if number := document.counts.get("refused"):
+        note(f"{number} refused; why of each: `bond campaign report {document.name}`")
 
 
 def _next(document: CampaignDocument) -> None:
