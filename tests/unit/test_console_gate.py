@@ -23,11 +23,11 @@ class Votes:
 
     async def approve(self, name: str, wave: str, *, digest: str, **_: object) -> SimpleNamespace:
         self.kept.append(("approve", wave, digest))
-        return SimpleNamespace(name=name)
+        return SimpleNamespace(name=name, effect=())
 
     async def reject(self, name: str, wave: str, *, digest: str, **_: object) -> SimpleNamespace:
         self.kept.append(("reject", wave, digest))
-        return SimpleNamespace(name=name)
+        return SimpleNamespace(name=name, effect=())
 
 
 def posted(**fields: str) -> Request:
