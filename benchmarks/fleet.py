@@ -4,7 +4,8 @@ Both sides make the same stacks with the same binary and take turns: once with r
 each, as a cloud's do, once with instant ones. Plain: `xargs -P 4` of `terraform init && terraform apply
 -auto-approve`, each stack in a directory of its own. Bondstone also keeps the plan, asks the policies, keeps every
 state and writes the ledger. The instant ones are without a provider, or with `--provider` of a small or of a large
-one. Last, a look inside: where the time and the CPU of an instant stack go, by phase.
+one. Last, a look inside: when the applies of two seconds run, and what they would take with nothing between them;
+where the time and the CPU of an instant stack go, by phase.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import resource
 import shlex
+import statistics
 import subprocess
 import sys
 import time
@@ -48,7 +51,7 @@ _, status, used = os.wait4(pid, 0)
 own = resource.getrusage(resource.RUSAGE_SELF)
 verb = next(word for word in sys.argv[1:] if not word.startswith("-"))
 seconds, cpu = time.time() - began, used.ru_utime + used.ru_stime
-line = verb, seconds, cpu, own.ru_utime + own.ru_stime, used.ru_maxrss / 1024
+line = verb, began, seconds, cpu, own.ru_utime + own.ru_stime, used.ru_maxrss / 1024
 with open({log!r}, "a") as log:
     log.write(" ".join(map(str, line)) + chr(10))
 sys.exit(os.waitstatus_to_exitcode(status))
@@ -60,6 +63,8 @@ sys.exit(os.waitstatus_to_exitcode(status))
 class VerbRuns:
     """All runs of Terraform with one verb."""
 
+    began: list[float] = field(default_factory=list)
+    """By the machine's clock."""
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     watching: list[float] = field(default_factory=list)
@@ -96,6 +101,7 @@ async def _measure(
         name: stacks.promise(directory / "promises", name, slow=name == SLOW, provider=provider) for name in names
     }
     environment = {"BOND_TERRAFORM_SLOTS": str(options.concurrency), **provider.environment}
+    beside: dict[str, float] = {}
     with processes.bond_up(directory / "data", **environment) as (platform, status):
         watched = [*(psutil.Process(each["pid"]) for each in status["processes"]), psutil.Process()]
         for promise in promises.values():
@@ -103,9 +109,14 @@ async def _measure(
         async with DirectClient.connect(platform.settings, by="benchmark") as bond:
             for name in names:
                 side = Plain(tool, directory, provider, slow=name == SLOW)
-                await _compare(options, report, name, bond=bond, plain=side, watched=watched)
-    if INSTANT in names:
-        await _look_inside(options, report, tool, directory, promise=promises[INSTANT], environment=environment)
+                beside[name] = await _compare(options, report, name, bond=bond, plain=side, watched=watched)
+    for name in names:
+        look = await _look_inside(options, tool, directory, name, promise=promises[name], environment=environment)
+        if name == SLOW:
+            _add_turns(options, report, look, beside[name])
+        else:
+            _add_time(options, report, look)
+            _add_cpu(options, report, look)
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,8 @@ async def _compare(
     bond: DirectClient,
     plain: Plain,
     watched: Sequence[psutil.Process],
-) -> None:
+) -> float:
+    """Both sides in turn; the median of the plain one, in seconds."""
     ours: list[float] = []
     theirs: list[float] = []
     cpu: list[float] = []
@@ -146,6 +158,7 @@ async def _compare(
     report.figures.append(Figure("  ratio, each round's pair", "", ratios, at_most=aim))
     report.add("  CPU a stack: Bondstone, its one init included", "CPU-s", *cpu)
     report.add("  CPU a stack: xargs", "CPU-s", *plain_cpu)
+    return statistics.median(theirs)
 
 
 def _children_cpu() -> float:
@@ -202,20 +215,39 @@ def _words(tool: Tool) -> list[str]:
     return [tool.path] if tool.mode == "exec" else tool.changing([])
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a platform did whose Terraform notes when it runs. Times are in seconds."""
+
+    wall: float
+    began: float
+    """By the machine's clock, as `VerbRuns.began`."""
+    runs: Mapping[str, VerbRuns]
+    spent: Sequence[Spent]
+    cpu: Mapping[str, float]
+    """CPU of each process, with its children."""
+    own: float
+    """CPU of the executor without its children."""
+    init: VerbRuns
+    """The one of the revision."""
+    alone: float
+    """From the request of one service, with nothing beside it, until its apply starts."""
+
+
 async def _look_inside(
     options: argparse.Namespace,
-    report: Report,
     tool: Tool,
     directory: Path,
+    name: str,
     *,
     promise: Path,
     environment: Mapping[str, str],
-) -> None:
-    """Where time and CPU of instant stacks go: a platform of its own whose Terraform notes when it runs."""
-    noted = directory / "noted"
+) -> Look:
+    """Where time and CPU of the stacks go: a platform of its own whose Terraform notes when it runs."""
+    noted = directory / f"noted-{name}"
     noted.mkdir()
     log = noted / "runs.log"
-    wrapper = directory / "terraform"
+    wrapper = noted / "terraform"
     words = _words(tool)
     text = WRAPPER.format(python=sys.executable, program=words[0], command=words, log=str(log))
     wrapper.write_text(text, encoding="utf-8")
@@ -225,25 +257,27 @@ async def _look_inside(
         "BOND_TERRAFORM": str(wrapper),
         "BOND_TOOL_WRITABLE_PATHS": json.dumps([str(noted)]),
     }
-    with processes.bond_up(directory / "inside", **environment) as (platform, status):
+    with processes.bond_up(directory / f"inside-{name}", **environment) as (platform, status):
         watched = {each["name"]: psutil.Process(each["pid"]) for each in status["processes"]}
         watched["client"] = psutil.Process()
         await processes.publish(platform.settings, promise)
         async with DirectClient.connect(platform.settings, by="benchmark") as bond:
-            await _through_bondstone(bond, INSTANT, 1, 1)
-            init = _runs(log).get("init", VerbRuns())  # the one of this revision
+            await _through_bondstone(bond, name, 1, 1)
+            init = _runs(log).get("init", VerbRuns())
             log.unlink()
-            before = {name: processes.cpu_seconds(process) for name, process in watched.items()}
+            began = time.time()
+            await _through_bondstone(bond, name, 1, 1)
+            alone = _runs(log)["apply"].began[0] - began
+            log.unlink()
+            before = {each: processes.cpu_seconds(process) for each, process in watched.items()}
             own = _own_cpu(watched["executor"])
-            wall, services = await _through_bondstone(bond, INSTANT, options.stacks, options.in_flight)
+            began = time.time()
+            wall, services = await _through_bondstone(bond, name, options.stacks, options.in_flight)
             own = _own_cpu(watched["executor"]) - own
-            cpu = {name: processes.cpu_seconds(process) - before[name] for name, process in watched.items()}
+            cpu = {each: processes.cpu_seconds(process) - before[each] for each, process in watched.items()}
             runs = _runs(log)
             spent = [await spent_by((await bond.connection.temporal()), service) for service in services]
-    _add_time(options, report, wall, runs, spent)
-    _add_cpu(options, report, cpu, own, runs)
-    if init.cpu:
-        report.add("  CPU of the one init of the revision", "CPU-s", sum(init.cpu))
+    return Look(wall, began, runs, spent, cpu, own, init, alone)
 
 
 def _own_cpu(process: psutil.Process) -> float:
@@ -259,52 +293,68 @@ def _runs(log: Path) -> dict[str, VerbRuns]:
         verb, *numbers = line.split()
         each = runs[verb]
         for values, number in zip(
-            (each.seconds, each.cpu, each.watching, each.memory), map(float, numbers), strict=True
+            (each.began, each.seconds, each.cpu, each.watching, each.memory), map(float, numbers), strict=True
         ):
             values.append(number)
     return runs
 
 
-def _add_time(
-    options: argparse.Namespace, report: Report, wall: float, runs: Mapping[str, VerbRuns], spent: list[Spent]
-) -> None:
-    busy = sum(sum(each.seconds) for each in runs.values())
-    report.add("instant, a look inside: wall time", "s", wall)
-    report.add("  of the slots' time Terraform runs in", "", busy / (wall * options.concurrency))
+def _add_turns(options: argparse.Namespace, report: Report, look: Look, plain: float) -> None:
+    """When the applies run, and the least that so many at a time can take: nothing between them."""
+    applies = look.runs["apply"]
+    ends = [start + seconds for start, seconds in zip(applies.began, applies.seconds, strict=True)]
+    first, last = min(applies.began), max(ends)
+    each = statistics.mean(applies.seconds)
+    after = look.began + look.wall - last
+    least = look.alone + each * math.ceil(options.stacks / options.concurrency) + after
+    report.add(f"{SLOW}, a look inside: wall time", "s", look.wall)
+    report.add("  until the first apply starts", "s", first - look.began)
+    report.add("    of one service with nothing beside it", "s", look.alone)
+    report.add("  terraform apply", "s", *applies.seconds)
+    report.add(
+        "  of the slots' time applies run in", "", sum(applies.seconds) / ((last - first) * options.concurrency)
+    )
+    report.add("  after the last apply: state, ledger, outputs", "s", after)
+    report.add("  at least possible: one alone until its apply, the applies in turn, the end", "s", least)
+    report.add("    of it to xargs", "", least / plain)
+
+
+def _add_time(options: argparse.Namespace, report: Report, look: Look) -> None:
+    busy = sum(sum(each.seconds) for each in look.runs.values())
+    report.add("instant, a look inside: wall time", "s", look.wall)
+    report.add("  of the slots' time Terraform runs in", "", busy / (look.wall * options.concurrency))
     for kind, verbs in (("terraform.plan", ("plan", "show")), ("terraform.apply", ("apply",))):
-        report.add(f"  {kind}: queued at the server", "s", *(service.queued[kind] for service in spent))
-        report.add(f"  {kind}: on the worker", "s", *(service.ran[kind] for service in spent))
+        report.add(f"  {kind}: queued at the server", "s", *(service.queued[kind] for service in look.spent))
+        report.add(f"  {kind}: on the worker", "s", *(service.ran[kind] for service in look.spent))
         for verb in verbs:
-            report.add(f"    terraform {verb}", "s", *runs[verb].seconds)
+            report.add(f"    terraform {verb}", "s", *look.runs[verb].seconds)
     for kind in ("ledger.record", WORKFLOW_TASK):
         name = (
             "workflow tasks, all of a service, with resolve, policy and outputs" if kind == WORKFLOW_TASK else kind
         )
-        report.add(f"  {name}", "s", *(service.queued[kind] + service.ran[kind] for service in spent))
+        report.add(f"  {name}", "s", *(service.queued[kind] + service.ran[kind] for service in look.spent))
 
 
-def _add_cpu(
-    options: argparse.Namespace,
-    report: Report,
-    cpu: Mapping[str, float],
-    own: float,
-    runs: Mapping[str, VerbRuns],
-) -> None:
+def _add_cpu(options: argparse.Namespace, report: Report, look: Look) -> None:
     """CPU seconds of a stack by phase; what the wrapper takes is left out."""
     count = options.stacks
-    tools = sum(sum(each.cpu) for each in runs.values())
-    watching = sum(sum(each.watching) for each in runs.values())
-    report.add("  CPU a stack: all", "CPU-s", (sum(cpu.values()) - watching) / count)
-    for verb, each in sorted(runs.items()):
+    tools = sum(sum(each.cpu) for each in look.runs.values())
+    watching = sum(sum(each.watching) for each in look.runs.values())
+    report.add("  CPU a stack: all", "CPU-s", (sum(look.cpu.values()) - watching) / count)
+    for verb, each in sorted(look.runs.items()):
         report.add(f"    terraform {verb}", "CPU-s", sum(each.cpu) / count)
         report.add("      memory of its largest process", "MiB", max(each.memory))
     report.add(
-        "    shim, setpriv and starts of processes", "CPU-s", (cpu["executor"] - own - tools - watching) / count
+        "    shim, setpriv and starts of processes",
+        "CPU-s",
+        (look.cpu["executor"] - look.own - tools - watching) / count,
     )
-    report.add("    executor: run directory, sandbox, plan, state log", "CPU-s", own / count)
-    for name, seconds in cpu.items():
+    report.add("    executor: run directory, sandbox, plan, state log", "CPU-s", look.own / count)
+    for name, seconds in look.cpu.items():
         if name != "executor":
             report.add(f"    {name}", "CPU-s", seconds / count)
+    if look.init.cpu:
+        report.add("  CPU of the one init of the revision", "CPU-s", sum(look.init.cpu))
 
 
 def main() -> None:
