@@ -185,7 +185,8 @@ def cancel(
     )
     turn.set_flight(target, flight)
     _watch(turn, flight)
-    turn.commands.append(Cancel(target=target, attempt=flight.attempt, operation=flight.operation, reason=due))
+    why = _due_words(turn, due)
+    turn.commands.append(Cancel(target=target, attempt=flight.attempt, operation=flight.operation, reason=why))
 
 
 def give_up(turn: Turn, target: int, flight: Flight) -> None:
@@ -263,10 +264,14 @@ def _not_stopped(turn: Turn, target: int, flight: Flight) -> None:
 
 def _why(turn: Turn, flight: Flight, reason: str) -> str:
     """Why it was cancelled, and what came of that."""
-    limit = f"target.timeout of {words.lasting(turn.state.rules.timeout_seconds)}"
-    due = {"timed-out": f"not finished within the {limit}", "unreachable": f"not begun within the {limit}"}
     state = "it was waiting for an approval" if flight.awaiting else flight.stalled
-    return ": ".join(part for part in (due.get(flight.due, flight.due), state, reason) if part)
+    return ": ".join(part for part in (_due_words(turn, flight.due), state, reason) if part)
+
+
+def _due_words(turn: Turn, due: str) -> str:
+    limit = f"target.timeout of {words.lasting(turn.state.rules.timeout_seconds)}"
+    limits = {"timed-out": f"not finished within the {limit}", "unreachable": f"not begun within the {limit}"}
+    return limits.get(due, due)
 
 
 def _waits_for_turn(turn: Turn, flight: Flight, reply: AttemptDeclined) -> bool:

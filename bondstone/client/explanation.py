@@ -120,7 +120,8 @@ def explain_campaign(campaign: CampaignDocument, clock: ReadingTime) -> str:
     if campaign.status.ended:
         at = f" at {clock.words(campaign.ended_at)}" if campaign.ended_at else ""
         counts = ", ".join(f"{count} {outcome}" for outcome, count in campaign.counts.items() if count)
-        return f"ended {campaign.status}{at}: {counts or 'no targets'}"
+        why = campaign.ending.partition(": ")[2]  # after the status, which is named already
+        return f"ended {campaign.status}{at}: {counts or 'no targets'}{f'; {why}' if why else ''}"
     if not campaign.waves:
         return "chooses its targets"
     if campaign.status == "aborting":

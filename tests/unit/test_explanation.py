@@ -242,6 +242,13 @@ def test_a_service_at_rest_says_since_when_who_paused_it_and_what_differs():
             {"status": CampaignStatus.COMPLETED, "ended_at": AT},
             "ended completed at 14:02 UTC: 2 succeeded, 1 failed",
         ),
+        (
+            {
+                "status": CampaignStatus.ABORTED, "ended_at": AT, "counts": {"not-attempted": 3},
+                "ending": "aborted: nobody decided the gate of wave rest in time",
+            },
+            "ended aborted at 14:02 UTC: 3 not-attempted; nobody decided the gate of wave rest in time",
+        ),
     ],
 )  # fmt: skip
 def test_a_campaign_in_each_state(fields, words):
