@@ -256,6 +256,7 @@ class _Adapter:
             labels=call.labels,
             requested_by=call.requested_by,
             dry_run=call.dry_run,
+            reconcile=call.reconcile,
             was_cancelled=_was_cancelled,
             secrets=frozenset(known_secrets(rendering.secrets)),
             redact=redact,

@@ -282,7 +282,7 @@ class PermitActivities:
         record, stands = operation.record, operation.resolved
         day_two = stands.day_two
         looks = record.kind is OperationKind.RECONCILE and day_two.reconcile_seconds > 0
-        own = looks and operation.repair == day_two.reconcile_repair
+        own = looks and operation.repair == day_two.reconcile_repair and not operation.with_parts
         follows = record.kind is OperationKind.UPDATE and bool(record.cause)
         same = await self._checks.stands_on(record.service, stands.revision, stands.inputs)
         if record.requested_by != OWN or not (own or follows) or not same:
@@ -366,6 +366,7 @@ def _flags(operation: OperationInput) -> dict[str, Any]:
         "campaign": operation.record.campaign,
         "repair": operation.repair,
         "recheck": operation.recheck,
+        "with_parts": operation.with_parts,
         "ask": operation.ask,
         "adopt": operation.adopt,
         "on_failure": operation.on_failure,
@@ -381,6 +382,7 @@ def _flags_of_request(accepted: AcceptedRequest) -> dict[str, Any]:
         "campaign": accepted.request.campaign,
         "repair": run.repair,
         "recheck": run.recheck,
+        "with_parts": run.with_parts,
         "ask": run.ask,
         "adopt": run.adopt,
         "on_failure": run.on_failure,

@@ -269,5 +269,7 @@ def _check_change(state: ServiceState, request: Request) -> None:
             where=where,
             hint="`bond service history` shows what it stood on",
         )
+    if request.with_parts and request.kind is not OperationKind.RECONCILE:
+        raise InvalidInput(f"{request.kind} takes its parts along by itself", where=where, hint="leave parts out")
     if request.dry_run and request.kind is OperationKind.RECONCILE:
         raise InvalidInput("a reconcile changes nothing unless it is asked to repair", where=where)

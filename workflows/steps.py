@@ -11,7 +11,7 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo
-from bondstone.model.service import OperationInput, StepOutputs, StepRecord, StepSpec, StepStatus
+from bondstone.model.service import OperationInput, Options, StepOutputs, StepRecord, StepSpec, StepStatus
 from bondstone.model.step import Drift
 from bondstone.temporal.failures import info_of
 from bondstone.workflows import activity_calls
@@ -216,8 +216,12 @@ class Steps:
         if spec.skip:
             self._work.set(spec, StepStatus.SKIPPED)
             return
+        call = self._work.call(spec)
+        if self._operation.with_parts:
+            recheck = self._operation.recheck
+            call = call.changed(reconcile=Options(repair=repair, recheck=recheck, with_parts=True))
         drift = await activity_calls.tool(
-            spec, names.VERB_DETECT_DRIFT, self._work.call(spec), Drift, summary=f"look for drift in {spec.id}"
+            spec, names.VERB_DETECT_DRIFT, call, Drift, summary=f"look for drift in {spec.id}"
         )
         if self._operation.recheck and (drift.count == 0 or not repair):
             _, decision = await self._work.decide(spec, names.VERB_PLAN)

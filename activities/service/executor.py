@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import ApplicationError, CancelledError
-from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.activities.service.desired import PartPlan, plan_for, plan_to_let_go
+from bondstone.activities.service.results import never_ran, result_within
 from bondstone.activities.service.section import ServiceSection
 from bondstone.base import names
 from bondstone.base.canonical import canonical, digest
@@ -27,7 +26,6 @@ from bondstone.base.errors import (
     BondError,
     Changed,
     NotFound,
-    OperationCancelled,
     OperationFailed,
     PlanStale,
     Unreachable,
@@ -46,6 +44,7 @@ from bondstone.model.service import (
     OperationKind,
     OperationResult,
     OperationStatus,
+    Options,
     Phase,
     Request,
     ServiceId,
@@ -55,9 +54,8 @@ from bondstone.model.sharing import GIVE_LABEL
 from bondstone.model.step import Progress
 from bondstone.promise.inputs import fill_defaults, secret_paths, split_secrets, with_secrets
 from bondstone.promise.versions import in_range
-from bondstone.store import Store
+from bondstone.store import Store, object_keys
 from bondstone.temporal import calls
-from bondstone.temporal.failures import info_of
 from bondstone.temporal.service_ids import service_id, workflow_of
 
 WAIT_SECONDS: Final = 60.0
@@ -71,6 +69,9 @@ _ACTIONS: Final[Mapping[str, Action]] = {
     "provision": "create", "retry": "update", "update": "update", "move": "update", "refresh": "update",
     "bind": "update", "adopt": "update", "decommission": "delete", "release": "update",
 }  # fmt: skip
+
+_STANDING: Final = frozenset({"nothing", "bind", "update", "move"})
+"""What is planned for a part that stands: such a part can be reconciled."""
 
 
 class ServiceExecutor(Executor):
@@ -145,7 +146,10 @@ class ServiceExecutor(Executor):
         section: ServiceSection = context.section
         state = await self._state(section.service)
         plan = await self._plan(context, section, state)
-        return Drifted(changes=[self._change(plan, state)] if plan.verb != "nothing" else [])
+        changes = [self._change(plan, state)] if plan.verb != "nothing" else []
+        if context.reconcile is not None and plan.verb in _STANDING and plan.parent and plan.parent.owns:
+            changes += await self._reconcile(context, context.reconcile, section.service)
+        return Drifted(changes=changes)
 
     # What the part is, and what is requested of it --------------------------------------------------------------
 
@@ -225,7 +229,10 @@ class ServiceExecutor(Executor):
             moved = current is not None and str(current) != plan.stands
             if moved and (state is None or request.request_id not in state.seen_requests):
                 raise PlanStale(f"{plan.part} stands on {current} now", where=plan.part)
-        accepted = await self._ask(plan, request)
+        return await self._succeeded(context, await self._ask(plan, request))
+
+    async def _succeeded(self, context: StepContext, accepted: Accepted) -> OperationResult:
+        """The result of the part's operation once it has succeeded; when the step is cancelled, so is the part."""
         try:
             result = await self._ended(context, accepted)
         except asyncio.CancelledError:
@@ -236,10 +243,38 @@ class ServiceExecutor(Executor):
             message = error.message if error else f"it ended {result.status}"
             raise OperationFailed(
                 f"{accepted.id} ended {result.status}: {message}",
-                where=f"part {plan.part}",
+                where=f"part {accepted.service}",
                 hint=(error.hint if error and error.hint else f"look at it: bond operation show {accepted.id}"),
             )
         return result
+
+    async def _reconcile(self, context: StepContext, options: Options, part: str) -> list[Change]:
+        """Have the part reconciled as its parent is, and return the drift that is left.
+
+        The request names no parent: where a repair changes what the part gives, its parent hears of it like all
+        others, and updates itself afterwards.
+        """
+        cause = f"{context.service}/op/{context.operation}"
+        request = Request(
+            request_id=f"part-{digest(cause.encode())[:16]}-reconcile-{context.step}",
+            kind=OperationKind.RECONCILE,
+            requested_by=context.requested_by,
+            reason=f"part `{context.step}` of {context.service}",
+            cause=cause,
+            **options.changed(ask=options.repair and service_id(part).team != context.service.team).options(),
+        )
+        accepted = await calls.update(
+            self._temporal, workflow_of(part), names.UPDATE_REQUEST_OPERATION, request, Accepted
+        )
+        result = await self._succeeded(context, accepted)
+        changes: list[Change] = []
+        for step in result.steps:
+            if step.drift:
+                key = object_keys.drift_report(accepted.service, accepted.number, step.id)
+                report = json.loads(await self._stores.sealed.get(key))
+                drifted = [Change.model_validate(each) for each in report]
+                changes += [change.changed(address=f"{part}: {change.address}") for change in drifted]
+        return changes
 
     async def _dry_run(self, context: StepContext, plan: PartPlan) -> list[Change]:
         request = await self._request(context, plan, dry_run=True)
@@ -343,11 +378,11 @@ class ServiceExecutor(Executor):
         looks = iter(LOOKS_SECONDS)
         while asyncio.get_running_loop().time() < deadline:
             left = deadline - asyncio.get_running_loop().time()
-            result = await _result(handle, min(left, next(looks, left)))
+            result = await result_within(handle, min(left, next(looks, left)))
             if result is not None:
                 return result
             state = await self._state(str(accepted.service))
-            ended = _never_ran(accepted, state)
+            ended = never_ran(accepted, state)
             if ended is not None:
                 return ended
             if state is not None and state.phase is Phase.AWAITING_APPROVAL:
@@ -399,38 +434,6 @@ class ServiceExecutor(Executor):
         if self._store is None:
             raise Unreachable("parts need a platform", hint="`bond up` starts one")
         return self._store
-
-
-async def _result(handle: WorkflowHandle[Any, OperationResult], seconds: float) -> OperationResult | None:
-    """How an operation ended; None when it has not yet, or has not begun."""
-    try:
-        async with asyncio.timeout(max(seconds, 0.1)):
-            return await handle.result()
-    except TimeoutError:
-        return None
-    except WorkflowFailureError as error:
-        return result_of(error.cause)
-    except RPCError as error:
-        if error.status in {RPCStatusCode.NOT_FOUND, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}:
-            return None
-        raise calls.as_ours(error, handle.id) from error
-
-
-def _never_ran(accepted: Accepted, state: ServiceState | None) -> OperationResult | None:
-    """The end of an operation that was cancelled before it began, so that it has no workflow."""
-    for record in state.operations if state is not None else ():
-        if record.number == accepted.number and record.status.ended and record.started_at is None:
-            return OperationResult(status=record.status, error=record.error)
-    return None
-
-
-def result_of(error: BaseException) -> OperationResult:
-    """What a failed operation workflow had to say."""
-    if isinstance(error, ApplicationError) and len(error.details) > 1:
-        return OperationResult.model_validate(error.details[1])
-    info = info_of(error)
-    cancelled = info.code == OperationCancelled.code or isinstance(error, CancelledError)
-    return OperationResult(status=OperationStatus.CANCELLED if cancelled else OperationStatus.FAILED, error=info)
 
 
 def _for_part(labels: Mapping[str, str]) -> dict[str, str]:

@@ -96,11 +96,6 @@ def _particular(document: PlacedDocument, spec: StrategySpec, kind: str, article
             (*_SPEC, "inputs"), "an update needs `inputs`", key=True,
             hint="say what to change, as in inputs: {size: large}"
         )  # fmt: skip
-    if kind == "reconcile" and spec.unit == "tree":
-        yield document.problem(
-            (*_SPEC, "unit"), "a reconcile looks into parts one by one, as services of their own",
-            hint="leave `unit` out: parts then come before their parents",
-        )  # fmt: skip
     if kind == "decommission" and not (spec.select.where or spec.select.include or spec.select.everything):
         yield document.problem(
             (*_SPEC, "select"), "a decommission says which services: `select` has neither where nor include",

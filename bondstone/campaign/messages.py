@@ -63,6 +63,7 @@ def submission(
         inputs=job.inputs if kind is OperationKind.UPDATE else {},
         repair=job.repair and kind is OperationKind.RECONCILE,
         recheck=kind is OperationKind.RECONCILE,
+        with_parts=kind is OperationKind.RECONCILE and job.unit == "tree",
         requested_by=by,
         reason=f"campaign {campaign}: {job.reason}",
         campaign=campaign,

@@ -301,13 +301,14 @@ class Services(ABC):
 
     @abstractmethod
     async def reconcile(
-        self, service: str, *, repair: bool = False, **options: Unpack[RequestOptions]
+        self, service: str, *, repair: bool = False, parts: bool = False, **options: Unpack[RequestOptions]
     ) -> Operation:
         """Check a service for drift.
 
         Args:
             service: `TEAM/NAME`.
             repair: Undo the drift.
+            parts: Reconcile the parts that it owns too, and theirs, each before what uses it.
             options: See `RequestOptions`.
 
         Returns:

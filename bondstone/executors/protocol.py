@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bondstone.base.redact import Redactor
 from bondstone.base.settings import Settings
 from bondstone.model.plan import Change, Planned
-from bondstone.model.service import ServiceId
+from bondstone.model.service import Options, ServiceId
 from bondstone.model.step import Progress
 from bondstone.promise.sections import SectionChecker, SectionReport, ToolReport
 
@@ -72,6 +72,8 @@ class StepContext:
     """Who asked for the operation."""
     dry_run: bool = field(default=False)
     """Nothing will be applied."""
+    reconcile: Options | None = field(default=None)
+    """Of a drift check: how a part that the service owns is reconciled first; None where parts are left alone."""
     was_cancelled: Callable[[], bool] = field(default=lambda: True)
     """Asked by an attempt that was told to stop: whether somebody has cancelled the work. Else its worker stops or
     is cut off, and another attempt continues."""

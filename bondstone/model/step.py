@@ -12,6 +12,7 @@ from bondstone.model.service import (
     Dependant,
     Health,
     OperationKind,
+    Options,
     RevisionRef,
     ServiceId,
     StepOutputs,
@@ -34,6 +35,8 @@ class StepCall(Wire):
     """Outputs of the steps that are done, by step id."""
     dry_run: bool = False
     """Nothing will be applied: a part is asked for a dry run of its own."""
+    reconcile: Options | None = None
+    """Of a drift check: how a part that the service owns is reconciled first; None where parts are left alone."""
     permit: Permit | None = None
     """Of the operation, where permits are demanded."""
 

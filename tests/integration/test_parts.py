@@ -117,6 +117,16 @@ def pair(folder: Path) -> Path:
     return target
 
 
+def grand(folder: Path) -> Path:
+    """A service whose part is a tree, so that the part of that part is two levels below."""
+    target = tree(folder, name="grand")
+    file = target / "promise.yaml"
+    promise = json.loads(file.read_text())
+    promise["spec"]["requires"][0]["promise"] = "tree"
+    file.write_text(json.dumps(promise))
+    return target
+
+
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     folder = tmp_path_factory.mktemp("promises")
@@ -134,6 +144,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
             tree(folder, name="widening", accepts="=1.0.0"),
             tree(folder, "1.0.1", name="widening"),
             pair(folder),
+            grand(folder),
         ]
         for each in folders:
             local.bond("promise", "publish", str(each))
@@ -436,6 +447,38 @@ def test_a_campaign_takes_a_tree_as_one_target_and_parts_alone_as_others(
     platform.bond("campaign", "run", "-f", trees, "--wait")
     for name in ("fleet/one-part", "fleet/two-part"):
         assert show(platform, name)["inputs"]["text"] == "plain", "it went back with its parent, once"
+
+
+def test_a_reconcile_of_trees_goes_into_the_parts_of_parts_each_before_its_parent(
+    platform: LocalPlatform, tmp_path: Path
+) -> None:
+    top, middle, bottom = "deep/one", "deep/one-part", "deep/one-part-part"
+    made(platform, top, promise="grand")
+    platform.bond("service", "update", bottom, "--set", "ask=true", "--wait")  # changes no output
+
+    def looked() -> dict[str, Any]:
+        operation: dict[str, Any] = show(platform, top)["operations"][0]
+        return operation
+
+    platform.bond("service", "reconcile", top, "--wait")
+    assert (looked()["kind"], looked()["drift"]) == ("reconcile", 0), "its own part is as it wants it"
+    platform.bond("service", "reconcile", top, "--parts", "--wait")
+    steps = {step["id"]: step["drift"] for step in looked()["steps"]}
+    assert steps == {"part": [f"{middle}: service/{bottom}"], "top": []}
+    assert looked()["drift"] == 1
+    assert show(platform, bottom)["inputs"]["ask"] is True, "only looked at"
+
+    select = {"where": "team == 'deep'"}
+    file = campaign(tmp_path, "deep", operation="reconcile", repair=True, unit="tree", select=select)
+    platform.bond("campaign", "run", "-f", file, "--wait")
+    shown = read_json(platform, "campaign-show", "campaign", "show", "deep")
+    assert (shown["unit"], shown["targets"], shown["counts"]) == ("tree", 1, {"succeeded": 1})
+    assert show(platform, bottom)["inputs"]["ask"] is False
+    inner = show(platform, middle)["operations"][0]
+    assert (inner["kind"], inner["cause"]) == ("reconcile", looked()["id"])
+    ended = {step["id"]: step["finished_at"] for step in inner["steps"]}
+    began = {step["id"]: step["started_at"] for step in looked()["steps"]}
+    assert ended["part"] <= ended["top"] <= began["top"], "each part before what uses it"
 
 
 ACTS = st.lists(

@@ -151,6 +151,16 @@ def test_a_rollback_names_what_it_takes_back() -> None:
     assert call.request.request_id == names.campaign_request_id("c", 3, 2) == "campaign/c/3/2"
 
 
+@pytest.mark.parametrize(
+    ("operation", "unit", "with_parts"),
+    [("reconcile", "tree", True), ("reconcile", "service", False), ("patch", "tree", False)],
+)
+def test_only_a_reconcile_of_trees_asks_for_the_parts_too(operation: str, unit: Any, *, with_parts: bool) -> None:
+    job = Job(operation=OperationKind(operation), promise="postgres", unit=unit)
+    request = submission("c", "ada", job, Submit(target=0, attempt=1), ENTRY).request
+    assert request.with_parts is with_parts, "the others take parts along by themselves"
+
+
 def test_a_linked_rollback_takes_back_what_the_other_campaign_did() -> None:
     job = Job(operation=OperationKind.ROLLBACK, undoes="a")
     assert submission("b", "ada", job, Submit(target=0, attempt=1), ENTRY).undoes == "campaign/a/"

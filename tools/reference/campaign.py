@@ -39,9 +39,10 @@ A service that was made for another one is its *part*. By itself (`unit: service
 starts before its parents; a decommission takes parents first, and their own parts go with them. With `unit: tree` a
 service and the parts that were made for it, and theirs, are one target: the operation of the outermost service takes them along,
 and waves, budget and numbers count trees. Then a part is never a target; what is shared (`bind`) is one of its own.
-A rollback takes trees too: parts go back with their parent. A reconcile does not, and `unit: tree` is refused: a parent's
-drift check never goes into the steps of its parts, so the drift that counts is found by each part alone. Without `unit`
-one campaign checks them all, parts first.
+A rollback takes trees too: parts go back with their parent. A reconcile of a tree is `bond service reconcile --parts`: each
+part that the service owns is reconciled in its place among the steps, so before what uses it, with the same `repair`. What
+is left of its drift counts as the target's. A part that fails fails its target. Without `unit` each part is a target
+of its own, and a parent's check says only whether its parts are as it wants them.
 
 A reconcile, rollback or decommission without `promise` whose `select` would take every service of the platform
 (no `include`, no `max`, and no `where` that looks at a service) is refused unless it says `select: {{everything: true}}`.

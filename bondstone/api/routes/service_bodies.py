@@ -70,6 +70,8 @@ class ReconcileBody(OperationBody):
 
     repair: bool = False
     """Undo what has drifted"""
+    parts: bool = False
+    """Reconcile the parts that the service owns too, each before what uses it"""
 
 
 class LabelsBody(Manifest):

@@ -275,7 +275,7 @@ async def reconcile_service(
 ) -> AcceptedDocument:  # fmt: skip
     """Look for drift; with `repair` undo it."""
     asking, service = await _changeable(asking, "service.reconcile", f"{team}/{name}", if_match)
-    request = asking.bond.services.reconcile(service, repair=body.repair, **_options(body, key))
+    request = asking.bond.services.reconcile(service, repair=body.repair, parts=body.parts, **_options(body, key))
     return await accepted(asking, await request, response, wait)
 
 

@@ -140,12 +140,16 @@ def rollback(
     epilog=examples(
         "bond service reconcile payments/orders --wait",
         "bond service reconcile payments/orders --repair --ask --wait",
+        "bond service reconcile risk/fraud --parts --wait",
     )
 )
 def reconcile(
     service: ServiceArgument,
     *,
     repair: Annotated[bool, typer.Option("--repair", help="undo the drift, after policies and approvals")] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="the parts that it owns too, before what uses them")
+    ] = False,
     ask: Ask = False,
     reason: Reason = "",
     request_id: RequestId = "",
@@ -154,7 +158,10 @@ def reconcile(
 ) -> None:
     """Check for drift; without --repair nothing changes, and drift is no failure."""
     options = _options(reason, request_id, dry_run=False, ask=ask)
-    accepted(lambda bond: bond.services.reconcile(service, repair=repair, **options), wait=wait, output=output)
+    accepted(
+        lambda bond: bond.services.reconcile(service, repair=repair, parts=parts, **options),
+        wait=wait, output=output,
+    )  # fmt: skip
 
 
 @app.command(epilog=examples("bond service pause payments/orders --reason 'moving house'"))

@@ -265,9 +265,9 @@ class DirectServices(Services):
 
     @override
     async def reconcile(
-        self, service: str, *, repair: bool = False, **options: Unpack[RequestOptions]
+        self, service: str, *, repair: bool = False, parts: bool = False, **options: Unpack[RequestOptions]
     ) -> Operation:
-        return await self._ask(service, OperationKind.RECONCILE, repair=repair, **options)
+        return await self._ask(service, OperationKind.RECONCILE, repair=repair, with_parts=parts, **options)
 
     @override
     async def decommission(self, service: str, **options: Unpack[RequestOptions]) -> Operation:

@@ -176,9 +176,9 @@ class HttpServices(Services):
 
     @override
     async def reconcile(
-        self, service: str, *, repair: bool = False, **options: Unpack[RequestOptions]
+        self, service: str, *, repair: bool = False, parts: bool = False, **options: Unpack[RequestOptions]
     ) -> Operation:
-        return await self._ask(service_path(service, "reconcile"), {"repair": repair}, options)
+        return await self._ask(service_path(service, "reconcile"), {"repair": repair, "parts": parts}, options)
 
     @override
     async def decommission(self, service: str, **options: Unpack[RequestOptions]) -> Operation:

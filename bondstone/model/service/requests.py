@@ -52,6 +52,8 @@ class Options(Wire):
     """A reconcile applies what it takes to undo the drift."""
     recheck: bool = False
     """A reconcile plans every step and asks the policies in force; it fails where they deny."""
+    with_parts: bool = False
+    """A reconcile goes into the parts that the service owns, and theirs, each in its place among the steps."""
     ask: bool = False
     """Every plan that changes something waits for another person's approval."""
     adopt: dict[str, str] = {}
@@ -123,6 +125,8 @@ def request_digest(request: Request) -> str:
     content = request.model_dump(mode="json", include=_OF_A_REQUEST)
     content["inputs"] = replace_refs(content["inputs"], lambda _: REF_KEY)
     content["adopt"] = sorted(request.adopt)
+    if request.with_parts:  # digests of earlier requests, which lack it, must not change
+        content["with_parts"] = True
     if request.kind in {OperationKind.PROVISION, OperationKind.UPGRADE}:
         content["version"] = ""
     return digest(canonical(content))

@@ -96,7 +96,7 @@ async def _dry_run(services: Services, ready: Ready, target: CampaignTarget) -> 
         case "decommission":
             return await services.decommission(target.service, **options)
         case "reconcile":  # looking for drift changes nothing, so there is no dry run of it
-            return await services.reconcile(target.service, reason=options["reason"])
+            return await services.reconcile(target.service, parts=spec.unit == "tree", reason=options["reason"])
 
 
 def _outcome(record: OperationRecord) -> dict[str, object]:
