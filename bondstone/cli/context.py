@@ -82,12 +82,18 @@ def choose(data: Path | None, named: str) -> None:
         return
     values = dict(contexts.get(chosen))
     if not named:  # what the environment says wins over a context that was chosen some time
-        if any(name in os.environ for name in ("BOND_DATA", "BOND_TEMPORAL_ADDRESS", "TEMPORAL_ADDRESS")):
+        if winning_variable():
             return
         values = {key: value for key, value in values.items() if f"BOND_{key.upper()}" not in os.environ}
     where = values.pop("data", "")
     options.data = data or (Path(where) if where else None)
     options.context, options.values = chosen, values
+
+
+def winning_variable() -> str:
+    """The variable that names a platform in place of the context in use; empty when there is none."""
+    names = ("BOND_DATA", "BOND_TEMPORAL_ADDRESS", "TEMPORAL_ADDRESS")
+    return next((name for name in names if name in os.environ), "")
 
 
 def actor() -> str:

@@ -11,7 +11,7 @@ import typer
 
 from bondstone.base.contexts import Contexts, contexts_file, read_contexts, write_contexts
 from bondstone.cli import completion, context
-from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, say, table
+from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, say, table
 
 app = typer.Typer(help="Platforms by name: one is in use, `--context` names another.", no_args_is_help=True)
 
@@ -42,6 +42,8 @@ def use(name: Name, *, output: Output = OutputFormat.TABLE) -> None:
     contexts.get(name)
     write_contexts(replace(contexts, current=name))
     emit(_row(contexts, name, current=True), output, lambda: say(f"context {name} is in use"))
+    if variable := context.winning_variable():
+        note(f"{variable} is set, and wins: unset it, or name the context with --context {name}")
 
 
 @app.command(
@@ -123,6 +125,11 @@ def show(
 
     contexts = read_contexts()
     chosen = name or context.options.context
+    if not chosen and contexts.current and (variable := context.winning_variable()):
+        raise NotFound(
+            f"{variable} names the platform, so the context {contexts.current} is not in use",
+            hint=f"unset {variable}, or name it: bond context show {contexts.current}",
+        )
     if not chosen:
         raise NotFound("no context is in use", hint="bond context use NAME, or name it: bond context show NAME")
     values = contexts.get(chosen)

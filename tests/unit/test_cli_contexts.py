@@ -55,6 +55,15 @@ def test_which_platform_is_asked(capsys, monkeypatch, arguments, environment, ad
     assert settings["temporal_address"]["value"] == (address or "")
 
 
+def test_a_variable_that_wins_over_the_context_in_use_is_named(capsys, monkeypatch, tmp_path):
+    shown(capsys, "context", "add", "here", "--data", str(tmp_path / "here"))
+    monkeypatch.setenv("BOND_DATA", str(tmp_path / "other"))
+    assert main(["context", "use", "here"]) == 0
+    assert "BOND_DATA is set, and wins" in capsys.readouterr().err
+    assert main(["context", "show"]) == 3
+    assert "BOND_DATA names the platform, so the context here is not in use" in capsys.readouterr().err
+
+
 def test_a_directory_of_a_context_is_the_data_directory(capsys, tmp_path):
     write_contexts(Contexts(current="here", known={"here": {"data": str(tmp_path / "x")}}))
     assert shown(capsys, "config", "show")["data"]["value"] == str(tmp_path / "x")
