@@ -10,10 +10,10 @@ from typing import Final
 from urllib.parse import quote
 
 from bondstone.base import names
-from bondstone.base.errors import ErrorInfo
 from bondstone.base.markdown import escape
+from bondstone.campaign import words
 from bondstone.model.approval import missing
-from bondstone.model.campaign.run import CampaignDescription, TargetRecord, WaveProgress
+from bondstone.model.campaign.run import CampaignDescription, FlightView, TargetRecord, WaveProgress
 from bondstone.model.service import Approval, OperationRecord, ServiceState, StepRecord
 
 _MARKS = {
@@ -31,6 +31,8 @@ _MARKS = {
     "blocked": "✗",
 }
 
+_STATUSES: Final = {"accepted": "running", "between": "waiting"}
+"""Of a target that is under way, as people read it."""
 MAX_TARGETS: Final = 10
 """Targets of a campaign that are linked: of those that run, and of those that ended last."""
 
@@ -44,7 +46,10 @@ def operation(record: OperationRecord) -> str:
         "|---|---|---|---|",
         *(_step(step) for step in record.steps),
     ]
+    told = [step.error.message for step in record.steps if step.error]
     lines += [f"\n{step.id}: {escape(step.error.message)}" for step in record.steps if step.error]
+    if record.error and record.error.message not in told:
+        lines.append(f"\n{escape(record.error.message)}")
     lines += [f"\nkept: {escape(kept)}" for kept in record.retained]
     lines += [_waiting(record, approval) for approval in record.approvals if approval.status == "waiting"]
     return "\n".join(lines)
@@ -110,11 +115,11 @@ def campaign(shown: CampaignDescription, recent: Sequence[TargetRecord], namespa
     if shown.ending:
         lines.append(f"\n{escape(shown.ending)}")
     targets = [
-        _target(each.operation or each.service, each.phase, None, namespace)
+        _target(each.operation or each.service, _STATUSES.get(each.phase, each.phase), _waits(each), namespace)
         for each in shown.flights[:MAX_TARGETS]
     ]
     targets += [
-        _target(each.operation_id or each.service, each.outcome, each.error, namespace)
+        _target(each.operation_id or each.service, each.outcome, words.why(each.reason, each.error), namespace)
         for each in reversed(recent[-MAX_TARGETS:])
     ]
     if targets:
@@ -136,9 +141,13 @@ def operation_link(operation: str, namespace: str) -> str:
     return f"[{operation}](/namespaces/{quote(namespace, safe='')}/workflows/{quote(workflow_id, safe='')})"
 
 
-def _target(operation: str, status: str, error: ErrorInfo | None, namespace: str) -> str:
+def _waits(flight: FlightView) -> str:
+    return "waits for an approval" if flight.awaiting else flight.stalled
+
+
+def _target(operation: str, status: str, why: str, namespace: str) -> str:
     target = operation_link(operation, namespace) if operation else "not accepted yet"
-    return f"| {target} | {status} | {escape(error.message) if error else ''} |"
+    return f"| {target} | {status} | {escape(why)} |"
 
 
 def _wave(wave: WaveProgress) -> str:

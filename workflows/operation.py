@@ -260,6 +260,7 @@ class OperationWorkflow:
 
     def _ended(self, status: OperationStatus, error: ErrorInfo | None) -> OperationResult:
         record = self.record()
+        workflow.set_current_details(details.operation(record.changed(status=status, error=error)))
         return self.result.changed(
             status=status,
             steps=record.steps,
