@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,11 @@ LOOK_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 0.3
 PROMISES_SECONDS: Final = 10.0
 TRIES: Final = 3
+AGAIN_SECONDS: Final = 1.0
+"""After how long what could not be told is repeated; each time twice as long, up to `AGAIN_AT_MOST_SECONDS`."""
+AGAIN_AT_MOST_SECONDS: Final = 30.0
+BY_ITSELF_SECONDS: Final = 150.0
+"""Backstage reads every part by itself within this time: then nothing needs to be repeated."""
 _TIMEOUT_SECONDS: Final = 10.0
 
 log = structlog.get_logger(__name__)
@@ -36,7 +42,7 @@ def poll_seconds(settings: Settings) -> float:
 class Refresher:
     """Follows the index, and tells Backstage which parts of the feed to read again.
 
-    What cannot be told is not lost: Backstage reads every part again by itself within minutes.
+    What cannot be told is repeated, ever more seldom, until Backstage has read every part again by itself.
 
     Args:
         index: Every service.
@@ -54,6 +60,9 @@ class Refresher:
         self._url = f"{url}/api/catalog/refresh"
         self._token_file = token_file
         self._client = client or httpx2.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False)
+        self._untold: dict[str, float] = {}
+        """Locations that could not be told, and when Backstage has read them by itself."""
+        self._is_behind = asyncio.Event()
 
     async def run(self) -> None:
         """Tell until cancelled."""
@@ -62,6 +71,7 @@ class Refresher:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_services())
                 group.create_task(self._follow_promises())
+                group.create_task(self._repeat())
         finally:
             await self._client.aclose()
 
@@ -108,16 +118,42 @@ class Refresher:
             return
 
     async def _tell(self, location: str) -> None:
+        if self._untold:  # Backstage is away: one after the other would only wait for the same
+            self._untold[location] = time.monotonic() + BY_ITSELF_SECONDS
+            return
         for attempt in range(1, TRIES + 1):
-            try:
-                token = await asyncio.to_thread(read_secret, self._token_file)
-                answer = await self._client.post(
-                    self._url, json={"entityRef": location}, headers={"Authorization": f"Bearer {token}"}
-                )
-                answer.raise_for_status()
-            except (httpx2.HTTPError, BondError) as error:
-                if attempt == TRIES:
-                    log.warning("Backstage was not told of a change", location=location, message=str(error)[:200])
-                await asyncio.sleep(RETRY_SECONDS * attempt)
-            else:
+            problem = await self._send(location)
+            if not problem:
                 return
+            await asyncio.sleep(RETRY_SECONDS * attempt)
+        log.warning("Backstage was not told of a change, and will be again", location=location, message=problem)
+        self._untold[location] = time.monotonic() + BY_ITSELF_SECONDS
+        self._is_behind.set()
+
+    async def _repeat(self) -> None:
+        """Tell again what could not be told, until it can be, or Backstage has read it by itself."""
+        pause = AGAIN_SECONDS
+        while True:
+            await self._is_behind.wait()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, AGAIN_AT_MOST_SECONDS)
+            for location, until in sorted(self._untold.items()):
+                del self._untold[location]  # a change that comes while this is sent is told anew
+                if time.monotonic() < until and await self._send(location):
+                    self._untold.setdefault(location, until)
+                    break
+            if not self._untold:
+                self._is_behind.clear()
+                pause = AGAIN_SECONDS
+
+    async def _send(self, location: str) -> str:
+        """Tell once; what went wrong, or nothing."""
+        try:
+            token = await asyncio.to_thread(read_secret, self._token_file)
+            answer = await self._client.post(
+                self._url, json={"entityRef": location}, headers={"Authorization": f"Bearer {token}"}
+            )
+            answer.raise_for_status()
+        except (httpx2.HTTPError, BondError) as error:
+            return str(error)[:200] or type(error).__name__
+        return ""

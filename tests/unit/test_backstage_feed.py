@@ -30,7 +30,7 @@ from bondstone.base.models import changed_copy
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.model.rows import ListedService
 from bondstone.model.service_row import ServiceRow
-from harness.waiting import until
+from harness.waiting import NotInTime, until
 
 SECRET = "s" * 43
 NOW = datetime.now(UTC)
@@ -256,14 +256,21 @@ async def test_the_secret_of_the_address_is_in_no_log_whatever_fails():
 
 
 @asynccontextmanager
-async def telling(index: ServiceIndex, feed: Feed, folder: Path) -> AsyncIterator[list[str]]:
-    """What Backstage is told of, in its order."""
+async def telling(index: ServiceIndex, feed: Feed, folder: Path, *, fails: int = 0) -> AsyncIterator[list[str]]:
+    """What Backstage is told of, in its order.
+
+    Args:
+        index: Every service.
+        feed: Of them.
+        folder: For the token.
+        fails: How many of its first answers are a 503.
+    """
     told: list[str] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         assert request.headers["authorization"] == "Bearer catalog-token"
         told.append(json.loads(request.content)["entityRef"])
-        return httpx2.Response(200)
+        return httpx2.Response(503 if len(told) <= fails else 200)
 
     token = folder / "token"
     token.write_text("catalog-token")
@@ -309,3 +316,20 @@ async def test_backstage_is_told_which_part_has_changed(monkeypatch, tmp_path):
         told.clear()
         bond.promises.title = "A queue"
         await until(lambda: "location:default/bondstone-promises" in told)
+
+
+@pytest.mark.parametrize(("fails", "by_itself", "sent"), [(7, 60.0, 8), (10_000, 0.0, 3)])
+async def test_what_backstage_was_not_told_is_repeated_until_it_has_read_by_itself(
+    fails, by_itself, sent, monkeypatch, tmp_path
+):
+    for name in ("GATHER_SECONDS", "RETRY_SECONDS", "AGAIN_SECONDS", "AGAIN_AT_MOST_SECONDS"):
+        monkeypatch.setattr(refresh_module, name, 0.01)
+    monkeypatch.setattr(refresh_module, "BY_ITSELF_SECONDS", by_itself)
+    feed, index, visibility, _ = await filled([listed(number) for number in range(20)], describe_teams=False)
+    services = "location:default/bondstone-services-0"
+    async with telling(index, feed, tmp_path, fails=fails) as told:
+        visibility.services[5] = listed(5, phase="updating", at=1)
+        await index.poll()
+        await until(lambda: told.count(services) == sent)
+        with pytest.raises(NotInTime):
+            await until(lambda: told.count(services) > sent, seconds=0.3)
