@@ -224,7 +224,7 @@ async def _compare(
 
     return await manifests.compare(
         bond,
-        manifests.read_manifests([Path("/dev/stdin") if str(each) == "-" else each for each in files]),
+        manifests.read_manifests(files, standard_input=sys.stdin.buffer if sys.stdin else None),
         overwrite=overwrite,
         resend_secrets=resend_secrets,
         prune=_scope(selector, team) if prune else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,20 @@ def test_every_mistake_of_every_file_is_named_with_its_line(tmp_path: Path) -> N
     assert places[("b.yaml", 2)] == "a Deployment is not applied from here"
     assert any(name == "b.yaml" and line >= 4 for name, line in places)
     assert places[("c.yml", 4)] == "service shop/orders is in two manifests"
+
+
+def test_a_secret_that_standard_input_names_by_a_relative_path_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text("correct horse")
+
+    def mistakes(path: str) -> list[str]:
+        text = SERVICE % f"{{owner: ada, password: {{$file: {path}}}}}"
+        [piped] = read_manifests([Path("-")], standard_input=io.BytesIO(text.encode())).services
+        _, problems = compare_service(piped, None, PROMISE)
+        return [each.message for each in problems]
+
+    assert mistakes("secret") == ["secret is relative to a file, and this came by standard input"]
+    assert mistakes(str(tmp_path / "secret")) == []
 
 
 def test_a_folder_with_a_promise_is_the_promise_and_nothing_else(tmp_path: Path) -> None:

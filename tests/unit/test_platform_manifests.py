@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from bondstone.base.errors import BondError, ManifestInvalid, NotFound, Refused
+from bondstone.base.errors import BondError, ManifestInvalid, NotFound, Problem, Refused
 from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.client.manifests import platform_export
 from bondstone.client.manifests.applying import apply
 from bondstone.client.manifests.comparing import Comparison, PromiseComparison
 from bondstone.client.manifests.entries import PromiseEntry
-from bondstone.client.manifests.files import read_manifests
+from bondstone.client.manifests.files import MAX_PIPED_BYTES, read_manifests
 from bondstone.client.manifests.platform import (
     PlatformComparison,
     compare_freeze,
@@ -104,6 +105,49 @@ def test_what_a_manifest_names_outside_of_the_applied_folder_is_refused(
     assert problem.line == line
     assert problem.message == f"{name} leads out of {folder}, the folder that is applied"
     assert "-f" in problem.hint
+
+
+def piped(text: bytes) -> list[Problem]:
+    with pytest.raises(ManifestInvalid) as refused:
+        read_manifests([Path("-")], now=NOW, standard_input=io.BytesIO(text))
+    return list(refused.value.problems)
+
+
+@pytest.mark.parametrize(("text", "line"), [(BESIDE, 8), (POLICY_SET, 5), (REFERENCE, 5)])
+def test_what_standard_input_names_is_relative_to_nothing(
+    text: str, line: int, monkeypatch, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    [problem] = piped((text % "other").encode())
+    assert (problem.file, problem.line) == ("standard input", line)
+    assert problem.message == "other is relative to a file, and this came by standard input"
+
+
+def test_standard_input_is_read_like_a_file_and_never_to_an_end_that_does_not_come() -> None:
+    class Endless(io.BytesIO):
+        read_bytes = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
+            assert size > 0, "a read without a bound"
+            self.read_bytes += size
+            return b"#" * size
+
+    both = "\n---\n".join((SCHEDULE % STRATEGY, FREEZE)).encode()
+    manifests = read_manifests([Path("-"), Path("-")], now=NOW, standard_input=io.BytesIO(both))
+    assert (len(manifests.schedules), len(manifests.freezes)) == (1, 1)
+    endless = Endless()
+    with pytest.raises(ManifestInvalid, match="it is longer than 8 MiB"):
+        read_manifests([Path("-")], now=NOW, standard_input=endless)
+    assert endless.read_bytes == MAX_PIPED_BYTES + 1
+    [problem] = piped(b"\nkind: Frieze\n")
+    assert (problem.file, problem.line) == ("standard input", 2)
+    for closed in (None, io.BytesIO()):
+        if closed is not None:
+            closed.close()
+        with pytest.raises(ManifestInvalid, match="cannot be read: it is closed"):
+            read_manifests([Path("-")], now=NOW, standard_input=closed)
 
 
 def test_what_a_manifest_names_in_another_folder_of_what_is_applied_is_read(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from bondstone.model.platform_manifests import (
 )
 
 PROMISE_FILE: Final = "promise.yaml"
+STANDARD_INPUT: Final = "standard input"
+"""How messages name it: a file that lies in no folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,9 @@ class Reading:
     strategies: dict[Path, PlacedDocument] = field(default_factory=dict)
     """Files of kind Strategy, which do nothing alone."""
     used_strategies: set[Path] = field(default_factory=set)
-    root: Path = field(default_factory=Path)
-    """The folder that is applied, or that of the file: what the manifest that is read may refer to lies in it."""
+    root: Path | None = None
+    """The folder that is applied, or that of the file: what the manifest that is read may refer to lies in it.
+    None while standard input is read."""
     others: list[PlacedDocument] = field(default_factory=list)
     """Documents of no kind: mistakes, but for the data of policies."""
     problems: list[Problem] = field(default_factory=list)
@@ -160,6 +163,10 @@ def beside(name: str, document: PlacedDocument, reading: Reading, at: tuple[str,
         reading: What was read so far.
         at: Where the name stands.
     """
+    if reading.root is None:
+        words = f"{name} is relative to a file, and this came by {STANDARD_INPUT}"
+        reading.problems.append(document.problem(at, words, hint="apply the folder that holds both: -f DIR"))
+        return None
     path = Path(document.file).parent / name
     try:
         if path.resolve().is_relative_to(reading.root.resolve()):

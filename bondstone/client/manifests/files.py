@@ -9,7 +9,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from pydantic import ValidationError
 
@@ -17,6 +17,7 @@ from bondstone.base.errors import ManifestInvalid, NotFound, Problem
 from bondstone.campaign.document import read_campaign
 from bondstone.client.manifests.entries import (
     PROMISE_FILE,
+    STANDARD_INPUT,
     CampaignEntry,
     Manifests,
     PromiseEntry,
@@ -32,6 +33,10 @@ MAX_FILES: Final = 5000
 """Most files that are read at once."""
 MAX_MANIFESTS: Final = 5000
 """Most documents that are read at once."""
+MAX_PIPED_BYTES: Final = 8 << 20
+"""Most that is read of standard input: it brings many manifests in one stream."""
+PIPE: Final = Path("-")
+"""The path that stands for standard input."""
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 _SEPARATOR: Final = re.compile(rb"^---(?=[ \t\r]|$)", re.MULTILINE)
@@ -39,13 +44,17 @@ _STRATEGY_HINT: Final = "name it in the `strategy_file` of a Schedule, or use it
 _KINDS: Final = ("Service", "Campaign", "Promise", "Access", *MODELS)
 
 
-def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Manifests:
+def read_manifests(
+    paths: Sequence[Path], *, now: datetime | None = None, standard_input: BinaryIO | None = None
+) -> Manifests:
     """Read every manifest in files and folders.
 
     Args:
         paths: Files, and folders that are read with all that is in them, each file once. A folder with a
-            promise.yaml is that promise, and its other files are no manifests; nor is the data of policies.
+            promise.yaml is that promise, and its other files are no manifests; nor is the data of policies. `-` is
+            standard input.
         now: From when on windows of campaigns must open; default: now.
+        standard_input: What `-` stands for.
 
     Raises:
         NotFound: a path does not exist.
@@ -54,7 +63,9 @@ def read_manifests(paths: Sequence[Path], *, now: datetime | None = None) -> Man
     reading = Reading()
     moment = now or datetime.now(UTC)
     files: dict[Path, tuple[Path, Path]] = {}
-    for root, path in islice(_files(paths, reading), MAX_FILES + 1):
+    if PIPE in paths:
+        _read_pipe(standard_input, reading, moment)
+    for root, path in islice(_files([path for path in paths if path != PIPE], reading), MAX_FILES + 1):
         files.setdefault(Path(os.path.normpath(path.absolute())), (root, path))
     for number, (root, path) in enumerate(files.values()):
         reading.root = root
@@ -138,6 +149,26 @@ def _read(path: Path, reading: Reading, now: datetime) -> None:
     if data is None:
         reading.problems.append(Problem(message=f"the file is larger than {MAX_BYTES // 1024} KiB", file=file))
         return
+    _documents(data, file, reading, now)
+
+
+def _read_pipe(stream: BinaryIO | None, reading: Reading, now: datetime) -> None:
+    """Read standard input, which lies in no folder and may have no end."""
+    try:
+        data = stream.read(MAX_PIPED_BYTES + 1) if stream is not None else None
+    except (OSError, ValueError):  # closed while it was open
+        data = None
+    if data is None:
+        reading.problems.append(Problem(message="cannot be read: it is closed", file=STANDARD_INPUT))
+    elif len(data) > MAX_PIPED_BYTES:
+        words = f"it is longer than {MAX_PIPED_BYTES >> 20} MiB"
+        reading.problems.append(Problem(message=words, file=STANDARD_INPUT, hint="apply a folder: -f DIR"))
+    else:
+        reading.root = None
+        _documents(data, STANDARD_INPUT, reading, now)
+
+
+def _documents(data: bytes, file: str, reading: Reading, now: datetime) -> None:
     for piece in _pieces(data):
         document = read(piece, file)
         if document.problems:

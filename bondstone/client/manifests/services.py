@@ -14,7 +14,7 @@ from bondstone.base.redact import MASK
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.client.documents.service import AppliedDocument, ServiceDocument
 from bondstone.client.manifests import secrets
-from bondstone.client.manifests.entries import ServiceEntry
+from bondstone.client.manifests.entries import STANDARD_INPUT, ServiceEntry
 from bondstone.client.manifests.three_way import MISSING, Difference, at, differences, leaves, merged, tree
 from bondstone.documents.yaml_places import Path_
 from bondstone.model.promise import API_VERSION, Promise
@@ -276,8 +276,13 @@ class _Comparer:
         return values
 
     def _fetch(self, source: Source, path: tuple[str, ...]) -> Any:
+        file, about = self.entry.document.file, source.as_json()
+        if file == STANDARD_INPUT and not Path(about.get(secrets.FILE, "/")).is_absolute():
+            words = f"{about[secrets.FILE]} is relative to a file, and this came by {STANDARD_INPUT}"
+            self._problem(("spec", INPUTS, *path), words, "write the whole path, or apply the folder: -f DIR")
+            return None
         try:
-            return secrets.fetch(source.as_json(), Path(self.entry.document.file).parent)
+            return secrets.fetch(about, Path(file).parent)
         except InvalidInput as error:
             self._problem(("spec", INPUTS, *path), error.message, error.hint)
             return None
