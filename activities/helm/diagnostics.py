@@ -69,7 +69,14 @@ _TEMPLATE: Final = re.compile(
 
 
 def to_error(
-    complaint: str, *, verb: str, code: int, chart: str = "", where: str = "", reasons: Sequence[str] = ()
+    complaint: str,
+    *,
+    verb: str,
+    code: int,
+    chart: str = "",
+    where: str = "",
+    reasons: Sequence[str] = (),
+    otherwise: str = "",
 ) -> BondError:
     """The typed error for a run that failed.
 
@@ -80,6 +87,7 @@ def to_error(
         chart: Path of the chart in the promise, for the places of the problems.
         where: The service and step.
         reasons: What was not ready when it was last looked at, and why.
+        otherwise: The hint where there is no better one.
     """
     if code < 0:
         return ToolUnavailable(
@@ -105,7 +113,7 @@ def to_error(
         file = f"{chart}/{place[1]}" if chart else place[1]
         problems.append(Problem(message=summary, file=file, line=int(place[2]), column=int(place[3] or 0)))
         message = f"helm {verb} failed: the chart cannot be rendered"
-    hint = next((hint for pattern, hint in _HINTS if pattern.search(complaint)), "see the step's log")
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(complaint)), otherwise)
     return ToolFailed(message, where=where, problems=problems, hint=hint)
 
 

@@ -290,6 +290,7 @@ class HelmSession:
             chart="" if section.is_remote else section.chart.removesuffix("/"),
             where=self.where,
             reasons=[self.redact(reason) for reason in reasons],
+            otherwise=self.context.see_log(),
         )
 
     def check_stop(self) -> None:

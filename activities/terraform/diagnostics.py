@@ -80,7 +80,14 @@ _UNAVAILABLE = (
 
 
 def to_error(
-    errors: Sequence[Diagnostic], *, verb: str, module: str, code: int, complaint: str = "", where: str = ""
+    errors: Sequence[Diagnostic],
+    *,
+    verb: str,
+    module: str,
+    code: int,
+    complaint: str = "",
+    where: str = "",
+    otherwise: str = "",
 ) -> BondError:
     """The typed error for a run that failed.
 
@@ -91,6 +98,7 @@ def to_error(
         code: Exit code; negative for the signal that killed it.
         complaint: The end of its standard error, used when there are no diagnostics.
         where: The service and step.
+        otherwise: The hint where there is no better one.
     """
     problems = [to_problem(item, module) for item in errors[:_PROBLEMS_LIMIT]]
     texts = [f"{item.summary}\n{item.detail}" for item in errors] or [
@@ -109,7 +117,7 @@ def to_error(
             hint="if nobody killed it, the worker may be out of memory: see the kernel's log",
         )
     if any(_is_modules_own(item) for item in errors):
-        return ToolFailed(message, where=place, problems=problems, hint=_hint(whole, module))
+        return ToolFailed(message, where=place, problems=problems, hint=_hint(whole, module) or otherwise)
     if _STALE.search(whole):
         return PlanStale(
             f"the saved plan can no longer be applied: {first}", where=place, problems=problems, hint="plan again"
@@ -121,7 +129,7 @@ def to_error(
         return ToolUnavailable(
             message, where=place, problems=problems, hint="it looks temporary, and will be tried again"
         )
-    return ToolFailed(message, where=place, problems=problems, hint=_hint(whole, module))
+    return ToolFailed(message, where=place, problems=problems, hint=_hint(whole, module) or otherwise)
 
 
 def lost_providers(errors: Sequence[Diagnostic]) -> bool:
@@ -167,7 +175,7 @@ def _hint(text: str, module: str) -> str:
             f"in {module}, run `terraform providers lock -platform={_PLATFORM}` for the workers' platform, "
             "and publish a version with the new .terraform.lock.hcl"
         )
-    return "see the step's log"
+    return ""
 
 
 def to_problem(item: Diagnostic, module: str) -> Problem:

@@ -141,6 +141,7 @@ class TerraformSession:
             code=ended.code,
             complaint=ended.complaint,
             where=self.where,
+            otherwise=self.context.see_log(),
         )
         return error.masked(self.redact)
 

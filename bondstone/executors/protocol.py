@@ -84,6 +84,12 @@ class StepContext:
     sensitive, what a Secret holds), and passes what it shows through it: change sets, errors. The adapter passes
     logs, errors and heartbeats through it, and seals an output that it finds something in."""
 
+    def see_log(self) -> str:
+        """The hint where there is no better one: the command that prints the log, once there is one."""
+        if self.trial:
+            return "see the step's log"
+        return f"`bond operation logs {self.service}/op/{self.operation} --step {self.step}` prints all it said"
+
     def __post_init__(self) -> None:
         """Whoever makes a context need not tell the secrets twice."""
         self.redact.add(self.secrets)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from bondstone.activities.helm.diagnostics import to_error as helm_error
 from bondstone.activities.terraform.diagnostics import lost_providers, to_error
 from bondstone.activities.terraform.stream import Diagnostic
 from bondstone.base.errors import BondError, PlanStale, ToolFailed, ToolUnavailable
+from bondstone.executors.protocol import StepContext
 from bondstone.temporal.failures import info_of, to_failure
 
 
-def error_for(summary: str, detail: str = "", *, code: int = 1, **more) -> BondError:
+def error_for(summary: str, detail: str = "", *, code: int = 1, otherwise: str = "", **more) -> BondError:
     result = [Diagnostic("error", summary, detail, **more)]
-    return to_error(result, verb="apply", module="terraform/db", code=code, where="payments/orders step db")
+    run = {"verb": "apply", "module": "terraform/db", "code": code, "where": "payments/orders step db"}
+    return to_error(result, **run, otherwise=otherwise)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +154,17 @@ def test_a_hint_is_the_next_command(summary, detail, hint):
     error = error_for(summary, detail)
     assert isinstance(error, ToolFailed)
     assert hint in error.hint
+
+
+def test_without_a_better_hint_it_is_the_command_that_prints_the_log():
+    step = SimpleNamespace(trial=False, service="payments/orders", operation=7, step="database")
+    hint = StepContext.see_log(step)
+    assert hint == "`bond operation logs payments/orders/op/7 --step database` prints all it said"
+    step.trial = True
+    assert StepContext.see_log(step) == "see the step's log"
+    assert error_for("Some failure", otherwise=hint).hint == hint
+    assert error_for("x", "lifecycle.prevent_destroy set", otherwise=hint).hint.startswith("publish a revision")
+    assert helm_error("Error: no such thing", verb="upgrade", code=1, otherwise=hint).hint == hint
 
 
 def test_one_real_error_among_temporary_ones_decides():
