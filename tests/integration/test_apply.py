@@ -309,22 +309,51 @@ async def one_of_two_is_refused(*both: Awaitable[object]) -> None:
     assert sorted(isinstance(each, Changed) for each in outcomes) == [False, True], outcomes
 
 
-async def test_what_is_exported_changes_nothing_here_and_names_what_another_platform_lacks(
+def publish_pair(platform: LocalPlatform, folder: Path) -> None:
+    """Publish `record`, and `holder`, whose services have a record of their own as part and share another."""
+    write_promise(folder / "record")
+    write_promise(folder / "holder", name="holder")
+    promise = json.loads((folder / "holder" / "promise.yaml").read_text())
+    promise["spec"]["requires"] = [
+        {"as": "own", "promise": "record", "version": ">=1.0", "inputs": {"owner": "${inputs.owner}"}},
+        {"as": "common", "promise": "record", "version": ">=1.0", "bind": "${service.team}/a"},
+    ]
+    (folder / "holder" / "promise.yaml").write_text(json.dumps(promise))
+    for name in ("record", "holder"):
+        platform.bond("promise", "publish", str(folder / name))
+
+
+async def test_what_is_exported_changes_nothing_here_and_makes_all_of_it_on_another_platform(
     platform: LocalPlatform, tmp_path: Path
 ) -> None:
     """Everything there is, as one stream."""
-    folder, rules = tmp_path / "record", tmp_path / "rules"
-    write_promise(folder)
-    rules.mkdir()
+    publish_pair(platform, tmp_path / "promises")
+    folder, rules = tmp_path / "files", tmp_path / "files" / "rules"
+    rules.mkdir(parents=True)
     (rules / "labels.rego").write_text("package labels\n")
-    (tmp_path / "platform.yaml").write_text(of_platform("moved"))
-    (tmp_path / "services.yaml").write_text(service("moved", "a", size="large", labels={"tier": "data"}))
-    platform.bond("apply", "-f", str(tmp_path), "--overwrite", "--wait")
+    (folder / "platform.yaml").write_text(of_platform("moved"))
+    holder = service("moved", "whole").replace('"record"', '"holder"')
+    services = (service("moved", "a", size="large", labels={"tier": "data"}), holder)
+    (folder / "services.yaml").write_text(services[0])
+    platform.bond("apply", "-f", str(folder), "--overwrite", "--wait")
+    (folder / "services.yaml").write_text("\n---\n".join(services))
+    platform.bond("apply", "-f", str(folder), "--overwrite", "--wait")
     exported = platform.bond("export", "--all").stdout
     assert platform.bond("diff", "-f", "-", stdin_text=exported).stdout.endswith(" unchanged\n")
+    assert "whole-own" not in exported, "its parent makes it"
+    ours = [each for each in exported.split("---\n") if "over-" not in each and "shell" not in each]
     with running(tmp_path / "data") as other:
-        missing = other.bond("apply", "-f", "-", stdin_text=exported, status=2).stderr
+        missing = other.bond("apply", "-f", "-", stdin_text="---\n".join(ours), status=2).stderr
         assert "there is no promise 'record' (bond promise publish DIR makes one)" in missing
+        publish_pair(other, tmp_path / "promises")
+        # What is shared is there before what is bound to it.
+        for part in ([each for each in ours if "name: whole" not in each], ours):
+            other.bond("apply", "-f", "-", "--overwrite", "--wait", stdin_text="---\n".join(part))
+        assert other.bond("export", "--all").stdout.split("---\n") == ours
+        rows = {row["id"]: row["phase"] for row in read_json(other, "service-list", "service", "list")}
+        assert rows == {"moved/a": "ready", "moved/whole": "ready", "moved/whole-own": "ready"}
+        parts = read_json(other, "service-show", "service", "show", "moved/whole")["parts"]
+        assert parts == {"own": "moved/whole-own", "common": "moved/a"}
 
 
 def test_the_commands_and_their_exit_statuses(platform: LocalPlatform, tmp_path: Path) -> None:
