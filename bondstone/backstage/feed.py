@@ -98,7 +98,7 @@ class Feed:
 
     def location_of(self, service: str) -> str:
         """The name of the location that describes a service."""
-        return f"{ROOT}-services-{_page(service, self.pages)}"
+        return f"{ROOT}-services-{page_of(service, self.pages)}"
 
     def _catalog(self) -> list[Entity]:
         names = ["promises", "teams"] if self._places.settings.describe_teams else ["promises"]
@@ -145,7 +145,7 @@ class Feed:
     def _page_of(self, service: str, pages: int) -> int:
         known = self._pages_of.get(service)
         if known is None:
-            known = self._pages_of[service] = _page(service, pages)
+            known = self._pages_of[service] = page_of(service, pages)
         return known
 
     async def _read_promises(self) -> tuple[Part, tuple[str, ...]]:
@@ -184,7 +184,8 @@ def _part(described: Iterable[Entity]) -> Part:
     return Part(body, f'"{digest(body)[:32]}"')
 
 
-def _page(service: str, pages: int) -> int:
+def page_of(service: str, pages: int) -> int:
+    """The number of the page that describes a service, of so many pages."""
     return int(digest(service.encode())[:8], 16) % pages
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -56,6 +57,20 @@ def certificate_pem(
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )
     return builder.sign(issuer_key or key, hashes.SHA256()).public_bytes(_PEM)
+
+
+def write_own(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine that vouches for itself, and its key, in files.
+
+    Args:
+        folder: Where they are written.
+    """
+    key = new_key()
+    certificate, key_file = folder / "certificate.pem", folder / "certificate-key.pem"
+    certificate.write_bytes(certificate_pem("localhost", key))
+    key_file.touch(mode=0o600)
+    key_file.write_bytes(key_pem(key))
+    return certificate, key_file
 
 
 def _common_name(name: str) -> x509.Name:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal, Self
 
 from harness.servers.process import LOOPBACK
@@ -29,6 +32,7 @@ class Traffic:
         received: Bytes of requests.
         sent: Bytes of answers.
         authorizations: Headers of the last requests, by path.
+        moments: When the last request for a path came and when its answer had passed, by `time.monotonic`.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
@@ -37,17 +41,23 @@ class Traffic:
     received: int = 0
     sent: int = 0
     authorizations: dict[str, str] = field(default_factory=dict)
+    moments: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Wire:
     """One that listens on a port of its own.
 
     Args:
-        target: URL of the server; another may be set at any time.
+        target: URL of the server, without TLS; another may be set at any time.
+        certificate: What it shows to clients, with its key, in files: it ends their TLS, as a reverse proxy does.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, certificate: tuple[Path, Path] | None = None) -> None:
         self.target = target
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._tls.load_cert_chain(*certificate)
         self.mode: Mode = "open"
         self.traffic = Traffic()
         self.url = ""
@@ -74,8 +84,9 @@ class Wire:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, LOOPBACK, 0, limit=_MAX_HEAD))
-        self.url = f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+        listening = asyncio.start_server(self._serve, LOOPBACK, 0, limit=_MAX_HEAD, ssl=self._tls)
+        server = self._loop.run_until_complete(listening)
+        self.url = f"{'https' if self._tls else 'http'}://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
         self._listens.set()
         self._loop.run_forever()
         server.close()
@@ -106,7 +117,7 @@ class Wire:
         body = await _body(head, reader)
         request = head.split(b"\r\n", 1)[0].decode("latin-1").rpartition(" ")[0]
         headers = _headers(head)
-        traffic = self.traffic
+        traffic, began = self.traffic, time.monotonic()
         traffic.requests[request] += 1
         traffic.received += len(head) + len(body)
         if "authorization" in headers:
@@ -117,6 +128,7 @@ class Wire:
             await writer.drain()
         else:
             await self._relay(head, body, writer, traffic)
+        traffic.moments[request.partition(" ")[2]] = (began, time.monotonic())
 
     async def _relay(self, head: bytes, body: bytes, writer: asyncio.StreamWriter, traffic: Traffic) -> None:
         host, _, port = self.target.partition("://")[2].partition(":")

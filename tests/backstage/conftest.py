@@ -17,6 +17,7 @@ from harness.local_platform import running as platform_running
 from harness.servers.backstage.configuration import Secrets, bondstone_settings, configuration
 from harness.servers.backstage.packages import SOURCE, missing
 from harness.servers.backstage.stock import Backstage
+from harness.servers.certificates import write_own
 from harness.servers.process import LOOPBACK, free_port
 from harness.servers.wire import Wire
 from harness.waiting import NotInTime, wait_until
@@ -26,7 +27,10 @@ sys.path.append(str(ROOT / "tests" / "integration"))
 
 
 class Pair:
-    """A platform and a Backstage that know each other, and the wire from Backstage to the platform's API."""
+    """A platform and a Backstage that know each other, and the wire from Backstage to the platform's API.
+
+    Each side reaches the other over TLS, through what stands for a reverse proxy.
+    """
 
     promises = ROOT / "promises"
 
@@ -79,17 +83,23 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     files = Secrets(folder)
     files.make()
     url = f"http://{LOOPBACK}:{free_port()}"
+    certificate = write_own(folder)
     with (
+        Wire(url, certificate) as front,
         providers.node_provider(folder, callback=f"{url}/api/auth/oidc/handler/frame") as issuer,
-        platform_running(folder / "data", bondstone_settings(url, files, pages=1)) as platform,
-        Wire(platform.settings.api) as wire,
+        platform_running(
+            folder / "data",
+            {**bondstone_settings(front.url, files, app_url=url, pages=1), "SSL_CERT_FILE": str(certificate[0])},
+        ) as platform,
+        Wire(platform.settings.api, certificate) as wire,
     ):
         platform.bond("access", "publish", str(SOURCE / "access.yaml"))
         for promise in ("sqlite-database",):
             platform.bond("promise", "publish", str(ROOT / "promises" / promise))
         both = Pair(platform, url, folder, wire)
         try:
-            both.backstage.start(configuration(url, wire.url, files, issuer=issuer, proxy=True))
+            told = configuration(url, wire.url, files, issuer=issuer, proxy=True)
+            both.backstage.start(told, authority=certificate[0])
             both.until(lambda: both.backstage.signs_in("ada"), what="the people of the catalog")
             yield both
         finally:

@@ -39,8 +39,12 @@ class Backstage:
         self._client = httpx2.Client(base_url=url, timeout=ANSWER_SECONDS)
         self._token = ""
 
-    def start(self, configuration: dict[str, Any]) -> None:
+    def start(self, configuration: dict[str, Any], authority: Path | None = None) -> None:
         """Start it with a configuration, and wait until it serves.
+
+        Args:
+            configuration: The whole of it.
+            authority: A certificate that it trusts beside the well-known ones.
 
         Raises:
             ToolMissing: its packages are not installed.
@@ -52,6 +56,8 @@ class Backstage:
         (self.folder / "package.json").write_text('{"name": "lane", "private": true}')  # it looks for one
         self.server.arguments = (str(NODE), str(INSTALLED / "index.js"), "--config", str(path))
         self.server.environment = {"NODE_OPTIONS": "--no-node-snapshot", "NODE_ENV": "production"}
+        if authority is not None:
+            self.server.environment = {**self.server.environment, "NODE_EXTRA_CA_CERTS": str(authority)}
         self.server.launch()
         self.server.wait(START_SECONDS)
 
