@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
@@ -32,6 +33,7 @@ _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _MAX_CAUSES: Final = 50
 _NOT_FOUND: Final = 404
+_GONE: Final = 410
 _UNAUTHORIZED: Final = 401
 _BAD: Final = 400
 _INVALID: Final = 422
@@ -185,6 +187,13 @@ class Cluster:
 
     def _sent(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> tuple[int, bytes]:
         """Status and content of one answer."""
+        with self._answering(method, url, headers, body) as answer:
+            data = answer.read(_MAX_ANSWER_BYTES + 1)
+        return int(answer.status), bytes(data)
+
+    @contextmanager
+    def _answering(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Iterator[Any]:
+        """One answer, to be read."""
         try:
             answer = self._pool.request(
                 method,
@@ -197,7 +206,7 @@ class Cluster:
                 preload_content=False,
             )
             try:
-                data = answer.read(_MAX_ANSWER_BYTES + 1)
+                yield answer
             finally:
                 answer.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -206,7 +215,38 @@ class Cluster:
                 where=self._base,
                 hint="see whether the worker can reach it; it will be tried again",
             ) from None
-        return int(answer.status), bytes(data)
+
+    def watch(
+        self, path: str, *, query: Mapping[str, str], seconds: float, is_enough: Callable[[Any], bool]
+    ) -> bool:
+        """Follow the changes of some objects until one is enough, or the time is up.
+
+        Args:
+            path: Of the objects.
+            query: Which of them, and the `resourceVersion` after which changes count.
+            seconds: How long the API server may take.
+            is_enough: Judges each event, a mapping of `type` and `object`; it runs in this thread.
+
+        Returns:
+            Whether one was. It is False also where the API server has ended the watch, or no longer knows that
+            version (410): list the objects again then.
+
+        Raises:
+            ApiRefusal: as `request`; ToolUnavailable too.
+        """
+        url = f"{path}?{urlencode({**query, 'watch': 'true', 'timeoutSeconds': str(max(1, round(seconds)))})}"
+        with self._answering("GET", url, {"Accept": "application/json"}, None) as answer:
+            if answer.status == _GONE:
+                return False
+            if answer.status >= 400:  # noqa: PLR2004 - HTTP's own
+                raise self._refusal("GET", path, int(answer.status), answer.read(_MAX_ANSWER_BYTES))
+            try:
+                for event in map(json.loads, _lines(answer)):
+                    if event.get("type") == "ERROR" or is_enough(event):
+                        return bool(event.get("type") != "ERROR")
+            finally:
+                answer.close()  # the connection is in the middle of an answer, and no good for another request
+            return False
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
         """Where a kind is served; None when the cluster does not know it."""
@@ -414,6 +454,14 @@ class Cluster:
         )
         error.status, error.causes = status, causes
         return error
+
+
+def _lines(answer: Any) -> Iterator[bytes]:
+    """The lines of an answer, each as soon as it is whole."""
+    rest = b""
+    while data := answer.read1(_MAX_ANSWER_BYTES):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from filter(None, lines)
 
 
 def _trial(*, strict: bool) -> dict[str, str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
+from bondstone.activities.container.plain_files import MAX_FILE_BYTES, read_plain_file
 from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import BondError, PlanStale, ToolFailed, ToolUnavailable
 from bondstone.base.models import Wire
@@ -20,8 +19,6 @@ from bondstone.model.plan import Action, Change
 
 INPUT: Final = "/bond/input"
 OUTPUT: Final = "/bond/output"
-MAX_FILE_BYTES: Final = 1 << 20
-"""Largest file that is read of what an image has written."""
 STALE: Final = 3
 """Exit code: the plan is overtaken, nothing was done."""
 LATER: Final = 75
@@ -63,18 +60,14 @@ def read_json(directory: Path, name: str, where: str) -> Any:
         ToolFailed: when it is no plain file of a sensible size, or no JSON.
     """
     try:
-        file = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
+        data = read_plain_file(directory / name)
     except OSError as error:
         raise ToolFailed(f"{OUTPUT}/{name} is not a plain file: {error.strerror}", where=where) from None
-    with os.fdopen(file, "rb") as reader:
-        status = os.fstat(reader.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
-            raise ToolFailed(
-                f"{OUTPUT}/{name} is not a plain file of at most {MAX_FILE_BYTES >> 10} KiB", where=where
-            )
-        data = reader.read(MAX_FILE_BYTES)
+    except ValueError:
+        text = f"{OUTPUT}/{name} is not a plain file of at most {MAX_FILE_BYTES >> 10} KiB"
+        raise ToolFailed(text, where=where) from None
+    if data is None:
+        return None
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +29,7 @@ IMAGE = f"x/y@sha256:{'a' * 64}"
 SETTINGS = ContainerJobs(namespace="bond", collector=IMAGE)
 JOB = ContainerJob(image=IMAGE)
 OWNER = "p/shop/web/step"
+JOBS, PODS = "/apis/batch/v1/namespaces/bond/jobs", "/api/v1/namespaces/bond/pods"
 
 
 class Api(Cluster):
@@ -183,6 +188,99 @@ async def test_of_a_long_log_the_end_is_shown():
     text = await JobEngine(api, SETTINGS).output_of("bond-1")
     assert text.endswith("it is broken")
     assert len(text) < 256 << 10
+
+
+class Watched(Api):
+    """An API server that tells what happens to a pod."""
+
+    def __init__(self, *, events: list[dict[str, Any]], refuses: int = 0) -> None:
+        super().__init__({f"{JOBS}/bond-1": {"metadata": {"name": "bond-1"}, "spec": {}}})
+        self.pod = self.objects[f"{PODS}/bond-1-x"] = pod_in_phase("Running")
+        self.events, self.refuses = events, refuses
+        self.looks = self.watches = 0
+
+    def _answer(self, method: str, path: str, body: Any) -> Any:
+        answer = super()._answer(method, path, body)
+        if path.endswith("/pods"):
+            self.looks += 1
+            if self.refuses and self.looks == 3:
+                self.pod["status"]["phase"] = "Succeeded"
+            return {**answer, "metadata": {"resourceVersion": str(self.looks)}}
+        return answer
+
+    @contextmanager
+    def _answering(self, method: str, url: str, headers: Any, body: Any) -> Iterator[Any]:  # noqa: ARG002 - as Cluster
+        assert f"resourceVersion={self.looks}&watch=true" in url, "from where the pods were looked at"
+        self.watches += 1
+        self.is_closed = False
+        event = self.events.pop(0) if self.events else None
+        if event and event["type"] == "MODIFIED":
+            self.pod["status"] = event["object"]["status"]
+        lines = [
+            b"" if event is None else json.dumps(event).encode()[:9],
+            *([json.dumps(event).encode()[9:] + b"\n"] if event else ()),
+        ]
+        yield SimpleNamespace(
+            status=self.refuses or 200,
+            read1=lambda _: lines.pop(0) if lines else b"",
+            close=lambda: None,
+            read=lambda _: b"{}",
+        )
+
+
+def pod_in_phase(phase: str, **metadata: str) -> dict[str, Any]:
+    metadata = {"name": "bond-1-x", "creationTimestamp": "2026-01-01T00:00:00Z", **metadata}
+    began = {"name": "step", "state": {"running": {}}}
+    return {"metadata": metadata, "status": {"phase": phase, "initContainerStatuses": [began]}}
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+async def test_the_end_of_a_pod_is_waited_for_by_a_watch(phase: str):
+    expired = {"type": "ERROR", "object": {"code": 410}}
+    running, ended = ({"type": "MODIFIED", "object": pod_in_phase(each)} for each in ("Running", phase))
+    # a watch may end, and its version be forgotten: the pods are looked at again, and watched from there
+    api = Watched(events=[running, expired, ended])
+    async with asyncio.timeout(60):
+        await JobEngine(api, SETTINGS).wait("bond-1")
+    assert (api.watches, api.looks) == (3, 4)
+
+
+@pytest.mark.parametrize("status", [403, 410, 503])
+async def test_where_a_watch_is_refused_the_pods_are_looked_at(status: int):
+    api = Watched(events=[], refuses=status)
+    async with asyncio.timeout(60):
+        await JobEngine(api, SETTINGS).wait("bond-1")
+    assert (api.watches, api.looks) == (1 if status == 403 else 2, 3), (
+        "a right that is missing is not asked for again"
+    )
+
+
+async def test_what_keeps_a_pod_from_starting_is_known_as_soon_as_a_watch_tells_it():
+    waiting = pod_in_phase("Pending")
+    waiting["status"]["initContainerStatuses"] = []
+    waiting["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
+    api = Watched(events=[{"type": "MODIFIED", "object": waiting}])
+    engine = JobEngine(api, SETTINGS)
+    waits = asyncio.create_task(engine.wait("bond-1"))
+    async with asyncio.timeout(60):
+        while "Unschedulable" not in engine.last_note("bond-1"):  # noqa: ASYNC110 - the server has no event
+            await asyncio.sleep(0)
+    waits.cancel()
+
+
+async def test_a_pod_that_is_being_deleted_has_not_ended_by_itself():
+    job = {"metadata": {"name": "bond-1"}, "spec": {}}
+    deleted = pod_in_phase("Failed", deletionTimestamp="2026-01-01T00:01:00Z")
+    state = await JobEngine(Api({f"{JOBS}/bond-1": job, f"{PODS}/bond-1-x": deleted}), SETTINGS).state("bond-1")
+    assert state is not None
+    assert not state.is_over, "its Job says why"
+
+
+def test_the_collector_of_a_job_imports_no_models():
+    """Each Job starts it, with half a processor: the models took it a second."""
+    script = "import sys, bondstone.activities.container.jobs.collector; print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
 
 
 async def test_a_worker_that_starts_waits_for_no_api_server():

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bondstone.activities.container.contract import (
-    MAX_FILE_BYTES,
     changes_of,
     failure,
     read_json,
@@ -26,6 +25,7 @@ from bondstone.activities.container.documents import (
     read_record,
 )
 from bondstone.activities.container.engine import ContainerState, _between
+from bondstone.activities.container.plain_files import MAX_FILE_BYTES
 from bondstone.activities.container.section import ContainerSection
 from bondstone.base.errors import ObjectCorrupt, PlanStale, ToolFailed, ToolUnavailable
 from bondstone.base.redact import Redactor

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 from pathlib import Path
 from typing import Final
 
-from bondstone.activities.container.contract import MAX_FILE_BYTES
 from bondstone.activities.container.jobs.frames import Collected, sealed_lines
+from bondstone.activities.container.plain_files import MAX_FILE_BYTES, read_plain_file
 
 FILES: Final = ("plan.json", "outputs.json")
 
@@ -26,7 +24,7 @@ def main(name: str, output: str, key_file: str) -> None:
     problem = ""
     for file in FILES:
         try:
-            data = _plain_file(Path(output, file))
+            data = read_plain_file(Path(output, file))
         except (OSError, ValueError) as error:
             problem = problem or f"{file} is not a plain file of at most {MAX_FILE_BYTES >> 10} KiB: {error}"
             continue
@@ -35,20 +33,6 @@ def main(name: str, output: str, key_file: str) -> None:
     for line in sealed_lines(Collected(files, problem), Path(key_file).read_bytes(), name):
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _plain_file(path: Path) -> bytes | None:
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    with os.fdopen(file, "rb") as reader:
-        status = os.fstat(reader.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is something else")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ValueError(f"it has {status.st_size} bytes")
-        return reader.read(MAX_FILE_BYTES)
 
 
 if __name__ == "__main__":

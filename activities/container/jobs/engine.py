@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -20,7 +21,7 @@ from bondstone.activities.container.documents import ContainerJob
 from bondstone.activities.container.engine import ContainerState, EngineUnreachable
 from bondstone.activities.container.jobs import manifests
 from bondstone.activities.container.jobs.frames import KEY_BYTES, MAX_LOG_BYTES, FrameError, opened
-from bondstone.activities.container.jobs.state import error_file, job_state, step_end
+from bondstone.activities.container.jobs.state import error_file, is_pod_over, job_state, start_note, step_end
 from bondstone.base.container_jobs import ContainerJobs
 from bondstone.base.errors import ToolFailed, ToolUnavailable
 from bondstone.base.settings import Settings
@@ -36,12 +37,18 @@ PATIENCE_SECONDS: Final = 90
 
 _MANAGER: Final = "bondstone"
 _POLL_SECONDS: Final = 0.3
+_FIRST_LOOK_SECONDS: Final = 0.05
 _LONGEST_SECONDS: Final = 2.0
+_WATCH_SECONDS: Final = 5.0
+"""How long one watch lasts at most: what no pod tells, as the end of a Job without one, is noticed after it."""
+_WATCHES: Final = 2
+"""One that an attempt has left, and that of the next."""
 _GONE_SECONDS: Final = 120
 _ROLES_SECONDS: Final = 30
 _LOG_LINES: Final = (2_000, 100, 5)
 """The first of these numbers of lines that fit."""
 _MAX_SAID_BYTES: Final = 256 << 10
+_MOST: Final = 2_000
 _NOT_FOUND, _FORBIDDEN, _BAD, _CONFLICT, _UNAUTHORIZED = 404, 403, 400, 409, 401
 _FOREGROUND: Final = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
 
@@ -58,6 +65,9 @@ class JobEngine:
         self._cluster = cluster
         self._settings = settings
         self._notes: dict[str, str] = {}
+        # its own threads: a watch would keep those of asyncio, which are few, from all other work
+        self._watching = ThreadPoolExecutor(_WATCHES, thread_name_prefix="watch-jobs")
+        self._may_watch = True
         self._making = False
         self._is_known = False
         """The API server has taken these credentials before."""
@@ -74,10 +84,16 @@ class JobEngine:
             ToolUnavailable: when the cluster cannot be reached with the pool's settings.
         """
         cluster = await Cluster.open(connect(settings, jobs.cluster), manager=_MANAGER)
+        engine = cls(cluster, jobs)
         try:
-            yield cls(cluster, jobs)
+            yield engine
         finally:
-            cluster.close()
+            engine.close()
+
+    def close(self) -> None:
+        """Let go of the cluster. A watch that is under way ends by itself."""
+        self._watching.shutdown(wait=False)
+        self._cluster.close()
 
     @property
     def outlives_workers(self) -> bool:
@@ -127,7 +143,11 @@ class JobEngine:
         state = await self.state(name) or ContainerState("exited", 137, out_of_memory=False)
         log = await self.output_of(name)
         await self.collect(name, directory)
-        await self.remove(name)
+        if state.is_over:  # nothing runs any more: how long the cluster takes to clear away holds nobody up
+            await self._delete("jobs", name, _FOREGROUND)
+            await self._delete("secrets", name, {})
+        else:
+            await self.remove(name)
         return state, log
 
     def can_follow(self, directory: Path) -> bool:
@@ -137,13 +157,19 @@ class JobEngine:
 
     async def state(self, name: str) -> ContainerState | None:
         """How far a run is; None when there is none of that name."""
+        state, _ = await self._looked(name)
+        return state
+
+    async def _looked(self, name: str) -> tuple[ContainerState | None, str]:
+        """How far a run is, and the version of its pods that this stands on."""
         job = await self._get("jobs", name)
         if job is None:
-            return None
-        state = job_state(job, await self._pod(name))
+            return None, ""
+        pods = await self._pods(name)
+        state = job_state(job, _newest(pods["items"]))
         if state.note:
             self._notes[name] = state.note
-        return state
+        return state, str((pods.get("metadata") or {}).get("resourceVersion") or "")
 
     def last_note(self, name: str) -> str:
         """What kept a run from starting, or keeps it, when it was looked at last."""
@@ -152,9 +178,38 @@ class JobEngine:
     async def wait(self, name: str) -> None:
         """Wait until a run has ended, or is gone."""
         pause = _POLL_SECONDS
-        while (state := await self.state(name)) is not None and not state.is_over:
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.3, _LONGEST_SECONDS)
+        while True:
+            began = time.monotonic()
+            state, version = await self._looked(name)
+            if state is None or state.is_over:
+                return
+            if not await self._has_changed(name, version, state.note):
+                # the watch ended at once, or there is none
+                await asyncio.sleep(max(0, pause - (time.monotonic() - began)))
+                pause = min(pause * 1.3, _LONGEST_SECONDS)
+
+    async def _has_changed(self, name: str, version: str, note: str) -> bool:
+        """Wait a while for the end of a run's pod, or for another note of it: whether a watch told it."""
+        if not (version and self._may_watch):
+            return False
+        query = {"labelSelector": _of_job(name), "resourceVersion": version}
+
+        def watch() -> bool:
+            path = self._path("pods")
+            return self._cluster.watch(path, query=query, seconds=_WATCH_SECONDS, is_enough=is_news)
+
+        def is_news(event: Mapping[str, Any]) -> bool:
+            pod = event.get("object")
+            return event.get("type") == "DELETED" or is_pod_over(pod) or start_note(pod) != note
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._watching, watch)
+        except ToolUnavailable:
+            return False  # the next look waits for it
+        except ApiRefusal as error:
+            # a role of before this version has no such right; what else is wrong, the next look finds, too
+            self._may_watch = error.status != _FORBIDDEN
+            return False
 
     async def output_of(self, name: str) -> str:
         """What the image printed, the end of it; empty when the node does not have it any more."""
@@ -201,7 +256,7 @@ class JobEngine:
         Raises:
             ToolUnavailable: when its pod does not go.
         """
-        deadline = time.monotonic() + _GONE_SECONDS
+        deadline, pause = time.monotonic() + _GONE_SECONDS, _FIRST_LOOK_SECONDS
         await self._delete("jobs", name, _FOREGROUND)
         while (job := await self._get("jobs", name)) is not None:
             if time.monotonic() >= deadline:
@@ -210,7 +265,8 @@ class JobEngine:
                     where=self._cluster.where,
                     hint="see its pod, and whether its node still answers",
                 )
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _POLL_SECONDS)
         await self._delete("secrets", name, {})
 
     async def names(self, owner: str) -> list[str]:
@@ -218,8 +274,9 @@ class JobEngine:
         return [str(job["metadata"]["name"]) for job in await self._owned(owner)]
 
     async def _owned(self, owner: str) -> list[dict[str, Any]]:
-        labels = f"{manifests.LABEL}={manifests.owner_label(owner)}"
-        return await self._call(self._cluster.list, "batch/v1", "Job", self._settings.namespace, labels=labels)
+        jobs = await self._listed("jobs", f"{manifests.LABEL}={manifests.owner_label(owner)}")
+        items: list[dict[str, Any]] = jobs["items"]
+        return items
 
     def _not_arrived(self, name: str, why: str) -> ToolFailed:
         return ToolFailed(
@@ -305,9 +362,15 @@ class JobEngine:
 
     async def _pod(self, name: str) -> dict[str, Any] | None:
         """The pod of a Job; of several the newest."""
-        labels = f"batch.kubernetes.io/job-name={name}"
-        pods = await self._call(self._cluster.list, "v1", "Pod", self._settings.namespace, labels=labels)
-        return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+        return _newest((await self._pods(name))["items"])
+
+    async def _pods(self, name: str) -> dict[str, Any]:
+        return await self._listed("pods", _of_job(name))
+
+    async def _listed(self, plural: str, labels: str) -> dict[str, Any]:
+        query = {"labelSelector": labels, "limit": str(_MOST)}
+        listing: dict[str, Any] = await self._call(self._cluster.request, "GET", self._path(plural), query=query)
+        return {**listing, "items": listing.get("items") or []}
 
     async def _log(self, name: str, container: str, query: dict[str, str]) -> str:
         pod = await self._pod(name)
@@ -366,6 +429,14 @@ class JobEngine:
                 self._is_known = True
                 return answer
             await asyncio.sleep(_POLL_SECONDS)
+
+
+def _of_job(name: str) -> str:
+    return f"batch.kubernetes.io/job-name={name}"
+
+
+def _newest(pods: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
 
 
 def _write(directory: Path, name: str, data: bytes) -> None:

@@ -25,12 +25,10 @@ def job_state(job: Mapping[str, Any], pod: Mapping[str, Any] | None) -> Containe
     if (job.get("spec") or {}).get("suspend"):
         return ContainerState("created", 0, out_of_memory=False)
     failed = condition_of(job, "Failed")
-    is_over = "True" in {condition_of(job, "Complete").get("status"), failed.get("status")}
+    is_over = is_pod_over(pod) or "True" in {condition_of(job, "Complete").get("status"), failed.get("status")}
     ended = step_end(pod)
     if not is_over:
-        has_begun = ended or "running" in _step_state(pod)
-        note = pod_reason(pod) if pod is not None and not has_begun else ""
-        return ContainerState("running", 0, out_of_memory=False, note=note)
+        return ContainerState("running", 0, out_of_memory=False, note=start_note(pod))
     if failed.get("reason") == _DEADLINE:
         allowed = float(job["spec"]["activeDeadlineSeconds"])
         return ContainerState("exited", KILLED, out_of_memory=False, ran_seconds=allowed)
@@ -42,6 +40,21 @@ def job_state(job: Mapping[str, Any], pod: Mapping[str, Any] | None) -> Containe
         out_of_memory=ended.get("reason") == "OOMKilled",
         ran_seconds=_between(str(ended.get("startedAt") or ""), str(ended.get("finishedAt") or "")),
     )
+
+
+def is_pod_over(pod: Mapping[str, Any] | None) -> bool:
+    """Whether a pod ended by itself: its Job says so a second later, since the Job controller waits for more news.
+
+    A pod that is being deleted does not count: of it the Job knows why, such as its deadline.
+    """
+    is_deleted = bool(((pod or {}).get("metadata") or {}).get("deletionTimestamp"))
+    return not is_deleted and ((pod or {}).get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def start_note(pod: Mapping[str, Any] | None) -> str:
+    """What keeps the image of a pod from starting, in words; empty once it has begun."""
+    has_begun = step_end(pod) or "running" in _step_state(pod)
+    return pod_reason(pod) if pod is not None and not has_begun else ""
 
 
 def step_end(pod: Mapping[str, Any] | None) -> Mapping[str, Any]:
