@@ -8,6 +8,7 @@ and what an external runtime would do, running the function and writing its addr
 from __future__ import annotations
 
 import base64
+import fcntl
 import gzip
 import hashlib
 import http.server
@@ -15,7 +16,9 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
+import tempfile
 import threading
 import urllib.error
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +32,7 @@ from harness.pinned import PEERS, SOURCES, ToolMissing, find
 from harness.servers.certificates import certificate_pem, key_pem, new_key
 from harness.servers.kubernetes import ControlPlane
 from harness.servers.process import LOOPBACK, Server, ServerFailed, answers, free_port, listens
-from harness.waiting import wait_until
+from harness.waiting import NotInTime, wait_until
 
 FUNCTION: Final = "function-patch-and-transform"
 PROVIDER: Final = "provider-nop"
@@ -42,6 +45,9 @@ _SECONDS: Final = 120
 _INITIALIZATIONS: Final = 10
 """It uses kinds before the API server serves them, and fails; a cluster starts it again until it does not."""
 _WEBHOOKS_PORT: Final = 9443
+"""Of the provider, which has no option for it: one run on a machine at a time."""
+_LOCK: Final = Path(tempfile.gettempdir()) / "bond-peers-provider.lock"
+_TURN_SECONDS: Final = 480
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -75,10 +81,40 @@ def running(plane: ControlPlane, directory: Path) -> Iterator[CrossplaneCore]:
 
     Raises:
         ToolMissing: `make peers` has not built all of it.
-        ServerFailed: it does not come up.
+        ServerFailed: it does not come up, or another run on this machine does not end.
     """
     for name in ("crossplane", FUNCTION, PROVIDER):
         find(name)
+    with _turn(), _running(plane, directory) as crossplane:
+        yield crossplane
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait until no other run on this machine has the provider's port."""
+    with _LOCK.open("a") as lock:
+
+        def is_ours() -> bool:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        if not is_ours():
+            print(f"another run of tests/peers has port {_WEBHOOKS_PORT}; waiting for it ...", file=sys.stderr)
+            try:
+                wait_until(is_ours, f"port {_WEBHOOKS_PORT}", seconds=_TURN_SECONDS)
+            except NotInTime as error:
+                raise ServerFailed(
+                    f"another run of tests/peers has had port {_WEBHOOKS_PORT} here for {_TURN_SECONDS} s, "
+                    f"and {PROVIDER} knows no other port: end that run, which has locked {_LOCK}"
+                ) from error
+        yield
+
+
+@contextmanager
+def _running(plane: ControlPlane, directory: Path) -> Iterator[CrossplaneCore]:
     _write_certificates(directory)
     _initialize(plane)
     certificate = base64.b64encode((directory / "server" / "tls.crt").read_bytes()).decode()
