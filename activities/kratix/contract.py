@@ -92,12 +92,11 @@ def object_document(section: KratixSection, status: Mapping[str, Any]) -> dict[s
     return {**document, "status": dict(status)} if status else document
 
 
-def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _without_nulls(value) if isinstance(value, Mapping) else value
-        for name, value in fields.items()
-        if value is not None
-    }
+def _without_nulls(value: Any) -> Any:
+    """A value as an API server keeps it: no field is null, not in lists either; an item of a list may be."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(field) for name, field in value.items() if field is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def merge_status(known: Mapping[str, Any], incoming: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,11 +129,19 @@ def test_fields_that_a_request_leaves_out_are_not_in_the_object() -> None:
         {
             "promise": "cache",
             "api": {"group": "example.org", "version": "v1", "kind": "Cache", "plural": "caches"},
-            "object": {"kind": "Cache", "spec": {"size": None, "storage": {"class": None, "gib": 0}, "tags": []}},
+            "object": {
+                "kind": "Cache",
+                "spec": {
+                    "size": None,
+                    "storage": {"class": None, "gib": 0},
+                    "tags": [],
+                    "users": [{"name": "ada", "quota": None}, [{"mail": None}]],
+                },
+            },
             "configure": [{"name": "make", "containers": [{"name": "render", "image": "render"}]}],
         }
     )
-    spec = {"storage": {"gib": 0}, "tags": []}
+    spec = {"storage": {"gib": 0}, "tags": [], "users": [{"name": "ada"}, [{}]]}
     assert contract.object_document(section, {}) == {"kind": "Cache", "spec": spec}
     assert contract.object_document(section, {"a": 1}) == {"kind": "Cache", "spec": spec, "status": {"a": 1}}
 
