@@ -6,17 +6,16 @@ this machine, against a mock of AWS.
 
 from __future__ import annotations
 
-import platform
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from harness import pinned
+from harness import pinned, terraform_mirror
 from harness.servers import aws_mock
+from harness.terraform_mirror import PLATFORM, configured
 
 NONE, SMALL, LARGE = "none", "small", "large"
 RESOURCES: Final = {NONE: 2, SMALL: 2, LARGE: 3}
@@ -24,9 +23,6 @@ RESOURCES: Final = {NONE: 2, SMALL: 2, LARGE: 3}
 
 _HOST: Final = "registry.terraform.io/hashicorp"
 _LARGE: Final = f"{_HOST}/aws"
-_PLATFORM: Final = (
-    f"{platform.system().lower()}_{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine()) }"
-)
 _IMPLIED: Final = ("~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins")
 """Where Terraform itself looks for providers on this machine."""
 _REQUIRED: Final = (
@@ -99,7 +95,7 @@ def provided(kind: str, directory: Path, mirror: str) -> Iterator[StackProvider]
                 output="aws_ssm_parameter.part0.name",
                 resources=RESOURCES[LARGE],
                 variables={"endpoint": endpoint},
-                environment=_configured(directory, root),
+                environment=configured(directory, root),
                 label=f"hashicorp/aws {version}, against moto",
             )
 
@@ -111,16 +107,13 @@ def _small(directory: Path) -> StackProvider:
     except pinned.ToolMissing as error:
         raise ProviderMissing(str(error)) from None
     version = pinned.BENCHES[name].version
-    mirror = directory / "mirror"
-    folder = mirror / _HOST / "time" / version / _PLATFORM
-    folder.mkdir(parents=True)
-    shutil.copy2(program, folder / f"{name}_v{version}_x5")
+    root = terraform_mirror.mirror(directory, f"{_HOST}/time", version, program)
     return StackProvider(
         head=_REQUIRED.format(name="time", version=version),
         resource='resource "time_static" "{kind}{n}" {{\n  triggers = {{ name = "${{var.name}} {n}" }}\n}}\n',
         output="time_static.part0.id",
         resources=RESOURCES[SMALL],
-        environment=_configured(directory, mirror),
+        environment=configured(directory, root),
         label=f"hashicorp/time {version}",
     )
 
@@ -128,21 +121,12 @@ def _small(directory: Path) -> StackProvider:
 def _mirrored(mirror: str) -> tuple[Path, str]:
     """The mirror that has the large provider, and the newest version that it has for this machine."""
     for root in [Path(mirror)] if mirror else [Path(path).expanduser() for path in _IMPLIED]:
-        folders = [path.parent for path in (root / _LARGE).glob(f"*/{_PLATFORM}")]
+        folders = [path.parent for path in (root / _LARGE).glob(f"*/{PLATFORM}")]
         if folders:
             newest = max(folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
             return root.absolute(), newest.name
     where = mirror or ", ".join(_IMPLIED)
     raise ProviderMissing(
-        f"no hashicorp/aws for {_PLATFORM} in {where}: name a mirror, as `terraform providers mirror` makes it, "
+        f"no hashicorp/aws for {PLATFORM} in {where}: name a mirror, as `terraform providers mirror` makes it, "
         "with --mirror"
     )
-
-
-def _configured(directory: Path, mirror: Path) -> Mapping[str, str]:
-    """Have Terraform install providers from the mirror and ask no registry."""
-    file = directory / "terraform.rc"
-    file.write_text(
-        f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n', encoding="utf-8"
-    )
-    return {"TF_CLI_CONFIG_FILE": str(file)}

@@ -130,6 +130,13 @@ TOOLS: Final = {
         Tool("opa-cases", "opa", "github.com/open-policy-agent/opa", "", source="cases"),
         Tool("temporal-server", "temporal", "go.temporal.io/server", "cmd/server"),
         Tool("temporal-sql-tool", "temporal", "go.temporal.io/server", "cmd/tools/sql"),
+        Tool(
+            "terraform-provider-shop",
+            "terraform-provider-time",
+            "github.com/hashicorp/terraform-plugin-framework",
+            "",
+            source="shop",
+        ),
     )
 }
 """By name, in the order in which they are built: what others are made of comes first."""

@@ -10,11 +10,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.error import HTTPError
 
 from bondstone.client.direct.client import DirectClient
 from harness.servers.containers import Containers
 from harness.servers.hosts import Hosts
 from harness.servers.kubernetes import ControlPlane
+from harness.waiting import wait_until
 
 VERSIONS = ("1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.1.0")
 PROMISE = """
@@ -32,8 +34,8 @@ spec:
       LOGIN
       COLOUR: {type: string, default: blue}
   outputs:
-    colour: {type: string, value: "${steps.app.outputs.colour}"}
-    version: {type: string, value: "${steps.app.outputs.version}"}
+    colour: {type: string, value: "${steps.app.outputs.PLACEcolour}"}
+    version: {type: string, value: "${steps.app.outputs.PLACEversion}"}
   steps:
     - id: app
       SECTION
@@ -44,7 +46,9 @@ package colours
 import rego.v1
 
 colour contains item.data.colour if some item in input.plan.manifests
+colour contains item.spec.colour if some item in input.plan.manifests
 colour contains item.after.colour if some item in input.plan.changes
+colour contains item.change.after.data.colour if some item in input.plan.resource_changes
 colour contains value.colour if {
     some task in input.plan.tasks
     some name, text in task.after
@@ -91,6 +95,32 @@ SECTIONS = {
         manifests: [app.yaml]
         namespace: "${inputs.namespace}"
     """,
+    "crossplane": """
+      kubernetes:
+        manifests: [app.yaml]
+        namespace: "${inputs.namespace}"
+        ready: crossplane
+        outputs:
+          colour: {from: shop.example.org/v1/Thing/thing, path: "{.spec.colour}"}
+          version: {from: shop.example.org/v1/Thing/thing, path: "{.spec.version}"}
+    """,
+    "kratix": """
+      kratix:
+        promise: thing
+        api: {group: shop.example.org, version: v1, kind: Thing, plural: things}
+        object:
+          apiVersion: shop.example.org/v1
+          kind: Thing
+          metadata: {name: "${service.name}", namespace: default}
+          spec: {colour: "${inputs.COLOUR}"}
+        configure: [{name: write, containers: [{name: write, image: IMAGE, args: ARGUMENTS}]}]
+        namespace: "${inputs.namespace}"
+    """,
+    "terraform": """
+      terraform:
+        module: module
+        variables: {space: "URL/${inputs.namespace}", colour: "${inputs.COLOUR}"}
+    """,
     "ansible": """
       ansible:
         playbook: site.yml
@@ -132,6 +162,55 @@ kind: PersistentVolumeClaim
 metadata: {name: held}
 spec: {accessModes: [ReadWriteOnce], storageClassName: "", resources: {requests: {storage: 1Gi}}}
 """
+MOUNTED = """
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: held}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: held, image: example/held, volumeMounts: [{name: held, mountPath: /held}]}]
+      volumes: [{name: held, persistentVolumeClaim: {claimName: held}}]
+"""
+COMPOSITE = """
+apiVersion: shop.example.org/v1
+kind: Thing
+metadata: {name: thing}
+spec: {colour: 'COLOUR', version: VERSION}
+"""
+MORE_COMPOSITE = """
+---
+apiVersion: shop.example.org/v1
+kind: Thing
+metadata: {name: since-1.0.1}
+spec: {colour: none}
+"""
+MODULE = """
+terraform {
+  required_providers {
+    shop = { source = "bond.test/tests/shop" }
+  }
+}
+variable "space" { type = string }
+variable "colour" { type = string }
+locals {
+  things = {
+    thing = { data = { colour = var.colour, version = "VERSION" }, wait_for = WAIT_FOR }
+    MORE
+  }
+}
+resource "shop_object" "kept" {
+  for_each = local.things
+  space    = var.space
+  name     = each.key
+  data     = each.value.data
+  wait_for = each.value.wait_for
+}
+output "colour" { value = shop_object.kept["thing"].data.colour }
+output "version" { value = shop_object.kept["thing"].data.version }
+"""
 WAIT = """
         wait: [{object: PersistentVolumeClaim/held, path: "{.status.phase}", equals: Bound}]
 """
@@ -167,7 +246,7 @@ TEARDOWN = """
 
 @dataclass(frozen=True)
 class World:
-    """The real servers behind the tools."""
+    """The real servers behind the tools; of Crossplane its control plane has all."""
 
     plane: ControlPlane
     hosts: Hosts
@@ -190,12 +269,25 @@ def write(folder: Path, kind: str, version: str, world: World) -> Path:
     text = text.replace("      LOGIN\n", LOGIN_KEPT if kind == "ansible" else "")
     config = CONFIG.replace("VERSION", version) + ("" if version == "1.0.0" else MORE_CONFIG)
     config += VOLUME if version == "1.0.3" else ""
+    text = text.replace("PLACE", "status." if kind == "kratix" else "")
     files = {"promise.yaml": text.replace("COLOUR", colour), "policies/colours.rego": POLICY}
     if kind == "helm":
         files["chart/Chart.yaml"] = "apiVersion: v2\nname: thing\nversion: 0.1.0\n"
         files["chart/templates/app.yaml"] = config.replace("COLOUR", "{{ .Values.colour }}")
     elif kind == "kubernetes":
         files["app.yaml"] = config.replace("COLOUR", f"${{inputs.{colour}}}")
+    elif kind == "crossplane":
+        composite = COMPOSITE + ("" if version == "1.0.0" else MORE_COMPOSITE)
+        files["app.yaml"] = composite.replace("VERSION", version).replace("COLOUR", f"${{inputs.{colour}}}")
+    elif kind == "kratix":
+        objects = config + (MOUNTED if version == "1.0.3" else "")
+        written = [objects, f"{{colour: 'COLOUR', version: {version}}}"]
+        arguments = json.dumps([text.replace("COLOUR", f"${{inputs.{colour}}}") for text in written])
+        files["promise.yaml"] = files["promise.yaml"].replace("ARGUMENTS", arguments)
+    elif kind == "terraform":
+        more = "" if version == "1.0.0" else '"since-1.0.1" = { data = { key = "value" }, wait_for = null }'
+        module = MODULE.replace("VERSION", version).replace("MORE", more)
+        files["module/main.tf"] = module.replace("WAIT_FOR", '"held"' if version == "1.0.3" else "null")
     elif kind == "ansible":
         playbook = PLAYBOOK + ("" if version == "1.0.0" else MORE_TASK)
         playbook += (WAIT_TASK if version == "1.0.3" else "") + LAST_TASK
@@ -273,6 +365,37 @@ class InCluster:
         self._plane.call("DELETE", f"/api/v1/namespaces/{self._namespace}")
 
 
+class InCrossplane(InCluster):
+    """A composite."""
+
+    type = "Thing"
+
+    def __init__(self, world: World, namespace: str) -> None:
+        super().__init__(world, namespace)
+        self._path = f"/apis/shop.example.org/v1/namespaces/{namespace}/things"
+        self.address = f"shop.example.org/v1/Thing/{namespace}/thing"
+
+    @property
+    def data(self) -> dict[str, str]:
+        spec = self._plane.call("GET", f"{self._path}/thing")["spec"]
+        return {name: spec[name] for name in ("colour", "version")}
+
+    def by_hand(self, **data: str) -> None:
+        while True:
+            answer = self._plane.call("GET", f"{self._path}/thing")
+            try:
+                self._plane.call("PUT", f"{self._path}/thing", {**answer, "spec": {**answer["spec"], **data}})
+            except HTTPError as error:
+                if error.code != 409:  # Crossplane has written it meanwhile
+                    raise
+            else:
+                return
+
+    def lose(self, name: str) -> None:
+        super().lose(name)
+        wait_until(lambda: name not in self.names, "Crossplane lets it go")
+
+
 class OnHost:
     """A file in the home directory of a host's user."""
 
@@ -310,7 +433,7 @@ class OnHost:
 
 
 class InService:
-    """An object of a small HTTP service."""
+    """A thing of a small HTTP service."""
 
     type = "thing"
     address = "thing"
@@ -340,9 +463,19 @@ class InService:
         self._things.clear()
 
 
+class OfProvider(InService):
+    """The same, kept by a provider of Terraform."""
+
+    type = "shop_object"
+    address = 'shop_object.kept["thing"]'
+
+
 KEPT: dict[str, Any] = {
     "helm": InCluster,
     "kubernetes": InCluster,
+    "crossplane": InCrossplane,
+    "kratix": InCluster,
+    "terraform": OfProvider,
     "ansible": OnHost,
     "container": InService,
     "jobs": InService,

@@ -19,8 +19,8 @@ from bondstone.client import Operation
 from bondstone.model.service import Approval, OperationRecord, OperationStatus
 from harness.waiting import until_async
 
-TOGETHER = [kind for kind in KINDS if kind != "jobs"]
-"""On one platform; with Jobs, the container steps of a pool are all Jobs."""
+TOGETHER = [kind for kind in KINDS if kind not in {"jobs", "crossplane"}]
+"""On one platform; with Jobs, the container steps of a pool are all Jobs; Crossplane has its own control plane."""
 
 
 @contextmanager

@@ -1,16 +1,17 @@
 """Every operation on a step of every executor: real workflows, a real Helm, API server, Ansible, container engine.
 
-The same walk runs for all (`operations_walk.py`; Jobs have a platform and a file of their own): nothing in it, as
-nothing in the workflows, knows which executor is at work. Terraform is tested by itself (`test_up.py`,
-`test_kills.py`): what it has built in cannot drift.
+The same walk runs for all (`operations_walk.py`): nothing in it, as nothing in the workflows, knows which executor
+is at work. Jobs have a platform and a file of their own; Crossplane has its own control plane, in `tests/peers`.
+Terraform has a provider of the tests (`tools/go/terraform-provider-time/shop`): what is built in cannot drift.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from every_executor import KINDS, World
@@ -26,7 +27,8 @@ from operations_walk import (
 )
 from platforms import LocalPlatform
 
-from harness.pinned import ROOT
+from harness.pinned import ROOT, ToolMissing, find
+from harness.terraform_mirror import configured, mirror
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -41,8 +43,18 @@ def platform(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     root = tmp_path_factory.mktemp("operations")
     clusters = {"default": {"kubeconfig": str(world.plane.kubeconfig)}}
     settings = {"BOND_HELM": helm(), "BOND_CLUSTERS": json.dumps(clusters), **world.containers.environment}
+    settings |= {**provider(root), "BOND_TOOL_READABLE_PATHS": json.dumps([str(root)])}
     with platform_with(root, TOGETHER, world, settings) as local:
         yield local
+
+
+def provider(directory: Path) -> Mapping[str, str]:
+    """The environment in which Terraform has the provider of the tests."""
+    try:
+        program = find("terraform-provider-shop")
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    return configured(directory, mirror(directory, "bond.test/tests/shop", "1.0.0", program))
 
 
 @pytest.mark.parametrize("kind", TOGETHER)
@@ -61,7 +73,7 @@ async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_
         kill_all(platform.workers("executor").values())  # the next worker marks the release as failed at once
         await go_on(things, operations)
         assert world.containers.things.begun[things["container"].namespace] == 2, "one provision, one patch"
-        for kind in ("helm", "kubernetes"):
+        for kind in ("helm", "kubernetes", "kratix"):
             world.plane.call("DELETE", f"/api/v1/persistentvolumes/{things[kind].namespace}")
         assert world.containers.names() == []
 
@@ -70,4 +82,4 @@ def test_no_workflow_knows_an_executor():
     for path in (ROOT / "workflows").glob("*.py"):
         tree = ast.parse(path.read_text())
         words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-        assert not words & {"terraform", *KINDS}, path
+        assert not words & {*KINDS}, path

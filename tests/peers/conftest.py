@@ -41,7 +41,7 @@ def define(crossplane: CrossplaneCore) -> None:
     for item in yaml.safe_load_all(text):
         version, plural = item["apiVersion"].rpartition("/")[2], f"{item['kind'].lower()}s"
         crossplane.plane.call("POST", f"{APIS}/{version}/{plural}", item)
-    for plural in ("stores", "regions", "xdatabases", "databases"):
+    for plural in ("stores", "regions", "xdatabases", "databases", "things"):
         wait_until(lambda plural=plural: is_served(crossplane, plural), f"the kind {plural}")
 
 
