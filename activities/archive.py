@@ -51,7 +51,7 @@ class ArchiveActivities:
         await self._checks.adoption(call)
         for step, key in call.states.items():
             if not key.startswith(f"{object_keys.adoption(call.service)}/"):
-                raise Refused("the state to adopt is not one that was brought for this service", where=key[:200])
+                raise Refused("the state to adopt was not uploaded for this service", where=key[:200])
             brought = await self._brought(key)
             async with await self._claim(call.service, step, call.operation) as claim:
                 payload = claim.snapshot.payload

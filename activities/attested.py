@@ -154,7 +154,10 @@ class Checks:
         for step, outputs in call.outputs.items():
             known = known and await self.has_outputs(call.service, step, outputs)
         if not known:
-            raise PermitInvalid("no accepted request made the service what it says it is", where=str(call.service))
+            raise PermitInvalid(
+                "no accepted request led to the present revision and inputs of the service",
+                where=str(call.service),
+            )
 
     async def campaign(self, call: FreezeCall) -> None:
         """Refuse a campaign that nobody has started, or that says something else than what was attested.

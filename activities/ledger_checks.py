@@ -82,7 +82,7 @@ async def _check_operation(store: Store, checks: Checks, record: LedgerRecord) -
             raise _refused(record, "another request led to this operation")
     after = record.revision_after
     if after is None or not await checks.has_basis(record.service, after, record.inputs_after):
-        raise _refused(record, "no accepted request came to this revision and these inputs")
+        raise _refused(record, "no accepted request led to this revision and these inputs")
     for approval in record.approvals:
         for vote in approval.votes:
             await checks.vote(vote, approval, f"{record.service}/op/{record.operation}")
@@ -123,7 +123,7 @@ async def _check_call(store: Store, checks: Checks, record: LedgerRecord) -> Non
         call = model.model_validate({**record.call, "attestation": attestation})
     except ValidationError:
         # Not as it is: Temporal would try an unknown error again for ever, and the service's ledger would wait.
-        raise _refused(record, "what was asked is not said") from None
+        raise _refused(record, "the record does not say what was requested") from None
     await checks.attestation(call, verb=verb, target=target, by=record.by)
 
 

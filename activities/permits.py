@@ -165,16 +165,18 @@ class PermitActivities:
         base = call.call.current
         if base is not None and not await self._checks.has_basis(service, base, call.call.current_inputs):
             raise AttestationInvalid(
-                "no accepted request gave the service what it is said to stand on", where=where
+                "no accepted request led to the present revision and inputs of the service", where=where
             )
         stands = call.standing
         if stands is not None and not await self._checks.has_basis(service, stands.revision, stands.inputs):
-            raise AttestationInvalid("no accepted request gave the service what it would go back to", where=where)
+            raise AttestationInvalid(
+                "no accepted request led to the revision and inputs to roll back to", where=where
+            )
 
     async def _add_labels(self, service: ServiceId, before: Mapping[str, str], after: Mapping[str, str]) -> None:
         vouched = self._store.vouched
         if before and not await vouched.knows(service, "labels", json_digest(dict(before))):
-            raise AttestationInvalid("no accepted change gave the service the labels it is said to have")
+            raise AttestationInvalid("no accepted change gave the service its present labels")
         await vouched.add(service, "labels", json_digest(dict(after)))
 
     # Permits -------------------------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ class PermitActivities:
         bases = [operation.resolved, *([operation.before] if operation.before else [])]
         for each in bases:
             if not await self._checks.has_basis(service, each.revision, each.inputs):
-                raise PermitInvalid("no accepted request came to this revision and these inputs", where=where)
+                raise PermitInvalid("no accepted request led to this revision and these inputs", where=where)
         labels = json_digest(operation.labels)
         if operation.labels and not await self._store.vouched.knows(service, "labels", labels):
             raise PermitInvalid("no accepted change gave the service these labels", where=where)
@@ -234,7 +236,7 @@ class PermitActivities:
         plan = await self._insist_made(step, permit, where)
         decision = await self._store.vouched.decision(decision_key(step, plan))
         if decision is None or decision.outcome == "deny":
-            reason = "deny this plan" if decision else "were not asked about this plan"
+            reason = "deny this plan" if decision else "were not evaluated for this plan"
             raise PermitInvalid(f"the policies {reason}", where=where)
         needed = needs(OperationKind(permit.operation_kind), plan, decision, permit.asks)
         needed += await self._beyond_pins(step, permit, plan)
@@ -268,9 +270,9 @@ class PermitActivities:
         if accepted.request.requested_by != record.requested_by or _flags(operation) != _flags_of_request(
             accepted
         ):
-            raise PermitInvalid("the operation is not what was asked for", where=record.id)
+            raise PermitInvalid("the operation is not the one that was requested", where=record.id)
         if not await self._store.vouched.bind(key, record.service, record.number):
-            raise PermitInvalid("the request, or the number, is of another operation", where=record.id)
+            raise PermitInvalid("the request or the number belongs to another operation", where=record.id)
         return key
 
     async def _insist_own(self, operation: OperationInput) -> None:
@@ -298,7 +300,7 @@ class PermitActivities:
         if made.basis != basis or basis not in permit.bases or made.labels != permit.labels:
             raise PermitInvalid("the plan was made from other inputs", where=where)
         if not permit.changes:
-            raise PermitInvalid("the operation changes nothing: it is a dry run, or only looks", where=where)
+            raise PermitInvalid("the operation changes nothing: it is a dry run or a drift check", where=where)
         if made.ref.destroy and not {EVERY_STEP, step.step} & set(permit.destroys):
             raise PermitInvalid("the operation does not take this step down", where=where)
         return made.ref
@@ -327,7 +329,7 @@ class PermitActivities:
         if approval.digest != plan.digest:
             covers = call.covers
             if covers is None or covers.digest != approval.digest or not await self._covered(covers, plan):
-                raise PermitInvalid("what was approved is another plan", where=where)
+                raise PermitInvalid("the approval is for another plan", where=where)
         operation_id = f"{call.call.service}/op/{call.call.operation}"
         for vote in approval.votes:
             await self._checks.vote(vote, approval, operation_id)

@@ -127,7 +127,7 @@ async def _convert(
     try:
         converted = await convert(Parse(await request.text(), Payloads()).payloads)
     except (ParseError, UnicodeDecodeError):
-        return web.Response(status=400, text="the body is no list of payloads")
+        return web.Response(status=400, text="the body is not a list of payloads")
     except BondError as error:
         log.warning("refused", code=error.code, message=error.message)
         return web.Response(status=422, text=f"{error.code}: {error.message}")

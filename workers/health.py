@@ -40,7 +40,7 @@ def problem(path: Path, *, now: float | None = None) -> str:
         age = (time.time() if now is None else now) - path.stat().st_mtime
     except FileNotFoundError:
         return "the worker is not ready yet, or it is stopping"
-    return f"the worker's event loop has not come round for {age:.0f} s" if age > MAX_AGE_SECONDS else ""
+    return f"the worker's event loop has not run for {age:.0f} s" if age > MAX_AGE_SECONDS else ""
 
 
 def main() -> int:

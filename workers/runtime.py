@@ -138,7 +138,7 @@ async def connect_when_up(settings: Settings) -> Client:
                 raise (
                     error
                     if isinstance(error, BondError)
-                    else Unreachable("Temporal answers, but does not serve", where=reason(str(error)))
+                    else Unreachable("Temporal answers, but is not ready", where=reason(str(error)))
                 ) from error
             await asyncio.sleep(pause)
             pause = min(pause * 1.3, 1.0)

@@ -61,7 +61,7 @@ def check_request(state: ServiceState, request: Request) -> None:
         _check_provision(state, request)
         return
     if not exists(state):
-        raise NotFound(f"there is no service {where}", hint="`bond service list` shows those that are")
+        raise NotFound(f"there is no service {where}", hint="`bond service list` shows the existing ones")
     if request.retry:
         _check_retry(state, request)
     elif request.kind is not OperationKind.DECOMMISSION:
@@ -69,11 +69,11 @@ def check_request(state: ServiceState, request: Request) -> None:
 
 
 def _check_same(state: ServiceState, request: Request) -> None:
-    """Refuse a request id that stands for another request."""
+    """Refuse a request id that was used for another request."""
     known = state.request_digests.get(request.request_id)
     if known is not None and known != request_digest(request):
         raise KeyReused(
-            f"the request id {request.request_id!r} stands for another request",
+            f"the request id {request.request_id!r} was used for another request",
             where=f"{state.service}/op/{state.seen_requests[request.request_id]}",
             hint="send the same request again, or choose another id (`--request-id`, `Idempotency-Key`)",
         )
@@ -137,7 +137,7 @@ def check_abandon(state: ServiceState, call: AbandonCall) -> None:
     _insist_exists(state)
     if state.queue:
         raise Refused(
-            f"operation {state.queue[0].record.id} is not over",
+            f"operation {state.queue[0].record.id} has not ended",
             where=str(state.service),
             hint="cancel it first: `bond service cancel`",
         )
@@ -185,14 +185,14 @@ def kept_steps(state: ServiceState, retried: OperationRecord) -> tuple[StepRecor
 
 def _insist_exists(state: ServiceState) -> None:
     if not exists(state):
-        raise NotFound(f"there is no service {state.service}", hint="`bond service list` shows those that are")
+        raise NotFound(f"there is no service {state.service}", hint="`bond service list` shows the existing ones")
 
 
 def _check_retry(state: ServiceState, request: Request) -> None:
     where = str(state.service)
     if state.queue:
         raise Refused(
-            f"operation {state.queue[0].record.id} is not over",
+            f"operation {state.queue[0].record.id} has not ended",
             where=where,
             hint="wait for it, or cancel it first",
         )
@@ -240,7 +240,7 @@ def _check_adoption(state: ServiceState, request: Request) -> None:
         )
     if request.dry_run or request.on_failure == "destroy":
         raise InvalidInput(
-            "an adoption is no dry run, and destroys nothing when it fails",
+            "an adoption cannot be a dry run, nor destroy what it adopts when it fails",
             where=where,
             hint="with `ask` it changes nothing that nobody has approved",
         )
@@ -265,9 +265,9 @@ def _check_change(state: ServiceState, request: Request) -> None:
         raise InvalidInput("an update names no input to change", where=where)
     if request.kind is OperationKind.ROLLBACK and rollback_target(state) is None:
         raise Refused(
-            "there is nothing to roll back to: the service was healthy on nothing else",
+            "there is nothing to roll back to: the service was never healthy in another state",
             where=where,
-            hint="`bond service history` shows what it stood on",
+            hint="`bond service history` shows its revisions",
         )
     if request.with_parts and request.kind is not OperationKind.RECONCILE:
         raise InvalidInput(f"{request.kind} takes its parts along by itself", where=where, hint="leave parts out")

@@ -147,7 +147,7 @@ class ChangeOperation(OperationWorkflow):
             return None
         unhealthy = Unhealthy(
             report.message or "the service is not healthy",
-            hint="everything is made; look at it, then `bond service retry`",
+            hint="every step was applied; look at the service, then `bond service retry`",
         )
         return unhealthy.info()
 
@@ -160,9 +160,9 @@ class ChangeOperation(OperationWorkflow):
         self._note(steps)
         left = undo.first_error()
         if left is None:
-            return error.changed(message=f"{error.message} (what was made was taken down again)")
+            return error.changed(message=f"{error.message} (what it had created was destroyed again)")
         failed = OperationFailed(
-            f"{error.message}; and taking down what was made failed: {left.message}",
+            f"{error.message}; destroying what it had created failed, too: {left.message}",
             where=error.where,
             hint="`bond service decommission` tries again",
         )

@@ -46,7 +46,7 @@ def check_bind(state: ServiceState, call: BindCall) -> None:
     """
     where = str(state.service)
     if state.current is None:
-        raise NotFound(f"there is no service {where}", hint="`bond service list` shows those that are")
+        raise NotFound(f"there is no service {where}", hint="`bond service list` shows the existing ones")
     if any(pending.record.kind is OperationKind.DECOMMISSION for pending in state.queue):
         raise Refused(f"{where} is being decommissioned", where=where)
     if call.expected_state and call.expected_state != state_digest(state):
@@ -100,14 +100,14 @@ def check_given(state: ServiceState, parent: Dependant) -> None:
         )
     if not is_given(state.labels, str(parent.service)):
         raise AlreadyExists(
-            f"{where} exists, and is no part of {parent.service}",
+            f"{where} exists, and is not a part of {parent.service}",
             where=f"requires.{parent.alias}",
             hint=f"give it to its parent: bond service label {where} {GIVE_LABEL}={parent.service}; "
             f"or share it with `bind: {where}`; or give the part another name with `service`",
         )
     if state.queue:
         raise Refused(
-            f"{where} cannot be taken over: operation {state.queue[0].record.id} is not over",
+            f"{where} cannot be taken over: operation {state.queue[0].record.id} has not ended",
             where=f"requires.{parent.alias}",
             hint=RETRY_PARENT,
         )

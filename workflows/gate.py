@@ -39,7 +39,7 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
         approve: What the vote says.
     """
     if approval is None:
-        raise Refused(f"step {call.step!r} waits for nobody", hint="`bond approval list` shows what waits")
+        raise Refused(f"step {call.step!r} waits for no approval", hint="`bond approval list` shows what waits")
     if approval.digest != call.digest:
         raise VoteStale(
             f"step {call.step} waits for approval of plan {approval.digest[:12]}, "
@@ -48,7 +48,7 @@ def check_vote(approval: Approval | None, call: VoteCall, *, requested_by: str, 
         )
     if approval.status == "would-ask":
         raise Refused(
-            f"a dry run of step {call.step} waits for nobody", hint="vote when it is asked for in earnest"
+            f"a dry run of step {call.step} needs no approval", hint="vote on the plan of the operation itself"
         )
     if approval.status != "waiting":
         raise Refused(f"the gate of step {call.step} is {approval.status} already")

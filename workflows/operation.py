@@ -192,7 +192,7 @@ class OperationWorkflow:
             self._put(self._approvals[step].changed(status="expired"))
         approved = self._approvals[step]
         if approved.digest != digest:
-            raise ApprovalRejected("another plan took this one's place at the gate", where=f"step {step}")
+            raise ApprovalRejected("a newer plan replaced this one at the gate", where=f"step {step}")
         return approved
 
     def _put(self, approval: Approval) -> None:

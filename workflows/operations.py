@@ -116,7 +116,7 @@ class Reconcile(OperationWorkflow):
 
 @workflow.defn(name=names.DECOMMISSION_WORKFLOW)
 class Decommission(OperationWorkflow):
-    """Retention, final hooks, then every step before those it needs; then state and secrets are put away."""
+    """Retention, final hooks, then every step before those it needs; then state and secrets are archived."""
 
     @workflow.run
     async def run(self, operation: OperationInput) -> OperationResult:
@@ -156,7 +156,7 @@ class Decommission(OperationWorkflow):
                 permit=self.permit,
             ),
             PutAway,
-            summary="put away state and secrets",
+            summary="archive state and secrets",
             within=activity_calls.STATE_TIMEOUT,
         )
         self.result = self.result.changed(stands="after", retained=put_away.retained)

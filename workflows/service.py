@@ -237,11 +237,11 @@ class Service:
                     abandon=call if call.attestation else None,
                 ),
                 PutAway,
-                summary="put away state and secrets",
+                summary="archive state and secrets",
                 within=activity_calls.STATE_TIMEOUT,
             )
         except FailureError as error:
-            if not is_cancelled_exception(error):  # refused, or something cannot be read: nothing is put away
+            if not is_cancelled_exception(error):  # refused, or something cannot be read: nothing is archived
                 self._entity.abandoned = False
                 for changed in self._parts_changed:
                     self._entity.state = with_own_update(self._state, changed, workflow.now())
@@ -391,4 +391,4 @@ class Service:
         info = self._entity.refused or ErrorInfo(
             code="REFUSED", message="no request came", hint="request it with `bond service request`"
         )
-        raise ApplicationError(f"{self._state.service} never was: {info.message}", info, type=info.code)
+        raise ApplicationError(f"{self._state.service} was never requested: {info.message}", info, type=info.code)

@@ -200,7 +200,7 @@ class StepWork:
                 self.note_attempts(spec, applied.earlier_attempts)
                 return applied.changed(counts=work.carried_out + applied.counts)
         raise PlanStale(
-            f"the state moved under {MAX_STALE_PLANS} plans in a row",
+            f"the state changed under {MAX_STALE_PLANS} plans in a row",
             where=f"step {spec.id}",
             hint="something else keeps changing it; find out what with `bond state log`",
         )

@@ -34,7 +34,7 @@ def answer(state: ServiceState, call: SubmitCall) -> Said | Request:
         return _declined(call, "skipped", "it is being decommissioned")
     if state.queue:
         head = state.queue[0].record
-        return _declined(call, "busy", f"its {head.kind} {head.id} is not over")
+        return _declined(call, "busy", f"its {head.kind} {head.id} has not ended")
     request = call.request.changed(campaign=call.campaign)
     if call.undoes:
         return _undone(state, call) or request

@@ -29,7 +29,7 @@ def report(section: AnsibleSection, promise: Path) -> SectionReport:
         if "${" in name and key == "inventory":
             continue
         if "${" in name:
-            keys.append(((key,), Problem(message="a file's name is no expression")))
+            keys.append(((key,), Problem(message="a file's name must not be an expression")))
         elif (promise / name).is_file():
             if key != "inventory":
                 problems += _playbook(read_file(promise / name, name), checked=section.check == "required")
@@ -72,7 +72,7 @@ def _playbook(document: PlacedDocument, *, checked: bool) -> Iterator[Problem]:
         if "vars_prompt" in play:
             yield document.problem(
                 (index, "vars_prompt"),
-                "nobody is there to answer `vars_prompt`",
+                "nobody can answer `vars_prompt` on a worker",
                 hint="make it an input of the promise, and pass it by `vars` of the step",
                 key=True,
             )
@@ -85,7 +85,7 @@ def _unchecked(document: PlacedDocument, item: dict[str, Any], path: tuple[str |
     if item.get("check_mode") is False and item.get("changed_when") is not False:
         yield document.problem(
             (*path, "check_mode"),
-            "with `check_mode: false` this runs while the plan is only made, before anybody has approved it",
+            "with `check_mode: false` this task runs during the plan, before anybody has approved it",
             hint="add `changed_when: false` if it only reads; else remove it, or say `check: skip` in the step",
             key=True,
         )

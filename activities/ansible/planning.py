@@ -56,7 +56,7 @@ async def detect_drift(session: PlaybookSession) -> Drifted:
     if not record.hosts:
         return Drifted(())
     if not wanted.checked:
-        session.log("drift is not looked for: the step says `check: skip`")
+        session.log("no drift check: the step says `check: skip`")
         return Drifted(())
     transcript = await session.play(wanted, "check")
     return Drifted(drifted_changes(transcript.results, session.context.redact))

@@ -55,7 +55,7 @@ def draft(path: Path) -> Draft:
     playbook = _file(path / "site") if path.is_dir() else path
     if playbook is None:
         raise InvalidInput(
-            f"{path} is no role and holds no site.yml",
+            f"{path} is not a role and holds no site.yml",
             hint="name a role's folder (with tasks/main.yml), or the file of a playbook",
         )
     return _playbook(playbook)
@@ -95,7 +95,9 @@ class _Inputs:
                     f"variable {name} ({where}): {place} looks like a secret; its value stays as it is"
                 )
             elif type(value) not in _LITERAL:
-                self.left.append(f"variable {name} ({where}): its value says no type; it stays as it is")
+                self.left.append(
+                    f"variable {name} ({where}): its type is not clear from its value; it stays as it is"
+                )
             else:
                 self.add(str(name), {"type": _LITERAL[type(value)], "default": value})
 

@@ -52,7 +52,7 @@ class AnsibleSection(Manifest):
     def _inside(self) -> Self:
         for name in (self.playbook, self.destroy, self.inventory):
             if isinstance(name, str) and not is_inside(name):
-                raise ValueError(f"{name!r} is no file of the promise: say its path from the promise's folder")
+                raise ValueError(f"{name!r} is not a file of the promise: say its path from the promise's folder")
         return self
 
 

@@ -320,14 +320,14 @@ class PlaybookSession:
     def _failed(self, ended: Exit, mode: Mode, transcript: PlaybookTranscript) -> BondError:
         failures = transcript.failures
         words = failure_words(failures) or _last_words(ended, transcript)
-        hint = "correct the playbook or its inputs; what the log of the step says is all that Ansible has said"
+        hint = "correct the playbook or its inputs; the step's log has everything that Ansible printed"
         if any(item.status == "unreachable" for item in failures):
             hint = "see that the host is up, its key is in known_hosts, and the private key may log in there"
         elif mode == "check" and any("must have a tty" in item.message for item in failures):
             hint = "set `ansible_pipelining: false` for this host: its sudo demands a terminal (`requiretty`)"
         elif mode == "check":
             hint = (
-                "a task that needs what an earlier one would have made cannot be checked: give it"
+                "check mode cannot run a task that needs the result of an earlier one: give it"
                 " `when: not ansible_check_mode`, or say `check: skip` in the step"
             )
         doing = "check mode" if mode == "check" else "the playbook"

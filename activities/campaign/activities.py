@@ -174,7 +174,7 @@ class CampaignActivities:
         """The batch with our signature; the first one says who started the campaign."""
         header = await self._store.campaigns.header(batch.campaign)
         if header.frozen is None or header.start.attestation is None:
-            raise AttestationInvalid("nobody is attested to have started this campaign", where=batch.campaign)
+            raise AttestationInvalid("no attestation says who started this campaign", where=batch.campaign)
         return sign_record(
             batch.changed(attestation=header.start.attestation if batch.number == 1 else None), signer
         )

@@ -47,7 +47,7 @@ async def check_campaign_request(store: Store, service: ServiceId, request: Requ
             ).request
         )
     ):
-        raise AttestationInvalid("the campaign asks something else of the service", where=where)
+        raise AttestationInvalid("the campaign requested something else of the service", where=where)
 
 
 def _numbers(request: Request) -> tuple[int, int]:
@@ -56,9 +56,9 @@ def _numbers(request: Request) -> tuple[int, int]:
     try:
         target, attempt = int(parts[-2]), int(parts[-1])
     except (IndexError, ValueError):
-        raise InvalidInput(f"{request.request_id!r} is no request id of a campaign") from None
+        raise InvalidInput(f"{request.request_id!r} is not a request id of a campaign") from None
     if request.request_id != campaign_request_id(request.campaign, target, attempt):
-        raise InvalidInput(f"{request.request_id!r} is no request id of the campaign {request.campaign}")
+        raise InvalidInput(f"{request.request_id!r} is not a request id of the campaign {request.campaign}")
     return target, attempt
 
 

@@ -73,7 +73,7 @@ def read_manifests(text: str, *, where: str = "") -> list[dict[str, Any]]:
         for item in _objects(document):
             if not isinstance(item, dict) or not item.get("kind") or not item.get("apiVersion"):
                 raise ToolFailed(
-                    "a manifest is no Kubernetes object: it has no apiVersion or no kind", where=where
+                    "a manifest is not a Kubernetes object: it has no apiVersion or no kind", where=where
                 )
             items.append(item)
     if len(items) > MAX_OBJECTS:

@@ -150,4 +150,4 @@ def _decoded(value: Any) -> Any:
     try:
         return base64.b64decode(str(value), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise ValueError("what the Secret holds there is no text, and cannot be an output") from None
+        raise ValueError("the value in the Secret is not text, so it cannot be an output") from None

@@ -131,7 +131,7 @@ def failure(
         error = ShownError.model_validate(read_json(directory, "error.json", where) or {})
     words = shorten(error.message or complaint or f"exit code {code}", _MESSAGE_CHARS)
     if code == STALE:
-        return PlanStale(f"the image says that its plan is overtaken: {words}", where=where, hint="plan again")
+        return PlanStale(f"the image says that its plan is stale: {words}", where=where, hint="plan again")
     if code == LATER:
         return ToolUnavailable(f"the image could not {action} for the moment: {words}", where=where)
     if out_of_memory:

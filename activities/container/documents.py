@@ -122,5 +122,5 @@ def read_plan(artefact: bytes) -> ContainerPlan:
 def _read(model: type[D], data: bytes) -> D:
     read = model.model_validate_json(data)
     if "format" not in read.model_fields_set:
-        raise ValueError("what does not say what it is could be anything")
+        raise ValueError("it has no `format`, so its content is unknown")
     return read

@@ -66,7 +66,7 @@ class ContainerExecutor(Executor):
         """Run the image of exactly that plan.
 
         Raises:
-            PlanStale: when the record has moved since, or the image says that its plan is overtaken.
+            PlanStale: when the record has moved since, or the image says that its plan is stale.
             ToolFailed: when the image failed, or was killed.
             StepTimedOut: when it took longer than it may.
             Fenced: when another attempt took the state.

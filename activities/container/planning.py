@@ -67,7 +67,7 @@ async def detect_drift(session: ContainerSession) -> Drifted:
     if not record.stands:
         return Drifted(())
     if "drift" not in session.section.actions:
-        session.context.log("drift is not looked for: the image cannot say (`actions` of the step)")
+        session.context.log("no drift check: `actions` of the step has no `drift`")
         return Drifted(())
     shown = await _shown(session, session.job(), record, "drift", destroy=False)
     redact = session.context.redact

@@ -136,14 +136,14 @@ async def _uninstall(session: HelmSession, cluster: Cluster, claim: StateClaim, 
     gone = not left and await newest(session, cluster, where, recover=False) is None
     if gone:
         for address in header.kept:
-            session.log(f"{address} stays in the cluster, and is managed no more")
+            session.log(f"{address} stays in the cluster, and is no longer managed")
         await claim.forget()
         return Outcome({})
     await claim.release()
     session.check_stop()
     if left:
         raise ToolFailed(
-            f"{len(left)} objects of the {where} still stand",
+            f"{len(left)} objects of the {where} still exist",
             where=session.where,
             problems=[Problem(message=reason) for reason in left],
             hint="see who has to remove these finalizers, then retry; removing them by hand is at your own risk",

@@ -142,7 +142,7 @@ def _newest(session: HelmSession, cluster: Cluster, where: Location, *, recover:
         return None
     secret = cluster.get(Ref("v1", "Secret", where.namespace, revisions[-1]["metadata"]["name"]))
     if secret is None:
-        raise ToolUnavailable("the release moved while it was looked at", where=str(where))
+        raise ToolUnavailable("the release changed while it was read", where=str(where))
     current = read_release(secret)
     owner = current.labels.get(OWNER_LABEL)
     if owner != owner_of(session.context.service, session.context.step):
@@ -191,7 +191,7 @@ def _mark_failed(
         )
     except ApiRefusal as error:
         if error.status == _CONFLICT:
-            raise ToolUnavailable("the release moved while it was recovered", where=release.where) from error
+            raise ToolUnavailable("the release changed while it was recovered", where=release.where) from error
         raise
 
 

@@ -97,7 +97,7 @@ async def check_hooks(
     if problems:
         remedy = f"see its log, then `{'; '.join(commands)}`; or add {BEFORE} to `{DELETE_POLICY}` in the chart"
         raise ToolFailed(
-            f"Helm would fail: hooks of the chart stand already, and their `{DELETE_POLICY}` lacks {BEFORE}",
+            f"Helm would fail: hooks of the chart exist already, and their `{DELETE_POLICY}` lacks {BEFORE}",
             where=session.where,
             problems=problems,
             hint=remedy if commands else "rename one of the two",
@@ -140,7 +140,7 @@ def _is_the_hook(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
 
 def _whose(live: Mapping[str, Any], *, own: bool) -> str:
     if not own:
-        return "an object of that name stands, and is no hook of this release"
+        return "an object of that name exists, and it is not a hook of this release"
     failed = condition_of(live, "Failed")
     if failed.get("status") == "True":
         reason = f": {failed['message']}" if failed.get("message") else ""

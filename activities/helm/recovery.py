@@ -141,9 +141,9 @@ def _put_back(
             ) from error
         if error.status == _UNPROCESSABLE:
             raise ToolFailed(
-                f"the cluster refuses to take back what a failed revision did to {item.ref.address}: "
+                f"the cluster refuses to undo what a failed revision did to {item.ref.address}: "
                 f"{session.redact(error.message)}",
                 where=session.where,
-                hint="put the object right, or delete it: Helm makes it anew",
+                hint="correct the object, or delete it: Helm creates it again",
             ) from error
         raise

@@ -89,7 +89,9 @@ def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
 def _load(file: Path, *, needed: bool = False) -> dict[str, Any]:
     if not file.is_file():
         if needed:
-            raise InvalidInput(f"{file.parent} is no chart: it has no {file.name}", hint="name the chart's folder")
+            raise InvalidInput(
+                f"{file.parent} is not a chart: it has no {file.name}", hint="name the chart's folder"
+            )
         return {}
     try:
         content = yaml.load(file.read_text("utf-8-sig"), Loader=ManifestLoader)  # noqa: S506 - a safe one

@@ -60,7 +60,7 @@ class HelmSection(Manifest):
     @model_validator(mode="after")
     def _pinned(self) -> Self:
         if self.chart.startswith(OCI) and self.repository:
-            raise ValueError("an oci:// chart has no repository beside it")
+            raise ValueError("an oci:// chart takes no `repository`")
         if self.repository and not self.repository.startswith("https://"):
             raise ValueError("repository must be an https:// URL")
         if self.is_remote and not (self.version and _DIGEST.fullmatch(self.digest)):

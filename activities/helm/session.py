@@ -174,7 +174,7 @@ class HelmSession:
             if error.status not in {_BAD_REQUEST, _UNPROCESSABLE}:
                 raise
             raise ToolFailed(
-                f"the cluster would refuse {ref.address} as it is to be: {self.redact(error.message)}",
+                f"the cluster would refuse {ref.address} as planned: {self.redact(error.message)}",
                 where=self.where,
                 hint="correct the chart or its values; an object whose fields cannot change needs another name",
             ) from error

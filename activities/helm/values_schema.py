@@ -45,7 +45,7 @@ def read(file: Path) -> Mapping[str, Any] | None:
     if isinstance(schema, bool):
         return None
     if not isinstance(schema, dict):
-        raise InvalidInput(f"{FILE} is no JSON Schema: it is not an object", where=str(file))
+        raise InvalidInput(f"{FILE} is not a JSON Schema: it is not an object", where=str(file))
     return schema
 
 
@@ -73,7 +73,9 @@ def inputs_of(schema: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dic
             properties[name] = dict(stated) if isinstance(stated, Mapping) else {}
     inputs = {"type": "object", "additionalProperties": False, "properties": properties}
     required = _names(root.pop("required", ()))
-    left += [f"value {name}: it is required, and is no input" for name in required if name not in properties]
+    left += [
+        f"value {name}: it is required, and it is not an input" for name in required if name not in properties
+    ]
     if needed := [name for name in required if name not in values and name in properties]:
         inputs["required"] = needed
     inputs |= root

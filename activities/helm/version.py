@@ -68,7 +68,7 @@ def read_version(text: str, helm: str) -> HelmVersion:
     version = text.strip().removeprefix("v")
     if match is None:
         raise ToolFailed(
-            f"this Helm says no version that can be read: {text.strip()[:80]!r}", where=helm, hint=_hint()
+            f"the version of this Helm cannot be read: {text.strip()[:80]!r}", where=helm, hint=_hint()
         )
     major, minor = int(match[1]), int(match[2])
     if (major, minor) < OLDEST or major > NEWEST_MAJOR:

@@ -137,7 +137,7 @@ def read_control(text: str) -> Control:
     if value is None:
         return Control()
     if not isinstance(value, dict):
-        raise ToolFailed("workflow-control.yaml is no mapping", where="/kratix/metadata/workflow-control.yaml")
+        raise ToolFailed("workflow-control.yaml is not a mapping", where="/kratix/metadata/workflow-control.yaml")
     after = _text(value.get("retryAfter"))
     return Control(
         suspend=value.get("suspend") is True,
@@ -155,10 +155,10 @@ def go_duration(text: str) -> float:
     if text in {"0", "+0", "-0"}:
         return 0.0
     if not _DURATION.fullmatch(text):
-        raise ToolFailed(f"retryAfter: {text[:80]!r} is no duration of Go", hint="write it as in 90s, 5m or 1h30m")
+        raise ToolFailed(f"retryAfter: {text[:80]!r} is not a Go duration", hint="write it as in 90s, 5m or 1h30m")
     total = sum((Fraction(amount) * _UNITS[unit] for amount, unit in _parts(text)), Fraction(0))
     if text.startswith("-") or total > MAX_DEFER_SECONDS:
-        raise ToolFailed(f"retryAfter: {text[:80]} must be between nothing and a day")
+        raise ToolFailed(f"retryAfter: {text[:80]} must be between 0 and a day")
     return float(total)
 
 
@@ -173,7 +173,7 @@ def read_selectors(text: str) -> tuple[Selector, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise ToolFailed("destination-selectors.yaml is no list", where=where)
+        raise ToolFailed("destination-selectors.yaml is not a list", where=where)
     selectors: list[Selector] = []
     for index, entry in enumerate(value):
         labels = _mapping(entry if isinstance(entry, dict) else {}, "matchLabels")
@@ -198,7 +198,7 @@ def read_status(text: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ToolFailed("status.yaml is no mapping", where="/kratix/metadata/status.yaml")
+        raise ToolFailed("status.yaml is not a mapping", where="/kratix/metadata/status.yaml")
     return value
 
 
@@ -216,9 +216,9 @@ def documents(files: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
         for document in _objects(name, text):
             if not document.get("apiVersion") or not document.get("kind"):
                 raise ToolFailed(
-                    f"{name} holds a document that is no object of a cluster",
+                    f"{name} holds a document that is not an object of a cluster",
                     where=f"/kratix/output/{name}",
-                    hint="only manifests are applied; what is for another kind of destination has no place here",
+                    hint="only manifests are applied; content for another kind of destination is not supported",
                 )
             objects.append(document)
     return objects
@@ -239,14 +239,14 @@ def _objects(name: str, text: str) -> Iterator[dict[str, Any]]:
             if document is None:
                 continue
             if not isinstance(document, dict):
-                raise ToolFailed(f"{name} holds a document that is no mapping", where=f"/kratix/output/{name}")
+                raise ToolFailed(f"{name} holds a document that is not a mapping", where=f"/kratix/output/{name}")
             if document.get("kind") == "List" and isinstance(document.get("items"), list):
                 yield from (item for item in document["items"] if isinstance(item, dict))
             else:
                 yield document
     except yaml.YAMLError as error:
         words = str(error).splitlines()[0]
-        raise ToolFailed(f"{name} is no YAML: {words}", where=f"/kratix/output/{name}") from None
+        raise ToolFailed(f"{name} is not valid YAML: {words}", where=f"/kratix/output/{name}") from None
 
 
 def _yaml(text: str, name: str) -> Any:
@@ -254,7 +254,7 @@ def _yaml(text: str, name: str) -> Any:
         return yaml.load(text, Loader=ManifestLoader)  # noqa: S506 - a safe one
     except yaml.YAMLError as error:
         words = str(error).splitlines()[0]
-        raise ToolFailed(f"{name} is no YAML: {words}", where=f"/kratix/metadata/{name}") from None
+        raise ToolFailed(f"{name} is not valid YAML: {words}", where=f"/kratix/metadata/{name}") from None
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:

@@ -79,7 +79,7 @@ async def run_pipelines(
         if foreign:
             raise ToolFailed(
                 f"the pipeline {pipeline.name} writes objects that only Kratix understands: {', '.join(foreign)}",
-                hint="write what they stand for under `requires`, or as a step of its own",
+                hint="declare the same under `requires`, or as a step of its own",
             )
         documents += written
         shutil.rmtree(mounts.input.parent, ignore_errors=True)

@@ -151,5 +151,5 @@ def read_plan(artefact: bytes) -> KubernetesPlan:
 def _read(model: type[D], data: bytes) -> D:
     document = model.model_validate_json(data)
     if "format" not in document.model_fields_set:
-        raise ValueError("what does not say what it is could be anything")
+        raise ValueError("it has no `format`, so its content is unknown")
     return document

@@ -63,10 +63,14 @@ def object_problem(item: Any, *, rendered: bool = True) -> str:
     metadata = item.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if not isinstance(metadata, Mapping) or not isinstance(name, str) or not name:
-        return f"the {item['kind']} has no metadata.name: without one it would not be found again"
+        return f"the {item['kind']} has no metadata.name: without one the step cannot find it again"
     if "${" in name and not rendered:
         return ""
-    return "" if _NAME.fullmatch(name) else f"the {item['kind']}'s metadata.name is none that Kubernetes takes"
+    return (
+        ""
+        if _NAME.fullmatch(name)
+        else f"the {item['kind']}'s metadata.name is not a name that Kubernetes accepts"
+    )
 
 
 def source_file(source: str) -> str:

@@ -371,7 +371,7 @@ def _check_owner(session: ClusterSession, ref: Ref, live: Mapping[str, Any], hel
     other = owner_of(live)
     if other or not session.section.adopt:
         raise Refused(
-            f"{ref.address} is there already, and " + (f"belongs to {other}" if other else "is not this step's"),
+            f"{ref.address} exists already, and " + (f"belongs to {other}" if other else "is not this step's"),
             where=session.where,
             hint="give the object another name" + ("" if other else ", or say adopt: true to take it over"),
         )

@@ -200,6 +200,6 @@ def _keywords(schema: Mapping[str, Any], path: str, left: list[str], depth: int)
             if value and bound is not None:
                 yield key, bound
         elif key == "pattern" and "(?" in value:
-            left.append(f"{path}: its pattern uses a group that JSON Schema has not; the API server checks it")
+            left.append(f"{path}: its pattern uses a group that JSON Schema lacks; the API server checks it")
         else:
             yield key, value

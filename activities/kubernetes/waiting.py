@@ -145,7 +145,7 @@ async def until_gone(
             problems = [Problem(message=session.redact(text)) for text in reasons[:MAX_REASONS]]
             many = "1 object is" if len(left) == 1 else f"{len(left)} objects are"
             raise StepTimedOut(
-                f"{many} still there {session.section.timeout} after their deletion was asked for",
+                f"{many} still there {session.section.timeout} after their deletion was requested",
                 where=session.where,
                 hint="see what should remove the finalizer, then retry: what is gone stays gone",
                 problems=problems,
@@ -184,7 +184,7 @@ def _error(
     return kind(
         message,
         where=session.where,
-        hint="what was applied stays; correct what it says below, then retry",
+        hint="what was applied stays; correct the cause below, then retry",
         problems=problems,
     )
 

@@ -109,7 +109,7 @@ def _refuse_lost(session: TerraformSession) -> None:
         return
     if kind == "local" and not str(config.get("path") or "").startswith("/"):
         raise InvalidInput(
-            "the module's local backend keeps the state beside the module, which a run leaves nothing of",
+            "the module's local backend keeps the state in the module's folder, which is deleted after each run",
             where=session.where,
             hint="give an absolute `path` in backend_config, or let the platform keep it: `backend: local`",
         )

@@ -69,7 +69,7 @@ def draft(module: Path) -> Draft:
 
 def _contents(module: Path) -> Iterator[Mapping[str, Any]]:
     if not module.is_dir():
-        raise InvalidInput(f"{module} is no folder", hint="name the folder that holds the module's *.tf files")
+        raise InvalidInput(f"{module} is not a folder", hint="name the folder that holds the module's *.tf files")
     files = [file for file in sorted(module.iterdir()) if file.is_file() and _parser(file.name)]
     if not files:
         raise InvalidInput(f"{module} holds no *.tf file", hint="name the folder of the module itself")

@@ -28,7 +28,7 @@ async def claimed(session: AtWork, log: StepState) -> AsyncIterator[StateClaim]:
     from bondstone.base.process_identity import Holder as HolderModel  # noqa: PLC0415 - loads the whole store
 
     def on_wait(holder: Holder) -> None:
-        session.pulse.note(f"waiting for {holder} to let go of the state")
+        session.pulse.note(f"waiting for {holder} to release the state")
 
     holder = HolderModel.me(session.context.attempt, f"{session.context.service}/op/{session.context.operation}")
     claim = await session.stop.unless(log.claim(holder, on_wait=on_wait))

@@ -59,7 +59,7 @@ class Cursors:
             mark, place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         except (ValueError, TypeError, RecursionError, binascii.Error):
             raise CursorInvalid(
-                "that is no cursor of this API", where="cursor", hint="send `next` of the page before, as it is"
+                "that is not a cursor of this API", where="cursor", hint="send `next` of the page before, as it is"
             ) from None
         if mark != self._mark:
             raise CursorInvalid(

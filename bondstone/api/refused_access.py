@@ -49,7 +49,7 @@ def span(since: datetime | None, until: datetime | None, now: datetime) -> tuple
         last = _utc(until or now)
         first = _utc(since) if since else last - FIRST
     except OverflowError:
-        raise InvalidInput("that is no time", where="until", hint="as in 2026-11-30T12:00:00Z") from None
+        raise InvalidInput("that is not a time", where="until", hint="as in 2026-11-30T12:00:00Z") from None
     if first > last:
         raise InvalidInput("the search ends before it begins", where="since")
     if last - first > MAX_SPAN:

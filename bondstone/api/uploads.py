@@ -60,7 +60,7 @@ async def unpacked(data: bytes) -> AsyncIterator[Path]:
         except (ObjectCorrupt, OSError, EOFError, tarfile.TarError, zlib.error) as error:
             words = error.message if isinstance(error, ObjectCorrupt) else str(error)[:200]
             raise InvalidInput(
-                f"the body is no promise: {words}",
+                f"the body is not a promise: {words}",
                 where=getattr(error, "where", ""),
                 hint="send the folder that holds promise.yaml: `tar -C DIR -czf - .`",
             ) from error

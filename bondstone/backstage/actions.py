@@ -375,7 +375,7 @@ async def _service(call: Call, text: str) -> str:
     for row in page["items"]:
         if entity_name(row["team"], row["name"]) == name:
             return str(row["id"])
-    raise InvalidInput(f"{text!r} is no service", hint="enter TEAM/NAME")
+    raise InvalidInput(f"{text!r} is not a service", hint="enter TEAM/NAME")
 
 
 def _key(request_id: str) -> str:

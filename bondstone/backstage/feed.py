@@ -172,7 +172,7 @@ class Feed:
         needed = self._names | {entry.row.promise for entry in self._index.entries() if entry.alive}
         if gone := sorted(needed - names - {""}):
             raise StoreUnavailable(
-                f"the store has no longer the promise {gone[0]}, and promises are never removed",
+                f"the store no longer has the promise {gone[0]}, and promises are never removed",
                 hint="is the directory of the store mounted?",
             )
         self._names = names

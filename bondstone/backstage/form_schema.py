@@ -92,7 +92,7 @@ def form_of(schema: Mapping[str, Any]) -> Form:
         PromiseInvalid: its inputs are no object: there is no form for it.
     """
     if schema.get("type", "object") != "object":
-        raise PromiseInvalid("the inputs are no object", hint="a form has named fields")
+        raise PromiseInvalid("the inputs are not an object", hint="a form has named fields")
     translation = _Translation(SchemaGraph(schema))
     translated = _translated(translation, {"type": "object", **schema}, "", (), required=True)
     return Form(
@@ -194,7 +194,7 @@ def _secret(
     translated = _translated(state, schema, path, refs)
     translated.pop("default", None)
     if _kinds(translated.get("type")) - {"string"}:
-        state.dropped.append(f"{path}: a secret that is no text; it is entered as JSON")
+        state.dropped.append(f"{path}: a secret that is not text; it is entered as JSON")
         translated = {key: value for key, value in translated.items() if key in {"title", "description"}}
     state.secrets[path] = {"type": "string", **translated}
     if required:

@@ -98,7 +98,7 @@ def _particular(document: PlacedDocument, spec: StrategySpec, kind: str, article
         )  # fmt: skip
     if kind == "decommission" and not (spec.select.where or spec.select.include or spec.select.everything):
         yield document.problem(
-            (*_SPEC, "select"), "a decommission says which services: `select` has neither where nor include",
+            (*_SPEC, "select"), "a decommission must say which services: `select` has neither where nor include",
             key=True, hint="name them in select.include, or choose them by select.where",
         )  # fmt: skip
     if kind not in {"patch", "upgrade", "update"} and spec.on_failure.startswith("rollback"):
@@ -138,7 +138,7 @@ def _whole_platform(document: PlacedDocument, spec: StrategySpec) -> Iterator[Pr
         )  # fmt: skip
     if spec.select.everything and not whole:
         yield document.problem(
-            (*_SPEC, "select", "everything"), "`everything` is there, and the selection leaves services out",
+            (*_SPEC, "select", "everything"), "`everything: true` takes all, but the selection leaves some out",
             key=True, hint="keep one of the two",
         )  # fmt: skip
 
@@ -152,7 +152,7 @@ def _versions(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]
         )  # fmt: skip
     if spec.operation == "upgrade" and to == LATEST_PATCH:
         yield document.problem(
-            at, "the latest patch is no upgrade, which leaves major.minor",
+            at, "the latest patch is not an upgrade, which leaves major.minor",
             hint=f"write {LATEST}, or operation: patch",
         )  # fmt: skip
     if source is None:
@@ -207,7 +207,7 @@ def _selection(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem
         services: set[str] = set()
         for index, service in enumerate(getattr(spec.select, key)):
             if service in services:
-                yield document.problem((*at, key, index), f"{service} is there twice")
+                yield document.problem((*at, key, index), f"{service} is there more than once")
             services.add(service)
             if key == "exclude" and service in spec.select.include:
                 yield document.problem(
@@ -288,7 +288,7 @@ def _wave_kind(document: PlacedDocument, path: Path_, wave: Wave) -> Iterator[Pr
     kinds = [key for key in KINDS if written(document, (*path, key))]
     if len(kinds) > 1:
         yield document.problem(
-            (*path, kinds[1]), f"a wave has one of {', '.join(KINDS)}, and {kinds[0]!r} is there already", key=True
+            (*path, kinds[1]), f"a wave has one of {', '.join(KINDS)}, and {kinds[0]!r} is given already", key=True
         )
     if not kinds or (kinds == ["rest"] and document.data["spec"]["waves"][path[-1]]["rest"] is False):
         yield document.problem(
@@ -321,7 +321,7 @@ def _limits(document: PlacedDocument, spec: StrategySpec) -> Iterator[Problem]:
         yield document.problem(
             (*_SPEC, "budget", "max_failures"),
             f"{failures} failures of at most {known} targets are never exceeded",
-            hint="a budget is broken when failures exceed it; to go on whatever fails write on_failure: continue",
+            hint="a budget is broken when failures exceed it; to continue always, write on_failure: continue",
         )  # fmt: skip
 
 
@@ -359,7 +359,7 @@ def _window(document: PlacedDocument, path: Path_, window: Window) -> Iterator[P
             yield document.inside((*path, "cron"), error.offset, error.message, hint=error.hint)
     if window.time_zone not in zone_names():
         yield document.problem(
-            (*path, "time_zone"), f"{window.time_zone!r} is no time zone", hint=_zone_hint(window.time_zone)
+            (*path, "time_zone"), f"{window.time_zone!r} is not a time zone", hint=_zone_hint(window.time_zone)
         )
     if seconds(window.duration) > MAX_WINDOW_SECONDS:
         yield document.problem(

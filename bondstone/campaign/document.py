@@ -117,7 +117,7 @@ def campaign_of(strategy: Strategy, *, name: str, reason: str = "", change: str 
     where = f"strategy {strategy.metadata.name}"
     if strategy.spec.operation is None:
         raise CampaignInvalid(
-            "the strategy does not say what is done",
+            "the strategy does not say what to do",
             where=where,
             hint="add operation, promise and select to its spec",
         )

@@ -26,7 +26,9 @@ def refusal(state: CampaignState, vote: Approve | Reject) -> BondError | None:
     approval = None if number is None else state.waves[number].gate
     if state.stage is not Stage.GATE or approval is None or number != state.wave:
         return Refused(
-            f"wave {vote.wave!r} waits for nobody", where=where, hint="`bond campaign show` says what it waits for"
+            f"wave {vote.wave!r} waits for no approval",
+            where=where,
+            hint="`bond campaign show` says what it waits for",
         )
     return _no_word_on(approval, vote, where) or _no_word_of(state, approval, vote)
 

@@ -364,7 +364,7 @@ def _busy(turn: Turn, target: int, flight: Flight, reason: str, error: ErrorInfo
 def _lost(turn: Turn, target: int, flight: Flight) -> None:
     """The service knows nothing of it: submit the same attempt again, when starts are allowed."""
     if flight.phase == "cancelling":
-        _cancelled(turn, target, flight, "the service knows nothing of it", None)
+        _cancelled(turn, target, flight, "the service does not know it", None)
     elif flight.lost + 1 >= MAX_LOST:
         declined(
             turn,
@@ -372,7 +372,7 @@ def _lost(turn: Turn, target: int, flight: Flight) -> None:
                 target=target,
                 attempt=flight.attempt,
                 why="unreachable",
-                reason=f"submitted {MAX_LOST} times, and the service knows nothing of it",
+                reason=f"submitted {MAX_LOST} times, and the service does not know it",
             ),
         )
     else:

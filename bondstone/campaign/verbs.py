@@ -159,7 +159,7 @@ def _chosen_and_left(state: CampaignState, verb: Retry | RollbackTargets) -> tup
     counts: Mapping[Code, int] = state.counts
     if isinstance(verb, RollbackTargets) and verb.which == "wave":
         counts = state.waves[state.wave].counts
-    does = "takes up again" if isinstance(verb, Retry) else "takes back"
+    does = "retries" if isinstance(verb, Retry) else "rolls back"
     sentences = [f"{does} {_by_outcome(counts, codes) or 'no target that has ended'}"]
     running = sum(counts.get(code, 0) for code in IN_FLIGHT)
     if running and isinstance(verb, RollbackTargets):
@@ -194,7 +194,7 @@ def _refused_after_the_end(state: CampaignState, verb: AnyVerb) -> BondError | N
         )
     codes = RETRIED[verb.which] if isinstance(verb, Retry) else ROLLED_BACK[verb.which]
     if not any(state.counts.get(code) for code in codes):
-        return Refused(f"no target is there to {verb.kind}: {verb.which}", where=where)
+        return Refused(f"there is no target to {verb.kind}: {verb.which}", where=where)
     return None
 
 
@@ -220,11 +220,11 @@ def _problem(state: CampaignState, verb: AnyVerb) -> BondError | None:  # noqa: 
         case Retry() if state.stage in _TURNED:
             return Refused("targets are being rolled back", hint="retry when that is done")
         case Retry() if not any(state.counts.get(code) for code in RETRIED[verb.which]):
-            return Refused(f"no target is there to retry: {verb.which}")
+            return Refused(f"there is no target to retry: {verb.which}")
         case RollbackTargets() if state.stage in _TURNED:
             return Refused("targets are being rolled back already")
         case RollbackTargets() if not _to_roll_back(state, verb):
-            return Refused(f"no target is there to roll back: {verb.which}")
+            return Refused(f"there is no target to roll back: {verb.which}")
         case Approve() | Reject():
             return gate.refusal(state, verb)
         case _:

@@ -160,7 +160,7 @@ def _open(wave: WaveState) -> bool:
 def _waits(flight: Flight) -> str:
     """What a target that holds a slot waits for before its next attempt, in words; empty when it is at work."""
     if flight.busy_since is not None and flight.phase in {"between", "submitted"}:
-        return f"waits for its turn: {flight.busy or 'another operation is not over'}"
+        return f"waits for its turn: {flight.busy or 'another operation has not ended'}"
     return "waits for its next attempt" if flight.phase == "between" else ""
 
 

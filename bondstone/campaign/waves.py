@@ -400,7 +400,7 @@ def _size_flaws(spec: StrategySpec, targets: int, selected: int) -> Iterator[Fla
         yield Flaw(
             ("spec", "budget", "max_failures"),
             f"{failures} failures of {_counted(selected)} are never exceeded",
-            "a budget is broken when failures exceed it; to go on whatever fails write on_failure: continue",
+            "a budget is broken when failures exceed it; to continue always, write on_failure: continue",
         )
 
 

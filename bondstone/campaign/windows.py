@@ -122,12 +122,14 @@ def check_cron(line: str) -> None:
             CronSim(" ".join(alone), datetime(2000, 1, 1))  # noqa: DTZ001 - local time of no zone, as everywhere here
         except CronSimError as error:
             hint = f"{among}, lists (1,15), ranges (1-5; they cannot wrap), steps (*/10), or *"
-            raise CronError(f"{word!r} is no {name}", hint, offset) from error
+            raise CronError(f"{word!r} is not valid as {name}", hint, offset) from error
         offset += len(word)
     try:
         next(CronSim(line, datetime(2000, 1, 1)))  # noqa: DTZ001 - as above
     except (CronSimError, StopIteration) as error:
-        raise CronError(f"there is no day {words[2]} in month {words[3]}", "a window must come at all") from error
+        raise CronError(
+            f"there is no day {words[2]} in month {words[3]}", "choose a day that the month has"
+        ) from error
 
 
 def _check_nickname(line: str) -> None:
@@ -142,7 +144,8 @@ def _check_nickname(line: str) -> None:
         )
     if word == "@reboot":
         raise CronError(
-            "'@reboot' is the start of a machine, and this has none", "write times, or one of " + known
+            "'@reboot' means the start of a machine, which a campaign does not have",
+            "write times, or one of " + known,
         )
     raise CronError(f"{line!r} is not known", f"write five fields, or one of {known}")
 

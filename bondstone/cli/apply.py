@@ -75,7 +75,7 @@ def apply(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask before --prune takes down")] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help=f"leave with {EXIT_DIFFERS} when something was changed")
+        bool, typer.Option("--exit-code", help=f"exit with {EXIT_DIFFERS} when something was changed")
     ] = False,
     reason: Reason = "",
     wait: Wait = False,
@@ -281,7 +281,7 @@ def _people(document: ApplyDocument, *, done: bool) -> None:
                 say(f"    {row.error.hint}")
     say(_summary(document, done=done))
     if any(row.action == "conflict" and row.differences for row in document.manifests):
-        note("write what shall be into the manifest, or take back what was changed with --overwrite")
+        note("write the new value into the manifest, or undo the change with --overwrite")
 
 
 _SIGNS: Final = {"create": "+", "change": "~", "prune": "-", "conflict": "!", "unchanged": "=", "record": "="}

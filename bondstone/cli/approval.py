@@ -119,7 +119,7 @@ def approve(
 
     if campaign:
         if operation or digest or step:
-            raise InvalidInput("--campaign stands instead of an operation, a step and a digest")
+            raise InvalidInput("--campaign takes the place of an operation, a step and a digest")
         _approve_campaign(campaign, changes, role, comment, output)
         return
     if not operation or not digest:

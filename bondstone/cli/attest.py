@@ -69,7 +69,7 @@ def _change(workflow_id: str, update: str, document: str) -> Attestable:
         change: Attestable = model.model_validate_json(document)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])
-        raise InvalidInput(f"this is no argument of {update}: {problems}", where="--input") from None
+        raise InvalidInput(f"this is not an argument of {update}: {problems}", where="--input") from None
     return change
 
 

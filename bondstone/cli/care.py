@@ -46,7 +46,7 @@ def backup(
     def people() -> None:
         say(f"{file}: {document.size >> 10} KiB, all of {data}")
         if document.keys:
-            note("its key rings are in it: whoever has the file can read everything")
+            note("its key rings are in it: anybody who has the file can read everything")
         else:
             note(f"its key rings are not in it: keep {data / 'keys.json'} elsewhere")
 

@@ -109,7 +109,7 @@ def remove(name: Name, *, output: Output = OutputFormat.TABLE) -> None:
     contexts.get(name)
     known = {each: values for each, values in contexts.known.items() if each != name}
     write_contexts(Contexts(current="" if contexts.current == name else contexts.current, known=known))
-    emit({"name": name, "removed": True}, output, lambda: say(f"context {name} is forgotten"))
+    emit({"name": name, "removed": True}, output, lambda: say(f"context {name} is removed"))
 
 
 @app.command(epilog=examples("bond context show", "bond context show prod -o json"))

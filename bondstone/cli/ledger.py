@@ -26,7 +26,7 @@ EXIT_BROKEN: Final = 4
 T = TypeVar("T")
 
 app = typer.Typer(
-    help="The permanent record of what was done: verify, export, anchor. By the object store alone, or the API.",
+    help="The permanent record of what was done: verify, export, anchor. From the object store, or by the API.",
     no_args_is_help=True,
 )
 

@@ -57,7 +57,7 @@ def login(
 
     answer = context.run(run())
     if not answer["renewable"]:
-        note("the provider gave nothing to renew the sign-in with: it lasts as long as its token")
+        note("the provider gave no refresh token: the sign-in lasts as long as its token")
     emit(answer, output, lambda: say(f"signed in as {answer['subject']} at {api.url}"))
 
 
@@ -77,7 +77,7 @@ def logout(*, output: Output = OutputFormat.TABLE) -> None:
             try:
                 revoked = await sign_in.revoke(ended)
             except BondError as error:
-                note(f"forgotten here; the provider did not end it: {error.message}")
+                note(f"signed out here, but the provider did not end its session: {error.message}")
         return {"api": api.url, "was_signed_in": ended is not None, "revoked": revoked}
 
     answer = context.run(run())
@@ -102,7 +102,7 @@ def _api() -> ApiAddress:
     if api.token:
         named = bool(os.environ.get(TOKEN_VARIABLE))
         raise SettingsInvalid(
-            f"{TOKEN_VARIABLE} is set, and counts before a sign-in"
+            f"{TOKEN_VARIABLE} is set, and takes precedence over a sign-in"
             if named
             else "you hold the data directory of this platform, and need no sign-in",
             where=api.url,

@@ -10,7 +10,7 @@ from bondstone.cli.api_session import with_api
 from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, note, say, table
 
 app = typer.Typer(
-    help="Who is told of what happens: create, list, test, deliveries, retry, delete.", no_args_is_help=True
+    help="Who is notified of what happens: create, list, test, deliveries, retry, delete.", no_args_is_help=True
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="name of the subscription", show_default=False)]
@@ -50,7 +50,7 @@ def list_(*, output: Output = OutputFormat.TABLE) -> None:
         [row["name"], row["url"], ", ".join(row["kinds"]) or "all", ", ".join(row["teams"]) or "all"]
         for row in rows
     ]
-    emit(rows, output, lambda: table(["name", "url", "kinds", "teams"], shown, empty="nobody is told"))
+    emit(rows, output, lambda: table(["name", "url", "kinds", "teams"], shown, empty="there are no subscriptions"))
 
 
 @app.command("test", epilog=examples("bond notification test oncall"))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bondstone.client.documents.service import OperationDocument
     from bondstone.model.rows import OperationRow
 
-app = typer.Typer(help="Runs of work on services: what they plan, do and say.", no_args_is_help=True)
+app = typer.Typer(help="Runs of work on services: what they plan, do and print.", no_args_is_help=True)
 
 Step = Annotated[str, typer.Option("--step", metavar="S", help="of this step only")]
 

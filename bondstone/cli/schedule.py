@@ -312,7 +312,7 @@ def instant(text: str, time_zone: str, option: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput(
-            f"{text!r} is no time", where=option, hint="write 2026-11-20 or 2026-11-20T01:00"
+            f"{text!r} is not a time", where=option, hint="write 2026-11-20 or 2026-11-20T01:00"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=zone(time_zone))
 

@@ -43,7 +43,7 @@ def pull(
     state = with_platform(lambda bond: bond.state.pull(service, step=step))
     if state.archived_at is not None:
         note(
-            f"the service is gone; this is its last state, put away as {state.archived_as} "
+            f"the service is gone; this is its last state, archived as {state.archived_as} "
             f"at {state.archived_at:%Y-%m-%d %H:%M:%SZ}"
         )
     hand_over(state.content, file)

@@ -73,7 +73,7 @@ def list_(
         for row in rows
     ]
     headers = ["name", "status", "roles", "by", "expires", "last used"]
-    emit(rows, output, lambda: table(headers, shown, empty="no API token was made"))
+    emit(rows, output, lambda: table(headers, shown, empty="there are no API tokens"))
 
 
 @app.command(epilog=examples("bond token revoke ci"))

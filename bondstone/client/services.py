@@ -83,13 +83,13 @@ class Services(ABC):
 
     @abstractmethod
     async def list_archive(self, service: str) -> list[ArchivedDocument]:
-        """What was put away when services of this name ended, oldest first.
+        """What was archived when services of this name ended, oldest first.
 
         Args:
             service: `TEAM/NAME`.
 
         Returns:
-            One document for each thing that was put away; none when there is nothing.
+            One document for each archived object; none when there is nothing.
 
         Raises:
             InvalidInput: that is not the name of a service.
@@ -97,7 +97,7 @@ class Services(ABC):
 
     @abstractmethod
     async def read_archive(self, service: str, name: str) -> bytes:
-        """One thing that was put away, in plain.
+        """One archived object, in plain.
 
         Args:
             service: `TEAM/NAME`.

@@ -85,7 +85,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if request.url.path.startswith(_API) or not isinstance(error, RequestValidationError):
         return problems.invalid(request, error)
     findings = [Problem(message=f"{item['loc'][-1]}: {item['msg']}"[:200]) for item in error.errors()]
-    words = "the address of this page says something that the page does not take"
+    words = "the address of this page has a parameter that the page does not accept"
     return await _refusal(request, InvalidInput(words, problems=findings, hint="go back, or correct the address"))
 
 

@@ -106,7 +106,7 @@ def why_not(visitor: Visitor, item: ApprovalDocument, about: Target) -> str:
     named = tuple({role for need in needs for role in need.roles})
     roles = named if visitor.principal.may_assert else decision.approver_roles
     if not any(approval.may(need, roles) for need in needs):
-        return "None of your roles is among those that are asked."
+        return "None of your roles may approve this."
     if any(vote.by == visitor.name for vote in item.votes):
         return "You have voted on this plan."
     vote = Vote(by=visitor.name, roles=roles, approve=True, at=item.asked_at)

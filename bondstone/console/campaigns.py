@@ -226,7 +226,7 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     submitted = await form_of(request, visitor)
     verb = submitted.get("verb", "")
     if verb not in {known for known, _ in VERBS}:
-        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a campaign")
+        raise InvalidInput(f"{verb[:40]!r} is not an action on a campaign")
     target = campaign_target(await visitor.bond.campaigns.get(name))
     decision = visitor.permissions.decide(_permission(verb), target).require()
     changed = await _carry_out(visitor, decision, name, verb, submitted)

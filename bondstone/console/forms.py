@@ -276,7 +276,7 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("its lists or objects lie too deep in one another") from None
+        raise ValueError("its lists or objects are nested too deeply") from None
 
 
 def _at(tree: Any, path: str) -> Any:

@@ -97,7 +97,7 @@ def search(
         until = date.fromisoformat(last) if last else today
         since = date.fromisoformat(first) if first else until - timedelta(days=DAYS - 1)
     except (ValueError, OverflowError):
-        raise InvalidInput("that is no day", hint="as in 2026-11-30") from None
+        raise InvalidInput("that is not a date", hint="as in 2026-11-30") from None
     if (until - since).days > MAX_DAYS:
         raise InvalidInput(f"a search reads at most {MAX_DAYS} days")
     if service and not first:

@@ -23,7 +23,7 @@ from bondstone.terminal.output import as_yaml
 
 PATH: Final = "/new-campaign"
 MAX_TICKED: Final = 500
-_UNSAID: Final = "(to be said before it starts)"
+_UNSAID: Final = "(required before it starts)"
 """The reason of a preview of services that were just ticked."""
 
 router = APIRouter(include_in_schema=False)
@@ -52,7 +52,7 @@ async def submit(request: Request, visitor: Visit, state: State) -> Response:
     if changed is not None:
         return shown(await _view(visitor, state, changed), visitor)
     if verb not in {"preview", "run"}:
-        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done with a new campaign")
+        raise InvalidInput(f"{verb[:40]!r} is not an action on a new campaign")
     source = ""
     try:
         source = as_yaml(campaign_form.manifest(form))

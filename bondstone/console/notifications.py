@@ -52,7 +52,7 @@ async def act(request: Request, visitor: Visit, state: State, name: str) -> Resp
     submitted = await form_of(request, visitor)
     verb = submitted.get("verb", "")
     if verb not in {"test", "retry"}:
-        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done with a receiver")
+        raise InvalidInput(f"{verb[:40]!r} is not an action on a receiver")
     visitor.permissions.decide(f"notification.{verb}").require()
     await state.store.notifications.get(name)
     if verb == "retry":

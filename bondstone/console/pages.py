@@ -202,7 +202,7 @@ def followed(path: str) -> Page:
         with suppress(TypeError):  # too few parts, or too many
             inspect.signature(function).bind(None, *parts)
             return lambda visitor: function(visitor, *parts)
-    raise NotFound("that page does not change by itself", where=path[:200])
+    raise NotFound("that page has no live updates", where=path[:200])
 
 
 @router.get("/live")

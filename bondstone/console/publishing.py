@@ -103,7 +103,7 @@ async def mark(request: Request, visitor: Visit, promise: str) -> Response:
     submitted = await form_of(request, visitor)
     verb, version, reason = (submitted.get(key, "") for key in ("verb", "version", "reason"))
     if verb not in {"deprecate", "yank"}:
-        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a revision")
+        raise InvalidInput(f"{verb[:40]!r} is not an action on a revision")
     if not reason.strip():
         raise InvalidInput("a reason is needed: people read it")
     visitor.permissions.decide(f"promise.{verb}", promise_target(promise)).require()

@@ -71,7 +71,7 @@ def _day(text: str) -> date | None:
     try:
         day = date.fromisoformat(text) if text else None
     except ValueError:
-        raise InvalidInput("that is no day", hint="as in 2026-11-30") from None
+        raise InvalidInput("that is not a date", hint="as in 2026-11-30") from None
     if day is not None and day.year < FIRST_YEAR:
         raise InvalidInput(f"nothing was refused before {FIRST_YEAR}")
     return day

@@ -114,7 +114,7 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
     submitted = await form_of(request, visitor)
     verb = submitted.get("verb", "")
     if verb not in VERBS:
-        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a schedule")
+        raise InvalidInput(f"{verb[:40]!r} is not an action on a schedule")
     visitor.permissions.decide(f"schedule.{verb}").require()
     await _carry_out(visitor, name, verb, submitted)
     return to("/calendar")
@@ -194,4 +194,4 @@ def _moment(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
-        raise InvalidInput(f"{text[:40]!r} is no time", hint="as in 2026-11-30T22:00") from None
+        raise InvalidInput(f"{text[:40]!r} is not a time", hint="as in 2026-11-30T22:00") from None

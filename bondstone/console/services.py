@@ -161,7 +161,7 @@ async def act(request: Request, visitor: Visit, team: str, name: str) -> Respons
     document = await visitor.bond.services.get(f"{team}/{name}")
     verb = submitted.get("verb", "")
     if verb not in {*(known for known, _ in VERBS), *FORMS}:
-        raise InvalidInput(f"{verb[:40]!r} is nothing that can be done to a service")
+        raise InvalidInput(f"{verb[:40]!r} is not an action on a service")
     visitor.permissions.decide(f"service.{_permission(verb)}", target_of(document)).require()
     if verb in {"decommission", "abandon"} and submitted.get("do") != "dry-run":
         _confirm(document, submitted)
@@ -228,7 +228,7 @@ async def labels(request: Request, visitor: Visit, team: str, name: str) -> Resp
     visitor.permissions.decide("service.label", target_of(document)).require()
     lines = [line.strip() for line in submitted.get("labels", "").splitlines() if line.strip()]
     if wrong := [line for line in lines if "=" not in line]:
-        raise InvalidInput(f"{wrong[0][:80]!r} is no label", hint="write key=value")
+        raise InvalidInput(f"{wrong[0][:80]!r} is not a label", hint="write key=value")
     wanted = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
     await visitor.bond.services.set_labels(document.id, wanted, remove=sorted(set(document.labels) - set(wanted)))
     return to(f"/services/{document.id}")

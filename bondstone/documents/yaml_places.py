@@ -361,11 +361,11 @@ class _Builder:
                 continue
             key = str(key_node.value)
             if key_node.tag == f"{_TAG}merge":
-                self._report(key_node, "merge keys (<<) are not read", "write the keys out")
+                self._report(key_node, "merge keys (<<) are not supported", "write the keys out")
                 continue
             if key in mapping:
                 first = self.document.keys[(*path, key)]
-                self._report(key_node, f"{key!r} is there twice", f"the first is in line {first.line}")
+                self._report(key_node, f"{key!r} is there more than once", f"the first is in line {first.line}")
                 continue
             self.document.keys[(*path, key)] = _place(key_node)
             mapping[key] = self._value(value_node, (*path, key))

@@ -91,7 +91,7 @@ class Trial:
         try:
             await run.clean_up()
         except BondError as error:
-            differences.append(f"what the case made could not be taken down: {refusal_text(error)}")
+            differences.append(f"the resources of the case could not be destroyed: {refusal_text(error)}")
         return CaseReport(case.name, file, tuple(differences), round(time.monotonic() - started, 3))
 
 

@@ -74,9 +74,9 @@ def check_successor(
         return
     if new.lineage != current.lineage and not force_lineage:
         raise Refused(
-            f"the state is of lineage {new.lineage[:36]}, the one that is there of {current.lineage[:36]}",
+            f"the state is of lineage {new.lineage[:36]}, the stored one has {current.lineage[:36]}",
             where=where,
-            hint="it is the state of something else; if it is meant to take over, say --force-lineage",
+            hint="it is the state of something else; to put it in place all the same, say --force-lineage",
         )
     if new.lineage == current.lineage and new.serial <= current.serial and not force:
         older = "older than" if new.serial < current.serial else "as old as, and not the same as,"

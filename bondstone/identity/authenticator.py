@@ -118,7 +118,7 @@ class Authenticator:
             return await self.backstage.principal(token)
         if token.count(".") == 2:  # noqa: PLR2004 - header.claims.signature
             return await self.web_tokens.principal(token)
-        raise TokenInvalid("the token is none that this platform knows", hint=_HOW)
+        raise TokenInvalid("this platform does not know the token", hint=_HOW)
 
     async def _take_once(self, name: str) -> bool:
         return await self.store.objects.put_if_absent(f"{_ONCE}/{name}", b"")

@@ -110,7 +110,7 @@ class BackstageTokens:
         subject = self._name(reference, "user", self._settings.person)
         if subject is None or not subject.isprintable() or subject.startswith(("local:", "token:", "backstage:")):
             raise TokenForeign(
-                f"{reference[:200]!r} is nobody here",
+                f"{reference[:200]!r} is not a user here",
                 hint=f"users of the namespace {self._settings.namespace!r} count (`namespace` of the settings)",
             )
         return Principal(

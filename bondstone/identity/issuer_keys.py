@@ -141,7 +141,7 @@ class IssuerKeys:
                 hint="check its address in the settings, and whether the platform may reach it",
             ) from error
         if not isinstance(document, dict):
-            raise Unreachable("the issuer's answer is no JSON object", where=url)
+            raise Unreachable("the issuer's answer is not a JSON object", where=url)
         return document
 
 
@@ -179,5 +179,5 @@ def _read_file(issuer: IssuerSettings) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise SettingsInvalid(f"the keys of {issuer.issuer} cannot be read: {error}", where=str(path)) from error
     if not isinstance(document, dict):
-        raise SettingsInvalid(f"the keys of {issuer.issuer} are no JWKS", where=str(path))
+        raise SettingsInvalid(f"the keys of {issuer.issuer} are not a JWKS", where=str(path))
     return document

@@ -296,7 +296,7 @@ def _endpoint(metadata: Mapping[str, Any], name: str) -> str:
 def _answer_of(answer: httpx2.Response) -> Mapping[str, Any]:
     document = answer.json()
     if not isinstance(document, dict):
-        raise ValueError("the answer is no JSON object")  # noqa: TRY004 - of the provider, not of the caller
+        raise ValueError("the answer is not a JSON object")  # noqa: TRY004 - of the provider, not of the caller
     if "error" in document:
         raise AuthlibBaseError(str(document["error"]), str(document.get("error_description", "")))
     answer.raise_for_status()

@@ -56,7 +56,7 @@ def _catalogue() -> Iterator[Verb]:
     yield Verb("policy.publish", "publish the organisation's policies", (PUBLISHER,))
 
     yield _read("access.read", "show access documents, and what others may do", (AUDITOR,), "any")
-    yield _read("access.can", "ask what one may do oneself", where="any")
+    yield _read("access.can", "ask what you may do", where="any")
     yield Verb("access.publish", "publish the access document", ())
     yield _read("refusal.read", "read who was refused what", (OPERATOR, AUDITOR))
 
@@ -73,13 +73,13 @@ def _services() -> Iterator[Verb]:
     yield Verb("service.rollback", "go back to the last healthy revision and inputs", _OWNERS)
     yield Verb("service.decommission", "take the service down", (DEVELOPER,))
     yield Verb("service.label", "set and remove labels", (DEVELOPER,))
-    yield Verb("service.reconcile", "look for drift, and repair it", _OWNERS)
+    yield Verb("service.reconcile", "check for drift, and repair it", _OWNERS)
     yield Verb("service.retry", "run the last failed operation again", _OWNERS)
     yield Verb("service.cancel", "cancel an operation", _OWNERS)
     yield Verb("service.pause", "keep the service from starting anything by itself", _OWNERS)
     yield Verb("service.resume", "let the service work by itself again", _OWNERS)
     yield Verb("service.bind", "make a service a part of another one", (DEVELOPER,))
-    yield Verb("service.release", "end that a service is a part of another one", (DEVELOPER,))
+    yield Verb("service.release", "detach a part from its parent", (DEVELOPER,))
     yield Verb("service.abandon", "forget a service and destroy nothing", (OPERATOR,))
 
     yield _read("operation.read", "list operations, show one, wait for it")
@@ -121,7 +121,7 @@ def _fleet() -> Iterator[Verb]:
     yield Verb("schedule.pause", "keep a schedule from starting campaigns", (OPERATOR,))
     yield Verb("schedule.resume", "let a schedule start campaigns again", (OPERATOR,))
     yield Verb("schedule.trigger", "start a schedule's campaign now", (OPERATOR,))
-    yield Verb("schedule.backfill", "start the campaigns of a past time", (OPERATOR,))
+    yield Verb("schedule.backfill", "start the campaigns that were due in a past period", (OPERATOR,))
     yield Verb("schedule.delete", "delete a schedule", (OPERATOR,))
 
 
@@ -134,19 +134,19 @@ def _platform() -> Iterator[Verb]:
     yield Verb("worker.promote", "move services to another build of the workers", ())
     yield Verb("worker.evict", "move services off a build", ())
 
-    yield _read("token.read", "list one's own API tokens", where="any")
-    yield Verb("token.create", "create an API token with roles one has oneself", _ALL, "any")
-    yield Verb("token.revoke", "revoke one's own API token", _ALL, "any")
+    yield _read("token.read", "list your own API tokens", where="any")
+    yield Verb("token.create", "create an API token with roles that you have", _ALL, "any")
+    yield Verb("token.revoke", "revoke your own API token", _ALL, "any")
     yield Verb("token.manage", "list and revoke the API tokens of others", ())
 
     yield _read("ledger.read", "read, verify and export the ledger", (AUDITOR,))
-    yield Verb("ledger.anchor", "write down the last record of every chain of the ledger", ())
+    yield Verb("ledger.anchor", "record the last entry of every chain of the ledger", ())
 
     yield _read(
         "notification.read", "list where notifications go, and their deliveries", (OPERATOR, AUDITOR), "any"
     )
     yield Verb("notification.test", "send a test notification", (OPERATOR,), "any")
-    yield Verb("notification.retry", "send a notification again that did not arrive", (OPERATOR,), "any")
+    yield Verb("notification.retry", "resend a notification that did not arrive", (OPERATOR,), "any")
     yield Verb("notification.manage", "say where notifications go", ())
 
 

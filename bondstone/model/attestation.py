@@ -159,14 +159,14 @@ def check_signature(statement: Statement, keys: Keys) -> None:
     key = keys.get(statement.key_id)
     if key is None:
         raise kind(
-            f"the {name} is signed with the key {statement.key_id[:40]!r}, which is none of this platform",
+            f"the {name} is signed with the key {statement.key_id[:40]!r}, which is not a key of this platform",
             hint="a key that was added just now is known everywhere within half a minute",
         )
     try:
         signature = base64.b64decode(statement.signature, validate=True)
         Ed25519PublicKey.from_public_bytes(key).verify(signature, signed_bytes(statement))
     except (InvalidSignature, ValueError, binascii.Error):
-        raise kind(f"the signature of the {name} does not fit: it was changed or forged") from None
+        raise kind(f"the signature of the {name} does not match: it was changed or forged") from None
 
 
 def check_attestation(
@@ -230,7 +230,7 @@ def check_times(attestation: Attestation, now: datetime) -> None:
         )
     if now < attestation.issued_at - LEEWAY:
         raise AttestationInvalid(
-            f"the attestation is from {attestation.issued_at:%Y-%m-%dT%H:%M:%SZ}, which is to come",
+            f"the attestation is from {attestation.issued_at:%Y-%m-%dT%H:%M:%SZ}, which is in the future",
             where=attestation.target,
             hint="the clocks of the API and of Temporal differ",
         )

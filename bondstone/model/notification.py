@@ -18,7 +18,7 @@ KINDS: Final[dict[Kind, str]] = {
     "campaign": "a campaign has ended",
     "drift": "a drift check has found some",
     "denial": "a policy has denied a plan",
-    "test": "somebody tries whether it arrives",
+    "test": "a test of the subscription",
 }
 """What is told of, in words."""
 

@@ -26,7 +26,7 @@ def seconds(text: str) -> int:
         raise ValueError(f"{text!r} is not a duration; write it as in 90s, 30m, 1h30m or 7d")
     total = sum(int(part or 0) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True))
     if not 0 < total <= MAX_SECONDS:
-        raise ValueError(f"{text!r} must be more than nothing and at most a year")
+        raise ValueError(f"{text!r} must be more than 0 and at most a year")
     return total
 
 
@@ -271,7 +271,7 @@ class PromiseSpec(Manifest):
     decommission: DecommissionSpec | None = None
     """How a service ends."""
     reconcile: ReconcileSpec | None = None
-    """How drift is looked for; not by itself when it is not given."""
+    """How and when drift is checked; without it only on request."""
 
 
 class Promise(Manifest):

@@ -46,7 +46,7 @@ def as_json(name: str, source: str) -> str:
         value = _yaml(name, source)
         text = json.dumps(value)
     if not isinstance(value, dict):
-        raise DataInvalid(Problem(message="a data file has to hold an object", file=name, line=1, column=1))
+        raise DataInvalid(Problem(message="a data file must hold an object", file=name, line=1, column=1))
     for folder in reversed(name.split("/")[:-1]):
         text = f"{{{json.dumps(folder)}: {text}}}"
     return text
@@ -127,7 +127,7 @@ def _yaml(name: str, source: str) -> Any:
     except (yaml.YAMLError, RecursionError) as error:
         raise DataInvalid(Problem(message=f"not YAML: {error}", file=name, line=1, column=1)) from error
     if len(documents) > 1:
-        raise DataInvalid(Problem(message="one document a file", file=name, line=1, column=1))
+        raise DataInvalid(Problem(message="a data file holds one document", file=name, line=1, column=1))
     return _Values(name).value(documents[0], 0) if documents else None
 
 
@@ -140,7 +140,7 @@ class _Values:
 
     def value(self, node: yaml.Node, depth: int) -> Any:
         if id(node) in self._seen or depth > MAX_DEPTH:
-            raise self._refusal(node, "aliases and deep nesting are not taken", "write it out")
+            raise self._refusal(node, "aliases and deep nesting are not supported", "write it out")
         self._seen.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
@@ -153,7 +153,7 @@ class _Values:
         for key, item in node.value:
             name = self.value(key, depth + 1) if isinstance(key, yaml.ScalarNode) else None
             if not isinstance(name, str) or (name == "<<" and key.style is None):
-                raise self._refusal(key, "a name that is no text", "put it in quotes")
+                raise self._refusal(key, "a name that is not text", "put it in quotes")
             if name in names:
                 raise self._refusal(key, f"{name!r} is named twice", "name it once")
             names.add(name)

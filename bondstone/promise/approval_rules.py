@@ -41,7 +41,7 @@ def approvals(promise: Promise, call: PolicyCall, changes: Iterable[Change]) -> 
                 people = f"{rule.count} {'person' if rule.count == 1 else 'people'} of {' or '.join(rule.roles)}"
                 yield Finding(
                     level="approval",
-                    message=f"the promise asks {people}: {_text(rule.when)}",
+                    message=f"the promise requires {people}: {_text(rule.when)}",
                     policy=policy,
                     roles=rule.roles,
                     count=rule.count,

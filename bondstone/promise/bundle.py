@@ -174,7 +174,7 @@ def unpack(data: bytes, into: Path) -> None:
         raise StoreUnavailable(
             f"a revision cannot be unpacked: {error.strerror}",
             where=str(into.parent),
-            hint="is there room on the disk?",
+            hint="is the disk full?",
         ) from error
 
 

@@ -307,13 +307,13 @@ def _not_json(value: Any, path: str) -> Iterator[str]:
         case Mapping():
             for name, item in value.items():
                 if not isinstance(name, str):
-                    yield f"{where} has a key that is no text: {name!r}"
+                    yield f"{where} has a key that is not text: {name!r}"
                 yield from _not_json(item, f"{path}.{name}" if path else str(name))
         case list() | tuple():
             for index, item in enumerate(value):
                 yield from _not_json(item, f"{path}[{index}]")
         case float() if not math.isfinite(value):
-            yield f"{where} is {value}, which is no number"
+            yield f"{where} is {value}, which is not a number"
         case str() if not _is_unicode(value):
             yield f"{where} holds characters that are not text"
         case None | bool() | int() | float() | str():

@@ -95,7 +95,7 @@ def _too_many(document: PlacedDocument, path: Path_, kinds: list[str]) -> Iterat
     for extra in sections[1:]:
         yield document.problem(
             (*path, extra),
-            f"{extra!r} is one too many: a step has one executor section, and {sections[0]!r} is there already",
+            f"{extra!r} is a second executor section: a step has one, here {sections[0]!r}",
             hint=f"beside its section a step has {', '.join(STEP_KEYS)}",
             key=True,
         )

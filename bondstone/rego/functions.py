@@ -209,7 +209,7 @@ ADDED: Final = frozenset({"crypto.md5", "crypto.sha1", "crypto.sha256", "net.cid
 def _json_value(value: Any) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
-            raise TypeError("an object with members that are no texts is not supported")
+            raise TypeError("an object with members that are not texts is not supported")
         return {key: _json_value(value[key]) for key in sorted(value)}
     if _is_set(value):
         return [_json_value(item) for item in sorted(value, key=ordering)]

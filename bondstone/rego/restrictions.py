@@ -227,7 +227,7 @@ class _Module:
             if "RefBrack" in inner and "String" not in part["index"]:
                 self._findings.add(
                     self.place(part["span"]),
-                    "a set rule whose name has variables is not decided as OPA does",
+                    "a set rule whose name has variables may give another result than OPA",
                     f"give it a plain name and put the variable into its members, or {USE_OPA}",
                 )
                 return
@@ -238,7 +238,7 @@ class _Module:
         (named,) = call["fcn"].values()
         place = self.place(named["span"])
         if path == "walk" and len(call["params"]) == 1 and not self._own(path):
-            self._findings.add(place, "walk with one operand is not decided as OPA does", INSTEAD["walk"])
+            self._findings.add(place, "walk with one operand may give another result than OPA", INSTEAD["walk"])
         elif path in _SUMS and not self._own(path):
             self._may_be_inexact(place)
         if path in ADDED and len(call["params"]) > FUNCTIONS[path][0] and not self._own(path):
@@ -290,7 +290,7 @@ class _Module:
         if sign == "/":
             self._findings.add(
                 place,
-                "a division is not decided as OPA does: its result may have no end",
+                "a division may give another result than OPA: its result may have no end",
                 f"compare products (`a * 10 > b * 8` in place of `a / b > 0.8`), or {USE_OPA}",
             )
             return
@@ -298,7 +298,7 @@ class _Module:
             if "Number" in operand and not exact(_value(self._text(operand["Number"]["span"]))):
                 self._findings.add(
                     place,
-                    f"a sum or product with {self._text(operand['Number']['span'])} is not decided as OPA does",
+                    f"with {self._text(operand['Number']['span'])} a sum or product may differ from OPA's",
                     f"count in whole numbers (cents, millicores), or {USE_OPA}",
                 )
                 return
@@ -306,7 +306,7 @@ class _Module:
         if any(isinstance(number, float) for number in numbers) and any(abs(n) >= EXACT_BOUND for n in numbers):
             self._findings.add(
                 place,
-                "a fraction and a large number are not added as OPA does",
+                "a fraction and a large number are not added as OPA adds them",
                 f"count in whole numbers, or {USE_OPA}",
             )
         if not all(map(self._is_whole, operands)):
@@ -384,7 +384,7 @@ class _Module:
         if any(_has_named_index(membership[part]) for part in ("value", "collection")):
             self._findings.add(
                 self.place(membership["span"]),
-                "`x in xs` as a value, with a name in brackets, is not decided as OPA does",
+                "`x in xs` as a value, with a name in brackets, may give another result than OPA",
                 f"give it a name before (`x := ys[i]`), or {USE_OPA}",
             )
 
@@ -403,7 +403,7 @@ class _Module:
         if expression.get("key") is not None:
             self._findings.add(
                 self.place(expression["span"]),
-                "`k, v in xs` as a condition is not decided as OPA does for sets",
+                "`k, v in xs` as a condition may give another result than OPA for sets",
                 f"write `xs[k] == v`, or {USE_OPA}",
             )
 

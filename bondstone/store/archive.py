@@ -15,7 +15,7 @@ STATE = "state"
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """One thing that was put away."""
+    """One archived object."""
 
     name: str
     """What to ask for: `op-7/state/database`, `op-7/secrets/inputs/password/<fingerprint>`."""
@@ -62,7 +62,7 @@ class Archive:
         """
         if name not in {item.name for item in await self.list(service)}:
             raise NotFound(
-                f"nothing of {service} was put away as {name[:200]!r}",
+                f"the archive of {service} has no {name[:200]!r}",
                 hint=f"`bond service archive {service}` lists what was",
             )
         return await self._sealed.get(f"{object_keys.archive(service)}/{name}")

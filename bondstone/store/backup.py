@@ -50,7 +50,7 @@ class Backup(BaseModel):
     version: str = __version__
     """Of Bondstone."""
     keys: bool
-    """Whether key rings are in it: whoever has the file can read everything then."""
+    """Whether key rings are in it: anybody who has the file can read everything then."""
 
 
 def back_up(data: Path, file: Path, *, keys: bool = True) -> Backup:
@@ -203,12 +203,12 @@ def _extract(file: Path, staged: Path) -> Backup:
     try:
         archive = tarfile.open(file, mode="r:gz")  # noqa: SIM115 - a file that is none has words of its own
     except tarfile.ReadError as error:
-        raise InvalidInput("that is not a backup of `bond backup`", where=str(file)) from error
+        raise InvalidInput("that file was not made by `bond backup`", where=str(file)) from error
     with archive:
         first = archive.next()
         content = archive.extractfile(first) if first is not None and first.name == SUMMARY else None
         if content is None:
-            raise InvalidInput("that is not a backup of `bond backup`", where=str(file))
+            raise InvalidInput("that file was not made by `bond backup`", where=str(file))
         try:
             written = json.loads(content.read())
             if int(written.get("format", 0)) > FORMAT:

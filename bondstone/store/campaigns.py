@@ -91,7 +91,7 @@ class CampaignStore:
             return await self._read(f"{object_keys.campaign(name)}/header", CampaignHeader)
         except ObjectMissing as error:
             raise NotFound(
-                f"there is no campaign {name}", hint="`bond campaign list` shows those that are"
+                f"there is no campaign {name}", hint="`bond campaign list` shows the existing ones"
             ) from error
 
     async def exists(self, name: str) -> bool:
@@ -225,7 +225,9 @@ class CampaignStore:
         try:
             return await self._read(changes[-1].key if changes else object_keys.freeze(name), FreezeRecord)
         except ObjectMissing as error:
-            raise NotFound(f"there is no freeze {name}", hint="`bond freeze list` shows those that are") from error
+            raise NotFound(
+                f"there is no freeze {name}", hint="`bond freeze list` shows the existing ones"
+            ) from error
 
     # How -------------------------------------------------------------------------------------------------
 

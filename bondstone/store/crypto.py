@@ -54,7 +54,7 @@ class KeyRing:
         """Read a key ring file.
 
         Raises:
-            SettingsInvalid: when there is none, others may read it, or it does not hold what it should.
+            SettingsInvalid: when there is none, others may read it, or its content is not valid.
         """
         data = _read_private(path)
         try:
@@ -167,7 +167,7 @@ class _RingFile(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> _RingFile:
         if self.active not in self.keys:
-            raise ValueError("active names a key that is not there")
+            raise ValueError("`active` names a key that is not in the ring")
         for key_id, key in self.keys.items():
             if not _valid_id(key_id) or len(_decode(key)) != KEY_BYTES:
                 raise ValueError("a key has a malformed id or is not 32 bytes in base64")

@@ -177,7 +177,7 @@ class _Walk:
                     signed = self._check_signature(stored, before=signed)
                     await self._check_content(stored)
                 except (BondError, ValidationError) as error:
-                    why = error.message if isinstance(error, BondError) else "it does not hold what it should"
+                    why = error.message if isinstance(error, BondError) else "its content is not valid"
                     self._found.breaks.append(Break(chain=self._chain, record=key, why=why))
                     return digests
                 digests.append(digest(data or b""))
@@ -198,7 +198,7 @@ class _Walk:
         at = record.at.astimezone(UTC)
         name = f"{at:%Y%m%dT%H%M%S.%fZ}-{segment(record.sequence)}.json"
         if key.rpartition("/")[2] != name or str(record.service) != self._chain:
-            raise ObjectCorrupt("it is another record than its name says")
+            raise ObjectCorrupt("its content does not match its name")
 
     def _check_signature(self, stored: Mapping[str, Any], *, before: bool) -> bool:
         """Whether the record is signed; one that is not must not come after one that is."""
@@ -209,9 +209,9 @@ class _Walk:
             return False
         key = self._keys.permit.get(key_id)
         if key is None:
-            raise ObjectCorrupt(f"it is signed with {key_id}, which is no key of the platform")
+            raise ObjectCorrupt(f"it is signed with {key_id}, which is not a key of the platform")
         if not fits(stored, key):
-            raise ObjectCorrupt("its signature does not fit: it was changed after it was written")
+            raise ObjectCorrupt("its signature does not match: it was changed after it was written")
         self._found.signed += 1
         return True
 
@@ -245,7 +245,7 @@ class _Walk:
             key = acceptance_id(attestation, str(record.call.get("request_id", "")))
             accepted = await self._vouched.accepted(key)
             if accepted is None:
-                raise ObjectCorrupt("the request that it rests on is not in the store")
+                raise ObjectCorrupt("the request behind it is not in the store")
             if accepted.request.campaign:
                 check_signature(attestation, self._keys.of(attestation))
             else:

@@ -285,7 +285,7 @@ def _errors(key: str) -> Iterator[None]:
         full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
         full = full or "os error 28" in str(error)
         raise StoreUnavailable(
-            "the object store is out of room" if full else f"the object store failed: {_first_line(error)}",
+            "the object store is full" if full else f"the object store failed: {_first_line(error)}",
             where=key,
             hint="free some space, then retry" if full else "check that it answers, then retry",
         ) from error

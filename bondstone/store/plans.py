@@ -92,5 +92,5 @@ class Plans:
         except ValueError:
             value = None
         if not isinstance(value, kind):
-            raise ObjectCorrupt("the object is not the JSON it should be", where=key, hint="plan again") from None
+            raise ObjectCorrupt("the object is not valid", where=key, hint="plan again") from None
         return value

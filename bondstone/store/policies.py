@@ -140,7 +140,7 @@ class PolicySets:
             return await self._read(version)
         except ObjectMissing:
             raise NotFound(
-                f"there is no policy set {version}", hint="`bond policy list` shows those that there are"
+                f"there is no policy set {version}", hint="`bond policy list` shows the existing ones"
             ) from None
 
     async def _read(self, version: int) -> PolicySet:

@@ -154,7 +154,7 @@ class Tokens:
         record = await self._find(match[1]) if match else None
         if match is None or record is None or not hmac.compare_digest(record.hash, _hash(match[2])):
             raise TokenInvalid(
-                "this is no API token of this platform", hint="`bond token list` shows those there are"
+                "this is not an API token of this platform", hint="`bond token list` shows the existing ones"
             )
         if record.revoked is not None:
             raise TokenRevoked(
@@ -195,7 +195,7 @@ class Tokens:
         token_id = (await self._objects.get(earlier[-1].key)).decode() if earlier else name
         record = await self._find(token_id) if re.fullmatch(r"[0-9a-f]{12}", token_id) else None
         if record is None:
-            raise NotFound(f"there is no API token {name!r}", hint="`bond token list` shows those there are")
+            raise NotFound(f"there is no API token {name!r}", hint="`bond token list` shows the existing ones")
         return record
 
     async def get(self, token_id: str) -> TokenRecord:

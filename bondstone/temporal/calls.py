@@ -91,14 +91,14 @@ def as_ours(error: RPCError, workflow_id: str) -> BondError:
     """One of our errors for what Temporal answered."""
     if error.status is RPCStatusCode.NOT_FOUND:
         noun = "campaign" if workflow_id.startswith(names.campaign_workflow_id("")) else "service"
-        return NotFound(f"there is no {_named(workflow_id)}", hint=f"`bond {noun} list` shows those that are")
+        return NotFound(f"there is no {_named(workflow_id)}", hint=f"`bond {noun} list` shows the existing ones")
     if error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}:
         return _no_worker()
     if error.status is RPCStatusCode.FAILED_PRECONDITION and "no poller" in error.message:
         return _no_worker()
     if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
         return Unreachable(
-            f"Temporal is too busy, also after {BUSY_SECONDS:.0f} s of trying: {reason(error.message)}",
+            f"Temporal is too busy, even after {BUSY_SECONDS:.0f} s of trying: {reason(error.message)}",
             where=workflow_id,
             hint="try again later, or raise the server's limits (frontend.namespaceRPS and its like)",
         )

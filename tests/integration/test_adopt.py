@@ -182,7 +182,7 @@ async def test_what_outlives_a_service_is_put_away_and_listed(own_platform, bond
     assert (await bond.services.history(service))[-1].retained == record.retained
     ran = own_platform.bond("state", "pull", service)
     assert json.loads(ran.stdout)["resources"] == [], "of a service that is gone"
-    assert "put away as op-2/state/things" in ran.stderr
+    assert "archived as op-2/state/things" in ran.stderr
     (item,) = read_json(own_platform, "service-archive", "service", "archive", service)
     assert (item["name"], item["kind"]) == ("op-2/state/things", "state")
     assert own_platform.bond("service", "archive", service, item["name"]).stdout == ran.stdout

@@ -248,7 +248,7 @@ def test_an_upgrade_across_a_major_version_transforms_the_inputs_and_waits_for_s
         ((*approve, waits["digest"], "--as", "ada"), 4, "VOTE_REFUSED", "another person must approve"),
         ((*approve, "0" * 64), 4, "VOTE_STALE", "no plan 000000000000 waits there"),
         ((*approve, waits["digest"][:11]), 2, "INVALID_INPUT", "not a plan's digest"),
-        (elsewhere, 4, "REFUSED", "waits for nobody"),
+        (elsewhere, 4, "REFUSED", "waits for no approval"),
         (silent, 2, "INVALID_INPUT", "needs a reason"),
     ]:
         error = refused(day.bond(*wrong, "-o", "json", status=status), code)

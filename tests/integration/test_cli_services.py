@@ -78,7 +78,7 @@ def test_a_service_as_people_see_it(platform, tmp_path):
         "service", "request", "patient", service, "--set-string", f"password={CANARY}", "--label", "env=test",
         "--wait",
     )  # fmt: skip
-    assert "warning: password is a secret and stood on the command line" in ran.stderr
+    assert "warning: password is a secret and was on the command line" in ran.stderr
     progress = [line.split("  ")[-1] for line in ran.stderr.splitlines() if f"{service}/op/1" in line]
     assert progress[-1].startswith("provision succeeded")
     # a step that is quick is applied between two looks

@@ -109,7 +109,7 @@ async def test_secrets_are_files_and_in_no_command_line_inspection_or_log(
 @pytest.mark.parametrize(
     ("inputs", "section", "error", "words"),
     [
-        ({"exit": 3}, {}, PlanStale, "its plan is overtaken: told to fail"),
+        ({"exit": 3}, {}, PlanStale, "its plan is stale: told to fail"),
         ({"exit": 75}, {}, ToolUnavailable, "for the moment: told to fail"),
         ({"exit": 4}, {}, ToolFailed, r"failed to apply \(exit code 4\): told to fail"),
         ({"memory_mib": 400}, {"memory_mib": 64}, ToolFailed, "exceeded its memory limit|was killed"),

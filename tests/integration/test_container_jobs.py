@@ -200,7 +200,7 @@ async def test_secrets_are_in_the_jobs_secret_alone_and_the_jobs_limits_are_the_
 @pytest.mark.parametrize(
     ("inputs", "section", "error", "words"),
     [
-        ({"exit": 3}, {}, PlanStale, "its plan is overtaken: told to fail"),
+        ({"exit": 3}, {}, PlanStale, "its plan is stale: told to fail"),
         ({"exit": 75}, {}, ToolUnavailable, "for the moment: told to fail"),
         ({"exit": 4}, {}, ToolFailed, r"failed to apply \(exit code 4\): told to fail"),
         ({"memory_mib": 400}, {"memory_mib": 64}, ToolFailed, "exceeded its memory limit|was killed"),

@@ -175,7 +175,7 @@ async def test_what_is_somebody_elses_is_not_taken_over_unasked(bench, control_p
     foreign = {"metadata": {"name": "one"}, "data": {"key": "other"}}
     control_plane.call("POST", f"/api/v1/namespaces/{namespace}/configmaps", foreign)
     bench.write(CONFIG % ("one", "v"))
-    with pytest.raises(Refused, match="is there already"):
+    with pytest.raises(Refused, match="exists already"):
         await bench.plan()
     await bench.provision(adopt=True, force_conflicts=True)
     other = {"service": ServiceId(team="shop", name="other"), "adopt": True}

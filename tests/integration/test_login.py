@@ -158,7 +158,7 @@ def test_after_signing_out_the_refresh_token_is_worth_nothing(terminal):
     for each in stolen.values():
         each["expires_at"] = time.time()
     (terminal.home / "sign-ins.json").write_text(json.dumps(stolen))
-    assert "sign-in is over" in terminal.bond("whoami", status=4).stderr
+    assert "sign-in has expired" in terminal.bond("whoami", status=4).stderr
 
 
 def test_a_sign_in_that_the_person_refuses_is_none(terminal):

@@ -282,7 +282,7 @@ def test_a_dry_run_goes_all_the_way_down_and_makes_nothing(platform: LocalPlatfo
 def test_a_service_of_that_name_which_is_no_part_is_never_touched(platform: LocalPlatform) -> None:
     platform.bond("service", "request", "leaf", "shop/taken-part", "--wait")
     ran = platform.bond("service", "request", "tree", "shop/taken", "--wait", status=4)
-    assert "shop/taken-part exists, and is no part of shop/taken" in ran.stderr
+    assert "shop/taken-part exists, and is not a part of shop/taken" in ran.stderr
     assert len(show(platform, "shop/taken-part")["operations"]) == 1
 
 

@@ -184,10 +184,10 @@ def test_mistakes_are_named_when_a_promise_is_published(tmp_path: Path):
     assert words(tmp_path, "hosts: all\n") == ["site.yml:1: a playbook is a list of plays"]
     assert words(tmp_path, "- tasks: []\n") == ["site.yml:1: the play names no `hosts`"]
     asking = "- hosts: all\n  vars_prompt: [{name: key}]\n"
-    assert words(tmp_path, asking) == ["site.yml:2: nobody is there to answer `vars_prompt`"]
+    assert words(tmp_path, asking) == ["site.yml:2: nobody can answer `vars_prompt` on a worker"]
     early = "- hosts: all\n  tasks:\n    - block:\n        - command: reboot\n          check_mode: false\n"
     [text] = words(tmp_path, early)
-    assert text.startswith("site.yml:5: with `check_mode: false` this runs while the plan is only made")
+    assert text.startswith("site.yml:5: with `check_mode: false` this task runs during the plan")
     assert words(tmp_path, early, check="skip") == []
     assert words(tmp_path, good, destroy="site.yaml") == ["destroy: the promise has no file 'site.yaml'"]
     assert words(tmp_path, good, inventory={}) == ["inventory: the inventory names no host"]
@@ -196,5 +196,5 @@ def test_mistakes_are_named_when_a_promise_is_published(tmp_path: Path):
 @pytest.mark.parametrize("name", ["/etc/passwd", "../other/site.yml"])
 def test_no_file_outside_the_promise_is_named(name):
     for key in ("playbook", "destroy", "inventory"):
-        with pytest.raises(ValueError, match="no file of the promise"):
+        with pytest.raises(ValueError, match="not a file of the promise"):
             AnsibleSection.model_validate({"playbook": "site.yml", "inventory": "hosts.yml", key: name})

@@ -231,7 +231,7 @@ def test_a_role_becomes_inputs_and_a_list_of_the_rest(role: Path):
         "required_together of the role's arguments: Ansible still checks it",
         "entry point remove: the playbook runs the role's `main`",
         "variable workers (defaults): Ansible computes its value, which stays as it is",
-        "variable proxy (defaults): its value says no type; it stays as it is",
+        "variable proxy (defaults): its type is not clear from its value; it stays as it is",
         "variable token (defaults): Ansible computes its value, which stays as it is",
         "what undoes it: write a playbook that does, and name it as `destroy` of the step",
     ]
@@ -244,7 +244,9 @@ def test_the_promise_of_a_role_validates_as_generated(role: Path, tmp_path: Path
     [play] = yaml.safe_load((target / "ansible" / "site.yml").read_text())
     assert play["roles"] == ["web_server"]
     assert (target / "ansible" / "roles" / "web_server" / "tasks" / "main.yml").is_file()
-    assert "- variable proxy (defaults): its value says no type" in (target / "README.md").read_text()
+    assert (
+        "- variable proxy (defaults): its type is not clear from its value" in (target / "README.md").read_text()
+    )
 
 
 def test_a_newer_role_raises_the_version(role: Path, tmp_path: Path):
@@ -316,9 +318,9 @@ def test_an_update_of_a_role_replaces_its_own_folder_alone(role: Path, tmp_path:
 
 
 def test_what_cannot_be_read_says_what_to_name_instead(tmp_path: Path):
-    with pytest.raises(InvalidInput, match=r"is no role and holds no site\.yml"):
+    with pytest.raises(InvalidInput, match=r"is not a role and holds no site\.yml"):
         draft(write(tmp_path / "empty", {"README.md": ""}))
-    with pytest.raises(InvalidInput, match="nobody is there to answer `vars_prompt`"):
+    with pytest.raises(InvalidInput, match="nobody can answer `vars_prompt` on a worker"):
         draft(write(tmp_path / "ask", {"site.yml": "- hosts: all\n  vars_prompt: [{name: key}]\n"}))
     with pytest.raises(InvalidInput, match=r"main\.yml is not valid YAML"):
         draft(write(tmp_path / "broken", {"tasks/main.yml": "[]", "defaults/main.yml": "a: [\n"}))

@@ -191,11 +191,11 @@ async def test_a_store_that_has_lost_its_promises_is_no_reason_to_delete_their_t
     feed, _, _, bond = await filled([])
     assert await feed.part("promises") is not None
     bond.promises.lost = True
-    with pytest.raises(StoreUnavailable, match="no longer the promise queue"):
+    with pytest.raises(StoreUnavailable, match="no longer has the promise queue"):
         await feed.part("promises")
     started_since, _, _, bond = await filled([listed(1)])
     bond.promises.lost = True
-    with pytest.raises(StoreUnavailable, match="no longer the promise queue"):
+    with pytest.raises(StoreUnavailable, match="no longer has the promise queue"):
         await started_since.part("teams")
     new, _, _, bond = await filled([])
     bond.promises.lost = True

@@ -148,7 +148,7 @@ def test_a_promise_without_named_inputs_has_no_template_and_says_why():
     with pytest.raises(PromiseInvalid):
         form_of({"type": "array"})
     made, note = promise_templates(promise({"type": "array"}), PLACES)
-    assert (made, note) == ([], "It has no template: the inputs are no object.")
+    assert (made, note) == ([], "It has no template: the inputs are not an object.")
 
 
 def test_an_update_requires_nothing_and_fills_in_nothing():

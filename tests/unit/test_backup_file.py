@@ -109,7 +109,7 @@ def test_a_directory_without_a_platform_and_a_file_that_is_no_backup_are_refused
     with pytest.raises(NotFound, match="no such file"):
         restore(tmp_path / "gone", tmp_path / "new")
     for file in ("text", "other.tar.gz"):
-        with pytest.raises(InvalidInput, match="not a backup"):
+        with pytest.raises(InvalidInput, match="not made by"):
             restore(tmp_path / file, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

@@ -100,7 +100,7 @@ def test_a_strategy_leads_to_a_campaign_for_each_run() -> None:
 def test_a_strategy_that_says_only_how_cannot_start_by_itself() -> None:
     text = STRATEGY.replace("  operation: patch\n  promise: postgres\n  to: latest-patch\n", "")
     strategy = read_strategy(text.encode(), "strategy.yaml", now=NOW).require()
-    with pytest.raises(CampaignInvalid, match="does not say what is done"):
+    with pytest.raises(CampaignInvalid, match="does not say what to do"):
         campaign_of(strategy, name="nightly-1")
 
 

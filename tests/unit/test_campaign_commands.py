@@ -56,7 +56,7 @@ def test_a_rollback_of_all_takes_back_what_failed_and_timed_out_and_says_what_it
     story.finish(4)
     verb = story.verb(moves.RollbackTargets, which="all")
     assert effect(story.state, verb) == (
-        "takes back 2 succeeded, 1 failed",
+        "rolls back 2 succeeded, 1 failed",
         "1 running finish first, and go back too where they end like these",
         "does not touch 1 unreachable, 1 refused",
     )

@@ -149,7 +149,7 @@ async def test_the_run_of_a_schedule_is_named_by_its_workflow(scene: Scene) -> N
 
 
 async def test_a_strategy_that_does_nothing_cannot_start(scene: Scene) -> None:
-    with pytest.raises(CampaignInvalid, match="does not say what is done"):
+    with pytest.raises(CampaignInvalid, match="does not say what to do"):
         await scene.freeze(source=STRATEGY.replace("  operation: reconcile\n  promise: postgres\n", ""))
 
 

@@ -317,7 +317,7 @@ OLD = [service(0, id="team9/old", version="1.5.0")]
             [
                 (
                     "campaign.yaml:26:26: 8 failures of 8 services are never exceeded (a budget is broken "
-                    "when failures exceed it; to go on whatever fails write on_failure: continue)"
+                    "when failures exceed it; to continue always, write on_failure: continue)"
                 )
             ],
         ),

@@ -299,11 +299,11 @@ def test_an_answer_that_takes_too_many_steps_says_when_to_ask_again(monkeypatch:
         ("0 0 22 * * *", "a cron line has 5 fields, this one has 6", 0),
         ("CRON_TZ=UTC 0 3 * * *", "a cron line names no time zone, this one begins with CRON_TZ=", 0),
         ("TZ=Europe/Berlin 0 3 * * *", "a cron line names no time zone, this one begins with TZ=", 0),
-        ("0 25 * * *", "'25' is no hour", 2),
-        ("61 2 * * *", "'61' is no minute", 0),
-        ("0 2 * * FRI-MON", "'FRI-MON' is no day of the week", 8),
+        ("0 25 * * *", "'25' is not valid as hour", 2),
+        ("61 2 * * *", "'61' is not valid as minute", 0),
+        ("0 2 * * FRI-MON", "'FRI-MON' is not valid as day of the week", 8),
         ("0 2 30 2 *", "there is no day 30 in month 2", 0),
-        ("0 2 * FOO *", "'FOO' is no month", 6),
+        ("0 2 * FOO *", "'FOO' is not valid as month", 6),
     ],
 )
 def test_a_cron_line_that_is_none_is_told_where(line: str, message: str, offset: int) -> None:

@@ -211,7 +211,7 @@ def test_a_later_record_of_a_target_replaces_the_one_before() -> None:
 @pytest.mark.parametrize(
     ("operation", "says"),
     [
-        (OperationKind.RECONCILE, "looked at"),
+        (OperationKind.RECONCILE, "no drift"),
         (OperationKind.UPDATE, "new inputs"),
         (OperationKind.DECOMMISSION, None),
         (OperationKind.ROLLBACK, None),
@@ -263,7 +263,7 @@ def test_whom_and_what_it_waits_for_is_said() -> None:
 
 
 def test_a_target_that_waits_for_another_operation_says_for_which_and_is_not_at_work() -> None:
-    other = "its update a/x/op/3 is not over"
+    other = "its update a/x/op/3 has not ended"
     working = Flight(attempt=1, started_at=NOW, attempt_at=NOW, check_at=NOW, phase="accepted", operation=4)
     busy = working.changed(phase="between", operation=0, busy_since=NOW, busy=other)
     state = stated("rr..").changed(flights={0: busy, 1: working})

@@ -45,7 +45,7 @@ VOTED = (VoteDocument(by="eve", approve=True, at=NOON),)
     [
         (visitor("eve", "approver:dba"), waits(DBA), ""),
         (visitor("eve", "approver:sre"), waits(ANYBODY), ""),
-        (visitor("eve", "approver:sre"), waits(DBA), "None of your roles is among those that are asked."),
+        (visitor("eve", "approver:sre"), waits(DBA), "None of your roles may approve this."),
         (visitor("eve", "developer"), waits(DBA), "Your roles do not approve here."),
         (visitor("eve"), waits(DBA), "Your roles do not approve here."),
         (visitor("eve", "approver:dba"), waits(DBA, votes=VOTED), "You have voted on this plan."),

@@ -108,7 +108,7 @@ def test_a_form_begins_without_targets_so_that_a_decommission_is_refused_until_t
     assert form["select.where"] == ""
     chosen = {**form, "operation": "decommission"}  # the promise stays "of any promise"
     checked = read_campaign(as_yaml(manifest(chosen)).encode(), "campaign.yaml", now=NOON)
-    assert ["a decommission says which services" in problem.message for problem in checked.problems] == [True]
+    assert ["a decommission must say which services" in problem.message for problem in checked.problems] == [True]
     named = manifest({**chosen, "select.include": "shop/cart"})
     assert not read_campaign(as_yaml(named).encode(), "campaign.yaml", now=NOON).problems
 

@@ -15,7 +15,7 @@ VIEWS = (campaigns.campaign_view, services.service_view)
 
 @pytest.mark.parametrize("path", ["", "/services", "/services/shop", "/campaigns/a/b", "/ledger", "/campaigns"])
 def test_a_path_that_no_page_follows_is_refused_before_a_stream_begins(path):
-    with pytest.raises(NotFound, match="does not change by itself"):
+    with pytest.raises(NotFound, match="no live updates"):
         followed(path)
 
 

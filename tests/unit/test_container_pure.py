@@ -84,7 +84,7 @@ def test_no_file_of_the_worker_is_read_by_way_of_the_output(tmp_path: Path):
 @pytest.mark.parametrize(
     ("code", "kind", "words"),
     [
-        (3, PlanStale, "overtaken: no disk"),
+        (3, PlanStale, "stale: no disk"),
         (75, ToolUnavailable, "for the moment: no disk"),
         (137, ToolFailed, "was killed during apply"),
         (1, ToolFailed, r"failed to apply \(exit code 1\): no disk"),

@@ -152,7 +152,7 @@ REFUSED = {
     "nobody's": (lambda: token(sub=None), TokenInvalid, "'sub'"),
     "a name of the platform's own": (lambda: token(sub="token:ci"), TokenInvalid, "platform's own"),
     "not a token": (lambda: "a.b.c", TokenInvalid, "cannot be read"),
-    "some text": (lambda: "hunter2", TokenInvalid, "none that this platform knows"),
+    "some text": (lambda: "hunter2", TokenInvalid, "does not know the token"),
     "too large": (lambda: token(x="y" * 20_000), TokenInvalid, "16 KiB"),
 }
 

@@ -59,7 +59,7 @@ def test_a_service_that_was_given_is_taken_over_as_it_stands() -> None:
     ("fields", "inputs", "section", "words"),
     [
         ({}, {}, SECTION, "give it to its parent: bond service label house/well give-to=house/one"),
-        ({"labels": {"give-to": "house/onerous"}}, {}, SECTION, "is no part of house/one"),
+        ({"labels": {"give-to": "house/onerous"}}, {}, SECTION, "is not a part of house/one"),
         ({**GIVEN}, {}, SECTION.changed(promise="tree"), "is a leaf, not a tree"),
         ({**GIVEN}, {}, SECTION.changed(version=">=2"), "is at 1.0.0, and house/one accepts >=2"),
         ({**GIVEN}, {"size": "large"}, SECTION, "has other inputs than house/one wants: size"),

@@ -166,7 +166,7 @@ def test_a_status_is_merged_shallowly_and_its_conditions_by_type() -> None:
         ("- {directory: a}", "no matchLabels"),
         ("- {directory: a/b, matchLabels: {x: y}}", "inside another"),
         ("- {matchLabels: {x: y}}\n- {directory: ./, matchLabels: {x: z}}", "two entries"),
-        ("{directory: a}", "no list"),
+        ("{directory: a}", "not a list"),
     ],
 )
 def test_selectors_are_refused_as_kratix_refuses_them(text: str, words: str) -> None:
@@ -225,9 +225,9 @@ async def test_a_suspended_workflow_fails_in_words_until_a_person_retries(tmp_pa
             {"output/x.yaml": "apiVersion: platform.kratix.io/v1alpha1\nkind: Work\nmetadata: {name: w}\n"},
             "Work/w",
         ),
-        ({"output/x.txt": "just words: no object"}, "no object of a cluster"),
-        ({"output/x.yaml": "a: [\n"}, "no YAML"),
-        ({"metadata/status.yaml": "- a list\n"}, "no mapping"),
+        ({"output/x.txt": "just words: no object"}, "not an object of a cluster"),
+        ({"output/x.yaml": "a: [\n"}, "not valid YAML"),
+        ({"metadata/status.yaml": "- a list\n"}, "not a mapping"),
     ],
 )
 async def test_what_the_contract_does_not_know_is_refused(tmp_path: Path, files: dict, words: str) -> None:

@@ -238,5 +238,5 @@ def test_outputs_of_secrets_are_decoded_and_others_may_have_a_default():
     assert value_at(output("{.data.p}"), secret) == "hunter2"
     assert value_at(output("{.data.none}", default="d"), secret) == "d"
     assert value_at(output("{.data.p}"), None) is None
-    with pytest.raises(ValueError, match="no text"):
+    with pytest.raises(ValueError, match="not text"):
         value_at(output("{.data.bad}"), secret)

@@ -65,7 +65,7 @@ def test_a_good_section_is_published(tmp_path):
         (GOOD.replace("kind: Deployment\n", ""), "app.yaml:1:1: the manifest has no kind"),
         (GOOD.replace('{name: "${service.name}"}', "{generateName: x-}"), "no metadata.name"),
         ("a: [", "app.yaml:1:"),
-        ("a: 1\na: 2\n", "'a' is there twice"),
+        ("a: 1\na: 2\n", "'a' is there more than once"),
         ("# nothing\n", "holds no object"),
         (
             GOOD + "---\n" + "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n",

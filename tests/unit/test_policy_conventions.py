@@ -129,7 +129,7 @@ def test_data_files_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
         ("a.yaml", "x: 2024-01-01\n", "differ"),
         ("a.yaml", "x: &a [1]\ny: *a\n", "aliases"),
         ("a.yaml", "x: 1\nx: 2\n", "named twice"),
-        ("a.yaml", "1: x\n", "a name that is no text"),
+        ("a.yaml", "1: x\n", "a name that is not text"),
         ("a.yaml", "- 1\n", "an object"),
         ("a.yaml", "a: [", "not YAML"),
         ("a.json", "[1]", "an object"),

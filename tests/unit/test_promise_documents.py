@@ -37,8 +37,8 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("[" * 60 + "]" * 60, "f.yaml:1:1: the file is nested deeper than 40"),
         ("[" * 5000 + "]" * 5000, "f.yaml: the file is nested deeper than 40"),
         ("a: &a [*a]", "f.yaml:1:1: the file is nested deeper than 40"),
-        ("a: 1\na: 2", "f.yaml:2:1: 'a' is there twice (the first is in line 1)"),
-        ("b: &b {x: 1}\na:\n  <<: *b", "f.yaml:3:3: merge keys (<<) are not read (write the keys out)"),
+        ("a: 1\na: 2", "f.yaml:2:1: 'a' is there more than once (the first is in line 1)"),
+        ("b: &b {x: 1}\na:\n  <<: *b", "f.yaml:3:3: merge keys (<<) are not supported (write the keys out)"),
         ("? [a]\n: 1", "f.yaml:1:3: a key must be text"),
         (
             "a: !!python/object:os.system x",

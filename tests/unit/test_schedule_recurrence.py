@@ -199,7 +199,7 @@ def test_mistakes_of_line_and_zone_are_told_together() -> None:
 @pytest.mark.parametrize(
     ("wrong", "right", "place", "words"),
     [
-        (b"  operation: patch\n  promise: postgres\n  to: latest-patch\n", b"", (5, 3), "what is done"),
+        (b"  operation: patch\n  promise: postgres\n  to: latest-patch\n", b"", (5, 3), "what to do"),
         (b", reason: nightly patches", b"", (3, 11), "the reason is missing"),
         (b"rest: true", b"rset: true", (9, 20), "unknown key"),
     ],

@@ -74,7 +74,7 @@ async def test_a_full_disk_is_said_as_such(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(objects_module, "write_durably", no_room)
-    with pytest.raises(StoreUnavailable, match="out of room"):
+    with pytest.raises(StoreUnavailable, match="is full"):
         await objects.put("a", b"1")
 
 

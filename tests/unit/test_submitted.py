@@ -79,7 +79,7 @@ def test_what_nothing_speaks_against_is_taken_on_in_the_campaigns_name() -> None
 def test_a_busy_service_says_with_what() -> None:
     answer = submitted.answer(state(queue=(pending(3, requested_by="bob"),)), call(9))
     assert isinstance(answer, AttemptDeclined)
-    assert (answer.why, answer.reason) == ("busy", "its patch payments/db/op/3 is not over")
+    assert (answer.why, answer.reason) == ("busy", "its patch payments/db/op/3 has not ended")
 
 
 def test_a_service_that_is_leaving_is_left_alone() -> None:

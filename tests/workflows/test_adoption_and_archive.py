@@ -59,8 +59,8 @@ async def test_states_are_adopted_before_anything_is_planned_and_again_by_a_retr
     [
         ({"adopt": {"nope": "adopt/x"}}, "which does not run"),
         ({"adopt": {"later": "adopt/x"}}, "which does not run"),
-        ({"adopt": {"main": "adopt/x"}, "dry_run": True}, "no dry run"),
-        ({"adopt": {"main": "adopt/x"}, "on_failure": "destroy"}, "destroys nothing"),
+        ({"adopt": {"main": "adopt/x"}, "dry_run": True}, "cannot be a dry run"),
+        ({"adopt": {"main": "adopt/x"}, "on_failure": "destroy"}, "nor destroy"),
         ({"adopt": {"main": "adopt/x"}, "kind": OperationKind.UPDATE}, "only the first request"),
     ],
 )

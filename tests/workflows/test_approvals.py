@@ -27,7 +27,7 @@ async def test_rule_3_the_gate_waits_for_n_of_m_by_role_and_applies_exactly_what
         with pytest.raises(VoteStale, match=r"waits for approval of plan .*, and this vote names 0000"):
             await vote(temporal, accepted, ballot.changed(digest="0" * 64))
         for wrong, words in [
-            (ballot.changed(step="other"), "waits for nobody"),
+            (ballot.changed(step="other"), "waits for no approval"),
             (ballot.changed(roles=("intern",)), "none of the required roles: dba, sre"),
             (ballot.changed(by="ada"), "another person must approve"),
         ]:

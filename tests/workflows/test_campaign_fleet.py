@@ -204,7 +204,7 @@ async def test_two_campaigns_on_the_same_services_take_turns_and_each_effect_is_
         results = [await one.result(), await other.result()]
         versions = await one.versions()
     assert {flight.stalled for flight in waiting.flights} == {
-        f"waits for its turn: its patch {service}/op/1 is not over" for service in other.services
+        f"waits for its turn: its patch {service}/op/1 has not ended" for service in other.services
     }
     [awaited] = awaits(waiting)
     assert awaited.startswith("the next attempt of 3 targets: ")

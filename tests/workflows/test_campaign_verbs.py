@@ -79,10 +79,10 @@ async def test_each_verb_has_its_time_and_is_done_once_and_recorded_once(tempora
 
         # Out of order: what has no place yet says so, and leaves no trace.
         await refused(fleet, "no wave is soaking", NextWave)
-        await refused(fleet, "waits for nobody", Approve, wave="half", **vote)
-        await refused(fleet, "waits for nobody", Reject, wave="no-such", reason="no", **vote)
+        await refused(fleet, "waits for no approval", Approve, wave="half", **vote)
+        await refused(fleet, "waits for no approval", Reject, wave="no-such", reason="no", **vote)
         await refused(fleet, "not paused", Resume)
-        await refused(fleet, "no target is there to retry", Retry)
+        await refused(fleet, "there is no target to retry", Retry)
         await refused(fleet, "has started", Skip, target=0)
         await refused(fleet, "no target 99", Skip, target=99)
         await refused(fleet, "not possible", SetConcurrency, max_concurrent=0)
@@ -100,11 +100,11 @@ async def test_each_verb_has_its_time_and_is_done_once_and_recorded_once(tempora
         await twice(fleet, NextWave)
         await fleet.until(lambda observed: observed.waiting_for is not None)
         await refused(fleet, "no wave is soaking", NextWave)  # late: that soak is over
-        await refused(fleet, "waits for nobody", Approve, wave="canary", **vote)  # late: that wave is over
+        await refused(fleet, "waits for no approval", Approve, wave="canary", **vote)  # late: that wave is over
         await refused(fleet, "needs a reason", Reject, wave="half", **vote)
         platform.holding.clear()
         await twice(fleet, Approve, wave="half", **vote)
-        await refused(fleet, "waits for nobody|approved already", Reject, wave="half", reason="no", **vote)
+        await refused(fleet, "waits for no approval|approved already", Reject, wave="half", reason="no", **vote)
 
         await platform.until_applying(2)
         await twice(fleet, Abort)

@@ -222,7 +222,7 @@ async def test_a_failed_provision_that_was_asked_to_clean_up_takes_everything_do
         await caller.request(on_failure="destroy")
         record = await caller.ended(1)
     assert record.error is not None
-    assert "quota exceeded (what was made was taken down again)" in record.error.message
+    assert "quota exceeded (what it had created was destroyed again)" in record.error.message
     assert platform.done("plan_destroy") == ["b", "a"]
 
 

@@ -357,7 +357,7 @@ class JobEngine:
             raise ToolFailed(
                 f"the NetworkPolicy {manifests.POLICY} does not keep Jobs off the network",
                 where=f"{self._cluster.where}, namespace {self._settings.namespace}",
-                hint=f"it has to be {json.dumps(wanted['spec'])}; delete it, and it is made anew",
+                hint=f"it must be {json.dumps(wanted['spec'])}; delete it, and the next attempt makes it again",
             )
 
     async def _pod(self, name: str) -> dict[str, Any] | None:

@@ -94,7 +94,7 @@ def moment_of(last_event_id: str) -> datetime | None:
     if not last_event_id:
         return None
     if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < _DIGITS):
-        raise CursorInvalid("that is no position in these events", where="Last-Event-ID", hint="leave it out")
+        raise CursorInvalid("that is not a position in these events", where="Last-Event-ID", hint="leave it out")
     return _EPOCH + timedelta(microseconds=int(last_event_id))
 
 

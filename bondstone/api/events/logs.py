@@ -136,5 +136,5 @@ def position_of(last_event_id: str) -> list[int]:
     parts = last_event_id.split(".") if last_event_id else []
     digits = all(part.isascii() and part.isdigit() and len(part) < _DIGITS for part in parts)
     if len(parts) > MAX_LOGS or not digits:
-        raise CursorInvalid("that is no position in these logs", where="Last-Event-ID", hint="leave it out")
+        raise CursorInvalid("that is not a position in these logs", where="Last-Event-ID", hint="leave it out")
     return [int(part) for part in parts]

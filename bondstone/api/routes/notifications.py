@@ -145,6 +145,6 @@ def _check(url: str) -> None:
     except ValueError:
         parts, host = urlsplit(""), ""
     if not host or parts.scheme not in {"https", "http"} or parts.username or parts.fragment:
-        raise InvalidInput("that is no address to send to", where="url", hint="write https://HOST/PATH")
+        raise InvalidInput("that is not an address to send to", where="url", hint="write https://HOST/PATH")
     if parts.scheme == "http" and host not in _LOOPBACK:
         raise InvalidInput("messages are sent over TLS only", where="url", hint="write https://")

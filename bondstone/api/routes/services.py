@@ -210,14 +210,14 @@ async def show_history(asking: Asking, team: Team, name: Name) -> list[RecordDoc
 
 @router.get("/services/{team}/{name}/archive")
 async def list_archive(asking: Asking, team: Team, name: Name) -> list[ArchivedDocument]:
-    """List what was put away when services of this name ended."""
+    """List what was archived when services of this name ended."""
     asking.require("state.log", _name_target(asking, f"{team}/{name}"))
     return await asking.bond.services.list_archive(f"{team}/{name}")
 
 
 @router.get("/services/{team}/{name}/archive/{item:path}", response_class=Response)
 async def read_archive(asking: Asking, team: Team, name: Name, item: str) -> Response:
-    """Read one thing that was put away, in plain."""
+    """Read one archived object, in plain."""
     asking.require("state.pull", _name_target(asking, f"{team}/{name}"))
     content = await asking.bond.services.read_archive(f"{team}/{name}", item)
     return Response(content, media_type="application/octet-stream")
@@ -406,4 +406,4 @@ def _place(place: Any, by: str) -> Place | None:
             return None
         case [str() | float() as key, str(name)] if isinstance(key, float) == (by == "changed_at") and by in SORTS:
             return key, name
-    raise CursorInvalid("that is no cursor of this list", where="cursor", hint="send `next` of the page before")
+    raise CursorInvalid("that is not a cursor of this list", where="cursor", hint="send `next` of the page before")

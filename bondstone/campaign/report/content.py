@@ -42,7 +42,7 @@ _GOING: Final = {
 
 
 _MADE_SO: Final[dict[OperationKind, str]] = {
-    OperationKind.RECONCILE: "targets that were looked at, and are as they should be",
+    OperationKind.RECONCILE: "targets that were checked and have no drift",
     OperationKind.UPDATE: "targets that have the new inputs",
 }
 """What success makes of a target where no version is the goal; how many were so before, nobody looked."""

@@ -40,10 +40,10 @@ def as_html(report: CampaignReport) -> str:
         _facts(_who(report)),
         "</header>",
         _tiles(report.counts, len(report.targets)),
-        *_section("What part of the fleet is there", _compliance(report.compliance)),
+        *_section("How much of the fleet complies", _compliance(report.compliance)),
         *_section("When", f'<div class="wrap">{axis(report)}</div>' if report.started_at else ""),
         *_section("Waves", _waves(report.waves)),
-        *_section("What people and rules did", _events(report)),
+        *_section("Decisions by people and rules", _events(report)),
         *_section("Targets", "".join(_targets(report))),
         *_section("The rest of the fleet", _left(report)),
         *_section(
@@ -171,7 +171,7 @@ def _left(report: CampaignReport) -> str:
     more = len(report.left) - len(shown)
     table = _table(["service", "", "why"], [[item.service, item.kind, item.reason] for item in shown])
     rest = f"<p class=soft>and {more} more, which the json report names</p>" if more else ""
-    return f"<details><summary>{len(report.left)} services are no targets</summary>{table}{rest}</details>"
+    return f"<details><summary>{len(report.left)} services are not targets</summary>{table}{rest}</details>"
 
 
 # Helpers -------------------------------------------------------------------------------------------------

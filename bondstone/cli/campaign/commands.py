@@ -297,7 +297,7 @@ def _zone(option: str) -> str:
 
     if option:
         if option not in zone_names():
-            raise InvalidInput(f"there is no time zone {option!r}", hint="an IANA name, as in Europe/London")
+            raise InvalidInput(f"there is not a time zone {option!r}", hint="an IANA name, as in Europe/London")
         return option
     link = Path("/etc/localtime")
     linked = str(link.resolve()).partition("zoneinfo/")[2] if link.is_symlink() else ""

@@ -159,7 +159,7 @@ def retry(
             request_id=request_id,
             new_name=linked,
         ),
-        f"takes up again: {which}",
+        f"retries: {which}",
         output,
         name=name,
     )
@@ -192,7 +192,7 @@ def rollback(
             request_id=request_id,
             new_name=linked,
         ),
-        f"takes back: {which}",
+        f"rolls back: {which}",
         output,
         name=name,
     )

@@ -115,7 +115,7 @@ def outcome(document: CampaignDocument) -> None:
     if document.status.ended:
         note(f"report it with `bond campaign report {document.name} -o html --to {document.name}.html`")
         if document.failed:
-            note(f"take the failed up again with `bond campaign retry {document.name} --failed`")
+            note(f"retry the failed targets with `bond campaign retry {document.name} --failed`")
     else:
         _next(document)
 
@@ -189,7 +189,7 @@ def preview(document: PreviewDocument, *, every: bool) -> None:
     table(
         ["target", "wave", "from", "to", "because"],
         [[target.service, target.wave, target.version, target.to, target.why] for target in selected],
-        empty="no targets: all that it selects is done",
+        empty="no targets: every selected service is done already",
     )
     _more(len(document.selected) - len(selected), "targets; --all names them")
     if document.left:
@@ -348,7 +348,7 @@ def _next(document: CampaignDocument) -> None:
         note(f"see the plans with `bond approval list --campaign {document.name}`")
         note(f"approve those with the same changes with `bond approval approve --campaign {document.name}`")
     if document.status == "paused":
-        note(f"let it go on with `bond campaign resume {document.name}`, or `bond campaign abort {document.name}`")
+        note(f"continue it with `bond campaign resume {document.name}`, or `bond campaign abort {document.name}`")
 
 
 def _more(number: int, what: str) -> None:

@@ -153,7 +153,9 @@ async def _fix_published(bond: Bondstone, version: str, broken: CampaignDocument
 async def _retried(bond: Bondstone, data: Path, name: str) -> CampaignDocument:
     from bondstone.cli.campaign import views, watching  # noqa: PLC0415 - see bondstone.cli.session
 
-    stage.heading("Again", "the campaign ends, and a linked one takes up what failed and what was not started")
+    stage.heading(
+        "Again", "the campaign ends, and a linked one retries what failed, and runs what was not started"
+    )
     stage.shell(data, f"campaign abort {name} --reason 'the patch needed a fix'")
     await bond.campaigns.abort(name, reason="the patch needed a fix")
     await bond.campaigns.wait(name, through_approvals=True)
@@ -168,7 +170,7 @@ async def _retried(bond: Bondstone, data: Path, name: str) -> CampaignDocument:
 async def _reported(bond: Bondstone, data: Path, name: str, ended: CampaignDocument) -> None:
     from bondstone.campaign.report.page import as_html  # noqa: PLC0415 - see bondstone.cli.session
 
-    stage.heading("A report", "who, what, why, and of each target what became of it, with its evidence")
+    stage.heading("A report", "who, what and why; and the outcome of each target, with its evidence")
     for campaign in (name, ended.name):
         report = await bond.campaigns.report(campaign)
         file = data / f"{campaign}.html"

@@ -64,7 +64,7 @@ def demo(
         again = stage.command(data, "up --detach")
         say(f"The platform is stopped; `{again}` starts it again, with all its services.")
     else:
-        say(f"The platform runs on; stop it with: {stage.command(data, 'down')}")
+        say(f"The platform keeps running; stop it with: {stage.command(data, 'down')}")
     if failed:
         note(f"{failed} of the services failed, which should not happen on a tour: see above")
         raise typer.Exit(1)

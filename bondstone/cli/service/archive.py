@@ -34,7 +34,7 @@ def show(
     reveal: Annotated[bool, typer.Option("--reveal", help="print it even to a terminal")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """List what was put away when services of this name ended, or print one thing of it, in plain.
+    """List what was archived when services of this name ended, or print one object of it, in plain.
 
     That is the last state of each step, and the secrets where the promise says `secrets: archive`.
     """
@@ -52,7 +52,7 @@ def _list(service: str, output: OutputFormat) -> None:
         lambda: table(
             ["name", "kind", "at", "bytes"],
             [[item.name, item.kind, item.at, item.size] for item in archived],
-            empty="nothing was put away",
+            empty="nothing is archived",
         ),
     )
 

@@ -258,7 +258,7 @@ async def _warn_of_visible_secrets(bond: Bondstone, promise: str, version: str, 
     paths = {text.partition("=")[0] for text in words}
     secrets = {item.name for item in (await bond.promises.get(promise, version)).inputs if item.secret}
     for path in sorted(secrets & paths):
-        note(f"warning: {path} is a secret and stood on the command line; use --secret {path} or --set-file")
+        note(f"warning: {path} is a secret and was on the command line; use --secret {path} or --set-file")
 
 
 app.command("tree", epilog=examples("bond service tree risk/fraud", "bond service tree risk/fraud -o json"))(tree)

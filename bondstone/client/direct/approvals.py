@@ -96,4 +96,4 @@ def _gate(record: OperationRecord, step: str, prefix: str) -> Approval:
             hint="look at the current plan with `bond operation plan`, and vote on its digest",
         )
     what = f"step {step!r}" if step else "the operation"
-    raise Refused(f"{what} waits for nobody", where=record.id, hint="`bond approval list` shows what waits")
+    raise Refused(f"{what} waits for no approval", where=record.id, hint="`bond approval list` shows what waits")

@@ -122,7 +122,7 @@ async def _ledgers(store: Store) -> list[CheckResult]:
     known = PlatformKeys(store.objects)
     keys = PublicKeys(attestation=await known.all("attestation"), permit=await known.all("permit"))
     result = await verify(store.objects, keys)
-    hint = "a ledger is never changed: somebody did; `bond ledger verify` says more, and a backup has the record"
+    hint = "Bondstone never changes a ledger, so another program did: see `bond ledger verify`, and a backup"
     if not result.breaks:
         return [_ok("ledger", f"{result.chains} chains of {result.records} records are whole")]
     return [

@@ -409,7 +409,7 @@ class DirectServices(Services):
                 ended_meanwhile = isinstance(error.__cause__, RPCError)
                 if not ended_meanwhile or attempt == START_TRIES:
                     raise
-        raise Unreachable(f"service {service} kept ending while it was asked", where=workflow_id)
+        raise Unreachable(f"service {service} kept ending before it could take the request", where=workflow_id)
 
     def _accepted(self, accepted: Accepted) -> Operation:
         return Operation(self._bond, accepted.id, accepted.warnings)

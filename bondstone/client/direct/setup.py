@@ -82,7 +82,7 @@ async def _namespace(settings: Settings, retention: timedelta) -> Client:
             if time.monotonic() > deadline:
                 if isinstance(error, Unreachable):
                     raise
-                raise Unreachable("Temporal answers, but does not serve", where=reason(str(error))) from error
+                raise Unreachable("Temporal answers, but is not ready", where=reason(str(error))) from error
             await asyncio.sleep(_PAUSE_SECONDS)
         else:
             return client

@@ -30,7 +30,7 @@ class BackupDocument(Document):
     version: str
     """Of Bondstone, that made it"""
     keys: bool
-    """Whether key rings are in it: whoever has the file can read everything then"""
+    """Whether key rings are in it: anybody who has the file can read everything then"""
     size: int
     """Of the file, in bytes"""
 

@@ -376,14 +376,14 @@ class RecordDocument(Document):
 
 
 class ArchivedDocument(Document):
-    """One thing that was put away when a service ended: an element of `bond service archive -o json`."""
+    """An object that was archived when a service ended: an element of `bond service archive -o json`."""
 
     name: str
     """What to ask for it by, as in `op-7/state/database`; it begins with the operation that put it away"""
     kind: str
     """state or secrets"""
     at: datetime
-    """When it was put away"""
+    """When it was archived"""
     size: int
     """Bytes, sealed"""
 

@@ -106,7 +106,7 @@ def renewed(sign_in: SignIn, url: str) -> SignIn:
     """
     again = f"`bond login` signs in again at {url}"
     if not sign_in.refresh_token:
-        raise TokenExpired("your sign-in is over, and the provider gave nothing to renew it with", hint=again)
+        raise TokenExpired("your sign-in has expired, and the provider gave no refresh token", hint=again)
 
     async def refresh() -> ProviderTokens:
         keys = IssuerKeys()
@@ -118,7 +118,7 @@ def renewed(sign_in: SignIn, url: str) -> SignIn:
     try:
         tokens = asyncio.run(refresh())
     except Unauthenticated as error:
-        raise TokenExpired("your sign-in is over", where=error.message, hint=again) from error
+        raise TokenExpired("your sign-in has expired", where=error.message, hint=again) from error
     return with_tokens(sign_in, tokens.id_token, tokens.refresh_token)
 
 

@@ -117,7 +117,7 @@ async def compare(
     problems += await _missing_promises(manifests, catalogue)
     rules, schedules = await _platform(bond, manifests, problems, overwrite=overwrite)
     if problems:
-        raise refuse(problems, "what was to be applied", ManifestInvalid)
+        raise refuse(problems, "the set of manifests", ManifestInvalid)
     declared = {entry.manifest.id for entry in manifests.services}
     pruned = await _pruned(bond, declared, prune, team) if prune is not None else ()
     gone: tuple[PlatformComparison, ...] = ()

@@ -81,7 +81,7 @@ def read_manifests(
     if len(manifests) > MAX_MANIFESTS:
         reading.problems.append(Problem(message=f"there are more than {MAX_MANIFESTS} manifests"))
     if reading.problems:
-        raise refuse(reading.problems, "what was to be applied", ManifestInvalid)
+        raise refuse(reading.problems, "the set of manifests", ManifestInvalid)
     return manifests
 
 

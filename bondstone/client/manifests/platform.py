@@ -35,8 +35,8 @@ BY_HAND: Final = "it was not made from a manifest"
 ELSEWHERE: Final = "somebody changed it elsewhere"
 OVER: Final = "it has ended, and names are never used twice: choose another name"
 OTHER_TEAM: Final = "the team of a freeze never changes: choose another name"
-NEVER_APPLIED: Final = "it was over before it was ever applied"
-GRANTS_THE_SAME: Final = "the text differs, and grants the same"
+NEVER_APPLIED: Final = "it ended before it was ever applied"
+GRANTS_THE_SAME: Final = "the text differs, but it grants the same"
 
 
 @dataclass(frozen=True, slots=True)

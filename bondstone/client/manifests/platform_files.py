@@ -89,7 +89,7 @@ def _policies(document: PlacedDocument, manifest: PolicySetManifest, reading: Re
     if spec.directory and folder is None:
         return
     if folder is not None and not folder.is_dir():
-        words = f"{spec.directory} is no folder beside this file"
+        words = f"{spec.directory} is not a folder beside this file"
         reading.problems.append(document.problem(("spec", "directory"), words))
     elif is_first("the policy set", document, reading, ("kind",)):
         reading.policies.append(PolicySetEntry(document, manifest, folder))
@@ -121,7 +121,7 @@ def _schedule(document: PlacedDocument, manifest: ScheduleManifest, reading: Rea
     if strategy is None:
         return
     if strategy.spec.operation is None:
-        words = "a schedule needs a strategy that says what is done"
+        words = "a schedule needs a strategy that says what to do"
         at = (*outcome.at, "spec") if spec.strategy_file else ("spec", "strategy")
         reading.problems.append(outcome.document.problem(at, words, hint="add operation: patch"))
     elif not (metadata.reason or strategy.metadata.reason).strip():
@@ -233,4 +233,4 @@ def _timing_problems(document: PlacedDocument, cron: str, time_zone: str) -> Ite
     if time_zone not in zone_names():
         near = did_you_mean(time_zone, zone_names())
         hint = near if near.startswith("did") else "write an IANA zone, as in Europe/London"
-        yield document.problem(("spec", "time_zone"), f"{time_zone!r} is no time zone", hint=hint)
+        yield document.problem(("spec", "time_zone"), f"{time_zone!r} is not a time zone", hint=hint)

@@ -230,8 +230,8 @@ class _Comparer:
             elif secret and value is not None:
                 self._problem(
                     ("spec", INPUTS, *path),
-                    f"{'.'.join(path)} is a secret, and a manifest holds none",
-                    "write {$env: NAME} or {$file: PATH}, and take what stood there for known to others",
+                    f"{'.'.join(path)} is a secret, and a manifest must not hold one",
+                    "write {$env: NAME} or {$file: PATH}, and treat the value that was there as disclosed",
                 )
             elif isinstance(value, Mapping):
                 sources[name] = self._sources(value, path)

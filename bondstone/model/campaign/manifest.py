@@ -51,7 +51,7 @@ def start_rate_of(text: str) -> tuple[int, int]:
 def _amount(value: Any) -> int | str:
     if type(value) is int:
         if value < 0:
-            raise PydanticCustomError("amount", "{value} is less than none", {"value": value})
+            raise PydanticCustomError("amount", "{value} is negative", {"value": value})
         return value
     match = _SHARE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -61,7 +61,7 @@ def _amount(value: Any) -> int | str:
     if Fraction(match[1]) >= _WHOLE:
         raise PydanticCustomError(
             "amount",
-            "{value} of the targets is never exceeded; to go on whatever fails write on_failure: continue",
+            "{value} of the targets is never exceeded; to continue always, write on_failure: continue",
             {"value": value},
         )
     return str(value)
@@ -113,7 +113,7 @@ Goal = Annotated[
     str, BeforeValidator(_text), _matching(f"is not a version; write 1.4.2, {LATEST_PATCH} or {LATEST}", _is_goal)
 ]
 Label = Annotated[str, _matching("is not the key of a label; write it as in region", _is_label)]
-Order = Annotated[str, _matching("is no order; write spread, name or label:KEY", _is_order)]
+Order = Annotated[str, _matching("is not an order; write spread, name or label:KEY", _is_order)]
 Rate = Annotated[str, _matching("is not a rate; write it as in 60/m (s, m or h)", _is_rate)]
 ServiceName = Annotated[str, _matching("is not a service; write TEAM/NAME", parse_service)]
 

@@ -44,7 +44,7 @@ class Approval(Wire):
     needs: tuple[Need, ...]
     votes: tuple[Vote, ...] = ()
     status: Literal["waiting", "approved", "rejected", "expired", "would-ask"] = "waiting"
-    """`would-ask`: in a dry run, which waits for nobody."""
+    """`would-ask`: in a dry run, which waits for no approval."""
     asked_at: datetime
     expires_at: datetime | None = None
 

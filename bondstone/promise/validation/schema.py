@@ -140,7 +140,7 @@ def _check_one(document: PlacedDocument, path: Path_, schema: Mapping[str, Any])
         if isinstance(name, str) and closed and properties and name not in properties:
             yield document.problem(
                 (*at, "required", index),
-                f"{name!r} is required, but is no property",
+                f"{name!r} is required, but is not a property",
                 hint=did_you_mean(name, properties),
             )
 

@@ -105,7 +105,7 @@ class EntryLog:
             except ObjectMissing:
                 continue  # the log has moved on and it was pruned meanwhile
         raise StoreUnavailable(
-            "the state log moves faster than it can be read", where=self.where, hint="try again"
+            "the state log grows faster than it can be read", where=self.where, hint="try again"
         )
 
     async def newest(self) -> tuple[StateEntry | None, ReadEntry | None]:

@@ -203,7 +203,7 @@ def decode(data: bytes, *, position: int, key: str) -> tuple[StateEntry, bytes]:
         entry = None
     if entry is None or entry.position != position or entry.size != len(payload):
         raise ObjectCorrupt(
-            "an entry of the state log is not what it should be",
+            "an entry of the state log is not valid",
             where=key,
             hint="restore it from a backup of the store; `bond state log` shows the entries around it",
         )

@@ -40,7 +40,7 @@ def read_timing(cron: str, time_zone: str) -> Timing:
     if time_zone not in zone_names():
         near = did_you_mean(time_zone, zone_names())
         hint = near if near.startswith("did") else "write an IANA zone, as in Europe/London"
-        message = f"{time_zone!r} is no time zone"
+        message = f"{time_zone!r} is not a time zone"
         problems.append(Problem(message=message, file="--time-zone", line=1, column=1, hint=hint))
     if problems:
         raise refuse(problems, "the schedule", CampaignInvalid)
@@ -84,7 +84,7 @@ def scheduled_run(
     strategy = read.require()
     flaws = [*further]
     if strategy.spec.operation is None:
-        flaws.append(Flaw(("spec",), "a schedule needs a strategy that says what is done", "add operation: patch"))
+        flaws.append(Flaw(("spec",), "a schedule needs a strategy that says what to do", "add operation: patch"))
     if not (reason or strategy.metadata.reason).strip():
         flaws.append(Flaw(("metadata",), "the reason is missing", "add reason, or say --reason"))
     if flaws:

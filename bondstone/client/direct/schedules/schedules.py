@@ -344,12 +344,12 @@ class DirectSchedules(Schedules):
     async def _require_promise(self, run: ScheduledRun) -> None:
         promise = run.campaign.document["spec"].get("promise")
         if promise and not await (await self._caller.connection.revisions()).list(promise):
-            raise NotFound(f"there is no promise {promise}", hint="`bond promise list` shows those that are")
+            raise NotFound(f"there is no promise {promise}", hint="`bond promise list` shows the existing ones")
 
 
 def _ours(error: RPCError, name: str) -> BondError:
     if error.status is RPCStatusCode.NOT_FOUND:
-        return NotFound(f"there is no schedule {name}", hint="`bond schedule list` shows those that are")
+        return NotFound(f"there is no schedule {name}", hint="`bond schedule list` shows the existing ones")
     if error.status is RPCStatusCode.INVALID_ARGUMENT:
         return InvalidInput(f"Temporal does not take that schedule: {error.message}", where=f"schedule {name}")
     return as_ours(error, names.schedule_id(name))
