@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from bondstone.base.names import SERVICE_EXECUTOR
 from bondstone.executors.registry import load_executors
 from bondstone.model.campaign.manifest import Campaign, Strategy
-from bondstone.model.identity import AccessDocument
+from bondstone.model.identity import EVERYTHING, AccessDocument
 from bondstone.model.manifest import ServiceManifest
 from bondstone.model.platform_manifests import (
     FreezeManifest,
@@ -115,6 +115,14 @@ def _of(model: type[BaseModel], title: str) -> dict[str, Any]:
     return _adapted(TypeAdapter(model), title)
 
 
+def _access() -> dict[str, Any]:
+    """The model's null is written `everything`."""
+    schema = _of(AccessDocument, "An access document")
+    scope = schema["$defs"]["Grant"]["properties"]["scope"]
+    scope["anyOf"] = [{"$ref": "#/$defs/Scope"}, {"const": EVERYTHING}]
+    return schema
+
+
 def _adapted(adapter: TypeAdapter[Any], title: str) -> dict[str, Any]:
     return {"$schema": DIALECT, **adapter.json_schema(by_alias=True), "title": title}
 
@@ -129,7 +137,7 @@ EDITOR_SCHEMAS: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "freeze": lambda: _of(FreezeManifest, "A freeze, as `bond apply` takes it"),
     "policy-set": lambda: _of(PolicySetManifest, "The organisation's policies, as `bond apply` takes them"),
     "promise-reference": lambda: _of(PromiseReference, "A version of a promise that manifests rely on"),
-    "access": lambda: _of(AccessDocument, "An access document"),
+    "access": _access,
 }
 """Kind of file to what makes its schema."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema_rs
@@ -89,6 +91,31 @@ def test_a_manifest_of_a_promise_has_its_inputs_and_no_secret() -> None:
     assert problems(schema, manifest(owner="ada", password="hunter2"))
     assert problems(schema, manifest(owner="ada", sise=1))
     assert problems(schema, manifest())
+
+
+SCHEMA_OF = {
+    "Service": "service", "Campaign": "campaign", "Strategy": "strategy", "Schedule": "schedule",
+    "Freeze": "freeze", "PolicySet": "policy-set", "PromiseReference": "promise-reference",
+    "Access": "access", "Promise": "promise",
+}  # fmt: skip
+
+
+def documented() -> Iterator[tuple[str, dict]]:
+    """Every whole manifest that the documentation shows, by page and kind."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
+            for text in re.split(r"^---$", block, flags=re.MULTILINE):
+                if re.search(r"^apiVersion: bondstone", text, re.MULTILINE):
+                    value = json.loads(json.dumps(YAML(typ="safe").load(text), default=str))
+                    yield f"{page.stem}-{value['kind']}", value
+
+
+@pytest.mark.parametrize(("name", "value"), list(documented()))
+def test_every_documented_manifest_fits_and_a_misspelt_key_in_it_does_not(name: str, value: dict) -> None:
+    schema = editor_schema(SCHEMA_OF[value["kind"]])
+    assert problems(schema, value) == [], name
+    assert problems(schema, {**value, "misspelt": 1}), name
+    assert problems(schema, {**value, "spec": {**value["spec"], "misspelt": 1}}), name
 
 
 @pytest.mark.parametrize("kind", EDITOR_SCHEMAS)
