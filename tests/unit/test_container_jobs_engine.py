@@ -198,6 +198,8 @@ class Watched(Api):
         self.pod = self.objects[f"{PODS}/bond-1-x"] = pod_in_phase("Running")
         self.events, self.refuses = events, refuses
         self.looks = self.watches = 0
+        self.ended_watches: set[int] = set()
+        """Those that nothing was enough for."""
 
     def _answer(self, method: str, path: str, body: Any) -> Any:
         answer = super()._answer(method, path, body)
@@ -222,10 +224,14 @@ class Watched(Api):
         ]
         yield SimpleNamespace(
             status=self.refuses or 200,
-            read1=lambda _: lines.pop(0) if lines else b"",
+            read1=lambda _: lines.pop(0) if lines else self._ended(),
             close=lambda: None,
             read=lambda _: b"{}",
         )
+
+    def _ended(self) -> bytes:
+        self.ended_watches.add(self.watches)
+        return b""
 
 
 def pod_in_phase(phase: str, **metadata: str) -> dict[str, Any]:
@@ -266,6 +272,7 @@ async def test_what_keeps_a_pod_from_starting_is_known_as_soon_as_a_watch_tells_
         while "Unschedulable" not in engine.last_note("bond-1"):  # noqa: ASYNC110 - the server has no event
             await asyncio.sleep(0)
     waits.cancel()
+    assert 1 not in api.ended_watches
 
 
 async def test_a_pod_that_is_being_deleted_has_not_ended_by_itself():
