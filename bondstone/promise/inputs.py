@@ -168,7 +168,10 @@ def require_references(promise: Promise, inputs: Mapping[str, Any]) -> None:
 
 
 def fill_defaults(schema: Schema, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of inputs with the schema's defaults in place of what is missing, inside objects too."""
+    """A copy of inputs with the schema's defaults in place of what is missing, inside objects too.
+
+    Null for an optional input whose type knows no null is the same as nothing, as in a change of a service.
+    """
     filled: dict[str, Any] = _fill(schema, copy.deepcopy(dict(inputs)), schema, 0)
     return filled
 
@@ -185,11 +188,20 @@ def _fill(schema: Any, value: Any, root: Schema, depth: int) -> Any:
         properties = part.get("properties")
         for name, inner in properties.items() if isinstance(properties, Mapping) else ():
             inner_schema = resolved(inner, root)
+            optional = "default" in inner_schema or name not in (part.get("required") or ())
+            if optional and name in value and value[name] is None and _excludes_null(inner_schema):
+                del value[name]
             if name not in value and "default" in inner_schema:
                 value[name] = copy.deepcopy(inner_schema["default"])
             if name in value:
                 value[name] = _fill(inner_schema, value[name], root, depth + 1)
     return value
+
+
+def _excludes_null(schema: Schema) -> bool:
+    """Whether null is no value of a schema by its type: in a request it then stands for nothing given."""
+    kinds = schema.get("type")
+    return isinstance(kinds, str | list) and "null" not in ([kinds] if isinstance(kinds, str) else kinds)
 
 
 def _certain_parts(schema: Any, root: Schema) -> Iterator[Schema]:

@@ -280,3 +280,14 @@ def test_publishing_refuses_inputs_that_no_request_can_give(tmp_path: Path) -> N
     (tmp_path / "promise.yaml").write_text(json.dumps(promise_of(CLOSED).model_dump(by_alias=True, mode="json")))
     messages = [problem.message for problem in validate(tmp_path, EXECUTORS).problems]
     assert [message for message in messages if message.startswith("no request can give 'x'")], messages
+
+
+def test_null_for_an_optional_input_is_nothing_given_unless_its_type_knows_null() -> None:
+    nested = parse_promise(NESTED.encode())
+    given_null = {"count": None, "ratio": None, "token": None, "account": {"user": None, "password": None}}
+    filled = complete_inputs(nested, {**given_null, "account": {"user": "a", "password": None}})
+    assert filled == {"count": 2, "token": None, "account": {"user": "a"}, "tags": ["a"]}
+    with pytest.raises(InputsInvalid) as refused:
+        complete_inputs(nested, {"tags": [None]})
+    assert "tags.0" in str(refused.value.problems[0])
+    assert complete_inputs(nested, given_null)["account"] == {"user": "admin"}
