@@ -41,7 +41,7 @@ SEEN = """## What expressions see
 
 | name | type | where |
 |---|---|---|
-| `inputs.<name>`, `inputs.<object>.<name>` | as the schema says; null when it was not given and has no default | everywhere |
+| `inputs.<name>`, `inputs.<object>.<name>` | as the schema says; null when it was not given (or given as null) and has no default | everywhere |
 | `service.team`, `service.name` | string | everywhere |
 | `service.labels` | map of strings | everywhere but `when` and `pool` |
 | `context.operation` | string: `provision`, `update`, … | everywhere but `when` and `pool` |
