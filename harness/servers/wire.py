@@ -134,6 +134,8 @@ class Wire:
         host, _, port = self.target.partition("://")[2].partition(":")
         reader, upstream = await asyncio.open_connection(host, int(port), limit=_MAX_HEAD)
         try:
+            if self._tls:
+                head = head.removesuffix(_HEAD_END) + b"\r\nx-forwarded-proto: https" + _HEAD_END
             upstream.write(_closing(head, whole=self.mode == "half") + body)
             await upstream.drain()
             answer = await reader.readuntil(_HEAD_END)
