@@ -103,8 +103,8 @@ def _note(pulse: Pulse, redact: Redactor, problem: str) -> None:
 
 
 def _probes(promise: Promise, which: Probes) -> tuple[Probe, ...]:
-    own = {"patch": promise.spec.patch, "upgrade": promise.spec.upgrade}.get(which)
-    return own.health if own is not None else promise.spec.health
+    change = {"patch": promise.spec.patch, "upgrade": promise.spec.upgrade}.get(which)
+    return change.health if change is not None else promise.spec.health
 
 
 def _look(probe: Probe, variables: cel.Variables, *, local: bool) -> Callable[[], Awaitable[str]]:

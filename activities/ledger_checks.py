@@ -69,8 +69,8 @@ async def _check_place(store: Store, record: LedgerRecord) -> None:
 
 async def _check_operation(store: Store, checks: Checks, record: LedgerRecord) -> None:
     if record.attestation is None:
-        own = record.operation_kind in {OperationKind.RECONCILE, OperationKind.UPDATE} and record.by == OWN
-        if not own:
+        by_platform = record.operation_kind in {OperationKind.RECONCILE, OperationKind.UPDATE} and record.by == OWN
+        if not by_platform:
             raise _refused(record, "the operation carries no attestation of who asked for it")
     else:
         key = acceptance_id(record.attestation, str(record.call.get("request_id", "")))

@@ -284,10 +284,10 @@ class PermitActivities:
         record, stands = operation.record, operation.resolved
         day_two = stands.day_two
         looks = record.kind is OperationKind.RECONCILE and day_two.reconcile_seconds > 0
-        own = looks and operation.repair == day_two.reconcile_repair and not operation.with_parts
+        is_scheduled = looks and operation.repair == day_two.reconcile_repair and not operation.with_parts
         follows = record.kind is OperationKind.UPDATE and bool(record.cause)
         same = await self._checks.stands_on(record.service, stands.revision, stands.inputs)
-        if record.requested_by != OWN or not (own or follows) or not same:
+        if record.requested_by != OWN or not (is_scheduled or follows) or not same:
             raise PermitInvalid("the operation carries no attestation of who asked for it", where=record.id)
 
     async def _insist_made(self, step: ApplyCall, permit: Permit, where: str) -> PlanRef:

@@ -50,7 +50,7 @@ class PolicyActivities:
         return decision
 
     async def _decide(self, call: PolicyCall) -> Decision:
-        promise, organisation, own, plan, changes = await asyncio.gather(
+        promise, organisation, promise_modules, plan, changes = await asyncio.gather(
             self._store.revisions.promise(call.revision),
             self._store.policies.current(),
             self._promise_modules(call.revision),
@@ -60,7 +60,7 @@ class PolicyActivities:
         outputs = [output.values for output in call.outputs.values()]
         revealed = await reveal_all(self._store, call.service, (call.inputs, call.before_inputs, *outputs))
         secrets = known_secrets([*revealed.values(), *sensitive_values(plan)])
-        modules = [*(organisation.modules() if organisation else ()), *own]
+        modules = [*(organisation.modules() if organisation else ()), *promise_modules]
         executor = next((step.executor for step in promise.spec.steps if step.id == call.step), "")
         # An empty plan changes nothing that people could be asked about.
         further = () if call.plan.empty else tuple(approvals(promise, call, changes))

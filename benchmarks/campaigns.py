@@ -77,7 +77,7 @@ async def _alone(report: Report, directory: Path, options: argparse.Namespace) -
         async with DirectClient.connect(settings, by="benchmark") as bond:
             bare = await Client.connect(settings.temporal_address)
             cost: dict[int, float] = {}
-            own: dict[int, float] = {}
+            cpu_alone: dict[int, float] = {}
             for size in options.alone:
                 label = f"n{size}"
                 await standins.seed((await bond.connection.temporal()), label, size)
@@ -86,10 +86,10 @@ async def _alone(report: Report, directory: Path, options: argparse.Namespace) -
                 grown = await runs.grown((await bond.connection.temporal()), names.campaign_workflow_id(label))
                 _add_speed(report, f"alone, {size} stand-ins", size, took, (CONTROL, SERVER, STANDIN_QUEUE))
                 _add_history(report, size, took, grown, CONTROL)
-                own[size] = took.cpu[CONTROL] / size
-                cost[size] = own[size] + took.cpu[SERVER] / size
+                cpu_alone[size] = took.cpu[CONTROL] / size
+                cost[size] = cpu_alone[size] + took.cpu[SERVER] / size
             _add_ratio(report, "alone, CPU a target, server and control worker", cost, at_most=AIM_COST_RATIO)
-            _add_ratio(report, "  of the control worker alone", own)
+            _add_ratio(report, "  of the control worker alone", cpu_alone)
             for size in options.alone if options.bare == "all" else options.alone[:1]:
                 name = f"b{size}"
                 await standins.seed_bare(bare, name, size)

@@ -169,22 +169,22 @@ async def _costs(temporal: Client, service: str) -> Costs:
 
 
 def _add_history(report: Report, title: str, costs: Costs, before: Costs) -> None:
-    own = costs - before
-    causes = sorted({(cause.workflow != "service", cause.workflow, cause.name) for cause in own})
-    report.add(f"{title}: events", "", sum(own[cause] for cause in own if cause.what == "events"))
-    report.add("  workflow tasks", "", sum(own[cause] for cause in own if cause.what == "tasks"))
-    report.add("  history", "bytes", sum(own[cause] for cause in own if cause.what == "bytes"))
+    added = costs - before
+    causes = sorted({(cause.workflow != "service", cause.workflow, cause.name) for cause in added})
+    report.add(f"{title}: events", "", sum(added[cause] for cause in added if cause.what == "events"))
+    report.add("  workflow tasks", "", sum(added[cause] for cause in added if cause.what == "tasks"))
+    report.add("  history", "bytes", sum(added[cause] for cause in added if cause.what == "bytes"))
     for _, workflow, name in causes:
-        events = own[Cause(workflow, name, "events")]
-        size = own[Cause(workflow, name, "bytes")]
+        events = added[Cause(workflow, name, "events")]
+        size = added[Cause(workflow, name, "bytes")]
         report.add(f"    {workflow}: {name}, events of {size} bytes", "", events)
 
 
 def _add_machine(report: Report, title: str, spent: Spent, idle: Spent, count: int) -> None:
     share = spent.seconds / idle.seconds
-    own = {name: (spent.counts[name] - share * idle.counts.get(name, 0)) / count for name in spent.counts}
+    each_time = {name: (spent.counts[name] - share * idle.counts.get(name, 0)) / count for name in spent.counts}
     for kind in _COUNTED.values():
-        named = {name: value for name, value in own.items() if name.startswith(kind) and value >= 0.05}
+        named = {name: value for name, value in each_time.items() if name.startswith(kind) and value >= 0.05}
         listed = sorted(named, key=lambda name: -named[name])[:SHOWN_CALLS]
         report.add(f"  {kind}s", "", sum(named.values()))
         for name in listed:

@@ -96,12 +96,12 @@ async def measure(options: argparse.Namespace) -> Report:
     with scratch() as directory:
         store = await Store.open(Settings(data=directory / "data"), create_keys=True)
         for kind in options.kinds:
-            own = directory / kind
-            own.mkdir()
+            folder = directory / kind
+            folder.mkdir()
             with ExitStack() as stack:
-                side = SIDES[kind](stack, own)
+                side = SIDES[kind](stack, folder)
                 settings = Settings(data=directory / "data").changed(**side.settings)
-                step = _Step(executors[side.executor], side, store, settings, own / "bundle")
+                step = _Step(executors[side.executor], side, store, settings, folder / "bundle")
                 await step.made()
                 await _compare(options, report, side, step)
     report.notes.append(

@@ -48,10 +48,10 @@ import os, resource, sys, time
 began = time.time()
 pid = os.posix_spawn({program!r}, [*{command!r}, *sys.argv[1:]], os.environ)
 _, status, used = os.wait4(pid, 0)
-own = resource.getrusage(resource.RUSAGE_SELF)
+itself = resource.getrusage(resource.RUSAGE_SELF)
 verb = next(word for word in sys.argv[1:] if not word.startswith("-"))
 seconds, cpu = time.time() - began, used.ru_utime + used.ru_stime
-line = verb, began, seconds, cpu, own.ru_utime + own.ru_stime, used.ru_maxrss / 1024
+line = verb, began, seconds, cpu, itself.ru_utime + itself.ru_stime, used.ru_maxrss / 1024
 with open({log!r}, "a") as log:
     log.write(" ".join(map(str, line)) + chr(10))
 sys.exit(os.waitstatus_to_exitcode(status))
@@ -226,7 +226,7 @@ class Look:
     spent: Sequence[Spent]
     cpu: Mapping[str, float]
     """CPU of each process, with its children."""
-    own: float
+    executor_seconds: float
     """CPU of the executor without its children."""
     init: VerbRuns
     """The one of the revision."""
@@ -270,14 +270,14 @@ async def _look_inside(
             alone = _runs(log)["apply"].began[0] - began
             log.unlink()
             before = {each: processes.cpu_seconds(process) for each, process in watched.items()}
-            own = _own_cpu(watched["executor"])
+            executor_seconds = _own_cpu(watched["executor"])
             began = time.time()
             wall, services = await _through_bondstone(bond, name, options.stacks, options.in_flight)
-            own = _own_cpu(watched["executor"]) - own
+            executor_seconds = _own_cpu(watched["executor"]) - executor_seconds
             cpu = {each: processes.cpu_seconds(process) - before[each] for each, process in watched.items()}
             runs = _runs(log)
             spent = [await spent_by((await bond.connection.temporal()), service) for service in services]
-    return Look(wall, began, runs, spent, cpu, own, init, alone)
+    return Look(wall, began, runs, spent, cpu, executor_seconds, init, alone)
 
 
 def _own_cpu(process: psutil.Process) -> float:
@@ -347,9 +347,9 @@ def _add_cpu(options: argparse.Namespace, report: Report, look: Look) -> None:
     report.add(
         "    shim, setpriv and starts of processes",
         "CPU-s",
-        (look.cpu["executor"] - look.own - tools - watching) / count,
+        (look.cpu["executor"] - look.executor_seconds - tools - watching) / count,
     )
-    report.add("    executor: run directory, sandbox, plan, state log", "CPU-s", look.own / count)
+    report.add("    executor: run directory, sandbox, plan, state log", "CPU-s", look.executor_seconds / count)
     for name, seconds in look.cpu.items():
         if name != "executor":
             report.add(f"    {name}", "CPU-s", seconds / count)

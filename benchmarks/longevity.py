@@ -79,10 +79,10 @@ async def _kinds(report: Report, bond: DirectClient) -> None:
         operation = await ask()
         await operation.result()
         temporal = await bond.connection.temporal()
-        own = await temporal.get_workflow_handle(_workflow_id(operation)).fetch_history()
+        history = await temporal.get_workflow_handle(_workflow_id(operation)).fetch_history()
         workflow_id = names.service_workflow_id(operation.team, operation.name)
         of_service = sum([len(events) async for events in runs_of(temporal, workflow_id)])
-        report.add(f"events of a {kind}", "", len(own.events) + of_service - before)
+        report.add(f"events of a {kind}", "", len(history.events) + of_service - before)
         report.add("  of them in the service", "", of_service - before)
         before = of_service
 

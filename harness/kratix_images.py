@@ -228,11 +228,11 @@ def _source(image: str, folder: Path, checkout: Path) -> Path:
     """The folder of an image's Dockerfile, by the names that the marketplace gives to images."""
     name = image.rpartition("/")[2].partition(":")[0]
     every = {file.parent for file in checkout.rglob("Dockerfile")}
-    own = {each for each in every if folder in each.parents}
+    below = {each for each in every if folder in each.parents}
     if name in _ELSEWHERE and (other := checkout / _ELSEWHERE[name]) in every:
         return other
     named = [each for each in every if f"{each.relative_to(checkout).parts[0]}-{each.name}" == name]
-    for fitting in (named, [each for each in own if name.endswith(each.name) or each.name.endswith(name)]):
+    for fitting in (named, [each for each in below if name.endswith(each.name) or each.name.endswith(name)]):
         if len(fitting) == 1:
             return fitting[0]
     raise InvalidInput(f"no Dockerfile of {image} is there")

@@ -159,8 +159,8 @@ def cpu_seconds(process: psutil.Process) -> float:
     total = times.user + times.system + times.children_user + times.children_system
     for child in process.children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            own = child.cpu_times()
-            total += own.user + own.system
+            of_child = child.cpu_times()
+            total += of_child.user + of_child.system
     return float(total)
 
 
@@ -181,7 +181,7 @@ def together_mib(pids: Sequence[int]) -> float:
     anonymous = 0
     files: dict[str, int] = {}
     for pid in pids:
-        own: dict[str, int] = defaultdict(int)
+        sizes: dict[str, int] = defaultdict(int)
         path, resident = "", 0
         for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
             words = line.split()
@@ -190,8 +190,8 @@ def together_mib(pids: Sequence[int]) -> float:
             elif words[0] == "Rss:":
                 resident = int(words[1])
             elif words[0] == "Anonymous:" and path:
-                own[path] += resident - int(words[1])
-        for path, kib in own.items():
+                sizes[path] += resident - int(words[1])
+        for path, kib in sizes.items():
             files[path] = max(files.get(path, 0), kib)
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
         anonymous += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:"))

@@ -51,8 +51,8 @@ def signs_in(
         browser: Whose cookies are kept, as those of a session that begins; by default one for this alone.
     """
     if browser is None:
-        with new_browser() as own:
-            return signs_in(url, login, agrees=agrees, browser=own)
+        with new_browser() as new:
+            return signs_in(url, login, agrees=agrees, browser=new)
     answer = browser.get(url)
     for _ in range(MAX_PAGES):
         form = _Form(answer.text)

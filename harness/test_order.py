@@ -119,15 +119,17 @@ def ordered(files: Sequence[str]) -> list[str]:
     return sorted(files, key=lambda file: -SECONDS.get(file, 0))
 
 
-def chosen(needs: Mapping[str, frozenset[str]], own: set[str], others: set[str]) -> str:
+def chosen(needs: Mapping[str, frozenset[str]], running: set[str], others: set[str]) -> str:
     """The next file for a process: the first for which it need not start what another process has started.
 
     Args:
         needs: The files that are left, in order, and the servers of each.
-        own: Servers that this process has started.
+        running: Servers that this process has started.
         others: Servers that other processes have started.
     """
-    return next((file for file, servers_of in needs.items() if not servers_of & (others - own)), next(iter(needs)))
+    return next(
+        (file for file, servers_of in needs.items() if not servers_of & (others - running)), next(iter(needs))
+    )
 
 
 def servers(file: Path) -> frozenset[str]:
@@ -137,5 +139,5 @@ def servers(file: Path) -> frozenset[str]:
     except OSError:
         return frozenset()
     parameters = " ".join(re.findall(_TAKES, text))
-    own = set(re.findall(r"\bdef (\w+)\(", text))
-    return frozenset(name for name in SERVERS if name not in own and re.search(rf"\b{name}\b", parameters))
+    defined = set(re.findall(r"\bdef (\w+)\(", text))
+    return frozenset(name for name in SERVERS if name not in defined and re.search(rf"\b{name}\b", parameters))

@@ -143,7 +143,7 @@ def _request(parameters: Sequence[Any]) -> tuple[dict[str, Any], list[int]] | No
     if not is_told_the_same(told):
         return None
     kept = [descriptor for descriptor in keep if descriptor != failures]
-    streams = [own if other == -1 else other for own, other in enumerate((stdin, stdout, stderr))]
+    streams = [descriptor if other == -1 else other for descriptor, other in enumerate((stdin, stdout, stderr))]
     body = {
         "module": words[2],
         "arguments": words[3:],

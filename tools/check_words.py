@@ -20,7 +20,7 @@ NAMES: Final = frozenset(
     {
         *("found", "there", "asked", "seen", "said", "given", "something", "leaving", "keeping", "moving", "room"),
         *("_asked", "_said", "_something", "_woken", "_patience", "_never_was", "contact", "campaign_moves"),
-        *("Answer", "Books", "Contact", "Errands", "How"),
+        *("own", "Answer", "Books", "Contact", "Errands", "How"),
     }
 )
 # Fields whose names are kept in histories, in stored objects or in files that people write.

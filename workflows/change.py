@@ -217,8 +217,8 @@ _FELL_SHORT = frozenset({StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.BLO
 def _own_or_common(resolved: Resolved, probes: Probes) -> tuple[Probes, int]:
     """Which probes of a revision to look at, and for how many seconds at most."""
     day_two = resolved.day_two
-    own = {"patch": day_two.patch_health_seconds, "upgrade": day_two.upgrade_health_seconds}.get(probes, 0)
-    return (probes, own) if own else ("", resolved.health_seconds)
+    seconds = {"patch": day_two.patch_health_seconds, "upgrade": day_two.upgrade_health_seconds}.get(probes, 0)
+    return (probes, seconds) if seconds else ("", resolved.health_seconds)
 
 
 def _standing(resolved: Resolved, steps: Steps) -> list[StepSpec]:

@@ -134,12 +134,12 @@ def _value_problems(section: HelmSection, files: Mapping[str, Any]) -> Iterator[
         yield from _unknown(section.values, schema, files.get("values.yaml"), ("values",))
 
 
-def _unknown(values: Any, schema: Mapping[str, Any], own: Any, path: tuple[str | int, ...]) -> Iterator[_Key]:
+def _unknown(values: Any, schema: Mapping[str, Any], defaults: Any, path: tuple[str | int, ...]) -> Iterator[_Key]:
     """Keys that the chart's schema does not know; where it leaves room, or the chart has them, nothing is said."""
     known = schema.get("properties")
     if not isinstance(values, dict) or not isinstance(known, dict) or any(key in schema for key in _OPEN):
         return
-    has = own if isinstance(own, dict) else {}
+    has = defaults if isinstance(defaults, dict) else {}
     for key, value in values.items():
         below = known.get(key)
         if isinstance(below, dict):

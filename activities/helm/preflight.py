@@ -90,9 +90,9 @@ async def check_hooks(
     for ref, manifest, standing in zip(refs, once, live, strict=True):
         if standing is None:
             continue
-        own = ref.key in before or _is_the_hook(standing, manifest)
-        problems.append(Problem(message=f"{ref.address}: {_whose(standing, own=own)}"))
-        if own:
+        is_hook = ref.key in before or _is_the_hook(standing, manifest)
+        problems.append(Problem(message=f"{ref.address}: {_whose(standing, is_hook=is_hook)}"))
+        if is_hook:
             commands.append(f"kubectl delete {ref.kind.lower()} {ref.name} --namespace {ref.namespace}")
     if problems:
         remedy = f"see its log, then `{'; '.join(commands)}`; or add {BEFORE} to `{DELETE_POLICY}` in the chart"
@@ -138,8 +138,8 @@ def _is_the_hook(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
     return bool(project(dict(live), marks) == marks)
 
 
-def _whose(live: Mapping[str, Any], *, own: bool) -> str:
-    if not own:
+def _whose(live: Mapping[str, Any], *, is_hook: bool) -> str:
+    if not is_hook:
         return "an object of that name exists, and it is not a hook of this release"
     failed = condition_of(live, "Failed")
     if failed.get("status") == "True":

@@ -35,13 +35,13 @@ def draft(file: Path) -> Draft:
     workflows = _mapping(spec, "workflows")
     api = _mapping(spec, "api")
     resource = _mapping(workflows, "resource")
-    own = _mapping(workflows, "promise")
+    platform = _mapping(workflows, "promise")
     whole = not (api and resource.get("configure"))
-    section = _platform(promise, own, left) if whole else _request(promise, api, resource, left)
+    section = _platform(promise, platform, left) if whole else _request(promise, api, resource, left)
     inputs: dict[str, Any] = {"type": "object", "additionalProperties": False}
     if not whole:
         inputs, section["object"]["spec"] = spec_inputs(_schema(api), left)
-        left += _of_the_platform(spec, own)
+        left += _of_the_platform(spec, platform)
     left += _left_of(spec, whole=whole)
     return Draft(
         kind="kratix",
@@ -111,9 +111,9 @@ def _request(
     return section
 
 
-def _platform(promise: Mapping[str, Any], own: Mapping[str, Any], left: list[str]) -> dict[str, Any]:
+def _platform(promise: Mapping[str, Any], platform: Mapping[str, Any], left: list[str]) -> dict[str, Any]:
     """A promise that installs something once and takes no requests."""
-    if not own.get("configure"):
+    if not platform.get("configure"):
         raise InvalidInput(
             f"the Kratix promise {_name(promise)} has no pipelines to run",
             hint="its dependencies are plain manifests: make a promise with a `kubernetes` step of them",
@@ -132,10 +132,10 @@ def _platform(promise: Mapping[str, Any], own: Mapping[str, Any], left: list[str
             "cluster_scoped": True,
         },
         "object": shown,
-        "configure": _pipelines(own["configure"], "workflows.promise.configure", left),
+        "configure": _pipelines(platform["configure"], "workflows.promise.configure", left),
     }
-    if own.get("delete"):
-        section["delete"] = _pipelines(own["delete"], "workflows.promise.delete", left)
+    if platform.get("delete"):
+        section["delete"] = _pipelines(platform["delete"], "workflows.promise.delete", left)
     return section
 
 
@@ -186,8 +186,8 @@ def _pipeline_left(spec: Mapping[str, Any]) -> Iterator[str]:
         yield f"{key} has no place in a step"
 
 
-def _of_the_platform(spec: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
-    if own.get("configure"):
+def _of_the_platform(spec: Mapping[str, Any], platform: Mapping[str, Any]) -> Iterator[str]:
+    if platform.get("configure"):
         yield (
             "note: workflows.promise: what it installs for all requests is a promise of its own; "
             "make it with `--from kratix-platform:` and request it first"

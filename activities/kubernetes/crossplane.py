@@ -77,11 +77,11 @@ def composed_refs(item: Mapping[str, Any]) -> list[Ref]:
     spec = item.get("spec")
     if not isinstance(spec, Mapping):
         return []
-    own = str((item.get("metadata") or {}).get("namespace") or "")
+    namespace = str((item.get("metadata") or {}).get("namespace") or "")
     modern = spec.get("crossplane")
     named = [spec.get("resourceRef"), *_entries(spec), *(_entries(modern) if isinstance(modern, Mapping) else ())]
     return [
-        Ref(str(one["apiVersion"]), str(one["kind"]), str(one.get("namespace") or own), str(one["name"]))
+        Ref(str(one["apiVersion"]), str(one["kind"]), str(one.get("namespace") or namespace), str(one["name"]))
         for one in named
         if isinstance(one, Mapping) and one.get("apiVersion") and one.get("kind") and one.get("name")
     ]

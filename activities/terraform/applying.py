@@ -31,7 +31,7 @@ async def apply(session: TerraformSession, artefact: bytes, position: int) -> Ou
     header, saved = unpack(artefact)
     session.redact.add(header.secrets)
     log = session.context.state
-    if session.own:
+    if session.has_own_backend:
         if header.empty:
             state = await own_backend.newest(session)
             return Outcome(state.outputs if state else {})

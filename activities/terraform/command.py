@@ -21,18 +21,24 @@ Mode = Literal["normal", "destroy", "refresh-only"]
 _BUILDER = Terraform(working_dir=os.devnull)
 
 
-def plan(*, out: Path, variables: Path, mode: Mode = "normal", own: bool = False) -> list[str]:
+def plan(*, out: Path, variables: Path, mode: Mode = "normal", has_own_backend: bool = False) -> list[str]:
     """`terraform plan`, saved to a file. No lock: a run directory has one user, a backend of its own many."""
-    options: dict[str, Any] = {"json": IsFlagged, "input": False, **_lock(own), "out": out, "var_file": variables}
+    options: dict[str, Any] = {
+        "json": IsFlagged,
+        "input": False,
+        **_lock(has_own_backend),
+        "out": out,
+        "var_file": variables,
+    }
     if mode != "normal":
         options[mode] = IsFlagged
     return _arguments("plan", **options)
 
 
-def apply(plan_file: Path, *, own: bool = False) -> list[str]:
+def apply(plan_file: Path, *, has_own_backend: bool = False) -> list[str]:
     """`terraform apply` of a saved plan; `-backup=-` writes no second copy of the state."""
-    backup = {} if own else {"backup": "-"}
-    return _arguments("apply", str(plan_file), json=IsFlagged, input=False, **_lock(own), **backup)
+    backup = {} if has_own_backend else {"backup": "-"}
+    return _arguments("apply", str(plan_file), json=IsFlagged, input=False, **_lock(has_own_backend), **backup)
 
 
 def show(plan_file: Path) -> list[str]:
@@ -52,11 +58,11 @@ def connect(config: Path) -> list[str]:
     )
 
 
-def init(*, readonly_lock: bool, own: bool = False) -> list[str]:
+def init(*, readonly_lock: bool, has_own_backend: bool = False) -> list[str]:
     """`terraform init`, obeying the module's own dependency lock file where it ships one."""
     return _arguments(
         "init",
-        backend=False if own else None,
+        backend=False if has_own_backend else None,
         input=False,
         no_color=IsFlagged,
         reconfigure=IsFlagged,
@@ -86,8 +92,8 @@ def validate() -> list[str]:
     return _arguments("validate", json=IsFlagged, no_color=IsFlagged)
 
 
-def _lock(own: bool) -> dict[str, Any]:  # noqa: FBT001 - one answer, two callers
-    return {"lock_timeout": f"{LOCK_SECONDS}s"} if own else {"lock": False}
+def _lock(has_own_backend: bool) -> dict[str, Any]:  # noqa: FBT001 - one answer, two callers
+    return {"lock_timeout": f"{LOCK_SECONDS}s"} if has_own_backend else {"lock": False}
 
 
 def _arguments(verb: str, *positional: str, **options: Any) -> list[str]:

@@ -151,7 +151,7 @@ class TerraformExecutor(Executor):
             verb=verb,
             bundle=context.bundle.absolute(),
             module=context.section.module,
-            own=context.section.backend == "own" and not context.trial,
+            has_own_backend=context.section.backend == "own" and not context.trial,
         )
         run.take(step_path(context.settings, context.service, context.step))
         async with Pulse(context.heartbeat) as pulse:

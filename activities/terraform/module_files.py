@@ -114,8 +114,8 @@ def without_nulls(variables: dict[str, Any], promise: Path, module: str) -> dict
     if None not in variables.values():
         return variables
     module_files = read_module(promise, module)
-    own = module_files.values | {item.name for item in module_files.variables.values() if not item.required}
-    return {name: value for name, value in variables.items() if value is not None or name not in own}
+    optional = module_files.values | {item.name for item in module_files.variables.values() if not item.required}
+    return {name: value for name, value in variables.items() if value is not None or name not in optional}
 
 
 def modules_from_elsewhere(promise: Path, module: str) -> list[str]:

@@ -39,7 +39,7 @@ async def prepare(
     module: str,
     locked: bytes | None,
     init: Callable[[Path, Path, bool], Awaitable[None]],
-    own: bool = False,
+    has_own_backend: bool = False,
 ) -> Path:
     """Make a run directory ready for `plan` and `apply`.
 
@@ -52,14 +52,14 @@ async def prepare(
         locked: The dependency lock file that must be obeyed if the module ships none: that of the plan in hand.
         init: Runs `terraform init` there with the `TF_DATA_DIR` and the provider cache given, and obeying the
             lock file that is there if the last argument says so; raises if it fails.
-        own: The module's own backend is used, which init leaves alone.
+        has_own_backend: The module's own backend is used, which init leaves alone.
 
     Returns:
         The `TF_DATA_DIR` to use.
     """
     lock_file = run.module / LOCK_FILE
     shipped = lock_file.exists()
-    module = f"{module}\0own" if own else module
+    module = f"{module}\0own" if has_own_backend else module
     cache = _cache(work, tool, revision, module)
     if locked is not None and not shipped and _content(cache / "lock.hcl") != locked:
         # planned on another worker, which had got other versions of the providers

@@ -59,7 +59,7 @@ async def apply(session: TerraformSession, claim: StateClaim, saved: bytes) -> O
 
     async with session.slots.changing(session.pulse, session.stop):
         ended, transcript = await session.execute(
-            "apply", command.apply(session.run.plan_file, own=True), stop=stop
+            "apply", command.apply(session.run.plan_file, has_own_backend=True), stop=stop
         )
     error = None if ended.code == 0 else session.error("apply", transcript, ended)
     state = await _pull(session) if ended.code == 0 and not session.stop.requested else None
@@ -87,10 +87,10 @@ async def apply(session: TerraformSession, claim: StateClaim, saved: bytes) -> O
 async def _connect(session: TerraformSession, locked: bytes | None) -> None:
     """`terraform init` with the backend, in a data directory of this run's own; what init installs is shared."""
     await session.prepare(locked)
-    own = session.run.path / "data"
-    await asyncio.to_thread(shutil.copytree, session.data, own, symlinks=True)
-    session.data = own
-    session.run.link_data(own)
+    data = session.run.path / "data"
+    await asyncio.to_thread(shutil.copytree, session.data, data, symlinks=True)
+    session.data = data
+    session.run.link_data(data)
     config = session.run.path / "backend.tfbackend.json"
     write_private(config, json.dumps(session.section.backend_config).encode())
     try:

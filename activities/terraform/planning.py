@@ -78,7 +78,7 @@ async def _run(
     run = session.run
     if state is not None:
         session.redact.add(state_secrets(state.content))
-    if not session.own:
+    if not session.has_own_backend:
         if state is not None:
             run.write_state(state.raw)
         await session.prepare()
@@ -86,7 +86,10 @@ async def _run(
         variables = run.write_variables(session.variables())
         try:
             ended, transcript = await session.execute(
-                "plan", command.plan(out=run.plan_file, variables=variables, mode=mode, own=session.own)
+                "plan",
+                command.plan(
+                    out=run.plan_file, variables=variables, mode=mode, has_own_backend=session.has_own_backend
+                ),
             )
         finally:
             run.drop_variables()
@@ -98,7 +101,7 @@ async def _run(
 
 async def _newest(session: TerraformSession) -> tuple[int, TerraformState | None]:
     """The newest state and its position, after what a dead attempt left on this host has been brought home."""
-    if session.own:
+    if session.has_own_backend:
         return 0, await own_backend.newest(session)
     log = session.context.state
     if dead := dead_attempts(session):

@@ -58,7 +58,7 @@ class TerraformSession:
         return section
 
     @property
-    def own(self) -> bool:
+    def has_own_backend(self) -> bool:
         """Whether the state is kept by the module's own backend; never while a promise is only tested."""
         return self.section.backend == "own" and not self.context.trial
 
@@ -89,7 +89,7 @@ class TerraformSession:
             revision=self.context.revision_digest,
             module=self.section.module,
             locked=locked,
-            own=self.own,
+            has_own_backend=self.has_own_backend,
             init=self._init,
         )
         self._lock_file = modules.lock_file_of(self.data)
@@ -188,7 +188,7 @@ class TerraformSession:
 
     def state_directories(self) -> tuple[Path, ...]:
         """Where the promise has a backend of type `local` keep the state."""
-        path = self.section.backend_config.get("path") if self.own else None
+        path = self.section.backend_config.get("path") if self.has_own_backend else None
         if not isinstance(path, str) or not path.startswith("/"):
             return ()
         directory = Path(path).parent
@@ -232,7 +232,7 @@ class TerraformSession:
 
     async def _init(self, data: Path, plugins: Path, readonly_lock: bool) -> None:  # noqa: FBT001 - a callback
         self.run.link_data(data)
-        arguments = command.init(readonly_lock=readonly_lock, own=self.own)
+        arguments = command.init(readonly_lock=readonly_lock, has_own_backend=self.has_own_backend)
         environment = self.environment(plugins=plugins, initial=True)
         await self._run_init("preparing the module", arguments, environment, installing=data)
 

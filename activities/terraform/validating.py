@@ -69,10 +69,12 @@ async def ask_terraform(
     problems: list[Problem] = []
     warnings: list[Problem] = []
     root = await asyncio.to_thread(promise.resolve)
-    for module, own in dict.fromkeys((section.module, section.backend == "own") for section in sections):
+    for module, has_own_backend in dict.fromkeys(
+        (section.module, section.backend == "own") for section in sections
+    ):
         try:
             async with _turn(), asyncio.timeout(ASK_SECONDS):
-                problems += await _validate(root, module, settings, own=own, fetch=fetch)
+                problems += await _validate(root, module, settings, has_own_backend=has_own_backend, fetch=fetch)
         except TimeoutError:
             warnings.append(_unasked(module, f"it did not answer within {ASK_SECONDS:g} s"))
         except _UnaskedError as error:
@@ -95,11 +97,13 @@ def _turn() -> asyncio.Semaphore:
     return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE))
 
 
-async def _validate(promise: Path, module: str, settings: Settings, *, own: bool, fetch: bool) -> list[Problem]:
+async def _validate(
+    promise: Path, module: str, settings: Settings, *, has_own_backend: bool, fetch: bool
+) -> list[Problem]:
     tool = find_tool(settings)
     with tempfile.TemporaryDirectory(prefix="bond-validate-", ignore_cleanup_errors=True) as name:
         bench = _Bench(await asyncio.to_thread(Path(name).resolve), promise, module, settings, tool)
-        await asyncio.to_thread(bench.lay_out, own=own)
+        await asyncio.to_thread(bench.lay_out, has_own_backend=has_own_backend)
         errors = await bench.validate()
         if _needs_init(errors):
             errors = await bench.init(fetch=fetch) or await bench.validate()
@@ -131,11 +135,11 @@ class _Bench:
         """Where Terraform runs."""
         return self.root / "tree" / module_path(self.module)
 
-    def lay_out(self, *, own: bool) -> None:
+    def lay_out(self, *, has_own_backend: bool) -> None:
         for name in ("none", "tmp"):
             (self.root / name).mkdir()
         link_module(self.promise, self.module, self.root / "tree")
-        if not own:
+        if not has_own_backend:
             override_backend(self.place)
 
     async def validate(self) -> list[Diagnostic]:

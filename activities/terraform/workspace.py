@@ -88,7 +88,7 @@ class RunDirectory:
         verb: str,
         bundle: Path,
         module: str,
-        own: bool = False,
+        has_own_backend: bool = False,
     ) -> RunDirectory:
         """Make the directory of a new attempt, with the module linked into it; with `own`, its backend counts.
 
@@ -105,7 +105,7 @@ class RunDirectory:
             run.plan_file.parent.mkdir(mode=0o700)
             run.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
             link_module(bundle, module, path / "tree")
-            if not own:
+            if not has_own_backend:
                 override_backend(run.module)
         except BaseException:
             run.close()

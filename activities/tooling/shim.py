@@ -136,7 +136,7 @@ def _own_processes() -> set[int]:
 
     mark = f"{_MARK}={os.environ.get(_MARK, '')}".encode()
     children: dict[int, list[int]] = {}
-    own = set()
+    session_members = set()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             state, parent, _, session = (process / "stat").read_bytes().rpartition(b")")[2].split()[:4]
@@ -146,13 +146,13 @@ def _own_processes() -> set[int]:
             children.setdefault(int(parent), []).append(pid)
             marked = _MARK in os.environ and mark in (process / "environ").read_bytes().split(b"\0")
             if marked or int(session) == os.getsid(0):
-                own.add(pid)
-    pending = list(own)
+                session_members.add(pid)
+    pending = list(session_members)
     while pending:
-        more = [child for child in children.get(pending.pop(), []) if child not in own]
-        own.update(more)
+        more = [child for child in children.get(pending.pop(), []) if child not in session_members]
+        session_members.update(more)
         pending += more
-    return own - {os.getpid()}
+    return session_members - {os.getpid()}
 
 
 def _run_library(command: list[str], requests: Iterator[int], writer: int) -> int:

@@ -246,8 +246,10 @@ def _cancelled(turn: Turn, target: int, flight: Flight, reason: str, error: Erro
     elif flight.due == "window":
         turn.settle(target, Code.FAILED, reason="cancelled at the end of the window", error=error)
     else:
-        own = error is not None and error.code == OperationCancelled.code and bool(flight.due)
-        turn.settle(target, _due_code(turn, flight), reason=_why(turn, flight, "" if own else reason), error=error)
+        by_campaign = error is not None and error.code == OperationCancelled.code and bool(flight.due)
+        turn.settle(
+            target, _due_code(turn, flight), reason=_why(turn, flight, "" if by_campaign else reason), error=error
+        )
 
 
 def _not_stopped(turn: Turn, target: int, flight: Flight) -> None:

@@ -211,9 +211,9 @@ def _status_view() -> dict[str, Any]:
 def _process_rows(platform: Platform) -> list[dict[str, Any]]:
     import psutil  # noqa: PLC0415 - only for status
 
-    own = {"name": "supervisor", "pid": platform.pid, "status": "running", "restarts": 0}
+    supervisor = {"name": "supervisor", "pid": platform.pid, "status": "running", "restarts": 0}
     rows: list[dict[str, Any]] = [
-        {**own, "since": platform.started_at},
+        {**supervisor, "since": platform.started_at},
         *(
             {
                 "name": process.name,

@@ -154,10 +154,10 @@ def _is_live(page: str, place: int) -> bool:
 
 def _likeness(form: str, fields: Mapping[str, list[str]]) -> int:
     """How many of a form's own values, as which step it votes on, are those that were sent; buttons count too."""
-    own = [*_INPUT.finditer(form), *re.finditer(r"<button\b[^>]*>", form)]
+    fields_of_form = [*_INPUT.finditer(form), *re.finditer(r"<button\b[^>]*>", form)]
     return sum(
         _attribute(match, "value") in fields.get(name, ())
-        for match in own
+        for match in fields_of_form
         if (name := _attribute(match, "name")) not in _NEVER_AGAIN
     ) * 10 + sum(f'name="{escape(name)}"' in form for name in fields)
 

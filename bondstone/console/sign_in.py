@@ -68,8 +68,8 @@ async def finish(
     """Begin a session for the person that the provider sends back."""
     page = "/"
     try:
-        own = request.cookies.get(_STATE_COOKIE, "")
-        if not returned or not hmac.compare_digest(own.encode(), returned.encode()):
+        begun = request.cookies.get(_STATE_COOKIE, "")
+        if not returned or not hmac.compare_digest(begun.encode(), returned.encode()):
             raise TokenInvalid("this browser did not begin that sign-in", hint="start it again")
         attempt = await state.store.sessions.redeem(returned, Attempt, now=datetime.now(UTC))
         page = attempt.page

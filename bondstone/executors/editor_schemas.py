@@ -75,11 +75,13 @@ def service_schema(
         return schema
     spec = schema["$defs"]["ServiceManifestSpec"]["properties"]
     spec["promise"] = {"const": promise}
-    own = copy.deepcopy(dict(inputs or {}))
-    spec["inputs"] = {**_with_sources(_rooted(own, "inputs")), "title": f"Inputs of {promise}"}
-    if own.get("required"):
+    inputs_schema = copy.deepcopy(dict(inputs or {}))
+    spec["inputs"] = {**_with_sources(_rooted(inputs_schema, "inputs")), "title": f"Inputs of {promise}"}
+    if inputs_schema.get("required"):
         schema["$defs"]["ServiceManifestSpec"].setdefault("required", []).append("inputs")
-    schema["$defs"] |= {f"inputs.{name}": _with_sources(_rooted(each, "inputs")) for name, each in _defs(own)}
+    schema["$defs"] |= {
+        f"inputs.{name}": _with_sources(_rooted(each, "inputs")) for name, each in _defs(inputs_schema)
+    }
     return {**schema, "title": f"A service of {promise}{f'@{version}' if version else ''}"}
 
 

@@ -118,7 +118,7 @@ async def open_trial(
     bundle = await asyncio.to_thread(pack, directory)
     with tempfile.TemporaryDirectory(prefix="bond-test-", ignore_cleanup_errors=True) as temporary:
         root = Path(temporary)
-        own = settings.changed(
+        test_settings = settings.changed(
             data=root,
             store=(root / "objects").as_uri(),
             keys=root / "keys.json",
@@ -126,14 +126,14 @@ async def open_trial(
             tool_writable_paths=(*settings.tool_writable_paths, root / "services"),
             tool_environment=(*settings.tool_environment, SERVICES_VARIABLE),
         )
-        store = await Store.open(own, create_keys=True)
+        store = await Store.open(test_settings, create_keys=True)
         revision = await store.revisions.publish(bundle, promise)
-        unpacked = await store.revisions.materialise(revision, own.work_dir / "revisions")
+        unpacked = await store.revisions.materialise(revision, test_settings.work_dir / "revisions")
         modules = [*organisation, *policy_modules(promise, unpacked)]
         before = os.environ.get(SERVICES_VARIABLE)
         os.environ[SERVICES_VARIABLE] = str(root / "services")
         try:
-            yield Trial(directory, promise, revision, unpacked, store, own, executors, modules, log)
+            yield Trial(directory, promise, revision, unpacked, store, test_settings, executors, modules, log)
         finally:
             os.environ.pop(SERVICES_VARIABLE)
             if before is not None:

@@ -118,12 +118,12 @@ def evaluate(
     deciding = engine()
     everything, seeing = list(further), []
     for origin in ORIGINS:
-        own = [module for module in modules if module.origin == origin]
-        ask = partial(_evaluate_origin, deciding, origin, own, timeout_seconds=timeout_seconds)
-        if any(module.needs_secrets for module in own):
+        of_origin = [module for module in modules if module.origin == origin]
+        ask = partial(_evaluate_origin, deciding, origin, of_origin, timeout_seconds=timeout_seconds)
+        if any(module.needs_secrets for module in of_origin):
             seeing.append(origin)
             everything += ask(_unmasked(document, document.get("plan"), changes))
-        elif own:
+        elif of_origin:
             everything += _without_secrets(ask, document, redact, changes)
     findings = _bounded([_presentable(finding, redact) for finding in everything])
     levels = {finding.level for finding in findings}

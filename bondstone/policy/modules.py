@@ -200,14 +200,17 @@ def check_syntax(modules: Sequence[Module]) -> list[Problem]:
     """
     problems = [problem for module in modules if not module.is_data for problem in _look(module)]
     for origin in ORIGINS:
-        own = [module for module in modules if module.origin == origin]
+        of_origin = [module for module in modules if module.origin == origin]
         rules = {
-            (*module.package, name): module.name for module in own if not module.is_data for name in module.names
+            (*module.package, name): module.name
+            for module in of_origin
+            if not module.is_data
+            for name in module.names
         }
-        data = [(module.path_in_folder, module.source) for module in own if module.is_data]
+        data = [(module.path_in_folder, module.source) for module in of_origin if module.is_data]
         faults = list(data_files.problems(data, rules))
-        if not faults and own and not problems:
-            faults = engine().check(question(own))
+        if not faults and of_origin and not problems:
+            faults = engine().check(question(of_origin))
         problems += faults
     return problems
 

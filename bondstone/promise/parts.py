@@ -32,9 +32,9 @@ def with_parts(spec: Mapping[str, Any], steps: list[Any]) -> list[Any]:
     """
     requirements = [item for item in spec.get("requires") or () if isinstance(item, Mapping)]
     names = {part_name(item) for item in requirements}
-    own = [_with_needs(step, names) if isinstance(step, dict) else step for step in steps]
-    ids = {step.get("id") for step in own if isinstance(step, dict)} | names
-    return [*own, *(_step(item, ids) for item in requirements)]
+    written = [_with_needs(step, names) if isinstance(step, dict) else step for step in steps]
+    ids = {step.get("id") for step in written if isinstance(step, dict)} | names
+    return [*written, *(_step(item, ids) for item in requirements)]
 
 
 def part_name(requirement: Mapping[str, Any]) -> str:

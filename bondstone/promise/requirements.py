@@ -91,10 +91,10 @@ def _output_problems(name: str, used: set[str], promise: Promise, part: Promise)
         if output not in known:
             yield _problem(f"the part {name} ({part.name}) has no output {output!r}", did_you_mean(output, known))
     secret = {f"requires.{name}.outputs.{output}" for output in used if output in known and known[output].secret}
-    for own, declared in promise.spec.outputs.items():
+    for output_name, declared in promise.spec.outputs.items():
         if not declared.secret and secret & references_in(declared.value):
             yield _problem(
-                f"the output {own!r} would show a secret of the part {name}", "say `secret: true` there"
+                f"the output {output_name!r} would show a secret of the part {name}", "say `secret: true` there"
             )
 
 

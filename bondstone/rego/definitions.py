@@ -95,8 +95,8 @@ def outer_names(tree: Tree, known: frozenset[Path]) -> frozenset[str]:
         known: Paths of all rules of all modules.
     """
     package = ("data", *chain(tree["ast"]["package"]["refr"]))
-    own = {name for path in known if path[: len(package)] == package for name in path[len(package) :][:1]}
-    return frozenset({"input", "data", *_imports(tree), *own})
+    of_package = {name for path in known if path[: len(package)] == package for name in path[len(package) :][:1]}
+    return frozenset({"input", "data", *_imports(tree), *of_package})
 
 
 def _imports(tree: Tree) -> dict[str, Path]:

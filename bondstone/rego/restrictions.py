@@ -101,9 +101,9 @@ def examine(trees: Iterable[Mapping[str, Any]]) -> Findings:
     for tree in trees:
         module = _Module(tree, defined, findings)
         module.examine()
-        own = list(rules(tree, known))
-        every += own
-        for rule in own:
+        of_module = list(rules(tree, known))
+        every += of_module
+        for rule in of_module:
             for name, span in rule.unbound:
                 hint = "give what is negated a name (`found if …`) and write `not found`"
                 if name != "_":

@@ -98,9 +98,9 @@ class Composed:
                     if self.engine and service.build:
                         os.chown(base, contained.USER, contained.USER)
                 return str(base) + path.removeprefix(mount.target)
-        own = self.directory / "root" / instance / path.lstrip("/")
-        own.parent.mkdir(parents=True, exist_ok=True)
-        return str(own)
+        place = self.directory / "root" / instance / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return str(place)
 
     def run(self, name: str, *arguments: str) -> str:
         """`docker compose run NAME ARGUMENTS`; what it prints.
@@ -264,9 +264,9 @@ class Composed:
 
     def _parent(self, service: Service, word: str, target: str) -> str:
         """A directory that a volume is mounted below."""
-        own = Path(self.path(service, service.name, word))
-        (own / Path(target).relative_to(word)).mkdir(parents=True, exist_ok=True)
-        return str(own)
+        directory = Path(self.path(service, service.name, word))
+        (directory / Path(target).relative_to(word)).mkdir(parents=True, exist_ok=True)
+        return str(directory)
 
     def _program(self, service: Service, name: str) -> str:
         if service.build:
@@ -275,8 +275,10 @@ class Composed:
 
     def _search_path(self, service: Service) -> str:
         """Programs of the image come first, wherever ours are."""
-        own = [str(find("temporal-sql-tool").parent)] if service.image.startswith("temporalio/admin-tools") else []
-        return os.pathsep.join([*own, os.environ["PATH"]])
+        programs = (
+            [str(find("temporal-sql-tool").parent)] if service.image.startswith("temporalio/admin-tools") else []
+        )
+        return os.pathsep.join([*programs, os.environ["PATH"]])
 
 
 @contextmanager

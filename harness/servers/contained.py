@@ -68,7 +68,7 @@ class Engine:
         options += [f"--cap-drop={name}" for name in raw.get("cap_drop", ())]
         options += [f"--security-opt={option.replace(':true', '')}" for option in raw.get("security_opt", ())]
         options += [f"--env={key}={value}" for key, value in environment.items()]
-        options += [f"--volume={own}:{path}{':ro' * ro}" for path, (own, ro) in volumes.items()]
+        options += [f"--volume={source}:{path}{':ro' * ro}" for path, (source, ro) in volumes.items()]
         return [*self.program, *options, str(raw["image"]), *arguments]
 
     def inside(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -135,8 +135,8 @@ class Crossplane:
         }
         refs = [{"apiVersion": f"{self.group}/v1", "kind": kind, "name": name}]
         if modern:
-            own = {"resourceRefs": refs, "compositionRevisionRef": {"name": f"stores-{release}"}}
-            wanted = {**item["spec"], "crossplane": {**machinery, **own}}
+            references = {"resourceRefs": refs, "compositionRevisionRef": {"name": f"stores-{release}"}}
+            wanted = {**item["spec"], "crossplane": {**machinery, **references}}
         else:
             wanted = {**item["spec"], "resourceRefs": refs}
         item = self._put(plural, {**item, "spec": wanted})

@@ -40,8 +40,8 @@ def running(
     servers = [worker(directory, f"control-{n}", "control", settings, environment) for n in range(1, control + 1)]
     for n, pools in enumerate(executors, 1):
         name = f"executor-{n}"
-        own = settings.changed(pools=tuple(pools), work=directory / f"{name}-work")
-        servers.append(worker(directory, name, "executor", own, environment))
+        worker_settings = settings.changed(pools=tuple(pools), work=directory / f"{name}-work")
+        servers.append(worker(directory, name, "executor", worker_settings, environment))
     with ExitStack() as stack:
         for server in servers:
             stack.callback(server.kill)

@@ -78,6 +78,6 @@ async def test_a_token_that_was_changed_or_is_another_is_refused(pair, verifier,
     with pytest.raises(TokenForeign):
         await verifier.principal(swapped)
     inner = jwt.decode(caught, options={"verify_signature": False})["obo"]
-    own = pair.backstage.person()["Authorization"].removeprefix("Bearer ")
+    personal = pair.backstage.person()["Authorization"].removeprefix("Bearer ")
     agent = pair.backstage.files.agent
-    assert [status(pair, each) for each in (swapped, inner, own, agent)] == [401] * 4
+    assert [status(pair, each) for each in (swapped, inner, personal, agent)] == [401] * 4

@@ -49,9 +49,9 @@ class Canaries:
 
     def text(self, what: str) -> str:
         """A new one."""
-        return self.own(what, f"{self.beginning}x{secrets.token_hex(6)}")
+        return self.note(what, f"{self.beginning}x{secrets.token_hex(6)}")
 
-    def own(self, what: str, value: str) -> str:
+    def note(self, what: str, value: str) -> str:
         """One whose value was chosen elsewhere."""
         assert what not in self.known, what
         self.known[what] = value
@@ -62,8 +62,8 @@ class Canaries:
 
     def leaks(self, data: bytes) -> list[str]:
         """Each canary that is in there in any form, with what is around it."""
-        own = [value for value in self.known.values() if not value.startswith(self.beginning)]
-        sought = self._sought | {form for value in own for form in forms(value) if len(form) >= SHORTEST_FORM}
+        chosen = [value for value in self.known.values() if not value.startswith(self.beginning)]
+        sought = self._sought | {form for value in chosen for form in forms(value) if len(form) >= SHORTEST_FORM}
         leaks = set()
         for form in sought:
             at = data.find(form)

@@ -101,7 +101,7 @@ class Scene:
 
         lines = [base64.b64encode(text(f"pem line {line}").encode()).decode() for line in range(3)]
         number = int.from_bytes(uuid.uuid4().bytes[:6]) | 1 << 47
-        self.canaries.own(f"number of {of}", str(number))
+        self.canaries.note(f"number of {of}", str(number))
         half = len(self.canaries.beginning) // 2
         return {
             "marker": self.canaries.marker,

@@ -122,8 +122,8 @@ async def test_a_secret_is_not_read_through_a_scheduled_plan(local, attacker, se
         outputs = {STEP: {"values": {"value": reference.as_json()}}}
         assert await attacker.refused(verb, queue, {**call, "outputs": outputs}) == PermitInvalid.code
     # with a permit signed by itself, and with a real one that was changed
-    own = Signer(KeyRing.generate()).sign(permit)
-    for forged in (own, own.changed(key_id=permit.key_id), permit.changed(labels="0" * 64)):
+    signed = Signer(KeyRing.generate()).sign(permit)
+    for forged in (signed, signed.changed(key_id=permit.key_id), permit.changed(labels="0" * 64)):
         argument = {**mine, "permit": forged.model_dump(mode="json")}
         assert await attacker.refused("terraform.plan", queue, argument) == PermitInvalid.code
     # nor by a permit of its own making
@@ -216,8 +216,8 @@ async def test_a_vote_is_not_forged(local, attacker, service, folder):
     vote = VoteCall(step=STEP, digest=gate.digest, by="grace", roles=("dba",))
     assert await attacker.update_refused(target, "approve", vote) == AttestationInvalid.code
     # signed by a key of its own
-    own = Attestor.local(Signer(KeyRing.generate()))
-    forged = attested(own, target, vote, update="approve")
+    attestor = Attestor.local(Signer(KeyRing.generate()))
+    forged = attested(attestor, target, vote, update="approve")
     assert await attacker.update_refused(target, "approve", forged) == AttestationInvalid.code
     # a real vote for another operation
     other = ServiceId(team="payments", name=f"{service.name}-2")

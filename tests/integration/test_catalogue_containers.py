@@ -122,9 +122,9 @@ def built(name: str, root: Path, containers: Containers) -> str:
         if file.is_file():
             file.chmod(0o755)
     lines = (context / "Dockerfile").read_text().splitlines()
-    own = [line for line in lines if line.split()[0] not in {"FROM", "RUN"}]
+    kept = [line for line in lines if line.split()[0] not in {"FROM", "RUN"}]
     head = ["FROM scratch", "COPY root /", "ENV PATH=/usr/bin:/bin PYTHONHOME=/"]
-    (context / "Dockerfile").write_text("\n".join([*head, *own, ""]))
+    (context / "Dockerfile").write_text("\n".join([*head, *kept, ""]))
     command = [*shlex.split(containers.command), "build", "--quiet", f"--tag=localhost/{name}", str(context)]
     subprocess.run(command, check=True, capture_output=True)
     return (

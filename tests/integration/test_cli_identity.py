@@ -71,8 +71,8 @@ def test_an_access_document_is_validated_published_shown_and_asked(local, tmp_pa
 
 
 def test_whoami_says_who_the_platform_takes_the_caller_for(local):
-    own = json.loads(local.bond("--as", "grace", "whoami", "-o", "json").stdout)
-    assert (own["name"], own["source"], own["proven"]) == ("grace", "--as", False)
+    asserted = json.loads(local.bond("--as", "grace", "whoami", "-o", "json").stdout)
+    assert (asserted["name"], asserted["source"], asserted["proven"]) == ("grace", "--as", False)
     made = local.bond("token", "create", "--name", "asked", "--role", "developer", "--team", "payments")
     token = made.stdout.strip()
     shown = json.loads(as_token(local, token, "--as", "grace", "whoami", "-o", "json").stdout)

@@ -57,9 +57,12 @@ spec: {{size: {size}, compositeDeletePolicy: Foreground, writeConnectionSecretTo
 
 
 def options(crossplane: Crossplane, kind: str, name: str, **more) -> dict:
-    own = f"{crossplane.group}/v1/{kind}/{name}"
+    path_of_store = f"{crossplane.group}/v1/{kind}/{name}"
     login = {"from": f"Secret/{name}-login", "path": "{.data.password}"}
-    outputs = {"password": login, **({"size": {"from": own, "path": "{.status.size}"}} if kind == "Store" else {})}
+    outputs = {
+        "password": login,
+        **({"size": {"from": path_of_store, "path": "{.status.size}"}} if kind == "Store" else {}),
+    }
     return {"ready": "crossplane", "timeout": "90s", "outputs": outputs, **more}
 
 
@@ -96,8 +99,8 @@ async def test_what_never_gets_ready_is_named_with_its_reason_and_its_event(
     told = options(crossplane, "Store", name)
     with pytest.raises(StepTimedOut, match=f"Store/{namespace}/{name} is not ready after 6s") as caught:
         await bench.provision(**{**told, "timeout": "6s"})
-    own, below = [problem.message for problem in caught.value.problems]
-    assert own.endswith("condition Ready is False, not True: Creating: Unready resources: disk")
+    first, below = [problem.message for problem in caught.value.problems]
+    assert first.endswith("condition Ready is False, not True: Creating: Unready resources: disk")
     assert below == (
         f"{crossplane.group}/v1/Disk/{namespace}/{name}-disk (disk): condition Synced is False, not True: "
         "ReconcileError: create failed: see its events; event CannotCreateExternalResource: "
@@ -124,8 +127,8 @@ async def test_a_claim_of_version_1_is_followed_to_what_is_composed_and_deleted_
     bench.write(claim(crossplane, name))
     with pytest.raises(StepTimedOut) as caught:
         await bench.provision(**{**told, "timeout": "6s"})
-    own, deepest, composite = [problem.message for problem in caught.value.problems]
-    assert own.startswith(f"{crossplane.group}/v1/StoreClaim/{namespace}/{name}: condition Ready is False")
+    first, deepest, composite = [problem.message for problem in caught.value.problems]
+    assert first.startswith(f"{crossplane.group}/v1/StoreClaim/{namespace}/{name}: condition Ready is False")
     assert deepest.startswith(f"{crossplane.group}/v1/ClusterDisk/{name}-")
     assert "the quota of the account is used up" in deepest
     assert composite.startswith(f"{crossplane.group}/v1/XStore/{name}-")
@@ -135,8 +138,8 @@ async def test_a_claim_of_version_1_is_followed_to_what_is_composed_and_deleted_
     crossplane.held.add(name)
     with pytest.raises(StepTimedOut, match="1 object is still there") as caught:
         await bench.destroy(**{**told, "timeout": "6s"})
-    own, deepest, composite = [problem.message for problem in caught.value.problems]
-    assert "waits for finalizer finalizer.apiextensions.crossplane.io" in own
+    first, deepest, composite = [problem.message for problem in caught.value.problems]
+    assert "waits for finalizer finalizer.apiextensions.crossplane.io" in first
     assert deepest.startswith(f"{crossplane.group}/v1/ClusterDisk/{name}-")
     assert "waits for finalizer finalizer.managedresource.crossplane.io" in deepest
     assert deepest.endswith("; Synced is False: delete failed: the disk is in use by another machine")

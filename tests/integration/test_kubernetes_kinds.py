@@ -57,11 +57,13 @@ async def test_a_kind_its_objects_and_their_namespace_come_change_get_stuck_and_
     path = f"/apis/{group}/v1/namespaces/{namespace}/widgets"
     crd = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{group}"
     bench = await Bench.open(tmp_path, control_plane.kubeconfig, namespace)
-    own = f"\n---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"
+    namespace_manifest = f"\n---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"
     wait = [{"object": "Widget/first", "path": "{.spec.size}", "equals": 3}]
     options = {"cluster_scoped": True, "wait": wait, "timeout": "90s"}
     # what needs others is declared before them
-    bench.write(widget(group, "first")[5:] + widget(group, "second") + "\n---" + definition(group) + own)
+    bench.write(
+        widget(group, "first")[5:] + widget(group, "second") + "\n---" + definition(group) + namespace_manifest
+    )
     with pytest.raises(Refused, match="is in no namespace"):
         await bench.plan()
     planned = await bench.plan(**options)
@@ -73,7 +75,7 @@ async def test_a_kind_its_objects_and_their_namespace_come_change_get_stuck_and_
     assert await bench.drift(**options) == []
 
     # now that the kind is served, its objects are tried like all others
-    bench.write(widget(group, "first", size=4) + "\n---" + definition(group) + own)
+    bench.write(widget(group, "first", size=4) + "\n---" + definition(group) + namespace_manifest)
     options["wait"] = []
     planned = await bench.plan(**options)
     assert shown(planned) == [
@@ -82,7 +84,7 @@ async def test_a_kind_its_objects_and_their_namespace_come_change_get_stuck_and_
     ]
     await bench.apply(planned, **options)
     assert find(control_plane, f"{path}/second") is None
-    bench.write(widget(group, "first", size="much") + "\n---" + definition(group) + own)
+    bench.write(widget(group, "first", size="much") + "\n---" + definition(group) + namespace_manifest)
     with pytest.raises(ToolFailed, match=r"Widget.*spec\.size: expected numeric"):
         await bench.plan(**options)
 

@@ -64,7 +64,7 @@ async def local(tmp_path: Path) -> Own:
 
 
 @pytest.fixture(params=["local", "pg"])
-async def own(request: pytest.FixtureRequest, local: Own) -> Own:
+async def local_or_pg(request: pytest.FixtureRequest, local: Own) -> Own:
     if request.param == "pg":
         server = request.getfixturevalue("postgres")
         address = f"postgres://{USER}:{server.password}@127.0.0.1:{server.port}/postgres?sslmode=disable"
@@ -85,34 +85,34 @@ async def kept_by_the_platform(bench: Bench) -> tuple[bytes | None, set[Kind]]:
     return (await bench.state.read()).payload, {entry.kind for entry in await bench.state.entries()}
 
 
-async def test_a_step_lives_its_life_with_its_state_elsewhere(own, tmp_path):
+async def test_a_step_lives_its_life_with_its_state_elsewhere(local_or_pg, tmp_path):
     made = tmp_path / "made"
-    own.write(chain(2))
+    local_or_pg.write(chain(2))
     how = {"made": str(made), "pause": 0}
-    planned = await own.plan(**how)
+    planned = await local_or_pg.plan(**how)
     assert (len(planned.changes), planned.position, planned.empty) == (2, 0, False)
-    outcome = await own.apply(planned, **how)
+    outcome = await local_or_pg.apply(planned, **how)
     assert outcome.outputs["last"].value
     assert lines(made) == ["0", "1"]
-    assert await kept_by_the_platform(own.bench) == (None, {Kind.CLAIM, Kind.RELEASE})
-    again = await own.plan(**how)
+    assert await kept_by_the_platform(local_or_pg.bench) == (None, {Kind.CLAIM, Kind.RELEASE})
+    again = await local_or_pg.plan(**how)
     assert again.empty, "the next attempt finds the state in its backend"
-    assert (await own.apply(again, **how)).outputs == outcome.outputs
-    assert not (await own.bench.executor.detect_drift(own.context(**how))).changes
-    gone = await own.bench.executor.plan_destroy(own.context(**how))
+    assert (await local_or_pg.apply(again, **how)).outputs == outcome.outputs
+    assert not (await local_or_pg.bench.executor.detect_drift(local_or_pg.context(**how))).changes
+    gone = await local_or_pg.bench.executor.plan_destroy(local_or_pg.context(**how))
     assert {change.action for change in gone.changes} == {"delete"}
-    await own.apply(gone, **how)
-    assert (await own.bench.executor.plan_destroy(own.context(**how))).empty
-    assert own.bench.left_behind() == []
+    await local_or_pg.apply(gone, **how)
+    assert (await local_or_pg.bench.executor.plan_destroy(local_or_pg.context(**how))).empty
+    assert local_or_pg.bench.left_behind() == []
 
 
-async def test_a_plan_is_stale_when_somebody_else_has_moved_the_state(own, tmp_path):
-    own.write(chain(1))
+async def test_a_plan_is_stale_when_somebody_else_has_moved_the_state(local_or_pg, tmp_path):
+    local_or_pg.write(chain(1))
     how = {"made": str(tmp_path / "made"), "pause": 0}
-    first, second = await own.plan(**how), await own.plan(**how)
-    await own.apply(first, **how)
+    first, second = await local_or_pg.plan(**how), await local_or_pg.plan(**how)
+    await local_or_pg.apply(first, **how)
     with pytest.raises(PlanStale):
-        await own.apply(second, **how)
+        await local_or_pg.apply(second, **how)
     assert lines(tmp_path / "made") == ["0"]
 
 
@@ -138,20 +138,22 @@ async def test_the_lock_of_the_backend_is_obeyed(local, tmp_path, monkeypatch):
     assert lines(tmp_path / "made") == []
 
 
-async def test_an_interrupted_apply_leaves_its_state_in_the_backend_and_the_rest_is_made_later(own, tmp_path):
+async def test_an_interrupted_apply_leaves_its_state_in_the_backend_and_the_rest_is_made_later(
+    local_or_pg, tmp_path
+):
     made = tmp_path / "made"
-    own.write(chain(4))
+    local_or_pg.write(chain(4))
     how = {"made": str(made), "pause": 0.5}
-    applying = asyncio.create_task(own.apply(await own.plan(**how), **how))
+    applying = asyncio.create_task(local_or_pg.apply(await local_or_pg.plan(**how), **how))
     await until(lambda: len(lines(made)) >= 2)
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await applying
-    rest = await own.plan(**how)
+    rest = await local_or_pg.plan(**how)
     assert 0 < len(rest.changes) < 4, "what was made is known"
-    await own.apply(rest, **how)
+    await local_or_pg.apply(rest, **how)
     assert set(lines(made)) == {"0", "1", "2", "3"}
-    assert await kept_by_the_platform(own.bench) == (None, {Kind.CLAIM, Kind.RELEASE})
+    assert await kept_by_the_platform(local_or_pg.bench) == (None, {Kind.CLAIM, Kind.RELEASE})
 
 
 async def test_a_local_backend_that_would_be_thrown_away_is_refused(local, tmp_path):

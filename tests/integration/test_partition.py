@@ -142,12 +142,12 @@ async def wire(target: str) -> AsyncIterator[tuple[Wire, str]]:
 @contextmanager
 def worker(root: Path, name: str, settings: Settings, address: str) -> Iterator[subprocess.Popen[bytes]]:
     """An executor worker of the pool, as on a machine of its own: another scratch directory."""
-    own = settings.changed(work=root / name, temporal_address=address)
+    worker_settings = settings.changed(work=root / name, temporal_address=address)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BOND_", "TEMPORAL_"))}
     with (root / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "bondstone.workers.executor"],
-            env={**inherited, **own.as_environment()},
+            env={**inherited, **worker_settings.as_environment()},
             stdout=log,
             stderr=log,
             cwd=root,

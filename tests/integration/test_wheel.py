@@ -48,12 +48,12 @@ APPLICATION = {
 
         async def main(address, queue):
             client = await Client.connect(address, data_converter=DATA_CONVERTER)
-            own = Worker(client, task_queue=queue, workflows=[workflows.Greeting], activities=[activities.greet])
+            other = Worker(client, task_queue=queue, workflows=[workflows.Greeting], activities=[activities.greet])
             platform = Worker(
                 client, task_queue=f"{queue}-platform", workflows=bondstone.workflows.ALL,
                 workflow_runner=UnsandboxedWorkflowRunner(),
             )
-            async with own, platform:
+            async with other, platform:
                 print(await client.execute_workflow("Greeting", "Ada", id=queue, task_queue=queue))
             print(bondstone.__file__, bondstone.workflows.__file__, len(bondstone.promises.catalogue()))
 

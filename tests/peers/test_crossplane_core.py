@@ -99,8 +99,8 @@ async def test_a_composite_whose_resource_never_gets_ready_is_named_with_it(benc
     bench.write(store("orders", "small", quota="refused"))
     with pytest.raises(StepTimedOut, match=f"Store/{namespace}/orders is not ready after 8s") as caught:
         await bench.provision(**options(timeout="8s"))
-    own = caught.value.problems[0].message
-    assert "condition Ready is False, not True: Creating: Unready resources: shelf" in own
+    first = caught.value.problems[0].message
+    assert "condition Ready is False, not True: Creating: Unready resources: shelf" in first
     bench.write(store("orders", "small"))
     await bench.provision(**options())
     await bench.destroy(**options())
@@ -124,8 +124,8 @@ async def test_a_resource_of_a_provider_that_never_gets_ready_is_named_with_its_
     bench.write(region("False"))
     with pytest.raises(StepTimedOut, match=f"Region/{name} is not ready after 10s") as caught:
         await bench.provision(**{**told, "timeout": "10s"})
-    own, below = [problem.message for problem in caught.value.problems]
-    assert "condition Ready is False, not True: Creating: Unready resources: network" in own
+    first, below = [problem.message for problem in caught.value.problems]
+    assert "condition Ready is False, not True: Creating: Unready resources: network" in first
     assert below.startswith("nop.crossplane.io/v1alpha1/NopResource/")
     assert " (network): condition Ready is False, not True: NoAddressesLeft" in below
     assert any("NoAddressesLeft" in beat.note for beat in bench.beats), "said while it waits, too"
@@ -158,8 +158,8 @@ async def test_a_claim_is_followed_to_what_is_composed_and_what_holds_its_deleti
     bench.write(claim("False"))
     with pytest.raises(StepTimedOut) as caught:
         await bench.provision(**{**told, "timeout": "10s"})
-    own, deepest, composite = [problem.message for problem in caught.value.problems]
-    assert own.startswith(f"shop.example.org/v1/Database/{namespace}/{name}: condition Ready is False")
+    first, deepest, composite = [problem.message for problem in caught.value.problems]
+    assert first.startswith(f"shop.example.org/v1/Database/{namespace}/{name}: condition Ready is False")
     assert deepest.startswith("nop.crossplane.io/v1alpha1/NopResource/")
     assert "OutOfQuota" in deepest
     assert composite.startswith(f"shop.example.org/v1/XDatabase/{name}-")
@@ -179,8 +179,8 @@ async def test_a_claim_is_followed_to_what_is_composed_and_what_holds_its_deleti
     hold(crossplane, server["metadata"]["name"], add=True)
     with pytest.raises(StepTimedOut, match="1 object is still there") as caught:
         await bench.destroy(**{**told, "timeout": "10s"})
-    own, deepest, composite = [problem.message for problem in caught.value.problems]
-    assert "waits for finalizer finalizer.apiextensions.crossplane.io" in own
+    first, deepest, composite = [problem.message for problem in caught.value.problems]
+    assert "waits for finalizer finalizer.apiextensions.crossplane.io" in first
     assert deepest.startswith(f"nop.crossplane.io/v1alpha1/NopResource/{server['metadata']['name']}")
     assert "example.org/audit" in deepest
     assert composite.startswith(f"shop.example.org/v1/XDatabase/{name}-")

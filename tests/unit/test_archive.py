@@ -251,12 +251,12 @@ async def test_a_kept_state_is_described_by_the_executor_that_knows_it(store, ke
 
 
 @pytest.mark.parametrize(
-    ("kind", "section", "own"),
+    ("kind", "section", "keeps_state"),
     [
         ("terraform", {"module": "m", "backend": "own"}, True),
         ("terraform", {"module": "m"}, False),
         ("helm", {"chart": "c"}, False),
     ],
 )
-def test_an_executor_says_whether_its_tool_keeps_the_state(kind, section, own):
-    assert EXECUTORS[kind].keeps_own_state(section) is own
+def test_an_executor_says_whether_its_tool_keeps_the_state(kind, section, keeps_state):
+    assert EXECUTORS[kind].keeps_own_state(section) is keeps_state

@@ -82,8 +82,8 @@ def test_what_takes_too_long_is_cancelled_and_keeps_its_slot_until_it_has_stoppe
     limit = "not finished within the target.timeout of 1m40s"
     assert of(moves.Cancel, made) == [moves.Cancel(target=0, attempt=1, operation=7, reason=limit)]
     assert started(made) == []
-    own = ErrorInfo(code="OPERATION_CANCELLED", message="cancelled by dana: campaign cve: timed-out")
-    reply = moves.AttemptFinished(target=0, attempt=1, status=OperationStatus.CANCELLED, error=own)
+    cancelled = ErrorInfo(code="OPERATION_CANCELLED", message="cancelled by dana: campaign cve: timed-out")
+    reply = moves.AttemptFinished(target=0, attempt=1, status=OperationStatus.CANCELLED, error=cancelled)
     assert started(made := story.send(reply)) == [1]
     assert story.codes == "Tr"
     assert of(moves.RecordOutcome, made)[0].reason == limit

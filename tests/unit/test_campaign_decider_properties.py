@@ -26,13 +26,13 @@ def rules(draw: st.DrawFn) -> Rules:
     waves = []
     for number in range(draw(st.integers(1, 4))):
         asks = draw(st.sampled_from([0, 0, 0, 1, 2]))
-        own = draw(st.sampled_from([None, None, 0, 1]))
+        max_failures = draw(st.sampled_from([None, None, 0, 1]))
         waves.append(
             WaveRules(
                 name=f"w{number}",
                 size=draw(st.integers(0, 8)),
                 max_concurrent=draw(st.sampled_from([None, None, 1, 2, 3])),
-                max_failures=own if own is not None else budget if scope == "wave" else None,
+                max_failures=max_failures if max_failures is not None else budget if scope == "wave" else None,
                 soak_seconds=draw(st.sampled_from([0, 0, 100, 1000])),
                 needs=(Need(roles=("sre",), count=asks),) if asks else (),
                 expires_seconds=draw(st.sampled_from([0, 0, 300, 5000])),

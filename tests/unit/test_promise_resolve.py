@@ -36,8 +36,8 @@ def test_a_provision_is_resolved_with_defaults_conditions_and_pools() -> None:
 
 
 def test_how_long_probes_may_take_is_known_from_the_start() -> None:
-    own = "  patch: {health: [{tcp: 'a:1', within: 1m}, {tcp: 'a:2', within: 30s}]}\n  health:\n"
-    result = _provision(promise(("  health:\n", own)), {})
+    patch_probes = "  patch: {health: [{tcp: 'a:1', within: 1m}, {tcp: 'a:2', within: 30s}]}\n  health:\n"
+    result = _provision(promise(("  health:\n", patch_probes)), {})
     assert result.health_seconds == 120
     assert (result.day_two.patch_health_seconds, result.day_two.upgrade_health_seconds) == (90, 0)
 

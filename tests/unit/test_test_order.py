@@ -20,10 +20,10 @@ def test_the_longest_go_first_and_the_others_keep_their_order():
 
 def test_a_server_is_started_a_second_time_only_when_nothing_else_is_left():
     needs = {"kubernetes": frozenset({"control_plane"}), "plain": frozenset()}
-    assert chosen(needs, own=set(), others=set()) == "kubernetes"
-    assert chosen(needs, own=set(), others={"control_plane"}) == "plain"
-    assert chosen(needs, own={"control_plane"}, others={"control_plane"}) == "kubernetes"
-    assert chosen({"kubernetes": needs["kubernetes"]}, own=set(), others={"control_plane"}) == "kubernetes"
+    assert chosen(needs, running=set(), others=set()) == "kubernetes"
+    assert chosen(needs, running=set(), others={"control_plane"}) == "plain"
+    assert chosen(needs, running={"control_plane"}, others={"control_plane"}) == "kubernetes"
+    assert chosen({"kubernetes": needs["kubernetes"]}, running=set(), others={"control_plane"}) == "kubernetes"
 
 
 def test_the_servers_of_a_file_are_the_fixtures_that_it_takes():

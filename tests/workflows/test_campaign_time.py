@@ -104,9 +104,9 @@ class SlowPlatform(CampaignPlatform):
                 unhealthy={call.targets[0].target: "it fell over in the night"} if sick else {}
             )
 
-        own = {names.CAMPAIGN_CALENDAR: calendar, names.CAMPAIGN_PROBE: probe}
-        others = [each for each in super().activities() if _name(each) not in own]
-        return [*others, *own.values()]
+        replaced = {names.CAMPAIGN_CALENDAR: calendar, names.CAMPAIGN_PROBE: probe}
+        others = [each for each in super().activities() if _name(each) not in replaced]
+        return [*others, *replaced.values()]
 
 
 def _name(function: Callable[..., Any]) -> str:

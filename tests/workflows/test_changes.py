@@ -123,11 +123,11 @@ async def test_rule_8_a_service_stays_on_its_revision_until_an_operation_moves_i
 
 
 @pytest.mark.parametrize(
-    ("kind", "version", "own"),
+    ("kind", "version", "probes"),
     [(OperationKind.PATCH, "1.0.1", "patch"), (OperationKind.UPGRADE, "1.1.0", "upgrade")],
 )
 async def test_probes_of_its_own_decide_about_a_change_and_those_of_the_service_about_going_back(
-    temporal: Client, kind: OperationKind, version: str, own: str
+    temporal: Client, kind: OperationKind, version: str, probes: str
 ) -> None:
     platform = FakePlatform(
         health_seconds=60,
@@ -142,7 +142,7 @@ async def test_probes_of_its_own_decide_about_a_change_and_those_of_the_service_
         record = await caller.ended(accepted.number)
     assert record.status is OperationStatus.ROLLED_BACK
     probed = [(call.probes, call.revision.version) for call in platform.calls if isinstance(call, HealthCall)]
-    assert probed == [(own, version), ("", "1.0.0")]
+    assert probed == [(probes, version), ("", "1.0.0")]
 
 
 async def test_probes_of_its_own_count_for_a_promise_that_has_no_others(temporal: Client) -> None:

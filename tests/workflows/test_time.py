@@ -90,11 +90,11 @@ class Onlooker(Caller):
             operation_events = (await self.client.get_workflow_handle(operation).fetch_history()).events
         except RPCError:
             return True
-        own = (await self.handle.fetch_history()).events
-        if operation_events[-1].event_type not in CLOSED or own[-1].event_type not in IDLE | CLOSED:
+        service_events = (await self.handle.fetch_history()).events
+        if operation_events[-1].event_type not in CLOSED or service_events[-1].event_type not in IDLE | CLOSED:
             return True
-        began = [event for event in own if event.event_type == CHILD_BEGAN and operation in str(event)]
-        ended = [event for event in own if event.event_type in CHILD_CLOSED and operation in str(event)]
+        began = [event for event in service_events if event.event_type == CHILD_BEGAN and operation in str(event)]
+        ended = [event for event in service_events if event.event_type in CHILD_CLOSED and operation in str(event)]
         return bool(began) and not ended
 
 

@@ -95,13 +95,13 @@ def text() -> str:
 def _workflows() -> Iterator[str]:
     for kind in workflows.ALL:
         pattern = names.service_workflow_id("TEAM", "NAME")
-        own = {
+        patterns = {
             names.SERVICE_WORKFLOW: pattern,
             names.CAMPAIGN_WORKFLOW: names.campaign_workflow_id("NAME"),
             names.SCHEDULED_CAMPAIGN_WORKFLOW: f"{names.schedule_id('NAME')}-TIME",
         }
         workflow_type = str(workflow._Definition.must_from_class(kind).name)  # noqa: SLF001 - as below
-        where = own.get(workflow_type, f"{pattern}/op/N")
+        where = patterns.get(workflow_type, f"{pattern}/op/N")
         yield f"| `{where}` | `{workflow_type}` | {_first_line(inspect.getdoc(kind))} |\n"
 
 

@@ -219,9 +219,9 @@ async def evict_build(asking: Asking, build: Build) -> EvictedDocument:
 async def list_tokens(asking: Asking, *, every: bool = False) -> list[TokenDocument]:
     """List one's own API tokens, or everybody's."""
     asking.require("token.manage" if every else "token.read")
-    own = asking.allowed.principal.subject
+    caller = asking.allowed.principal.subject
     records = await asking.state.store.tokens.list()
-    return [TokenDocument.of(record) for record in records if every or record.created_by == own]
+    return [TokenDocument.of(record) for record in records if every or record.created_by == caller]
 
 
 @router.post("/tokens", tags=["tokens"], status_code=status.HTTP_201_CREATED)
@@ -252,8 +252,8 @@ async def create_token(asking: Asking, body: TokenBody) -> NewTokenDocument:
 async def revoke_token(asking: Asking, token: TokenName) -> TokenDocument:
     """Revoke one's own API token, or, for administrators, anybody's."""
     record = await asking.state.store.tokens.named(token)
-    own = record.created_by == asking.allowed.principal.subject
-    asking.require("token.revoke" if own else "token.manage")
+    is_own = record.created_by == asking.allowed.principal.subject
+    asking.require("token.revoke" if is_own else "token.manage")
     by = asking.allowed.principal.subject
     return TokenDocument.of(await asking.state.store.tokens.revoke(record.id, by=by, now=datetime.now(UTC)))
 

@@ -208,13 +208,13 @@ def _vote(vote: Vote) -> str:
 
 
 def _wave(wave: WaveProgress, targets: Sequence[TargetReport]) -> WaveReport:
-    own = [target for target in targets if target.wave == wave.name]
+    reports = [target for target in targets if target.wave == wave.name]
     return WaveReport(
         name=wave.name,
         targets=wave.size,
         status=wave.status,
-        counts=dict(Counter(target.outcome for target in own)),
-        failures=sum(target.failed for target in own),
+        counts=dict(Counter(target.outcome for target in reports)),
+        failures=sum(target.failed for target in reports),
         max_failures=wave.max_failures,
         max_concurrent=wave.max_concurrent,
         soak_seconds=wave.soak_seconds,

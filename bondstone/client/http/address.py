@@ -67,18 +67,18 @@ def find_api(data: Path | None = None, values: Mapping[str, Any] | None = None) 
     written = _toml()
     directory = data or Path(written.get("data") or default_data_dir())
     token = os.environ.get(TOKEN_VARIABLE, "")
-    own = _platform_api(directory)
+    local_api = _platform_api(directory)
     named = overrides.get("api", os.environ.get("BOND_API", written.get("api")))
     if named is None:
         if os.environ.get("BOND_TEMPORAL_ADDRESS") or written.get("temporal_address"):
             return None
-        named = own
+        named = local_api
     if not named:
         return None
-    if not token and _same(named, own):
+    if not token and _same(named, local_api):
         token = _local_token(directory)
     signed_in = not token and _is_signed_in(named)
-    if not token and not signed_in and named == own:
+    if not token and not signed_in and named == local_api:
         return None
     return ApiAddress(named.rstrip("/"), token, signed_in)
 

@@ -86,8 +86,8 @@ class _Checker:
             yield from self._tree(("spec", "upgrade", "inputs"), self.spec.upgrade.inputs, old)[0]
 
     def _step(self, index: int, step: Step) -> Iterator[Problem]:
-        own = own_steps(self.document)
-        path = step_place(own, index)
+        written = own_steps(self.document)
+        path = step_place(written, index)
         fixed = VariableScope({**self.inputs, **_SERVICE}, _FIXED)
         secrets = self.secret_inputs
         reason = "a secret must not decide which steps run, nor where"
@@ -115,7 +115,7 @@ class _Checker:
         }
         others[f"steps.{step.id}"] = "a step cannot use its own outputs"
         scope = VariableScope({**self.inputs, **_BASE, **self._steps(needs)}, others)
-        yield from self._tree(section_place(own, index, step.executor), step.section, scope)[0]
+        yield from self._tree(section_place(written, index, step.executor), step.section, scope)[0]
         report = self.reports.get(step.id)
         for document in report.templates if report is not None else ():
             yield from self._template(document, scope)
@@ -163,11 +163,11 @@ class _Checker:
 
     def _health(self, path: Path_, probes: Iterable[Probe], steps: Mapping[str, str]) -> Iterator[Problem]:
         base = {**self.inputs, **_BASE, **steps}
-        own = {
+        outputs = {
             f"outputs.{name}": _output_type(output, VariableScope(base))
             for name, output in self.spec.outputs.items()
         }
-        scope = VariableScope({**base, **own})
+        scope = VariableScope({**base, **outputs})
         secrets = self.secret_inputs | self._secret_outputs()
         secrets |= {f"outputs.{name}" for name, output in self.spec.outputs.items() if output.secret}
         reason = "what a probe looks at is shown to people and must hold no secret"

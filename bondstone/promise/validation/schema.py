@@ -168,9 +168,9 @@ def _check_closed(document: PlacedDocument, root: Mapping[str, Any]) -> Iterator
     for path, schema in _subschemas(root, ()):
         if schema.get("additionalProperties") is not False or _mapping(schema, "patternProperties"):
             continue
-        own = _mapping(schema, "properties")
+        visible = _mapping(schema, "properties")
         others = (_mapping(part, "properties") for part in graph.parts([schema]))
-        unseen = sorted({str(name) for properties in others for name in properties if name not in own})
+        unseen = sorted({str(name) for properties in others for name in properties if name not in visible})
         if unseen:
             yield document.problem(
                 (*ROOT, *path, "additionalProperties"),

@@ -37,11 +37,11 @@ def check_steps(
 ) -> dict[str, StepReport]:
     """Check every step; the result is by step id."""
     reports: dict[str, StepReport] = {}
-    own = own_steps(document)
+    written = own_steps(document)
     for index, step in enumerate(promise.spec.steps):
-        path = step_place(own, index)
+        path = step_place(written, index)
         if step.id in reports:
-            first = document.place((*step_place(own, reports[step.id].index), "id"))
+            first = document.place((*step_place(written, reports[step.id].index), "id"))
             reports[step.id].problems.append(
                 document.problem(
                     (*path, "id"), f"two steps are called {step.id!r}", hint=f"the first is in line {first.line}"
@@ -50,7 +50,9 @@ def check_steps(
             continue
         report = StepReport(index)
         reports[step.id] = report
-        if step.executor != "none" and index < own:  # "none" stands for a missing section, which is said already
+        if (
+            step.executor != "none" and index < written
+        ):  # "none" stands for a missing section, which is said already
             _check_section(document, step, executors, directory, report)
     for problem_step, problem in [*_check_needs(document, promise), *_check_hooks(document, promise)]:
         reports[problem_step].problems.append(problem)
@@ -163,10 +165,10 @@ def _check_hooks(document: PlacedDocument, promise: Promise) -> Iterator[tuple[s
 
 def _check_needs(document: PlacedDocument, promise: Promise) -> Iterator[tuple[str, Problem]]:
     ids = [step.id for step in promise.spec.steps]
-    own = own_steps(document)
+    written = own_steps(document)
     for index, step in enumerate(promise.spec.steps):
         for position, need in enumerate(step.needs):
-            path: Path_ = (*step_place(own, index), "needs", position)
+            path: Path_ = (*step_place(written, index), "needs", position)
             if need == step.id:
                 yield step.id, document.problem(path, f"the step {step.id!r} needs itself")
             elif need not in ids:
@@ -178,7 +180,7 @@ def _check_needs(document: PlacedDocument, promise: Promise) -> Iterator[tuple[s
     for cycle in _cycles(promise):
         step_index = ids.index(cycle[0])
         steps = " -> ".join([*cycle, cycle[0]])
-        path = (*step_place(own, step_index), "needs")
+        path = (*step_place(written, step_index), "needs")
         yield cycle[0], document.problem(path, f"the steps need each other in a circle: {steps}", key=True)
 
 
