@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 import uvicorn
@@ -39,7 +39,6 @@ from bondstone.base.tracing import export
 from bondstone.console import app as console
 from bondstone.identity.authenticator import Authenticator
 from bondstone.store import Store
-from bondstone.store.sessions import Sessions
 from bondstone.store.signing import Signer
 from bondstone.temporal.fleet_list import KeptFleet
 from bondstone.temporal.service_changes import ServiceVisibility
@@ -56,7 +55,7 @@ BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the 60 s after which load balancers commonly close an idle connection themselves."""
 SWEEP_SECONDS: Final = 3600.0
-"""How often old sessions are removed."""
+"""How often old sessions and kept answers are removed."""
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +102,7 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
     authenticator = await Authenticator.open(settings, store)
     services = ServiceIndex(ServiceVisibility(temporal), KeptFleet(store), poll_seconds=poll_seconds(settings))
     refusals = RequestRefusals(store.refusals)
-    keepers = (services.keep(), keep_swept(store.sessions), refusals.keep())
+    keepers = (services.keep(), keep_swept(store.sessions), keep_swept(store.kept_answers), refusals.keep())
     tasks = [asyncio.create_task(keeper) for keeper in keepers]
     try:
         yield ApiState(
@@ -127,19 +126,26 @@ async def opened(settings: Settings) -> AsyncIterator[ApiState]:
         await authenticator.close()
 
 
-async def keep_swept(sessions: Sessions, *, every_seconds: float = SWEEP_SECONDS) -> None:
-    """Remove sessions and sign-ins that ended long ago, now and again, until cancelled.
+class Swept(Protocol):
+    """What has objects that are over by themselves."""
+
+    async def sweep(self, *, now: datetime) -> int:
+        """Remove what has been over for long; how many objects."""
+
+
+async def keep_swept(objects: Swept, *, every_seconds: float = SWEEP_SECONDS) -> None:
+    """Remove sessions, sign-ins or kept answers that ended long ago, now and again, until cancelled.
 
     Args:
-        sessions: Those of the platform; other API processes may do the same.
+        objects: Those of the platform; other API processes may do the same.
         every_seconds: Between two sweeps.
     """
     while True:
         try:
-            removed = await sessions.sweep(now=datetime.now(UTC))
-            log.debug("removed old sessions", count=removed)
+            removed = await objects.sweep(now=datetime.now(UTC))
+            log.debug("removed old objects", family=type(objects).__name__, count=removed)
         except StoreError as error:
-            log.warning("cannot remove old sessions", error=error.message)
+            log.warning("cannot remove old objects", family=type(objects).__name__, error=error.message)
         await asyncio.sleep(every_seconds)
 
 

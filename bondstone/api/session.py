@@ -33,10 +33,11 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
+KEY_HEADER: Final = "Idempotency-Key"
 IdempotencyKey = Annotated[
     str,
     Header(
-        alias="Idempotency-Key",
+        alias=KEY_HEADER,
         pattern=f"^$|{REQUEST_ID_PATTERN}",
         description="Request id: the same request under the same id is carried out once",
     ),

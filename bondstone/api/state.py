@@ -80,6 +80,8 @@ async def caller(request: Request, state: State) -> Principal:
         Unauthenticated: nobody that the platform knows.
         TooManyRequests: the caller sends more than the platform takes from one.
     """
+    if (known := getattr(request.state, "known_caller", None)) is not None:
+        return known  # type: ignore[no-any-return] # set below
     principal = await state.authenticator.principal(
         authorization=request.headers.get("authorization", ""),
         session=request.cookies.get(session_cookie(secure=is_secure(state.settings)), ""),
@@ -89,6 +91,7 @@ async def caller(request: Request, state: State) -> Principal:
     asserted = request.headers.get(ACTING_AS, "")
     if asserted and principal.may_assert:
         request.state.principal = local_principal(asserted)
+    request.state.known_caller = request.state.principal
     return request.state.principal  # type: ignore[no-any-return] # set above
 
 

@@ -33,6 +33,7 @@ The tree, with the stable code of each, the exit code of `bond` and the HTTP sta
     │   └── TokenRevoked               TOKEN_REVOKED          4  401
     ├── Refused                        REFUSED                4  409   right in form, not allowed now
     │   ├── AlreadyExists              ALREADY_EXISTS         4  409
+    │   ├── KeyInUse                   KEY_IN_USE             4  409   the same request is being carried out
     │   ├── RevisionConflict           REVISION_CONFLICT      4  409
     │   ├── RevisionYanked             REVISION_YANKED        4  409
     │   ├── PolicyDenied               POLICY_DENIED          4  403
@@ -355,6 +356,13 @@ class AlreadyExists(Refused):
     """The name is taken by another request."""
 
     code = "ALREADY_EXISTS"
+
+
+class KeyInUse(Refused):
+    """The same request (`Idempotency-Key`) is being carried out; its answer is there soon."""
+
+    code = "KEY_IN_USE"
+    transient = True
 
 
 class RevisionConflict(Refused):

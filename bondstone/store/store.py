@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bondstone.store.access import AccessDocuments
     from bondstone.store.archive import Archive
     from bondstone.store.campaigns import CampaignStore
+    from bondstone.store.kept_answers import KeptAnswers
     from bondstone.store.ledger import LedgerStore
     from bondstone.store.logs import LogStore
     from bondstone.store.notifications import Notifications
@@ -169,6 +170,13 @@ class Store:
         from bondstone.store.sessions import Sessions  # noqa: PLC0415 - see the class
 
         return Sessions(self.sealed)
+
+    @cached_property
+    def kept_answers(self) -> KeptAnswers:
+        """How changes were answered, by their request ids."""
+        from bondstone.store.kept_answers import KeptAnswers  # noqa: PLC0415 - see the class
+
+        return KeptAnswers(self.sealed)
 
     @cached_property
     def campaigns(self) -> CampaignStore:

@@ -26,6 +26,7 @@ FAMILIES = (
         "freezes",
         "key-ids",
     ),
+    "kept-answers",
     *("leases", "ledger", "ledger-anchors", "ledger-campaigns", "ledger-index", "ledger-schedules", "logs"),
     *(
         "notifications",

@@ -19,6 +19,7 @@ from bondstone.api.parameters import (
     ThingName,
     Why,
 )
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import (
     Asking,
     CallSession,
@@ -37,7 +38,7 @@ from bondstone.identity.access import AccessDecision
 from bondstone.model.campaign.events import Which
 from bondstone.model.campaign.report import CampaignReport
 
-router = APIRouter(prefix="/campaigns", tags=["campaigns"])
+router = APIRouter(prefix="/campaigns", tags=["campaigns"], route_class=ApiRoute)
 
 OptionalName = Annotated[str, Field(pattern=f"^$|{NAME_PATTERN}")]
 File = Annotated[str, Field(max_length=900_000, description="The campaign, YAML or JSON")]

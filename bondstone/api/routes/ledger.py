@@ -7,11 +7,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, status
 from starlette.responses import Response
 
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking
 from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
 from bondstone.client.documents.ledger import LedgerAnchor, LedgerVerification
 
-router = APIRouter(prefix="/ledger", tags=["ledger"])
+router = APIRouter(prefix="/ledger", tags=["ledger"], route_class=ApiRoute)
 
 CHAIN_PATTERN: Final = f"{SERVICE_PATTERN}|^campaign/{NAME_PATTERN.removeprefix('^')}"
 

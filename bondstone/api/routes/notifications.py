@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, status
 from pydantic import Field
 
 from bondstone.api.parameters import ThingName
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking
 from bondstone.base.errors import InvalidInput
 from bondstone.base.models import Document, Manifest
@@ -19,7 +20,7 @@ from bondstone.model.notification import DeliverCall, EventSource, Kind, Subscri
 from bondstone.temporal.announcing import deliver
 from bondstone.temporal.deliveries import DeliveryDocument, deliver_again, list_deliveries
 
-router = APIRouter(prefix="/notifications", tags=["notifications"])
+router = APIRouter(prefix="/notifications", tags=["notifications"], route_class=ApiRoute)
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_URL_CHARS: Final = 2000

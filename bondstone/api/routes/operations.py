@@ -21,6 +21,7 @@ from bondstone.api.parameters import (
     Team,
     Why,
 )
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking, CallSession, IfNoneMatch, LastEventId, WaitSeconds, body_of, tag, tagged
 from bondstone.base.models import Manifest
 from bondstone.base.names import NAME_PATTERN, SERVICE_PATTERN
@@ -31,7 +32,7 @@ from bondstone.model.identity import Target
 from bondstone.model.rows import OperationRow
 from bondstone.model.service import ServiceId
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ApiRoute)
 
 _OPERATION = "/operations/{team}/{name}/op/{number}"
 StepQuery = Annotated[str, Query(pattern=f"^$|{NAME_PATTERN}", description="Of this step only")]

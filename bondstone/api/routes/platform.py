@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from bondstone import __version__
 from bondstone.api.parameters import MAX_REASON_CHARS, Name, Team
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking
 from bondstone.api.state import Caller, State
 from bondstone.base.errors import Forbidden
@@ -23,7 +24,7 @@ from bondstone.client.documents.worker import QueueDocument
 from bondstone.model.identity import Means, Roles, Target
 from bondstone.store.tokens import TokenRecord
 
-router = APIRouter()
+router = APIRouter(route_class=ApiRoute)
 
 MAX_DAYS = 3650
 StepQuery = Annotated[str, Query(pattern=f"^$|{NAME_PATTERN}", description="Whose state")]

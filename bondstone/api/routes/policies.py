@@ -14,6 +14,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from bondstone.api.parameters import MAX_LABELS
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking, CallSession, IfNoneMatch, tagged
 from bondstone.api.uploads import named_as
 from bondstone.base.errors import NotFound
@@ -24,7 +25,7 @@ from bondstone.model.identity import AccessDocument, Target
 from bondstone.model.manifest import KeptPlatformManifest
 from bondstone.store.access import AccessRef, PublishedAccess
 
-router = APIRouter()
+router = APIRouter(route_class=ApiRoute)
 
 FILE_PATTERN = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,98}/){0,5}[A-Za-z0-9_][A-Za-z0-9_.-]{0,98}\.(rego|json|ya?ml)$"
 Files = dict[Annotated[str, Field(pattern=FILE_PATTERN)], Annotated[str, Field(max_length=500_000)]]

@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bondstone.api.parameters import Because, PromiseName, Version
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking, IfNoneMatch, tagged
 from bondstone.api.uploads import UPLOADED, named_as, relative, unpacked
 from bondstone.client.documents.promise import PromiseCheck, PromiseDocument, PromiseRow, PublishedPromise
 from bondstone.model.identity import Target
 from bondstone.promise.load import load_promise
 
-router = APIRouter(prefix="/promises", tags=["promises"])
+router = APIRouter(prefix="/promises", tags=["promises"], route_class=ApiRoute)
 
 _UPLOAD: Final = {
     "requestBody": {

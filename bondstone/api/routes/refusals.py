@@ -10,12 +10,13 @@ from pydantic import Field
 
 from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
 from bondstone.api.refused_access import RefusalSearch, search, span
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking
 from bondstone.base.models import Document
 from bondstone.base.written_times import WRITTEN_OUT
 from bondstone.model.refusal import Refusal
 
-router = APIRouter(prefix="/refusals", tags=["access"])
+router = APIRouter(prefix="/refusals", tags=["access"], route_class=ApiRoute)
 
 CODE_PATTERN: Final = "^[A-Z_]{0,48}$"
 Time = Annotated[datetime | None, WRITTEN_OUT, Query(description="RFC 3339; UTC where it names no offset")]

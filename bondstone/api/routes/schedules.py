@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, status
 from pydantic import Field
 
 from bondstone.api.parameters import Reason, ThingName, Why
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking
 from bondstone.base.models import Document, Manifest
 from bondstone.base.names import NAME_PATTERN
@@ -19,7 +20,7 @@ from bondstone.model.campaign.schedule import Overlap, ScheduleEntry
 from bondstone.model.identity import Target
 from bondstone.model.manifest import KeptPlatformManifest
 
-router = APIRouter()
+router = APIRouter(route_class=ApiRoute)
 
 Source = Annotated[str, Field(max_length=900_000, description="The strategy, YAML or JSON")]
 FileName = Annotated[str, Field(max_length=300, description="Its name, for messages")]

@@ -21,6 +21,7 @@ from bondstone.api.parameters import (
     Team,
     Why,
 )
+from bondstone.api.repeats import ApiRoute
 from bondstone.api.routes.service_bodies import (
     AcceptedDocument,
     AdoptBody,
@@ -53,7 +54,7 @@ from bondstone.model.identity import Target
 from bondstone.model.service import Phase
 from bondstone.model.service_row import ServiceRow
 
-router = APIRouter(tags=["services"])
+router = APIRouter(tags=["services"], route_class=ApiRoute)
 
 Sort = Literal["id", "-id", "phase", "-phase", "promise", "-promise", "changed_at", "-changed_at"]
 MAX_WHERE_CHARS = 2000

@@ -99,7 +99,7 @@ class Transport:
         return (await self.send("GET", path, query=query)).json()
 
     async def post(
-        self, path: str, body: object | None = None, *, query: Query | None = None, key: str | None = None
+        self, path: str, body: object | None = None, *, query: Query | None = None, key: str | None = ""
     ) -> Any:
         """Ask for a change; the JSON of the answer, None where there is none.
 
@@ -107,15 +107,14 @@ class Transport:
             path: The address.
             body: JSON.
             query: Parameters.
-            key: The request id: the request may be sent again when no answer came. None where the verb has none.
+            key: The request id, so that the request may be sent again when no answer came: it is carried out once.
+                Empty for a new one; None for what only reads, which the API takes no key for.
         """
         headers = {"Content-Type": "application/json"}
         if key is not None:
             headers["Idempotency-Key"] = key or f"req-{uuid.uuid4()}"
         content = json.dumps({} if body is None else body).encode()
-        answer = await self.send(
-            "POST", path, query=query, content=content, headers=headers, repeatable=key is not None
-        )
+        answer = await self.send("POST", path, query=query, content=content, headers=headers, repeatable=True)
         return answer.json() if answer.body else None
 
     async def send(
