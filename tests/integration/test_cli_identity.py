@@ -183,7 +183,7 @@ def test_the_ledger_is_verified_from_a_copy_of_the_store_with_keys_kept_elsewher
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"attestation": {}, "permit": {}}))
     refused_report = local.bond("ledger", "verify", "--keys", str(keys), "-o", "json", status=4)
-    assert "no key of the platform" in json.loads(refused_report.stdout)["breaks"][0]["why"]
+    assert "not a key of the platform" in json.loads(refused_report.stdout)["breaks"][0]["why"]
 
 
 def test_signing_keys_are_private(local):
