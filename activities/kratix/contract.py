@@ -224,6 +224,20 @@ def documents(files: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     return objects
 
 
+def objects_in(files: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The objects of a cluster in files that may hold anything: what policies see of them as manifests.
+
+    Args:
+        files: Content by path; those that are called `.yaml`, `.yml` or `.json` are read.
+
+    Raises:
+        ToolFailed: one of those is no YAML.
+    """
+    texts = [(name, text) for name, text in sorted(files.items()) if name.endswith((".yaml", ".yml", ".json"))]
+    read = (document for name, text in texts for document in _mappings(name, text))
+    return [each for each in read if each.get("apiVersion") and each.get("kind")]
+
+
 def platform_objects(objects: Sequence[Mapping[str, Any]]) -> list[str]:
     """The objects that only Kratix's own controller understands, as `Kind/name`."""
     return [
@@ -244,6 +258,18 @@ def _objects(name: str, text: str) -> Iterator[dict[str, Any]]:
                 yield from (item for item in document["items"] if isinstance(item, dict))
             else:
                 yield document
+    except yaml.YAMLError as error:
+        words = str(error).splitlines()[0]
+        raise ToolFailed(f"{name} is not valid YAML: {words}", where=f"/kratix/output/{name}") from None
+
+
+def _mappings(name: str, text: str) -> Iterator[dict[str, Any]]:
+    try:
+        for document in yaml.load_all(text, Loader=ManifestLoader):
+            items = (
+                document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None
+            )
+            yield from (each for each in (items or [document]) if isinstance(each, dict))
     except yaml.YAMLError as error:
         words = str(error).splitlines()[0]
         raise ToolFailed(f"{name} is not valid YAML: {words}", where=f"/kratix/output/{name}") from None

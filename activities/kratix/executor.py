@@ -6,10 +6,10 @@ import base64
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from bondstone.activities.kratix.section import KratixSection
 from bondstone.activities.kubernetes import KubernetesExecutor
@@ -25,10 +25,13 @@ from bondstone.executors.protocol import (
 )
 
 if TYPE_CHECKING:
+    from bondstone.activities.kratix.destination.pushing import PushSession
     from bondstone.activities.kratix.pipelines import Rendered
     from bondstone.base.settings import Settings
 
 # ruff: noqa: PLC0415 - commands that only want to know which executors there are load this module
+
+T = TypeVar("T")
 
 
 class KratixExecutor(Executor):
@@ -46,8 +49,11 @@ class KratixExecutor(Executor):
         return SectionReport(outputs={"status": "dyn"})
 
     def held(self, state: bytes) -> tuple[str, ...] | None:
-        """The objects of the inventory."""
-        return self._manifests.held(state)
+        """The objects of the inventory, or the files that were pushed."""
+        from bondstone.activities.kratix.destination.documents import pushed_addresses
+
+        pushed = pushed_addresses(state)
+        return self._manifests.held(state) if pushed is None else pushed
 
     async def version(self, settings: Settings) -> str:
         """The container engine and its version."""
@@ -58,6 +64,10 @@ class KratixExecutor(Executor):
     async def plan(self, context: StepContext) -> Planned:
         """Run the pipelines, and ask the API server what applying their output would change."""
         rendered = await _rendered(context, "configure")
+        if context.section.destination:
+            from bondstone.activities.kratix.destination import pushing
+
+            return await _pushing(context, lambda session: pushing.plan(session, rendered))
         section = _manifests(context.section, rendered.documents)
         planned = await self._manifests.plan(replace(context, section=section))
         document = {**planned.document, "status": dict(rendered.status), "notes": list(rendered.notes)}
@@ -65,6 +75,8 @@ class KratixExecutor(Executor):
 
     async def apply(self, context: StepContext, artefact: bytes, position: int) -> Outcome:
         """Apply exactly what the pipelines had written when the step was planned."""
+        if context.section.destination:
+            return await _push(context, artefact, position)
         kept: dict[str, Any] = json.loads(artefact)
         if kept["destroy"] and context.section.delete:
             await _rendered(context, "delete")
@@ -76,11 +88,19 @@ class KratixExecutor(Executor):
 
     async def plan_destroy(self, context: StepContext) -> Planned:
         """Plan to remove whatever was applied; the pipelines of `delete` run before that."""
+        if context.section.destination:
+            from bondstone.activities.kratix.destination import pushing
+
+            return await _pushing(context, pushing.plan_destroy)
         planned = await self._manifests.plan_destroy(replace(context, section=_manifests(context.section, ())))
         return replace(planned, artefact=_pack(planned.artefact, None))
 
     async def detect_drift(self, context: StepContext) -> Drifted:
-        """Compare what the cluster holds with what was applied; no pipeline runs."""
+        """Compare what the cluster or the destination holds with what was applied; no pipeline runs."""
+        if context.section.destination:
+            from bondstone.activities.kratix.destination import pushing
+
+            return await _pushing(context, pushing.detect_drift)
         return await self._manifests.detect_drift(replace(context, section=_manifests(context.section, ())))
 
 
@@ -93,6 +113,27 @@ def _manifests(section: KratixSection, documents: Any) -> GeneratedSection:
         cluster_scoped=True,
         timeout=section.timeout,
     )
+
+
+async def _push(context: StepContext, artefact: bytes, position: int) -> Outcome:
+    from bondstone.activities.kratix.destination import pushing
+
+    async def before_removal() -> None:
+        if context.section.delete:
+            await _rendered(context, "delete")
+
+    return await _pushing(context, lambda session: pushing.apply(session, artefact, position, before_removal))
+
+
+async def _pushing(context: StepContext, work: Callable[[PushSession], Awaitable[T]]) -> T:
+    from bondstone.activities.kratix.destination.pushing import PushSession
+    from bondstone.activities.tooling.heartbeat import Pulse, Stop, to_its_end
+
+    async def whole(stop: Stop) -> T:
+        async with Pulse(context.heartbeat) as pulse:
+            return await work(PushSession(context, pulse, stop))
+
+    return await to_its_end(whole)
 
 
 async def _rendered(context: StepContext, action: str) -> Rendered:

@@ -32,6 +32,8 @@ class Rendered:
     """Of the object, as the pipelines have left it."""
     notes: tuple[str, ...] = ()
     """What was written and is not followed, in words."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """For a git destination: what each pipeline wrote, by its name and the file's."""
 
 
 async def run_pipelines(
@@ -62,7 +64,9 @@ async def run_pipelines(
     """
     documents: list[dict[str, Any]] = []
     notes: list[str] = []
+    files: dict[str, str] = {}
     status: dict[str, Any] = {}
+    place = "destination" if section.destination else "cluster"
     pipelines = section.configure if action == "configure" else section.delete
     for number, pipeline in enumerate(pipelines):
         mounts = Mounts.under(directory / f"{number:02d}-{pipeline.name}")
@@ -73,7 +77,11 @@ async def run_pipelines(
         _follow(contract.read_control(_metadata(mounts, "workflow-control.yaml")), pipeline)
         for selector in contract.read_selectors(_metadata(mounts, "destination-selectors.yaml")):
             labels = ", ".join(f"{key}={value}" for key, value in selector.labels.items())
-            notes.append(f"{pipeline.name} selects destinations with {labels}; the step's cluster is used")
+            notes.append(f"{pipeline.name} selects destinations with {labels}; the step's {place} is used")
+        if section.destination:
+            files |= {f"{pipeline.name}/{name}": text for name, text in _files(mounts.output, exact=True)}
+            shutil.rmtree(mounts.input.parent, ignore_errors=True)
+            continue
         written = contract.documents(list(_files(mounts.output)))
         foreign = contract.platform_objects(written)
         if foreign:
@@ -83,7 +91,7 @@ async def run_pipelines(
             )
         documents += written
         shutil.rmtree(mounts.input.parent, ignore_errors=True)
-    return Rendered(tuple(documents), status, tuple(notes))
+    return Rendered(tuple(documents), status, tuple(notes), files)
 
 
 async def _run(
@@ -132,7 +140,7 @@ def _metadata(mounts: Mounts, name: str) -> str:
     return path.read_text("utf-8", "replace")
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str]]:
+def _files(folder: Path, *, exact: bool = False) -> Iterator[tuple[str, str]]:
     """What a pipeline wrote: never through a link, which may lead anywhere on the worker."""
     left = MAX_OUTPUT_BYTES
     for number, path in enumerate(sorted(folder.rglob("*"))):
@@ -143,4 +151,10 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
         left -= path.stat().st_size
         if left < 0 or number > MAX_FILES:
             raise ToolFailed(f"a pipeline writes more than {MAX_OUTPUT_BYTES // 1024**2} MiB or {MAX_FILES} files")
-        yield path.relative_to(folder).as_posix(), path.read_text("utf-8", "replace")
+        name = path.relative_to(folder).as_posix()
+        try:
+            yield name, path.read_bytes().decode("utf-8", "strict" if exact else "replace")
+        except UnicodeDecodeError:
+            raise ToolFailed(
+                f"{name} is not UTF-8 text; only text is pushed to a destination", where=f"/kratix/output/{name}"
+            ) from None

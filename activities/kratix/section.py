@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bondstone.base.cluster_settings import DEFAULT_CLUSTER
 from bondstone.base.models import Manifest
@@ -71,5 +71,21 @@ class KratixSection(Manifest):
     """Of what the pipelines write without one."""
     cluster: str = Field(default=DEFAULT_CLUSTER, min_length=1, max_length=200)
     """Name of one of the clusters that the pool's settings know."""
+    destination: str = Field(default="", max_length=200)
+    """Name of one of the git repositories that the pool's settings know: files are pushed to it, and no cluster is
+    reached. Without it, what pipelines write is applied to the cluster."""
     timeout: Duration = "5m"
     """How long one container may run, and how long to wait for what was applied to be ready."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if not self.destination:
+            return self
+        if extra := sorted({"cluster", "namespace"} & self.model_fields_set):
+            raise ValueError(f"{' and '.join(extra)} do not go with destination: files are pushed, not applied")
+        names = [pipeline.name for pipeline in self.configure]
+        if len(set(names)) != len(names):
+            raise ValueError(
+                "pipelines of configure need names of their own: each has a folder of the destination"
+            )
+        return self

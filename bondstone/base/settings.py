@@ -27,6 +27,7 @@ from bondstone.base.cluster_settings import ClusterSettings
 from bondstone.base.container_jobs import ContainerJobs
 from bondstone.base.data_directory import PLATFORM_FILE, default_data_dir
 from bondstone.base.errors import Problem, SettingsInvalid
+from bondstone.base.git_destinations import GitDestination
 from bondstone.base.issuer_settings import IssuerSettings, check_issuers
 from bondstone.base.models import changed_copy
 from bondstone.base.platform_settings import localized
@@ -109,6 +110,9 @@ class Settings(BaseSettings):
     """Kubernetes clusters of the pool by name, `default` for steps that name none: each a `kubeconfig` (and
     `context`), `in_cluster`, or `exec` with `server`; `namespaces` and `create_namespaces` say what steps may
     use. In `bond.toml`: `[clusters.default]`; as a variable: JSON."""
+    git_destinations: dict[str, GitDestination] = {}
+    """Git repositories of the pool by name, for Kratix steps with a `destination`: each a `url`, with `branch` and
+    `path`, see `docs/reference/kratix.md`. In `bond.toml`: `[git_destinations.NAME]`; as a variable: JSON."""
     attestation: Literal["required", "local"] = "local"
     """`required`: every change must carry a signed attestation of who asked for it, and workers check it. `local`:
     names and roles are taken as asserted, for a platform of one person on one machine."""
@@ -266,5 +270,9 @@ class Settings(BaseSettings):
         if self.clusters:
             env["BOND_CLUSTERS"] = json.dumps(
                 {name: each.model_dump(mode="json", exclude_defaults=True) for name, each in self.clusters.items()}
+            )
+        if self.git_destinations:
+            env["BOND_GIT_DESTINATIONS"] = json.dumps(
+                {name: each.model_dump(mode="json") for name, each in self.git_destinations.items()}
             )
         return env

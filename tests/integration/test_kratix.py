@@ -17,6 +17,7 @@ from kubernetes_kit import Bench
 from bondstone.activities.kratix.executor import KratixExecutor
 from bondstone.activities.kratix.section import KratixSection
 from bondstone.base.errors import OperationFailed, ToolFailed, TryLater
+from bondstone.base.git_destinations import GitDestination
 from bondstone.base.settings import Settings
 from harness.servers import containers
 
@@ -175,3 +176,29 @@ async def test_a_pipeline_says_later_held_or_no_in_its_own_words(kratix) -> None
     )
     assert json.loads(left.stdout) == [], "no container is left"
     assert list(kratix.settings.work_dir.glob("kratix-*")) == []
+
+
+async def test_what_a_pipeline_writes_is_pushed_to_a_git_destination(kratix, tmp_path: Path) -> None:
+    bare = tmp_path / "fleet.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", str(bare)], check=True)  # noqa: ASYNC221 - as above
+    kratix.settings = kratix.settings.changed(
+        git_destinations={"fleet": GitDestination(url=bare.as_uri(), path="clusters/eu")}
+    )
+
+    def context(size: str):
+        made = kratix.context(size)
+        written = made.section.model_dump(exclude={"cluster", "namespace"}) | {"destination": "fleet"}
+        return replace(made, section=KratixSection.model_validate(written))
+
+    planned = await kratix.executor.plan(context("small"))
+    assert [(change.action, change.address) for change in planned.changes] == [("create", "make/map.yaml")]
+    outcome = await kratix.executor.apply(context("small"), planned.artefact, planned.position)
+    assert outcome.outputs["status"].value == {"message": "a small one"}
+    show = ["git", f"--git-dir={bare}", "show", "main:clusters/eu/shop/web/app/make/map.yaml"]
+    pushed = subprocess.run(show, check=True, capture_output=True, text=True)  # noqa: ASYNC221 - as above
+    assert pushed.stdout.endswith("metadata: {name: one}\ndata: {size: small}\n")
+    assert (await kratix.executor.plan(context("small"))).empty
+    gone = await kratix.executor.plan_destroy(context("small"))
+    await kratix.executor.apply(context("small"), gone.artefact, gone.position)
+    assert "render: delete one small --render" in "\n".join(kratix.bench.log)
+    assert subprocess.run(show, check=False, capture_output=True).returncode != 0, "the file is gone"  # noqa: ASYNC221

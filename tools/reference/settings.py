@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.git_destinations import GitDestination
 from bondstone.base.issuer_settings import IssuerSettings
 from bondstone.base.settings import Settings
 from tools.docstrings import cell, field_texts
@@ -45,6 +46,10 @@ tool_environment = ["AWS_PROFILE", "AWS_REGION"]
 TABLES: tuple[tuple[type[BaseModel], str], ...] = (
     (IssuerSettings, "## Issuers\n\nEach entry of `issuers`; [how to use them](../how-to/sign-in.md)."),
     (BackstageSettings, "## Backstage\n\nThe table `backstage`; [how to use it](../how-to/backstage.md)."),
+    (
+        GitDestination,
+        "## Git destinations\n\nThe tables `git_destinations.NAME`; [how to use them](kratix.md#git-destinations).",
+    ),
     (ContainerJobs, "## Container jobs\n\nThe table `container_jobs`; [how to use it](container.md)."),
 )
 """Settings that are tables, and what introduces each."""
