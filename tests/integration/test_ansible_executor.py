@@ -342,11 +342,17 @@ async def test_a_test_of_a_promise_changes_nothing_on_this_machine(bench: Bench,
           tasks:
             - name: Make it
               ansible.builtin.copy: {{dest: "{target}", content: here}}
-            - ansible.builtin.set_stats: {{data: {{colour: red}}}}
-        """
+            - ansible.builtin.include_role: {{name: acme.base.paint}}
+        """,
+        "ansible/site.yml",
+    )
+    bench.write(
+        "- ansible.builtin.set_stats: {data: {colour: red}}",
+        "collections/ansible_collections/acme/base/roles/paint/tasks/main.yml",  # a collection of the bundle
     )
     away = {"all": {"hosts": {"somewhere": {"ansible_host": "192.0.2.1"}}}}
-    planned = await bench.plan(trial=True, inventory=away, outputs=OUTPUTS)
+    section = {"playbook": "ansible/site.yml", "inventory": away, "outputs": OUTPUTS}
+    planned = await bench.plan(trial=True, **section)
     assert shown(planned) == [("create", "somewhere/Make it")]
-    outcome = await bench.apply(planned, trial=True, inventory=away, outputs=OUTPUTS)
+    outcome = await bench.apply(planned, trial=True, **section)
     assert (outcome.outputs["colour"].value, target.exists()) == ("red", False)

@@ -185,8 +185,10 @@ async def test_a_container_is_locked_up(bench: Bench, containers):
     pid = containers.engine("inspect", name, "--format={{.State.Pid}}").strip()
     status = await asyncio.to_thread(Path("/proc", pid, "status").read_text)
     lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    host = json.loads(containers.engine("inspect", name))[0]["HostConfig"]
+    [inspected] = json.loads(containers.engine("inspect", name))
+    host, mounts = inspected["HostConfig"], {each["Destination"]: each["RW"] for each in inspected["Mounts"]}
     await applying
+    assert mounts == {"/bond/input": False, "/bond/output": True}, "nothing else of the host is there"
     assert (lines["CapEff"], lines["CapBnd"], lines["NoNewPrivs"]) == ("0" * 16, "0" * 16, "1")
     assert lines["Uid"].split() == ["65534"] * 4
     assert (host["Memory"], host["ReadonlyRootfs"], host["PidsLimit"]) == (64 << 20, True, 256)
