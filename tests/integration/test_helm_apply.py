@@ -198,12 +198,12 @@ async def test_a_field_that_a_kind_does_not_have_is_found_when_it_is_planned(ben
     good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\ndata: {a: b}\n"
     for text in (good.replace("\ndata:", "\ndta:"), good.replace("a: b", "a: {b: c}")):
         write_chart(chart, {"templates/more.yaml": text})
-        with pytest.raises(ToolFailed, match=r"would refuse v1/ConfigMap/.*/more as it is to be"):
+        with pytest.raises(ToolFailed, match=r"would refuse v1/ConfigMap/.*/more as planned"):
             await bench.plan()
     write_chart(chart, {"templates/more.yaml": good})
     await bench.provision()
     write_chart(chart, {"templates/more.yaml": good.replace("\ndata:", "\nimmutble: true\ndata:")})
-    with pytest.raises(ToolFailed, match=r"would refuse v1/ConfigMap/.*/more as it is to be"):
+    with pytest.raises(ToolFailed, match=r"would refuse v1/ConfigMap/.*/more as planned"):
         await bench.plan()
 
 
@@ -285,7 +285,7 @@ async def test_a_failed_hook_of_its_own_is_called_its_own_when_it_stands_in_the_
     write_chart(bench.root / "bundle" / "chart", {**STEADY, "templates/hook.yaml": hook("hook-succeeded")})
     with pytest.raises(ToolFailed):
         await bench.provision()
-    with pytest.raises(ToolFailed, match=r"stand already.*lacks before-hook-creation") as caught:
+    with pytest.raises(ToolFailed, match=r"exist already.*lacks before-hook-creation") as caught:
         await bench.plan()
     [problem] = caught.value.problems
     assert problem.message.startswith(

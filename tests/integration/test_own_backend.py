@@ -159,7 +159,7 @@ async def test_an_interrupted_apply_leaves_its_state_in_the_backend_and_the_rest
 async def test_a_local_backend_that_would_be_thrown_away_is_refused(local, tmp_path):
     local.write(chain(1))
     local.config = {"path": "beside.tfstate"}
-    with pytest.raises(InvalidInput, match="a run leaves nothing of"):
+    with pytest.raises(InvalidInput, match="is deleted after each run"):
         await local.plan(made=str(tmp_path / "made"), pause=0)
 
 
