@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from bondstone.client import Bondstone, Operation
     from bondstone.client.documents.service import ServiceDocument
     from bondstone.model.service_row import ServiceRow
+
+COMMIT_LOOK_SECONDS: Final = 0.2
+"""How often a service is read that has to commit an operation which has ended."""
 
 app = typer.Typer()
 """Its commands stand in the group of `bondstone.cli.service.commands`."""
@@ -111,14 +114,21 @@ def wait(service: ServiceArgument, *, output: Output = OutputFormat.TABLE) -> No
     Exit code 0 when its last operation succeeded, 1 when it failed, 4 when a policy refused it, 5 when it waits
     for an approval.
     """
+    from asyncio import sleep  # noqa: PLC0415 - see bondstone.cli.session
+
     from bondstone.cli import views, waiting  # noqa: PLC0415 - see bondstone.cli.session
 
     async def work(bond: Bondstone) -> ServiceDocument:
+        watched = ""
         while True:
             document = await bond.services.get(service)
             running = next((each for each in reversed(document.operations) if not each.status.ended), None)
             if running is None:
                 return document
+            if running.id == watched:  # it has ended, and its service has not committed it yet
+                await sleep(COMMIT_LOOK_SECONDS)
+                continue
+            watched = running.id
             ended = await waiting.wait_for(bond, bond.operation(running.id), output)
             if not ended.status.ended:
                 return await bond.services.get(service)

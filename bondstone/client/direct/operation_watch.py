@@ -174,14 +174,14 @@ class WatchedOperation:
                 if not closed.done():
                     return False
                 if closed.result():
-                    await self._until_committed()
+                    await self.until_committed()
                     return True
             finally:
                 closed.cancel()
             await asyncio.sleep(pause)
         return False
 
-    async def _until_committed(self) -> None:
+    async def until_committed(self) -> None:
         """Look at the service's search attributes until they no longer name the operation; soon or not at all."""
         temporal = await self._connection.temporal()
         handle = temporal.get_workflow_handle(names.service_workflow_id(self.team, self.name))

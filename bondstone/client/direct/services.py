@@ -25,6 +25,7 @@ from bondstone.model.service import (
     KeptManifest,
     LabelsCall,
     OperationKind,
+    OperationRecord,
     PauseCall,
     Phase,
     Request,
@@ -332,10 +333,21 @@ class DirectServices(Services):
         """A service for programs, with the steps of an operation that runs."""
         from bondstone.client.documents.service import ServiceDocument  # noqa: PLC0415 - as above
 
-        running = [pending.record for pending in state.queue if pending.record.status != "queued"]
-        live = {record.number: await WatchedOperation(self._connection, record.id).record() for record in running}
+        live = await self._live(state)
+        if any(record.status.ended for record in live.values()):
+            for record in live.values():
+                await WatchedOperation(self._connection, record.id).until_committed()
+            state = await self.read(str(state.service))
+            live = await self._live(state)
+        # One that has ended runs until its service has committed it: else the phase and this would differ.
+        live = {number: record for number, record in live.items() if not record.status.ended}
         does = {number: await pending_of(self._connection, record) for number, record in live.items()}
         return ServiceDocument.of(state, self._caller.settings, live, does)
+
+    async def _live(self, state: ServiceState) -> dict[int, OperationRecord]:
+        """The operations that a service says are at work, as their own workflows know them."""
+        running = [pending.record for pending in state.queue if pending.record.status != "queued"]
+        return {record.number: await WatchedOperation(self._connection, record.id).record() for record in running}
 
     async def _settled_revision(self, service: str) -> RevisionRef | None:
         """The revision that a service is on once all that it has accepted has succeeded."""
