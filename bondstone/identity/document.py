@@ -65,6 +65,14 @@ def _problems(document: PlacedDocument, access: AccessDocument, *, needs_admin: 
             key=True,
         )
     for index, grant in enumerate(access.spec.grants):
+        if grant.scope is None and document.data["spec"]["grants"][index]["scope"] is None:
+            # The model's None is `everything`; in a file it is a scope that was left empty.
+            yield document.problem(
+                (*path, index, "scope"),
+                "the scope is empty, so it does not say where the grant holds",
+                hint="name teams, promises or labels in it; for everywhere, write `scope: everything`",
+                key=True,
+            )
         for number, role in enumerate(grant.roles):
             if role in grant.roles[:number]:
                 yield document.problem((*path, index, "roles", number), f"{role} is named twice")

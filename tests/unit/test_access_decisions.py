@@ -206,3 +206,17 @@ def test_a_document_that_locks_everybody_out_is_refused():
         b"  - {subjects: [{anyone: true}], roles: [admin], scope: everything}\n"
     )
     assert "anyone who signs in" in str(read_access(anyone, "access.yaml").problems)
+
+
+@pytest.mark.parametrize("empty", ["", " null", " ~"])
+def test_an_empty_scope_is_refused_and_never_means_everywhere(empty):
+    text = (
+        "apiVersion: bondstone.dev/v1\nkind: Access\nspec:\n  grants:\n"
+        f"    - subjects: [{{group: x}}]\n      roles: [admin]\n      scope:{empty}\n"
+    )
+    outcome = read_access(text.encode(), "access.yaml", needs_admin=False)
+    assert outcome.document is None
+    (problem,) = map(str, outcome.problems)
+    assert "access.yaml:7:7" in problem
+    assert "the scope is empty" in problem
+    assert "`scope: everything`" in problem
