@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import hcl2
 
-from bondstone.activities.terraform.type_schema import NotLiteralError, literal, type_schema
+from bondstone.activities.terraform.type_schema import NotLiteralError, converted, literal, type_schema
 from bondstone.base.errors import InvalidInput
 from bondstone.executors.scaffold import Draft, fits
 
@@ -207,35 +207,6 @@ def _providers(content: Mapping[str, Any]) -> Iterator[str]:
         for block in blocks if isinstance(blocks, list) else [blocks]:
             for label in block if isinstance(block, Mapping) else ():
                 yield str(label).strip('"').partition("_")[0]
-
-
-def converted(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A default as Terraform converts it to the variable's type: `443` for a text is `"443"`."""
-    kind = schema.get("type")
-    if kind == "string" and isinstance(value, bool | int | float):
-        return (
-            str(value).lower()
-            if isinstance(value, bool)
-            else f"{value:g}"
-            if isinstance(value, float)
-            else str(value)
-        )
-    if kind == "boolean" and value in {"true", "false"}:
-        return value == "true"
-    if kind == "number" and isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
-        return literal(value)
-    if kind == "array" and isinstance(value, list):
-        inner = schema.get("items")
-        return [converted(item, inner) for item in value] if isinstance(inner, Mapping) else value
-    if kind == "object" and isinstance(value, dict):
-        named, others = schema.get("properties", {}), schema.get("additionalProperties")
-        rest = others if isinstance(others, Mapping) else {}
-        return {
-            key: converted(item, named.get(key, rest))
-            for key, item in value.items()
-            if others is not False or key in named
-        }
-    return value
 
 
 def _expression(value: Any) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 Schema = dict[str, Any]
@@ -49,6 +49,35 @@ def literal(text: str) -> Any:
     reader = _Reader(text)
     value = _value(reader)
     reader.end()
+    return value
+
+
+def converted(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A default as Terraform converts it to the variable's type: `443` for a text is `"443"`."""
+    kind = schema.get("type")
+    if kind == "string" and isinstance(value, bool | int | float):
+        return (
+            str(value).lower()
+            if isinstance(value, bool)
+            else f"{value:g}"
+            if isinstance(value, float)
+            else str(value)
+        )
+    if kind == "boolean" and value in {"true", "false"}:
+        return value == "true"
+    if kind == "number" and isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
+        return literal(value)
+    if kind == "array" and isinstance(value, list):
+        inner = schema.get("items")
+        return [converted(item, inner) for item in value] if isinstance(inner, Mapping) else value
+    if kind == "object" and isinstance(value, dict):
+        named, others = schema.get("properties", {}), schema.get("additionalProperties")
+        rest = others if isinstance(others, Mapping) else {}
+        return {
+            key: converted(item, named.get(key, rest))
+            for key, item in value.items()
+            if others is not False or key in named
+        }
     return value
 
 
@@ -139,7 +168,7 @@ def _object(reader: _Reader, depth: int) -> Schema:
             if reader.skip(","):
                 default = _value(reader)
                 if default is not None:
-                    properties[name] = {**properties[name], "default": default}
+                    properties[name] = {**properties[name], "default": converted(default, properties[name])}
             reader.take(")")
         else:
             properties[name] = _type(reader, depth + 1)

@@ -39,6 +39,17 @@ from bondstone.promise.validation.before_publish import validate
             },
         ),
         (
+            'object({day = optional(string, 7), on = optional(bool, "true")})',
+            {
+                "type": "object",
+                "properties": {
+                    "day": {"type": "string", "default": "7"},
+                    "on": {"type": "boolean", "default": True},
+                },
+                "additionalProperties": False,
+            },
+        ),
+        (
             "tuple([string, bool])",
             {
                 "type": "array",
