@@ -61,6 +61,8 @@ from bondstone.temporal.service_ids import service_id, workflow_of
 WAIT_SECONDS: Final = 60.0
 """How long one attempt waits for a part's operation; the next attempt waits for the same one."""
 POLL_SECONDS: Final = 1.0
+COMMIT_SECONDS: Final = 0.2
+"""From the end of an operation until its service has committed it, where the ledger is written at once."""
 APPROVAL_NOTE: Final = "waits for an approval: `bond approval list`"
 LOOKS_SECONDS: Final = (3.0, 12.0)
 """After how long an attempt looks what the part waits for, to say so; later ones wait for the next attempt."""
@@ -99,7 +101,7 @@ class ServiceExecutor(Executor):
         section: ServiceSection = context.section
         if context.trial:
             return _stand_in(section, _parent(context, section), "provision")
-        state = await self._state(section.service)
+        state = await self._provisioned(context, section, await self._state(section.service))
         plan = await self._plan(context, section, state)
         if plan.verb == "nothing" and state is not None and await self._outputs_differ(context, state):
             plan = plan.changed(verb="refresh", stands=str(state.resolved.revision) if state.resolved else "")
@@ -152,6 +154,27 @@ class ServiceExecutor(Executor):
         return Drifted(changes=changes)
 
     # What the part is, and what is requested of it --------------------------------------------------------------
+
+    async def _provisioned(
+        self, context: StepContext, section: ServiceSection, state: ServiceState | None
+    ) -> ServiceState | None:
+        """A shared service that is being provisioned, once that has ended: it was requested just before its user.
+
+        Raises:
+            Unreachable: it has not ended yet; the next attempt waits on.
+        """
+        record = state.queue[0].record if state is not None and state.queue else None
+        if not section.bind or state is None or record is None or record.kind is not OperationKind.PROVISION:
+            return state
+        accepted = Accepted(
+            service=state.service, number=record.number, kind=record.kind, revision=record.revision
+        )
+        await self._ended(context, accepted)
+        await asyncio.sleep(COMMIT_SECONDS)
+        state = await self._state(section.service)
+        if state is not None and any(waiting.record.number == record.number for waiting in state.queue):
+            raise Unreachable(f"{accepted.id} is not committed yet", where=f"part {accepted.service}")
+        return state
 
     async def _plan(self, context: StepContext, section: ServiceSection, state: ServiceState | None) -> PartPlan:
         newest = await self._newest(section)

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from bondstone.activities.service.desired import plan_for, plan_to_let_go
+from bondstone.activities.service.executor import ServiceExecutor
 from bondstone.activities.service.section import ServiceSection
-from bondstone.base.errors import AlreadyExists, BondError, Changed, Refused
-from bondstone.model.service import BindCall, Dependant, Phase, Resolved, RevisionRef, ServiceId, ServiceState
-from bondstone.workflows.dependants import check_bind
+from bondstone.base.errors import AlreadyExists, BondError, Changed, InvalidInput, Refused, Unreachable
+from bondstone.model.service import (
+    BindCall,
+    Dependant,
+    OperationKind,
+    OperationRecord,
+    OperationStatus,
+    PendingOperation,
+    Phase,
+    Request,
+    Resolved,
+    RevisionRef,
+    ServiceId,
+    ServiceState,
+)
+from bondstone.workflows.admission import check_request
+from bondstone.workflows.dependants import MAX_DEPENDANTS, check_bind
 
 READY = Resolved(revision=RevisionRef(promise="leaf", version="1.0.0", digest="0" * 64))
 
@@ -105,3 +123,80 @@ def test_an_owned_part_hears_which_versions_its_parent_accepts_now() -> None:
     plan = takes_over(part)
     assert (plan.verb, plan.parent) == ("bind", OWNER.changed(adopted=True))
     check_bind(part.changed(resting=Phase.DEGRADED), BindCall(parent=plan.parent))
+
+
+def test_a_hundred_services_may_share_one_and_no_more() -> None:
+    others = tuple(
+        Dependant(service=ServiceId(team="house", name=f"n{number}"), alias="part")
+        for number in range(MAX_DEPENDANTS)
+    )
+    check_bind(well(dependants=others[1:]), asked_by("house"))
+    with pytest.raises(Refused, match="house/well is a part of 100 services already"):
+        check_bind(well(dependants=others), asked_by("house"))
+
+
+@pytest.mark.parametrize("kind", [OperationKind.PATCH, OperationKind.UPGRADE])
+def test_only_a_reconcile_is_asked_to_take_parts_along(kind: OperationKind) -> None:
+    request = Request(request_id="r", kind=kind, requested_by="ada", with_parts=True)
+    with pytest.raises(InvalidInput, match=f"{kind} takes its parts along by itself"):
+        check_request(well(), request)
+    check_request(well(), request.changed(kind=OperationKind.RECONCILE))
+
+
+SHARED = ServiceSection(promise="leaf", version=">=1.0 <2", service="house/well", bind=True)
+
+
+def provisioning(number: int = 1) -> ServiceState:
+    record = OperationRecord(
+        service=ServiceId(team="house", name="well"), number=number, kind=OperationKind.PROVISION,
+        status=OperationStatus.RUNNING, revision=READY.revision, request_id="r", requested_by="ada",
+        requested_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
+    )  # fmt: skip
+    return well(
+        resolved=None,
+        healthy=(),
+        phase=Phase.PROVISIONING,
+        queue=(PendingOperation(record=record, resolved=READY),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "waits"), [(SHARED, True), (SECTION, False)], ids=["shared", "made for its parent"]
+)
+async def test_a_shared_service_that_is_being_provisioned_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, section: ServiceSection, *, waits: bool
+) -> None:
+    """It was requested just before what shares it, as by `bond apply` of both."""
+    executor, ended = ServiceExecutor(), []
+
+    async def end(_: Any, accepted: Any) -> None:
+        ended.append(accepted.id)
+
+    async def state(_: str) -> ServiceState:
+        return well()
+
+    monkeypatch.setattr(executor, "_ended", end)
+    monkeypatch.setattr(executor, "_state", state)
+    monkeypatch.setattr("bondstone.activities.service.executor.COMMIT_SECONDS", 0.0)
+    context: Any = None
+    result = await executor._provisioned(context, section, provisioning())
+    assert (ended, result) == ((["house/well/op/1"], well()) if waits else ([], provisioning()))
+
+
+async def test_a_shared_service_that_has_not_committed_is_waited_for_by_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = ServiceExecutor()
+
+    async def end(_: Any, accepted: Any) -> None:
+        """It has ended."""
+
+    async def state(_: str) -> ServiceState:
+        return provisioning()
+
+    monkeypatch.setattr(executor, "_ended", end)
+    monkeypatch.setattr(executor, "_state", state)
+    monkeypatch.setattr("bondstone.activities.service.executor.COMMIT_SECONDS", 0.0)
+    context: Any = None
+    with pytest.raises(Unreachable, match="house/well/op/1 is not committed yet"):
+        await executor._provisioned(context, SHARED, provisioning())

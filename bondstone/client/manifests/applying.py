@@ -86,7 +86,12 @@ async def apply(
         async with slots:
             return done(await _taken_down(bond, service, reason, dry_run=dry_run))
 
-    rows += await asyncio.gather(*map(one, comparison.services))
+    # A service may share another one of the same manifests, which is there once its request is accepted.
+    applied: dict[str, AppliedManifest] = {}
+    for has_parts in (False, True):
+        turn = [service for service in comparison.services if service.has_parts is has_parts]
+        applied |= {row.name: row for row in await asyncio.gather(*map(one, turn))}
+    rows += [applied[service.id] for service in comparison.services]
     rows += [await of_platform(each) for each in comparison.schedules]
     rows += [done(await _started(bond, campaign, reason, dry_run=dry_run)) for campaign in comparison.campaigns]
     rows += await asyncio.gather(*map(gone, comparison.pruned))

@@ -148,7 +148,10 @@ class _Catalogue:
         return await self._known[key]
 
     async def _look_up(self, promise: str, version: str) -> PromiseDocument:
-        from bondstone.client.documents.promise import PromiseDocument  # noqa: PLC0415 - see bondstone.cli.session
+        from bondstone.client.documents.promise import (  # noqa: PLC0415 - see bondstone.cli.session
+            PromiseDocument,
+            PromiseStepDocument,
+        )
 
         for revision, folder in self._folders.items():
             if folder.name == promise and version in {"", folder.version}:
@@ -158,6 +161,9 @@ class _Catalogue:
                     digest="",
                     status="active",
                     input_schema=folder.spec.inputs,
+                    steps=tuple(
+                        PromiseStepDocument(id=step.id, executor=step.executor) for step in folder.spec.steps
+                    ),
                 )
         return await self._bond.promises.get(promise, version)
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from semver import Version
 
 from bondstone.base.errors import InvalidInput, Problem
+from bondstone.base.names import SERVICE_EXECUTOR
 from bondstone.base.redact import MASK
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.client.documents.service import AppliedDocument, ServiceDocument
@@ -59,6 +60,8 @@ class ServiceComparison:
     remove_labels: tuple[str, ...] = ()
     move: Literal["", "patch", "upgrade"] = ""
     note: str = ""
+    has_parts: bool = False
+    """Whether it is made of others, or shares them: it is requested after those that stand alone."""
 
     @property
     def id(self) -> str:
@@ -102,6 +105,7 @@ class _Comparer:
     ) -> None:
         self.entry, self.live, self.overwrite, self.resend = entry, live, overwrite, resend
         self.schema = promise.input_schema
+        self.has_parts = any(step.executor == SERVICE_EXECUTOR for step in promise.steps)
         self.declared = _declared(promise)
         self.secret = secret_paths(self.declared)
         self.problems: list[Problem] = []
@@ -161,6 +165,7 @@ class _Comparer:
             inputs=values,
             labels=dict(applied.labels),
             note=f"it was {live.phase}, and is requested again" if live is not None else "",
+            has_parts=self.has_parts,
         )
 
     def _changed(
