@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from bondstone.base.names import SERVICE_EXECUTOR
 from bondstone.executors.registry import load_executors
 from bondstone.model.campaign.manifest import Campaign, Strategy
-from bondstone.model.identity import EVERYTHING, AccessDocument
+from bondstone.model.identity import EVERYTHING, ROLE_PATTERN, AccessDocument
 from bondstone.model.manifest import ServiceManifest
 from bondstone.model.platform_manifests import (
     FreezeManifest,
@@ -122,6 +122,7 @@ def _access() -> dict[str, Any]:
     schema = _of(AccessDocument, "An access document")
     scope = schema["$defs"]["Grant"]["properties"]["scope"]
     scope["anyOf"] = [{"$ref": "#/$defs/Scope"}, {"const": EVERYTHING}]
+    schema["$defs"]["Grant"]["properties"]["roles"]["items"]["pattern"] = f"^({ROLE_PATTERN})$"
     return schema
 
 

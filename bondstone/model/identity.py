@@ -39,9 +39,8 @@ ROLES: Final = {
 }
 """Every role with what it is for."""
 
-_ROLE: Final = re.compile(
-    r"viewer|developer|operator|publisher|auditor|admin|approver:[a-z]([a-z0-9-]{0,46}[a-z0-9])?"
-)
+ROLE_PATTERN: Final = r"viewer|developer|operator|publisher|auditor|admin|approver:[a-z]([a-z0-9-]{0,46}[a-z0-9])?"
+_ROLE: Final = re.compile(ROLE_PATTERN)
 MAX_GRANTS: Final = 1_000
 EVERYTHING: Final = "everything"
 """Scope of a grant that holds everywhere."""

@@ -122,3 +122,12 @@ def test_every_documented_manifest_fits_and_a_misspelt_key_in_it_does_not(name: 
 def test_the_schema_of_each_kind_is_one(kind: str) -> None:
     jsonschema_rs.meta.validate(editor_schema(kind))
     assert modeline(kind).startswith("# yaml-language-server: $schema=.schemas/")
+
+
+@pytest.mark.parametrize(("role", "fits"), [("operator", True), ("approver:dba", True), ("oprator", False)])
+def test_a_role_that_does_not_exist_is_marked_in_an_access_document(role: str, *, fits: bool) -> None:
+    grant = {"subjects": [{"group": "dba"}], "roles": [role], "scope": "everything"}
+    document = {"apiVersion": "bondstone.dev/v1", "kind": "Access", "spec": {"grants": [grant]}}
+    flaws = problems(editor_schema("access"), document)
+    assert (flaws == []) is fits
+    assert fits or any("oprator" in flaw for flaw in flaws)
