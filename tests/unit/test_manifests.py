@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bondstone.base.errors import ManifestInvalid
+from bondstone.client.documents.apply import AppliedManifest
 from bondstone.client.documents.promise import PromiseDocument
 from bondstone.client.documents.service import MASK, AheadDocument, AppliedDocument, ServiceDocument
+from bondstone.client.manifests import applying
 from bondstone.client.manifests.entries import ServiceEntry
 from bondstone.client.manifests.export import manifest_of
 from bondstone.client.manifests.files import read_manifests
@@ -230,3 +235,26 @@ def test_a_map_is_compared_by_its_keys() -> None:
         (("tags", "a"), "9", False),
         (("tags", "b"), MISSING, False),
     ]
+
+
+async def test_services_without_parts_are_requested_before_those_that_may_share_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+
+    async def changed(_bond: Any, service: Any, _reason: str, *, dry_run: bool) -> AppliedManifest:
+        await asyncio.sleep(0 if service.has_parts else 0.01)
+        order.append(service.id)
+        return AppliedManifest(kind="Service", name=service.id, file="", action="change" if dry_run else "create")
+
+    monkeypatch.setattr(applying, "_changed", changed)
+    services = [SimpleNamespace(id=name, has_parts=name != "shop/shared") for name in ("shop/user", "shop/shared")]
+    comparison: Any = SimpleNamespace(
+        rules=(), promises=(), services=services, schedules=(), campaigns=(), pruned=(), pruned_of_platform=()
+    )
+    bond: Any = None
+    document = await applying.apply(bond, comparison)
+    assert order == ["shop/shared", "shop/user"]
+    assert [row.name for row in document.manifests] == ["shop/user", "shop/shared"], (
+        "as they stand in the manifests"
+    )
