@@ -11,7 +11,7 @@ from bondstone.base.models import Wire
 D = TypeVar("D", "PushedRecord", "PushPlan")
 
 
-class Place(Wire):
+class BranchFolder(Wire):
     """A folder of a branch that is the step's own."""
 
     url: str = ""
@@ -39,7 +39,7 @@ class PushedRecord(Wire):
     format: Literal["bondstone-kratix-git 1"] = "bondstone-kratix-git 1"
     stands: bool = False
     """Something may have been pushed."""
-    place: Place = Place()
+    place: BranchFolder = BranchFolder()
     files: dict[str, str] = {}
     """Content by path below the folder, as it was last pushed."""
     listing: dict[str, str] = {}
@@ -58,7 +58,7 @@ class PushPlan(Wire):
 
     format: Literal["bondstone-kratix-git 1"] = "bondstone-kratix-git 1"
     destroy: bool = False
-    place: Place = Place()
+    place: BranchFolder = BranchFolder()
     files: dict[str, str] = {}
     before: dict[str, str] = {}
     """Mode and object of each file that stood there."""

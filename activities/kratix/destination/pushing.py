@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bondstone.activities.kratix.contract import objects_in
 from bondstone.activities.kratix.destination.documents import (
-    Place,
+    BranchFolder,
     PushedRecord,
     PushPlan,
     PushRun,
@@ -54,12 +54,12 @@ class PushSession:
         """The service and the step, for errors."""
         return f"{self.context.service} step {self.context.step}"
 
-    def place(self) -> Place:
+    def place(self) -> BranchFolder:
         """The folder that the section means."""
         known = self._destination()
         service = self.context.service
         folder = posixpath.join(known.path, service.team, service.name, self.context.step)
-        return Place(url=known.url, branch=known.branch, folder=folder)
+        return BranchFolder(url=known.url, branch=known.branch, folder=folder)
 
     def _destination(self) -> GitDestination:
         """Of the pool; in a test of the promise a repository of the test's own, and the pool's is not reached."""
@@ -74,7 +74,7 @@ class PushSession:
         return snapshot.position, read_pushed(snapshot.payload)
 
     @asynccontextmanager
-    async def repository(self, place: Place) -> AsyncIterator[Repository]:
+    async def repository(self, place: BranchFolder) -> AsyncIterator[Repository]:
         """The branch, with a folder for this attempt that is gone with it."""
         context = self.context
         scratch = Scratch(context.settings.work_dir, "kratix")
@@ -311,7 +311,7 @@ def _changes(
 
 
 def _document(
-    session: PushSession, place: Place, files: Mapping[str, str], manifests: list[dict[str, Any]]
+    session: PushSession, place: BranchFolder, files: Mapping[str, str], manifests: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """What becomes `input.plan` of policies: the files, and the objects in them as of manifests."""
     return {

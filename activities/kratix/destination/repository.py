@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from bondstone.activities.kratix.destination.documents import Place
+from bondstone.activities.kratix.destination.documents import BranchFolder
 from bondstone.activities.tooling.environment import allowed_environment
 from bondstone.activities.tooling.process import capture, tied
 from bondstone.base.errors import StepTimedOut, ToolFailed, ToolUnavailable, Unreachable
@@ -50,7 +50,7 @@ class Repository:
         redact: Masks secrets in git's words.
     """
 
-    place: Place
+    place: BranchFolder
     directory: Path
     settings: Settings
     time_seconds: int
