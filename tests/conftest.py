@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ os.environ.setdefault("BOND_OPA", "regorus")
 # What the sandbox refuses has tests of its own (test_tool_sandbox.py), which name their mode.
 os.environ.setdefault("BOND_TOOL_SANDBOX", "off")
 
+# The platform, the contexts and the token of whoever runs the tests are no part of them.
+for _name in ("BOND_DATA", "BOND_CONTEXT", "BOND_CONTEXTS", "BOND_API", "BOND_TOKEN", "BOND_AS"):
+    os.environ.pop(_name, None)
+for _name in ("BOND_TEMPORAL_ADDRESS", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"):
+    os.environ.pop(_name, None)
+
 # Workers that tests start, and those of the platforms that they start, are forked from one process.
 if sys.platform.startswith("linux"):
     fork_by(WARM.connection)
@@ -43,9 +50,22 @@ FAST_SERVER = {"history.workflowIdReuseMinimalInterval": '"0s"'}
 """The server slows down what continues as new within a second; a service does, when its tools are instant."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the run folders of its own in place of the user's, where a platform may be that they work with."""
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist has those of the run
+        return
+    home = tempfile.mkdtemp(prefix="bond-tests-")
+    config.bond_home = home  # type: ignore[attr-defined]
+    os.environ["XDG_DATA_HOME"] = f"{home}/data"
+    os.environ["XDG_CONFIG_HOME"] = f"{home}/config"
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave without finalizing the interpreter: threads of native libraries may crash it then."""
+    if home := getattr(config, "bond_home", None):
+        shutil.rmtree(home, ignore_errors=True)
     status = getattr(config, "bond_exit_status", None)
     if status is not None and not hasattr(config, "workerinput"):  # a worker of xdist still has to report
         sys.stdout.flush()
