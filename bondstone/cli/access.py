@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from bondstone.cli.api_session import with_api
+from bondstone.cli.session import with_platform
 from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, note, say, table
 
 EXIT_REFUSED: Final = 4
@@ -33,9 +34,8 @@ def publish(file: File, *, output: Output = OutputFormat.TABLE) -> None:
 @app.command(epilog=examples("bond access validate access.yaml"))
 def validate(file: File, *, output: Output = OutputFormat.TABLE) -> None:
     """Check an access document on this machine; every mistake with its line and column. Nothing is published."""
-    from bondstone.identity.document import read_access  # noqa: PLC0415 - --help is fast
-
-    document = read_access(_text(file).encode(), str(file), needs_admin=False).require()
+    source = _text(file)
+    document = with_platform(lambda bond: bond.access.validate(source, str(file)))
     answer = {"file": str(file), "grants": len(document.spec.grants)}
     emit(answer, output, lambda: say(f"{file} is valid: {answer['grants']} grants"))
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bondstone.cli import context
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say, table
-
-if TYPE_CHECKING:
-    from bondstone.client.documents.doctor import BackupDocument
-    from bondstone.store.backup import Backup
 
 app = typer.Typer()
 
@@ -38,17 +34,16 @@ def backup(
     What its services have made (by Terraform, by Helm) is not in it, and neither is an object store outside the
     data directory.
     """
-    from bondstone.store.backup import back_up  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.client.local.backup import back_up  # noqa: PLC0415 - see bondstone.cli.app
 
-    data = context.settings().data.absolute()
-    document = _document(back_up(data, file, keys=not without_keys), file, data)
+    document = back_up(context.settings(), file, keys=not without_keys)
 
     def people() -> None:
-        say(f"{file}: {document.size >> 10} KiB, all of {data}")
+        say(f"{file}: {document.size >> 10} KiB, all of {document.data}")
         if document.keys:
             note("its key rings are in it: anybody who has the file can read everything")
         else:
-            note(f"its key rings are not in it: keep {data / 'keys.json'} elsewhere")
+            note(f"its key rings are not in it: keep {document.data}/keys.json elsewhere")
 
     emit(document, output, people)
 
@@ -65,12 +60,12 @@ def restore(file: File, *, output: Output = OutputFormat.TABLE) -> None:
     `bond up` on it continues what ran at the time of the backup. Run it beside the original only to look: both
     would manage the same infrastructure.
     """
-    from bondstone.store.backup import restore as put_back  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.client.local import backup as backups  # noqa: PLC0415 - see bondstone.cli.app
 
-    data = context.settings().data.absolute()
-    document = _document(put_back(file, data), file, data)
+    document = backups.restore(context.settings(), file)
 
     def people() -> None:
+        data = document.data
         say(f"{data}: as of {document.at:%Y-%m-%d %H:%M:%SZ}")
         if not document.keys:
             note(f"no key rings were in it: put keys.json into {data} before `bond up`")
@@ -86,10 +81,8 @@ def doctor(*, output: Output = OutputFormat.TABLE) -> None:
     Changes nothing. Exit code 1 when there is a problem.
     """
     from bondstone.client.direct.doctor import examine  # noqa: PLC0415 - see bondstone.cli.app
-    from bondstone.temporal.connection import silence_core  # noqa: PLC0415
 
-    silence_core()
-    findings = context.run(examine(context.settings()))
+    findings = context.run(examine(context.settings(), quiet=True))
 
     def people() -> None:
         table(["check", "", "finding"], [[it.check, it.status, it.message] for it in findings])
@@ -99,16 +92,3 @@ def doctor(*, output: Output = OutputFormat.TABLE) -> None:
     emit(findings, output, people)
     if any(finding.status == "problem" for finding in findings):
         raise typer.Exit(1)
-
-
-def _document(summary: Backup, file: Path, data: Path) -> BackupDocument:
-    from bondstone.client.documents.doctor import BackupDocument  # noqa: PLC0415 - see bondstone.cli.app
-
-    return BackupDocument(
-        file=str(file),
-        data=str(data),
-        at=summary.at,
-        version=summary.version,
-        keys=summary.keys,
-        size=file.stat().st_size,
-    )

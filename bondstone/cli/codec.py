@@ -12,9 +12,7 @@ from bondstone.cli import context
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bondstone.store.crypto import KeyRing
+    from bondstone.client.local.payload_keys import PayloadKeys
 
 app = typer.Typer(help="Encryption of what Temporal keeps: keys, and a server for its UI.", no_args_is_help=True)
 
@@ -41,16 +39,9 @@ def add_key(output: Output = OutputFormat.TABLE) -> None:
 
     The new key opens, and does not seal yet: copy the ring to every process, restart it, then `activate` the key.
     """
-    from bondstone.store.crypto import KeyRing  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.client.local import payload_keys  # noqa: PLC0415 - see bondstone.cli.app
 
-    path = _ring_file()
-    if path.exists():
-        ring, added = KeyRing.load(path).with_new_key()
-        ring.write(path)
-    else:
-        ring = KeyRing.load_or_create(path)
-        added = ring.active
-    _show(ring, path, added, output)
+    _show(payload_keys.add_key(context.settings()), output)
 
 
 @app.command(epilog=examples("bond codec activate k-1a2b3c4d"))
@@ -58,23 +49,10 @@ def activate(
     key: Annotated[str, typer.Argument(help="id of a key in the ring")], output: Output = OutputFormat.TABLE
 ) -> None:
     """Let another key of the payload key ring seal from now on; processes notice when they are restarted."""
-    from bondstone.store.crypto import KeyRing  # noqa: PLC0415 - see bondstone.cli.app
+    from bondstone.client.local import payload_keys  # noqa: PLC0415 - see bondstone.cli.app
 
-    path = _ring_file()
-    ring = KeyRing.load(path).with_active(key)
-    ring.write(path)
-    _show(ring, path, key, output)
+    _show(payload_keys.activate(context.settings(), key), output)
 
 
-def _ring_file() -> Path:
-    from bondstone.base.errors import SettingsInvalid  # noqa: PLC0415 - see bondstone.cli.app
-
-    path = context.settings().payload_keys
-    if path is None:
-        raise SettingsInvalid("there is no payload key ring", hint="name its file with BOND_PAYLOAD_KEYS")
-    return path
-
-
-def _show(ring: KeyRing, path: Path, key: str, output: OutputFormat) -> None:
-    value = {"file": str(path), "key": key, "active": ring.active, "keys": sorted(ring.keys)}
-    emit(value, output, lambda: say(f"{path}: {key}; {ring.active} seals, {len(ring.keys)} open"))
+def _show(ring: PayloadKeys, output: OutputFormat) -> None:
+    emit(ring, output, lambda: say(f"{ring.file}: {ring.key}; {ring.active} seals, {len(ring.keys)} open"))

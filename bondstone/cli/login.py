@@ -14,7 +14,7 @@ from bondstone.terminal.output import Output, OutputFormat, emit, examples, is_t
 if TYPE_CHECKING:
     from bondstone.base.issuer_settings import IssuerSettings
     from bondstone.client.http.address import ApiAddress
-    from bondstone.identity.provider import ProviderTokens
+    from bondstone.client.http.login import DeviceCode, ProviderTokens
 
 app = typer.Typer()
 
@@ -139,7 +139,6 @@ async def _provider(api: ApiAddress, issuer: str) -> IssuerSettings:
 
 async def _by_code(settings: IssuerSettings) -> ProviderTokens:
     from bondstone.client.http.login import by_device  # noqa: PLC0415 - --help is fast
-    from bondstone.identity.provider import DeviceCode  # noqa: PLC0415
 
     def show(device: DeviceCode) -> None:
         note(f"open {device.verification_uri} and type {device.user_code}")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
@@ -36,7 +34,9 @@ def open_(
 
     Whoever holds the platform's data directory is signed in by it, once. Elsewhere the console asks who you are.
     """
-    url = context.run(_address(_page(target)))
+    from bondstone.client.local.console_link import console_link  # noqa: PLC0415 - see bondstone.cli.session
+
+    url = context.run(console_link(context.settings(), target, by=context.actor()))
     emit({"target": target or None, "url": url}, output, lambda: say(url))
     if print_it or not is_terminal(sys.stdout):
         return
@@ -44,27 +44,3 @@ def open_(
 
     if not webbrowser.open(url):
         note("no browser was found; open the address yourself")
-
-
-def _page(target: str) -> str:
-    """The console's path of a service, an operation, a campaign, or home."""
-    service, _, number = target.partition("/op/")
-    if number:
-        return f"/services/{service}/operations/{number}"
-    return f"/services/{target}" if "/" in target else f"/campaigns/{target}" if target else "/"
-
-
-async def _address(path: str) -> str:
-    from bondstone.base.data_directory import LOCAL_TOKEN_FILE  # noqa: PLC0415 - see bondstone.cli.session
-    from bondstone.base.errors import Unreachable  # noqa: PLC0415
-    from bondstone.identity.local_token import local_principal  # noqa: PLC0415
-    from bondstone.store import Store  # noqa: PLC0415
-
-    settings = context.settings()
-    if not settings.api:
-        raise Unreachable("no API process serves the console here", hint="`bond up` starts one")
-    if not (settings.data / LOCAL_TOKEN_FILE).exists():
-        return f"{settings.api.rstrip('/')}{path}"
-    store = await Store.open(settings)
-    code = await store.sessions.issue_code(local_principal(context.actor()), now=datetime.now(UTC))
-    return f"{settings.api.rstrip('/')}/sign-in/code?code={quote(code)}&next={quote(path)}"

@@ -6,12 +6,30 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bondstone.model.identity import AccessDocument
     from bondstone.model.manifest import KeptPlatformManifest
     from bondstone.store.access import AccessRef, PublishedAccess
 
 
 class AccessRules(ABC):
     """Access documents are numbered; the newest is in force."""
+
+    async def validate(self, source: str, file: str = "access.yaml") -> AccessDocument:
+        """Check an access document on this machine. Nothing is sent.
+
+        Args:
+            source: The document, YAML or JSON.
+            file: Its name, for messages.
+
+        Returns:
+            What it says.
+
+        Raises:
+            AccessInvalid: with every mistake in its place.
+        """
+        from bondstone.identity.document import read_access  # noqa: PLC0415 - this verb only
+
+        return read_access(source.encode(), file, needs_admin=False).require()
 
     @abstractmethod
     async def publish(

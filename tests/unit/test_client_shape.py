@@ -10,7 +10,7 @@ from bondstone.client import Bondstone, Operation
 from bondstone.client.direct.client import DirectClient
 
 NOUNS = {
-    "access": {"publish", "list", "get"},
+    "access": {"validate", "publish", "list", "get"},
     "approvals": {"list", "approve", "reject"},
     "campaigns": {
         *("validate", "preview", "run", "list", "get", "wait", "report", "pause", "resume", "abort", "skip"),

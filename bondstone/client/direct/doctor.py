@@ -22,7 +22,7 @@ from bondstone.store.backup import DATABASE, check_database
 from bondstone.store.ledger_verification import verify
 from bondstone.store.objects import Objects
 from bondstone.store.signing import PlatformKeys
-from bondstone.temporal.connection import POLLER_FRESH_SECONDS, connect, pollers
+from bondstone.temporal.connection import POLLER_FRESH_SECONDS, connect, pollers, silence_core
 
 if TYPE_CHECKING:
     from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
@@ -40,12 +40,15 @@ MANY_TASKS: Final = 3
 AT_ONCE: Final = 16
 
 
-async def examine(settings: Settings) -> list[CheckResult]:
+async def examine(settings: Settings, *, quiet: bool = False) -> list[CheckResult]:
     """Every check of a platform, in order.
 
     Args:
         settings: Which platform.
+        quiet: Keep what the Temporal SDK's native core prints off standard error, for the whole process.
     """
+    if quiet:
+        silence_core()
     findings = [_database(settings), _disk(settings)]
     client, finding = await _temporal(settings)
     findings.append(finding)

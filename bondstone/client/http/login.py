@@ -20,6 +20,17 @@ from bondstone.identity.issuer_keys import IssuerKeys
 from bondstone.identity.json_web_tokens import nonce_of
 from bondstone.identity.provider import DeviceCode, Provider, ProviderTokens
 
+__all__ = [
+    "DeviceCode",
+    "ProviderTokens",
+    "by_browser",
+    "by_device",
+    "renewed",
+    "revoke",
+    "sign_in_from",
+    "takes_devices",
+]
+
 CALLBACK: Final = "/callback"
 BROWSER_SECONDS: Final = 300.0
 """How long a person may take in the browser."""
