@@ -40,6 +40,7 @@ _VOLATILE: Final = frozenset(
 _GIVEN: Final = frozenset(
     {
         *("clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "volumeName"),
+        *("controller-uid", "batch.kubernetes.io/controller-uid"),
         # Counted by controllers, a moment after the change.
         *("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import sys
@@ -26,6 +25,7 @@ from bondstone.activities.tooling.process import BRIEF, Exit, Graces, Run, captu
 from bondstone.activities.tooling.sandbox import Sandbox, sandbox
 from bondstone.activities.tooling.scratch import Scratch, kill_marked, locked, write_private
 from bondstone.base.errors import BondError, ToolFailed, ToolUnavailable
+from bondstone.documents.json_in_yaml import json_in_yaml
 from bondstone.executors.protocol import StepContext
 from bondstone.model.step import Progress
 
@@ -356,21 +356,10 @@ def _as_yaml(value: Any) -> str:
     """JSON, which is YAML, with each text marked so that Ansible evaluates nothing in it."""
     match value:
         case str():
-            return f"!unsafe {_quoted(value)}"
+            return f"!unsafe {json_in_yaml(value)}"
         case dict():
-            inside = ", ".join(f"{_quoted(str(key))}: {_as_yaml(item)}" for key, item in value.items())
+            inside = ", ".join(f"{json_in_yaml(str(key))}: {_as_yaml(item)}" for key, item in value.items())
             return f"{{{inside}}}"
         case list() | tuple():
             return f"[{', '.join(map(_as_yaml, value))}]"
-    return json.dumps(value)
-
-
-def _quoted(text: str) -> str:
-    """A text in double quotes, of characters that YAML takes as they are."""
-    written = json.dumps(text, ensure_ascii=False)
-    return "".join(char if char.isprintable() else _escape(char) for char in written)
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - YAML's two lengths
+    return json_in_yaml(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from bondstone.base.cluster_settings import DEFAULT_CLUSTER, ClusterSettings, cl
 from bondstone.base.errors import Refused, ToolUnavailable
 from bondstone.base.files import write_private
 from bondstone.base.settings import Settings
+from bondstone.documents.json_in_yaml import json_in_yaml
 
 CONNECTIONS_DIR: Final = "clusters"
 """Below the work directory: kubeconfigs made from settings. They name credentials, and hold none."""
@@ -167,7 +167,7 @@ def _kubeconfig(cluster: dict[str, str], user: dict[str, Any]) -> dict[str, Any]
 
 def _write(directory: Path, content: dict[str, Any]) -> Path:
     """Keep a kubeconfig under the digest of its content, so that what runs with it never sees it change."""
-    text = json.dumps(content, indent=2, sort_keys=True).encode()
+    text = json_in_yaml(content).encode()
     path = directory / f"{hashlib.sha256(text).hexdigest()[:32]}.kubeconfig"
     if path.is_file():
         return path

@@ -111,8 +111,11 @@ def merged_shape(*shapes: Any) -> Any:
 
 
 def stored(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest as the cluster keeps it: of a Secret, `stringData` becomes part of `data`."""
-    manifest_stored = dict(manifest)
+    """A manifest as the cluster keeps it: of a Secret, `stringData` becomes part of `data`.
+
+    What the control plane fills in is left out, see `without_filled`.
+    """
+    manifest_stored = without_filled(manifest)
     if manifest_stored.get("kind") == "Secret" and isinstance(manifest_stored.get("stringData"), dict):
         added = {
             key: base64.b64encode(str(value).encode()).decode()
@@ -120,6 +123,16 @@ def stored(manifest: Mapping[str, Any]) -> dict[str, Any]:
         }
         manifest_stored["data"] = {**(manifest_stored.get("data") or {}), **added}
     return manifest_stored
+
+
+def without_filled(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without fields that are the control plane's, whatever an author writes there.
+
+    Those are the `rules` of a ClusterRole that aggregates others: a controller replaces them, and authors write
+    `rules: []` as the documentation of Kubernetes has it.
+    """
+    aggregates = manifest.get("kind") == "ClusterRole" and manifest.get("aggregationRule")
+    return {key: value for key, value in manifest.items() if not (aggregates and key == "rules")}
 
 
 def masked(manifest: Mapping[str, Any] | None, redact: Redactor) -> dict[str, Any] | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bondstone.activities.clusters.manifests import read_manifests
+import yaml
+
+from bondstone.activities.clusters.manifests import ManifestLoader, read_manifests
 from bondstone.activities.helm.version import HelmVersion
 from bondstone.activities.tooling.scratch import write_private
+from bondstone.documents.json_in_yaml import json_in_yaml
 
 FOUR: Final = 4
 HOMES: Final = "helm"
@@ -90,7 +92,7 @@ def pinned(run: Path, tool: HelmVersion, manifest: str, hooks: Sequence[str]) ->
     }
     folder = run / HOMES / "data" / "plugins" / _PLUGIN
     folder.mkdir(parents=True)
-    write_private(folder / "plugin.yaml", json.dumps(plugin).encode())
+    write_private(folder / "plugin.yaml", json_in_yaml(plugin).encode())
     return ["--post-renderer", _PLUGIN]
 
 
@@ -98,13 +100,29 @@ def _taken_apart(manifest: str) -> Iterator[str]:
     """The documents of a manifest; lists become their objects, in JSON.
 
     Helm 4 takes lists apart behind the post-renderer, and then an item may name an anchor that stands in another
-    one (helm/helm#32203). The text of any other document stays as its author wrote it.
+    one (helm/helm#32203). It also makes an empty text of a value that is left empty in braces (`{annotations: }`);
+    JSON says `null`. The text of any other document stays as its author wrote it.
     """
     for text in DOCUMENT.split(manifest):
         if not text.strip():
             continue
         objects = read_manifests(text)
-        if len(objects) > 1:
-            yield from map(json.dumps, objects)
+        if len(objects) > 1 or leaves_empty_in_braces(text):
+            yield from map(json_in_yaml, objects)
         else:
             yield text.strip("\n")
+
+
+def leaves_empty_in_braces(text: str) -> bool:
+    """Whether a YAML document has an empty value inside `{…}` or `[…]`, where Helm 4 reads an empty text."""
+    if "{" not in text:
+        return False
+    braces = 0
+    for event in yaml.parse(text, Loader=ManifestLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            braces += bool(event.flow_style) or braces > 0
+        elif isinstance(event, yaml.CollectionEndEvent):
+            braces -= braces > 0
+        elif braces and isinstance(event, yaml.ScalarEvent) and event.value == "" and event.implicit[0]:
+            return True
+    return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +30,7 @@ from bondstone.activities.tooling.sandbox import Sandbox, sandbox
 from bondstone.activities.tooling.scratch import locked, write_private
 from bondstone.base.errors import BondError, ToolFailed
 from bondstone.base.redact import Redactor
+from bondstone.documents.json_in_yaml import json_in_yaml
 from bondstone.executors.protocol import StepContext
 
 Objects = dict[Ref, dict[str, Any]]
@@ -212,7 +212,7 @@ class HelmSession:
             with tarfile.open(packed) as files:
                 files.extractall(self.run, filter="data")
             target = self.run / "chart"  # a folder, so that .helmignore counts
-        values_file = write_private(self.run / "values.json", json.dumps(values).encode())
+        values_file = write_private(self.run / "values.json", json_in_yaml(values).encode())
         return [str(target), "--values", str(values_file)]
 
     async def read(self, verb: str, arguments: list[str], connection: ClusterConnection | None = None) -> bytes:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bondstone.activities.clusters.manifests import Ref, fingerprints, masked
+from bondstone.activities.clusters.manifests import Ref, fingerprints, masked, without_filled
 from bondstone.base.canonical import canonical, digest
 from bondstone.base.redact import Redactor
 from bondstone.model.plan import Action, Change
@@ -78,7 +78,7 @@ def owned(manifest: Mapping[str, Any], owner: str, namespace: str) -> dict[str, 
     if namespace:
         metadata["namespace"] = namespace
     metadata["annotations"] = {**(metadata.get("annotations") or {}), OWNER: owner}
-    kept = {key: value for key, value in manifest.items() if key != "status"}
+    kept = {key: value for key, value in without_filled(manifest).items() if key != "status"}
     return {**kept, "metadata": metadata}
 
 

@@ -48,9 +48,9 @@ async def test_one_port_for_two_protocols_lives_its_whole_life(dns):
     service = "/api/v1/namespaces/{ns}/services/orders-web"
     ports = dns.get(service)["spec"]["ports"]
     assert [(port["port"], port["protocol"]) for port in ports] == [(53, "UDP"), (53, "TCP")]
-    planned = await dns.plan(options=options, tier="two", replicas=1)
+    planned = await dns.plan(options=options, tier="two", replicas=1, note="🎉")
     assert {change.type for change in planned.changes} == {"Service", "Deployment"}
-    await dns.apply(planned, options=options, tier="two", replicas=1)
+    await dns.apply(planned, options=options, tier="two", replicas=1, note="🎉")
     assert dns.get(service)["metadata"]["labels"]["tier"] == "two"
     assert dns.get(service)["spec"]["ports"] == ports
     dns.patch(service, {"metadata": {"labels": {"tier": "by-hand"}}})

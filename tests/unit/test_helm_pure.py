@@ -17,6 +17,7 @@ from bondstone.activities.helm.artefact import Artefact, Header, Location, pack,
 from bondstone.activities.helm.changes import Reality, drifted_changes, planned_changes, removed_changes
 from bondstone.activities.helm.chart import check_digest, from_bundle
 from bondstone.activities.helm.diagnostics import to_error
+from bondstone.activities.helm.dialects import leaves_empty_in_braces
 from bondstone.activities.helm.release import (
     ATTEMPT_LABEL,
     MAX_NAME,
@@ -28,6 +29,7 @@ from bondstone.activities.helm.release import (
 )
 from bondstone.activities.helm.section import HelmSection
 from bondstone.activities.helm.version import helm_version
+from bondstone.activities.kubernetes.changes import owned
 from bondstone.base.cluster_settings import ClusterSettings, cluster_settings
 from bondstone.base.errors import ObjectCorrupt, PlanStale, Refused, SettingsInvalid, ToolFailed, ToolUnavailable
 from bondstone.base.redact import MASK, Redactor
@@ -268,6 +270,33 @@ def test_what_the_server_writes_otherwise_is_no_drift():
     applied = {REF: {**config(), "spec": {"cpu": "1000m"}}}
     server = {REF: {**config(), "spec": {"cpu": "1"}}}
     assert drifted_changes(applied, Reality(server, server), Redactor()) == []
+
+
+def test_the_rules_of_an_aggregating_role_are_the_control_planes():
+    ref = Ref("rbac.authorization.k8s.io/v1", "ClusterRole", "", "all")
+    role = {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": {"name": "all"}, "rules": []}
+    filled = {"rules": [{"verbs": ["get"]}]}
+    for aggregation, count in (({"aggregationRule": {"clusterRoleSelectors": []}}, 0), ({}, 1)):
+        manifest = {**role, **aggregation}
+        reality = Reality({ref: {**manifest, **filled}}, {ref: manifest})
+        assert len(drifted_changes({ref: manifest}, reality, Redactor())) == count
+        assert len(planned_changes({ref: manifest}, {ref: manifest}, reality, Redactor())) == count
+        assert ("rules" in owned(manifest, "t/s/p", "")) == bool(count)
+
+
+@pytest.mark.parametrize(
+    ("text", "empty"),
+    [
+        ("{annotations: , name: web}", True),
+        ("spec: {a: {b: 1}, c: }", True),
+        ("spec: {a}", True),
+        ("- {a: 1}\n- b:", False),
+        ("{a: '', b: null, c: ~}", False),
+        ("text: '{a: }'", False),
+    ],
+)
+def test_values_left_empty_in_braces_are_noticed(text, empty):
+    assert leaves_empty_in_braces(text) is empty
 
 
 def test_what_secrets_hold_is_masked_wherever_it_is():
