@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from every_executor import KINDS, World
@@ -31,6 +30,7 @@ from harness.pinned import ROOT, ToolMissing, find
 from harness.terraform_mirror import configured, mirror
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+PROVIDER = "terraform-provider-shop"
 
 
 @pytest.fixture(scope="module")
@@ -43,29 +43,34 @@ def platform(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     root = tmp_path_factory.mktemp("operations")
     clusters = {"default": {"kubeconfig": str(world.plane.kubeconfig)}}
     settings = {"BOND_HELM": helm(), "BOND_CLUSTERS": json.dumps(clusters), **world.containers.environment}
-    settings |= {**provider(root), "BOND_TOOL_READABLE_PATHS": json.dumps([str(root)])}
-    with platform_with(root, TOGETHER, world, settings) as local:
+    settings |= {"BOND_TOOL_READABLE_PATHS": json.dumps([str(root)])}
+    if "terraform" in kinds():
+        program = find(PROVIDER)
+        settings |= configured(root, mirror(root, "bond.test/tests/shop", "1.0.0", program))
+    with platform_with(root, kinds(), world, settings) as local:
         yield local
 
 
-def provider(directory: Path) -> Mapping[str, str]:
-    """The environment in which Terraform has the provider of the tests."""
+def kinds() -> list[str]:
+    """Those that this machine has the tools for: without the provider of the tests all but Terraform."""
     try:
-        program = find("terraform-provider-shop")
-    except ToolMissing as error:
-        pytest.skip(str(error))
-    return configured(directory, mirror(directory, "bond.test/tests/shop", "1.0.0", program))
+        find(PROVIDER)
+    except ToolMissing:
+        return [kind for kind in TOGETHER if kind != "terraform"]
+    return TOGETHER
 
 
 @pytest.mark.parametrize("kind", TOGETHER)
 async def test_it_goes_through_every_operation_of_its_life(kind: str, platform: LocalPlatform, world: World):
+    if kind not in kinds():
+        pytest.skip(f"there is no {PROVIDER}: run `make tools`")
     await goes_through_its_life(kind, platform, world)
 
 
 @pytest.mark.kills
 async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_on(platform, world):
     async with AsyncExitStack() as stack:
-        things = {kind: await stack.enter_async_context(deploy(kind, platform, world)) for kind in TOGETHER}
+        things = {kind: await stack.enter_async_context(deploy(kind, platform, world)) for kind in kinds()}
         operations = await patched_until_they_wait(things)
         path = f"/api/v1/namespaces/{things['helm'].namespace}/secrets?labelSelector=owner%3Dhelm"
         releases = world.plane.call("GET", path)
