@@ -43,6 +43,8 @@ MAX_OUTPUTS_CHARS: Final = 128 * 1024
 """Plain outputs travel in histories."""
 
 MAX_REASON_CHARS: Final = 160
+MAX_WARNINGS: Final = 20
+MAX_WARNING_CHARS: Final = 300
 DIED: Final = "the worker stopped reporting while it applied the plan"
 
 _log = structlog.get_logger()
@@ -145,6 +147,9 @@ class _Adapter:
                 failed_checks=call.plan.failed_checks
                 if call.plan.empty
                 else tuple(map(context.redact, outcome.failed_checks)),
+                warnings=tuple(
+                    shorten(context.redact(words), MAX_WARNING_CHARS) for words in outcome.warnings[:MAX_WARNINGS]
+                ),
                 earlier_attempts=earlier,
             )
 

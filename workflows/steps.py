@@ -169,7 +169,7 @@ class Steps:
                 self.outputs[spec.id] = earlier.outputs
             self._work.set(
                 spec, StepStatus.KEPT, outputs=earlier.outputs, plan=earlier.plan, changes=earlier.changes,
-                failed_checks=earlier.failed_checks,
+                failed_checks=earlier.failed_checks, warnings=earlier.warnings,
             )  # fmt: skip
             return
         plan = await self._work.plan(spec, names.VERB_PLAN)
@@ -182,7 +182,7 @@ class Steps:
         status = StepStatus.UNCHANGED if applied.counts.total == 0 and plan.empty else StepStatus.SUCCEEDED
         self._work.set(
             spec, status, outputs=applied.outputs, changes=applied.counts, log=applied.log,
-            failed_checks=applied.failed_checks,
+            failed_checks=applied.failed_checks, warnings=applied.warnings,
         )  # fmt: skip
 
     async def _dry_run(self, spec: StepSpec) -> None:
@@ -238,7 +238,7 @@ class Steps:
         self.outputs[spec.id] = applied.outputs
         self._work.set(
             spec, StepStatus.SUCCEEDED, outputs=applied.outputs, changes=applied.counts, log=applied.log, drift=(),
-            failed_checks=applied.failed_checks,
+            failed_checks=applied.failed_checks, warnings=applied.warnings,
         )  # fmt: skip
 
     async def _destroy(self, spec: StepSpec) -> None:
@@ -252,4 +252,6 @@ class Steps:
             return
         applied = await self._work.apply(spec, plan, names.VERB_PLAN_DESTROY)
         self.outputs.pop(spec.id, None)
-        self._work.set(spec, StepStatus.SUCCEEDED, changes=applied.counts, log=applied.log)
+        self._work.set(
+            spec, StepStatus.SUCCEEDED, changes=applied.counts, log=applied.log, warnings=applied.warnings
+        )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _NAMED: int = 5
 """Deviations from a plan that an error names."""
+_KEPT: int = 20
+"""Warnings that the record keeps; the log has all."""
 
 
 async def apply(session: PlaybookSession, artefact: bytes, position: int) -> Outcome:
@@ -69,6 +71,7 @@ class _Work:
         self._plan = plan
         self._before = record
         self._run = run
+        self._warnings: tuple[str, ...] = ()
 
     async def through(self) -> Outcome:
         session, plan = self._session, self._plan
@@ -83,7 +86,7 @@ class _Work:
                 transcript = await session.play(plan, "check")
             else:
                 transcript = await self._play("apply", expected)
-                await self._verify(expected)
+                self._warnings = await self._verify(expected)
             record = self._done(transcript.statistics)
             outcome = _outcome(session, record)
         except BaseException as error:
@@ -108,17 +111,20 @@ class _Work:
             ).masked(self._session.context.redact)
         return len(transcript.results)
 
-    async def _verify(self, expected: int) -> None:
-        """Say what would change again: a playbook whose tasks are not idempotent."""
+    async def _verify(self, expected: int) -> tuple[str, ...]:
+        """What would change again, in words: a playbook whose tasks are not idempotent."""
         session = self._session
         if not (session.section.verify and self._plan.checked):
-            return
+            return ()
         transcript = await self._play("check", expected)
         again = [item.address for item in transcript.results if is_change(item) and not item.is_open]
-        for address in again:
-            session.log(
-                f"warning: {address} is not idempotent: check mode says that it would change something again"
-            )
+        words = [
+            f"{address} is not idempotent: check mode says that it would change something again"
+            for address in again
+        ]
+        for each in words:
+            session.log(f"warning: {each}")
+        return tuple(words[:_KEPT])
 
     async def _play(self, mode: str, total: int = 0) -> PlaybookTranscript:
         transcript = await self._session.play(
@@ -143,12 +149,13 @@ class _Work:
     def _done(self, statistics: dict[str, object]) -> PlaybookRecord:
         run = self._run.changed(done=True)
         if self._plan.destroy:
-            return PlaybookRecord(run=run)
+            return PlaybookRecord(run=run, warnings=self._warnings)
         return PlaybookRecord(
             hosts=tuple(sorted(self._plan.hosts)),
             run=run,
             statistics={**self._before.statistics, **statistics},
             declared=declared(self._session.section.outputs),
+            warnings=self._warnings,
         )
 
     async def _keep(self, error: BaseException) -> None:
@@ -168,7 +175,7 @@ def _outcome(session: PlaybookSession, record: PlaybookRecord) -> Outcome:
         ToolFailed: when the playbook set one of them never.
     """
     if not record.hosts:
-        return Outcome({})
+        return Outcome({}, warnings=record.warnings)
     declared_outputs = session.section.outputs
     missing = sorted(set(declared_outputs) - set(record.statistics))
     if missing:
@@ -181,5 +188,6 @@ def _outcome(session: PlaybookSession, record: PlaybookRecord) -> Outcome:
         {
             name: Output(record.statistics[name], sensitive=output.sensitive)
             for name, output in declared_outputs.items()
-        }
+        },
+        warnings=record.warnings,
     )

@@ -32,6 +32,8 @@ class PlaybookRecord(Wire):
     """What the last whole run has set by `set_stats`."""
     declared: str = ""
     """Digest of what the section said of outputs then."""
+    warnings: tuple[str, ...] = ()
+    """What the check after the last run has found: an attempt that only sees its end tells it, too."""
 
     def pack(self) -> bytes:
         """As bytes."""

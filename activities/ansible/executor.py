@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from bondstone.activities.ansible.section import AnsibleSection
 from bondstone.base.settings import Settings
-from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
+from bondstone.executors.protocol import (
+    Drifted,
+    Executor,
+    Outcome,
+    Planned,
+    SectionReport,
+    StepContext,
+    ToolReport,
+)
 
 if TYPE_CHECKING:
     from bondstone.activities.ansible.session import PlaybookSession
@@ -39,6 +47,15 @@ class AnsibleExecutor(Executor):
         from bondstone.activities.ansible.inspect import report
 
         return report(section, promise)
+
+    async def ask_tool(
+        self, sections: Sequence[AnsibleSection], promise: Path, settings: Settings, *, fetch: bool
+    ) -> ToolReport:
+        """Warn of collections and roles that `requirements.yml` names and nothing brings to a worker."""
+        from bondstone.activities.ansible.requirements import missing_requirements
+
+        del settings, fetch
+        return ToolReport(warnings=await asyncio.to_thread(missing_requirements, sections, promise))
 
     def held(self, state: bytes) -> tuple[str, ...] | None:
         """The hosts that a record names."""

@@ -151,6 +151,7 @@ def operation(document: OperationDocument) -> None:
     for step in document.steps:
         _attempts(step)
         failed_checks([f"{step.id}: {words}" for words in step.failed_checks])
+        _warnings(step)
     for kept in document.retained:
         say(f"kept: {kept}")
     for approval in document.approvals:
@@ -310,6 +311,14 @@ def _outcome(decision: DecisionDocument | None) -> str:
     warnings = sum(finding.level == "warn" for finding in decision.findings)
     warning_text = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
     return f"{decision.outcome}{warning_text}"
+
+
+def _warnings(step: StepDocument) -> None:
+    """What is wrong with how a step was applied."""
+    if step.warnings:
+        say("\nwarnings (they stop nothing):")
+    for words in step.warnings:
+        say(f"  {step.id}: {words}")
 
 
 def _attempts(step: StepDocument) -> None:

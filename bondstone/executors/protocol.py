@@ -110,6 +110,8 @@ class Outcome:
     outputs: Mapping[str, Output]
     failed_checks: Sequence[str] = ()
     """What the tool's own checks find wrong now, which stops nothing; secrets masked."""
+    warnings: Sequence[str] = ()
+    """What is wrong with how the step was applied, which stops nothing: it is kept with the step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class Applied(Wire):
     log: str = ""
     failed_checks: tuple[str, ...] = ()
     """What the tool's own checks find wrong now."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with how it was applied, which stops nothing; bounded."""
     earlier_attempts: tuple[str, ...] = ()
     """Why attempts before the one that succeeded ended, the last ones, the first one first."""
 

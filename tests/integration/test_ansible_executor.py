@@ -161,6 +161,11 @@ async def test_what_cannot_be_predicted_is_said_secrets_are_not_and_what_is_not_
     assert (bench.home() / "key.conf").read_text() == f"key={SECRET}\n"
     warnings = [line for line in bench.log if "is not idempotent" in line]
     assert [line.partition(" is not")[0] for line in warnings] == ["warning: web0/Touch it always"]
+    assert [f"warning: {words}" for words in outcome.warnings] == warnings
+    repeated = await bench.apply(planned, **section, verify=True)
+    assert repeated.warnings == outcome.warnings, (
+        "an attempt that only sees the end of the one before tells them, too"
+    )
 
     later = await bench.plan(**section)
     again = ["web0/Count the runs", "web0/In the background", "web0/Touch it always"]

@@ -9,6 +9,7 @@ import pytest
 
 from bondstone.base.errors import ErrorInfo, ExpressionInvalid
 from bondstone.cli import plan_views, views, waiting
+from bondstone.client.documents.service import OperationDocument
 from bondstone.client.documents.step import ChangeDocument, ChangesDocument, PlanDocument
 from bondstone.client.documents.worker import QueueDocument
 from bondstone.client.row_filter import ROW_TYPES, row_filter
@@ -145,6 +146,15 @@ def test_a_plan_shows_what_is_let_go_moved_and_imported_and_what_fails(capsys):
     assert "  < a.vpc  (imported from vpc-1)" in lines
     assert "  check.c: the endpoint is down" in lines
     assert views.counts(counts) == "+0 ~0 ±0 -0, 1 to forget, 1 to move, 1 to import"
+
+
+def test_an_operation_shows_what_was_wrong_with_how_its_steps_were_applied(capsys):
+    words = "web/Touch it is not idempotent"
+    record = ended(OperationStatus.SUCCEEDED).changed(
+        steps=(StepRecord(id="hosts", executor="ansible", status=StepStatus.SUCCEEDED, warnings=(words,)),)
+    )
+    views.operation(OperationDocument.of(record))
+    assert f"warnings (they stop nothing):\n  hosts: {words}\n" in capsys.readouterr().out
 
 
 def test_a_difference_past_the_cut_is_shown(capsys):

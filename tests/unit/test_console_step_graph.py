@@ -2,13 +2,17 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+import bondstone.console
 from bondstone.client.documents.step import StepDocument
+from bondstone.console.rendering import environment
 from bondstone.console.step_graph import lasted, step_graph
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+TEMPLATES = Path(bondstone.console.__file__).parent / "templates"
 NEEDS = {"app": ["database", "cache"], "dns": ["app"], "cache": ["network"], "database": ["network"]}
 
 
@@ -71,3 +75,13 @@ def test_needs_that_go_in_circles_or_elsewhere_are_drawn_all_the_same(needs):
 
 def test_no_steps_are_no_drawing():
     assert step_graph([], {}, NOON) == ""
+
+
+def test_the_page_of_an_operation_shows_what_was_wrong_with_how_its_steps_were_applied():
+    template = '{% from "macros.html" import remarks %}{{ remarks(steps) }}'
+    steps = [step("db"), step("hosts").changed(warnings=("web/<Touch> it is not idempotent",))]
+    shown = environment().from_string(template).render(steps=steps)
+    assert '<section class="card" aria-label="Warnings">' in shown
+    assert "<li><strong>hosts</strong>: web/&lt;Touch&gt; it is not idempotent</li>" in shown
+    assert "Checks that fail" not in shown
+    assert "remarks(operation.steps)" in (TEMPLATES / "operation.html").read_text()

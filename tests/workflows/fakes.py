@@ -107,6 +107,7 @@ class FakePlatform:
     counts: dict[str, ChangeCounts] = field(default_factory=dict)
     drift: dict[str, Drift] = field(default_factory=dict)
     failed_checks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     day_two: DayTwo = field(default_factory=DayTwo)
     retained: tuple[str, ...] = ()
 
@@ -206,6 +207,7 @@ class FakePlatform:
                 outputs=StepOutputs(values={"id": f"{call.step}-1"}),
                 counts=call.plan.counts,
                 failed_checks=self.failed_checks.get(call.step, ()),
+                warnings=self.warnings.get(call.step, ()),
             )
 
         @activity.defn(name="fake.detect_drift")

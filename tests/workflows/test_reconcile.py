@@ -63,7 +63,10 @@ async def test_a_failed_check_is_in_the_operation_and_in_the_health_of_the_servi
     temporal: Client,
 ) -> None:
     platform = FakePlatform(
-        steps=[spec("a"), spec("b")], failed_checks={"a": ("check.c: down",)}, health_seconds=1
+        steps=[spec("a"), spec("b")],
+        failed_checks={"a": ("check.c: down",)},
+        warnings={"b": ("web/Touch it is not idempotent",)},
+        health_seconds=1,
     )
     async with serving(temporal, platform):
         caller = Caller(temporal)
@@ -74,8 +77,10 @@ async def test_a_failed_check_is_in_the_operation_and_in_the_health_of_the_servi
         platform.drift["b"] = Drift(failed_checks=("check.d: late",))
         await caller.ended((await ask(caller, OperationKind.RECONCILE)).number)
         again = await caller.state()
-        await caller.ended((await ask(caller, OperationKind.DECOMMISSION)).number)
+        last = await caller.ended((await ask(caller, OperationKind.DECOMMISSION)).number)
     assert record.status is OperationStatus.SUCCEEDED, "a check stops nothing"
+    assert [step.warnings for step in record.steps] == [(), ("web/Touch it is not idempotent",)]
+    assert {step.id: step.warnings for step in last.steps} == {"a": (), "b": ("web/Touch it is not idempotent",)}
     assert [step.failed_checks for step in record.steps] == [("check.c: down",), ()]
     assert (failing.failed_checks, failing.health) == ({"a": ("check.c: down",)}, Health.HEALTHY)
     assert failing.condition is Health.UNHEALTHY

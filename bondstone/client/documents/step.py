@@ -76,6 +76,8 @@ class StepDocument(Document):
     """Addresses that a reconcile found to differ and did not repair, the first hundred"""
     failed_checks: tuple[str, ...] = ()
     """What the tool's own checks find wrong, which stops nothing: `check.name: words`"""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with how it was applied, which stops nothing: a task of a playbook that is not idempotent"""
     earlier_attempts: tuple[str, ...] = ()
     """Why attempts to apply it before the last one ended; `changes` adds up what all of them changed"""
     started_at: datetime | None = None
@@ -96,6 +98,7 @@ class StepDocument(Document):
             policy=DecisionDocument.of(step.decision) if step.decision else None,
             drift=step.drift,
             failed_checks=step.failed_checks,
+            warnings=step.warnings,
             earlier_attempts=step.earlier_attempts,
             started_at=step.started_at,
             finished_at=step.finished_at,

@@ -81,6 +81,8 @@ class StepRecord(Wire):
     """Addresses that a reconcile found to differ, the first hundred."""
     failed_checks: tuple[str, ...] = ()
     """What the tool's own checks found wrong, which stops nothing: `check.name: words`."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with how it was applied, which stops nothing: a task of a playbook that is not idempotent."""
     earlier_attempts: tuple[str, ...] = ()
     """Why attempts to apply it before the last one ended, bounded, the first one first; `changes` adds all up."""
     started_at: datetime | None = None
