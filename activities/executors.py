@@ -19,16 +19,16 @@ from temporalio import activity
 
 from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
-from bondstone.activities.free_space import require_room
 from bondstone.activities.rendering import Rendering, render_step
 from bondstone.activities.temporal_watch import TemporalWatch
 from bondstone.activities.tooling.environment import environment_secrets
 from bondstone.activities.tooling.heartbeat import QUIET_SECONDS, Pulse
+from bondstone.activities.tooling.scratch import require_room
 from bondstone.base import names
 from bondstone.base.errors import BondError, ExpressionInvalid, ObjectMissing, StoreError, ToolFailed
+from bondstone.base.printable import shorten
 from bondstone.base.redact import Redactor, known_secrets
 from bondstone.base.settings import Settings
-from bondstone.base.shorten import shorten
 from bondstone.executors.protocol import Executor, Outcome, StepContext
 from bondstone.model.plan import ChangeCounts, PlanRef
 from bondstone.model.secret import has_reference

@@ -20,8 +20,8 @@ from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.activities.tooling.heartbeat import Pulse
 from bondstone.base import names
 from bondstone.base.errors import BondError
+from bondstone.base.printable import shorten
 from bondstone.base.redact import Redactor, known_secrets
-from bondstone.base.shorten import shorten
 from bondstone.cel import templates
 from bondstone.model.promise import Probe, Promise, seconds
 from bondstone.model.service import Health, StepOutputs

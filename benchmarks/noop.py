@@ -16,8 +16,8 @@ from bondstone.activities.executors import executor_activities
 from bondstone.base.models import Manifest
 from bondstone.base.names import DEFAULT_POOL, pool_queue
 from bondstone.base.process_identity import poller_identity
+from bondstone.base.processes import leave
 from bondstone.base.settings import Settings
-from bondstone.base.shutdown import leave
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 from bondstone.model.plan import Change
 from bondstone.store import Store

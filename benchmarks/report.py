@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bondstone.base.errors import BondError
-from bondstone.base.shutdown import leave
+from bondstone.base.processes import leave
 from harness.machine import describe, machine
 
 AIM_MISSED = 3

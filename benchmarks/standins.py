@@ -19,8 +19,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from benchmarks.noop import plain
 from bondstone.base import names
 from bondstone.base.process_identity import poller_identity
+from bondstone.base.processes import leave
 from bondstone.base.settings import Settings
-from bondstone.base.shutdown import leave
 from bondstone.model.campaign.events import AttemptAccepted, AttemptFinished
 from bondstone.model.campaign.run import Reply, SubmitCall
 from bondstone.model.service import Health, OperationStatus, Phase

@@ -32,9 +32,8 @@ from bondstone.backstage.refresh import poll_seconds
 from bondstone.base import logs
 from bondstone.base.errors import BondError, SettingsInvalid, StoreError
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
-from bondstone.base.processes import allocate_from_one_arena, hide_memory
+from bondstone.base.processes import allocate_from_one_arena, hide_memory, leave
 from bondstone.base.settings import Settings
-from bondstone.base.shutdown import leave
 from bondstone.base.tracing import export
 from bondstone.console import app as console
 from bondstone.identity.authenticator import Authenticator

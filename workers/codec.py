@@ -24,9 +24,8 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from bondstone.base import logs
 from bondstone.base.errors import BondError, SettingsInvalid
-from bondstone.base.processes import hide_memory
+from bondstone.base.processes import hide_memory, leave
 from bondstone.base.settings import Settings
-from bondstone.base.shutdown import leave
 from bondstone.store.crypto import KeyRing
 from bondstone.temporal.payloads import SealedPayloads
 from bondstone.terminal.output import OutputFormat, print_error

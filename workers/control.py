@@ -16,8 +16,8 @@ from bondstone import workflows
 from bondstone.activities.control import control_activities
 from bondstone.base.names import CONTROL_QUEUE
 from bondstone.base.process_identity import poller_identity
+from bondstone.base.processes import leave
 from bondstone.base.settings import Settings
-from bondstone.base.shutdown import leave
 from bondstone.store import Store
 from bondstone.temporal.sandbox import sandboxed
 from bondstone.workers import attestation, runtime

@@ -36,9 +36,8 @@ from bondstone.base.files import open_private
 from bondstone.base.forking import Start
 from bondstone.base.names import SEARCH_ATTRIBUTES
 from bondstone.base.platform_file import CREATE_KEYS, LOG_DIR, SUPERVISOR, Platform, PlatformLock, ready_pipe
-from bondstone.base.processes import birth, hide_memory
+from bondstone.base.processes import birth, hide_memory, leave
 from bondstone.base.settings import Settings
-from bondstone.base.shutdown import leave
 from bondstone.identity.local_token import ensure_local_token
 from bondstone.store.crypto import KeyRing
 from bondstone.temporal.connection import connect

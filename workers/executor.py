@@ -20,8 +20,8 @@ from bondstone.base.errors import BondError
 from bondstone.base.names import SERVICE_EXECUTOR, pool_queue
 from bondstone.base.platform_file import SANDBOX
 from bondstone.base.process_identity import poller_identity
+from bondstone.base.processes import leave
 from bondstone.base.settings import Settings
-from bondstone.base.shutdown import leave
 from bondstone.executors.protocol import Executor
 from bondstone.executors.registry import load_executors
 from bondstone.store import Store

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from bondstone.base import names
-from bondstone.base.markdown import escape
+from bondstone.base.printable import markdown
 from bondstone.campaign import words
 from bondstone.model.approval import missing
 from bondstone.model.campaign.run import CampaignDescription, FlightView, TargetRecord, WaveProgress
@@ -40,17 +40,17 @@ MAX_TARGETS: Final = 10
 def operation(record: OperationRecord) -> str:
     """An operation as a table of its steps, with change sets and decisions."""
     lines = [
-        f"**{record.kind} {record.service}** with {record.revision}, asked by {escape(record.requested_by)}",
+        f"**{record.kind} {record.service}** with {record.revision}, asked by {markdown(record.requested_by)}",
         "",
         "| step | status | changes | policies |",
         "|---|---|---|---|",
         *(_step(step) for step in record.steps),
     ]
     told = [step.error.message for step in record.steps if step.error]
-    lines += [f"\n{step.id}: {escape(step.error.message)}" for step in record.steps if step.error]
+    lines += [f"\n{step.id}: {markdown(step.error.message)}" for step in record.steps if step.error]
     if record.error and record.error.message not in told:
-        lines.append(f"\n{escape(record.error.message)}")
-    lines += [f"\nkept: {escape(kept)}" for kept in record.retained]
+        lines.append(f"\n{markdown(record.error.message)}")
+    lines += [f"\nkept: {markdown(kept)}" for kept in record.retained]
     lines += [_waiting(record, approval) for approval in record.approvals if approval.status == "waiting"]
     return "\n".join(lines)
 
@@ -65,8 +65,8 @@ def service(state: ServiceState, namespace: str) -> str:
     revision = str(state.current.revision) if state.current else "no revision yet"
     lines = [f"**{state.service}** {state.phase}, {revision}, health {state.condition}"]
     if state.paused_by:
-        why = f": {escape(state.pause_reason)}" if state.pause_reason else ""
-        lines.append(f"\npaused by {escape(state.paused_by)}{why}")
+        why = f": {markdown(state.pause_reason)}" if state.pause_reason else ""
+        lines.append(f"\npaused by {markdown(state.paused_by)}{why}")
     if state.queue:
         running, *waiting = state.queue
         link = operation_link(running.record.id, namespace)
@@ -75,7 +75,7 @@ def service(state: ServiceState, namespace: str) -> str:
         lines += ["", "| operation | kind | status | by |", "|---|---|---|---|"]
         lines += [
             f"| {operation_link(record.id, namespace)} | {record.kind} | {record.status} "
-            f"| {escape(record.requested_by)} |"
+            f"| {markdown(record.requested_by)} |"
             for record in reversed(state.operations[-5:])
         ]
     return "\n".join(lines)
@@ -91,29 +91,29 @@ def campaign(shown: CampaignDescription, recent: Sequence[TargetRecord], namespa
     """
     job = shown.job
     if job is None:
-        return f"**campaign {escape(shown.name)}** is choosing its targets"
-    to = f" to {escape(job.to)}" if job.to else ""
-    what = f"{job.operation} {escape(job.promise)}{to}, {shown.targets} targets"
+        return f"**campaign {markdown(shown.name)}** is choosing its targets"
+    to = f" to {markdown(job.to)}" if job.to else ""
+    what = f"{job.operation} {markdown(job.promise)}{to}, {shown.targets} targets"
     lines = [
-        f"**campaign {escape(shown.name)}** {shown.status}: {what}, asked by {escape(shown.requested_by)}",
-        f"\n{escape(shown.reason)}",
+        f"**campaign {markdown(shown.name)}** {shown.status}: {what}, asked by {markdown(shown.requested_by)}",
+        f"\n{markdown(shown.reason)}",
         "",
         "| wave | status | targets | succeeded | failures | running | waiting |",
         "|---|---|---|---|---|---|---|",
         *(_wave(wave) for wave in shown.waves),
     ]
     if shown.paused:
-        by = f" by {escape(shown.paused.by)}" if shown.paused.by else ""
-        lines.append(f"\npaused{by}: {escape(shown.paused.reason or shown.paused.cause)}")
+        by = f" by {markdown(shown.paused.by)}" if shown.paused.by else ""
+        lines.append(f"\npaused{by}: {markdown(shown.paused.reason or shown.paused.cause)}")
     if shown.waiting_for:
         gate = shown.waiting_for
-        lacking = ", ".join(escape(who) for who in missing(gate, requested_by=shown.requested_by))
+        lacking = ", ".join(markdown(who) for who in missing(gate, requested_by=shown.requested_by))
         lines.append(
-            f"\n**wave {escape(gate.step)} waits for approval** of targets `{gate.digest[:12]}`. "
+            f"\n**wave {markdown(gate.step)} waits for approval** of targets `{gate.digest[:12]}`. "
             f"Still needs {lacking}."
         )
     if shown.ending:
-        lines.append(f"\n{escape(shown.ending)}")
+        lines.append(f"\n{markdown(shown.ending)}")
     targets = [
         _target(each.operation or each.service, _STATUSES.get(each.phase, each.phase), _waits(each), namespace)
         for each in shown.flights[:MAX_TARGETS]
@@ -147,7 +147,7 @@ def _waits(flight: FlightView) -> str:
 
 def _target(operation: str, status: str, why: str, namespace: str) -> str:
     target = operation_link(operation, namespace) if operation else "not accepted yet"
-    return f"| {target} | {status} | {escape(why)} |"
+    return f"| {target} | {status} | {markdown(why)} |"
 
 
 def _wave(wave: WaveProgress) -> str:
@@ -156,8 +156,8 @@ def _wave(wave: WaveProgress) -> str:
 
 
 def _waiting(record: OperationRecord, approval: Approval) -> str:
-    reasons = "; ".join(escape(need.reason) for need in approval.needs if need.reason)
-    lacking = ", ".join(escape(who) for who in missing(approval, requested_by=record.requested_by))
+    reasons = "; ".join(markdown(need.reason) for need in approval.needs if need.reason)
+    lacking = ", ".join(markdown(who) for who in missing(approval, requested_by=record.requested_by))
     return (
         f"\n**{approval.step} waits for approval** of plan `{approval.digest[:12]}`: {reasons}. "
         f"Still needs {lacking}."
@@ -169,6 +169,6 @@ def _step(step: StepRecord) -> str:
     if step.decision:
         decision = step.decision.outcome
         if step.decision.findings:
-            decision += ": " + escape("; ".join(finding.message for finding in step.decision.findings))
+            decision += ": " + markdown("; ".join(finding.message for finding in step.decision.findings))
     changes = str(step.changes) if step.plan else ""
     return f"| {step.id} | {_MARKS[step.status]} {step.status} | {changes} | {decision} |"

@@ -12,7 +12,7 @@ from temporalio.exceptions import (
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, ErrorInfo, Refused, from_info
-from bondstone.base.markdown import asked_by
+from bondstone.base.printable import asked_by
 from bondstone.model.service import (
     OperationInput,
     OperationRecord,

@@ -23,7 +23,7 @@ from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.merge_rules import is_built_in
 from bondstone.activities.clusters.merging import merge_patch, strategic_patch
 from bondstone.base.errors import BondError, Problem, ToolFailed, ToolUnavailable
-from bondstone.base.shorten import shorten
+from bondstone.base.printable import shorten
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from bondstone.activities.container.plain_files import MAX_FILE_BYTES, read_plai
 from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import BondError, PlanStale, ToolFailed, ToolUnavailable
 from bondstone.base.models import Wire
+from bondstone.base.printable import shorten
 from bondstone.base.redact import Redactor
-from bondstone.base.shorten import shorten
 from bondstone.model.plan import Action, Change
 
 INPUT: Final = "/bond/input"

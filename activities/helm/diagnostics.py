@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bondstone.base.errors import BondError, PlanStale, Problem, ToolFailed, ToolUnavailable
-from bondstone.base.shorten import shorten
+from bondstone.base.printable import shorten
 
 _LIMIT: Final = 1500
 _FLAGS: Final = re.IGNORECASE | re.VERBOSE

@@ -12,8 +12,7 @@ from bondstone.base.settings import Settings
 from bondstone.executors.protocol import Drifted, Executor, Outcome, Planned, SectionReport, StepContext
 
 if TYPE_CHECKING:
-    from bondstone.activities.helm.session import HelmSession
-    from bondstone.activities.helm.workspace import Workspace
+    from bondstone.activities.helm.session import HelmSession, Workspace
     from bondstone.activities.tooling.heartbeat import Stop
 
 # Commands that only want to know which executors there are load this module: what does the work is imported by
@@ -105,7 +104,7 @@ class HelmExecutor(Executor):
 
     async def _workspace(self, work: Path) -> Workspace:
         """The scratch directory; when it is first used, what dead attempts left in it is removed."""
-        from bondstone.activities.helm.workspace import Workspace as Space
+        from bondstone.activities.helm.session import Workspace as Space
 
         space = await asyncio.to_thread(Space, work)
         if work not in self._swept:

@@ -22,12 +22,11 @@ from bondstone.activities.helm.dialects import HOMES
 from bondstone.activities.helm.release import as_sent, release_name
 from bondstone.activities.helm.section import OCI, HelmSection
 from bondstone.activities.helm.version import HelmVersion, find_helm, helm_version
-from bondstone.activities.helm.workspace import Workspace
 from bondstone.activities.tooling.environment import allowed_environment
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture, shimmed, tied
 from bondstone.activities.tooling.sandbox import Sandbox, sandbox
-from bondstone.activities.tooling.scratch import locked, write_private
+from bondstone.activities.tooling.scratch import Scratch, locked, write_private
 from bondstone.base.errors import BondError, ToolFailed
 from bondstone.base.redact import Redactor
 from bondstone.documents.json_in_yaml import json_in_yaml
@@ -35,9 +34,27 @@ from bondstone.executors.protocol import StepContext
 
 Objects = dict[Ref, dict[str, Any]]
 
+DIRECTORY: Final = "helm"
+"""Below the worker's scratch directory."""
 _LET_THROUGH: Final = ("HELM_REGISTRY_CONFIG",)
 _BAD_REQUEST: Final = 400
 _UNPROCESSABLE: Final = 422
+
+
+class Workspace(Scratch):
+    """Below the work directory: `helm/runs` for attempts, `locks` for steps, `charts` for what is pulled.
+
+    Args:
+        work: The worker's scratch directory.
+    """
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(work, DIRECTORY, more=("charts",))
+        self._charts = work / DIRECTORY / "charts"
+
+    def pulled(self, sha256: str) -> Path:
+        """Where a chart from elsewhere is kept."""
+        return self._charts / f"{sha256}.tgz"
 
 
 @dataclass(slots=True)

@@ -30,8 +30,7 @@ from bondstone.activities.kubernetes.documents import (
 from bondstone.activities.kubernetes.order import tiers
 from bondstone.activities.kubernetes.planning import definitions_in, expectations_digest, gather, is_ours
 from bondstone.activities.kubernetes.session import CONFLICT, Api, ClusterSession, unknown_kind
-from bondstone.activities.kubernetes.verdicts import judge
-from bondstone.activities.kubernetes.waiting import Awaited, until_gone, until_ready
+from bondstone.activities.kubernetes.waiting import Awaited, judge, until_gone, until_ready
 from bondstone.activities.tooling.claims import claimed
 from bondstone.base.canonical import digest
 from bondstone.base.errors import BondError, Fenced, InvalidInput, PlanStale, StoreUnavailable

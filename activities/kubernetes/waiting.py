@@ -7,15 +7,25 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bondstone.activities.clusters.jsonpath import JsonPath
 from bondstone.activities.clusters.manifests import Ref
-from bondstone.activities.clusters.status import MAX_REASONS, ObjectVerdict, pod_reason, stuck_reason
+from bondstone.activities.clusters.status import (
+    MAX_REASONS,
+    ObjectVerdict,
+    has_condition,
+    pod_reason,
+    stuck_reason,
+)
 from bondstone.activities.kubernetes.crossplane import composed_refs, holding_below, unready_below
 from bondstone.activities.kubernetes.documents import Named
 from bondstone.activities.kubernetes.planning import gather
+from bondstone.activities.kubernetes.section import Wait
 from bondstone.activities.kubernetes.session import Api, ClusterSession
-from bondstone.activities.kubernetes.verdicts import Judge
 from bondstone.base.errors import OperationFailed, Problem, StepTimedOut, ToolFailed
 from bondstone.model.step import Progress
+
+Judge = Callable[[Mapping[str, Any]], ObjectVerdict]
+"""Whether an object is what is waited for, and why not yet."""
 
 _FIRST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 2.0
@@ -31,6 +41,29 @@ class Awaited:
     ref: Ref
     judges: list[Judge] = field(default_factory=list)
     last: Mapping[str, Any] | None = None
+
+
+def judge(wait: Wait) -> Judge:
+    """What decides whether a wait of the section is over.
+
+    Raises:
+        ValueError: when its path is none that is understood.
+    """
+    if wait.condition:
+        name, _, status = wait.condition.partition("=")
+        return lambda item: has_condition(item, name, status or "True")
+    path = JsonPath(wait.path)
+
+    def on_path(item: Mapping[str, Any]) -> ObjectVerdict:
+        try:
+            value = path.find(item)
+        except KeyError:
+            return ObjectVerdict(False, f"{wait.path} is not there")
+        if wait.equals is None or value == wait.equals or str(value) == str(wait.equals):
+            return ObjectVerdict(True)
+        return ObjectVerdict(False, f"{wait.path} is not yet what it should be")
+
+    return on_path
 
 
 class _Explained:

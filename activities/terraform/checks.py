@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bondstone.activities.terraform.masking import Redact
-from bondstone.base.shorten import shorten
+from bondstone.base.printable import shorten
 
 _BAD: Final = frozenset({"fail", "error"})
 _MOST: Final = 20

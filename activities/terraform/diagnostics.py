@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bondstone.activities.terraform.stream import Diagnostic
 from bondstone.base.errors import BondError, PlanStale, Problem, ToolFailed, ToolUnavailable
-from bondstone.base.shorten import shorten
+from bondstone.base.printable import shorten
 
 _DETAIL_LIMIT = 1500
 _COMMAND_LIMIT = 200

@@ -35,8 +35,8 @@ from bondstone.activities.terraform.workspace import (
 from bondstone.activities.tooling.process import capture
 from bondstone.activities.tooling.sandbox import sandbox
 from bondstone.base.errors import BondError, Problem
+from bondstone.base.printable import shorten
 from bondstone.base.settings import Settings
-from bondstone.base.shorten import shorten
 from bondstone.promise.sections import ToolReport
 
 ASK_SECONDS: Final = 60.0

@@ -1,4 +1,4 @@
-"""The scratch directory of one attempt, gone with it, and a lock that outlives a killed worker with its tool."""
+"""Scratch directories of attempts, room on their disk, and a lock that outlives a killed worker with its tool."""
 
 from __future__ import annotations
 
@@ -17,14 +17,37 @@ import psutil
 
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.base import files
+from bondstone.base.errors import ToolUnavailable
 from bondstone.model.service import ServiceId
 
 RUN_MARK: Final = "BONDSTONE_RUN"
 """Environment variable by which the processes of an attempt are known, also after it has died."""
 
+MIN_FREE_BYTES: Final = 128 * 1024 * 1024
+"""Below this no tool is started: its state, its plan and its words go through this disk."""
+
 _POLL_SECONDS: Final = 0.2
 _KILLED_SECONDS: Final = 2.0
 """How long a killed process may take to end."""
+
+
+def require_room(work: Path) -> None:
+    """Refuse to start a tool while the disk of the worker's scratch directory is nearly full.
+
+    Args:
+        work: The directory; it need not be there yet.
+
+    Raises:
+        ToolUnavailable: until there is room, or another worker takes the work.
+    """
+    folder = next(path for path in (work, *work.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE_BYTES:
+        raise ToolUnavailable(
+            f"the worker's disk has {free // 2**20} MiB left; a tool needs at least {MIN_FREE_BYTES // 2**20} MiB",
+            where=str(work),
+            hint="free some space there, or stop this worker and let another of the pool take the work",
+        )
 
 
 class Scratch:

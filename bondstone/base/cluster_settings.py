@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from bondstone.base.errors import Refused, SettingsInvalid
 from bondstone.base.models import Manifest
 
+_IMAGE: Final = r"^[a-z0-9][a-z0-9._/:-]{0,255}@sha256:[0-9a-f]{64}$"
 DEFAULT_CLUSTER = "default"
 """The cluster of a step that names none."""
 
@@ -88,6 +89,25 @@ class ClusterSettings(Manifest):
                 where=namespace,
                 hint="make it first, or allow it in the pool's settings (BOND_CLUSTERS)",
             )
+
+
+class ContainerJobs(Manifest):
+    """Where the Jobs of a pool run, and what they are given beside what a step says."""
+
+    cluster: str = DEFAULT_CLUSTER
+    """Name of one of the pool's `clusters`."""
+    namespace: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """One of their own: whoever may read Secrets there sees what steps are told, while they run."""
+    collector: str = Field(pattern=_IMAGE, max_length=400)
+    """Image of the executor worker, by its digest: a second container of each Job, which hands over the output."""
+    network: bool = False
+    """Whether `network: pool` of a step means the network of pods; without it such steps are refused."""
+    pull_secrets: tuple[str, ...] = Field(default=(), max_length=20)
+    """Names of Secrets of that namespace, for the registries."""
+    node_selector: dict[str, str] = Field(default={}, max_length=50)
+    """Labels of the nodes to run on."""
+    tolerations: tuple[dict[str, Any], ...] = Field(default=(), max_length=50)
+    """Taints that pods tolerate, as in a pod."""
 
 
 def cluster_settings(clusters: Mapping[str, ClusterSettings], name: str) -> ClusterSettings:

@@ -22,7 +22,7 @@ from functools import partial
 from types import ModuleType
 from typing import Final, NoReturn
 
-from bondstone.base.shutdown import leave
+from bondstone.base.processes import leave
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _PR_SET_NAME: Final = 15

@@ -1,12 +1,14 @@
-"""The bases every model stands on, and the one way to change a frozen model."""
+"""The bases every model stands on, the one way to change a frozen model, and times as people write them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -44,6 +46,21 @@ class Document(Model):
     model_config = ConfigDict(
         frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
     )
+
+
+_DATE_AND_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
+
+
+def _written_out(value: object) -> object:
+    if value is None or (isinstance(value, str) and _DATE_AND_TIME.match(value)):
+        return value
+    raise PydanticCustomError("datetime", "write date and time, as in 2026-11-30T22:00:00Z")
+
+
+WRITTEN_OUT: Final = BeforeValidator(_written_out)
+"""Of a time: a number, which would count as seconds since 1970, and a date alone are none."""
+Moment = Annotated[AwareDatetime, WRITTEN_OUT]
+"""A time with its offset."""
 
 
 def changed_copy(model: M, fields: Mapping[str, Any]) -> M:

@@ -1,4 +1,4 @@
-"""Characters that are not what they look like: controls, turns of direction, and what cannot be seen at all.
+"""Text from outside, made fit to show: hidden characters spelt out, Markdown made harmless, too much cut.
 
 Names, labels, messages and outputs of tools come from other people. A terminal obeys escape sequences; text that
 turns around reads as another word; and a spreadsheet takes `=` for a formula behind what nobody sees.
@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+MAX_MARKDOWN_CHARS: Final = 300
+"""Of a text from outside in Temporal's UI."""
+_HEAD_SHARE: Final = 0.4
+"""Of a shortened text: the part before the gap. Reasons come last, names come first."""
 TURNING: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 """Marks, embeddings, overrides and isolates of direction, as the inside of a character class."""
 
@@ -48,6 +52,44 @@ def without_hidden_start(text: str) -> str:
 def is_plain(text: str) -> bool:
     """Whether a text has no hidden character."""
     return _HIDDEN.search(text) is None
+
+
+def markdown(text: str) -> str:
+    """A text on one line, made harmless in a Markdown table.
+
+    Args:
+        text: Anything that somebody wrote.
+    """
+    flat = " ".join(text.split())
+    return "".join("\\" + char if char in "|`*_[]<>\\" else char for char in flat)[:MAX_MARKDOWN_CHARS]
+
+
+def asked_by(who: str, reason: str = "") -> str:
+    """Who asked for something, and why.
+
+    Args:
+        who: Their name.
+        reason: In their words; may be empty.
+    """
+    return f"asked by {markdown(who)}{f': {markdown(reason)}' if reason else ''}"
+
+
+def shorten(text: str, most: int, *, pointer: str = "") -> str:
+    """The text, its middle left out if it is too long.
+
+    Args:
+        text: Any text.
+        most: Longest result, in characters.
+        pointer: Where the whole text is, as in `see the step's log`.
+    """
+    if len(text) <= most:
+        return text
+    gap = f" … ({len(text) - most} characters cut{f', {pointer}' if pointer else ''}) … "
+    budget = most - len(gap)
+    if budget < len(gap):
+        return text[: max(most - 1, 0)] + "…"
+    head = int(budget * _HEAD_SHARE)
+    return text[:head] + gap + text[len(text) - (budget - head) :]
 
 
 def _spelt(code: int) -> str:

@@ -23,8 +23,7 @@ from pydantic_settings import (
 )
 
 from bondstone.base.backstage_settings import BackstageSettings
-from bondstone.base.cluster_settings import ClusterSettings
-from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.cluster_settings import ClusterSettings, ContainerJobs
 from bondstone.base.data_directory import PLATFORM_FILE, default_data_dir
 from bondstone.base.errors import Problem, SettingsInvalid
 from bondstone.base.git_destinations import GitDestination

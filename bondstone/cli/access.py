@@ -7,8 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bondstone.cli.api_session import with_api
-from bondstone.cli.session import with_platform
+from bondstone.cli.session import with_api, with_platform
 from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, note, say, table
 
 EXIT_REFUSED: Final = 4

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from bondstone import __version__
-from bondstone.base.shutdown import leave
+from bondstone.base.processes import leave
 from bondstone.cli import context
 from bondstone.cli.arguments import prepare
 from bondstone.terminal.display import display

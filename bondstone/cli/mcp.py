@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bondstone.base.extras import require
-from bondstone.cli.api_session import with_api
+from bondstone.cli.session import with_api
 from bondstone.terminal.output import examples
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bondstone.cli.api_session import with_api
+from bondstone.cli.session import with_api
 from bondstone.terminal.output import Output, OutputFormat, cell, emit, examples, note, say, table
 
 app = typer.Typer(

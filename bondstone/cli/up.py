@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from bondstone.base.forking import Start, load, spawn
-from bondstone.base.processes import READY_FD, birth, is_alive
-from bondstone.base.shutdown import leave
+from bondstone.base.processes import READY_FD, birth, is_alive, leave
 from bondstone.cli import context
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, fields, note, progress, say, table
 from bondstone.terminal.platform import print_summary

@@ -41,7 +41,7 @@ def _known_to_the_api() -> dict[str, Any] | None:
     api = find_api(context.options.data, context.options.values)
     if api is None:
         return None
-    from bondstone.cli.api_session import with_api  # noqa: PLC0415
+    from bondstone.cli.session import with_api  # noqa: PLC0415
 
     caller: dict[str, Any] = with_api(lambda http: http.get("/whoami"))
     asserted = caller["means"] == "local"

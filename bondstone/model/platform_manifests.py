@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bondstone.base.models import Manifest
-from bondstone.base.written_times import Moment
+from bondstone.base.models import Manifest, Moment
 from bondstone.model.campaign.manifest import StrategySpec
 from bondstone.model.campaign.schedule import Overlap
 from bondstone.model.promise import Duration, LabelKey, Name, SemVer

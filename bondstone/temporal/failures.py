@@ -23,7 +23,7 @@ from temporalio.exceptions import (
 )
 
 from bondstone.base.errors import BondError, ErrorInfo, Fenced, Problem, TryLater
-from bondstone.base.shorten import shorten
+from bondstone.base.printable import shorten
 
 MAX_MESSAGE_CHARS: Final = 600
 MAX_PROBLEMS: Final = 12

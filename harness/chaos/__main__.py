@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from bondstone.base.shutdown import leave
+from bondstone.base.processes import leave
 from harness import processes
 from harness.chaos import lanes
 from harness.chaos.kills import Kill, Side, Victim, compound_kills, kills, plain_kills, undisturbed

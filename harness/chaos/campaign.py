@@ -15,7 +15,7 @@ import os
 import sys
 from collections import Counter
 
-from bondstone.base.shutdown import leave
+from bondstone.base.processes import leave
 from harness import processes
 from harness.chaos.__main__ import UNSOUND
 from harness.chaos.campaign_run import Outcome, Run, Victim, planned

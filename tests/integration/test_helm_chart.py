@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bondstone.activities.container.jobs import manifests
-from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.cluster_settings import ContainerJobs
 from bondstone.base.settings import Settings
 from bondstone.workers.runtime import CANCEL_SECONDS
 from harness.pinned import ROOT, ToolMissing, find

@@ -20,8 +20,7 @@ from bondstone.activities.container.documents import ContainerJob
 from bondstone.activities.container.engine import EngineUnreachable
 from bondstone.activities.container.jobs import engine as engines
 from bondstone.activities.container.jobs.engine import JobEngine
-from bondstone.base.cluster_settings import ClusterSettings
-from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.cluster_settings import ClusterSettings, ContainerJobs
 from bondstone.base.errors import Refused, ToolFailed
 from bondstone.base.settings import Settings
 

@@ -15,7 +15,7 @@ from bondstone.activities.container.documents import ContainerJob
 from bondstone.activities.container.jobs import collector, manifests
 from bondstone.activities.container.jobs.frames import Collected, FrameError, opened, sealed_lines
 from bondstone.activities.container.jobs.state import error_file, job_state
-from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.cluster_settings import ContainerJobs
 
 KEY = bytes(range(32))
 DIGEST = "a" * 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from bondstone.base.errors import ErrorInfo
-from bondstone.base.markdown import asked_by, escape
+from bondstone.base.printable import asked_by, markdown
 from bondstone.model.campaign.run import CampaignDescription, FlightView, Job, TargetRecord
 from bondstone.model.campaign.state import TargetOutcome
 from bondstone.model.service import (
@@ -60,6 +60,6 @@ def test_an_operation_says_what_ended_it_also_when_that_was_no_step():
 
 
 def test_text_from_outside_cannot_break_a_table_or_make_a_link():
-    assert escape("a | [b](http://x)\n<c>") == "a \\| \\[b\\](http://x) \\<c\\>"
+    assert markdown("a | [b](http://x)\n<c>") == "a \\| \\[b\\](http://x) \\<c\\>"
     assert asked_by("ada") == "asked by ada"
     assert asked_by("ada", "for *all*") == "asked by ada: for \\*all\\*"

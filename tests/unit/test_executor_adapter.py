@@ -100,7 +100,7 @@ async def test_no_tool_is_started_while_the_disk_is_nearly_full(
     world = await World(tmp_path).open()
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(
-        "bondstone.activities.free_space.shutil.disk_usage", lambda _path: usage._replace(free=3 * 2**20)
+        "bondstone.activities.tooling.scratch.shutil.disk_usage", lambda _path: usage._replace(free=3 * 2**20)
     )
     with pytest.raises(ApplicationError, match="3 MiB left") as caught:
         await world.plan_destroy()

@@ -11,8 +11,7 @@ import pytest
 
 from bondstone.activities.helm import HelmExecutor
 from bondstone.activities.helm.section import HelmSection
-from bondstone.activities.helm.session import HelmSession
-from bondstone.activities.helm.workspace import Workspace
+from bondstone.activities.helm.session import HelmSession, Workspace
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.base.errors import ToolFailed, ToolUnavailable
 from bondstone.base.settings import Settings

@@ -23,7 +23,7 @@ from bondstone.activities.kubernetes.documents import (
 )
 from bondstone.activities.kubernetes.order import tiers
 from bondstone.activities.kubernetes.section import Wait
-from bondstone.activities.kubernetes.verdicts import judge
+from bondstone.activities.kubernetes.waiting import judge
 from bondstone.base.errors import ObjectCorrupt
 from bondstone.base.redact import MASK, Redactor
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from bondstone.base.backstage_settings import BackstageSettings
-from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.cluster_settings import ContainerJobs
 from bondstone.base.git_destinations import GitDestination
 from bondstone.base.issuer_settings import IssuerSettings
 from bondstone.base.settings import Settings

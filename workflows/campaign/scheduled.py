@@ -15,7 +15,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from bondstone.base import names
 from bondstone.base.errors import AlreadyExists
-from bondstone.base.markdown import asked_by
+from bondstone.base.printable import asked_by
 from bondstone.model.campaign.run import CampaignDescription
 from bondstone.model.campaign.schedule import RunCall, ScheduledRun, ScheduleEntry
 from bondstone.temporal.failures import to_failure

@@ -22,7 +22,7 @@ from bondstone.activities.container.engine import ContainerState, EngineUnreacha
 from bondstone.activities.container.jobs import manifests
 from bondstone.activities.container.jobs.frames import KEY_BYTES, MAX_LOG_BYTES, FrameError, opened
 from bondstone.activities.container.jobs.state import error_file, is_pod_over, job_state, start_note, step_end
-from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.cluster_settings import ContainerJobs
 from bondstone.base.errors import ToolFailed, ToolUnavailable
 from bondstone.base.settings import Settings
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from bondstone.activities.container.contract import INPUT, OUTPUT
 from bondstone.activities.container.documents import ContainerJob
 from bondstone.base.canonical import digest
-from bondstone.base.container_jobs import ContainerJobs
+from bondstone.base.cluster_settings import ContainerJobs
 
 STEP: Final = "step"
 """The container of the image."""

@@ -12,8 +12,7 @@ from bondstone.api.pages import DEFAULT_LIMIT, Cursors, CursorText, Limit, cut
 from bondstone.api.refused_access import RefusalSearch, search, span
 from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking
-from bondstone.base.models import Document
-from bondstone.base.written_times import WRITTEN_OUT
+from bondstone.base.models import WRITTEN_OUT, Document
 from bondstone.model.refusal import Refusal
 
 router = APIRouter(prefix="/refusals", tags=["access"], route_class=ApiRoute)

@@ -11,9 +11,8 @@ from pydantic import Field
 from bondstone.api.parameters import Reason, ThingName, Why
 from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking
-from bondstone.base.models import Document, Manifest
+from bondstone.base.models import Document, Manifest, Moment
 from bondstone.base.names import NAME_PATTERN
-from bondstone.base.written_times import Moment
 from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.client.documents.schedule import ScheduleDocument, ScheduleRow
 from bondstone.model.campaign.schedule import Overlap, ScheduleEntry

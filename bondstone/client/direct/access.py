@@ -10,7 +10,7 @@ from bondstone.base.errors import NotFound
 from bondstone.client.access import AccessRules
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.model.manifest import KeptPlatformManifest
     from bondstone.store.access import AccessDocuments, AccessRef, PublishedAccess
 

@@ -16,7 +16,7 @@ from bondstone.model.service import Approval, OperationRecord, OperationStatus, 
 from bondstone.temporal import calls, listing
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
 
 
 class DirectApprovals(Approvals):

@@ -12,8 +12,7 @@ from typing_extensions import override
 from bondstone.base.actor import who_asks
 from bondstone.base.settings import Settings
 from bondstone.client.bondstone import Bondstone
-from bondstone.client.direct.caller import Caller
-from bondstone.client.direct.connection import Connection
+from bondstone.client.direct.connection import Caller, Connection
 
 if TYPE_CHECKING:
     from bondstone.client.direct.access import DirectAccess

@@ -1,8 +1,9 @@
-"""What the verbs are carried out with: Temporal and the stores, each opened when a verb first needs it."""
+"""What the verbs are carried out with: Temporal and the stores, each opened when first needed, and who asks."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -96,6 +97,24 @@ class Connection:
                 silence_core()
             self._temporal = await _attesting(await connect(self.settings), self.settings)
         return self._temporal
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A person or program that asks."""
+
+    connection: Connection
+    """To the platform."""
+    by: str
+    """Who asks: recorded with every change."""
+    expected_state: str = ""
+    """`state_digest` of the service that is to be changed: it refuses the change in any other state; empty for any
+    state."""
+
+    @property
+    def settings(self) -> Settings:
+        """What the connection was made with."""
+        return self.connection.settings
 
 
 async def _attesting(temporal: Client, settings: Settings) -> Client:

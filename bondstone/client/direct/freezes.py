@@ -21,7 +21,7 @@ from bondstone.store.campaigns import freeze_changed
 from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.store.campaigns import CampaignStore
 
 _log = structlog.get_logger()

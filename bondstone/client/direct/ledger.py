@@ -15,7 +15,7 @@ from bondstone.store.objects import Objects
 from bondstone.store.signing import PlatformKeys
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
 
 
 class DirectLedger(Ledger):

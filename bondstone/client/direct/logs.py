@@ -16,7 +16,7 @@ from bondstone.client.logs import Logs
 from bondstone.model.service import ServiceId
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.store.logs import LogInfo, LogStore
 
 LOOK_SECONDS: Final = 0.5

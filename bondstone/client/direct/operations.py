@@ -16,7 +16,7 @@ from bondstone.temporal import calls, listing
 from bondstone.temporal.service_ids import service_id
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.client.documents.service import OperationDocument
     from bondstone.client.documents.step import PlanDocument
     from bondstone.model.rows import OperationRow

@@ -20,7 +20,7 @@ from bondstone.client.documents.policy import (
 from bondstone.client.policies import Policies
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.model.manifest import KeptPlatformManifest
 
 

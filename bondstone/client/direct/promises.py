@@ -28,7 +28,7 @@ from bondstone.client.promises import Promises
 
 if TYPE_CHECKING:
     from bondstone.base.errors import Problem
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.model.promise import Promise
     from bondstone.policy import Module
     from bondstone.promise.bundle import Bundle

@@ -38,7 +38,7 @@ from bondstone.temporal.service_ids import service_id, workflow_of
 
 if TYPE_CHECKING:
     from bondstone.client.bondstone import Bondstone
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.client.direct.preparing import Preparation
     from bondstone.client.documents.service import ArchivedDocument, RecordDocument, ServiceDocument
     from bondstone.client.services import RequestOptions

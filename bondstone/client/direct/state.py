@@ -15,7 +15,7 @@ from bondstone.client.state import State
 from bondstone.temporal.service_ids import service_id
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
 
 
 class DirectState(State):

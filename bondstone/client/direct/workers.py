@@ -17,7 +17,7 @@ from bondstone.client.workers import Workers
 from bondstone.temporal.connection import POLLER_FRESH_SECONDS, pollers
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
 
 
 class DirectWorkers(Workers):

@@ -80,8 +80,7 @@ class HttpPromises(Promises):
 
     def _local(self) -> Promises:
         """What needs no platform."""
-        from bondstone.client.direct.caller import Caller  # noqa: PLC0415 - these verbs only
-        from bondstone.client.direct.connection import Connection  # noqa: PLC0415 - as above
+        from bondstone.client.direct.connection import Caller, Connection  # noqa: PLC0415 - as above
         from bondstone.client.direct.promises import DirectPromises  # noqa: PLC0415 - as above
 
         return DirectPromises(Caller(Connection(self._bond.settings), self._bond.by))

@@ -48,7 +48,7 @@ from bondstone.temporal import calls
 if TYPE_CHECKING:
     from bondstone.campaign.fleet import FleetService
     from bondstone.client.bondstone import Bondstone
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.model.campaign.preview import PreviewedTarget
     from bondstone.model.campaign.report import CampaignReport
     from bondstone.store.campaigns import CampaignStore

@@ -16,7 +16,7 @@ from bondstone.store.previews import Previews
 
 if TYPE_CHECKING:
     from bondstone.campaign.waves import CampaignTarget
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.client.services import RequestOptions, Services
 
 AT_ONCE: Final = 4

@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 
 from bondstone.base import names
 from bondstone.base.errors import AlreadyExists, BondError, InvalidInput, from_info
-from bondstone.base.markdown import asked_by
+from bondstone.base.printable import asked_by
 from bondstone.client.direct.campaigns import listing
 from bondstone.client.direct.campaigns.files import Ready, taken
 from bondstone.client.direct.tracing import starting
@@ -22,7 +22,7 @@ from bondstone.temporal import calls
 from bondstone.temporal.failures import info_of
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.model.campaign.run import CampaignDescription, CampaignInput
 
 FIRST_POLL_SECONDS: Final = 0.2

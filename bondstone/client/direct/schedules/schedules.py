@@ -38,7 +38,7 @@ from bondstone.store.schedules import ScheduleStore as Ledger
 from bondstone.temporal.calls import as_ours
 
 if TYPE_CHECKING:
-    from bondstone.client.direct.caller import Caller
+    from bondstone.client.direct.connection import Caller
     from bondstone.model.campaign.run import CampaignDescription
 
 MAX_NEXT: Final = 1000

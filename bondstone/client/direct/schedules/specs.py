@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput
-from bondstone.base.markdown import asked_by
+from bondstone.base.printable import asked_by
 from bondstone.campaign.recurrence import gap_ends, lines
 from bondstone.campaign.windows import zone_data
 from bondstone.client.direct.schedules.files import Timing
