@@ -38,16 +38,16 @@ class InsideTransport(Transport):
         query: Query | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        repeatable: bool | None = None,
+        key: str | None = "",
     ) -> HttpAnswer:
-        del repeatable  # nothing is lost on the way
+        keyed = {"Idempotency-Key": key} if key else {}  # without one nothing is lost on the way either
         asgi = httpx2.ASGITransport(self._app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=asgi, base_url=_ADDRESS, timeout=None) as client:
             answer = await client.request(
                 method,
                 self._prefix + path + encoded(query),
                 content=content,
-                headers={**self._headers, **self._authorization, **(headers or {})},
+                headers={**self._headers, **self._authorization, **(headers or {}), **keyed},
             )
         message = http.client.HTTPMessage()
         for name, value in answer.headers.items():

@@ -68,6 +68,11 @@ class CallSession:
     bond: DirectClient
     request: Request
 
+    @property
+    def key(self) -> str:
+        """The request id; empty without one. `ApiRoute` has checked it."""
+        return self.request.headers.get(KEY_HEADER, "")
+
     def require(self, verb: str, target: Target = PLATFORM) -> AccessDecision:
         """Refuse what the caller may not do; note what changes something.
 

@@ -171,13 +171,16 @@ class Schedules(ABC):
         """
 
     @abstractmethod
-    async def trigger(self, name: str, *, overlap: Overlap | None = None, reason: str = "") -> str:
+    async def trigger(
+        self, name: str, *, overlap: Overlap | None = None, reason: str = "", request_id: str = ""
+    ) -> str:
         """Start a campaign now, also while the schedule is paused.
 
         Args:
             name: Of the schedule.
             overlap: Instead of the schedule's own.
             reason: Why, for the record.
+            request_id: The same trigger under the same id is one; default: a new one.
 
         Returns:
             The campaign; empty when none was started within seconds, because another one runs.
@@ -188,7 +191,14 @@ class Schedules(ABC):
 
     @abstractmethod
     async def backfill(
-        self, name: str, begin: datetime, end: datetime, *, overlap: Overlap = "buffer-all", reason: str = ""
+        self,
+        name: str,
+        begin: datetime,
+        end: datetime,
+        *,
+        overlap: Overlap = "buffer-all",
+        reason: str = "",
+        request_id: str = "",
     ) -> tuple[datetime, ...]:
         """Start the campaigns of times that have passed, as if they were now.
 
@@ -198,6 +208,7 @@ class Schedules(ABC):
             end: The last instant; it must have passed.
             overlap: `buffer-all` runs one after the other.
             reason: Why, for the record.
+            request_id: The same backfill under the same id is one; default: a new one.
 
         Returns:
             The times that are run; one that has been run already is not run twice.

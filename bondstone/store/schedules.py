@@ -29,7 +29,7 @@ class ScheduleStore:
     async def record(self, entry: ScheduleEntry) -> None:
         """Append an entry; a second one of the same time and kind is the same, told again."""
         stamp = entry.at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        suffix = f"-{segment(entry.campaign)}" if entry.campaign else ""
+        suffix = "".join(f"-{segment(part)}" for part in (entry.campaign, entry.request) if part)
         key = f"{_prefix(entry.schedule)}/{stamp}-{entry.kind}{suffix}.json"
         await self._objects.put_if_absent(key, canonical(entry.model_dump(mode="json")))
 
@@ -48,17 +48,34 @@ class ScheduleStore:
 
         async def one(key: str) -> ScheduleEntry:
             async with limit:
-                data = await self._objects.get(key)
-            try:
-                return ScheduleEntry.model_validate_json(data)
-            except ValidationError as error:
-                raise ObjectCorrupt(
-                    "an entry of a schedule is not readable",
-                    where=key,
-                    hint="restore it from a backup of the store",
-                ) from error
+                return await self._entry(key)
 
         return list(await asyncio.gather(*map(one, keys[-last:] if last else keys)))
+
+    async def of_request(self, schedule: str, request: str) -> ScheduleEntry | None:
+        """The first entry of a request; None when it left none.
+
+        Args:
+            schedule: Its name.
+            request: As the entry has it.
+
+        Raises:
+            ObjectCorrupt: when it is not readable.
+        """
+        ending = f"-{segment(request)}.json"
+        keys = [info.key for info in await self._objects.list(_prefix(schedule)) if info.key.endswith(ending)]
+        return await self._entry(min(keys)) if keys else None
+
+    async def _entry(self, key: str) -> ScheduleEntry:
+        data = await self._objects.get(key)
+        try:
+            return ScheduleEntry.model_validate_json(data)
+        except ValidationError as error:
+            raise ObjectCorrupt(
+                "an entry of a schedule is not readable",
+                where=key,
+                hint="restore it from a backup of the store",
+            ) from error
 
 
 def _prefix(schedule: str) -> str:

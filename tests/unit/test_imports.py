@@ -84,6 +84,44 @@ def test_a_list_over_http_loads_neither_models_nor_the_sdk(tmp_path):
     assert not set(printed) & set(heavy)
 
 
+OVER_HTTP = """
+service list; service show shop/cart; service history shop/cart; service outputs shop/cart
+service request queue shop/new; service update shop/cart --set a=1; service patch shop/cart
+service upgrade shop/cart; service rollback shop/cart; service reconcile shop/cart
+service decommission shop/cart --yes; service retry shop/cart; service cancel shop/cart
+service pause shop/cart; service resume shop/cart; service label shop/cart a=b; service wait shop/cart
+operation list; operation show shop/cart/op/1; operation plan shop/cart/op/1
+approval list; approval approve shop/cart/op/1 --digest aaaaaaaaaaaaaaaa; promise list; promise show queue
+policy list; policy show; access list; access show; access can service.read; campaign list; campaign show cve
+campaign pause cve; campaign report cve; schedule list; schedule show nightly; schedule trigger nightly
+freeze list; freeze delete winter; notification list; notification test hook; ledger verify; state log shop/cart
+worker list; token list; whoami; export --all
+"""
+"""Commands of every noun, as far as an API without Temporal answers them."""
+
+
+def test_no_command_over_http_loads_the_temporal_sdk(tmp_path):
+    commands = [command.split() for command in OVER_HTTP.strip().replace("\n", ";").split(";")]
+    with serving(tmp_path, Listed([a_service("shop/cart")])) as settings:
+        token = (settings.data / "api-token").read_text().strip()
+        environment = {"BOND_API": settings.api, "BOND_TOKEN": token, "BOND_DATA": str(tmp_path / "none")}
+        program = (
+            f"import os, sys\nos.environ.update({environment!r})\n"
+            "from bondstone.client.http import transport\nfrom bondstone.cli.app import main\n"
+            "transport.TRIES = 1\n"
+            f"for command in {commands!r}:\n"
+            "    sys.argv = ['bond', *command]\n"
+            "    status = main()\n"
+            "    sdk = [name for name in sys.modules if name.partition('.')[0] == 'temporalio']\n"
+            "    assert status != 2, command\n"
+            "    assert not sdk, (command, sdk)\n"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+        )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+
+
 @pytest.mark.parametrize(
     "module", ["bondstone.cli.service.commands", "bondstone.cli.operation", "bondstone.cli.up"]
 )

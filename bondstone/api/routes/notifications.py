@@ -13,6 +13,7 @@ from pydantic import Field
 from bondstone.api.parameters import ThingName
 from bondstone.api.repeats import ApiRoute
 from bondstone.api.session import Asking
+from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import InvalidInput
 from bondstone.base.models import Document, Manifest
 from bondstone.base.names import NAME_PATTERN
@@ -24,6 +25,7 @@ router = APIRouter(prefix="/notifications", tags=["notifications"], route_class=
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_URL_CHARS: Final = 2000
+_TEST_CHARS: Final = 16
 
 
 class SubscriptionBody(Manifest):
@@ -112,8 +114,10 @@ async def test_subscription(asking: Asking, name: ThingName) -> StartedDocument:
     asking.require("notification.test")
     await asking.state.store.notifications.get(name)
     now = datetime.now(UTC)
-    event = f"test/{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-    source = EventSource(kind="test", id=event, by=asking.allowed.principal.subject, at=now)
+    by = asking.allowed.principal.subject
+    again = digest(canonical([by, name, asking.key]))[:_TEST_CHARS]
+    event = f"test/{again}" if asking.key else f"test/{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    source = EventSource(kind="test", id=event, by=by, at=now)
     workflow = await deliver(asking.state.temporal, DeliverCall(subscription=name, source=source))
     return StartedDocument(workflow=workflow, event=event)
 

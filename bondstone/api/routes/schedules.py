@@ -198,7 +198,9 @@ async def resume_schedule(asking: Asking, name: ThingName, body: Why) -> Schedul
 async def trigger_schedule(asking: Asking, name: ThingName, body: TriggerBody) -> TriggeredDocument:
     """Start a campaign now."""
     asking.require("schedule.trigger")
-    campaign = await asking.bond.schedules.trigger(name, overlap=body.overlap, reason=body.reason)
+    campaign = await asking.bond.schedules.trigger(
+        name, overlap=body.overlap, reason=body.reason, request_id=asking.key
+    )
     return TriggeredDocument(campaign=campaign)
 
 
@@ -207,7 +209,7 @@ async def backfill_schedule(asking: Asking, name: ThingName, body: BackfillBody)
     """Start the campaigns of times that have passed."""
     asking.require("schedule.backfill")
     times = await asking.bond.schedules.backfill(
-        name, body.begin, body.end, overlap=body.overlap, reason=body.reason
+        name, body.begin, body.end, overlap=body.overlap, reason=body.reason, request_id=asking.key
     )
     return BackfilledDocument(times=times)
 

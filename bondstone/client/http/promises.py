@@ -54,7 +54,7 @@ class HttpPromises(Promises):
         check = await self.validate(directory)  # with problems by file and line, before anything is sent
         bundle = await asyncio.to_thread(pack, directory)
         headers = {"Content-Type": "application/x-tar"}
-        answer = await self._http.send("POST", "/promises", content=bundle.data, headers=headers, repeatable=True)
+        answer = await self._http.send("POST", "/promises", content=bundle.data, headers=headers)
         # the API's own warnings are about its copy, and its machine runs less than this one
         return PublishedPromise.model_validate(answer.json()).changed(warnings=check.warnings)
 

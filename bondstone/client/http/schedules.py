@@ -113,17 +113,26 @@ class HttpSchedules(Schedules):
         return await self._tell(name, "resume", {"reason": reason})
 
     @override
-    async def trigger(self, name: str, *, overlap: Overlap | None = None, reason: str = "") -> str:
+    async def trigger(
+        self, name: str, *, overlap: Overlap | None = None, reason: str = "", request_id: str = ""
+    ) -> str:
         body = {"overlap": overlap, "reason": reason}
-        started = await self._http.post(segments("schedules", name, "trigger"), body)
+        started = await self._http.post(segments("schedules", name, "trigger"), body, key=request_id)
         return str(started["campaign"])
 
     @override
     async def backfill(
-        self, name: str, begin: datetime, end: datetime, *, overlap: Overlap = "buffer-all", reason: str = ""
+        self,
+        name: str,
+        begin: datetime,
+        end: datetime,
+        *,
+        overlap: Overlap = "buffer-all",
+        reason: str = "",
+        request_id: str = "",
     ) -> tuple[datetime, ...]:
         body = {"begin": begin.isoformat(), "end": end.isoformat(), "overlap": overlap, "reason": reason}
-        filled = await self._http.post(segments("schedules", name, "backfill"), body)
+        filled = await self._http.post(segments("schedules", name, "backfill"), body, key=request_id)
         return tuple(datetime.fromisoformat(at) for at in filled["times"])
 
     @override

@@ -35,6 +35,8 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 IDLE_CONNECTIONS: Final = 8
 TRANSIENT: Final = frozenset({502, 503, 504})
 
+_KEY_HEADER: Final = "Idempotency-Key"
+
 Query = Mapping[str, str | int | bool | list[str] | None]
 
 
@@ -58,10 +60,6 @@ class Event:
     kind: str
     data: str
     id: str
-
-
-class _NotSent(Exception):
-    """No connection was made: nothing has been asked."""
 
 
 class Transport:
@@ -107,14 +105,11 @@ class Transport:
             path: The address.
             body: JSON.
             query: Parameters.
-            key: The request id, so that the request may be sent again when no answer came: it is carried out once.
-                Empty for a new one; None for what only reads, which the API takes no key for.
+            key: The request id, see `send`.
         """
         headers = {"Content-Type": "application/json"}
-        if key is not None:
-            headers["Idempotency-Key"] = key or f"req-{uuid.uuid4()}"
         content = json.dumps({} if body is None else body).encode()
-        answer = await self.send("POST", path, query=query, content=content, headers=headers, repeatable=True)
+        answer = await self.send("POST", path, query=query, content=content, headers=headers, key=key)
         return answer.json() if answer.body else None
 
     async def send(
@@ -125,9 +120,9 @@ class Transport:
         query: Query | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        repeatable: bool | None = None,
+        key: str | None = "",
     ) -> HttpAnswer:
-        """Send a request, again where that cannot do anything twice.
+        """Send a request, and again when no answer came: under its request id a change is carried out once.
 
         Args:
             method: As in `GET`.
@@ -135,7 +130,7 @@ class Transport:
             query: Parameters; those that are None or empty are left out.
             content: The body.
             headers: Further headers.
-            repeatable: Whether it may be sent again when no answer came; default: reads may.
+            key: The request id. Empty for a new one; None for what only reads, which the API takes no key for.
 
         Raises:
             Unreachable: the API does not answer.
@@ -145,22 +140,20 @@ class Transport:
         all_headers = {**self._headers, **(headers or {})}
         if traceparent := spans.here():
             all_headers[spans.HEADER] = traceparent
-        may_repeat = method == "GET" if repeatable is None else repeatable
+        if method != "GET" and key is not None:
+            all_headers[_KEY_HEADER] = key or f"req-{uuid.uuid4()}"
         pause = FIRST_PAUSE_SECONDS
         for attempt in range(1, TRIES + 1):
             last = attempt == TRIES
             try:
                 answer = await asyncio.to_thread(self._send, method, target, content, all_headers)
-            except _NotSent as error:
-                if last:
-                    raise self._unreachable(error) from error
             except (OSError, http.client.HTTPException) as error:
-                if last or not may_repeat:
+                if last:
                     raise self._unreachable(error) from error
             else:
                 if answer.status < http.client.BAD_REQUEST:
                     return answer
-                if last or not may_repeat or answer.status not in TRANSIENT:
+                if last or answer.status not in TRANSIENT:
                     raise error_of(answer)
             await asyncio.sleep(pause)
             pause *= 2
@@ -194,7 +187,7 @@ class Transport:
                 if event is None:
                     return
                 yield event
-        except (_NotSent, OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()
@@ -212,13 +205,7 @@ class Transport:
                 return self._ask(kept, method, target, content, headers)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                 kept.close()
-                if method != "GET" and "Idempotency-Key" not in headers:
-                    raise
         connection = self._connection(TIMEOUT_SECONDS)
-        try:
-            connection.connect()
-        except OSError as error:
-            raise _NotSent(str(error)) from error
         return self._ask(connection, method, target, content, headers)
 
     def _ask(
@@ -328,10 +315,6 @@ def encoded(query: Query | None) -> str:
 def _open(
     connection: http.client.HTTPConnection, target: str, headers: dict[str, str]
 ) -> http.client.HTTPResponse:
-    try:
-        connection.connect()
-    except OSError as error:
-        raise _NotSent(str(error)) from error
     connection.request("GET", target, headers=headers)
     return connection.getresponse()
 

@@ -83,3 +83,5 @@ class ScheduleEntry(Wire):
     """How many runs the schedule has left out because another went on, since it was created."""
     late: int = 0
     """How many it has left out because it could not start them in time, since it was created."""
+    request: str = ""
+    """Of a trigger or a backfill: what tells the request from others; the same when it is sent again."""

@@ -1,14 +1,17 @@
-"""Changing a schedule only as it was read: of two who change it at once, one is refused."""
+"""Changing a schedule only as it was read, and starting its campaigns once for each request."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
+from temporalio.api.enums.v1 import ScheduleOverlapPolicy as OverlapNumber
 from temporalio.api.schedule.v1 import message_pb2 as schedule_pb
-from temporalio.api.workflowservice.v1 import UpdateScheduleRequest
-from temporalio.client import Client, Schedule, ScheduleDescription
+from temporalio.api.workflowservice.v1 import PatchScheduleRequest, UpdateScheduleRequest
+from temporalio.client import Client, Schedule, ScheduleDescription, ScheduleOverlapPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.base import names
@@ -33,6 +36,52 @@ def require_version(described: ScheduleDescription, expected: str) -> None:
     """
     if expected and expected != version_of(described):
         raise _changed(described.id)
+
+
+def trigger_now(overlap: ScheduleOverlapPolicy | None) -> schedule_pb.SchedulePatch:
+    """A run now; by default under the schedule's own policy of overlaps."""
+    policy = OverlapNumber.ValueType(overlap or 0)
+    return schedule_pb.SchedulePatch(
+        trigger_immediately=schedule_pb.TriggerImmediatelyRequest(overlap_policy=policy)
+    )
+
+
+def backfill_of(
+    spans: Iterable[tuple[datetime, datetime]], overlap: ScheduleOverlapPolicy
+) -> schedule_pb.SchedulePatch:
+    """The runs of those spans of time."""
+    patched = schedule_pb.SchedulePatch()
+    for begin, end in spans:
+        backfill = patched.backfill_request.add(overlap_policy=OverlapNumber.ValueType(overlap))
+        backfill.start_time.FromDatetime(begin)
+        backfill.end_time.FromDatetime(end)
+    return patched
+
+
+async def patch(client: Client, name: str, content: schedule_pb.SchedulePatch, request: str) -> None:
+    """Trigger or backfill a schedule, once for each request: Temporal drops what it has had before.
+
+    The SDK's own `ScheduleHandle.trigger` and `backfill` make a new request id each time.
+
+    Args:
+        client: The connection to Temporal.
+        name: Of the schedule.
+        content: What to start.
+        request: Tells the request from others; empty for one that is sent once.
+
+    Raises:
+        RPCError: the server refuses it.
+    """
+    await client.workflow_service.patch_schedule(
+        PatchScheduleRequest(
+            namespace=client.namespace,
+            schedule_id=names.schedule_id(name),
+            patch=content,
+            identity=client.identity,
+            request_id=request or str(uuid.uuid4()),
+        ),
+        retry=True,
+    )
 
 
 async def change(client: Client, described: ScheduleDescription, schedule: Schedule, run: ScheduledRun) -> None:

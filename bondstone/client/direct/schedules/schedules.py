@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.schedule.v1 import SchedulePatch
 from temporalio.api.workflowservice.v1 import ListScheduleMatchingTimesRequest
 from temporalio.client import (
     Client,
     Schedule,
     ScheduleAlreadyRunningError,
-    ScheduleBackfill,
     ScheduleDescription,
     ScheduleHandle,
     SchedulePolicy,
@@ -23,10 +23,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from typing_extensions import override
 
 from bondstone.base import names
+from bondstone.base.canonical import canonical, digest
 from bondstone.base.errors import AlreadyExists, BondError, InvalidInput, NotFound
 from bondstone.campaign.document import Flaw, read_strategy
 from bondstone.client.direct.campaigns.secret_inputs import secret_inputs
-from bondstone.client.direct.schedules.changing import change, require_version
+from bondstone.client.direct.schedules.changing import backfill_of, change, patch, require_version, trigger_now
 from bondstone.client.direct.schedules.describing import SHOWN, document
 from bondstone.client.direct.schedules.files import Timing, read_timing, scheduled_run
 from bondstone.client.direct.schedules.specs import POLICIES, action_of, run_of, spec_of
@@ -48,6 +49,7 @@ MAX_BACKFILL: Final = 1000
 _LOOK_AHEAD: Final = (timedelta(days=8), timedelta(days=62), timedelta(days=366), timedelta(days=366 * 9))
 """Spans in which the next times are looked for, each when the one before holds too few."""
 _TRIGGER_SECONDS: Final = 5.0
+_REQUEST_CHARS: Final = 32
 
 
 class DirectSchedules(Schedules):
@@ -194,14 +196,18 @@ class DirectSchedules(Schedules):
         return await self._tell(name, "resumed", reason)
 
     @override
-    async def trigger(self, name: str, *, overlap: Overlap | None = None, reason: str = "") -> str:
-        before = {entry.campaign for entry in await self._entries(name, last=SHOWN)}
+    async def trigger(
+        self, name: str, *, overlap: Overlap | None = None, reason: str = "", request_id: str = ""
+    ) -> str:
+        request = self._request(request_id)
+        names.check_name("schedule", name)
+        earlier = await self._earlier(name, request)
+        entries = await self._entries(name, last=0 if earlier else SHOWN)
+        before = {entry.campaign for entry in entries if earlier is None or entry.at < earlier.at}
         await self._describe(name)
-        await self._record(name, "triggered", reason)
-        try:
-            await (await self._handle(name)).trigger(overlap=POLICIES[overlap] if overlap else None)
-        except RPCError as error:
-            raise _ours(error, name) from error
+        if earlier is None:
+            await self._record(name, "triggered", reason, request)
+        await self._patch(name, trigger_now(POLICIES[overlap] if overlap else None), request)
         begin = asyncio.get_running_loop().time()
         while asyncio.get_running_loop().time() - begin < _TRIGGER_SECONDS:
             for entry in await self._entries(name, last=SHOWN):
@@ -212,7 +218,14 @@ class DirectSchedules(Schedules):
 
     @override
     async def backfill(
-        self, name: str, begin: datetime, end: datetime, *, overlap: Overlap = "buffer-all", reason: str = ""
+        self,
+        name: str,
+        begin: datetime,
+        end: datetime,
+        *,
+        overlap: Overlap = "buffer-all",
+        reason: str = "",
+        request_id: str = "",
     ) -> tuple[datetime, ...]:
         described = await self._describe(name)
         run = await run_of(described)
@@ -225,19 +238,22 @@ class DirectSchedules(Schedules):
         # Temporal lists times with their jitter, and looks for them by those without.
         jitter = described.schedule.spec.jitter or timedelta(0)
         times = await self._matching(name, begin - timedelta(seconds=1), end + jitter)
-        done = [entry.planned_at for entry in await self._entries(name) if entry.planned_at]
+        request = self._request(request_id)
+        earlier = await self._earlier(name, request)
+        done = [
+            entry.planned_at for entry in await self._entries(name)
+            if entry.planned_at and (earlier is None or entry.at < earlier.at)
+        ]  # fmt: skip
         times = [at for at in times if not any(planned <= at <= planned + jitter for planned in done)]
         if not times:
             raise InvalidInput(f"{run.cron} is not due in that time, or has run", where=name)
         if len(times) > MAX_BACKFILL:
             raise InvalidInput(f"those are {len(times)} campaigns, more than {MAX_BACKFILL}", where=name)
-        await self._record(name, "backfilled", reason or f"{begin.isoformat()} to {end.isoformat()}")
+        if earlier is None:
+            await self._record(name, "backfilled", reason or f"{begin.isoformat()} to {end.isoformat()}", request)
         second = timedelta(seconds=1)
-        backfills = [ScheduleBackfill(at - jitter - second, at, POLICIES[overlap]) for at in times]
-        try:
-            await (await self._handle(name)).backfill(*backfills)
-        except RPCError as error:
-            raise _ours(error, name) from error
+        spans = [(at - jitter - second, at) for at in times]
+        await self._patch(name, backfill_of(spans, POLICIES[overlap]), request)
         return tuple(times)
 
     # How ---------------------------------------------------------------------------------------------------
@@ -248,6 +264,22 @@ class DirectSchedules(Schedules):
     async def _handle(self, name: str) -> ScheduleHandle:
         names.check_name("schedule", name)
         return (await self._temporal()).get_schedule_handle(names.schedule_id(name))
+
+    def _request(self, request_id: str) -> str:
+        """What tells a request from others, of other callers too; empty without an id."""
+        return digest(canonical([self._caller.by, request_id]))[:_REQUEST_CHARS] if request_id else ""
+
+    async def _earlier(self, name: str, request: str) -> ScheduleEntry | None:
+        """What the same request has left before."""
+        if not request:
+            return None
+        return await Ledger((await self._caller.connection.store()).objects).of_request(name, request)
+
+    async def _patch(self, name: str, content: SchedulePatch, request: str) -> None:
+        try:
+            await patch(await self._temporal(), name, content, request)
+        except RPCError as error:
+            raise _ours(error, name) from error
 
     async def _entries(self, name: str, *, last: int | None = None) -> Sequence[ScheduleEntry]:
         ledger = Ledger((await self._caller.connection.store()).objects)
@@ -269,8 +301,11 @@ class DirectSchedules(Schedules):
         await self._record(name, what, note)
         return await self.get(name)
 
-    async def _record(self, name: str, what: str, note: str) -> None:
-        entry = {"schedule": name, "kind": what, "at": datetime.now(UTC), "by": self._caller.by, "note": note}
+    async def _record(self, name: str, what: str, note: str, request: str = "") -> None:
+        entry = {
+            "schedule": name, "kind": what, "at": datetime.now(UTC), "by": self._caller.by, "note": note,
+            "request": request,
+        }  # fmt: skip
         await Ledger((await self._caller.connection.store()).objects).record(ScheduleEntry.model_validate(entry))
 
     async def _row(self, name: str) -> ScheduleRow | None:
