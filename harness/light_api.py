@@ -158,13 +158,13 @@ def a_service(name: str, *, promise: str = "queue", phase: str = "ready", number
         name: `TEAM/NAME`.
         promise: Of which promise.
         phase: Where it stands.
-        number: Seconds after an arbitrary moment at which it was last changed.
+        number: Seconds after an arbitrary moment at which it was last changed, a day after it was requested.
     """
     at = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(seconds=number)
     team, _, short = name.partition("/")
     row = ServiceRow(
         id=name, team=team, name=short, promise=promise, revision="1.0.0", phase=phase, health="healthy",
-        labels={}, changed_at=at,
+        labels={}, changed_at=at, created_at=at - timedelta(days=1),
     )  # fmt: skip
     return ListedService(row=row, alive=True, stamp=at)
 

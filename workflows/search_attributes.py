@@ -23,6 +23,7 @@ _CAMPAIGN = SearchAttributeKey.for_keyword(names.SA_CAMPAIGN)
 _POOL = SearchAttributeKey.for_keyword(names.SA_POOL)
 _LABELS = SearchAttributeKey.for_keyword_list(names.SA_LABELS)
 _CHANGED_AT = SearchAttributeKey.for_datetime(names.SA_CHANGED_AT)
+_CREATED_AT = SearchAttributeKey.for_datetime(names.SA_CREATED_AT)
 _PARENTS = SearchAttributeKey.for_keyword_list(names.SA_PARENTS)
 _NEXT_DUE = SearchAttributeKey.for_datetime(names.SA_NEXT_DUE)
 _DRIFT = SearchAttributeKey.for_int(names.SA_DRIFT)
@@ -49,7 +50,8 @@ def of_service(state: ServiceState) -> list[SearchAttributeUpdate[Any]]:
         _LABELS.value_set(labels) if labels else _LABELS.value_unset(),
         _POOL.value_set(pools) if pools else _POOL.value_unset(),
         _PARENTS.value_set(parents) if parents else _PARENTS.value_unset(),
-        _due(state.next_due),
+        _time(_NEXT_DUE, state.next_due),
+        _time(_CREATED_AT, state.created_at),
         _DRIFT.value_set(state.drift) if state.drift else _DRIFT.value_unset(),
     ]
     return updates
@@ -97,5 +99,5 @@ def _parents(state: ServiceState) -> list[str]:
     return shown[:most]
 
 
-def _due(when: datetime | None) -> SearchAttributeUpdate[Any]:
-    return _NEXT_DUE.value_set(when) if when else _NEXT_DUE.value_unset()
+def _time(key: SearchAttributeKey[datetime], when: datetime | None) -> SearchAttributeUpdate[Any]:
+    return key.value_set(when) if when else key.value_unset()

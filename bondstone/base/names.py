@@ -243,6 +243,8 @@ SA_NEXT_DUE: Final = "BondNextDue"
 SA_POOL: Final = "BondPool"
 SA_CHANGED_AT: Final = "BondChangedAt"
 """When the others were last set, by the clock of the workflow: lists are kept up to date by it."""
+SA_CREATED_AT: Final = "BondCreatedAt"
+"""When the service was first requested; unset of one that nothing has changed since a version without it."""
 SA_PARENTS: Final = "BondParents"
 SA_DRIFT: Final = "BondDrift"
 """Objects that differ from what was applied; unset where the last drift check found none."""
@@ -263,6 +265,7 @@ SEARCH_ATTRIBUTES: Final = {
     SA_NEXT_DUE: "Datetime",
     SA_POOL: "Keyword",
     SA_CHANGED_AT: "Datetime",
+    SA_CREATED_AT: "Datetime",
     SA_PARENTS: "KeywordList",
     SA_DRIFT: "Int",
 }

@@ -27,6 +27,7 @@ ROW_TYPES: Final = {
     "bound_by": "list<string>",
     "drift": "int",
     "changed_at": "string",
+    "created_at": "string?",
 }
 """What `where` may use: the fields of a row, times as text in RFC 3339."""
 

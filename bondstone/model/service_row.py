@@ -32,6 +32,8 @@ class ServiceRow:
     """The operation that runs, if one does."""
     changed_at: datetime
     """When its last operation ended; before any has, when it was requested."""
+    created_at: datetime | None = None
+    """When it was first requested; null of one that nothing has changed since a version that did not list this."""
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -46,7 +48,11 @@ class ServiceRow:
             ValueError: the time is none.
         """
         values = {name: row[name] for name in _NAMES if name in row}
-        times = {"changed_at": datetime.fromisoformat(row["changed_at"])}
+        created = row.get("created_at")
+        times = {
+            "changed_at": datetime.fromisoformat(row["changed_at"]),
+            "created_at": datetime.fromisoformat(created) if created else None,
+        }
         return cls(**{**values, **times, "bound_by": tuple(row.get("bound_by", ()))})
 
 

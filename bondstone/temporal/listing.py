@@ -16,6 +16,7 @@ from bondstone.model.service import OperationKind, OperationStatus, Phase
 from bondstone.model.service_row import ServiceRow
 
 DEFAULT_LIMIT: Final = 1000
+_CREATED_AT = SearchAttributeKey.for_datetime(names.SA_CREATED_AT)
 _DRIFT = SearchAttributeKey.for_int(names.SA_DRIFT)
 _KIND_BY_TYPE = {workflow: OperationKind(kind) for kind, workflow in names.OPERATION_WORKFLOWS.items()}
 _STATUS_BY_EXECUTION = {
@@ -134,6 +135,7 @@ def service_row(execution: WorkflowExecution) -> ServiceRow | None:
         bound_by=tuple(sorted(each.removeprefix(BOUND_BY) for each in parents if each.startswith(BOUND_BY))),
         operation=keyword(attributes, names.SA_OPERATION) or None,
         changed_at=execution.start_time,
+        created_at=attributes.get(_CREATED_AT),
     )
 
 

@@ -136,19 +136,23 @@ def test_of_changes_under_one_etag_that_come_at_once_one_is_accepted(api):
 
 
 def test_pages_put_together_are_the_list_and_a_cursor_belongs_to_its_list(api):
-    for number in range(3):
+    for number in (1, 0, 2):
         requested(api, f"pages/s{number}")
     wait_until(lambda: len(api.get("/services", params={"team": "pages"}).json()["items"]) == 3)
-    names, cursor = [], ""
-    while True:
-        page = api.get("/services", params={"team": "pages", "sort": "-id", "limit": 1, "cursor": cursor}).json()
-        names += [row["name"] for row in page["items"]]
-        cursor = page["next"]
-        if cursor is None:
-            break
-        assert len(names) <= 3
-        last = cursor
-    assert names == ["s2", "s1", "s0"]
+    orders = {"-id": ["s2", "s1", "s0"], "created_at": ["s1", "s0", "s2"], "-created_at": ["s2", "s0", "s1"]}
+    for sort, order in orders.items():
+        names, cursor = [], ""
+        while True:
+            page = api.get(
+                "/services", params={"team": "pages", "sort": sort, "limit": 1, "cursor": cursor}
+            ).json()
+            names += [row["name"] for row in page["items"]]
+            cursor = page["next"]
+            if cursor is None:
+                break
+            assert len(names) <= 3
+            last = cursor
+        assert names == order, sort
     refused(api.get("/services", params={"team": "pages", "cursor": last}), 400, "CURSOR_INVALID")
     chosen = api.get("/services", params={"where": "team == 'pages' && name == 's1'"}).json()["items"]
     assert [row["id"] for row in chosen] == ["pages/s1"]

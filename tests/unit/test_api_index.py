@@ -157,6 +157,21 @@ async def test_orders_are_by_the_field_and_then_by_id_and_go_on_after_any_place(
     assert names(index, "phase", descending=True, after=("ready", "payments/c")) == ["a", "b"]
 
 
+async def test_the_oldest_comes_first_and_before_it_those_whose_age_is_not_listed():
+    def born(seconds):
+        return NOW + timedelta(seconds=seconds)
+
+    index, _ = await filled(
+        listed("a", created_at=born(3)),
+        listed("b", created_at=born(1)),
+        listed("c"),
+        listed("d", created_at=born(2)),
+    )
+    assert names(index, "created_at") == ["c", "b", "d", "a"]
+    assert names(index, "created_at", after=(born(1).timestamp(), "payments/b")) == ["d", "a"]
+    assert names(index, "created_at", descending=True, after=(born(2).timestamp(), "payments/d")) == ["b", "c"]
+
+
 async def test_counts_are_of_what_the_caller_may_see_and_of_what_is_alive():
     index, _ = await filled(
         listed("a"), listed("b", team="web", promise="site"), listed("c", phase="decommissioned", alive=False)

@@ -47,8 +47,9 @@ SORTS: Final[dict[str, Callable[[ServiceRow], str | float]]] = {
     "phase": lambda row: row.phase,
     "promise": lambda row: row.promise,
     "changed_at": lambda row: row.changed_at.timestamp(),
+    "created_at": lambda row: row.created_at.timestamp() if row.created_at else 0.0,
 }
-"""What a list may be sorted by, and then by id."""
+"""What a list may be sorted by, and then by id. A service whose age is not listed yet counts as the oldest."""
 
 Place = tuple[str | float, str]
 """Where a service stands in an order: what it is sorted by, and its id."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, status
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -21,7 +22,7 @@ from bondstone.base.names import NAME_PATTERN
 from bondstone.client.documents.build import BuildDocument, EvictedDocument
 from bondstone.client.documents.state import Pushed, StateEntryDocument
 from bondstone.client.documents.worker import QueueDocument
-from bondstone.model.identity import Means, Roles, Target
+from bondstone.model.identity import Means, Role, Roles, Scope, Target
 from bondstone.store.tokens import TokenRecord
 
 router = APIRouter(route_class=ApiRoute)
@@ -57,11 +58,31 @@ class ProviderDocument(Document):
     scopes: tuple[str, ...]
 
 
+def _named(scope: object) -> object:
+    if scope is None:
+        raise PydanticCustomError(
+            "scope", "it does not say where the roles hold: name teams, promises or labels, or write `everything`"
+        )
+    return scope
+
+
+class TokenGrant(Manifest):
+    """Roles that a token is to bring, and where they hold."""
+
+    roles: tuple[Role, ...] = Field(min_length=1)
+    scope: Annotated[Scope | Literal["everything"], BeforeValidator(_named)]
+
+    @property
+    def granted(self) -> Roles:
+        """As access is decided by."""
+        return Roles.model_validate(dict(self))
+
+
 class TokenBody(Manifest):
     """An API token that is made."""
 
     name: str = Field(pattern=NAME_PATTERN)
-    grants: tuple[Roles, ...] = Field(min_length=1, max_length=20)
+    grants: tuple[TokenGrant, ...] = Field(min_length=1, max_length=20)
     """Roles it brings: such as the caller has"""
     days: int | None = Field(90, ge=1, le=MAX_DAYS)
     """How long it is good for; null for ever"""
@@ -229,7 +250,8 @@ async def list_tokens(asking: Asking, *, every: bool = False) -> list[TokenDocum
 async def create_token(asking: Asking, body: TokenBody) -> NewTokenDocument:
     """Make an API token with roles that one has oneself; its text is shown this once."""
     asking.require("token.create")
-    refused = asking.allowed.may_grant(body.grants)
+    grants = tuple(grant.granted for grant in body.grants)
+    refused = asking.allowed.may_grant(grants)
     if refused is not None:
         raise Forbidden(
             f"you may not pass on {', '.join(refused.roles)} {refused.where()}",
@@ -244,7 +266,7 @@ async def create_token(asking: Asking, body: TokenBody) -> NewTokenDocument:
         )
     lifetime = timedelta(days=body.days) if body.days else None
     record, text = await asking.state.store.tokens.create(
-        body.name, body.grants, by=asking.allowed.principal.subject, now=datetime.now(UTC), lifetime=lifetime
+        body.name, grants, by=asking.allowed.principal.subject, now=datetime.now(UTC), lifetime=lifetime
     )
     return NewTokenDocument(**dict(TokenDocument.of(record)), token=text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, status
 from starlette.responses import Response
@@ -56,7 +56,10 @@ from bondstone.model.service_row import ServiceRow
 
 router = APIRouter(tags=["services"], route_class=ApiRoute)
 
-Sort = Literal["id", "-id", "phase", "-phase", "promise", "-promise", "changed_at", "-changed_at"]
+Sort = Literal[
+    "id", "-id", "phase", "-phase", "promise", "-promise", "changed_at", "-changed_at", "created_at", "-created_at"
+]
+_TIMES: Final = frozenset({"changed_at", "created_at"})
 MAX_WHERE_CHARS = 2000
 
 
@@ -405,6 +408,6 @@ def _place(place: Any, by: str) -> Place | None:
     match place:
         case None:
             return None
-        case [str() | float() as key, str(name)] if isinstance(key, float) == (by == "changed_at") and by in SORTS:
+        case [str() | float() as key, str(name)] if isinstance(key, float) == (by in _TIMES) and by in SORTS:
             return key, name
     raise CursorInvalid("that is not a cursor of this list", where="cursor", hint="send `next` of the page before")
