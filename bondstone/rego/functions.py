@@ -13,10 +13,11 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import quote_plus, urlencode
 
 from bondstone.rego.networks import cidr_contains, cidr_expand, cidr_intersects, cidr_is_valid
-from bondstone.rego.numbers import exact_number, parse_bytes, parse_units, to_number
-from bondstone.rego.operands import require_strings
+from bondstone.rego.numbers import ceil, exact_number, floor, format_int, parse_bytes, parse_units, to_number
+from bondstone.rego.operands import require_strings, whole
 from bondstone.rego.regular_expressions import (
     regex_find_all_string_submatch_n,
     regex_find_n,
@@ -85,8 +86,24 @@ def replace(text: str, old: str, new: str) -> str:
 
 def marshal(value: Any) -> str:
     """`json.marshal`: members in order, and `<`, `>` and `&` escaped, as Go does."""
-    text = json.dumps(_json_value(value), separators=(",", ":"), ensure_ascii=False)
-    return _ESCAPED_IN_JSON.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    return _escaped(json.dumps(_json_value(value), separators=(",", ":"), ensure_ascii=False))
+
+
+def marshal_with_options(value: Any, options: dict[str, Any]) -> str:
+    """`json.marshal_with_options`: in lines where the options say so, or how such lines look."""
+    looks = {"indent": "\t", "prefix": ""}
+    pretty = any(name in options for name in looks)
+    for name, option in options.items():
+        if name == "pretty" and isinstance(option, bool):
+            continue
+        if name not in looks:
+            raise ValueError(f"object contained unknown key {name}, or a value of another type")
+        require_strings(option)
+        looks[name] = option
+    if not options.get("pretty", pretty):
+        return marshal(value)
+    lines = _escaped(json.dumps(_json_value(value), indent=looks["indent"], ensure_ascii=False)).split("\n")
+    return "\n".join(f"{looks['prefix']}{line}" for line in lines)
 
 
 def json_is_valid(text: Any) -> bool:
@@ -147,6 +164,40 @@ def indexof_n(text: str, part: str) -> list[int]:
     return [at for at in range(len(text)) if text.startswith(part, at)]
 
 
+def indexof(text: str, part: str) -> int:
+    """`indexof`: the first place, by characters; -1 for none."""
+    require_strings(text, part)
+    if not part:
+        raise ValueError("empty search character")
+    return text.find(part)
+
+
+def substring(text: str, start: Any, length: Any) -> str:
+    """`substring`: by characters; a negative length means: to the end."""
+    require_strings(text)
+    first, size = whole(start), whole(length)
+    if first < 0:
+        raise ValueError("negative offset")
+    return text[first:] if size < 0 else text[first : first + size]
+
+
+def query_encode(text: str) -> str:
+    """`urlquery.encode`."""
+    require_strings(text)
+    return quote_plus(text)
+
+
+def query_encode_object(members: dict[str, Any]) -> str:
+    """`urlquery.encode_object`: each member a text or several, in order."""
+    pairs = []
+    for name in sorted(members):
+        value = members[name]
+        for item in sorted(value) if _is_set(value) else value if isinstance(value, list) else [value]:
+            require_strings(item)
+            pairs.append((name, item))
+    return urlencode(pairs)
+
+
 def base64_is_valid(text: Any) -> bool:
     """`base64.is_valid`: line breaks do not count, as in Go."""
     try:
@@ -166,12 +217,17 @@ def _hashed(name: str) -> Callable[[str], str]:
 
 FUNCTIONS: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
     "base64.is_valid": (1, base64_is_valid),
+    "ceil": (1, ceil),
     "crypto.md5": (1, _hashed("md5")),
     "crypto.sha1": (1, _hashed("sha1")),
     "crypto.sha256": (1, _hashed("sha256")),
+    "floor": (1, floor),
+    "format_int": (2, format_int),
+    "indexof": (2, indexof),
     "indexof_n": (2, indexof_n),
     "json.is_valid": (1, json_is_valid),
     "json.marshal": (1, marshal),
+    "json.marshal_with_options": (2, marshal_with_options),
     "json.unmarshal": (1, unmarshal),
     "lower": (1, lower),
     "net.cidr_contains": (2, cidr_contains),
@@ -192,18 +248,25 @@ FUNCTIONS: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
     "sprintf": (2, sprintf),
     "strings.count": (2, count),
     "strings.replace_n": (2, replace_n),
+    "substring": (3, substring),
     "time.parse_duration_ns": (1, parse_duration_ns),
     "time.parse_rfc3339_ns": (1, parse_rfc3339_ns),
     "to_number": (1, to_number),
     "units.parse": (1, parse_units),
     "units.parse_bytes": (1, parse_bytes),
     "upper": (1, upper),
+    "urlquery.encode": (1, query_encode),
+    "urlquery.encode_object": (1, query_encode_object),
 }
 """Name to number of operands and function."""
 COUNT: Final = ("count", 1, len)
 """Taken where a text has characters beyond 16 bits, which regorus counts twice; it takes no set of objects."""
 ADDED: Final = frozenset({"crypto.md5", "crypto.sha1", "crypto.sha256", "net.cidr_intersects"})
 """Those that regorus does not know by itself."""
+
+
+def _escaped(text: str) -> str:
+    return _ESCAPED_IN_JSON.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def _json_value(value: Any) -> Any:

@@ -11,7 +11,7 @@ import re
 from fractions import Fraction
 from typing import Any, Final
 
-from bondstone.rego.operands import require_strings
+from bondstone.rego.operands import require_number, require_strings, whole
 
 EXACT_STEPS: Final = 2**16
 EXACT_BOUND: Final = 2**31
@@ -26,6 +26,7 @@ _AMOUNT: Final = re.compile(r"[0-9.]*(?:[eE](?=[0-9+-])[+-]?[0-9]*)?[0-9.eE+-]*"
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _SHORTEST: Final = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]*[1-9]")
 _EXPONENT_DIGITS: Final = 3
+_BASES: Final = {2: "b", 8: "o", 10: "d", 16: "x"}
 
 
 class Fractions:
@@ -56,6 +57,24 @@ def to_number(value: Any) -> Any:
     if not _NUMBER.fullmatch(value):
         raise ValueError("invalid syntax")
     return exact_number(value)
+
+
+def ceil(number: Any) -> int:
+    """`ceil`. Raises between -1 and 0, where OPA 1.22 gives 1."""
+    return math.ceil(_rounded_alike(number))
+
+
+def floor(number: Any) -> int:
+    """`floor`. Raises between -1 and 0, where OPA 1.22 gives 0."""
+    return math.floor(_rounded_alike(number))
+
+
+def format_int(number: Any, base: Any) -> str:
+    """`format_int`: without what is behind the point."""
+    require_number(number)
+    if base not in _BASES:
+        raise ValueError("the base must be one of 2, 8, 10, 16")
+    return format(math.trunc(number), _BASES[whole(base)])
 
 
 def parse_units(text: str) -> Any:
@@ -104,6 +123,14 @@ def exact_number(text: str) -> int | float:
     if _SHORTEST.fullmatch(text) and digits <= SIGNIFICANT_DIGITS and (Fractions.allowed or exact(number)):
         return number
     raise ValueError(f"{text} is a number that the embedded engine does not hold exactly")
+
+
+def _rounded_alike(value: Any) -> int | float:
+    require_number(value)
+    number: int | float = value
+    if -1 < number < 0:
+        raise ValueError(f"{number} is between -1 and 0, which OPA rounds otherwise")
+    return number
 
 
 def _bounded(number: int) -> int:

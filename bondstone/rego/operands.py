@@ -12,6 +12,24 @@ def require_strings(*values: Any) -> None:
             raise TypeError(f"an operand must be string but got {kind_of(value)}")
 
 
+def require_number(value: Any) -> None:
+    """Raise `TypeError` for an operand that is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"an operand must be number but got {kind_of(value)}")
+
+
+def whole(value: Any) -> int:
+    """An operand that must be a whole number.
+
+    Raises:
+        TypeError: it is none.
+    """
+    require_number(value)
+    if isinstance(value, float):
+        raise TypeError("an operand must be integer number but got floating-point number")
+    return int(value)
+
+
 def kind_of(value: Any) -> str:
     """Rego's name for the type of a value."""
     kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import re2
 
-from bondstone.rego.operands import kind_of, require_strings
+from bondstone.rego.operands import require_strings, whole
 
 MAX_PATTERN_BYTES: Final = 8 * 1024 * 1024
 """Memory that one compiled regular expression may take."""
@@ -58,13 +58,13 @@ def regex_split(pattern: str, text: str) -> list[str]:
 def regex_find_n(pattern: str, text: str, limit: int) -> list[str]:
     """`regex.find_n`."""
     require_strings(pattern, text)
-    return [match.group() for match in _matches(_compiled(pattern), text, _whole(limit))]
+    return [match.group() for match in _matches(_compiled(pattern), text, whole(limit))]
 
 
 def regex_find_all_string_submatch_n(pattern: str, text: str, limit: int) -> list[list[str]]:
     """`regex.find_all_string_submatch_n`."""
     require_strings(pattern, text)
-    matches = _matches(_compiled(pattern), text, _whole(limit))
+    matches = _matches(_compiled(pattern), text, whole(limit))
     return [[match.group(), *(group or "" for group in match.groups())] for match in matches]
 
 
@@ -89,8 +89,8 @@ def regex_replace(text: str, pattern: str, template: str) -> str:
 def regex_template_match(template: str, text: str, start: str, end: str) -> bool:
     """`regex.template_match`: literal text with regular expressions between two delimiters."""
     require_strings(template, text, start, end)
-    if len(start) != 1 or len(end) != 1:
-        raise ValueError("a delimiter must be one character")
+    if len(start.encode()) != 1 or len(end.encode()) != 1:
+        raise ValueError("a delimiter must be one ASCII character")
     parts, literal, depth, begin = ["^"], 0, 0, 0
     for index, character in enumerate(template):
         if character == start:
@@ -106,12 +106,6 @@ def regex_template_match(template: str, text: str, start: str, end: str) -> bool
     if depth:
         raise ValueError("unbalanced delimiters")
     return regex_match("".join([*parts, re2.escape(template[literal:]), "$"]), text)
-
-
-def _whole(limit: Any) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise TypeError(f"an operand must be integer but got {kind_of(limit)}")
-    return limit
 
 
 @lru_cache(maxsize=256)

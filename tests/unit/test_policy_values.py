@@ -44,6 +44,15 @@ def module(expression: str) -> Module:
         ("[r | some r in input.x[input.name]]", '["a"]'),
         ("input.price == 0.1", "true"),
         ("input.half * 3", "1.5"),
+        ('split(json.marshal_with_options({"a": ["<"]}, {"indent": "--", "prefix": ">"}), "\\n")',
+         '[">{", ">--\\"a\\": [", ">----\\"\\\\u003c\\"", ">--]", ">}"]'),
+        ('json.marshal_with_options({"a": "&"}, {})', '{"a":"\\u0026"}'),
+        ('urlquery.encode("a*b c~")', "a%2Ab+c~"),
+        ('urlquery.encode_object({"b": ["*", "é"], "a": {"y", "x"}})', "a=x&a=y&b=%2A&b=%C3%A9"),
+        ("[ceil(-1.5), floor(-1.5), ceil(0.5), floor(0.5)]", "[-1, -2, 1, 0]"),
+        ("[format_int(-0.5, 10), format_int(-15.9, 16), format_int(5, 2)]", '["0", "-f", "101"]'),
+        ('[substring("日本 x", 1, 2), substring("ab", 1, -1), substring("ab", 9, 1)]', '["本 ", "b", ""]'),
+        ('[indexof("日本 x", "x"), indexof("ab", "c")]', "[3, -1]"),
     ],
 )  # fmt: skip
 def test_a_value_is_that_of_opa(expression: str, message: str) -> None:
@@ -86,6 +95,21 @@ def test_arithmetic_that_meets_a_fraction_denies_and_never_computes_in_doubles(d
         assert decision.findings[0].message == "true"
     else:
         assert "count in whole numbers" in decision.findings[0].message
+
+
+@pytest.mark.parametrize(
+    "call", ['indexof("ab", "")', 'substring("ab", 0.5, 1)', 'regex.template_match("ab", "a", "é", ".")']
+)
+def test_a_call_that_fails_in_opa_fails(call: str, deciding_engine: str) -> None:
+    decision = evaluate([module(call)], {})
+    assert decision.outcome == "deny"
+    assert "cannot be evaluated" in decision.findings[0].message
+
+
+def test_what_opa_rounds_otherwise_than_one_counts_fails_in_the_embedded_engine(deciding_engine: str) -> None:
+    decision = evaluate([module("ceil(input.change)")], {"change": -0.5})
+    words = "1" if deciding_engine == "opa" else "between -1 and 0, which OPA rounds otherwise"
+    assert words in decision.findings[0].message
 
 
 def test_a_policy_in_force_from_before_is_refused_when_it_decides_too() -> None:

@@ -55,6 +55,8 @@ def _head(support: dict[str, Any]) -> list[str]:
         "`x in xs` as a value (`found := input.name in xs`) has no value either where an operand has none, as with OPA.",
         "With a name in brackets (`found := input.names[i] in xs`) it is refused: write `name := input.names[i]` before.",
         "",
+        "`ceil` and `floor` of a number between -1 and 0 fail: OPA 1.22 gives 1 and 0 there.",
+        "",
     ]
 
 
