@@ -21,6 +21,8 @@ MAX_COMPLAINT_CHARS: Final = 300
 FORBIDDEN: Final = {
     "http.send": "a decision must follow from its recorded input alone, so policies cannot call out",
     "net.lookup_ip_addr": "a decision must follow from its recorded input alone, so policies cannot call out",
+    "rand.intn": "a decision must follow from its recorded input alone, and this is another number each time",
+    "uuid.rfc4122": "a decision must follow from its recorded input alone, and this is another id each time",
     "opa.runtime": "it would show the environment of the process that runs Bondstone",
 }
 """Built-in functions that no policy may call, whichever engine there is, and why."""

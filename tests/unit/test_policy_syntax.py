@@ -38,6 +38,7 @@ def problems(source: str) -> list[str]:
         (HEAD + 'deny contains "x" if not prodction\n', 5, "prodction"),
         (HEAD + 'deny contains "x" if { http.send({}) }\n', 5, "http.send may not be used"),
         (HEAD + "deny contains msg if { msg := opa.runtime().env }\n", 5, "environment"),
+        (HEAD + 'deny contains "x" if { rand.intn("a", 2) == 1 }\n', 5, "another number each time"),
         (HEAD + 'deny contains "x" if { a.b.nosuch(1) }\n', 5, "undefined function a.b.nosuch"),
         (HEAD + 'deny contains "x" if { nosuch(1) }\n', 5, "undefined function nosuch"),
         (HEAD + '# é ü\n\ndeny contains "é" if { some in input }\n', 7, "unexpected"),

@@ -27,7 +27,7 @@ def _head(support: dict[str, Any]) -> list[str]:
         "# Rego",
         "",
         "Policies are decided by OPA where `BOND_OPA` names one or PATH has one (1.0 or newer), and then all of Rego v1",
-        "is taken, less the built-in functions that reach outside:",
+        "is taken, less these built-in functions:",
         "",
         *(f"- `{name}`: {reason}" for name, reason in sorted(FORBIDDEN.items())),
         "",
