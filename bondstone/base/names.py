@@ -276,5 +276,8 @@ SEARCH_ATTRIBUTES: Final = {
 SERVICE_EXECUTOR: Final = "service"
 """The executor of parts: services that another service is made of. It runs on control workers."""
 
+KRATIX_EXECUTOR: Final = "kratix"
+"""The executor of Kratix's pipelines: its steps say which kind of object requests their service."""
+
 EXECUTORS_GROUP: Final = "bondstone.executors"
 """Third parties register an executor under this entry-point group."""

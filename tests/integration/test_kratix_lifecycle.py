@@ -87,13 +87,21 @@ spec:
           apiVersion: example.org/v1
           kind: Cache
           metadata: {name: "${service.name}", namespace: default}
-          spec: {size: "${inputs.size}"}
+          spec: {size: "${inputs.size}", place: "${inputs.namespace}"}
         configure:
           - name: make
             containers: [{name: render, image: "IMAGE", args: ["URL"]}]
         network: pool
         namespace: "${inputs.namespace}"
         timeout: 60s
+"""
+
+
+REQUEST = """
+apiVersion: example.org/v1
+kind: Cache
+metadata: {name: NAME, namespace: shop, labels: {app: cart}}
+spec: {size: small, place: NAME}
 """
 
 
@@ -128,8 +136,11 @@ def platform(control_plane, containers: Containers, namespace: str, tmp_path: Pa
 
 
 async def test_what_a_pipeline_puts_off_or_holds_survives_that_every_worker_is_killed(
-    platform: LocalPlatform, control_plane, containers: Containers, namespace: str
+    platform: LocalPlatform, control_plane, containers: Containers, namespace: str, tmp_path: Path
 ):
+    """It is requested as Kratix's users do, by the object that they would give to kubectl."""
+    request = tmp_path / "request.yaml"
+    request.write_text(REQUEST.replace("NAME", namespace))
     service, quota = f"shop/{namespace}", containers.things.space(namespace)
 
     def size() -> str:
@@ -137,7 +148,8 @@ async def test_what_a_pipeline_puts_off_or_holds_survives_that_every_worker_is_k
         return control_plane.call("GET", path)["data"]["size"]
 
     async with platform.client() as bond, asyncio.timeout(400):
-        operation = await bond.services.request("cache", service, {"namespace": namespace})
+        applied = await asyncio.to_thread(platform.bond, "apply", "-f", str(request), "-o", "json")
+        operation = bond.operation(json.loads(applied.stdout)["manifests"][0]["operations"][0])
         await until(
             lambda: "no quota yet" in platform.bond("operation", "show", operation.id).stdout,
             "the words of the pipeline",
@@ -147,6 +159,9 @@ async def test_what_a_pipeline_puts_off_or_holds_survives_that_every_worker_is_k
         quota["small"] = {}
         assert (await operation.wait()).status is OperationStatus.SUCCEEDED
         assert size() == "small"
+        applied = await asyncio.to_thread(platform.bond, "diff", "-f", str(request))
+        assert "1 unchanged" in applied.stdout
+        assert (await bond.services.get(service)).labels == {"app": "cart"}
 
         operation = await bond.services.update(service, {"size": "large"})
         record = await operation.wait()

@@ -186,6 +186,7 @@ def _show(document: PromiseDocument) -> None:
             "digest": f"sha256:{document.digest}",
             "published": document.published_at,
             "by": document.published_by,
+            "requests": [f"{each.api_version} {each.kind}" for each in document.request_kinds],
             "other versions": [
                 each.version if each.status == "active" else f"{each.version} ({each.status})"
                 for each in document.versions

@@ -21,6 +21,7 @@ from bondstone.client.documents.promise import (
     PromiseStepDocument,
     PromiseTestReport,
     PublishedPromise,
+    RequestKindDocument,
     VersionDocument,
     row_fields,
 )
@@ -139,6 +140,7 @@ class DirectPromises(Promises):
 
     @override
     async def get(self, promise: str, version: str = "") -> PromiseDocument:
+        from bondstone.promise.request_kinds import request_kinds  # noqa: PLC0415 - this verb only
         from bondstone.store.revisions import chosen  # noqa: PLC0415 - as the connection does
 
         revisions = await self._caller.connection.revisions()
@@ -163,6 +165,7 @@ class DirectPromises(Promises):
                 )
                 for step in manifest.spec.steps
             ),
+            request_kinds=tuple(map(RequestKindDocument.of, request_kinds(manifest.spec.steps))),
             input_schema=manifest.spec.inputs,
             versions=tuple(VersionDocument(version=each.ref.version, status=each.status) for each in infos),
         )

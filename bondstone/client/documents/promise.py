@@ -12,6 +12,7 @@ from bondstone.base.models import Document
 
 if TYPE_CHECKING:
     from bondstone.executors.promise_tests import CaseReport
+    from bondstone.promise.request_kinds import RequestKind
     from bondstone.store.revisions import RevisionInfo
 
 RevisionStatus = Literal["active", "deprecated", "yanked"]
@@ -76,6 +77,21 @@ class PromiseStepDocument(Document):
     description: str = ""
 
 
+class RequestKindDocument(Document):
+    """A kind of object, of Kratix, whose manifests `bond apply` takes as requests of the promise."""
+
+    api_version: str
+    """As in `marketplace.kratix.io/v1alpha1`"""
+    kind: str
+    fields: dict[str, str] = {}
+    """Field of the object, as in `spec.job-name`, to the input that it gives"""
+
+    @classmethod
+    def of(cls, kind: RequestKind) -> RequestKindDocument:
+        """From what a step says of it."""
+        return cls(api_version=kind.api_version, kind=kind.kind, fields=dict(kind.fields))
+
+
 class VersionDocument(Document):
     """One version of a promise."""
 
@@ -91,6 +107,8 @@ class PromiseDocument(PromiseRow):
     inputs: tuple[InputDocument, ...] = ()
     outputs: tuple[OutputDocument, ...] = ()
     steps: tuple[PromiseStepDocument, ...] = ()
+    request_kinds: tuple[RequestKindDocument, ...] = ()
+    """Kinds of objects that request a service of it, beside the manifest of a Service"""
     input_schema: dict[str, Any] = Field(
         default={}, validation_alias=AliasChoices("schema", "input_schema"), serialization_alias="schema"
     )

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bondstone.base.errors import InvalidInput, ManifestInvalid, NotFound, Problem, PromiseInvalid
-from bondstone.client.manifests.entries import CampaignEntry, Manifests, PromiseEntry, ServiceEntry
+from bondstone.client.manifests.entries import (
+    CampaignEntry,
+    Manifests,
+    PromiseEntry,
+    RequestEntry,
+    ServiceEntry,
+)
 from bondstone.client.manifests.platform import (
     PlatformComparison,
     compare_access,
@@ -17,6 +23,7 @@ from bondstone.client.manifests.platform import (
     compare_schedule,
 )
 from bondstone.client.manifests.platform import pruned as pruned_platform
+from bondstone.client.manifests.requests import VERSION_ANNOTATION, as_service, promise_of
 from bondstone.client.manifests.services import ServiceComparison, compare_service, is_alive
 from bondstone.documents.yaml_places import refuse
 from bondstone.promise.load import load_promise
@@ -108,6 +115,10 @@ async def compare(
         manifests.services,
         lambda entry: _service(bond, entry, catalogue, overwrite=overwrite, resend=resend_secrets),
     )
+    compared += await _each(
+        manifests.requests,
+        lambda entry: _request(bond, entry, catalogue, overwrite=overwrite, resend=resend_secrets),
+    )
     services: list[ServiceComparison] = []
     for comparison, flaws in compared:
         problems += flaws
@@ -118,7 +129,7 @@ async def compare(
     rules, schedules = await _platform(bond, manifests, problems, overwrite=overwrite)
     if problems:
         raise refuse(problems, "the set of manifests", ManifestInvalid)
-    declared = {entry.manifest.id for entry in manifests.services}
+    declared = {entry.manifest.id for entry in manifests.services} | {each.id for each in manifests.requests}
     pruned = await _pruned(bond, declared, prune, team) if prune is not None else ()
     gone: tuple[PlatformComparison, ...] = ()
     if prune_of_platform is not None:
@@ -140,6 +151,8 @@ class _Catalogue:
         self._bond = bond
         self._folders = folders
         self._known: dict[str, asyncio.Task[PromiseDocument]] = {}
+        self._looking = asyncio.Lock()
+        self._newest: list[PromiseDocument] | None = None
 
     async def get(self, promise: str, version: str) -> PromiseDocument:
         key = f"{promise}@{version}"
@@ -151,7 +164,9 @@ class _Catalogue:
         from bondstone.client.documents.promise import (  # noqa: PLC0415 - see bondstone.cli.session
             PromiseDocument,
             PromiseStepDocument,
+            RequestKindDocument,
         )
+        from bondstone.promise.request_kinds import request_kinds  # noqa: PLC0415
 
         for revision, folder in self._folders.items():
             if folder.name == promise and version in {"", folder.version}:
@@ -164,28 +179,66 @@ class _Catalogue:
                     steps=tuple(
                         PromiseStepDocument(id=step.id, executor=step.executor) for step in folder.spec.steps
                     ),
+                    request_kinds=tuple(map(RequestKindDocument.of, request_kinds(folder.spec.steps))),
                 )
         return await self._bond.promises.get(promise, version)
+
+    async def newest(self) -> list[PromiseDocument]:
+        """Every promise in the version that a new service gets; looked up once."""
+        async with self._looking:
+            if self._newest is None:
+                names = {row.promise for row in await self._bond.promises.list()}
+                names |= {folder.name for folder in self._folders.values()}
+                self._newest = await _each(sorted(names), lambda name: self.get(name, ""))
+        return self._newest
 
 
 async def _service(
     bond: Bondstone, entry: ServiceEntry, catalogue: _Catalogue, *, overwrite: bool, resend: bool
 ) -> tuple[ServiceComparison | None, list[Problem]]:
     spec = entry.manifest.spec
+    live = await _live(bond, entry.manifest.id)
     try:
-        live = await bond.services.get(entry.manifest.id)
-    except NotFound:
-        live = None
-    version = spec.version or ""
-    if live is not None and is_alive(live) and not version:
-        standing = live.ahead.revision if live.ahead is not None else live.revision
-        version = standing.partition("@")[2] if standing.partition("@")[0] == spec.promise else ""
-    try:
-        promise = await catalogue.get(spec.promise, version)
+        promise = await catalogue.get(spec.promise, _version(live, spec.promise, spec.version or ""))
     except NotFound as error:
         path = ("spec", "version") if spec.version else ("spec", "promise")
         return None, [entry.document.problem(path, error.message, hint=error.hint)]
     return compare_service(entry, live, promise, overwrite=overwrite, resend_secrets=resend)
+
+
+async def _request(
+    bond: Bondstone, entry: RequestEntry, catalogue: _Catalogue, *, overwrite: bool, resend: bool
+) -> tuple[ServiceComparison | None, list[Problem]]:
+    """The same for a request of Kratix, as the promise reads it that its service is of."""
+    name, problem = promise_of(entry, await catalogue.newest())
+    if problem is not None:
+        return None, [problem]
+    live = await _live(bond, entry.id)
+    version = entry.annotation(VERSION_ANNOTATION)
+    try:
+        promise = await catalogue.get(name, _version(live, name, version))
+    except NotFound as error:
+        path = ("metadata", "annotations", VERSION_ANNOTATION)
+        return None, [entry.document.problem(path, error.message, hint=error.hint)]
+    service, problems = as_service(entry, promise)
+    if service is None:
+        return None, problems
+    return compare_service(service, live, promise, overwrite=overwrite, resend_secrets=resend)
+
+
+async def _live(bond: Bondstone, service: str) -> ServiceDocument | None:
+    try:
+        return await bond.services.get(service)
+    except NotFound:
+        return None
+
+
+def _version(live: ServiceDocument | None, promise: str, wanted: str) -> str:
+    """The version that a manifest is read by: what it names, else what its service stands on, else the newest."""
+    if wanted or live is None or not is_alive(live):
+        return wanted
+    standing = live.ahead.revision if live.ahead is not None else live.revision
+    return standing.partition("@")[2] if standing.partition("@")[0] == promise else ""
 
 
 async def _campaign(bond: Bondstone, entry: CampaignEntry) -> CampaignComparison:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from bondstone.base.errors import Problem
 from bondstone.documents.yaml_places import PlacedDocument
@@ -32,6 +32,32 @@ class ServiceEntry:
 
     document: PlacedDocument
     manifest: ServiceManifest
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEntry:
+    """One object of a kind of others that a file asks for: a request, if a promise takes such."""
+
+    document: PlacedDocument
+    api_version: str
+    kind: str
+    id: str
+    """`TEAM/NAME` of its service: namespace and name."""
+
+    @property
+    def kind_words(self) -> str:
+        """As `kubectl` names it."""
+        return f"{self.api_version} {self.kind}"
+
+    @property
+    def annotations(self) -> Mapping[Any, Any]:
+        """Its annotations; none when they are no mapping."""
+        annotations = self.document.data["metadata"].get("annotations")
+        return annotations if isinstance(annotations, Mapping) else {}
+
+    def annotation(self, name: str) -> str:
+        """One of them; empty when it has none of that name."""
+        return str(self.annotations.get(name) or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +144,7 @@ class Manifests:
     """What files ask for, in the order of their names."""
 
     services: tuple[ServiceEntry, ...] = ()
+    requests: tuple[RequestEntry, ...] = ()
     campaigns: tuple[CampaignEntry, ...] = ()
     promises: tuple[PromiseEntry, ...] = ()
     references: tuple[PromiseReferenceEntry, ...] = ()
@@ -135,6 +162,7 @@ class Reading:
     """What was read so far, and what is wrong with it."""
 
     services: list[ServiceEntry] = field(default_factory=list)
+    requests: list[RequestEntry] = field(default_factory=list)
     campaigns: list[CampaignEntry] = field(default_factory=list)
     promises: list[PromiseEntry] = field(default_factory=list)
     references: list[PromiseReferenceEntry] = field(default_factory=list)

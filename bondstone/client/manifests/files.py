@@ -26,6 +26,7 @@ from bondstone.client.manifests.entries import (
     is_first,
 )
 from bondstone.client.manifests.platform_files import MODELS, read_access_manifest, read_platform_manifest
+from bondstone.client.manifests.requests import read_request
 from bondstone.documents.yaml_places import MAX_BYTES, PlacedDocument, did_you_mean, model_problems, read, refuse
 from bondstone.model.manifest import ServiceManifest
 
@@ -209,10 +210,16 @@ def _entry(document: PlacedDocument, piece: bytes, reading: Reading, now: dateti
         reading.strategies[Path(document.file).resolve()] = document
     elif kind in MODELS:
         read_platform_manifest(document, str(kind), reading, now)
-    elif kind is None:
-        reading.others.append(document)
     else:
-        hint = did_you_mean(str(kind), _KINDS)
+        _other(document, kind, reading)
+
+
+def _other(document: PlacedDocument, kind: str | None, reading: Reading) -> None:
+    """What is of no kind of ours: perhaps a request of Kratix."""
+    if kind is None:
+        reading.others.append(document)
+    elif not read_request(document, kind, reading):
+        hint = did_you_mean(kind, _KINDS)
         reading.problems.append(document.problem(("kind",), f"a {kind} is not applied from here", hint=hint))
 
 
