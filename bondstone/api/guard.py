@@ -93,7 +93,10 @@ class Guard:
             body = await self._read(headers, receive)
         except BondError as error:
             path = _shown(scope["path"])
-            log.info("refused", method=method_of(scope), path=path, code=error.code, message=error.message)
+            log.info(
+                "refused", method=method_of(scope), path=path, status=error.http_status, code=error.code,
+                message=error.message,
+            )  # fmt: skip
             if self._noted is not None:
                 self._noted(Request(scope), error)
             await response(error)(scope, receive, send)

@@ -79,7 +79,7 @@ class AccessDocuments:
             The document's reference, and whether it was new.
 
         Raises:
-            Refused: another document is in force than the one that was expected.
+            Changed: another document is in force than the one that was expected.
         """
         content = _digest(document)
         while True:

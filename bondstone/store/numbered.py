@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bondstone.base.errors import Refused
+from bondstone.base.errors import Changed
 
 
 def require_expected(what: str, current: int, expected: int | None) -> None:
@@ -14,12 +14,12 @@ def require_expected(what: str, current: int, expected: int | None) -> None:
         expected: The number that the caller has read, 0 for none; None when it does not mind.
 
     Raises:
-        Refused: the two differ.
+        Changed: the two differ.
     """
     if expected is None or expected == current:
         return
     known = f"{what} {expected}" if expected else f"no {what}"
-    raise Refused(
+    raise Changed(
         f"{what} {current} is in force now, and {known} was when this was compared",
         hint="somebody published in between; compare again with `bond diff`",
     )

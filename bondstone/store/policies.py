@@ -93,7 +93,7 @@ class PolicySets:
             expected: The number of the set that must be in force, 0 for none; None for any.
 
         Raises:
-            Refused: another set is in force than the one that was expected.
+            Changed: another set is in force than the one that was expected.
         """
         modules = await asyncio.to_thread(load_valid, directory)
         digest = modules_digest(modules)

@@ -158,31 +158,6 @@ def test_pages_put_together_are_the_list_and_a_cursor_belongs_to_its_list(api):
     assert [row["id"] for row in chosen] == ["pages/s1"]
 
 
-BAD = [
-    ("malformed JSON", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400, "REQUEST_INVALID"),
-    ("no body", {}, 422, "INVALID_INPUT"),
-    ("a wrong type", {"json": {"promise": "patient", "service": "api/bad", "inputs": []}}, 422, "INVALID_INPUT"),
-    ("an unknown field", {"json": {"promise": "patient", "service": "api/bad", "sizze": 1}}, 422, "INVALID_INPUT"),
-    ("no service's name", {"json": {"promise": "patient", "service": "api"}}, 422, "INVALID_INPUT"),
-    ("a wrong input", {"json": {"promise": "patient", "service": "api/bad", "inputs": {"seconds": "x"}}}, 422,
-     "INPUTS_INVALID"),
-    ("no such promise", {"json": {"promise": "nothing", "service": "api/bad"}}, 404, "NOT_FOUND"),
-    ("too large a body", {"content": b'"' + b"x" * 2**20 + b'"'}, 413, "BODY_TOO_LARGE"),
-    ("ten megabytes", {"content": b"x" * 10_000_000, "headers": {"Content-Type": "application/gzip"}}, 413,
-     "BODY_TOO_LARGE"),
-    ("a wrong key", {"json": {"promise": "patient", "service": "api/bad"}, "headers": {"Idempotency-Key": "a b"}},
-     422, "INVALID_INPUT"),
-    ("an unknown parameter", {"json": {"promise": "patient", "service": "api/bad"}, "params": {"dry": "1"}}, 422,
-     "INVALID_INPUT"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("request_", "status", "code"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
-def test_bad_input_is_refused_in_words_and_changes_nothing(api, request_, status, code):
-    refused(api.post("/services", **request_), status, code)
-    refused(api.get("/services/api/bad"), 404, "NOT_FOUND")
-
-
 @pytest.mark.parametrize(
     ("authorization", "code"),
     [

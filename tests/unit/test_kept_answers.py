@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -16,6 +17,7 @@ from bondstone.api.repeats import READS
 from bondstone.base.data_directory import LOCAL_TOKEN_FILE
 from bondstone.base.errors import KeyInUse, KeyReused
 from bondstone.base.settings import Settings
+from bondstone.store import kept_answers
 from bondstone.store.crypto import KeyRing
 from bondstone.store.kept_answers import KEPT, KeptAnswers
 from bondstone.store.objects import Objects
@@ -75,6 +77,36 @@ async def test_the_claim_of_a_process_that_died_is_taken_over(sealed):
     patient = KeptAnswers(sealed, clock=lambda: float(next(ticks)), patience_seconds=1000)
     claim = await patient._claim(f"kept-answers/{'0' * 64}", "k", "r")
     assert str(claim).endswith("/0002")
+
+
+async def test_a_claim_that_is_renewed_is_never_taken_over(sealed, monkeypatch):
+    folder = f"kept-answers/{'0' * 64}"
+    claim = str(await KeptAnswers(sealed)._claim(folder, "k", "r"))
+    looks = []
+
+    async def renew(seconds: float) -> None:
+        """Stands for the pause between two looks, in which the first process renews its claim."""
+        looks.append(seconds)
+        await sealed.put(claim, await sealed.get(claim))
+
+    monkeypatch.setattr(kept_answers, "asyncio", SimpleNamespace(sleep=renew))
+    ticks = iter(range(0, 10_000, 6))
+    other = KeptAnswers(sealed, clock=lambda: float(next(ticks)), patience_seconds=100)
+    with pytest.raises(KeyInUse):
+        await other._claim(folder, "k", "r")
+    assert len(looks) > 10
+
+
+async def test_an_answer_that_came_while_a_claim_was_taken_over_counts(sealed, monkeypatch):
+    answers = KeptAnswers(sealed)
+    take = answers._take
+
+    async def take_late(folder: str, number: int, request: str) -> str | None:
+        assert await carry_out(KeptAnswers(sealed)) == b"carried out"
+        return await take(folder, number, request)
+
+    monkeypatch.setattr(answers, "_take", take_late)
+    assert await carry_out(answers) == b"new"
 
 
 async def test_a_process_renews_its_claim_while_it_carries_the_request_out(sealed):
