@@ -41,6 +41,7 @@ _GIVEN: Final = frozenset(
     {
         *("clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "volumeName"),
         *("controller-uid", "batch.kubernetes.io/controller-uid"),
+        *("autoscaling.alpha.kubernetes.io/conditions", "autoscaling.alpha.kubernetes.io/current-metrics"),
         # Counted by controllers, a moment after the change.
         *("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from bondstone.activities.clusters.merge_rules import is_built_in
 from bondstone.activities.clusters.merging import merge_patch, strategic_patch
 from bondstone.base.errors import BondError, Problem, ToolFailed, ToolUnavailable
 from bondstone.base.printable import shorten
+from bondstone.documents.json_in_yaml import json_in_yaml
 
 T = TypeVar("T")
 
@@ -42,6 +44,9 @@ _MERGE: Final = "application/merge-patch+json"
 _NO_DRY_RUN: Final = "does not support dry run"
 _MISTYPED: Final = "failed to create typed patch object"
 """What server-side apply answers, with 500, to a field that its kind does not have or that is of another type."""
+_REPEATED: Final = re.compile(r'Invalid value: (?=[{\[]|"map\[)')
+"""What the API server writes before the value that it refuses, here an object: as JSON, or as Go prints a map."""
+_LONGEST_OBJECT: Final = 60
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -194,12 +199,13 @@ class Cluster:
     @contextmanager
     def _answering(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Iterator[Any]:
         """One answer, to be read."""
+        written = json_in_yaml if headers.get("Content-Type", "").endswith("yaml") else json.dumps
         try:
             answer = self._pool.request(
                 method,
                 f"{self._base}{url}",
                 headers={**self._headers, **headers},
-                body=None if body is None else json.dumps(body).encode(),
+                body=None if body is None else written(body).encode(),
                 timeout=urllib3.Timeout(connect=10, read=REQUEST_SECONDS),
                 retries=False,
                 redirect=False,
@@ -482,4 +488,20 @@ def _cause(item: Mapping[str, Any]) -> dict[str, str]:
 
 def _short(text: str, most: int = 600) -> str:
     """A message on one line; the API server says what is wrong last, behind the object that it repeats."""
-    return shorten(" ".join(text.split()), most)
+    return shorten(" ".join(_without_objects(text).split()), most)
+
+
+def _without_objects(text: str) -> str:
+    """A message without the objects that it repeats: `Invalid value: {…}: field is immutable`."""
+    parts, at = [], 0
+    for match in _REPEATED.finditer(text):
+        if match.start() < at:
+            continue  # inside another one
+        try:
+            _, end = json.JSONDecoder().raw_decode(text, match.end())
+        except ValueError:
+            continue
+        if end - match.end() > _LONGEST_OBJECT:
+            parts += [text[at : match.end()], "{…}"]
+            at = end
+    return "".join([*parts, text[at:]])

@@ -78,7 +78,7 @@ def drifted_changes(applied: Manifests, reality: Reality, redact: Redactor) -> l
             changes.append(_change(ref, "delete", wanted, None, redact))
             continue
         before, after = project(reality.merged.get(ref, wanted), wanted), project(live, wanted)
-        if before != after:
+        if not _same(before, after, wanted):
             changes.append(_change(ref, "update", before, after, redact))
     return changes
 
@@ -111,7 +111,22 @@ def _wanted(
     if not clean or (merged is None and old != new):
         return "update", project(live, shape), new
     before, after = project(live, shape), project(merged if merged is not None else new, shape)
-    return ("update", before, after) if before != after else None
+    return None if _same(before, after, new) else ("update", before, after)
+
+
+def _same(before: Any, after: Any, manifest: Any) -> bool:
+    """Whether two states of an object are the same, but for nulls of its manifest.
+
+    An entry of a map that is null (`data: {a: }`) is an empty text in the object that Helm makes. An upgrade takes
+    it away, and the object then stays as it is: neither is a reason for one.
+    """
+    if not isinstance(before, dict) or not isinstance(after, dict) or not isinstance(manifest, dict):
+        return bool(before == after)
+    return all(
+        _same(before.get(key), after.get(key), manifest.get(key))
+        or (key in manifest and manifest[key] is None and not before.get(key) and not after.get(key))
+        for key in before.keys() | after.keys()
+    )
 
 
 def _change(

@@ -133,7 +133,8 @@ def differing(old: Any, new: Any) -> tuple[Any, Any]:
         pairs = [differing(one, other) for one, other in zip(old, new, strict=True) if one != other]
         return [left for left, _ in pairs], [right for _, right in pairs]
     if isinstance(old, str) and isinstance(new, str) and len(old) + len(new) > MAX_VALUE_CHARS:
-        start = next((at for at, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), 0)
+        shorter = min(len(old), len(new))
+        start = next((at for at in range(shorter) if old[at] != new[at]), shorter)
         from_ = max(0, start - 20)
         mark = "…" if from_ else ""
         return mark + old[from_:], mark + new[from_:]

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from bondstone.base.names import HEALTH_PROBE
+from bondstone.base.printable import shorten
 
 if TYPE_CHECKING:
     from bondstone.base.errors import ErrorInfo
@@ -196,8 +197,7 @@ def _ended(operation: OperationDocument) -> str:
 def _because(error: ErrorInfo | None, *, word: str = ": ") -> str:
     if error is None or not error.message:
         return ""
-    line = error.message.splitlines()[0]
-    return f"{word}{line if len(line) <= MAX_REASON_CHARS else line[: MAX_REASON_CHARS - 1] + '…'}"
+    return f"{word}{shorten(error.message.splitlines()[0], MAX_REASON_CHARS)}"
 
 
 def _targets(count: int) -> str:

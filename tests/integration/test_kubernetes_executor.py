@@ -40,7 +40,7 @@ spec: {selector: {app: web}, ports: [{port: 80}]}
 ---
 apiVersion: v1
 kind: Secret
-metadata: {name: web}
+metadata: {name: web, annotations: {mark: "🎉"}}
 stringData: {password: "${inputs.password}"}
 """
 CONFIG = """

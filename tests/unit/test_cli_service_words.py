@@ -181,6 +181,10 @@ def test_a_difference_past_the_cut_is_shown(capsys):
     out = capsys.readouterr().out
     assert "old" in out
     assert "new" in out
+    start = "y" * 900
+    longer = ChangeDocument(address="a.b", action="update", before={"t": start}, after={"t": start + "new"})
+    plan_views.plan(PlanDocument(**made, changes=(longer,)))
+    assert f't = "…{"y" * 20}" -> "…{"y" * 20}new"' in capsys.readouterr().out
 
 
 async def test_a_pool_is_asked_about_only_when_a_step_stands_still(monkeypatch):

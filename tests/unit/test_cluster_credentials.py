@@ -1,7 +1,8 @@
-"""A client of a cluster reads its credentials anew when they have run out."""
+"""A client of a cluster: its credentials are read anew when they have run out, its refusals are short."""
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,3 +43,36 @@ def test_credentials_that_were_never_taken_are_refused_at_once():
     with pytest.raises(ApiRefusal):
         cluster.request("GET", "/version")
     assert cluster.tokens == ["second"]
+
+
+BODY = json.dumps({"spec": {"containers": [{"name": "x" * 5000}]}})
+NESTED = json.dumps({"note": f"Invalid value: {BODY}"})
+MAP = f'"map[spec:map[extra:{"x" * 900}]]"'
+
+
+class Refusing(Issued):
+    """A cluster that refuses everything for one reason."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(["only"], {"only"})
+        cause = {"field": "spec", "message": message}
+        self.answer = json.dumps({"message": message, "details": {"causes": [cause]}}).encode()
+
+    def _sent(self, *_: Any) -> tuple[int, bytes]:
+        return 422, self.answer
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (f"a: Invalid value: {BODY}: field is immutable", "a: Invalid value: {…}: field is immutable"),
+        (f'a: Invalid value: {MAP}: unknown field "b"', 'a: Invalid value: {…}: unknown field "b"'),
+        (f"Invalid value: {BODY}: a; Invalid value: {NESTED}: b", "Invalid value: {…}: a; Invalid value: {…}: b"),
+        *((text, text) for text in ('Invalid value: {"app":"other"}: no', "Invalid value: {not JSON}: no")),
+    ],
+)
+def test_a_refusal_has_the_reason_without_the_object(message, shown):
+    with pytest.raises(ApiRefusal) as refusal:
+        Refusing(message).request("PATCH", "/x")
+    assert refusal.value.message == f"the API server refused (422): {shown}"
+    assert refusal.value.causes[0]["message"] == shown

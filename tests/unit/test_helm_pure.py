@@ -284,6 +284,18 @@ def test_the_rules_of_an_aggregating_role_are_the_control_planes():
         assert ("rules" in owned(manifest, "t/s/p", "")) == bool(count)
 
 
+def test_an_entry_that_is_null_is_no_reason_for_an_upgrade():
+    manifest = {**config(), "data": {"a": None, "b": "x"}}
+    made, upgraded = {**manifest, "data": {"a": "", "b": "x"}}, {**manifest, "data": {"b": "x"}}
+    for live in (made, upgraded):
+        reality = Reality({REF: live}, {REF: upgraded})
+        assert planned_changes({REF: manifest}, {REF: manifest}, reality, Redactor()) == []
+        assert drifted_changes({REF: manifest}, reality, Redactor()) == []
+    by_hand = Reality({REF: {**manifest, "data": {"a": "y", "b": "x"}}}, {REF: upgraded})
+    assert len(drifted_changes({REF: manifest}, by_hand, Redactor())) == 1
+    assert len(planned_changes({REF: manifest}, {REF: manifest}, by_hand, Redactor())) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "empty"),
     [
