@@ -8,6 +8,7 @@ body an undefined value ends that one result only: `deny contains v if { some x 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ Tree = Mapping[str, Any]
 LITERALS: Final = frozenset({"String", "RawString", "Number", "Bool", "True", "False", "Null"})
 """Kinds of nodes that need no evaluation."""
 _NAME: Final = "head_value"
+_V1: Final = re.compile(rb"\bv1\b")
 _QUOTES: Final = (b'"', b"`")
 
 
@@ -45,6 +47,11 @@ class _Edited:
         self._edits: list[tuple[int, int, str]] = []
 
     def module(self, tree: Tree) -> str:
+        if len(_V1.findall(self._source)) > 1:  # regorus takes `import rego.v1` for the definition of that name
+            for item in tree.get("imports") or ():
+                span = item["span"]
+                if self._source[span["start"] : span["end"]].split() == [b"import", b"rego.v1"]:
+                    self._edits.append((span["start"], span["end"], ""))
         for item in tree.get("rules") or ():
             if "Spec" in item:
                 self._rule(item["Spec"])

@@ -71,6 +71,11 @@ def test_the_value_of_a_head_is_the_whole_of_it(head: str, findings: list[object
         assert decision.outcome == ("allow" if isinstance(value, list) and not value else "deny"), value
 
 
+def test_a_variable_may_have_the_name_of_the_imported_version() -> None:
+    policy = Module("a.rego", HEAD + "deny contains v1 if some v1 in input.xs\n")
+    assert [finding.message for finding in evaluate([policy], {"xs": ["one", "two"]}).findings] == ["one", "two"]
+
+
 def test_an_error_behind_a_head_is_told_with_its_own_line() -> None:
     source = HEAD + RULES["several lines"] + '\nwarn contains to_number("x")\n'
     [finding] = evaluate([Module("a.rego", source)], {"xs": []}).findings
