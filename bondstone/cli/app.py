@@ -58,7 +58,7 @@ COMMANDS = {
     "campaign": (
         "bondstone.cli.campaign.commands",
         """one operation over a fleet: validate, preview, run, list, show, wait, report, pause, resume, abort,
-        skip, set-concurrency, next-wave, approve, reject, retry, rollback""",
+        skip, retry, reject, approve, set-concurrency, next-wave, rollback""",
     ),
     "schedule": (
         "bondstone.cli.schedule",

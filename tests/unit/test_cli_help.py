@@ -41,5 +41,6 @@ def test_help_fits_80_columns_and_is_also_minus_h(capsys, monkeypatch, path):
     text = capsys.readouterr().out
     assert text.startswith("Usage: bond")
     assert [line for line in text.splitlines() if len(line) > WIDTH] == []
+    assert not re.search(r"[\w]-\n +[a-z]", text), "a word is broken at its hyphen"
     below = text.partition("\n\n")[2]
     assert not re.search(r"\.\.\.$", below, flags=re.MULTILINE), "a sentence is cut off"
