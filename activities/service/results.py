@@ -1,18 +1,35 @@
-"""How an operation of a part ended, as its parent's activity learns it."""
+"""What a parent's activity learns of a part: its state, its promise, and how an operation ended."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
-from bondstone.base.errors import OperationCancelled
+from bondstone.base.errors import NotFound, OperationCancelled
+from bondstone.model.promise import Promise
 from bondstone.model.service import Accepted, OperationResult, OperationStatus, ServiceState
+from bondstone.store import Store
 from bondstone.temporal import calls
 from bondstone.temporal.failures import info_of
+from bondstone.temporal.service_ids import workflow_of
+
+
+async def state_of(temporal: Client, part: str) -> ServiceState | None:
+    """The state of the part `TEAM/NAME`; None when there is no such service."""
+    try:
+        return await calls.query(temporal, workflow_of(part), ServiceState)
+    except NotFound:
+        return None
+
+
+async def promise_of(stores: Store, promise: str, version: str) -> Promise:
+    """One version of a promise, as it was published."""
+    info = await stores.revisions.get(promise, version)
+    return await stores.revisions.promise(info.ref)
 
 
 async def result_within(handle: WorkflowHandle[Any, OperationResult], seconds: float) -> OperationResult | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from bondstone.activities.service.desired import plan_for, plan_to_let_go
 from bondstone.activities.service.executor import ServiceExecutor
+from bondstone.activities.service.operations import PartOperations
 from bondstone.activities.service.section import ServiceSection
 from bondstone.base.errors import AlreadyExists, BondError, Changed, InvalidInput, Refused, Unreachable
 from bondstone.model.service import (
@@ -167,16 +169,16 @@ async def test_a_shared_service_that_is_being_provisioned_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, section: ServiceSection, *, waits: bool
 ) -> None:
     """It was requested just before what shares it, as by `bond apply` of both."""
-    executor, ended = ServiceExecutor(), []
+    executor, ended = ServiceExecutor(client=MagicMock(), store=MagicMock()), []
 
     async def end(_: Any, accepted: Any) -> None:
         ended.append(accepted.id)
 
-    async def state(_: str) -> ServiceState:
+    async def state(_: Any, __: str) -> ServiceState:
         return well()
 
-    monkeypatch.setattr(executor, "_ended", end)
-    monkeypatch.setattr(executor, "_state", state)
+    monkeypatch.setattr(PartOperations, "ended", end)
+    monkeypatch.setattr("bondstone.activities.service.executor.state_of", state)
     monkeypatch.setattr("bondstone.activities.service.executor.COMMIT_SECONDS", 0.0)
     context: Any = None
     result = await executor._provisioned(context, section, provisioning())
@@ -186,16 +188,16 @@ async def test_a_shared_service_that_is_being_provisioned_is_waited_for(
 async def test_a_shared_service_that_has_not_committed_is_waited_for_by_the_next_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    executor = ServiceExecutor()
+    executor = ServiceExecutor(client=MagicMock(), store=MagicMock())
 
     async def end(_: Any, accepted: Any) -> None:
         """It has ended."""
 
-    async def state(_: str) -> ServiceState:
+    async def state(_: Any, __: str) -> ServiceState:
         return provisioning()
 
-    monkeypatch.setattr(executor, "_ended", end)
-    monkeypatch.setattr(executor, "_state", state)
+    monkeypatch.setattr(PartOperations, "ended", end)
+    monkeypatch.setattr("bondstone.activities.service.executor.state_of", state)
     monkeypatch.setattr("bondstone.activities.service.executor.COMMIT_SECONDS", 0.0)
     context: Any = None
     with pytest.raises(Unreachable, match="house/well/op/1 is not committed yet"):
