@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +22,8 @@ from bondstone.activities.clusters.connection import ClusterConnection
 from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.merge_rules import is_built_in
 from bondstone.activities.clusters.merging import merge_patch, strategic_patch
-from bondstone.base.errors import BondError, Problem, ToolFailed, ToolUnavailable
-from bondstone.base.printable import shorten
+from bondstone.activities.clusters.refusals import ApiRefusal, refusal, short
+from bondstone.base.errors import ToolFailed, ToolUnavailable
 from bondstone.documents.json_in_yaml import json_in_yaml
 
 T = TypeVar("T")
@@ -33,7 +32,6 @@ REQUEST_SECONDS: Final = 30
 _AT_ONCE: Final = 8
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_MAX_CAUSES: Final = 50
 _NOT_FOUND: Final = 404
 _GONE: Final = 410
 _UNAUTHORIZED: Final = 401
@@ -42,20 +40,6 @@ _INVALID: Final = 422
 _STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
 _MERGE: Final = "application/merge-patch+json"
 _NO_DRY_RUN: Final = "does not support dry run"
-_MISTYPED: Final = "failed to create typed patch object"
-"""What server-side apply answers, with 500, to a field that its kind does not have or that is of another type."""
-_REPEATED: Final = re.compile(r'Invalid value: (?=[{\[]|"map\[)')
-"""What the API server writes before the value that it refuses, here an object: as JSON, or as Go prints a map."""
-_LONGEST_OBJECT: Final = 60
-_TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-class ApiRefusal(ToolFailed):
-    """The API server said no."""
-
-    status: int = 0
-    causes: tuple[Mapping[str, str], ...] = ()
-    """Of its Status: each with `field`, `reason` and `message`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +100,7 @@ class Cluster:
                 persist_config=False,
             )
         except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-            raise _unusable(connection, _short(str(error))) from None
+            raise _unusable(connection, short(str(error))) from None
         configuration.connection_pool_maxsize = _AT_ONCE
         self._base = str(configuration.host).rstrip("/")
         self._headers = {
@@ -187,7 +171,7 @@ class Cluster:
             raise ToolFailed("the API server's answer is too large", where=f"{self.where} {path}")
         self._was_accepted = self._was_accepted or status != _UNAUTHORIZED
         if status >= 400:  # noqa: PLR2004 - HTTP's own
-            raise self._refusal(method, path, status, data)
+            raise refusal(f"{self.where} {method} {path}", status, data)
         return data
 
     def _sent(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> tuple[int, bytes]:
@@ -245,7 +229,7 @@ class Cluster:
             if answer.status == _GONE:
                 return False
             if answer.status >= 400:  # noqa: PLR2004 - HTTP's own
-                raise self._refusal("GET", path, int(answer.status), answer.read(_MAX_ANSWER_BYTES))
+                raise refusal(f"{self.where} GET {path}", int(answer.status), answer.read(_MAX_ANSWER_BYTES))
             try:
                 for event in map(json.loads, _lines(answer)):
                     if event.get("type") == "ERROR" or is_enough(event):
@@ -429,38 +413,6 @@ class Cluster:
                 return None
             raise
 
-    def _refusal(self, method: str, path: str, status: int, data: bytes) -> BondError:
-        try:
-            answer = json.loads(data)
-            text = str(answer.get("message") or "")
-            causes_given = (answer.get("details") or {}).get("causes") or ()
-            causes = tuple(_cause(item) for item in causes_given[:_MAX_CAUSES])
-        except (ValueError, AttributeError, TypeError):
-            text, causes = "", ()
-        where = f"{self.where} {method} {path}"
-        text_shown = _short(text or data.decode("utf-8", "replace"))
-        if status == 500 and _MISTYPED in text:  # noqa: PLR2004 - HTTP's own; it will be wrong the next time, too
-            status = 422
-        if status in _TRANSIENT:
-            return ToolUnavailable(
-                f"the API server cannot do it now ({status}): {text_shown}",
-                where=where,
-                hint="it will be tried again",
-            )
-        hints = {
-            401: "the cluster does not take the worker's credentials: see BOND_CLUSTERS",
-            403: "give the worker's identity this right in the cluster (RBAC), or name another cluster",
-        }
-        problems = [Problem(message=": ".join(filter(None, (item["field"], item["message"])))) for item in causes]
-        error = ApiRefusal(
-            f"the API server refused ({status}): {text_shown}",
-            where=where,
-            hint=hints.get(status, ""),
-            problems=problems,
-        )
-        error.status, error.causes = status, causes
-        return error
-
 
 def _lines(answer: Any) -> Iterator[bytes]:
     """The lines of an answer, each as soon as it is whole."""
@@ -470,38 +422,9 @@ def _lines(answer: Any) -> Iterator[bytes]:
         yield from filter(None, lines)
 
 
-def _trial(*, strict: bool) -> dict[str, str]:
-    return {"dryRun": "All", "fieldManager": "helm", "fieldValidation": "Strict" if strict else "Ignore"}
-
-
 def _unusable(connection: ClusterConnection, why: str) -> ToolUnavailable:
     return ToolUnavailable(
         f"the credentials of cluster {connection.name!r} cannot be used: {why}",
         where=str(connection.kubeconfig),
         hint="check the kubeconfig; run its program for credentials by hand, as the worker's user",
     )
-
-
-def _cause(item: Mapping[str, Any]) -> dict[str, str]:
-    return {key: _short(str(item.get(key) or "")) for key in ("field", "reason", "message")}
-
-
-def _short(text: str, most: int = 600) -> str:
-    """A message on one line; the API server says what is wrong last, behind the object that it repeats."""
-    return shorten(" ".join(_without_objects(text).split()), most)
-
-
-def _without_objects(text: str) -> str:
-    """A message without the objects that it repeats: `Invalid value: {…}: field is immutable`."""
-    parts, at = [], 0
-    for match in _REPEATED.finditer(text):
-        if match.start() < at:
-            continue  # inside another one
-        try:
-            _, end = json.JSONDecoder().raw_decode(text, match.end())
-        except ValueError:
-            continue
-        if end - match.end() > _LONGEST_OBJECT:
-            parts += [text[at : match.end()], "{…}"]
-            at = end
-    return "".join([*parts, text[at:]])

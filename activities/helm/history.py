@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from bondstone.activities.clusters.api import ApiRefusal, Cluster
+from bondstone.activities.clusters.api import Cluster
 from bondstone.activities.clusters.manifests import Ref, read_manifests, secret_texts
+from bondstone.activities.clusters.refusals import ApiRefusal
 from bondstone.activities.helm.release import (
     DEPLOYED,
     FAILED,

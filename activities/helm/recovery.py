@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from bondstone.activities.clusters.api import ApiRefusal, Cluster
+from bondstone.activities.clusters.api import Cluster
 from bondstone.activities.clusters.manifests import Ref, project
+from bondstone.activities.clusters.refusals import ApiRefusal
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.history import History, mark_superseded
 from bondstone.activities.helm.leftovers import Remains, remains

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bondstone.activities.clusters import ClusterConnection
-from bondstone.activities.clusters.api import ApiRefusal, Cluster
+from bondstone.activities.clusters.api import Cluster
 from bondstone.activities.clusters.manifests import Ref, read_manifests, secret_texts
+from bondstone.activities.clusters.refusals import ApiRefusal
 from bondstone.activities.helm import chart
 from bondstone.activities.helm.artefact import Location
 from bondstone.activities.helm.changes import Reality

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from bondstone.activities.clusters.api import ApiRefusal
 from bondstone.activities.clusters.manifests import Ref
 from bondstone.activities.clusters.outputs import object_named, read_outputs
+from bondstone.activities.clusters.refusals import ApiRefusal
 from bondstone.activities.clusters.status import ROLLED_OUT, rollout
 from bondstone.activities.kubernetes.changes import difference, difference_digest
 from bondstone.activities.kubernetes.crossplane import expected_conditions, has_current

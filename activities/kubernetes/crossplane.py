@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from bondstone.activities.clusters.api import ApiRefusal, Resource
+from bondstone.activities.clusters.api import Resource
 from bondstone.activities.clusters.manifests import Ref
+from bondstone.activities.clusters.refusals import ApiRefusal
 from bondstone.activities.clusters.status import (
     ROLLED_OUT,
     ObjectVerdict,

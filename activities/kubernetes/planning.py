@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bondstone.activities.clusters.api import ApiRefusal
 from bondstone.activities.clusters.manifests import Ref, project, stored
+from bondstone.activities.clusters.refusals import ApiRefusal
 from bondstone.activities.kubernetes.changes import change, difference, difference_digest, holds, owned, owner_of
 from bondstone.activities.kubernetes.crossplane import expected_conditions, has_current
 from bondstone.activities.kubernetes.documents import Held, Inventory, Item, KubernetesPlan, Named

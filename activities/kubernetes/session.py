@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
 from bondstone.activities.clusters import connect
-from bondstone.activities.clusters.api import ApiRefusal, Cluster, Resource
+from bondstone.activities.clusters.api import Cluster, Resource
 from bondstone.activities.clusters.manifests import Ref, secret_texts
+from bondstone.activities.clusters.refusals import ApiRefusal
 from bondstone.activities.kubernetes.documents import Inventory, read_inventory
 from bondstone.activities.kubernetes.section import KubernetesSection
 from bondstone.activities.tooling.heartbeat import Pulse, Stop

@@ -19,7 +19,7 @@ from bondstone.documents.yaml_places import did_you_mean
 from bondstone.model.promise import Promise
 from bondstone.model.secret import REF_KEY, SecretRef, as_ref, has_reference, replace_refs
 from bondstone.promise.schema import (
-    MASK,
+    ANY_VALUE,
     MAX_SCHEMA_DEPTH,
     Field,
     fields,
@@ -233,8 +233,12 @@ def _problem(
         case jsonschema_rs.ValidationErrorKind.FalseSchema() if error.schema_path[-1:] == ["additionalProperties"]:
             return Problem(message=f"{name}: no input fits", hint=_UNSEEN if _known(promise, path) else "")
     message = error.message
-    if message.startswith(MASK) and not _touches(path, secrets) and isinstance(error.instance, str | int | float):
-        message = f"{json.dumps(error.instance, ensure_ascii=False)[:80]}{message.removeprefix(MASK)}"
+    if (
+        message.startswith(ANY_VALUE)
+        and not _touches(path, secrets)
+        and isinstance(error.instance, str | int | float)
+    ):
+        message = f"{json.dumps(error.instance, ensure_ascii=False)[:80]}{message.removeprefix(ANY_VALUE)}"
     return Problem(message=f"{name}: {message}", hint=_describe(promise, path))
 
 

@@ -16,7 +16,7 @@ import jsonschema_rs
 from bondstone.model.promise import Promise
 from bondstone.promise.schema_graph import Place, Schema, SchemaGraph, is_secret
 
-MASK: Final = "the value"
+ANY_VALUE: Final = "the value"
 """What stands for a value in the validator's messages."""
 MAX_SCHEMA_DEPTH: Final = 12
 MAX_FIELDS: Final = 2000
@@ -93,7 +93,7 @@ def validator(schema: Schema) -> jsonschema_rs.Validator:
     return jsonschema_rs.Draft202012Validator(
         dict(schema),
         validate_formats=True,
-        mask=MASK,
+        mask=ANY_VALUE,
         offline=True,
         pattern_options=jsonschema_rs.RegexOptions(),
     )

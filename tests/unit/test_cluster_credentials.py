@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bondstone.activities.clusters.api import ApiRefusal, Cluster
+from bondstone.activities.clusters.api import Cluster
+from bondstone.activities.clusters.refusals import ApiRefusal
 
 
 class Issued(Cluster):

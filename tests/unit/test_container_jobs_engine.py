@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from bondstone.activities.clusters.api import ApiRefusal, Cluster, Resource
+from bondstone.activities.clusters.api import Cluster, Resource
 from bondstone.activities.clusters.connection import ClusterConnection
+from bondstone.activities.clusters.refusals import ApiRefusal
 from bondstone.activities.container.documents import ContainerJob
 from bondstone.activities.container.engine import EngineUnreachable
 from bondstone.activities.container.jobs import engine as engines

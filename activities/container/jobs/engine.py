@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from bondstone.activities.clusters import connect
-from bondstone.activities.clusters.api import ApiRefusal, Cluster
+from bondstone.activities.clusters.api import Cluster
+from bondstone.activities.clusters.refusals import ApiRefusal
 from bondstone.activities.clusters.status import condition_of, stuck_reason
 from bondstone.activities.container.documents import ContainerJob
 from bondstone.activities.container.engine import ContainerState, EngineUnreachable

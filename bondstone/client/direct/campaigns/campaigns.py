@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from typing_extensions import override
 
 from bondstone.base import names
-from bondstone.base.errors import NotFound, Refused, Unreachable, VoteStale
+from bondstone.base.errors import NotFound, Refused, Unreachable
 from bondstone.client.campaigns import PLANS_AT_ONCE, Campaigns
 from bondstone.client.direct.campaigns import listing
 from bondstone.client.direct.campaigns.files import CampaignFiles, whole_platform
 from bondstone.client.direct.campaigns.starting import Starter
+from bondstone.client.direct.campaigns.steering import Steering
 from bondstone.client.documents.campaign import (
     CampaignCheck,
     CampaignDocument,
@@ -39,10 +39,9 @@ from bondstone.model.campaign.events import (
     RollbackTargets,
     SetConcurrency,
     Skip,
-    Supersede,
     Which,
 )
-from bondstone.model.campaign.run import CampaignDescription, CampaignInput, Linked
+from bondstone.model.campaign.run import CampaignDescription, CampaignInput
 from bondstone.temporal import calls
 
 if TYPE_CHECKING:
@@ -58,8 +57,6 @@ SLOWEST_POLL_SECONDS: Final = 1.5
 PATIENCE_SECONDS: Final = 180.0
 """How long a platform that does not answer is waited for."""
 
-_Verb = TypeVar("_Verb", Retry, RollbackTargets)
-
 
 class DirectCampaigns(Campaigns):
     """Campaigns over Temporal and the object store.
@@ -73,6 +70,7 @@ class DirectCampaigns(Campaigns):
         self._caller = caller
         self._bond = bond
         self._starter = Starter(caller, self.describe)
+        self._steering = Steering(caller, self.describe, self._starter)
 
     # Before it starts --------------------------------------------------------------------------------------------
 
@@ -182,7 +180,9 @@ class DirectCampaigns(Campaigns):
         effect += [f"shares {words}" for other, words in ready.overlaps.items() if other != supersedes]
         begun = await self._starter.begun(started)
         if supersedes:
-            effect += [f"campaign {supersedes}: {each}" for each in await self._supersede(supersedes, started)]
+            effect += [
+                f"campaign {supersedes}: {each}" for each in await self._steering.supersede(supersedes, started)
+            ]
         return await self._document(begun.changed(effect=tuple(effect)))
 
     # Reading -----------------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ class DirectCampaigns(Campaigns):
         reason: str = "",
         request_id: str = "",
     ) -> CampaignDocument:
-        whole = await self._digest(name, digest)
+        whole = await self._steering.whole_digest(name, digest)
         verb = Approve(**self._who(reason, request_id), wave=wave, digest=whole, roles=tuple(roles))
         return await self._steer(name, verb)
 
@@ -333,7 +333,7 @@ class DirectCampaigns(Campaigns):
         roles: Iterable[str] = (),
         request_id: str = "",
     ) -> CampaignDocument:
-        whole = await self._digest(name, digest)
+        whole = await self._steering.whole_digest(name, digest)
         verb = Reject(**self._who(reason, request_id), wave=wave, digest=whole, roles=tuple(roles))
         return await self._steer(name, verb)
 
@@ -341,7 +341,8 @@ class DirectCampaigns(Campaigns):
     async def retry(
         self, name: str, which: Which = "failed", *, reason: str = "", request_id: str = "", new_name: str = ""
     ) -> CampaignDocument:
-        return await self._tell_or_link(name, Retry(**self._who(reason, request_id), which=which), new_name)
+        verb = Retry(**self._who(reason, request_id), which=which)
+        return await self._document(await self._steering.tell_or_link(name, verb, new_name))
 
     @override
     async def rollback(
@@ -353,9 +354,8 @@ class DirectCampaigns(Campaigns):
         request_id: str = "",
         new_name: str = "",
     ) -> CampaignDocument:
-        return await self._tell_or_link(
-            name, RollbackTargets(**self._who(reason, request_id), which=which), new_name
-        )
+        verb = RollbackTargets(**self._who(reason, request_id), which=which)
+        return await self._document(await self._steering.tell_or_link(name, verb, new_name))
 
     # Helpers -----------------------------------------------------------------------------------------------------
 
@@ -373,77 +373,8 @@ class DirectCampaigns(Campaigns):
         document = CampaignDocument.of(description, failures(description, ledger))
         return document.changed(links=links(self._caller.settings, names.campaign_workflow_id(description.name)))
 
-    def _who(self, reason: str, request_id: str = "") -> dict[str, Any]:
-        return {"by": self._caller.by, "reason": reason, "request_id": request_id or f"req-{uuid.uuid4()}"}
+    def _who(self, reason: str, request_id: str) -> dict[str, Any]:
+        return self._steering.who(reason, request_id)
 
     async def _steer(self, name: str, verb: AnyVerb) -> CampaignDocument:
-        return await self._document(await self._tell(name, verb))
-
-    async def _tell(self, name: str, verb: AnyVerb) -> CampaignDescription:
-        names.check_name("campaign", name)
-        workflow_id = names.campaign_workflow_id(name)
-        update = names.CAMPAIGN_VERBS[verb.kind]
-        temporal = await self._caller.connection.temporal()
-        try:
-            return await calls.update(temporal, workflow_id, update, verb, CampaignDescription)
-        except NotFound:
-            ended = await self.describe(name)  # or there never was one
-            raise Refused(
-                f"the campaign has ended: {ended.status}",
-                where=name,
-                hint="`bond campaign retry` and `bond campaign rollback` start one that is linked to it",
-            ) from None
-
-    async def _supersede(self, name: str, by: str) -> tuple[str, ...]:
-        """Have a campaign end because another has started; what that did and did not touch."""
-        try:
-            verb = Supersede(**self._who(f"superseded by {by}"), campaign=by)
-            return (await self._tell(name, verb)).effect
-        except Refused:
-            ended = (await self.describe(name)).status
-            if not ended.ended:
-                raise
-            return (f"it ended ({ended}) while this one started",)
-
-    async def _tell_or_link(self, name: str, verb: _Verb, new_name: str) -> CampaignDocument:
-        """Tell a campaign that runs; after one that has ended, start one that is linked to it."""
-        from bondstone.campaign.decider import chosen, effect  # noqa: PLC0415 - only these verbs
-
-        description = await self.describe(name)
-        if not description.status.ended:
-            try:
-                return await self._steer(name, verb)
-            except Refused:
-                description = await self.describe(name)
-                if not description.status.ended:
-                    raise
-        kept = await self._store()
-        state = await kept.end(name)
-        if state is not None and verb.request_id in state.seen_requests:
-            return await self._document(description)  # done before the end; what was lost was the answer
-        if state is not None and not chosen(state, verb):
-            raise Refused(f"there is no target to {verb.kind}: {verb.which}", where=name)
-        touched = effect(state, verb) if state is not None else ()
-        header = await kept.header(name)
-        start = CampaignInput(
-            document=header.start.document,
-            source=header.start.source,
-            file=header.start.file,
-            requested_by=self._caller.by,
-            reason=verb.reason or header.start.reason,
-            linked=Linked(campaign=name, verb=verb.kind, which=verb.which, request_id=verb.request_id),
-            pinned={"retry": header.start.pinned}.get(verb.kind, ""),
-        )
-        linked = await self._starter.link(start, new_name, f"{name}-{verb.kind}")
-        return await self._document(linked.changed(effect=touched))
-
-    async def _digest(self, name: str, beginning: str) -> str:
-        """The whole digest of the targets; VoteStale when it does not begin like that."""
-        digest = (await self.describe(name)).targets_digest
-        if beginning and not digest.startswith(beginning.strip().lower().removeprefix("sha256:")):
-            raise VoteStale(
-                f"the targets of the campaign are {digest[:12]}, not {beginning[:12]}",
-                where=name,
-                hint=f"look at them: `bond campaign report {name}`",
-            )
-        return digest
+        return await self._document(await self._steering.tell(name, verb))
