@@ -25,8 +25,8 @@ from pydantic_settings import (
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.cluster_settings import ClusterSettings, ContainerJobs
 from bondstone.base.data_directory import PLATFORM_FILE, default_data_dir
+from bondstone.base.destinations import BucketDestination, GitDestination
 from bondstone.base.errors import Problem, SettingsInvalid
-from bondstone.base.git_destinations import GitDestination
 from bondstone.base.issuer_settings import IssuerSettings, check_issuers
 from bondstone.base.models import changed_copy
 from bondstone.base.platform_settings import localized
@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     git_destinations: dict[str, GitDestination] = {}
     """Git repositories of the pool by name, for Kratix steps with a `destination`: each a `url`, with `branch` and
     `path`, see `docs/reference/kratix.md`. In `bond.toml`: `[git_destinations.NAME]`; as a variable: JSON."""
+    bucket_destinations: dict[str, BucketDestination] = {}
+    """Buckets of the pool by name, for Kratix steps with a `destination`: each a `url`, see
+    `docs/reference/kratix.md`. In `bond.toml`: `[bucket_destinations.NAME]`; as a variable: JSON."""
     attestation: Literal["required", "local"] = "local"
     """`required`: every change must carry a signed attestation of who asked for it, and workers check it. `local`:
     names and roles are taken as asserted, for a platform of one person on one machine."""
@@ -273,5 +276,9 @@ class Settings(BaseSettings):
         if self.git_destinations:
             env["BOND_GIT_DESTINATIONS"] = json.dumps(
                 {name: each.model_dump(mode="json") for name, each in self.git_destinations.items()}
+            )
+        if self.bucket_destinations:
+            env["BOND_BUCKET_DESTINATIONS"] = json.dumps(
+                {name: each.model_dump(mode="json") for name, each in self.bucket_destinations.items()}
             )
         return env

@@ -16,8 +16,8 @@ from kubernetes_kit import Bench
 
 from bondstone.activities.kratix.executor import KratixExecutor
 from bondstone.activities.kratix.section import KratixSection
+from bondstone.base.destinations import GitDestination
 from bondstone.base.errors import OperationFailed, ToolFailed, TryLater
-from bondstone.base.git_destinations import GitDestination
 from bondstone.base.settings import Settings
 from harness.servers import containers
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from destination_kit import MAP, SECTION, DestinationBench, actions
 from pydantic import ValidationError
 
 from bondstone.activities.kratix import executor as kratix
 from bondstone.activities.kratix.destination import pushing
 from bondstone.activities.kratix.destination.repository import Repository
-from bondstone.activities.kratix.pipelines import Rendered
 from bondstone.activities.kratix.section import KratixSection
+from bondstone.base.destinations import GitDestination
 from bondstone.base.errors import (
     InvalidInput,
     PlanStale,
@@ -26,22 +25,12 @@ from bondstone.base.errors import (
     ToolFailed,
     ToolUnavailable,
 )
-from bondstone.base.git_destinations import GitDestination
 from bondstone.base.settings import Settings
-from bondstone.executors.protocol import Outcome, StepContext
+from bondstone.executors.protocol import StepContext
 from bondstone.model.service import ServiceId
 from bondstone.store import Store
 
-MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\ndata: {size: %s}\n"
 FOLDER = "clusters/eu/shop/web/main"
-SECTION = {
-    "promise": "cache",
-    "api": {"group": "example.org", "version": "v1", "kind": "Cache", "plural": "caches"},
-    "object": {"apiVersion": "example.org/v1", "kind": "Cache", "metadata": {"name": "one"}},
-    "configure": [{"name": "make", "containers": [{"name": "render", "image": "example.org/it"}]}],
-    "delete": [{"name": "unmake", "containers": [{"name": "render", "image": "example.org/it"}]}],
-    "destination": "fleet",
-}
 
 
 class Remote:
@@ -84,40 +73,13 @@ class Remote:
         return {path: self.run("show", f"main:{path}", cwd=self.bare) for path in paths}
 
 
-class Bench:
-    """One worker's view of one step whose pipelines write `files`."""
+class Bench(DestinationBench):
+    """With a repository and somebody else who works in it."""
 
     def __init__(self, root: Path, store: Store, settings: Settings) -> None:
-        self.store, self.settings, self.remote = store, settings, Remote(root)
-        self.executor = kratix.KratixExecutor()
-        self.files: dict[str, str] = {"make/map.yaml": MAP % "small", "make/notes.txt": "plain words\r\n"}
-        self.status: dict[str, Any] = {"message": "a small one"}
-        self.log: list[str] = []
-        self.actions: list[str] = []
+        self.remote = Remote(root)
         destination = GitDestination(url=self.remote.url, path="clusters/eu")
-        self.settings = settings.changed(git_destinations={"fleet": destination})
-
-    def context(self, secrets: tuple[str, ...] = (), **changes: Any) -> StepContext:
-        service = ServiceId(team="shop", name="web")
-        return StepContext(
-            service=service, operation=1, step="main", section=KratixSection.model_validate(SECTION | changes),
-            bundle=Path("/nowhere"), revision_digest="r", state=self.store.state(service, "main"),
-            settings=self.settings, attempt=f"attempt-{os.urandom(4).hex()}", heartbeat=lambda _: None,
-            log=self.log.append, secrets=frozenset(secrets),
-        )  # fmt: skip
-
-    async def rendered(self, _context: StepContext, action: str) -> Rendered:
-        self.actions.append(action)
-        return Rendered((), self.status, (), dict(self.files))
-
-    async def plan(self, **options: Any):
-        return await self.executor.plan(self.context(**options))
-
-    async def apply(self, planned: Any) -> Outcome:
-        return await self.executor.apply(self.context(), planned.artefact, planned.position)
-
-    async def provision(self) -> Outcome:
-        return await self.apply(await self.plan())
+        super().__init__(store, settings.changed(git_destinations={"fleet": destination}))
 
 
 @pytest.fixture
@@ -126,10 +88,6 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     made = Bench(tmp_path, await Store.open(settings, create_keys=True), settings)
     monkeypatch.setattr(kratix, "_rendered", made.rendered)
     return made
-
-
-def actions(planned: Any) -> list[tuple[str, str]]:
-    return [(change.action, change.address) for change in planned.changes]
 
 
 async def test_files_are_planned_pushed_watched_and_removed(bench: Bench) -> None:
@@ -262,12 +220,12 @@ async def test_what_the_server_or_the_worker_refuses_is_said_in_words(
     planned = await bench.plan()
     with pytest.raises(ToolFailed, match=r"git push failed: .*main is protected with \(secret\)"):
         await bench.executor.apply(bench.context(secrets=("hunter2hunter2",)), planned.artefact, planned.position)
-    with pytest.raises(InvalidInput, match=r"make/map\.yaml shows a secret, and a repository keeps it for ever"):
+    with pytest.raises(InvalidInput, match=r"make/map\.yaml shows a secret, which would be plain text"):
         await bench.plan(secrets=("ConfigMap",))
     bench.files = {"make/.git/config": "x"}
-    with pytest.raises(ToolFailed, match="no path of a repository"):
+    with pytest.raises(ToolFailed, match="no path of a destination"):
         await bench.plan()
-    with pytest.raises(SettingsInvalid, match=r"no git destination named 'other': this pool has fleet"):
+    with pytest.raises(SettingsInvalid, match=r"no destination named 'other': this pool has fleet"):
         await bench.plan(destination="other")
     bench.files = {}
     monkeypatch.setenv("PATH", "/nowhere")

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.cluster_settings import ContainerJobs
-from bondstone.base.git_destinations import GitDestination
+from bondstone.base.destinations import BucketDestination, GitDestination
 from bondstone.base.issuer_settings import IssuerSettings
 from bondstone.base.settings import Settings
 from tools.docstrings import cell, field_texts
@@ -49,6 +49,10 @@ TABLES: tuple[tuple[type[BaseModel], str], ...] = (
     (
         GitDestination,
         "## Git destinations\n\nThe tables `git_destinations.NAME`; [how to use them](kratix.md#git-destinations).",
+    ),
+    (
+        BucketDestination,
+        "## Bucket destinations\n\nThe tables `bucket_destinations.NAME`; [how to use them](kratix.md#buckets).",
     ),
     (ContainerJobs, "## Container jobs\n\nThe table `container_jobs`; [how to use it](container.md)."),
 )

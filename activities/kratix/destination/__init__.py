@@ -1,1 +1,1 @@
-"""Files of Kratix pipelines in a git repository of the pool, in place of a cluster."""
+"""Files of Kratix pipelines in a git repository or a bucket of the pool, in place of a cluster."""

@@ -1,4 +1,4 @@
-"""What is kept of a step that pushes files: its record in the state log, and its plans. Both are sealed. Pure."""
+"""What is kept of a step with a destination: its record in the state log, and its plans. Both are sealed. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from bondstone.base.models import Wire
 D = TypeVar("D", "PushedRecord", "PushPlan")
 
 
-class BranchFolder(Wire):
-    """A folder of a branch that is the step's own."""
+class DestinationFolder(Wire):
+    """A folder of a repository's branch or of a bucket that is the step's own."""
 
     url: str = ""
     branch: str = ""
+    """Empty: it is a bucket."""
     folder: str = ""
 
     def __str__(self) -> str:
         """As people are told."""
-        return f"{self.folder} of branch {self.branch} of {self.url}"
+        branch = f"branch {self.branch} of " if self.branch else ""
+        return f"{self.folder} of {branch}{self.url}"
 
 
 class PushRun(Wire):
@@ -36,14 +38,14 @@ class PushRun(Wire):
 class PushedRecord(Wire):
     """What a step has pushed, or is about to: the state of the step."""
 
-    format: Literal["bondstone-kratix-git 1"] = "bondstone-kratix-git 1"
+    format: Literal["bondstone-kratix-files 1"] = "bondstone-kratix-files 1"
     stands: bool = False
     """Something may have been pushed."""
-    place: BranchFolder = BranchFolder()
+    place: DestinationFolder = DestinationFolder()
     files: dict[str, str] = {}
     """Content by path below the folder, as it was last pushed."""
     listing: dict[str, str] = {}
-    """Mode and object of each, as git names them."""
+    """Mode and object of each, as git names them; in a bucket the digest."""
     status: dict[str, Any] = {}
     """Of the object, as the pipelines had left it."""
     run: PushRun | None = None
@@ -56,14 +58,14 @@ class PushedRecord(Wire):
 class PushPlan(Wire):
     """The plan artefact: the files that there shall be, and what stood in their place when it was made."""
 
-    format: Literal["bondstone-kratix-git 1"] = "bondstone-kratix-git 1"
+    format: Literal["bondstone-kratix-files 1"] = "bondstone-kratix-files 1"
     destroy: bool = False
-    place: BranchFolder = BranchFolder()
+    place: DestinationFolder = DestinationFolder()
     files: dict[str, str] = {}
     before: dict[str, str] = {}
-    """Mode and object of each file that stood there."""
+    """Of each file that stood there, as in the record."""
     after: dict[str, str] = {}
-    """Mode and object of each file of the plan."""
+    """Of each file of the plan, as in the record."""
     status: dict[str, Any] = {}
 
     def pack(self) -> bytes:

@@ -1,7 +1,7 @@
 """The verbs of a step with a destination: plan, apply, plan to destroy, detect drift.
 
-A folder of the branch is the step's own, and is made to be exactly what the pipelines wrote. A push is recognised
-by its content: an attempt that finds the plan's files there has nothing to do, whoever pushed them.
+A folder of the branch or the bucket is the step's own, and is made to be exactly what the pipelines wrote. What
+was written is recognised by its content: an attempt that finds the plan's files there has nothing to do.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from bondstone.activities.kratix.contract import objects_in
+from bondstone.activities.kratix.destination.bucket import Bucket
 from bondstone.activities.kratix.destination.documents import (
-    BranchFolder,
+    DestinationFolder,
     PushedRecord,
     PushPlan,
     PushRun,
@@ -26,8 +27,8 @@ from bondstone.activities.tooling.claims import claimed
 from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.scratch import Scratch
 from bondstone.base.canonical import digest
+from bondstone.base.destinations import BucketDestination, GitDestination, find_destination
 from bondstone.base.errors import BondError, Fenced, InvalidInput, PlanStale, Refused, StoreUnavailable, ToolFailed
-from bondstone.base.git_destinations import GitDestination, git_destination
 from bondstone.executors.protocol import Drifted, Outcome, Output, Planned, StepContext
 from bondstone.model.plan import Change
 from bondstone.model.promise import seconds
@@ -36,9 +37,41 @@ if TYPE_CHECKING:
     from bondstone.activities.kratix.pipelines import Rendered
     from bondstone.executors.state import StateClaim
 
-TOOL: Final = "git push"
 MAX_PUSHES: Final = 20
 """How often a push is tried while others push to the same branch."""
+
+
+class Folder(Protocol):
+    """One attempt's view of the step's folder: `Repository`, `Bucket`."""
+
+    tool: ClassVar[str]
+    another_came_first: ClassVar[str]
+
+    async def newest(self) -> dict[str, str]:
+        """What stands there now: what identifies the content of each file, by its path below the folder."""
+        ...
+
+    async def texts(self) -> dict[str, str]:
+        """The texts of what `newest` has read."""
+        ...
+
+    async def prepare(self, files: Mapping[str, str]) -> dict[str, str]:
+        """Take the files that there shall be; what `newest` will give when they stand there."""
+        ...
+
+    async def write(self, message: str, still_held: Callable[[], None]) -> str:
+        """Make the folder what was prepared; what was done in words, nothing when another one wrote first."""
+        ...
+
+    def is_half_written(
+        self, live: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str]
+    ) -> bool:
+        """Whether an attempt that died can have left this."""
+        ...
+
+    def beaten(self, tries: int) -> BondError:
+        """The error when another one always wrote first."""
+        ...
 
 
 @dataclass(slots=True)
@@ -54,19 +87,24 @@ class PushSession:
         """The service and the step, for errors."""
         return f"{self.context.service} step {self.context.step}"
 
-    def place(self) -> BranchFolder:
+    def place(self) -> DestinationFolder:
         """The folder that the section means."""
         known = self._destination()
         service = self.context.service
-        folder = posixpath.join(known.path, service.team, service.name, self.context.step)
-        return BranchFolder(url=known.url, branch=known.branch, folder=folder)
+        folder = posixpath.join(service.team, service.name, self.context.step)
+        if isinstance(known, BucketDestination):
+            return DestinationFolder(url=known.url.rstrip("/"), folder=folder)
+        return DestinationFolder(url=known.url, branch=known.branch, folder=posixpath.join(known.path, folder))
 
-    def _destination(self) -> GitDestination:
-        """Of the pool; in a test of the promise a repository of the test's own, and the pool's is not reached."""
+    def _destination(self) -> GitDestination | BucketDestination:
+        """Of the pool; in a test of the promise one of the test's own, and the pool's is not reached."""
         settings, name = self.context.settings, self.context.section.destination
-        if self.context.trial:
-            return GitDestination(url=(settings.work_dir / "kratix" / "trial.git").absolute().as_uri())
-        return git_destination(settings.git_destinations, name)
+        if not self.context.trial:
+            return find_destination(settings.git_destinations, settings.bucket_destinations, name)
+        scratch = (settings.work_dir / "kratix").absolute()
+        if name in settings.bucket_destinations:
+            return BucketDestination(url=(scratch / "trial-bucket").as_uri())
+        return GitDestination(url=(scratch / "trial.git").as_uri())
 
     async def record(self) -> tuple[int, PushedRecord]:
         """Position and content of the newest state."""
@@ -74,16 +112,20 @@ class PushSession:
         return snapshot.position, read_pushed(snapshot.payload)
 
     @asynccontextmanager
-    async def repository(self, place: BranchFolder) -> AsyncIterator[Repository]:
-        """The branch, with a folder for this attempt that is gone with it."""
+    async def folder(self, place: DestinationFolder) -> AsyncIterator[Folder]:
+        """The step's folder, and on this machine one for this attempt that is gone with it."""
         context = self.context
+        limit = seconds(context.section.timeout)
+        self.pulse.note(f"{'git' if place.branch else 'bucket'}: {place}")
+        if not place.branch:
+            bucket = Bucket(place, limit)
+            await self.stop.unless(bucket.open())
+            yield bucket
+            return
         scratch = Scratch(context.settings.work_dir, "kratix")
         scratch.sweep()
         with scratch.run(keep=not context.cleanup) as directory:
-            repository = Repository(
-                place, directory, context.settings, seconds(context.section.timeout), context.redact
-            )
-            self.pulse.note(f"git: {place}")
+            repository = Repository(place, directory, context.settings, limit, context.redact)
             await self.stop.unless(repository.open())
             if context.trial:
                 await self.stop.unless(repository.make_remote())
@@ -102,11 +144,11 @@ async def plan(session: PushSession, rendered: Rendered) -> Planned:
         )
     _check(session, rendered.files)
     manifests = objects_in(rendered.files)
-    async with session.repository(place) as repository:
-        tip = await session.stop.unless(repository.tip())
-        before = await session.stop.unless(repository.listing(tip))
-        standing = await session.stop.unless(repository.contents(tip, before))
-        _, after = await session.stop.unless(repository.tree(rendered.files))
+    async with session.folder(place) as folder:
+        before = await session.stop.unless(folder.newest())
+        standing = await session.stop.unless(folder.texts())
+        after = await session.stop.unless(folder.prepare(rendered.files))
+        tool = folder.tool
     status = dict(rendered.status)
     made = PushPlan(place=place, files=dict(rendered.files), before=before, after=after, status=status)
     settled = (
@@ -123,7 +165,7 @@ async def plan(session: PushSession, rendered: Rendered) -> Planned:
         changes=_changes(session, (before, standing), (after, rendered.files)),
         empty=before == after and settled,
         position=position,
-        tool=TOOL,
+        tool=tool,
     )
 
 
@@ -132,11 +174,12 @@ async def plan_destroy(session: PushSession) -> Planned:
     position, record = await session.record()
     before: dict[str, str] = {}
     standing: dict[str, str] = {}
+    tool = ""
     if record.stands:
-        async with session.repository(record.place) as repository:
-            tip = await session.stop.unless(repository.tip())
-            before = await session.stop.unless(repository.listing(tip))
-            standing = await session.stop.unless(repository.contents(tip, before))
+        async with session.folder(record.place) as folder:
+            before = await session.stop.unless(folder.newest())
+            standing = await session.stop.unless(folder.texts())
+            tool = folder.tool
     made = PushPlan(destroy=True, place=record.place, before=before)
     return Planned(
         artefact=made.pack(),
@@ -144,7 +187,7 @@ async def plan_destroy(session: PushSession) -> Planned:
         changes=_changes(session, (before, standing), ({}, {})),
         empty=not record.stands,
         position=position,
-        tool=TOOL,
+        tool=tool,
     )
 
 
@@ -153,10 +196,9 @@ async def detect_drift(session: PushSession) -> Drifted:
     _, record = await session.record()
     if not record.stands:
         return Drifted(())
-    async with session.repository(record.place) as repository:
-        tip = await session.stop.unless(repository.tip())
-        live = await session.stop.unless(repository.listing(tip))
-        standing = await session.stop.unless(repository.contents(tip, live))
+    async with session.folder(record.place) as folder:
+        live = await session.stop.unless(folder.newest())
+        standing = await session.stop.unless(folder.texts())
     return Drifted(_changes(session, (record.listing, record.files), (live, standing)))
 
 
@@ -187,8 +229,8 @@ async def apply(
                 return _outcome(made)
             _check_position(session, claim.snapshot.position, position, continues=record.run == run)
             if record.stands or not made.destroy:
-                async with session.repository(made.place) as repository:
-                    await _push(session, claim, repository, _Work(made, run, record, before_removal))
+                async with session.folder(made.place) as folder:
+                    await _write(session, claim, folder, _Work(made, run, record, before_removal))
             new = PushedRecord(run=done)
             if not made.destroy:
                 new = new.changed(
@@ -224,24 +266,32 @@ class _Work:
     before_removal: Callable[[], Awaitable[object]]
 
 
-async def _push(session: PushSession, claim: StateClaim, repository: Repository, work: _Work) -> None:
+async def _write(session: PushSession, claim: StateClaim, folder: Folder, work: _Work) -> None:
     made = work.made
-    # a removal is pushed after the pipelines of `delete`: they have run when its end is there
+    # a removal is written after the pipelines of `delete`: they have run when its end is there
     is_begun = work.record.run == work.run and bool(made.before or not made.destroy)
     is_removing = False
     unless = session.stop.unless
-    tree, _ = await unless(repository.tree(made.files))
+
+    def still_held() -> None:
+        if claim.lost.is_set():
+            raise StoreUnavailable(
+                "the claim on the step's state was lost; nothing more is written", where=session.where
+            )
+
+    await unless(folder.prepare(made.files))
     for _ in range(MAX_PUSHES):
-        tip = await unless(repository.tip())
-        live = await unless(repository.listing(tip))
+        live = await unless(folder.newest())
         is_over = not made.destroy or is_removing or is_begun
         if live == made.after and is_over:
-            session.context.log(f"{made.place} is as planned at commit {tip or 'none'}")
+            session.context.log(f"{made.place} is as planned")
             return
         if live not in (made.before, made.after):
-            raise PlanStale(
-                f"{made.place} has changed since the plan was made", where=session.where, hint="plan again"
-            )
+            if not (is_begun and folder.is_half_written(live, made.before, made.after)):
+                raise PlanStale(
+                    f"{made.place} has changed since the plan was made", where=session.where, hint="plan again"
+                )
+            is_removing = made.destroy  # what is removed in part has had its pipelines
         if not is_begun:
             is_begun = True
             begun = work.record.changed(stands=True, place=made.place, run=work.run)
@@ -250,35 +300,26 @@ async def _push(session: PushSession, claim: StateClaim, repository: Repository,
             is_removing = True
             await work.before_removal()
             continue
-        commit = await unless(repository.commit(tip, tree, _message(session, made)))
-        if claim.lost.is_set():
-            raise StoreUnavailable(
-                "the claim on the step's state was lost; nothing was pushed", where=session.where
-            )
-        if await unless(repository.push(commit)):
-            session.context.log(f"pushed commit {commit} to {made.place}")
+        if words := await unless(folder.write(_message(session, made), still_held)):
+            session.context.log(f"{words} to {made.place}")
             return
-        session.context.log("another push came first: the commit is made again on top of it")
-    raise ToolFailed(
-        f"each of {MAX_PUSHES} pushes to branch {made.place.branch} came after another one",
-        where=str(made.place),
-        hint="`bond service retry` tries again; a branch with fewer writers is better",
-    )
+        session.context.log(folder.another_came_first)
+    raise folder.beaten(MAX_PUSHES)
 
 
 def _check(session: PushSession, files: Mapping[str, str]) -> None:
-    """Refuse what must not be in a repository.
+    """Refuse what must not be in a destination.
 
     Raises:
-        InvalidInput: a file shows a secret, which a repository never forgets.
+        InvalidInput: a file shows a secret, which others read there, and a repository never forgets.
         ToolFailed: a path is none that git takes.
     """
     for path, text in files.items():
         if any(part.lower() in {"", ".", "..", ".git"} for part in path.split("/")):
-            raise ToolFailed(f"{path!r} is no path of a repository", where=f"/kratix/output/{path}")
+            raise ToolFailed(f"{path!r} is no path of a destination", where=f"/kratix/output/{path}")
         if session.context.redact.is_in(text):
             raise InvalidInput(
-                f"{path} shows a secret, and a repository keeps it for ever",
+                f"{path} shows a secret, which would be plain text at its destination",
                 where=session.where,
                 hint="have the pipeline write a reference to a secret store in its place",
             )
@@ -311,7 +352,7 @@ def _changes(
 
 
 def _document(
-    session: PushSession, place: BranchFolder, files: Mapping[str, str], manifests: list[dict[str, Any]]
+    session: PushSession, place: DestinationFolder, files: Mapping[str, str], manifests: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """What becomes `input.plan` of policies: the files, and the objects in them as of manifests."""
     return {

@@ -6,17 +6,17 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from bondstone.activities.kratix.destination.documents import BranchFolder
+from bondstone.activities.kratix.destination.documents import DestinationFolder
 from bondstone.activities.tooling.environment import allowed_environment
 from bondstone.activities.tooling.process import capture, tied
-from bondstone.base.errors import StepTimedOut, ToolFailed, ToolUnavailable, Unreachable
+from bondstone.base.errors import BondError, StepTimedOut, ToolFailed, ToolUnavailable, Unreachable
 from bondstone.base.redact import Redactor
 from bondstone.base.settings import Settings
 
@@ -50,12 +50,20 @@ class Repository:
         redact: Masks secrets in git's words.
     """
 
-    place: BranchFolder
+    tool: ClassVar[str] = "git push"
+    another_came_first: ClassVar[str] = "another push came first: the commit is made again on top of it"
+
+    place: DestinationFolder
     directory: Path
     settings: Settings
     time_seconds: int
     redact: Redactor
     _program: str = field(default="", init=False)
+    _tip: str = field(default="", init=False)
+    """The commit that `newest` has read."""
+    _listing: dict[str, str] = field(default_factory=dict, init=False)
+    _tree: str = field(default="", init=False)
+    """Of the files that were prepared."""
 
     async def open(self) -> None:
         """Make the local side.
@@ -80,6 +88,47 @@ class Repository:
         """Make the remote side, if it is not there: for a test of the promise."""
         path = url2pathname(urlsplit(self.place.url).path)
         await self._git("init", "--quiet", "--bare", "--template=", "--", path, is_remote=True)
+
+    async def newest(self) -> dict[str, str]:
+        """What stands in the folder now: mode and object of each file, by its path below the folder."""
+        self._tip = await self.tip()
+        self._listing = await self.listing(self._tip)
+        return self._listing
+
+    async def texts(self) -> dict[str, str]:
+        """The texts of what `newest` has read."""
+        return await self.contents(self._tip, self._listing)
+
+    async def prepare(self, files: Mapping[str, str]) -> dict[str, str]:
+        """Take the files that there shall be; mode and object of each by path."""
+        self._tree, listing = await self.tree(files)
+        return listing
+
+    async def write(self, message: str, still_held: Callable[[], None]) -> str:
+        """Push a commit that makes the folder what was prepared; nothing when another push came first.
+
+        Args:
+            message: Of the commit.
+            still_held: Called before the push; raises when this attempt may change nothing any more.
+        """
+        commit = await self.commit(self._tip, self._tree, message)
+        still_held()
+        return f"pushed commit {commit}" if await self.push(commit) else ""
+
+    def is_half_written(
+        self, live: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str]
+    ) -> bool:
+        """Never: a commit is there or not."""
+        del live, before, after
+        return False
+
+    def beaten(self, tries: int) -> BondError:
+        """The error when another push always came first."""
+        return ToolFailed(
+            f"each of {tries} pushes to branch {self.place.branch} came after another one",
+            where=str(self.place),
+            hint="`bond service retry` tries again; a branch with fewer writers is better",
+        )
 
     async def tip(self) -> str:
         """The newest commit of the branch, fetched; empty when the branch is not there."""
