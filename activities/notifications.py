@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from bondstone.activities.failures import speaks_failures
 from bondstone.base import names
+from bondstone.base.connection_words import connection_words
 from bondstone.base.errors import NotFound, ObjectMissing
 from bondstone.model.campaign.run import LedgerBatch
 from bondstone.model.ledger import LedgerRecord
@@ -69,7 +70,7 @@ class NotificationActivities:
             )
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ApplicationError(
-                f"{subscription.url} does not answer: {str(error) or type(error).__name__}"[:_WORDS],
+                f"{subscription.url} does not answer: {connection_words(error)}"[:_WORDS],
                 type="UNDELIVERED",
             ) from None
         if answer.is_success:

@@ -16,6 +16,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from bondstone.base.connection_words import connection_words
+
 ATTEMPT_SECONDS: Final = 5.0
 """Longest time for one look, from the name to the answer, however slowly a server answers."""
 
@@ -179,4 +181,4 @@ def _status(line: bytes) -> int | None:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return "the name is not one of a host"
-    return str(error) or type(error).__name__
+    return connection_words(error)

@@ -11,7 +11,7 @@ from bondstone.activities.attested import Checks
 from bondstone.activities.failures import speaks_failures
 from bondstone.activities.rendering import reveal, reveal_all
 from bondstone.base import names
-from bondstone.base.errors import ExpressionInvalid, NotFound, Refused, RevisionYanked
+from bondstone.base.errors import ExpressionInvalid, InvalidInput, NotFound, Refused, RevisionYanked
 from bondstone.base.redact import Redactor, known_secrets
 from bondstone.cel import templates
 from bondstone.model.secret import has_reference
@@ -40,8 +40,15 @@ class PromiseActivities:
             NotFound: no such promise or version.
             RevisionYanked: the version takes no new services.
             InputsInvalid: with each field named.
+            InvalidInput: a new service whose team nobody may have.
         """
         request = call.request
+        if call.first and call.service.team == names.RESERVED_TEAM:
+            raise InvalidInput(
+                f"a team cannot be called {names.RESERVED_TEAM}: {call.service} names a campaign",
+                where=str(call.service),
+                hint="choose another name for the team",
+            )
         revisions = self._store.revisions
         revision = await self._revision(call)
         if revision.status == "yanked" and revision.ref != call.current:

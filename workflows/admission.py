@@ -55,8 +55,7 @@ def check_request(state: ServiceState, request: Request) -> None:
         )
     check_may_go(state, request)
     check_labels(state, LabelsCall(set=request.labels))
-    if request.adopt and (request.kind is not OperationKind.PROVISION or request.retry):
-        raise InvalidInput("only the first request of a service adopts a state", where=where)
+    _check_kind(request, where)
     if request.kind is OperationKind.PROVISION and not request.retry:
         _check_provision(state, request)
         return
@@ -207,6 +206,14 @@ def _check_retry(state: ServiceState, request: Request) -> None:
         )
 
 
+def _check_kind(request: Request, where: str) -> None:
+    """Refuse what only another kind of request may say."""
+    if request.adopt and (request.kind is not OperationKind.PROVISION or request.retry):
+        raise InvalidInput("only the first request of a service adopts a state", where=where)
+    if request.with_parts and request.kind is not OperationKind.RECONCILE:
+        raise InvalidInput(f"{request.kind} takes its parts along by itself", where=where, hint="leave parts out")
+
+
 def _check_provision(state: ServiceState, request: Request) -> None:
     """A name is free, or its owner tries again after a provision that never succeeded."""
     where = str(state.service)
@@ -269,7 +276,5 @@ def _check_change(state: ServiceState, request: Request) -> None:
             where=where,
             hint="`bond service history` shows its revisions",
         )
-    if request.with_parts and request.kind is not OperationKind.RECONCILE:
-        raise InvalidInput(f"{request.kind} takes its parts along by itself", where=where, hint="leave parts out")
     if request.dry_run and request.kind is OperationKind.RECONCILE:
         raise InvalidInput("a reconcile changes nothing unless it is asked to repair", where=where)

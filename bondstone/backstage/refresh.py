@@ -12,6 +12,7 @@ import structlog
 
 from bondstone.api.index.services import POLL_SECONDS, ServiceIndex
 from bondstone.backstage.feed import LOCATION, Feed, changed_locations
+from bondstone.base.connection_words import connection_words
 from bondstone.base.errors import BondError
 from bondstone.base.settings import Settings
 from bondstone.identity.backstage_tokens import read_secret
@@ -155,5 +156,5 @@ class Refresher:
             )
             answer.raise_for_status()
         except (httpx2.HTTPError, BondError) as error:
-            return str(error)[:200] or type(error).__name__
+            return connection_words(error)[:200]
         return ""

@@ -24,6 +24,9 @@ POOL_PATTERN: Final = NAME_PATTERN
 LABEL_KEY_PATTERN: Final = r"^[a-z]([a-z0-9._/-]{0,61}[a-z0-9])?$"
 REQUEST_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 
+RESERVED_TEAM: Final = "campaign"
+"""No team of a new service: `campaign/NAME` is a campaign, in the ledger and in addresses."""
+
 _NAME = re.compile(NAME_PATTERN)
 
 

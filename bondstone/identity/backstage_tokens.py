@@ -20,6 +20,7 @@ import jwt
 from jwt import PyJWK, exceptions
 
 from bondstone.base.backstage_settings import BackstageSettings
+from bondstone.base.connection_words import connection_words
 from bondstone.base.errors import (
     SettingsInvalid,
     TokenAudience,
@@ -159,7 +160,7 @@ class BackstageTokens:
             relations = answer.raise_for_status().json().get("relations", [])
         except (httpx2.HTTPError, ValueError) as error:
             raise Unreachable(
-                f"Backstage does not say which groups {reference} is in: {str(error) or type(error).__name__}",
+                f"Backstage does not say which groups {reference} is in: {connection_words(error)}",
                 where=url,
                 hint="check `catalog_token_file` and that Backstage accepts the token for its catalog",
             ) from error

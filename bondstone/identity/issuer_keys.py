@@ -14,6 +14,7 @@ import httpx2
 from jwt import PyJWK, PyJWKSet
 from jwt.exceptions import PyJWTError
 
+from bondstone.base.connection_words import connection_words
 from bondstone.base.errors import SettingsInvalid, TokenForeign, Unreachable
 from bondstone.base.issuer_settings import LOOPBACK_HOSTS, IssuerSettings
 
@@ -136,7 +137,7 @@ class IssuerKeys:
                 document = json.loads(await _bounded(answer))
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError) as error:
             raise Unreachable(
-                f"the issuer does not answer: {str(error) or type(error).__name__}",
+                f"the issuer does not answer: {connection_words(error)}",
                 where=url,
                 hint="check its address in the settings, and whether the platform may reach it",
             ) from error

@@ -18,6 +18,7 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from pydantic import ValidationError
 
+from bondstone.base.connection_words import connection_words
 from bondstone.base.errors import InvalidInput, SettingsInvalid, TokenExpired, Unauthenticated, Unreachable
 from bondstone.base.issuer_settings import IssuerSettings
 from bondstone.base.models import Wire
@@ -269,7 +270,7 @@ class Provider:
             except (httpx2.HTTPError, httpx2.InvalidURL, ValidationError, ValueError) as error:
                 raise Unreachable(
                     "the sign-in provider does not answer as it should",
-                    where=f"{self.settings.issuer}: {str(error)[:_MAX_REASON] or type(error).__name__}",
+                    where=f"{self.settings.issuer}: {connection_words(error)[:_MAX_REASON]}",
                     hint="try again; check the issuer in the settings",
                 ) from error
 

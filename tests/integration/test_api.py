@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import tarfile
 from collections.abc import Iterator
@@ -273,6 +274,67 @@ def test_an_operation_and_its_logs_are_followed_to_their_end_and_resumed(api):
     assert any("Apply complete" in line for line in lines)
     again = list(events(api, "/operations/api/followed/op/1/logs/events", **{"Last-Event-ID": whole[0]["id"]}))
     assert again == whole[1:]
+
+
+def test_a_service_is_followed_over_a_new_connection_and_misses_no_change(api):
+    requested(api, "api/resumed")
+    path, labels = "/services/api/resumed/events", "/services/api/resumed/labels"
+    first = next(events(api, path))
+    assert api.post(labels, json={"set": {"turn": "one"}}).status_code == 200, "while nobody follows"
+    second = next(events(api, path, **{"Last-Event-ID": first["id"]}))
+    assert json.loads(second["data"])["labels"] == {"turn": "one"}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: next(events(api, path, **{"Last-Event-ID": second["id"]})))
+        assert api.post(labels, json={"set": {"turn": "two"}}).status_code == 200
+        assert json.loads(waiting.result(PATIENCE)["data"])["labels"] == {"turn": "two"}, "and nothing twice"
+
+
+def test_the_fleet_is_followed_over_a_new_connection_and_misses_no_change(api):
+    for name in ("heard", "missed"):
+        requested(api, f"fleet-events/{name}")
+    stream = events(api, "/fleet/events")
+    assert next(stream)["event"] == "fleet", "a client that is new hears the counts first"
+    assert api.post("/services/fleet-events/heard/labels", json={"set": {"a": "b"}}).status_code == 200
+    heard = next(event for event in stream if service_of(event) == "fleet-events/heard")
+    stream.close()
+    assert api.post("/services/fleet-events/missed/labels", json={"set": {"a": "b"}}).status_code == 200
+    chosen = {"team": "fleet-events", "label": "a=b"}
+    wait_until(lambda: len(api.get("/services", params=chosen).json()["items"]) == 2)
+    again = events(api, "/fleet/events", **{"Last-Event-ID": heard["id"]})
+    told = list(itertools.takewhile(lambda event: event["event"] == "service", again))
+    assert service_of(told[-1]) == "fleet-events/missed"
+    again.close()
+
+
+def service_of(event: dict[str, str]) -> str:
+    """The service that an event of the fleet is about; empty for the counts."""
+    return json.loads(event["data"])["service"]["id"] if event["event"] == "service" else ""
+
+
+CAMPAIGN = """apiVersion: bondstone.dev/v1
+kind: Campaign
+metadata: {name: followed, owner: ada, reason: to follow it}
+spec:
+  operation: reconcile
+  promise: patient
+  select: {include: [api/in-campaign]}
+  waves:
+    - {name: rest, rest: true}
+"""
+
+
+def test_a_campaign_is_followed_over_a_new_connection_to_its_end(api):
+    requested(api, "api/in-campaign")
+    answer = api.post("/campaigns", json={"source": CAMPAIGN})
+    assert answer.is_success, answer.text
+    path = "/campaigns/followed/events"
+    first = next(events(api, path))
+    rest = list(events(api, path, **{"Last-Event-ID": first["id"]}))
+    ids = [event["id"] for event in (first, *rest)]
+    assert len(set(ids)) == len(ids), "nothing twice"
+    assert rest[-1]["event"] == "end"
+    assert json.loads([first, *rest][-2]["data"])["status"] == "completed"
+    assert api.get(path, headers={"Last-Event-ID": rest[-1]["id"]}).status_code == 204
 
 
 def events(api: httpx.Client, path: str, **more: str) -> Iterator[dict[str, str]]:

@@ -268,6 +268,9 @@ REQUESTS: dict[str, Bad] = {
     "no such address": (asking("POST", "/tokenz", json={}), 404, "NOT_FOUND", "nothing at this address"),
     "no service's name": (service_request(service="bad"), 422, "INVALID_INPUT", "body.service"),
     "a wrong input": (service_request(inputs={"seconds": "x"}), 422, "INPUTS_INVALID", "seconds"),
+    "parts at a decommission": (
+        asking("POST", f"/services/{GATE}/decommission", json={"parts": True}), 422, "INVALID_INPUT",
+        "body.parts"),
     "no such promise": (service_request(promise="nothing"), 404, "NOT_FOUND", "nothing"),
     "a cursor of another order": (
         by_cursor(sort="-id"), 400, "CURSOR_INVALID", "another list, order or filter"),

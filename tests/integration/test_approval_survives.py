@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from platforms import PROMISES, LocalPlatform, publish, running
+from test_notifications import Receiver, subscribe
 
 from bondstone.base.canonical import digest
 from bondstone.client.direct.client import DirectClient
@@ -95,6 +96,33 @@ async def test_rule_3_the_approved_plan_is_applied_by_workers_that_never_saw_it(
         assert {info.key.split("/")[-2] for info in plans} == {approved}, "no other plan was made"
         assert (await bond.services.get(str(service))).outputs == {"value": "as approved"}
     assert made.read_text().split().count("made") == 3
+
+
+async def test_a_notification_is_delivered_although_everything_was_killed_in_between(
+    local, people, service, tmp_path
+):
+    receiver = Receiver(500)
+    subscribe(local, "gates", receiver, "--kind", "approval")
+    async with local.client() as bond:
+        inputs = {"made": str(tmp_path / "made.txt"), "gated": True, "value": "one"}
+        operation = await bond.services.request("held", str(service), inputs)
+        await at_the_gate(bond, operation.id)
+
+        async def tried() -> bool:
+            return bool(receiver.received)
+
+        await until_async(tried, "the attempt that fails")
+    local.kill_everything()
+    assert len(receiver.received) == 1, "it was not delivered before"
+    local.up()
+
+    async def delivered() -> bool:
+        return len(receiver.received) > 1
+
+    await until_async(delivered, "the delivery")
+    assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
+    assert [event["data"]["operation"] for event in receiver.events("approval")] == [operation.id] * 2
+    receiver.close()
 
 
 async def test_rule_3_a_state_that_moved_meanwhile_asks_again_unless_it_is_covered(

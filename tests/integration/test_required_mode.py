@@ -13,7 +13,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from test_temporal_cli import commands, run
 from bondstone.activities.terraform.binary import find_tool
 from bondstone.base import names
 from bondstone.base.settings import Settings
+from bondstone.store.crypto import KeyRing
 from bondstone.temporal.connection import connect
 from harness.waiting import until_async, wait_until
 
@@ -347,6 +348,47 @@ async def test_the_bare_sdk_triggers_what_bond_attest_has_signed(scene: Scene) -
     assert accepted["number"] == 1
     await ended(client, f"service/{service}/op/1")
     assert (await asyncio.to_thread(scene.kinds, service))[0][2] == "ada"
+
+
+def test_signing_keys_are_rotated_while_a_plan_waits_for_a_vote(scene: Scene) -> None:
+    """As the how-to says: add a key, make it active, restart the processes that sign."""
+    service, platform = "life/rotated", scene.platform
+    scene.bond("service", "request", "turning", service, "--version", "1.0.0", "--wait")
+    scene.bond("service", "update", service, "--set", "size=large", "--ask")
+    scene.bond("operation", "wait", f"{service}/op/2", status=5)
+    rings = {"attestation": platform.settings.attestation_key_file, "permit": platform.settings.permit_key_file}
+    old = {use: KeyRing.load(file).active for use, file in rings.items()}
+    new = {}
+    for use, process in (("attestation", "api"), ("permit", "control")):
+        ring, new[use] = KeyRing.load(rings[use]).with_new_key()
+        ring.with_active(new[use]).write(rings[use])
+        killed = platform.workers(process)
+        platform.kill(*killed.values())
+        wait_until(lambda ended=killed, name=process: restarted(platform, name, ended), f"{process} runs again")
+    wait_until(lambda: answers(f"{platform.settings.api}/healthz"), "the API")
+    scene.vote("approve", f"{service}/op/2")
+    scene.bond("operation", "wait", f"{service}/op/2")
+    files = (platform.data / "objects" / "ledger").rglob(f"{service}/*-op-*.json")
+    records = [json.loads(file.read_text()) for file in sorted(files, key=lambda file: file.name)]
+    first, last = (record for record in records if record["kind"] == "operation")
+    vote = last["approvals"][0]["votes"][0]["attestation"]
+    assert (first["key_id"], first["attestation"]["key_id"]) == (old["permit"], old["attestation"])
+    assert (last["attestation"]["key_id"], vote["key_id"]) == (old["attestation"], new["attestation"])
+    assert last["key_id"] == new["permit"]
+    scene.bond("service", "update", service, "--set", "size=small", "--wait")
+    scene.bond("ledger", "verify", service)
+
+
+def restarted(platform: LocalPlatform, name: str, ended: dict[str, int]) -> bool:
+    """Whether every process of a kind is another one than those that were killed."""
+    now = platform.workers(name)
+    return now.keys() == ended.keys() and not set(now.values()) & set(ended.values())
+
+
+def answers(address: str) -> bool:
+    with suppress(httpx2.TransportError):
+        return httpx2.get(address, trust_env=False).status_code == 200
+    return False
 
 
 def test_the_whole_ledger_verifies_in_the_end(scene: Scene) -> None:

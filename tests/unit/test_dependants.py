@@ -137,7 +137,7 @@ def test_a_hundred_services_may_share_one_and_no_more() -> None:
         check_bind(well(dependants=others), asked_by("house"))
 
 
-@pytest.mark.parametrize("kind", [OperationKind.PATCH, OperationKind.UPGRADE])
+@pytest.mark.parametrize("kind", sorted(set(OperationKind) - {OperationKind.RECONCILE}))
 def test_only_a_reconcile_is_asked_to_take_parts_along(kind: OperationKind) -> None:
     request = Request(request_id="r", kind=kind, requested_by="ada", with_parts=True)
     with pytest.raises(InvalidInput, match=f"{kind} takes its parts along by itself"):

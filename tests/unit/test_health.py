@@ -163,7 +163,7 @@ async def test_a_probe_may_expect_another_status_and_follows_no_redirect() -> No
 async def test_a_tcp_probe_connects() -> None:
     async with listening(Web(200).answer) as address:
         assert await look("tcp", address) == ""
-    assert (await look("tcp", address)).startswith("no connection: ")
+    assert await look("tcp", address) == "no connection: Connection refused"
     assert await look("tcp", "nowhere") == "the address is not HOST:PORT"
 
 

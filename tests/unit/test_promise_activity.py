@@ -75,6 +75,27 @@ async def test_secrets_that_a_service_has_already_are_checked_and_stay_reference
     assert resolution.resolved.inputs == {"size": "small", "password": password.as_json()} | inputs
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_no_new_service_is_of_a_team_that_is_called_as_campaigns_are(tmp_path, *, first):
+    store = await Store.open(Settings(data=tmp_path), create_keys=True)
+    revision = await publish(store, tmp_path / "first", "1.0.0")
+    service = ServiceId(team="campaign", name="orders")
+    password = await store.secrets.put(service, "inputs/password", "long enough")
+    inputs = {"password": password.as_json()}
+    request = Request(request_id="r", kind=OperationKind.PROVISION, promise="db", inputs=inputs)
+    call = ResolveCall(
+        service=service, request=request, first=first,
+        current=None if first else revision,
+    )  # fmt: skip
+    resolving = ActivityEnvironment().run(PromiseActivities(store).resolve, call)
+    if first:
+        with pytest.raises(ApplicationError, match="a team cannot be called campaign") as refused:
+            await resolving
+        assert info_of(refused.value).code == "INVALID_INPUT"
+    else:
+        await resolving  # one that is there already stays
+
+
 # Outputs -------------------------------------------------------------------------------------------------
 
 SECRET = "c4nary-of-outputs"

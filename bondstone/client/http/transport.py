@@ -245,11 +245,12 @@ class Transport:
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
 
     def _unreachable(self, error: Exception) -> BondError:
+        from bondstone.base.connection_words import connection_words  # noqa: PLC0415 - failures only
         from bondstone.base.errors import Unreachable  # noqa: PLC0415 - failures only
 
         return Unreachable(
             f"the API does not answer at {self._address.url}",
-            where=str(error)[:200],
+            where=connection_words(error)[:200],
             hint="`bond status` shows what runs here; BOND_API names another API",
         )
 
