@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -19,6 +21,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -195,6 +198,19 @@ class Settings(BaseSettings):
                 problems=problems,
                 hint="settings come from BOND_* variables, bond.toml and the data directory",
             ) from error
+        except SettingsError as error:
+            raise SettingsInvalid(
+                "the settings are not valid",
+                problems=[Problem(message=_not_json(error))],
+                hint="lists and tables are JSON in a variable, as in BOND_POOLS='[\"default\"]'",
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            file = os.environ.get("BOND_CONFIG", cls.config_file)
+            raise SettingsInvalid(
+                f"the file of settings is not TOML: {error}",
+                where=file,
+                hint="correct it; docs/reference/settings.md shows one",
+            ) from None
 
     @property
     def store_url(self) -> str:
@@ -282,3 +298,12 @@ class Settings(BaseSettings):
                 {name: each.model_dump(mode="json") for name, each in self.bucket_destinations.items()}
             )
         return env
+
+
+def _not_json(error: SettingsError) -> str:
+    """Which variable cannot be read, and where in it; its value may be a secret."""
+    named = re.search(r'field "(\w+)"', str(error))
+    variable = f"BOND_{named[1].upper()}" if named else "a variable"
+    cause = error.__cause__
+    where = f": {cause.msg} at column {cause.colno}" if isinstance(cause, json.JSONDecodeError) else ""
+    return f"{variable} is not JSON{where}"

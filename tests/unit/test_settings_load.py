@@ -1,0 +1,29 @@
+"""Settings that cannot be read are refused in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from bondstone.base.errors import SettingsInvalid
+from bondstone.base.settings import Settings
+
+
+@pytest.mark.parametrize("value", ["edge", '{"default": {"token": hunter2}}'])
+@pytest.mark.parametrize("variable", ["BOND_POOLS", "BOND_CLUSTERS"])
+def test_a_variable_that_is_to_be_json_is_named_without_its_value(monkeypatch, tmp_path, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsInvalid) as refusal:
+        Settings.load(data=tmp_path)
+    [problem] = refusal.value.problems
+    assert problem.message.startswith(f"{variable} is not JSON: Expecting value at column ")
+    assert "hunter2" not in str(refusal.value) + problem.message
+    assert refusal.value.__cause__ is None
+
+
+def test_a_file_of_settings_that_is_not_toml_is_named_with_the_line(monkeypatch, tmp_path):
+    file = tmp_path / "bond.toml"
+    file.write_text("terraform_slots = 4\npools = [default\n")
+    monkeypatch.setenv("BOND_CONFIG", str(file))
+    with pytest.raises(SettingsInvalid, match=r"not TOML: .*line 2") as refusal:
+        Settings.load(data=tmp_path)
+    assert refusal.value.where == str(file)
