@@ -219,6 +219,11 @@ async def test_a_vote_is_not_forged(local, attacker, service, folder):
     attestor = Attestor.local(Signer(KeyRing.generate()))
     forged = attested(attestor, target, vote, update="approve")
     assert await attacker.update_refused(target, "approve", forged) == AttestationInvalid.code
+    # and one that is called like the key of the platform, whose id every history shows
+    assert forged.attestation is not None
+    real = KeyRing.load(local.settings.attestation_key_file).active
+    named = vote.changed(attestation=forged.attestation.changed(key_id=real))
+    assert await attacker.update_refused(target, "approve", named) == AttestationInvalid.code
     # a real vote for another operation
     other = ServiceId(team="payments", name=f"{service.name}-2")
     second = await requested(local, other, folder, gated=True, value="other")
@@ -386,6 +391,10 @@ async def test_requests_without_or_with_a_foreign_attestation_leave_no_trace(loc
     assert await attacker.update_refused(
         workflow_id, "request_operation", request.changed(attestation=stolen)
     ) == (AttestationInvalid.code)
+    # nor with other arguments
+    original = Request.model_validate(real)
+    changed = original.changed(request_id="r-3", inputs={**original.inputs, "value": "mine"})
+    assert await attacker.update_refused(workflow_id, "request_operation", changed) == AttestationInvalid.code
     # and states and secrets are not put away by a stranger
     argument = PutAwayCall(service=service, operation=1, sequence="op-1", secrets="erase")
     assert await attacker.refused("service.put_away", names.CONTROL_QUEUE, argument) == PermitInvalid.code
