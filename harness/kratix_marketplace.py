@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,7 @@ import yaml
 
 from bondstone.activities.kratix.scaffold import draft, platform_draft
 from bondstone.base.errors import BondError, InvalidInput
+from bondstone.client import manifests
 from bondstone.client.direct.client import DirectClient
 from bondstone.executors.scaffold import Draft, write_promise
 from bondstone.model.service import OperationRecord, OperationStatus
@@ -36,14 +38,15 @@ from harness import local_platform
 from harness.kratix_images import Images
 from harness.pinned import ToolMissing
 from harness.servers import containers, kubernetes
+from harness.waiting import until_async
 
 SECONDS: Final = 600
-WAITING_SECONDS: Final = 100
+REQUESTS: Final[Mapping[str, str]] = {"app-stack": "postgresql"}
+"""Promises with a pipeline that waits for what it requests of another: Kratix is played, see `_fulfilled`."""
 LESS: Final[Mapping[str, tuple[str, ...]]] = {"app-stack": ("database",), "workshop-app-promise": ("dbDriver",)}
-"""Of a promise's example request, the fields without which it is tried too: with them it requests a database, by a
-request that nobody but Kratix fulfils or in a version that its promise no longer has."""
-WAITING: Final = frozenset({"app-stack"})
-"""Promises whose whole example waits for what does not come."""
+"""Of a promise's example request, the fields without which it is tried too: with them it requests a database."""
+WORKER: Final = "worker"
+"""A second cluster, as under Kratix: of what is installed for a request that another promise's pipeline wrote."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,14 @@ async def _try_all(promises: Sequence[Promise], only: Sequence[str] | None, dire
     with (
         kubernetes.running(_made(directory / "plane")) as plane,
         containers.engine(_made(directory / "engine")) as engine,
+        ExitStack() as stack,
     ):
         images = Images(engine, directory / "images", plane.kubeconfig)
         _apply_apis(promises, plane.kubeconfig)
         clusters = {"default": {"kubeconfig": str(plane.kubeconfig)}}
+        if any(promise.name in REQUESTS and (not only or promise.name in only) for promise in promises):
+            worker = stack.enter_context(kubernetes.running(_made(directory / WORKER)))
+            clusters[WORKER] = {"kubeconfig": str(worker.kubeconfig)}
         settings = {"BOND_CLUSTERS": json.dumps(clusters), "BOND_CONTAINER_ENGINE": engine}
         settings["BOND_CONTAINER_NETWORK"] = "host"
         with local_platform.running(directory / "data", settings) as platform:
@@ -129,7 +136,8 @@ async def _try_all(promises: Sequence[Promise], only: Sequence[str] | None, dire
                 for promise in promises:
                     if only and promise.name not in only:
                         continue
-                    async for row in _try(bond, images, promise, _made(directory / promise.name)):
+                    other = _requested(promise, promises)
+                    async for row in _try(bond, images, promise, _made(directory / promise.name), other):
                         rows.append(row)
                         part = row.part or "-"
                         print(f"{row.name:24} {part:9} {row.objects:4}  {row.outcome}", flush=True)
@@ -141,6 +149,10 @@ def _apply_apis(promises: Sequence[Promise], kubeconfig: Path) -> None:
     apis = [promise.document["spec"]["api"] for promise in promises if promise.document["spec"].get("api")]
     for api in apis:
         api.pop("status", None)
+        for version in api["spec"]["versions"]:  # as Kratix does, which writes there how far a request is
+            version.setdefault("subresources", {})["status"] = {}
+            shown = version["schema"]["openAPIV3Schema"].setdefault("properties", {})
+            shown["status"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     command = ["kubectl", f"--kubeconfig={kubeconfig}", "apply", "--validate=false", "--filename=-"]
     # One of them is no definition that an API server takes; nothing here writes its kind.
     subprocess.run(command, input=yaml.safe_dump_all(apis), text=True, check=False, capture_output=True)
@@ -153,7 +165,87 @@ def _remove_webhooks(kubeconfig: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-async def _try(bond: DirectClient, images: Images, promise: Promise, directory: Path) -> AsyncIterator[Row]:
+def _requested(promise: Promise, promises: Sequence[Promise]) -> Promise | None:
+    """The promise of which one of a promise's pipelines waits for a request."""
+    kind = REQUESTS.get(promise.name)
+    return next((each for each in promises if _kind(each) == kind), None) if kind else None
+
+
+def _kind(promise: Promise) -> str:
+    return str(((promise.document["spec"].get("api") or {}).get("spec") or {}).get("names", {}).get("kind", ""))
+
+
+@asynccontextmanager
+async def _fulfilled(
+    bond: DirectClient, images: Images, promise: Promise | None, directory: Path
+) -> AsyncIterator[None]:
+    """Play Kratix for the one request that a pipeline writes of another promise.
+
+    The object is given to `bond apply` as it stands in the control plane. When its service is ready, the object
+    gets the status that Kratix writes, with `WorksSucceeded`.
+    """
+    if promise is None:
+        yield
+        return
+    built = images.of(promise.document, promise.file.parent, promise.folder)
+    rights = _has_rights(promise.document)
+    standing: list[str] = []
+    for part, drafted in (("platform", platform_draft), ("request", draft)):
+        target = directory / f"{promise.name}-{part}"
+        made = drafted(promise.file)
+        made = replace(made, section={**made.section, "cluster": WORKER})
+        _write(target, target.name, made, built, reaches_cluster=rights)
+        await local_platform.publish(bond, target)
+        if part == "platform":
+            standing.append(f"market/{target.name}")
+            operation = await bond.services.request(target.name, standing[-1], {})
+            record = await _ends(operation)
+            if record.status is not OperationStatus.SUCCEEDED:
+                raise InvalidInput(f"{standing[-1]} failed: {record.error and record.error.message}")
+    task = asyncio.create_task(_fulfil(bond, promise, images.kubeconfig, directory / "written.json"))
+    try:
+        yield
+        standing.append(await task)
+    finally:
+        task.cancel()
+    for service in reversed(standing):
+        await _ends(await bond.services.decommission(service))
+
+
+async def _fulfil(bond: DirectClient, promise: Promise, kubeconfig: Path, file: Path) -> str:
+    """Make a service of the request that a pipeline writes, and say in the request that it is done; its name."""
+    resource = str(promise.document["spec"]["api"]["metadata"]["name"])
+    kubectl = ["kubectl", f"--kubeconfig={kubeconfig}"]
+
+    async def written() -> Any:
+        listed = await asyncio.to_thread(_output, [*kubectl, "get", resource, "--all-namespaces", "--output=json"])
+        return next(iter(json.loads(listed)["items"]), None)
+
+    item = await until_async(written, "a pipeline requests it", seconds=SECONDS)
+    about = {key: item["metadata"][key] for key in ("name", "namespace", "labels") if key in item["metadata"]}
+    request = {key: item[key] for key in ("apiVersion", "kind", "spec")}
+    await asyncio.to_thread(file.write_text, json.dumps({**request, "metadata": about}))
+    comparison = await manifests.compare(bond, manifests.read_manifests([file]))
+    [row] = (await manifests.apply(bond, comparison, reason="a pipeline requests it")).manifests
+    record = await _ends(bond.operation(row.operations[0]))
+    if record.status is not OperationStatus.SUCCEEDED:
+        raise InvalidInput(f"{row.name} failed: {record.error and record.error.message}")
+    outputs = await bond.services.outputs(row.name)
+    condition = {"type": "WorksSucceeded", "status": "True", "reason": "Played", "message": ""}
+    status = {**outputs.get("status", {}), "conditions": [condition]}
+    place = [resource, item["metadata"]["name"], f"--namespace={item['metadata']['namespace']}"]
+    patch = f"--patch={json.dumps({'status': status})}"
+    await asyncio.to_thread(_output, [*kubectl, "patch", *place, "--subresource=status", "--type=merge", patch])
+    return row.name
+
+
+def _output(command: Sequence[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+async def _try(
+    bond: DirectClient, images: Images, promise: Promise, directory: Path, other: Promise | None
+) -> AsyncIterator[Row]:
     """A row for each part of a promise, or one that says why it is not tried."""
     name, file = promise.name, promise.file
     try:
@@ -174,8 +266,8 @@ async def _try(bond: DirectClient, images: Images, promise: Promise, directory: 
             _write(target, f"{name}-{part}", drafted(file), built, reaches_cluster=_has_rights(promise.document))
         except InvalidInput:
             continue  # it has no such part
-        at_most = WAITING_SECONDS if part == "request" and name in WAITING else SECONDS
-        row, service = await _run(bond, target, inputs, at_most)
+        async with _fulfilled(bond, images, other if part == "request" else None, directory):
+            row, service = await _run(bond, target, inputs)
         yield row
         if service:
             standing.append(service)
@@ -187,9 +279,7 @@ async def _try(bond: DirectClient, images: Images, promise: Promise, directory: 
             yield Row(name, "taken down", f"failed: {record.error and record.error.message}")
 
 
-async def _run(
-    bond: DirectClient, folder: Path, inputs: Mapping[str, Any], at_most_seconds: float
-) -> tuple[Row, str]:
+async def _run(bond: DirectClient, folder: Path, inputs: Mapping[str, Any]) -> tuple[Row, str]:
     """Publish a part and ask for it once; its row, and the service that stands."""
     name, part = folder.parent.name, folder.name
     service = f"market/{name}-{part}"
@@ -199,11 +289,11 @@ async def _run(
     except BondError as error:
         return Row(name, part, f"refused: {error.message[:200]}"), ""
     try:
-        record = await _ends(operation, at_most_seconds)
+        record = await _ends(operation)
     except TimeoutError:
         await operation.cancel(reason="it waits for something that does not come")
         await _ends(operation)
-        return Row(name, part, f"still waited after {at_most_seconds:.0f} s"), service
+        return Row(name, part, f"still waited after {SECONDS} s"), service
     if record.status is not OperationStatus.SUCCEEDED:
         return Row(name, part, f"failed: {_last_line(record.error.message if record.error else '')}"), service
     objects = sum(step.changes.create for step in record.steps)
@@ -212,8 +302,8 @@ async def _run(
     return Row(name, part, outcome, objects, whole=not drift), service
 
 
-async def _ends(operation: Any, at_most_seconds: float = SECONDS) -> OperationRecord:
-    async with asyncio.timeout(at_most_seconds):
+async def _ends(operation: Any) -> OperationRecord:
+    async with asyncio.timeout(SECONDS):
         record: OperationRecord = await operation.wait(through_approvals=True)
     return record
 
@@ -233,8 +323,9 @@ def _has_rights(value: Any) -> bool:
 
 def _write(target: Path, name: str, made: Draft, images: Mapping[str, str], *, reaches_cluster: bool) -> None:
     """Write a promise as `bond promise init` does, with the images that were built here."""
-    section = {**made.section, "network": "pool"} if reaches_cluster else made.section
-    write_promise(target, name, replace(made, section=section))
+    network = {"network": "pool"} if reaches_cluster else {}
+    before = tuple((step, {**section, **network}) for step, section in made.before)
+    write_promise(target, name, replace(made, section={**made.section, **network}, before=before))
     text = (target / "promise.yaml").read_text()
     for image, built in images.items():
         text = text.replace(image, built)

@@ -65,7 +65,7 @@ async def run_pipelines(
     documents: list[dict[str, Any]] = []
     notes: list[str] = []
     files: dict[str, str] = {}
-    status: dict[str, Any] = {}
+    status: dict[str, Any] = dict(section.object.get("status") or {})
     place = "destination" if section.destination else "cluster"
     pipelines = section.configure if action == "configure" else section.delete
     for number, pipeline in enumerate(pipelines):

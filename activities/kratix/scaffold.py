@@ -43,10 +43,18 @@ def draft(file: Path) -> Draft:
         inputs, section["object"]["spec"] = spec_inputs(_schema(api), left)
         left += _of_the_platform(spec, platform)
     left += _left_of(spec, whole=whole)
+    before: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    if spec.get("requiredPromises") and len(section["configure"]) > 1:
+        before, section = _in_steps(section)
+        left.append(
+            "note: each pipeline is a step of its own: what one writes is applied before the next one runs, which "
+            "may wait for it"
+        )
     return Draft(
         kind="kratix",
         source=f"the Kratix promise {_name(promise)} in {file.name}",
         section=section,
+        before=before,
         inputs=inputs,
         outputs={} if whole else {"status": {"type": "object", "value": "${steps.main.outputs.status}"}},
         untranslated=tuple(dict.fromkeys(left)),
@@ -137,6 +145,22 @@ def _platform(promise: Mapping[str, Any], platform: Mapping[str, Any], left: lis
     if platform.get("delete"):
         section["delete"] = _pipelines(platform["delete"], "workflows.promise.delete", left)
     return section
+
+
+def _in_steps(section: Mapping[str, Any]) -> tuple[tuple[tuple[str, Mapping[str, Any]], ...], dict[str, Any]]:
+    """A step for each pipeline, each with the status that the one before has left; what deletes is the last one's.
+
+    Kratix schedules what a pipeline wrote before the next one begins: a step is applied before the next is
+    planned.
+    """
+    *pipelines, last = section["configure"]
+    steps: list[tuple[str, Mapping[str, Any]]] = []
+    shown = section["object"]
+    for number, pipeline in enumerate(pipelines, 1):
+        rest = {key: value for key, value in section.items() if key != "delete"}
+        steps.append((f"pipeline{number}", {**rest, "object": shown, "configure": [pipeline]}))
+        shown = {**section["object"], "status": f"${{steps.pipeline{number}.outputs.status}}"}
+    return tuple(steps), {**section, "object": shown, "configure": [last]}
 
 
 def _pipelines(pipelines: Any, where: str, left: list[str]) -> list[dict[str, Any]]:

@@ -60,7 +60,8 @@ class KratixSection(Manifest):
     api: ObjectKind
     """The kind of the object."""
     object: dict[str, Any]
-    """The object that the containers find in `/kratix/input/object.yaml`: the request, or the promise."""
+    """The object that the containers find in `/kratix/input/object.yaml`: the request, or the promise. The first
+    pipeline finds its `status`, which may be the output of a step before."""
     configure: tuple[Pipeline, ...] = Field(min_length=1, max_length=20)
     """Pipelines that say what there shall be, in their order."""
     delete: tuple[Pipeline, ...] = Field(default=(), max_length=20)

@@ -39,6 +39,8 @@ class Draft:
     """The step's section."""
     inputs: Mapping[str, Any]
     """JSON Schema of the inputs."""
+    before: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """Id and section of steps of the same kind that come before it, one after the other."""
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Outputs of the promise by name, as in `spec.outputs`."""
     folder: tuple[Path, str] | None = None
@@ -204,7 +206,7 @@ def manifest(name: str, draft: Draft, *, version: str) -> dict[str, Any]:
         "description": f"Made from {draft.source}.",
         "inputs": draft.inputs,
         "outputs": dict(draft.outputs),
-        "steps": [{"id": "main", draft.kind: dict(draft.section)}],
+        "steps": _steps(draft),
     }
     return {
         "apiVersion": "bondstone.dev/v1",
@@ -212,6 +214,14 @@ def manifest(name: str, draft: Draft, *, version: str) -> dict[str, Any]:
         "metadata": {"name": name, "version": version, "title": name.replace("-", " ").capitalize()},
         "spec": {key: value for key, value in spec.items() if value},
     }
+
+
+def _steps(draft: Draft) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = []
+    for name, section in (*draft.before, ("main", draft.section)):
+        needs = {"needs": [steps[-1]["id"]]} if steps else {}
+        steps.append({"id": name, **needs, draft.kind: dict(section)})
+    return steps
 
 
 def cases(draft: Draft) -> list[dict[str, Any]]:

@@ -35,18 +35,19 @@ def request_kinds(steps: Iterable[Step]) -> Iterator[RequestKind]:
     Args:
         steps: Those of the promise, sections as written.
     """
+    known: set[tuple[str, str]] = set()
     for step in steps:
         section = step.section
         if step.executor != KRATIX_EXECUTOR or not isinstance(section, Mapping):
             continue
         api, shown = section.get("api"), section.get("object")
-        if section.get("workflow", _REQUESTS) == _REQUESTS and isinstance(api, Mapping):
+        if section.get("workflow", _REQUESTS) != _REQUESTS or not isinstance(api, Mapping):
+            continue
+        version, kind = f"{api.get('group')}/{api.get('version')}", str(api.get("kind"))
+        if (version, kind) not in known:  # each pipeline may be a step
+            known.add((version, kind))
             spec = shown.get("spec") if isinstance(shown, Mapping) else None
-            yield RequestKind(
-                api_version=f"{api.get('group')}/{api.get('version')}",
-                kind=str(api.get("kind")),
-                fields=dict(_fields(spec, "spec")),
-            )
+            yield RequestKind(api_version=version, kind=kind, fields=dict(_fields(spec, "spec")))
 
 
 def _fields(template: Any, path: str) -> Iterator[tuple[str, str]]:

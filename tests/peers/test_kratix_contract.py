@@ -100,7 +100,7 @@ def test_a_control_file_is_read_as_by_kratix_but_for_times_that_are_refused(cont
             continue
         value = answer["value"]
         if value["retryAfter"] < -1:
-            with pytest.raises(ToolFailed, match="between nothing and a day"):
+            with pytest.raises(ToolFailed, match="between 0 and a day"):
                 read_control(text)
             continue
         ours = read_control(text)

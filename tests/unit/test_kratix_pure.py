@@ -18,6 +18,7 @@ from bondstone.base.errors import InvalidInput, OperationFailed, ToolFailed, Try
 from bondstone.executors.registry import load_executors
 from bondstone.executors.scaffold import write_promise
 from bondstone.promise.load import load_promise
+from bondstone.promise.request_kinds import request_kinds
 from bondstone.promise.validation.before_publish import validate
 from bondstone.temporal.failures import to_failure
 
@@ -202,6 +203,14 @@ async def test_pipelines_run_in_order_each_with_the_status_before_it(tmp_path: P
     assert {each["name"] for each in again.ran} == names, "the next attempt replaces what a killed one left"
 
 
+async def test_the_first_pipeline_finds_the_status_that_the_object_has(tmp_path: Path) -> None:
+    engine = Written(first={"metadata/status.yaml": "message: done\n"})
+    shown = {**section().object, "status": {"message": "half", "url": "http://one"}}
+    outcome = await rendered(engine, tmp_path, object=shown)
+    assert engine.ran[0]["object"]["status"] == {"message": "half", "url": "http://one"}
+    assert outcome.status == {"message": "done", "url": "http://one"}
+
+
 async def test_retry_after_is_temporals_to_keep_and_nothing_runs_behind_it(tmp_path: Path) -> None:
     engine = Written(first={"metadata/workflow-control.yaml": "retryAfter: 1m30s\nmessage: no quota yet\n"})
     with pytest.raises(TryLater, match="runs again in 90 s: no quota yet") as later:
@@ -267,6 +276,32 @@ def test_a_promise_of_kratix_becomes_one_that_validates(tmp_path: Path) -> None:
     write_promise(folder, "cache", made)
     assert validate(folder, load_executors()).problems == ()
     assert [step.executor for step in load_promise(folder).spec.steps] == ["kratix"]
+
+
+def test_pipelines_of_a_promise_that_requests_others_are_steps_of_their_own(tmp_path: Path) -> None:
+    document = yaml.safe_load(PROMISE)
+    spec = document["spec"]
+    spec["requiredPromises"] = [{"name": "database"}]
+    [first] = spec["workflows"]["resource"]["configure"]
+    spec["workflows"]["resource"]["configure"] = [
+        {**first, "metadata": {"name": name}} for name in ("request", "wait", "use")
+    ]
+    file = tmp_path / "cache.yaml"
+    file.write_text(yaml.safe_dump(document))
+    made = draft(file)
+    assert any("each pipeline is a step of its own" in line for line in made.untranslated)
+    write_promise(tmp_path / "cache", "cache", made)
+    assert validate(tmp_path / "cache", load_executors()).problems == ()
+    steps = load_promise(tmp_path / "cache").spec.steps
+    assert [(step.id, step.needs) for step in steps] == [
+        ("pipeline1", ()), ("pipeline2", ("pipeline1",)), ("main", ("pipeline2",)),
+    ]  # fmt: skip
+    sections = [KratixSection.model_validate(step.section) for step in steps]
+    assert [[each.name for each in section.configure] for section in sections] == [["request"], ["wait"], ["use"]]
+    assert [section.object.get("status") for section in sections] == [
+        None, "${steps.pipeline1.outputs.status}", "${steps.pipeline2.outputs.status}",
+    ]  # fmt: skip
+    assert [kind.kind for kind in request_kinds(steps)] == ["Cache"], "they are one promise"
 
 
 def test_what_it_does_for_the_platform_is_a_promise_of_its_own(tmp_path: Path) -> None:
