@@ -128,16 +128,17 @@ def _undone(state: ServiceState, call: SubmitCall) -> Said | None:
         return _declined(call, "refused", f"it was changed since{by}: {last.id if last else recent}")
     if last is None:
         return None
-    back = AttemptFinished(target=call.target, attempt=call.attempt, operation=last.number, status=last.status)
+    # What stands where it stood before is taken back, however it came there: to a campaign a success.
+    back = AttemptFinished(
+        target=call.target, attempt=call.attempt, operation=last.number, status=OperationStatus.SUCCEEDED
+    )
     if last.status is OperationStatus.ROLLED_BACK:
         return back
     if last.kind is OperationKind.ROLLBACK:
         return back if last.status is OperationStatus.SUCCEEDED else None
     failed = state.retryable
     stayed = failed is not None and state.resolved is not None and not state.resolved.same(failed.resolved)
-    if stayed:
-        return back.changed(status=OperationStatus.ROLLED_BACK)
-    return None
+    return back if stayed else None
 
 
 def _last_change(state: ServiceState) -> OperationRecord | None:
