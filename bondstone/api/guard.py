@@ -108,12 +108,16 @@ class Guard:
     def _check(self, scope: Scope, headers: Headers) -> None:
         if len(scope["headers"]) > MAX_HEADERS or sum(map(_size, scope["headers"])) > MAX_HEADER_BYTES:
             raise HeadersTooLarge(
-                f"the request has more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES // 1024} KiB"
+                f"the request has more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES // 1024} KiB",
+                hint="drop cookies and headers that the API does not need",
             )
         if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > MAX_URL_BYTES:
-            raise AddressTooLong(f"the address is longer than {MAX_URL_BYTES} bytes")
+            raise AddressTooLong(
+                f"the address is longer than {MAX_URL_BYTES} bytes",
+                hint="filter by less at once",
+            )
         if b"\0" in scope.get("raw_path", b"") or "\0" in scope["path"]:
-            raise RequestInvalid("the address has a null character")
+            raise RequestInvalid("the address has a null character", hint="take %00 out of it")
         host = headers.get("host", "")
         if scope["path"] not in OPEN_PATHS and _name(host) not in self._hosts:
             raise HostUnknown(
@@ -122,7 +126,10 @@ class Guard:
             )
         origin = headers.get("origin")
         if origin is not None and not self._is_own(origin, host):
-            raise OriginRefused(f"pages of {origin[:200]} may not use this API", hint="the console is served here")
+            raise OriginRefused(
+                f"pages of {origin[:200]} may not use this API",
+                hint="use the console of this server; other programs call the API without an Origin header",
+            )
 
     def _is_own(self, origin: str, host: str) -> bool:
         try:
@@ -137,7 +144,10 @@ class Guard:
         limit = MAX_UPLOAD_BYTES if kind in UPLOAD_TYPES else MAX_BODY_BYTES
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > limit:
-            raise BodyTooLarge(f"the body is larger than {limit // 1024} KiB")
+            raise BodyTooLarge(
+                f"the body is larger than {limit // 1024} KiB",
+                hint="leave out what is not needed, or send it in several requests",
+            )
         deadline = time.monotonic() + self._body_seconds
         body = bytearray()
         while True:
@@ -145,12 +155,18 @@ class Guard:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     message = await receive()
             except TimeoutError:
-                raise RequestTooSlow(f"the body did not arrive within {self._body_seconds:g} s") from None
+                raise RequestTooSlow(
+                    f"the body did not arrive within {self._body_seconds:g} s",
+                    hint="send the whole body at once, over a faster connection",
+                ) from None
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
             if len(body) > limit:
-                raise BodyTooLarge(f"the body is larger than {limit // 1024} KiB")
+                raise BodyTooLarge(
+                    f"the body is larger than {limit // 1024} KiB",
+                    hint="leave out what is not needed, or send it in several requests",
+                )
             if not message.get("more_body", False):
                 return bytes(body)
 

@@ -51,7 +51,7 @@ def span(since: datetime | None, until: datetime | None, now: datetime) -> tuple
     except OverflowError:
         raise InvalidInput("that is not a time", where="until", hint="as in 2026-11-30T12:00:00Z") from None
     if first > last:
-        raise InvalidInput("the search ends before it begins", where="since")
+        raise InvalidInput("the search ends before it begins", where="since", hint="name a `since` before `until`")
     if last - first > MAX_SPAN:
         raise InvalidInput(
             f"a search covers at most {MAX_SPAN.days} days", where="since", hint="name a later time"

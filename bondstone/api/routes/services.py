@@ -393,14 +393,20 @@ def _decoded(step: str, text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
-        raise InvalidInput(f"the state of step {step!r} is not base64", where=f"states.{step}") from None
+        raise InvalidInput(
+            f"the state of step {step!r} is not base64",
+            where=f"states.{step}",
+            hint="send what `base64 -w0 FILE` prints",
+        ) from None
 
 
 def _labels(texts: Sequence[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     wrong = next((key for key, equals, _ in pairs if not equals or not key), None)
     if wrong is not None:
-        raise InvalidInput(f"the label {wrong[:80]!r} is not KEY=VALUE", where="label")
+        raise InvalidInput(
+            f"the label {wrong[:80]!r} is not KEY=VALUE", where="label", hint="as in label=tier=data"
+        )
     return {key: value for key, _, value in pairs}
 
 
