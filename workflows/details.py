@@ -14,6 +14,7 @@ from bondstone.base.printable import markdown
 from bondstone.campaign import words
 from bondstone.model.approval import missing
 from bondstone.model.campaign.run import CampaignDescription, FlightView, TargetRecord, WaveProgress
+from bondstone.model.campaign.state import TargetOutcome
 from bondstone.model.service import Approval, OperationRecord, ServiceState, StepRecord
 
 _MARKS = {
@@ -81,6 +82,19 @@ def service(state: ServiceState, namespace: str) -> str:
     return "\n".join(lines)
 
 
+def last_targets(ended: Sequence[TargetRecord]) -> tuple[TargetRecord, ...]:
+    """The targets of a campaign that are linked: those that did not succeed, then those that ended last.
+
+    Args:
+        ended: The newest last.
+    """
+    newest: dict[int, TargetRecord] = {}
+    for record in reversed(ended):
+        newest.setdefault(record.target, record)
+    linked = sorted(newest, key=lambda target: newest[target].outcome is TargetOutcome.SUCCEEDED)[:MAX_TARGETS]
+    return tuple(newest[target] for target in reversed(newest) if target in linked)
+
+
 def campaign(shown: CampaignDescription, recent: Sequence[TargetRecord], namespace: str) -> str:
     """A campaign as a table of its waves, with what it waits for and links to its targets.
 
@@ -93,7 +107,8 @@ def campaign(shown: CampaignDescription, recent: Sequence[TargetRecord], namespa
     if job is None:
         return f"**campaign {markdown(shown.name)}** is choosing its targets"
     to = f" to {markdown(job.to)}" if job.to else ""
-    what = f"{job.operation} {markdown(job.promise)}{to}, {shown.targets} targets"
+    targets_word = "target" if shown.targets == 1 else "targets"
+    what = f"{job.operation} {markdown(job.promise)}{to}, {shown.targets} {targets_word}"
     lines = [
         f"**campaign {markdown(shown.name)}** {shown.status}: {what}, asked by {markdown(shown.requested_by)}",
         f"\n{markdown(shown.reason)}",

@@ -46,6 +46,16 @@ def test_a_campaign_links_its_targets_those_that_run_and_those_that_failed():
     assert "between" not in text
 
 
+def test_an_ended_campaign_links_its_failures_then_those_that_ended_last():
+    outcomes = [(n, TargetOutcome.FAILED if n in {0, 1} else TargetOutcome.SUCCEEDED) for n in range(20)]
+    ended: tuple[TargetRecord, ...] = ()
+    for number, outcome in [*outcomes, (1, TargetOutcome.SUCCEEDED)]:  # the second was tried again
+        record = TargetRecord(target=number, service=f"shop/s{number}", outcome=outcome, ended_at=AT)
+        ended = details.last_targets((*ended, record))
+    assert [record.target for record in ended] == [0, 12, 13, 14, 15, 16, 17, 18, 19, 1]
+    assert [record.outcome for record in ended][::9] == [TargetOutcome.FAILED, TargetOutcome.SUCCEEDED]
+
+
 def test_an_operation_says_what_ended_it_also_when_that_was_no_step():
     revision = RevisionRef(promise="queue", version="1.0.0", digest="a" * 64)
     error = ErrorInfo(code="UNHEALTHY", message="health http: no answer")

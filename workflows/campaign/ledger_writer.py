@@ -11,7 +11,7 @@ from bondstone.model.campaign.events import Note
 from bondstone.model.campaign.run import CampaignDescription, LedgerBatch, TargetRecord
 from bondstone.model.campaign.state import CampaignState
 from bondstone.model.ledger import LedgerEntry
-from bondstone.workflows import activity_calls
+from bondstone.workflows import activity_calls, details
 
 BATCH: Final = 100
 """Records that are written together; notes are written at once, with the records that wait."""
@@ -33,6 +33,8 @@ class LedgerWriter:
         self._notes: list[Note] = []
         self._records: list[TargetRecord] = []
         self._writing: LedgerBatch | None = None
+        self.last: tuple[TargetRecord, ...] = ()
+        """Of the targets that ended since this run began, those that a page with room for a few shows."""
 
     @property
     def due(self) -> bool:
@@ -56,6 +58,7 @@ class LedgerWriter:
     def record(self, record: TargetRecord) -> None:
         """Add what became of a target."""
         self._records.append(record)
+        self.last = details.last_targets((*self.last, record))
 
     async def write(self, final: CampaignDescription | None = None, state: CampaignState | None = None) -> None:
         """Write all that waits; one batch after the other."""

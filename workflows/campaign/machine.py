@@ -298,5 +298,4 @@ class CampaignMachine:
         if wanted != self._shown:
             workflow.upsert_search_attributes([*wanted, search_attributes.changed_at(workflow.now())])
             self._shown = wanted
-        recent = self._ledger.recent[-details.MAX_TARGETS :] if self._runner is not None else ()
-        workflow.set_current_details(details.campaign(shown, recent, workflow.info().namespace))
+        workflow.set_current_details(details.campaign(shown, self._ledger.last, workflow.info().namespace))
