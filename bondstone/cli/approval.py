@@ -158,7 +158,7 @@ MOST_CHANGES: Final = 5
 
 
 def _list_of_campaign(campaign: str, output: OutputFormat) -> None:
-    from bondstone.client.campaign_approvals import change_sets  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.change_set_votes import change_sets  # noqa: PLC0415 - see bondstone.cli.session
 
     groups = with_platform(lambda bond: change_sets(bond, campaign))
 
@@ -193,10 +193,10 @@ def _list_of_campaign(campaign: str, output: OutputFormat) -> None:
 
 def _approve_campaign(campaign: str, changes: str, roles: list[str], comment: str, output: OutputFormat) -> None:
     """Vote on every plan of a change set; exit code 1 when a vote did not count."""
-    from bondstone.client import campaign_approvals  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client import change_set_votes  # noqa: PLC0415 - see bondstone.cli.session
 
     group, votes = with_platform(
-        lambda bond: campaign_approvals.approve(bond, campaign, changes=changes, roles=roles, comment=comment)
+        lambda bond: change_set_votes.approve(bond, campaign, changes=changes, roles=roles, comment=comment)
     )
 
     def people() -> None:

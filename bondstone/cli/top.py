@@ -14,7 +14,7 @@ from bondstone.terminal.output import Output, OutputFormat, examples, fields, is
 
 if TYPE_CHECKING:
     from bondstone.client import Bondstone
-    from bondstone.client.documents.overview import OverviewDocument
+    from bondstone.client.documents.platform import OverviewDocument
 
 app = typer.Typer()
 
@@ -34,7 +34,7 @@ def top(
 
 
 async def _read(bond: Bondstone) -> OverviewDocument:
-    from bondstone.client.documents.overview import OverviewDocument  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.client.documents.platform import OverviewDocument  # noqa: PLC0415 - see bondstone.cli.session
 
     services, operations, gates, campaigns, queues = await asyncio.gather(
         bond.services.list(),

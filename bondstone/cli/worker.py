@@ -11,7 +11,7 @@ from bondstone.cli.session import with_platform
 from bondstone.terminal.output import Output, OutputFormat, emit, examples, note, say, table
 
 if TYPE_CHECKING:
-    from bondstone.client.documents.build import BuildDocument, HeldDocument
+    from bondstone.client.documents.worker import BuildDocument, HeldDocument
 
 app = typer.Typer(help="Builds of the control workers: list, promote, evict.", no_args_is_help=True)
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bondstone.client.documents.build import BuildDocument, EvictedDocument
-    from bondstone.client.documents.worker import QueueDocument
+    from bondstone.client.documents.worker import BuildDocument, EvictedDocument, QueueDocument
 
 
 class Workers(ABC):

@@ -24,12 +24,10 @@ from bondstone.base.errors import (
 )
 from bondstone.console import (
     approvals,
-    campaigns,
     catalogue,
     fleet,
     ledger,
     logs,
-    new_campaign,
     notifications,
     overview,
     pages,
@@ -40,6 +38,7 @@ from bondstone.console import (
     session,
     sign_in,
 )
+from bondstone.console.campaigns import campaigns, new_campaign
 from bondstone.console.pages import answered, problem
 from bondstone.console.refill import page_again
 

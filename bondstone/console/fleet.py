@@ -16,7 +16,7 @@ from starlette.responses import Response
 from bondstone.api.index.services import SORTS, Entry
 from bondstone.api.state import State
 from bondstone.client.row_filter import values_filter
-from bondstone.console.campaign_form import EVERY_SERVICE, OPERATIONS
+from bondstone.console.campaigns.manifest_form import EVERY_SERVICE, OPERATIONS
 from bondstone.console.pages import View, counts_of, shown
 from bondstone.console.session import Visit
 

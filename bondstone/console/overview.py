@@ -12,7 +12,7 @@ from bondstone.api.index.services import Entry
 from bondstone.api.state import State
 from bondstone.base.errors import BondError
 from bondstone.console.approvals import target
-from bondstone.console.campaigns import readable
+from bondstone.console.campaigns.campaigns import readable
 from bondstone.console.pages import View, counts_of, piece, shown
 from bondstone.console.security import HEADERS
 from bondstone.console.session import Visit

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from bondstone.base.errors import BondError, InvalidInput
 from bondstone.client.documents.campaign import FreezeDocument
 from bondstone.console.calendar import DAYS, MAX_ROWS, Period, Row, calendar, open_periods, to_come, zones_of
-from bondstone.console.campaigns import readable
+from bondstone.console.campaigns.campaigns import readable
 from bondstone.console.pages import View, form_of, number_of, shown, to
 from bondstone.console.session import Visit, Visitor
 from bondstone.model.identity import Target

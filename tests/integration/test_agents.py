@@ -18,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from platforms import LocalPlatform
 from starlette.requests import Request
 
-from bondstone.console import campaigns
+from bondstone.console.campaigns import campaigns
 from bondstone.console.session import Visitor
 from bondstone.identity.access import Access, Permissions, permissions_of
 from bondstone.model.identity import Principal, Roles, Scope

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bondstone.base.errors import CampaignInvalid
 from bondstone.campaign.document import read_campaign
 from bondstone.client.documents.campaign import PreviewDocument
-from bondstone.console.campaign_form import BEGINNING, OPERATIONS, beginning, manifest, rows, with_rows
+from bondstone.console.campaigns.manifest_form import BEGINNING, OPERATIONS, beginning, manifest, rows, with_rows
 from bondstone.console.pages import View
 from bondstone.console.session import Visitor
 from bondstone.documents.yaml_places import read

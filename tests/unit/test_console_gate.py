@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from starlette.requests import Request
 
-from bondstone.console import campaigns
+from bondstone.console.campaigns import campaigns
 from bondstone.console.session import Visitor
 from bondstone.identity.access import Access, permissions_of
 from bondstone.model.identity import Principal, Roles

@@ -3,7 +3,8 @@
 import pytest
 
 from bondstone.base.errors import NotFound
-from bondstone.console import campaigns, services
+from bondstone.console import services
+from bondstone.console.campaigns import campaigns
 from bondstone.console.pages import followed, subject_of
 from bondstone.console.session import Visitor
 from bondstone.identity.access import Access, permissions_of

@@ -15,7 +15,8 @@ from bondstone.base.errors import CampaignInvalid, Forbidden
 from bondstone.campaign.fleet import FleetService
 from bondstone.client.documents.campaign import CampaignDocument, CampaignRow, FreezeDocument
 from bondstone.client.documents.schedule import MissDocument, ZonedTime
-from bondstone.console import campaigns, catalogue, new_campaign, schedules
+from bondstone.console import catalogue, schedules
+from bondstone.console.campaigns import campaigns, new_campaign
 from bondstone.console.session import Visitor
 from bondstone.identity.access import Access, Permissions, permissions_of
 from bondstone.model.campaign.report import CampaignReport

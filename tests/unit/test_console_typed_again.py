@@ -19,7 +19,8 @@ from bondstone.client.documents.schedule import ScheduleDocument
 from bondstone.client.documents.service import OperationDocument
 from bondstone.client.documents.step import ApprovalDocument, NeedDocument
 from bondstone.console import app as console
-from bondstone.console import campaigns, session
+from bondstone.console import session
+from bondstone.console.campaigns import campaigns
 from bondstone.console.refill import PAGE, refilled
 from bondstone.console.session import Visitor
 from bondstone.identity.access import Access, permissions_of

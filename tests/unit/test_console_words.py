@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from bondstone.base.errors import InvalidInput
-from bondstone.client.documents.build import BuildDocument
 from bondstone.client.documents.campaign import (
     CampaignDocument,
     FlightDocument,
@@ -18,7 +17,8 @@ from bondstone.client.documents.campaign import (
 )
 from bondstone.client.documents.promise import PromiseRow
 from bondstone.client.documents.step import ApprovalDocument
-from bondstone.console.campaigns import VERBS, fits
+from bondstone.client.documents.worker import BuildDocument
+from bondstone.console.campaigns.campaigns import VERBS, fits
 from bondstone.console.pages import View
 from bondstone.console.rendering import TONES, sentence, tone
 from bondstone.console.schedules import _later

@@ -53,7 +53,7 @@ def test_the_client_itself_loads_no_transport_and_no_models():
 
 
 def test_documents_load_no_transport():
-    modules = ("build", "campaign", "campaign_plan", "log", "policy", "promise", "schedule", "service", "state")
+    modules = ("campaign", "campaign_plan", "log", "policy", "promise", "schedule", "service", "state")
     code = "\n".join(f"import bondstone.client.documents.{module}" for module in (*modules, "step", "worker"))
     assert loaded(code, ("temporalio", "bondstone.temporal", "bondstone.store", "bondstone.client.direct")) == []
 

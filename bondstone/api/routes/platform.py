@@ -19,9 +19,8 @@ from bondstone.api.state import Caller, State
 from bondstone.base.errors import Forbidden
 from bondstone.base.models import Document, Manifest
 from bondstone.base.names import NAME_PATTERN
-from bondstone.client.documents.build import BuildDocument, EvictedDocument
 from bondstone.client.documents.state import Pushed, StateEntryDocument
-from bondstone.client.documents.worker import QueueDocument
+from bondstone.client.documents.worker import BuildDocument, EvictedDocument, QueueDocument
 from bondstone.model.identity import Means, Role, Roles, Scope, Target
 from bondstone.store.tokens import TokenRecord
 

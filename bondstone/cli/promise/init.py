@@ -23,9 +23,9 @@ SOURCES = {
     "xrd": "bondstone.activities.kubernetes.scaffold",
     "ansible": "bondstone.activities.ansible.scaffold",
     "kratix": "bondstone.activities.kratix.scaffold",
-    "kratix-platform": "bondstone.activities.kratix.platform_scaffold",
+    "kratix-platform": "bondstone.activities.kratix.scaffold:platform_draft",
 }
-"""What a promise can be made from, and the module whose `draft(path)` reads it."""
+"""What a promise can be made from, and the module whose `draft(path)`, or named function, reads it."""
 
 
 def init(
@@ -92,7 +92,8 @@ def _reader(source: str) -> Draft:
         raise InvalidInput(
             f"{path} does not exist", hint="a path on this machine is needed; nothing is downloaded"
         )
-    read: Callable[[Path], Draft] = import_module(SOURCES[kind]).draft
+    module, _, function = SOURCES[kind].partition(":")
+    read: Callable[[Path], Draft] = getattr(import_module(module), function or "draft")
     return read(Path(path))
 
 

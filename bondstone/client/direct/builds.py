@@ -22,7 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput, NotFound, Refused
-from bondstone.client.documents.build import BuildDocument, EvictedDocument, HeldDocument
+from bondstone.client.documents.worker import BuildDocument, EvictedDocument, HeldDocument
 from bondstone.temporal.builds import LIVES_ON, Build, are_settled, find_builds, held_by
 from bondstone.temporal.calls import as_ours
 from bondstone.temporal.connection import POLLER_FRESH_SECONDS, pollers, reason

@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 
 from bondstone.base import names
 from bondstone.base.errors import BondError
-from bondstone.client.documents.doctor import CheckResult
+from bondstone.client.documents.platform import CheckResult
 from bondstone.model.attestation import PublicKeys
 from bondstone.store import Store, object_keys
 from bondstone.store.backup import DATABASE, check_database

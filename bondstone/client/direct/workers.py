@@ -11,8 +11,7 @@ from typing_extensions import override
 
 from bondstone.base import names
 from bondstone.client.direct.builds import Builds
-from bondstone.client.documents.build import BuildDocument, EvictedDocument
-from bondstone.client.documents.worker import PollerDocument, QueueDocument
+from bondstone.client.documents.worker import BuildDocument, EvictedDocument, PollerDocument, QueueDocument
 from bondstone.client.workers import Workers
 from bondstone.temporal.connection import POLLER_FRESH_SECONDS, pollers
 

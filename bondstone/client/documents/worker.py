@@ -1,10 +1,51 @@
-"""What programs read of those who poll task queues."""
+"""What `bond worker` prints for programs; schemas in docs/reference/schemas."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, Final
 
 from bondstone.base.models import Document
+from bondstone.model.rows import BuildStatus
+
+
+class HeldDocument(Document):
+    """Runs that began on a build and have not ended."""
+
+    services: int
+    operations: int
+    """Operations that run or wait for people"""
+    campaigns: int
+    """Campaigns, and runs of schedules that wait for one"""
+
+
+class BuildDocument(Document):
+    """A build of the control workers: an element of `bond worker list -o json`."""
+
+    build: str
+    """Empty: workers without builds"""
+    status: BuildStatus
+    percent: float
+    """The part of new work that a ramping build gets"""
+    workers: int
+    """Control workers of this build that poll now"""
+    holds: HeldDocument
+    first_seen: datetime | None
+    """null for workers without builds"""
+
+    @property
+    def stranded(self) -> bool:
+        """Whether it holds something that no worker runs."""
+        return not self.workers and any(self.holds.model_dump().values())
+
+
+class EvictedDocument(Document):
+    """What was moved: `bond worker evict -o json`."""
+
+    build: str
+    to: str
+    """The build that has it now"""
+    moved: HeldDocument
 
 
 class PollerDocument(Document):
@@ -24,3 +65,10 @@ class QueueDocument(Document):
     pool: str | None = None
     """null for the queue of the control workers"""
     pollers: tuple[PollerDocument, ...] = ()
+
+
+DOCUMENTS: Final[dict[str, Any]] = {
+    "worker-list": list[BuildDocument],
+    "worker-evict": EvictedDocument,
+}
+"""Schema name: what is printed."""

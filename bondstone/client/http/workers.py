@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from bondstone.client.documents.build import BuildDocument, EvictedDocument
-from bondstone.client.documents.worker import QueueDocument
+from bondstone.client.documents.worker import BuildDocument, EvictedDocument, QueueDocument
 from bondstone.client.http.transport import Transport, segments
 from bondstone.client.workers import Workers
 

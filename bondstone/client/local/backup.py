@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bondstone.base.settings import Settings
-from bondstone.client.documents.doctor import BackupDocument
+from bondstone.client.documents.platform import BackupDocument
 from bondstone.store import backup
 from bondstone.store.backup import Backup
 

@@ -1,4 +1,4 @@
-"""What programs read of `bond doctor`, `bond backup` and `bond restore`."""
+"""What programs read of a whole platform: `bond top`, `bond doctor`, `bond backup` and `bond restore`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from bondstone.base.models import Document
+from bondstone.client.documents.campaign import CampaignRow
+from bondstone.client.documents.step import ApprovalDocument
+from bondstone.client.documents.worker import QueueDocument
+from bondstone.model.rows import OperationRow
 
 
 class CheckResult(Document):
@@ -35,5 +39,20 @@ class BackupDocument(Document):
     """Of the file, in bytes"""
 
 
-DOCUMENTS: Final[dict[str, Any]] = {"doctor": list[CheckResult], "backup": BackupDocument}
+class OverviewDocument(Document):
+    """What a platform is doing."""
+
+    services: dict[str, int]
+    """Services by phase"""
+    operations: tuple[OperationRow, ...]
+    """Those that run or wait for people, oldest first"""
+    approvals: tuple[ApprovalDocument, ...]
+    """Plans that wait for people"""
+    campaigns: tuple[CampaignRow, ...]
+    """Those that have not ended"""
+    queues: tuple[QueueDocument, ...]
+    """The task queues, and who polls them"""
+
+
+DOCUMENTS: Final[dict[str, Any]] = {"top": OverviewDocument, "doctor": list[CheckResult], "backup": BackupDocument}
 """Command to the type of its `-o json`."""

@@ -14,9 +14,9 @@ from bondstone.api.state import ApiState, State
 from bondstone.base.canonical import digest
 from bondstone.base.errors import BondError, ErrorInfo, InvalidInput
 from bondstone.client.documents.campaign import PreviewDocument
-from bondstone.console import campaign_form
-from bondstone.console.campaign_form import Form
-from bondstone.console.campaigns import FILE, require_targets, to_campaign
+from bondstone.console.campaigns import manifest_form
+from bondstone.console.campaigns.campaigns import FILE, require_targets, to_campaign
+from bondstone.console.campaigns.manifest_form import Form
 from bondstone.console.pages import View, form_of, items_of, shown
 from bondstone.console.session import Visit, Visitor
 from bondstone.terminal.output import as_yaml
@@ -38,7 +38,7 @@ async def begin(
 ) -> Response:
     """The form: empty, or over the services of a list, where it comes from one."""
     visitor.permissions.require_somewhere("campaign.preview")
-    form = campaign_form.beginning(datetime.now(UTC), promise=promise, where=where)
+    form = manifest_form.beginning(datetime.now(UTC), promise=promise, where=where)
     return shown(await _view(visitor, state, form), visitor)
 
 
@@ -48,14 +48,14 @@ async def submit(request: Request, visitor: Visit, state: State) -> Response:
     form = await form_of(request, visitor)
     verb = form.get("do", "")
     visitor.permissions.require_somewhere("campaign.preview")
-    changed = campaign_form.with_rows(form, verb)
+    changed = manifest_form.with_rows(form, verb)
     if changed is not None:
         return shown(await _view(visitor, state, changed), visitor)
     if verb not in {"preview", "run"}:
         raise InvalidInput(f"{verb[:40]!r} is not an action on a new campaign")
     source = ""
     try:
-        source = as_yaml(campaign_form.manifest(form))
+        source = as_yaml(manifest_form.manifest(form))
         if verb == "run" and form.get("previewed") == digest(source.encode()):
             await require_targets(visitor, state, source.encode())
             started = await visitor.bond.campaigns.run(source.encode(), FILE)
@@ -80,7 +80,7 @@ async def selected(request: Request, visitor: Visit, state: State) -> Response:
     permitted = visitor.permissions.filter("campaign.preview")
     entries = [state.services.get(name) for name in services]
     promises = sorted({entry.row.promise for entry in entries if entry is not None and permitted(entry.target)})
-    form = campaign_form.beginning(
+    form = manifest_form.beginning(
         datetime.now(UTC),
         operation=operation,
         promise=promises[0] if len(promises) == 1 else "",
@@ -92,7 +92,7 @@ async def selected(request: Request, visitor: Visit, state: State) -> Response:
             hint="tick services of one promise, or choose another operation",
         )
         return shown(await _view(visitor, state, form, error=error.info()), visitor, error)
-    source = as_yaml(campaign_form.manifest({**form, "reason": _UNSAID}))
+    source = as_yaml(manifest_form.manifest({**form, "reason": _UNSAID}))
     try:
         preview = await previewed(visitor.permissions, visitor.bond, source=source.encode(), file=FILE)
     except BondError as error:
@@ -132,8 +132,8 @@ async def _view(
         )
         may_run = decision.allowed
     return View(
-        "new_campaign.html", "/campaigns", form=form, operations=campaign_form.OPERATIONS,
-        promises=promises, waves=campaign_form.rows(form, "wave"), windows=campaign_form.rows(form, "window"),
+        "new_campaign.html", "/campaigns", form=form, operations=manifest_form.OPERATIONS,
+        promises=promises, waves=manifest_form.rows(form, "wave"), windows=manifest_form.rows(form, "window"),
         source=source, lines=source.splitlines() if error else [], error=error, preview=preview, again=again,
         unsaid=unsaid, previewed=digest(source.encode()) if may_run else "",
     )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Campaigns on pages: each and all, and the form that makes one."""
