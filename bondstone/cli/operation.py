@@ -97,7 +97,7 @@ def logs(
     step: Step = "",
 ) -> None:
     """Print the logs of an operation's steps."""
-    from bondstone.cli.logs import show_logs  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.cli.views import show_logs  # noqa: PLC0415 - see bondstone.cli.session
 
     async def read(bond: Bondstone) -> None:
         await show_logs(bond, bond.operation(operation), step=step, follow=follow)

@@ -17,6 +17,7 @@ from bondstone.terminal.output import cell, error_text, fields, is_terminal, not
 from bondstone.terminal.times import duration
 
 if TYPE_CHECKING:
+    from bondstone.client import Bondstone, Operation
     from bondstone.client.documents.service import OperationDocument, RecordDocument, ServiceDocument
     from bondstone.client.documents.step import (
         ApprovalDocument,
@@ -343,6 +344,21 @@ def _flat(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
             yield from _flat(item, f"{path}.")
         else:
             yield path, item
+
+
+async def show_logs(bond: Bondstone, operation: Operation, *, step: str = "", follow: bool = False) -> None:
+    """Print the logs of an operation, each line with its step and verb.
+
+    Raises:
+        NotFound: there is no such operation, or no such step.
+    """
+    empty = True
+    async for line in bond.logs.read(operation.id, step=step, follow=follow):
+        empty = False
+        say(f"{line.step} {line.verb} | {line.text}")
+    if empty:
+        status = (await operation.get()).status
+        note(f"{operation.id} has no log{f' of step {step}' if step else ''}; it is {status}")
 
 
 def _text(value: Any) -> str:

@@ -170,7 +170,7 @@ def logs(
     step: Annotated[str, typer.Option("--step", metavar="S", help="of this step only")] = "",
 ) -> None:
     """Print the logs of a service's last operation."""
-    from bondstone.cli.logs import show_logs  # noqa: PLC0415 - see bondstone.cli.session
+    from bondstone.cli.views import show_logs  # noqa: PLC0415 - see bondstone.cli.session
 
     async def read(bond: Bondstone) -> None:
         await show_logs(bond, await _last_operation(bond, service), step=step, follow=follow)
