@@ -41,6 +41,9 @@ class Bondstone(ABC):
 
         Args:
             by: Who asks.
+
+        Returns:
+            Another client; this one stays as it is. Nothing is sent.
         """
 
     def operation(self, operation: str) -> Operation:
@@ -48,6 +51,9 @@ class Bondstone(ABC):
 
         Args:
             operation: `TEAM/NAME/op/N`.
+
+        Returns:
+            The handle: its verbs are those of `operations` for this one.
 
         Raises:
             InvalidInput: that is not an operation's id.

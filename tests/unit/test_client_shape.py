@@ -110,6 +110,14 @@ def test_every_verb_says_what_it_returns_and_what_it_raises(kind):
         assert re.search(r"^Raises:\n {4}\w+(, \w+)*: ", text, flags=re.MULTILINE), f"{kind.__name__}.{name}"
 
 
+@pytest.mark.parametrize("verb", [Bondstone.acting_as, Bondstone.operation, bondstone.client.connect])
+def test_what_makes_clients_and_handles_says_what_it_takes_and_returns(verb):
+    text = inspect.getdoc(verb) or ""
+    described = set(re.findall(r"^ {4}(\w+): ", text, flags=re.MULTILINE))
+    assert described >= set(inspect.signature(verb).parameters) - {"self"}
+    assert re.search(r"^Returns:\n {4}\S", text, flags=re.MULTILINE)
+
+
 def test_the_same_person_acts_until_another_is_named():
     bond = DirectClient.of(by="ada")
     assert (bond.by, bond.acting_as("grace").by) == ("ada", "grace")
