@@ -139,10 +139,10 @@ func read(url string) things {
 		fail(75, err.Error())
 	}
 	defer response.Body.Close()
-	found := things{}
-	check(json.NewDecoder(response.Body).Decode(&found))
-	delete(found, held)
-	return found
+	objects := things{}
+	check(json.NewDecoder(response.Body).Decode(&objects))
+	delete(objects, held)
+	return objects
 }
 
 func send(method, url string, body any) {
