@@ -114,7 +114,9 @@ async def problems(folder: Path, platform: Any, text: str) -> list[tuple[int | N
 
 async def test_kind_namespace_and_spec_become_promise_team_and_inputs(tmp_path: Path) -> None:
     cache = promise(tmp_path)
-    platform = Platform(cache, promise(tmp_path, "cache-platform", platform=True))
+    whole = promise(tmp_path, "cache-platform", platform=True)
+    assert whole.request_kinds == (), "its object is the promise itself"
+    platform = Platform(cache, whole)
     [service] = (await compared(tmp_path, platform, REQUEST % "")).services
     manifest = service.entry.manifest
     assert (service.action, service.id, manifest.spec.promise) == ("create", "shop/sessions", "cache")
