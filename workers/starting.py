@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
 from typing import Any, Final
 
 from bondstone.base.errors import BondError, ErrorInfo, OperationFailed, from_info
 from bondstone.base.forking import Start, can_fork, load, spawn
+from bondstone.base.names import EXECUTORS_GROUP
 
 _ITSELF: Final = (sys.executable, "-m", "bondstone.workers.embedded")
 
@@ -73,6 +75,23 @@ class Started:
         self.returncode = status
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(status)
+
+
+def preload(modules: Iterable[str]) -> None:
+    """Load what the processes to come are made of, where they will be forks of this one.
+
+    All of it before the first fork: an import counts references in objects that are already there, and what it so
+    writes to, this process would no longer share with the forks before it.
+
+    Args:
+        modules: Of ours, that processes run. Our executors, which their workers load, come with them.
+    """
+    if not can_fork():
+        return
+    ours = (entry.value.partition(":")[0] for entry in entry_points(group=EXECUTORS_GROUP))
+    for module in (*modules, *(each for each in ours if each.partition(".")[0] == "bondstone")):
+        with contextlib.suppress(Exception):  # the process says it in its own log
+            load(module)
 
 
 def start(what: Start) -> Started:

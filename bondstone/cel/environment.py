@@ -7,13 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from cel_expr_python import cel
-
 from bondstone.cel.words import TOO_LARGE
-
-DYN: Final[Any] = cel.Type.DYN
-NULL: Final[Any] = cel.Type.NULL
-ERROR: Final[Any] = cel.Type.ERROR
 
 MAX_SIZE: Final = 1 << 20
 """Most characters that the values an expression uses, or its result, may hold."""
@@ -33,14 +27,23 @@ _WRAPPERS: Final = {
 _KNOWN_TYPE = re.compile(r"[a-z]+(<[a-z<>, ]+>)?")
 
 
+@lru_cache(maxsize=1)
+def library() -> Any:
+    """`cel-expr-python`. It takes 5 MiB, so processes load it with the first expression."""
+    from cel_expr_python import cel  # noqa: PLC0415 - as above
+
+    return cel
+
+
 def environment(variables: Mapping[str, Any]) -> Any:
     """An environment of the library that declares some variables."""
-    return cel.NewEnv(variables=dict(variables), functions=_functions())
+    return library().NewEnv(variables=dict(variables), functions=_functions())
 
 
 @lru_cache(maxsize=1)
 def _functions() -> list[Any]:
     """Text functions of our own: those of CEL's extension have no bound on what they make."""
+    cel = library()
     string, strings = cel.Type.STRING, cel.Type.List(cel.Type.STRING)
 
     def declare(name: str, takes: list[Any], gives: Any, call: Callable[..., Any]) -> Any:
@@ -77,6 +80,7 @@ def _join(parts: list[str], separator: str) -> str:
 
 def cel_type(text: str) -> Any:
     """The library's type for one of ours; DYN for what it does not know."""
+    cel = library()
     name = text.replace("(", "<").replace(")", ">")
     nullable = name.endswith("?")
     name = name.rstrip("?")

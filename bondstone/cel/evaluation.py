@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from bondstone.base.errors import ExpressionInvalid
-from bondstone.cel.environment import DYN, ERROR, MAX_PARTS, MAX_SIZE, environment
+from bondstone.cel.environment import MAX_PARTS, MAX_SIZE, environment, library
 from bondstone.cel.syntax import ROOTS, Chain, Parsed, bound_name, parse, short
 from bondstone.cel.words import compile_faults, eval_words
 
@@ -61,7 +61,7 @@ def evaluate(expression: str, variables: Variables) -> Any:
         value = program.eval(data={name: _listed(value) for name, value in bindings.items()})
     except RuntimeError as error:
         raise ExpressionInvalid(eval_words(str(error)), where=short(expression)) from None
-    if value.type() == ERROR:
+    if value.type() == library().Type.ERROR:
         raise ExpressionInvalid(eval_words(str(value.value())), where=short(expression))
     return _plain(value.plain_value(), expression)
 
@@ -112,7 +112,7 @@ def _bindings(chains: Iterable[Chain], variables: Variables, expression: str) ->
 @lru_cache(maxsize=4096)
 def _program(text: str, names: tuple[str, ...], where: str) -> Any:
     try:
-        return environment(dict.fromkeys(names, DYN)).compile(text)
+        return environment(dict.fromkeys(names, library().Type.DYN)).compile(text)
     except RuntimeError as error:
         fault = next(iter(compile_faults(str(error))))
         raise ExpressionInvalid(fault.message, where=where, hint=fault.hint) from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bondstone.base.errors import ExpressionInvalid
-from bondstone.cel.environment import DYN, NULL, cel_type, environment, type_name
+from bondstone.cel.environment import cel_type, environment, library, type_name
 from bondstone.cel.syntax import ROOTS, Chain, Parsed, bound_name, parse, place_of
 from bondstone.cel.words import OVERLOAD, TAKES_NULL, Fault, compile_faults, errors_of
 
@@ -81,9 +81,9 @@ class VariableScope:
         names = sorted({name for chain in parsed.chains if chain.names and (name := self.nullable(chain.path))})
         if not names or parsed.whole or "null" in expression:
             return []
-        others = {name: DYN for name in self.types if name not in names}
+        others = {name: library().Type.DYN for name in self.types if name not in names}
         try:
-            environment({**others, **dict.fromkeys(names, NULL)}).compile(parsed.text)
+            environment({**others, **dict.fromkeys(names, library().Type.NULL)}).compile(parsed.text)
         except RuntimeError as error:
             for line, column, message in errors_of(str(error), parsed):
                 match = OVERLOAD.match(message)

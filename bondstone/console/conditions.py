@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import jsonschema_rs
-
 from bondstone.promise.schema import resolved, validator
 
 Schema = Mapping[str, Any]
@@ -142,6 +140,8 @@ def _holds(condition: Any, values: Mapping[str, Any], root: Schema) -> bool:
         return condition
     if not isinstance(condition, Mapping):
         return False
+    import jsonschema_rs  # noqa: PLC0415 - see `bondstone.promise.schema`
+
     try:
         return validator({"$defs": root.get("$defs", {}), **condition}).is_valid(dict(values))
     except (jsonschema_rs.ValidationError, ValueError):

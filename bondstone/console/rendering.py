@@ -12,11 +12,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import nh3
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from bondstone.base.printable import is_plain, visible
@@ -24,6 +21,10 @@ from bondstone.client.explanation import ReadingTime
 from bondstone.model.campaign.state import CampaignStatus, TargetOutcome
 from bondstone.model.service import Health, OperationStatus, Phase, StepStatus
 from bondstone.terminal.times import duration
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markdown_it import MarkdownIt
 
 TONES: Final[Mapping[str, str]] = {
     **dict.fromkeys((
@@ -48,13 +49,14 @@ SYMBOLS: Final[Mapping[str, str]] = {"good": "✓", "bad": "✕", "wait": "◆",
 ACTION_ORDER: Final = ("replace", "delete", "forget", "update", "create", "move", "import")
 """Plans are shown with what destroys first, moves and imports last."""
 _NAMED: Final = re.compile(r"`([^`]+)`")
-_MARKDOWN: Final = MarkdownIt("commonmark", {"html": False})
 _TAGS: Final = {"p", "em", "strong", "code", "pre", "ul", "ol", "li", "a", "h3", "h4", "blockquote", "br"}
 
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """The templates of the console."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape  # noqa: PLC0415 - see `markdown`
+
     env = Environment(
         loader=PackageLoader("bondstone.console"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -135,9 +137,18 @@ def pretty(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
+@lru_cache(maxsize=1)
+def _markdown_parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - see `markdown`
+
+    return MarkdownIt("commonmark", {"html": False})
+
+
 def markdown(text: str) -> Markup:
     """Markdown of a promise as safe HTML: no raw HTML, few tags, links that open nothing by themselves."""
-    html = _MARKDOWN.render(visible(text))
+    import nh3  # noqa: PLC0415 - 3 MiB with the parser, which an idle platform does without
+
+    html = _markdown_parser().render(visible(text))
     return Markup(nh3.clean(html, tags=_TAGS, attributes={"a": {"href"}}, url_schemes={"https", "http", "mailto"}))  # noqa: S704 - sanitised
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
 import structlog
@@ -18,9 +18,11 @@ from bondstone.console.pages import View, shown
 from bondstone.console.security import HEADERS, check_form, safe_return
 from bondstone.console.session import SIGN_IN
 from bondstone.identity.authenticator import session_cookie
-from bondstone.identity.provider import Attempt, Provider
 from bondstone.model.identity import Principal
 from bondstone.store.sessions import CODE_LIFETIME, LONGEST
+
+if TYPE_CHECKING:
+    from bondstone.identity.provider import Provider
 
 CALLBACK: Final = f"{SIGN_IN}/callback"
 _STATE_COOKIE: Final = "bond_sign_in"
@@ -66,6 +68,8 @@ async def finish(
     error_description: Annotated[str, Query(max_length=1000)] = "",
 ) -> Response:
     """Begin a session for the person that the provider sends back."""
+    from bondstone.identity.provider import Attempt  # noqa: PLC0415 - see `_provider`
+
     page = "/"
     try:
         begun = request.cookies.get(_STATE_COOKIE, "")
@@ -146,6 +150,8 @@ async def _begin_session(state: ApiState, principal: Principal, page: str) -> Re
 
 
 def _provider(state: ApiState, issuer: str) -> Provider:
+    from bondstone.identity.provider import Provider  # noqa: PLC0415 - 4 MiB, of use only where people sign in
+
     for each in state.settings.issuers:
         if each.for_people and each.issuer == issuer:
             return Provider(each, state.authenticator.keys)

@@ -13,11 +13,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
-import jwt
-from jwt import PyJWK, exceptions
 
 from bondstone.base.backstage_settings import BackstageSettings
 from bondstone.base.connection_words import connection_words
@@ -31,6 +29,9 @@ from bondstone.base.errors import (
 )
 from bondstone.identity.issuer_keys import IssuerKeys
 from bondstone.model.identity import Principal
+
+if TYPE_CHECKING:
+    from jwt import PyJWK
 
 AUDIENCE: Final = "bondstone"
 """The plugin that the platform is to Backstage."""
@@ -49,9 +50,11 @@ _MAX_GROUPS: Final = 1_000
 
 def is_backstage_token(token: str) -> bool:
     """Whether it says to be a token of Backstage's plugins; nothing of it is believed yet."""
+    import jwt  # noqa: PLC0415 - see `bondstone.identity.json_web_tokens`
+
     try:
         return jwt.get_unverified_header(token).get("typ") == PLUGIN_TYPE
-    except exceptions.PyJWTError:
+    except jwt.exceptions.PyJWTError:
         return False
 
 
@@ -202,34 +205,40 @@ def _parts(reference: str) -> tuple[str, str, str]:
 
 
 def _header(token: str) -> dict[str, Any]:
+    import jwt  # noqa: PLC0415 - see `bondstone.identity.json_web_tokens`
+
     try:
         return jwt.get_unverified_header(token)
-    except exceptions.PyJWTError as error:
+    except jwt.exceptions.PyJWTError as error:
         raise TokenInvalid(f"the token cannot be read: {error}") from None
 
 
 def _unverified(token: str) -> dict[str, Any]:
+    import jwt  # noqa: PLC0415 - see `bondstone.identity.json_web_tokens`
+
     try:
         return jwt.decode(token, options={"verify_signature": False})
-    except exceptions.PyJWTError as error:
+    except jwt.exceptions.PyJWTError as error:
         raise TokenInvalid(f"the token cannot be read: {error}") from None
 
 
 def _verified(token: str, key: PyJWK, audiences: Sequence[str]) -> dict[str, Any]:
+    import jwt  # noqa: PLC0415 - see `bondstone.identity.json_web_tokens`
+
     required = ["exp", "iat", "sub"] + (["aud"] if audiences else [])
     options: Any = {"require": required, "verify_aud": bool(audiences)}
     try:
         return jwt.decode(
             token, key, algorithms=list(ALGORITHMS), audience=audiences or None, leeway=LEEWAY, options=options
         )
-    except exceptions.ExpiredSignatureError:
+    except jwt.exceptions.ExpiredSignatureError:
         raise TokenExpired(
             "the person's session in Backstage has expired" if not audiences else "the token has expired",
             hint="sign in to Backstage again",
         ) from None
-    except exceptions.InvalidAudienceError:
+    except jwt.exceptions.InvalidAudienceError:
         raise TokenAudience(f"the token was made for another plugin than {audiences[0]}") from None
-    except exceptions.InvalidSignatureError:
+    except jwt.exceptions.InvalidSignatureError:
         raise TokenForeign("the token was not signed by that Backstage") from None
-    except exceptions.PyJWTError as error:
+    except jwt.exceptions.PyJWTError as error:
         raise TokenInvalid(f"the token is not valid: {error}") from None

@@ -7,16 +7,17 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
-from jwt import PyJWK, PyJWKSet
-from jwt.exceptions import PyJWTError
 
 from bondstone.base.connection_words import connection_words
 from bondstone.base.errors import SettingsInvalid, TokenForeign, Unreachable
 from bondstone.base.issuer_settings import LOOPBACK_HOSTS, IssuerSettings
+
+if TYPE_CHECKING:
+    from jwt import PyJWK
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
 _MAX_BYTES: Final = 256 * 1024
@@ -113,6 +114,9 @@ class IssuerKeys:
     async def _refresh(
         self, name: str, read: Callable[[], Awaitable[Mapping[str, Any]]], known: _Known | None
     ) -> _Known:
+        from jwt import PyJWKSet  # noqa: PLC0415 - see `bondstone.identity.json_web_tokens`
+        from jwt.exceptions import PyJWTError  # noqa: PLC0415
+
         now = time.monotonic()
         try:
             keys = tuple(PyJWKSet.from_dict(dict(await read())).keys)

@@ -1,4 +1,7 @@
-"""Checking the JWTs of trusted issuers: signature, issuer, audience, times, and what may be used once."""
+"""Checking the JWTs of trusted issuers: signature, issuer, audience, times, and what may be used once.
+
+The library takes 2 MiB, so processes load it with the first token.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,6 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-
-import jwt
-from jwt import exceptions
 
 from bondstone.base.errors import (
     BondError,
@@ -72,12 +72,14 @@ class JsonWebTokens:
 
     def _issuer_of(self, token: str) -> tuple[IssuerSettings, Mapping[str, Any]]:
         """Whose token it says to be; nothing of it is believed yet."""
+        import jwt  # noqa: PLC0415 - see above
+
         if len(token) > MAX_TOKEN_BYTES:
             raise TokenInvalid(f"the token is larger than {MAX_TOKEN_BYTES // 1024} KiB")
         try:
             header = jwt.get_unverified_header(token)
             claims = jwt.decode(token, options={"verify_signature": False})
-        except exceptions.PyJWTError as error:
+        except jwt.exceptions.PyJWTError as error:
             raise TokenInvalid(
                 f"the token cannot be read: {error}", hint="send it whole, as it was issued"
             ) from None
@@ -111,6 +113,8 @@ class JsonWebTokens:
 
 
 def _decoded(token: str, key: Any, settings: IssuerSettings) -> dict[str, Any]:
+    import jwt  # noqa: PLC0415 - see above
+
     try:
         return jwt.decode(
             token,
@@ -121,33 +125,35 @@ def _decoded(token: str, key: Any, settings: IssuerSettings) -> dict[str, Any]:
             leeway=LEEWAY,
             options={"require": ["exp", "iat", "iss", "aud"], "strict_aud": False},
         )
-    except exceptions.PyJWTError as error:
+    except jwt.exceptions.PyJWTError as error:
         raise _in_words(error, token, settings) from None
 
 
 def _in_words(error: Exception, token: str, settings: IssuerSettings) -> BondError:
     """The refusal for what the library found."""
+    import jwt  # noqa: PLC0415 - see above
+
     claims = jwt.decode(token, options={"verify_signature": False})
     now = datetime.now(UTC)
-    if isinstance(error, exceptions.ExpiredSignatureError):
+    if isinstance(error, jwt.exceptions.ExpiredSignatureError):
         return TokenExpired(
             f"the token expired at {_time(claims.get('exp'))}, and it is {now:%Y-%m-%dT%H:%M:%SZ}",
             hint="get a new one (`bond login`); if it is new, the clocks differ",
         )
-    if isinstance(error, exceptions.ImmatureSignatureError):
+    if isinstance(error, jwt.exceptions.ImmatureSignatureError):
         since = claims.get("nbf", claims.get("iat"))
         return TokenNotYetValid(
             f"the token is valid from {_time(since)}, and it is {now:%Y-%m-%dT%H:%M:%SZ}",
             hint=f"the clocks of the issuer and of the platform differ by more than {LEEWAY.seconds} seconds",
         )
-    if isinstance(error, exceptions.InvalidAudienceError):
+    if isinstance(error, jwt.exceptions.InvalidAudienceError):
         return TokenAudience(
             f"the token was issued for {claims.get('aud')!s:.200}",
             hint=f"this platform takes tokens for {' or '.join(settings.audiences)}",
         )
-    if isinstance(error, exceptions.InvalidSignatureError | exceptions.InvalidKeyError):
+    if isinstance(error, jwt.exceptions.InvalidSignatureError | jwt.exceptions.InvalidKeyError):
         return TokenForeign(f"the token was not signed by {settings.issuer}", hint="use a token as it was issued")
-    if isinstance(error, exceptions.MissingRequiredClaimError):
+    if isinstance(error, jwt.exceptions.MissingRequiredClaimError):
         return TokenInvalid(f"the token has no `{error.claim}`")
     return TokenInvalid(f"the token is not valid: {error}")
 
@@ -197,9 +203,11 @@ def _principal(claims: Mapping[str, Any], settings: IssuerSettings) -> Principal
 
 def nonce_of(token: str) -> str:
     """The `nonce` of a token that its provider itself handed over; the API checks the rest of it."""
+    import jwt  # noqa: PLC0415 - see above
+
     try:
         return str(jwt.decode(token, options={"verify_signature": False}).get("nonce", ""))
-    except exceptions.PyJWTError:
+    except jwt.exceptions.PyJWTError:
         return ""
 
 

@@ -10,9 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any, Final
 
 from bondstone.base.errors import InputsInvalid, Problem
 from bondstone.documents.yaml_places import did_you_mean
@@ -29,6 +27,9 @@ from bondstone.promise.schema import (
 )
 from bondstone.promise.schema_cost import check_evaluations, check_ways
 from bondstone.promise.schema_graph import Schema
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 MAX_INPUT_BYTES: Final = 256 * 1024
 """Largest inputs of one request as JSON: they are part of histories, whose payloads are limited."""
@@ -218,6 +219,8 @@ def _certain_parts(schema: Any, root: Schema) -> Iterator[Schema]:
 def _problem(
     error: jsonschema_rs.ValidationError, path: str, promise: Promise, secrets: frozenset[str]
 ) -> Problem:
+    import jsonschema_rs  # noqa: PLC0415 - see `bondstone.promise.schema`
+
     name = path or "inputs"
     match error.kind:
         case jsonschema_rs.ValidationErrorKind.Required(property=missing):

@@ -1,7 +1,7 @@
 """The JSON Schema of a promise's inputs, as the rest of Bondstone looks at it.
 
 Which fields it declares, of which type, which may be missing, which are secret. Local references (`#/$defs/x`)
-are followed; nothing is ever fetched.
+are followed; nothing is ever fetched. `jsonschema_rs` takes 3 MiB, so processes load it with the first validator.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any, Final
 
 from bondstone.model.promise import Promise
 from bondstone.promise.schema_graph import Place, Schema, SchemaGraph, is_secret
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 ANY_VALUE: Final = "the value"
 """What stands for a value in the validator's messages."""
@@ -90,6 +91,8 @@ def validator(schema: Schema) -> jsonschema_rs.Validator:
     Raises:
         jsonschema_rs.ValidationError: when the schema is not valid.
     """
+    import jsonschema_rs  # noqa: PLC0415 - see above
+
     return jsonschema_rs.Draft202012Validator(
         dict(schema),
         validate_formats=True,
@@ -102,6 +105,8 @@ def validator(schema: Schema) -> jsonschema_rs.Validator:
 @lru_cache(maxsize=1)
 def metaschema() -> jsonschema_rs.Validator:
     """The validator of schemas themselves."""
+    import jsonschema_rs  # noqa: PLC0415 - see above
+
     return jsonschema_rs.Draft202012Validator(
         {"$ref": "https://json-schema.org/draft/2020-12/schema"}, offline=True, validate_formats=True
     )

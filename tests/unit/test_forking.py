@@ -196,11 +196,16 @@ def test_a_process_with_a_thread_starts_python_instead():
     assert ran(code).splitlines() == ["BOND_HEALTH_FILE is not set", "1"]
 
 
-def test_what_workers_are_made_of_starts_no_thread_and_loads_no_native_runtime():
+def test_what_workers_are_made_of_starts_no_thread_and_loads_nothing_that_idle_ones_do_without():
     code = """
+    from bondstone.workers.starting import preload
     for name in ("embedded", "control", "executor", "api"):
-        load(f"bondstone.workers.{name}")
+        preload([f"bondstone.workers.{name}"])
+        assert f"bondstone.workers.{name}" in sys.modules
         assert can_fork(), name
+    assert "bondstone.activities.terraform.executor" in sys.modules
+    later = {"authlib", "cel_expr_python", "jinja2", "jsonschema_rs", "jwt", "markdown_it", "nh3"}
+    assert not later & {name.partition(".")[0] for name in sys.modules}
     from temporalio.runtime import Runtime
     Runtime.prevent_default()  # refuses where there is one
     """

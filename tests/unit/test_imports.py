@@ -32,8 +32,8 @@ LATER = (
 )
 """What the client does not load before a verb asks for it."""
 
-OF_A_REQUEST = ("bondstone.client.direct.preparing", "bondstone.promise", "jsonschema_rs", "ruamel.yaml")
-"""What a request needs of it before it is sent: the manifest, and the schema that its inputs are checked by."""
+OF_A_REQUEST = ("bondstone.client.direct.preparing", "bondstone.promise", "ruamel.yaml")
+"""What a request needs of it before it is sent: the manifest. The check of its inputs loads when there are any."""
 
 
 def loaded(code: str, names: tuple[str, ...]) -> list[str]:

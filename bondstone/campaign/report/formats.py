@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bondstone.base.change_counts import COUNTED, counts_text
 from bondstone.base.printable import without_hidden_start
 from bondstone.campaign import words
 from bondstone.campaign.report.text import printable
 from bondstone.model.campaign.report import CampaignReport, PlanEvidence, TargetReport
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree as ET
 
 _FORMULA_STARTS: Final = frozenset("=+-@|%＝＋－＠")  # noqa: RUF001 - full-width ones count for spreadsheets
 """What a spreadsheet takes for the beginning of a formula, or of a command (OWASP, CSV injection)."""
@@ -73,6 +75,8 @@ def as_junit(report: CampaignReport) -> str:
     A target that was skipped, refused, not attempted, rolled back after it had succeeded, or that has not ended,
     is a skipped test: neither good nor bad.
     """
+    from xml.etree import ElementTree as ET  # noqa: PLC0415 - 1 MiB, for this report alone
+
     totals = _totals(report.targets)
     root = ET.Element("testsuites", {"name": printable(report.name), **totals})
     for wave in report.waves:
@@ -116,6 +120,8 @@ def _cell(value: object) -> object:
 
 
 def _case(suite: ET.Element, report: CampaignReport, target: TargetReport) -> None:
+    from xml.etree import ElementTree as ET  # noqa: PLC0415 - see `as_junit`
+
     case = ET.SubElement(
         suite,
         "testcase",

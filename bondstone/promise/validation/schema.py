@@ -6,9 +6,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, Final
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any, Final
 
 from bondstone.base.errors import BondError, Problem, PromiseInvalid
 from bondstone.documents.yaml_places import Path_, PlacedDocument, did_you_mean
@@ -28,6 +26,9 @@ from bondstone.promise.schema import (
 )
 from bondstone.promise.schema_cost import check_evaluations, check_ways
 from bondstone.promise.schema_graph import SchemaGraph
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 ROOT: Final[Path_] = ("spec", "inputs")
 
@@ -60,6 +61,8 @@ _NAMED: Final = ("$defs", "dependentSchemas", "patternProperties", "properties")
 
 def check_schema(document: PlacedDocument, promise: Promise) -> list[Problem]:
     """Every problem of the schema of inputs."""
+    import jsonschema_rs  # noqa: PLC0415 - see `bondstone.promise.schema`
+
     schema = promise.spec.inputs
     problems = [
         document.problem((*ROOT, *error.instance_path), _meta_words(error), hint=_meta_hint(error))
@@ -182,6 +185,8 @@ def _check_closed(document: PlacedDocument, root: Mapping[str, Any]) -> Iterator
 
 
 def _check_defaults(document: PlacedDocument, promise: Promise) -> Iterator[Problem]:
+    import jsonschema_rs  # noqa: PLC0415 - see `bondstone.promise.schema`
+
     root = promise.spec.inputs
     for path, schema in _subschemas(root, ()):
         if "default" not in schema:
