@@ -4,8 +4,9 @@ Both sides make the same stacks with the same binary and take turns: once with r
 each, as a cloud's do, once with instant ones. Plain: `xargs -P 4` of `terraform init && terraform apply
 -auto-approve`, each stack in a directory of its own. Bondstone also keeps the plan, asks the policies, keeps every
 state and writes the ledger. The instant ones are without a provider, or with `--provider` of a small or of a large
-one. Last, a look inside: when the applies of two seconds run, and what they would take with nothing between them;
-where the time and the CPU of an instant stack go, by phase.
+one. After them, the least that the rules cost (`fleet_floor.py`). Last, a look inside: when the applies of two
+seconds run, and what they would take with nothing between them; where the time and the CPU of an instant stack go,
+by phase.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import stack_providers, stacks
+from benchmarks import fleet_floor, stack_providers, stacks
 from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
 from benchmarks.report import Figure, Report, parser, run, say
 from benchmarks.stack_providers import LARGE, NONE, SMALL, ProviderMissing, StackProvider
@@ -110,6 +111,10 @@ async def _measure(
             for name in names:
                 side = Plain(tool, directory, provider, slow=name == SLOW)
                 beside[name] = await _compare(options, report, name, bond=bond, plain=side, watched=watched)
+                if not side.slow:
+                    pids = {each["name"]: each["pid"] for each in status["processes"]}
+                    server = psutil.Process(pids["temporal"])
+                    await _add_floor(options, report, side, platform.settings, server=server, plain=beside[name])
     for name in names:
         look = await _look_inside(options, tool, directory, name, promise=promises[name], environment=environment)
         if name == SLOW:
@@ -184,8 +189,32 @@ async def _through_bondstone(
     return time.monotonic() - began, services
 
 
-def _through_xargs(options: argparse.Namespace, side: Plain) -> float:
-    """The same fleet as people do it without a platform."""
+async def _add_floor(
+    options: argparse.Namespace,
+    report: Report,
+    side: Plain,
+    settings: Settings,
+    *,
+    server: psutil.Process,
+    plain: float,
+) -> None:
+    """The least that the rules cost, bare: Terraform's three starts, then the durable points."""
+    tool = await asyncio.to_thread(
+        lambda: fleet_floor.starts(
+            _directories(options, side),
+            command(side.tool),
+            concurrency=options.concurrency,
+            environment={**TERRAFORM_ENVIRONMENT, **side.provider.environment},
+        )
+    )
+    durable = await fleet_floor.durable_points(
+        settings, server, side.directory / "floor", count=options.stacks, in_flight=options.in_flight
+    )
+    fleet_floor.add(report, tool, durable, plain=plain, stacks=options.stacks)
+
+
+def _directories(options: argparse.Namespace, side: Plain) -> list[Path]:
+    """New directories of the fleet's stacks."""
     root = side.directory / f"plain-{uuid.uuid4().hex[:8]}"
     for number in range(options.stacks):
         (root / f"stack{number}").mkdir(parents=True)
@@ -193,12 +222,18 @@ def _through_xargs(options: argparse.Namespace, side: Plain) -> float:
         (root / f"stack{number}" / "main.tf").write_text(module, encoding="utf-8")
         values = stacks.values(f"{root.name}-stack{number}", side.provider)
         (root / f"stack{number}" / "terraform.tfvars").write_text(values, encoding="utf-8")
+    return [root / f"stack{number}" for number in range(options.stacks)]
+
+
+def _through_xargs(options: argparse.Namespace, side: Plain) -> float:
+    """The same fleet as people do it without a platform."""
+    directories = _directories(options, side)
     terraform = command(side.tool)
     script = f"cd {{}} && {terraform} init >init.log 2>&1 && {terraform} apply -auto-approve >apply.log 2>&1"
     began = time.monotonic()
     subprocess.run(
         ["xargs", "-P", str(options.concurrency), "-I{}", "sh", "-c", script],
-        input="\n".join(str(root / f"stack{number}") for number in range(options.stacks)),
+        input="\n".join(map(str, directories)),
         env={**os.environ, **TERRAFORM_ENVIRONMENT, **side.provider.environment},
         text=True,
         check=True,
