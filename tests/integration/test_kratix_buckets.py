@@ -181,23 +181,28 @@ async def test_a_worker_killed_around_its_push_leaves_one_commit(
     os.mkfifo(go)
     script = bare / "hooks" / hook
     script.parent.mkdir(exist_ok=True)
-    script.write_text(f"#!/bin/sh\nrm -f {script}\ntouch {mark}\nread word < {go}\n")
+    script.write_text(f"#!/bin/sh\nrm -f {script}\ntouch {mark}\nread word < {go}\nexit 1\n")
     script.chmod(0o755)
     bench = await opened(tmp_path, monkeypatch, git_destinations={"fleet": GitDestination(url=bare.as_uri())})
-    planned = await bench.plan()
-    victim = await killed(bench, planned, tmp_path)
-    await until_async(lambda: exists(mark), "git is in the middle of its push")
-    os.killpg(victim.pid, signal.SIGKILL)
-    await victim.wait()
-    commits = git("--git-dir", str(bare), "log", "--all", "--format=%H").split()
-    assert len(commits) == (hook == "post-receive"), "the push is there, or it is not"
-    await bench.apply(planned)
-    assert (await bench.apply(planned)).outputs["status"].value == {"message": "a small one"}
-    after = git("--git-dir", str(bare), "log", "--all", "--format=%H").split()
-    assert len(after) == 1, "nothing is pushed twice"
-    assert after == commits or hook == "pre-receive"
-    assert (await bench.plan()).empty
-    assert list(bench.settings.work_dir.glob("kratix/runs/*")) == [], "the dead attempt's folder is gone"
+    try:
+        planned = await bench.plan()
+        victim = await killed(bench, planned, tmp_path)
+        await until_async(lambda: exists(mark), "git is in the middle of its push")
+        os.killpg(victim.pid, signal.SIGKILL)
+        await victim.wait()
+        commits = git("--git-dir", str(bare), "log", "--all", "--format=%H").split()
+        assert len(commits) == (hook == "post-receive"), "the push is there, or it is not"
+        await bench.apply(planned)
+        assert (await bench.apply(planned)).outputs["status"].value == {"message": "a small one"}
+        after = git("--git-dir", str(bare), "log", "--all", "--format=%H").split()
+        assert len(after) == 1, "nothing is pushed twice"
+        assert after == commits or hook == "pre-receive"
+        assert (await bench.plan()).empty
+        assert list(bench.settings.work_dir.glob("kratix/runs/*")) == [], "the dead attempt's folder is gone"
+    finally:
+        end = os.open(go, os.O_RDWR)  # the hook of the dead attempt's push
+        os.write(end, b"\n")
+        os.close(end)
 
 
 async def test_what_the_bucket_or_the_pool_refuses_is_said_in_words(
