@@ -86,31 +86,31 @@ func main() {
 }
 
 func ask(group string, test cases.TestCase) Case {
-	asked := Case{
+	request := Case{
 		Note: test.Note, Group: group, Query: test.Query, Modules: test.Modules, Unsorted: test.SortBindings,
 		Input: test.Input, Calls: []string{},
 	}
 	if test.Data != nil {
-		asked.Data = *test.Data
+		request.Data = *test.Data
 	}
 	for name, value := range test.Env {
 		os.Setenv(name, value)
 	}
 	if test.IgnoreGeneratedVars {
-		asked.Skipped = "it asks for variables that OPA's compiler makes"
+		request.Skipped = "it asks for variables that OPA's compiler makes"
 	}
-	answer, err := evaluate(test, &asked)
+	answer, err := evaluate(test, &request)
 	if err != nil {
-		asked.Error = err.Error()
+		request.Error = err.Error()
 	} else {
-		asked.Answer = answer
+		request.Answer = answer
 	}
-	slices.Sort(asked.Calls)
-	asked.Calls = slices.Compact(asked.Calls)
-	return asked
+	slices.Sort(request.Calls)
+	request.Calls = slices.Compact(request.Calls)
+	return request
 }
 
-func evaluate(test cases.TestCase, asked *Case) ([]map[string]any, error) {
+func evaluate(test cases.TestCase, request *Case) ([]map[string]any, error) {
 	options := ast.ParserOptions{RegoVersion: ast.RegoV1}
 	if test.ExperimentalKeywords {
 		options.Capabilities = ast.CapabilitiesForThisVersion(ast.CapabilitiesExperimentalKeywords(true))
@@ -122,14 +122,14 @@ func evaluate(test cases.TestCase, asked *Case) ([]map[string]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		asked.Calls = append(asked.Calls, calls(module)...)
+		request.Calls = append(request.Calls, calls(module)...)
 		modules[name] = module
 	}
 	body, err := ast.ParseBody(test.Query)
 	if err != nil {
 		return nil, err
 	}
-	asked.Calls = append(asked.Calls, calls(body)...)
+	request.Calls = append(request.Calls, calls(body)...)
 	compiler := ast.NewCompiler()
 	if options.Capabilities != nil {
 		compiler = compiler.WithCapabilities(options.Capabilities)
@@ -146,7 +146,7 @@ func evaluate(test cases.TestCase, asked *Case) ([]map[string]any, error) {
 		store = inmem.NewFromObject(*test.Data)
 	}
 	ctx := context.Background()
-	input, err := inputOf(test, asked)
+	input, err := inputOf(test, request)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func evaluate(test cases.TestCase, asked *Case) ([]map[string]any, error) {
 
 // inputOf tells OPA's input, and sets the other engine's, which takes JSON only. There always is one, as there always
 // is a plan that is decided about.
-func inputOf(test cases.TestCase, asked *Case) (*ast.Term, error) {
+func inputOf(test cases.TestCase, request *Case) (*ast.Term, error) {
 	if test.InputTerm == nil {
 		if test.Input == nil {
 			return ast.NullTerm(), nil
@@ -183,9 +183,9 @@ func inputOf(test cases.TestCase, asked *Case) (*ast.Term, error) {
 		return nil, err
 	}
 	if back.Compare(term.Value) != 0 {
-		asked.Skipped = "its input is not JSON"
+		request.Skipped = "its input is not JSON"
 	}
-	asked.Input = &value
+	request.Input = &value
 	return term, nil
 }
 
