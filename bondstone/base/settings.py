@@ -176,7 +176,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del dotenv_settings, file_secret_settings
-        toml = TomlConfigSettingsSource(settings_cls, Path(os.environ.get("BOND_CONFIG", cls.config_file)))
+        toml = TomlConfigSettingsSource(settings_cls, Path(os.environ.get("BOND_CONFIG") or cls.config_file))
         return init_settings, env_settings, toml, _PlatformFile(settings_cls)
 
     @classmethod
@@ -187,6 +187,13 @@ class Settings(BaseSettings):
             SettingsInvalid: naming each setting that is malformed.
         """
         values = {key: value for key, value in overrides.items() if value is not None}
+        named = os.environ.get("BOND_CONFIG")
+        if named and not Path(named).is_file():
+            raise SettingsInvalid(
+                "there is no file of settings",
+                where=named,
+                hint="BOND_CONFIG names it: correct or unset the variable",
+            )
         try:
             return cls(**values)
         except ValidationError as error:
@@ -205,7 +212,7 @@ class Settings(BaseSettings):
                 hint="lists and tables are JSON in a variable, as in BOND_POOLS='[\"default\"]'",
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            file = os.environ.get("BOND_CONFIG", cls.config_file)
+            file = os.environ.get("BOND_CONFIG") or cls.config_file
             raise SettingsInvalid(
                 f"the file of settings is not TOML: {error}",
                 where=file,

@@ -27,3 +27,11 @@ def test_a_file_of_settings_that_is_not_toml_is_named_with_the_line(monkeypatch,
     with pytest.raises(SettingsInvalid, match=r"not TOML: .*line 2") as refusal:
         Settings.load(data=tmp_path)
     assert refusal.value.where == str(file)
+
+
+def test_a_file_of_settings_that_is_not_there_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("BOND_CONFIG", str(tmp_path / "none.toml"))
+    with pytest.raises(SettingsInvalid, match="no file of settings") as refusal:
+        Settings.load()
+    assert refusal.value.where == str(tmp_path / "none.toml")
+    assert "BOND_CONFIG" in refusal.value.hint
