@@ -90,7 +90,7 @@ def test_a_run_that_runs_out_of_time_says_what_has_failed(tmp_path):
 
 
 def test_what_a_run_started_with_sigint_ignored_starts_can_be_interrupted(tmp_path):
-    then = "server.send_signal(signal.SIGINT); assert server.wait(60) == -signal.SIGINT"
+    then = "server.send_signal(signal.SIGINT); server.wait(60)"  # it sleeps for ten minutes where it ignores that
     process = run(tmp_path, then, ignored=True)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
