@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -246,25 +246,15 @@ class Bucket:
             )
         return Unreachable(f"the bucket failed: {words}", where=str(self.place))
 
-    def _bounded(self, verb: str) -> _Bounded:
-        return _Bounded(self.time_seconds, f"{self.place} could not be {verb}", str(self.place))
-
-
-class _Bounded:
-    """A time limit that is told in words."""
-
-    def __init__(self, seconds: int, words: str, where: str) -> None:
-        self._limit = asyncio.timeout(seconds)
-        self._words, self._where = f"{words} in {seconds} s", where
-
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-
-    async def __aexit__(self, *error: object) -> None:
+    @asynccontextmanager
+    async def _bounded(self, verb: str) -> AsyncIterator[None]:
+        """A time limit that is told in words."""
         try:
-            await self._limit.__aexit__(*error)  # type: ignore[arg-type]
+            async with asyncio.timeout(self.time_seconds):
+                yield
         except TimeoutError:
-            raise StepTimedOut(self._words, where=self._where) from None
+            words = f"{self.place} could not be {verb} in {self.time_seconds} s"
+            raise StepTimedOut(words, where=str(self.place)) from None
 
 
 def _digest(content: bytes) -> str:
