@@ -21,9 +21,18 @@ from pydantic import ValidationError
 
 from bondstone.activities.kratix import executor as kratix
 from bondstone.activities.kratix.destination.bucket import Bucket
+from bondstone.activities.kratix.destination.documents import DestinationFolder
 from bondstone.activities.kratix.section import KratixSection
 from bondstone.base.destinations import BucketDestination, GitDestination
-from bondstone.base.errors import InvalidInput, PlanStale, Refused, SettingsInvalid, ToolFailed, Unreachable
+from bondstone.base.errors import (
+    InvalidInput,
+    PlanStale,
+    Refused,
+    SettingsInvalid,
+    StepTimedOut,
+    ToolFailed,
+    Unreachable,
+)
 from bondstone.base.settings import Settings
 from bondstone.model.service import ServiceId
 from bondstone.store import Store
@@ -203,6 +212,16 @@ async def test_a_worker_killed_around_its_push_leaves_one_commit(
         end = os.open(go, os.O_RDWR)  # the hook of the dead attempt's push
         os.write(end, b"\n")
         os.close(end)
+
+
+async def test_a_bucket_that_does_not_answer_in_time_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = Bucket(DestinationFolder(url=tmp_path.as_uri(), folder="shop/web/main"), time_seconds=0)
+    await bucket.open()
+    monkeypatch.setattr(bucket.__class__, "_names", lambda _: asyncio.sleep(60))
+    with pytest.raises(StepTimedOut, match=r"shop/web/main.* could not be read in 0 s"):
+        await bucket.newest()
 
 
 async def test_what_the_bucket_or_the_pool_refuses_is_said_in_words(
