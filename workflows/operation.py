@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
@@ -30,6 +30,9 @@ from bondstone.model.service import (
 from bondstone.temporal.failures import info_of, to_failure
 from bondstone.workflows import activity_calls, attested, details, gate, outcome, search_attributes
 from bondstone.workflows.steps import Part, Steps
+
+LISTED_BY_TEMPORAL: Final = frozenset({OperationStatus.SUCCEEDED, OperationStatus.FAILED})
+"""What the status of the workflow says by itself; the other ends are failures to Temporal."""
 
 Body = Callable[[], Awaitable[ErrorInfo | None]]
 
@@ -208,11 +211,12 @@ class OperationWorkflow:
     async def _say_waiting(self) -> None:
         """Tell lists, and the service, whether the operation waits for people."""
         status = OperationStatus.AWAITING_APPROVAL if self._waiting() else OperationStatus.RUNNING
-        workflow.upsert_search_attributes(
-            [*search_attributes.waiting(status), search_attributes.changed_at(workflow.now())]
-        )
+        self._list_as(status)
         record = self.operation.record.changed(status=status)
         await self._signal(names.SIGNAL_WAITING, record)
+
+    def _list_as(self, status: OperationStatus) -> None:
+        workflow.upsert_search_attributes(search_attributes.status_of_operation(status, workflow.now()))
 
     async def _signal(self, name: str, argument: Any) -> None:
         """Tell the service; before the operation ends, so that what it says is in the ledger first."""
@@ -261,6 +265,8 @@ class OperationWorkflow:
     def _ended(self, status: OperationStatus, error: ErrorInfo | None) -> OperationResult:
         record = self.record()
         workflow.set_current_details(details.operation(record.changed(status=status, error=error)))
+        if status not in LISTED_BY_TEMPORAL and workflow.patched("list-how-it-ended"):
+            self._list_as(status)
         return self.result.changed(
             status=status,
             steps=record.steps,

@@ -10,7 +10,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAtt
 from bondstone.base import names
 from bondstone.model.campaign.run import CampaignDescription
 from bondstone.model.rows import BOUND_BY, MADE_FOR
-from bondstone.model.service import OperationRecord, OperationStatus, Phase, ServiceState
+from bondstone.model.service import OperationRecord, OperationStatus, ServiceState
 
 _TEAM = SearchAttributeKey.for_keyword(names.SA_TEAM)
 _SERVICE = SearchAttributeKey.for_keyword(names.SA_SERVICE)
@@ -81,9 +81,9 @@ def of_campaign(shown: CampaignDescription) -> list[SearchAttributeUpdate[Any]]:
     return updates
 
 
-def waiting(status: OperationStatus) -> list[SearchAttributeUpdate[Any]]:
-    """What lists show of an operation that waits for people, or no longer does."""
-    return [_PHASE.value_set(Phase.AWAITING_APPROVAL if status is OperationStatus.AWAITING_APPROVAL else status)]
+def status_of_operation(status: OperationStatus, now: datetime) -> list[SearchAttributeUpdate[Any]]:
+    """What lists show of an operation that waits for people, no longer does, or ended as Temporal cannot say."""
+    return [_PHASE.value_set(status), changed_at(now)]
 
 
 def changed_at(now: datetime) -> SearchAttributeUpdate[Any]:

@@ -23,8 +23,9 @@ _STATUS_BY_EXECUTION = {
     WorkflowExecutionStatus.RUNNING: OperationStatus.RUNNING,
     WorkflowExecutionStatus.COMPLETED: OperationStatus.SUCCEEDED,
     WorkflowExecutionStatus.CANCELED: OperationStatus.CANCELLED,
-    WorkflowExecutionStatus.TERMINATED: OperationStatus.CANCELLED,
 }
+"""Any other one is a failure, as the service commits it: also of a workflow that was terminated by hand."""
+_ENDS: Final = {str(status): status for status in OperationStatus if status.ended}
 
 
 async def services(
@@ -142,8 +143,11 @@ def service_row(execution: WorkflowExecution) -> ServiceRow | None:
 def _operation_row(execution: WorkflowExecution) -> OperationRow:
     attributes = execution.typed_search_attributes
     status = _STATUS_BY_EXECUTION.get(execution.status, OperationStatus.FAILED) if execution.status else ""
-    if status is OperationStatus.RUNNING and keyword(attributes, names.SA_PHASE) == Phase.AWAITING_APPROVAL:
+    told = keyword(attributes, names.SA_PHASE)
+    if status is OperationStatus.RUNNING and told == OperationStatus.AWAITING_APPROVAL:
         status = OperationStatus.AWAITING_APPROVAL
+    elif status is OperationStatus.FAILED:
+        status = _ENDS.get(told, status)
     return OperationRow(
         id=execution.id.removeprefix("service/"),
         service=keyword(attributes, names.SA_SERVICE),

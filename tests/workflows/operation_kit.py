@@ -19,7 +19,7 @@ from bondstone.model.service import (
     Phase,
     VoteCall,
 )
-from bondstone.temporal import calls
+from bondstone.temporal import calls, listing
 from harness.waiting import until_async
 
 ASK = Decision(
@@ -65,3 +65,13 @@ async def in_phase(caller: Caller, phase: Phase) -> None:
 async def vote(client: Client, accepted: Accepted, call: VoteCall, *, approve: bool = True) -> Approval:
     name = names.UPDATE_APPROVE if approve else names.UPDATE_REJECT
     return await calls.update(client, f"service/{accepted.id}", name, call, Approval)
+
+
+async def listed(client: Client, operation: str) -> str:
+    """The status of an operation that has ended, as lists say it."""
+
+    async def status() -> str | None:
+        rows = await listing.operations(client, service=operation.partition("/op/")[0])
+        return next((row.status for row in rows if row.id == operation and row.finished_at), None)
+
+    return await until_async(status, f"lists have seen the end of {operation}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fakes import Caller, FakePlatform, raising, serving
-from operation_kit import ASK, ask, in_phase, ready, vote, waiting
+from operation_kit import ASK, ask, in_phase, listed, ready, vote, waiting
 from temporalio.client import Client
 
 from bondstone.base import names
@@ -61,6 +61,7 @@ async def test_a_rejection_ends_the_operation_with_its_reason(temporal: Client) 
         await vote(temporal, accepted, no, approve=False)
         record = await caller.ended(accepted.number)
     assert record.status is OperationStatus.REJECTED
+    assert await listed(temporal, accepted.id) == "rejected"
     assert record.error is not None
     assert (record.error.code, record.error.message) == (
         ApprovalRejected.code,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import Caller, FakePlatform, raising, serving, spec, works_on
-from operation_kit import ask, ready
+from operation_kit import ask, listed, ready
 from temporalio.client import Client
 
 from bondstone.base import names
@@ -89,6 +89,7 @@ async def test_a_patch_that_fails_health_is_back_on_the_old_revision_and_says_bo
         record = await caller.ended(accepted.number)
         state = await caller.state()
     assert record.status is OperationStatus.ROLLED_BACK
+    assert await listed(temporal, accepted.id) == "rolled-back"
     assert record.error is not None
     assert record.error.code == Unhealthy.code
     assert record.error.message == "health: 503 (rolled back to postgres@1.0.0)"

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from fakes import Caller, FakePlatform, raising, serving, spec, works_on
+from operation_kit import ASK, listed, operation, waiting
 from temporalio.client import Client, WorkflowFailureError
 
 from bondstone.base import names
@@ -160,6 +161,7 @@ async def test_cancel_stops_the_running_operation_and_says_who_and_why(temporal:
             await caller.update(names.UPDATE_CANCEL_OPERATION, CancelCall(number=1), OperationRecord)
     assert stopped.is_set()
     assert record.status is OperationStatus.CANCELLED
+    assert await listed(temporal, record.id) == "cancelled"
     assert record.error is not None
     assert record.error.message == "cancelled by bob: wrong team"
     assert {step.id: step.status for step in record.steps} == {
@@ -168,6 +170,18 @@ async def test_cancel_stops_the_running_operation_and_says_who_and_why(temporal:
     }
     assert [entry.sequence for entry in platform.ledger] == ["op-1-cancel", "op-1"]
     assert platform.ledger[1].previous
+
+
+async def test_an_operation_that_is_terminated_by_hand_has_failed_wherever_it_is_read(temporal: Client) -> None:
+    platform = FakePlatform(decisions={"main": ASK})
+    async with serving(temporal, platform):
+        caller = Caller(temporal)
+        accepted = await caller.request()
+        await waiting(temporal, accepted)
+        await operation(temporal, accepted).terminate()
+        record = await caller.ended(accepted.number)
+    assert record.status is OperationStatus.FAILED
+    assert await listed(temporal, record.id) == "failed"
 
 
 async def test_an_operation_that_waits_can_be_cancelled(temporal: Client) -> None:
@@ -180,13 +194,13 @@ async def test_an_operation_that_waits_can_be_cancelled(temporal: Client) -> Non
     async with serving(temporal, platform):
         caller = Caller(temporal)
         await caller.request()
-        waiting = await caller.request(kind=OperationKind.DECOMMISSION, promise="")
+        behind = await caller.request(kind=OperationKind.DECOMMISSION, promise="")
         with pytest.raises(Refused, match="is being decommissioned"):
             await caller.request(kind=OperationKind.DECOMMISSION, promise="")
-        await caller.update(names.UPDATE_CANCEL_OPERATION, CancelCall(number=waiting.number), OperationRecord)
+        await caller.update(names.UPDATE_CANCEL_OPERATION, CancelCall(number=behind.number), OperationRecord)
         gate.set()
         first = await caller.ended(1)
-        second = await caller.ended(waiting.number)
+        second = await caller.ended(behind.number)
         state = await caller.state()
     assert (first.status, second.status) == (OperationStatus.SUCCEEDED, OperationStatus.CANCELLED)
     assert state.phase is Phase.READY

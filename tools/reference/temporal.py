@@ -150,7 +150,7 @@ def _activities() -> Iterator[str]:
 
 def _search_attributes() -> Iterator[str]:
     operations = {names.SA_TEAM, names.SA_SERVICE, names.SA_PROMISE, names.SA_REVISION, names.SA_OPERATION}
-    operations |= {names.SA_CAMPAIGN}
+    operations |= {names.SA_PHASE, names.SA_CAMPAIGN}
     campaigns = {names.SA_TEAM, names.SA_PROMISE, names.SA_REVISION, names.SA_PHASE, names.SA_CAMPAIGN}
     for name, kind in names.SEARCH_ATTRIBUTES.items():
         on = ["services"] if name != names.SA_CAMPAIGN else []
