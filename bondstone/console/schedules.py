@@ -122,13 +122,14 @@ async def act(request: Request, visitor: Visit, name: str) -> Response:
 
 async def _carry_out(visitor: Visitor, name: str, verb: str, submitted: dict[str, str]) -> None:
     bond, reason = visitor.bond.schedules, f"by {visitor.name} in the console"
+    request = _request_id(verb, submitted)
     if verb == "update":
         await bond.update(name, cron=submitted.get("cron", ""), reason=reason)
     elif verb == "backfill":
         begin, end = _moment(submitted.get("begin", "")), _moment(submitted.get("end", ""))
         if begin is None or end is None:
             raise InvalidInput("a backfill needs the time that it begins at and the time that it ends at")
-        await bond.backfill(name, begin, end, reason=reason)
+        await bond.backfill(name, begin, end, reason=reason, request_id=request)
     elif verb == "delete":
         if submitted.get("confirm", "").strip() != name:
             raise InvalidInput("the name does not match, so nothing was done", hint=f"type {name} to confirm")
@@ -138,7 +139,13 @@ async def _carry_out(visitor: Visitor, name: str, verb: str, submitted: dict[str
     elif verb == "resume":
         await bond.resume(name, reason=reason)
     else:
-        await bond.trigger(name, reason=reason)
+        await bond.trigger(name, reason=reason, request_id=request)
+
+
+def _request_id(verb: str, submitted: Mapping[str, str]) -> str:
+    """What a form that is sent twice is known by: its page, the verb, and the time that a backfill names."""
+    parts = [submitted.get("request_id", ""), verb, submitted.get("begin", ""), submitted.get("end", "")]
+    return "-".join(filter(None, parts)) if parts[0] else ""
 
 
 @router.post("/calendar/freezes")

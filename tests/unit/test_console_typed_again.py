@@ -61,6 +61,15 @@ def visitor(*roles: str, **bond: object) -> Visitor:
     )
 
 
+def schedule(name: str) -> ScheduleDocument:
+    return ScheduleDocument(
+        name=name, cron="0 1 * * *", time_zone="UTC", overlap="skip", jitter_seconds=0, catch_up_seconds=60,
+        paused=False, note="", strategy="", operation="patch", promise="queue", requested_by="eve",
+        created_by="eve", reason="", created_at=NOON, updated_at=None, next=(), running=(), runs=(), misses=(),
+        missed=0, skipped_for_overlap=0, missed_catch_up=0, acts=(),
+    )  # fmt: skip
+
+
 def process() -> SimpleNamespace:
     """An API process without services, in whose store nothing is published."""
 
@@ -151,14 +160,6 @@ async def test_a_freeze_that_is_refused_stands_in_its_form_again(browser, hours)
 
 
 async def test_the_verb_of_a_schedule_that_is_refused_stands_in_the_form_of_that_schedule(browser):
-    def schedule(name: str) -> ScheduleDocument:
-        return ScheduleDocument(
-            name=name, cron="0 1 * * *", time_zone="UTC", overlap="skip", jitter_seconds=0, catch_up_seconds=60,
-            paused=False, note="", strategy="", operation="patch", promise="queue", requested_by="eve",
-            created_by="eve", reason="", created_at=NOON, updated_at=None, next=(), running=(), runs=(), misses=(),
-            missed=0, skipped_for_overlap=0, missed_catch_up=0, acts=(),
-        )  # fmt: skip
-
     async def get(name: str) -> ScheduleDocument:
         return schedule(name)
 
