@@ -1,7 +1,8 @@
 """Names for the shell: answered from a small cache within a keystroke, and refreshed behind it.
 
 Asking the platform takes as long as a command. So each answer comes from the last list that is known; when that is
-older than `FRESH_SECONDS`, a process of its own lists everything anew for the next keystroke.
+older than `FRESH_SECONDS`, a process of its own lists everything anew for the next keystroke. Where no name is
+known yet, the keystroke waits for that list, `FIRST_SECONDS` at most.
 
     python -m bondstone.cli.completion FILE    list the platform of this environment, and write it to FILE
 """
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS: Final = 5.0
 """Older than this what is known is listed anew, in the background."""
+FIRST_SECONDS: Final = 3.0
+"""How long a keystroke waits for the first list of a platform."""
 MAX_NAMES: Final = 5000
 """Of each kind; a cache is read at every keystroke."""
 _RUNNING_SECONDS: Final = 60.0
@@ -125,6 +128,8 @@ def _known() -> Known:
     known, age = _read(file)
     if age > FRESH_SECONDS:
         _refresh_behind(file)
+        if not known and _ends(file.with_suffix(".lock")):
+            known, _ = _read(file)
     return known
 
 
@@ -168,6 +173,16 @@ def _refresh_behind(file: Path) -> None:
         environment["BOND_DATA"] = str(context.options.data.absolute())
     environment |= {f"BOND_{name.upper()}": value for name, value in context.options.values.items()}
     _start([sys.executable, "-m", "bondstone.cli.completion", str(file)], environment)
+
+
+def _ends(lock: Path) -> bool:
+    """Whether the process that lists everything has ended within `FIRST_SECONDS`."""
+    deadline = time.monotonic() + FIRST_SECONDS
+    while lock.exists():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _start(command: list[str], environment: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import time
+from threading import Timer
 
 import pytest
 
@@ -33,6 +34,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(context, "options", context.GlobalOptions())
     started: list[list[str]] = []
     monkeypatch.setattr(completion, "_start", lambda command, _: started.append(command))
+    monkeypatch.setattr(completion, "FIRST_SECONDS", 0.0)
     file = completion.cache_file()
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(KNOWN))
@@ -98,6 +100,23 @@ def test_without_a_cache_or_with_a_broken_one_nothing_is_offered_and_nothing_fai
     assert completed(monkeypatch, capsys, "bond service show p") == []
     file.unlink()
     assert completed(monkeypatch, capsys, "bond service show p") == []
+
+
+def test_the_first_keystroke_on_a_platform_waits_for_its_names(monkeypatch, capsys):
+    file = completion.cache_file()
+    file.unlink()
+
+    def lists(command: list[str], _environment: object) -> None:
+        def write() -> None:
+            file.write_text(json.dumps(KNOWN))
+            file.with_suffix(".lock").unlink()
+
+        assert command[-1] == str(file)
+        Timer(0.1, write).start()
+
+    monkeypatch.setattr(completion, "_start", lists)
+    monkeypatch.setattr(completion, "FIRST_SECONDS", 60.0)
+    assert completed(monkeypatch, capsys, "bond service show pay") == ["payments/events"]
 
 
 def test_each_platform_has_names_of_its_own(monkeypatch, tmp_path):
