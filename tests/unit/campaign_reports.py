@@ -97,6 +97,8 @@ def _target(number: int, targets: int, outcome: str, hostile: str) -> TargetRepo
                 policy="approval",
                 policies_digest=DIGEST,
                 findings=(f"warn: encryption is off{hostile}",),
+                failed_checks=(f"check.certificate: expires soon{hostile}",),
+                warnings=(f"the task install is not idempotent{hostile}",),
                 approvals=(f"approved by dana (dba){hostile}",),
             )
             for step in ("database", "monitoring")

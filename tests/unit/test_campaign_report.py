@@ -114,6 +114,14 @@ def test_every_target_has_its_evidence_in_the_page() -> None:
     assert "warn: encryption is off" in text
 
 
+@pytest.mark.parametrize("words", ["check.certificate: expires soon", "the task install is not idempotent"])
+def test_what_a_tool_remarks_is_in_every_format_that_names_plans(words: str) -> None:
+    result = report(36)
+    assert words in "".join(Page(as_html(result)).text)
+    rows = list(csv.DictReader(io.StringIO(as_csv(result))))
+    assert [bool(target.plans) for target in result.targets] == [words in ";".join(row.values()) for row in rows]
+
+
 def test_a_thousand_targets_can_be_mailed() -> None:
     assert len(as_html(report(1000)).encode()) < MAX_PAGE_BYTES
 

@@ -202,6 +202,19 @@ def test_the_report_says_what_became_of_each_target_and_whose_word_it_was() -> N
     assert (report.compliance.services, report.compliance.before, report.compliance.after) == (5, 1, 2)
 
 
+def test_the_report_has_what_a_tool_remarks_also_of_a_step_that_planned_nothing() -> None:
+    operation = ledger_record("a/one", OperationStatus.SUCCEEDED)
+    checked = operation.steps[0].changed(plan=None, decision=None, failed_checks=("check.tls: soon",))
+    warned = checked.changed(failed_checks=(), warnings=("install is not idempotent",))
+    silent = warned.changed(id="other", warnings=())
+    of = kept("S...", (record(0, "a/one", TargetOutcome.SUCCEEDED),))
+    of.operations["a/one/op/2"] = operation.changed(steps=(checked, warned, silent))
+    first = build(of, as_of=NOW).targets[0]
+    assert [(plan.failed_checks, plan.warnings) for plan in first.plans] == [
+        (("check.tls: soon",), ()), ((), ("install is not idempotent",)),
+    ]  # fmt: skip
+
+
 def test_a_later_record_of_a_target_replaces_the_one_before() -> None:
     records = (record(0, "a/one", TargetOutcome.FAILED, error=ERROR), record(0, "a/one", TargetOutcome.SUCCEEDED))
     report = build(kept("S...", records), as_of=NOW)

@@ -163,7 +163,7 @@ def _tried(target: TargetReport, record: TargetRecord, operation: LedgerRecord |
 
 def _plans(operation: LedgerRecord) -> Iterator[PlanEvidence]:
     for step in operation.steps:
-        if step.plan is not None or step.decision is not None or step.error is not None:
+        if step.plan or step.decision or step.error or step.failed_checks or step.warnings:
             yield _plan(step, operation.approvals)
 
 
@@ -178,6 +178,7 @@ def _plan(step: StepRecord, approvals: Iterable[Approval]) -> PlanEvidence:
         status=step.status,
         **step.changes.model_dump(),
         failed_checks=step.failed_checks,
+        warnings=step.warnings,
         earlier_attempts=step.earlier_attempts,
         policy=decision.outcome if decision else "",
         policies_digest=decision.policies_digest if decision else "",

@@ -56,6 +56,8 @@ _COLUMNS: Final[dict[str, Callable[[CampaignReport, TargetReport], object]]] = {
     "approvals": lambda _, target: "; ".join(text for plan in target.plans for text in plan.approvals),
     "error_code": lambda _, target: target.error.code if target.error else "",
     "error": lambda _, target: target.error.message if target.error else "",
+    "failed_checks": lambda _, target: "; ".join(text for plan in target.plans for text in plan.failed_checks),
+    "warnings": lambda _, target: "; ".join(text for plan in target.plans for text in plan.warnings),
 }
 
 

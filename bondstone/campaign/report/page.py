@@ -159,6 +159,8 @@ def _evidence(plan: PlanEvidence) -> str:
         f"plan sha256:{plan.digest[:_DIGEST_CHARACTERS]}" if plan.digest else "",
         f"policies: {plan.policy}" if plan.policy else "",
         *plan.findings,
+        *(f"check fails: {words}" for words in plan.failed_checks),
+        *(f"warning: {words}" for words in plan.warnings),
         *plan.approvals,
     ]
     return "; ".join(filter(None, words))

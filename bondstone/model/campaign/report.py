@@ -31,6 +31,8 @@ class PlanEvidence(Document):
     """Objects that are there and are managed from now on"""
     failed_checks: tuple[str, ...] = ()
     """What the tool's own checks find wrong"""
+    warnings: tuple[str, ...] = ()
+    """What the tool remarks about the step itself, which stops nothing"""
     earlier_attempts: tuple[str, ...] = ()
     """Why attempts to apply it before the last one ended; the counts add up what all of them changed"""
     policy: str = ""
