@@ -18,8 +18,8 @@ async def test_a_trigger_or_a_backfill_that_is_sent_twice_is_one_request(browser
     async def forms(client) -> list[dict[str, str]]:
         """What the page's forms for verbs of the schedule send besides what is typed."""
         page = (await client.get("/calendar")).text
-        found = re.findall(r'<form[^>]* action="/calendar/schedules/nightly">.*?</form>', page, re.DOTALL)
-        return [dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]+)"', form)) for form in found]
+        tags = re.findall(r'<form[^>]* action="/calendar/schedules/nightly">.*?</form>', page, re.DOTALL)
+        return [dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]+)"', form)) for form in tags]
 
     who = visitor(
         "admin",
