@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from platforms import PROMISES, LocalPlatform, running
+from platforms import PROMISES, REQUIRED, LocalPlatform, running
 
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
-    """A platform with the promise `patient`; tests use services of their own and leave the platform running."""
-    with running(tmp_path_factory.mktemp("platform") / "data") as local:
+    """A platform with the promise `patient`; tests use services of their own and leave the platform running.
+
+    It requires attestations, so that all that is tested there is tested with them.
+    """
+    with running(tmp_path_factory.mktemp("platform") / "data", REQUIRED) as local:
         local.bond("promise", "publish", str(PROMISES / "patient"))
         yield local
+        local.bond("ledger", "verify")

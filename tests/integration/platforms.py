@@ -12,9 +12,12 @@ from harness.local_platform import LocalPlatform, publish, running
 from harness.waiting import until
 
 __all__ = [
-    "PROMISES", "SCHEMAS", "LocalPlatform", "api_refusals", "publish", "read_json", "refused", "running", "until",
+    "PROMISES", "REQUIRED", "SCHEMAS", "LocalPlatform", "api_refusals", "publish", "read_json", "refused",
+    "running", "until",
 ]  # fmt: skip
 
+REQUIRED = {"BOND_ATTESTATION": "required"}
+"""Each change needs a signed attestation. What works there works with `local`, which checks less."""
 PROMISES = Path(__file__).with_name("promises")
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from platforms import PROMISES, LocalPlatform, publish, read_json, running
+from platforms import PROMISES, REQUIRED, LocalPlatform, publish, read_json, running
 
 from bondstone.activities.terraform.binary import find_tool
 from bondstone.base.errors import AlreadyExists, ApprovalRejected, InvalidInput
@@ -27,8 +27,9 @@ STEP = "things"
 
 @pytest.fixture(scope="module")
 def own_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
-    with running(tmp_path_factory.mktemp("adopting") / "data") as platform:
+    with running(tmp_path_factory.mktemp("adopting") / "data", REQUIRED) as platform:
         yield platform
+        platform.bond("ledger", "verify")
 
 
 @pytest.fixture

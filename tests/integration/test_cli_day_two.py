@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from platforms import PROMISES, LocalPlatform, api_refusals, read_json, refused, running
+from platforms import PROMISES, REQUIRED, LocalPlatform, api_refusals, read_json, refused, running
 from ruamel.yaml import YAML
 
 from bondstone.activities.terraform.binary import find_tool
@@ -93,7 +93,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
         WRAPPER.format(python=sys.executable, drifted=str(root / "drifted"), command=command), encoding="utf-8"
     )
     wrapper.chmod(0o755)
-    with running(root / "data", {"BOND_TERRAFORM": str(wrapper)}) as platform:
+    with running(root / "data", REQUIRED | {"BOND_TERRAFORM": str(wrapper)}) as platform:
         base = PROMISES / "turning"
         platform.bond("promise", "publish", str(base))
         asyncio.run(provision(platform))
@@ -104,6 +104,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
             platform.bond("promise", "publish", str(folder))
         platform.bond("promise", "yank", "turning@1.0.2", "--reason", "it loses data")
         yield platform
+        platform.bond("ledger", "verify")
 
 
 async def provision(platform: LocalPlatform) -> None:

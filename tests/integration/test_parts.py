@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from parts_walk import Act, Verb, Walk
-from platforms import LocalPlatform, read_json, refused, running, until
+from platforms import REQUIRED, LocalPlatform, read_json, refused, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -131,7 +131,7 @@ def grand(folder: Path) -> Path:
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     folder = tmp_path_factory.mktemp("promises")
     data = tmp_path_factory.mktemp("parts") / "data"
-    with running(data, {"BOND_POOLS": '["default","east"]'}) as local:
+    with running(data, REQUIRED | {"BOND_POOLS": '["default","east"]'}) as local:
         folders = [
             leaf(folder, "1.0.0"),
             leaf(folder, "1.0.1", "patched "),
@@ -149,6 +149,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
         for each in folders:
             local.bond("promise", "publish", str(each))
         yield local
+        local.bond("ledger", "verify")
 
 
 def show(platform: LocalPlatform, service: str) -> dict[str, Any]:
