@@ -33,7 +33,6 @@ SECONDS: Final[Mapping[str, int]] = {
     "tests/integration/test_helm_apply.py": 45,
     "tests/integration/test_jobs_as_executor.py": 43,
     "tests/integration/test_builds.py": 41,
-    "tests/integration/test_host_campaign.py": 36,
     "tests/integration/test_cli_demo.py": 32,
     "tests/integration/test_cli_daily.py": 31,
     "tests/integration/test_cli_day_two.py": 30,
