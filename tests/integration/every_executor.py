@@ -52,7 +52,7 @@ colour contains item.change.after.data.colour if some item in input.plan.resourc
 colour contains value.colour if {
     some task in input.plan.tasks
     some name, text in task.after
-    endswith(name, "thing.json")
+    contains(name, "thing.json")
     value := json.unmarshal(text)
 }
 deny contains "that colour is forbidden" if "forbidden" in colour
@@ -219,13 +219,15 @@ PLAYBOOK = """
   gather_facts: false
   tasks:
     - name: thing
-      ansible.builtin.copy:
-        dest: "{{ prefix }}.thing.json"
-        content: "{{ {'colour': colour, 'version': 'VERSION'} | to_json }}"
+      ansible.builtin.lineinfile:
+        path: "{{ prefix }}.thing.json"
+        create: true
+        regexp: "."
+        line: "{{ {'colour': colour, 'version': 'VERSION'} | to_json }}"
 """
 MORE_TASK = """
     - name: since-1.0.1
-      ansible.builtin.copy: {dest: "{{ prefix }}.since-1.0.1.json", content: "{}"}
+      ansible.builtin.lineinfile: {path: "{{ prefix }}.since-1.0.1.json", create: true, line: "{}"}
 """
 WAIT_TASK = """
     - ansible.builtin.wait_for: {path: "{{ prefix }}.held", timeout: 600}
@@ -399,7 +401,7 @@ class InCrossplane(InCluster):
 class OnHost:
     """A file in the home directory of a host's user."""
 
-    type = "ansible.builtin.copy"
+    type = "ansible.builtin.lineinfile"  # one program on the host, where copy is two
     address = "web/thing"
 
     def __init__(self, world: World, namespace: str) -> None:

@@ -1,4 +1,4 @@
-"""The life of a service through all operations, the same for every executor, and kills in mid-patch."""
+"""The life of a service through all operations, the same for every executor, and a kill in mid-patch."""
 
 from __future__ import annotations
 
@@ -59,15 +59,19 @@ async def deploy(kind: str, platform: LocalPlatform, world: World) -> AsyncItera
     kept.clean()
 
 
-async def goes_through_its_life(kind: str, platform: LocalPlatform, world: World) -> None:
-    """Every operation on a service of a kind, from its request to the end; nothing of it is left."""
-    async with deploy(kind, platform, world) as deployed:
-        await _is_patched_after_a_dry_run(deployed)
-        await _has_its_drift_found_and_undone(deployed)
-        await _goes_back_by_itself_and_when_asked(deployed)
-        await _is_changed_as_policies_allow_and_people_approve(deployed, platform)
-        await ends(await deployed.bond.services.decommission(deployed.service))
-        assert deployed.kept.names == set()
+async def is_changed_in_every_way(deployed: Deployed, platform: LocalPlatform) -> None:
+    """Every operation on a service but its request and its end."""
+    await _is_patched_after_a_dry_run(deployed)
+    await _has_its_drift_found_and_undone(deployed)
+    await _goes_back_by_itself_and_when_asked(deployed)
+    await _is_changed_as_policies_allow_and_people_approve(deployed, platform)
+
+
+async def is_taken_down(deployed: Deployed) -> None:
+    """It is as the platform wants it, and nothing of it is left at its end."""
+    assert (await ends(await deployed.bond.services.reconcile(deployed.service))).drift == 0
+    await ends(await deployed.bond.services.decommission(deployed.service))
+    assert deployed.kept.names == set()
 
 
 async def _is_patched_after_a_dry_run(deployed: Deployed) -> None:
@@ -83,7 +87,6 @@ async def _is_patched_after_a_dry_run(deployed: Deployed) -> None:
 
 async def _has_its_drift_found_and_undone(deployed: Deployed) -> None:
     bond, service = deployed.bond, deployed.service
-    assert (await ends(await bond.services.reconcile(service))).drift == 0
     deployed.kept.by_hand(colour="pink")
     deployed.kept.lose("since-1.0.1")
     record = await ends(await bond.services.reconcile(service))
@@ -140,28 +143,18 @@ async def _is_changed_as_policies_allow_and_people_approve(deployed: Deployed, p
     assert deployed.kept.data["colour"] == "red"
 
 
-async def patched_until_they_wait(things: Mapping[str, Deployed]) -> list[Operation]:
-    """Patches of all of them that are half-way."""
-    operations = [await each.bond.services.patch(each.service, to="1.0.3") for each in things.values()]
-    await until(
-        lambda: all(each.kept.data["version"] == "1.0.3" for each in things.values()),
-        "every tool at work",
-        in_thread=True,
-    )
-    return operations
+async def patched_until_it_waits(deployed: Deployed) -> Operation:
+    """A patch that is half-way."""
+    operation = await deployed.bond.services.patch(deployed.service, to="1.0.3")
+    await until(lambda: deployed.kept.data["version"] == "1.0.3", "the tool is at work", in_thread=True)
+    return operation
 
 
-async def go_on(things: Mapping[str, Deployed], operations: Sequence[Operation]) -> None:
-    """They end by themselves, as if nothing had died."""
-    for each in things.values():
-        each.kept.let_go()
-    for operation in operations:
-        await ends(operation)
-    for kind, each in things.items():
-        assert each.kept.names == {"thing", "since-1.0.1"}, kind
-        assert (await ends(await each.bond.services.reconcile(each.service))).drift == 0, kind
-        await ends(await each.bond.services.decommission(each.service))
-        assert each.kept.names == set(), kind
+async def goes_on(deployed: Deployed, operation: Operation) -> None:
+    """It ends by itself, as if nothing had died."""
+    deployed.kept.let_go()
+    await ends(operation)
+    assert deployed.kept.names == {"thing", "since-1.0.1"}
 
 
 def kill_all(pids: Iterable[int]) -> None:

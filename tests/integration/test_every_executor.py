@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
 
 import pytest
 from every_executor import KINDS, World
@@ -18,10 +17,11 @@ from helm_kit import helm
 from operations_walk import (
     TOGETHER,
     deploy,
-    go_on,
-    goes_through_its_life,
+    goes_on,
+    is_changed_in_every_way,
+    is_taken_down,
     kill_all,
-    patched_until_they_wait,
+    patched_until_it_waits,
     platform_with,
 )
 from platforms import LocalPlatform
@@ -60,26 +60,30 @@ def kinds() -> list[str]:
     return TOGETHER
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("kind", TOGETHER)
-async def test_it_goes_through_every_operation_of_its_life(kind: str, platform: LocalPlatform, world: World):
+async def test_it_goes_through_every_operation_of_its_life_and_goes_on_when_workers_and_tools_die(
+    kind: str, platform: LocalPlatform, world: World
+):
     if kind not in kinds():
         pytest.skip(f"there is no {PROVIDER}: run `make tools`")
-    await goes_through_its_life(kind, platform, world)
-
-
-@pytest.mark.kills
-async def test_workers_and_their_tools_die_in_the_middle_of_a_patch_and_it_goes_on(platform, world):
-    async with AsyncExitStack() as stack:
-        things = {kind: await stack.enter_async_context(deploy(kind, platform, world)) for kind in kinds()}
-        operations = await patched_until_they_wait(things)
-        path = f"/api/v1/namespaces/{things['helm'].namespace}/secrets?labelSelector=owner%3Dhelm"
-        releases = world.plane.call("GET", path)
-        assert releases["items"][-1]["metadata"]["labels"]["status"] == "pending-upgrade"
+    begun = world.containers.things.begun
+    async with deploy(kind, platform, world) as deployed:
+        await is_changed_in_every_way(deployed, platform)
+        before = begun.get(deployed.namespace, 0)
+        operation = await patched_until_it_waits(deployed)
+        if kind == "helm":
+            path = f"/api/v1/namespaces/{deployed.namespace}/secrets?labelSelector=owner%3Dhelm"
+            releases = world.plane.call("GET", path)["items"]
+            newest = max(releases, key=lambda release: int(release["metadata"]["labels"]["version"]))
+            assert newest["metadata"]["labels"]["status"] == "pending-upgrade"
         kill_all(platform.workers("executor").values())  # the next worker marks the release as failed at once
-        await go_on(things, operations)
-        assert world.containers.things.begun[things["container"].namespace] == 2, "one provision, one patch"
-        for kind in ("helm", "kubernetes", "kratix"):
-            world.plane.call("DELETE", f"/api/v1/persistentvolumes/{things[kind].namespace}")
+        await goes_on(deployed, operation)
+        if kind == "container":
+            assert begun[deployed.namespace] == before + 1, "the container is followed, no other is begun"
+        await is_taken_down(deployed)
+        if kind in {"helm", "kubernetes", "kratix"}:
+            world.plane.call("DELETE", f"/api/v1/persistentvolumes/{deployed.namespace}")
         assert world.containers.names() == []
 
 

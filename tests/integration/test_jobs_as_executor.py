@@ -8,7 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 from every_executor import World
-from operations_walk import deploy, go_on, goes_through_its_life, kill_all, patched_until_they_wait, platform_with
+from operations_walk import (
+    deploy,
+    goes_on,
+    is_changed_in_every_way,
+    is_taken_down,
+    kill_all,
+    patched_until_it_waits,
+    platform_with,
+)
 from platforms import LocalPlatform
 
 from harness.servers import kubelet
@@ -45,14 +53,16 @@ def jobs_platform(world: World, tmp_path_factory: pytest.TempPathFactory) -> Ite
     world.plane.call("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
-async def test_a_job_goes_through_every_operation_of_its_life(jobs_platform: LocalPlatform, world: World):
-    await goes_through_its_life("jobs", jobs_platform, world)
-
-
 @pytest.mark.kills
-async def test_workers_die_while_a_job_patches_and_the_next_one_follows_the_job(jobs_platform, world):
-    async with deploy("jobs", jobs_platform, world) as thing:
-        operations = await patched_until_they_wait({"jobs": thing})
+async def test_a_job_goes_through_every_operation_of_its_life_and_is_followed_when_workers_die(
+    jobs_platform: LocalPlatform, world: World
+):
+    begun = world.containers.things.begun
+    async with deploy("jobs", jobs_platform, world) as deployed:
+        await is_changed_in_every_way(deployed, jobs_platform)
+        before = begun[deployed.namespace]
+        operation = await patched_until_it_waits(deployed)
         kill_all(jobs_platform.workers("executor").values())
-        await go_on({"jobs": thing}, operations)
-        assert world.containers.things.begun[thing.namespace] == 2, "one provision, one patch"
+        await goes_on(deployed, operation)
+        assert begun[deployed.namespace] == before + 1, "the Job is followed, no other is begun"
+        await is_taken_down(deployed)

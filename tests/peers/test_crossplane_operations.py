@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from every_executor import World
-from operations_walk import goes_through_its_life, platform_with
+from operations_walk import deploy, is_changed_in_every_way, is_taken_down, platform_with
 
 from harness.local_platform import LocalPlatform
 from harness.servers.crossplane_core import CrossplaneCore
@@ -28,4 +28,6 @@ def platform(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 async def test_a_composite_goes_through_every_operation_of_its_life(platform: LocalPlatform, world: World):
-    await goes_through_its_life("crossplane", platform, world)
+    async with deploy("crossplane", platform, world) as deployed:
+        await is_changed_in_every_way(deployed, platform)
+        await is_taken_down(deployed)
