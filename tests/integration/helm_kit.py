@@ -82,6 +82,8 @@ def write_chart(folder: Path, files: dict[str, str]) -> None:
 
 HELMS = ("helm", "helm4")
 """Both supported versions, as `make tools` names them."""
+ONE_HELM = pytest.mark.parametrize("bench", ["helm"], indirect=True)
+"""Of a test whose outcome we decide ourselves, before Helm changes anything: the versions do not differ there."""
 
 
 def helm(name: str = "helm") -> str:

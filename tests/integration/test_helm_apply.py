@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from helm_kit import CHART, HELMS, OUTPUTS, STEADY, Bench, write_chart
+from helm_kit import CHART, HELMS, ONE_HELM, OUTPUTS, STEADY, Bench, write_chart
 
 from bondstone.base.errors import PlanStale, Refused, ToolFailed
 from bondstone.base.redact import MASK, Redactor, known_secrets
@@ -72,6 +72,7 @@ async def test_exactly_what_was_planned_is_applied_also_where_the_chart_is_rando
     assert base64.b64decode(token) in planned.artefact
 
 
+@ONE_HELM
 async def test_a_plan_is_stale_once_the_release_has_moved(bench):
     await bench.provision()
     planned = await bench.plan(colour="green")
@@ -81,6 +82,7 @@ async def test_a_plan_is_stale_once_the_release_has_moved(bench):
     assert bench.get("/api/v1/namespaces/{ns}/configmaps/orders-web")["data"] == {"colour": "red"}
 
 
+@ONE_HELM
 async def test_a_release_of_another_step_or_person_is_not_touched(bench):
     await bench.provision()
     bench.service = ServiceId(team="shop", name="other")
@@ -88,6 +90,7 @@ async def test_a_release_of_another_step_or_person_is_not_touched(bench):
         await bench.plan(options={"release": "orders-web"})
 
 
+@ONE_HELM
 async def test_drift_is_seen_field_by_field_and_the_next_plan_repairs_it(bench):
     await bench.provision()
     assert await bench.drift() == []
@@ -168,6 +171,7 @@ def allow(bench: Bench, *namespaces: str) -> None:
     bench.settings = bench.settings.changed(clusters=clusters)
 
 
+@ONE_HELM
 async def test_namespaces_that_the_pool_does_not_allow_are_refused_in_charts_too(bench):
     allow(bench, "team-*")
     with pytest.raises(Refused, match="may not use the namespace"):
@@ -187,12 +191,14 @@ async def test_namespaces_that_the_pool_does_not_allow_are_refused_in_charts_too
         await bench.plan()
 
 
+@ONE_HELM
 async def test_a_release_that_would_have_to_move_is_refused(bench):
     await bench.provision()
     with pytest.raises(ToolFailed, match="would have to move"):
         await bench.plan(options={"release": "elsewhere"})
 
 
+@ONE_HELM
 async def test_a_field_that_a_kind_does_not_have_is_found_when_it_is_planned(bench):
     chart = bench.root / "bundle" / "chart"
     good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\ndata: {a: b}\n"
@@ -254,6 +260,7 @@ async def test_what_stays_when_the_service_goes_is_named_before_and_after(bench)
         assert any(f"/{name} stays in the cluster" in line for line in bench.log)
 
 
+@ONE_HELM
 async def test_an_object_that_is_kept_is_forgotten_by_the_upgrade_without_it(bench):
     write_chart(bench.root / "bundle" / "chart", KEPT)
     await bench.provision()
@@ -297,6 +304,7 @@ async def test_a_failed_hook_of_its_own_is_called_its_own_when_it_stands_in_the_
     assert not (await bench.plan()).empty
 
 
+@ONE_HELM
 async def test_a_release_that_helm_could_not_keep_is_refused_when_it_is_planned(bench):
     write_chart(bench.root / "bundle" / "chart", {**STEADY, "files/noise.txt": noise(900_000)})
     with pytest.raises(ToolFailed, match=r"too large for Helm to keep: 1\.\d MiB packed"):

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from helm_kit import HELMS, Bench
+from helm_kit import HELMS, ONE_HELM, Bench
 
 from bondstone.activities.helm.release import marked
 from bondstone.base.errors import ToolFailed, ToolUnavailable
@@ -181,6 +181,7 @@ async def test_a_cancelled_upgrade_stops_helm_and_leaves_the_release_usable(benc
     assert [*bench.statuses().values()][-1] == "deployed"
 
 
+@ONE_HELM
 async def test_a_release_that_a_person_is_upgrading_is_left_alone(bench):
     await bench.provision()
     environment = {**os.environ, **bench.plane.environment}
