@@ -13,7 +13,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psutil
 from temporalio.client import Client
@@ -38,6 +38,8 @@ TEAMS = 20
 ROUNDS = 3
 CHANGED = 50
 """Services that change between two lists."""
+SETTLED = timedelta(hours=1)
+"""How long ago the other services changed last: most of a fleet has not just changed."""
 AIM_SECONDS = 5.0
 VISIBILITY_SECONDS = 60
 
@@ -119,7 +121,7 @@ async def stand_ins(client: Client, numbers: range) -> None:
 
     async def start(number: int) -> None:
         async with limit:
-            await _start(client, number, datetime.now(UTC))
+            await _start(client, number, datetime.now(UTC) - SETTLED)
 
     await asyncio.gather(*map(start, numbers))
 
