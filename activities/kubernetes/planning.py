@@ -384,6 +384,8 @@ def _refused(session: ClusterSession, ref: Ref, error: ApiRefusal) -> BondError:
     hint = error.hint
     if error.status == NOT_FOUND:
         hint = "make its namespace first, or declare that in this step and say cluster_scoped: true"
+    if error.status == INVALID and 'Invalid value: "null"' in error.message:
+        hint = "leave the field out where it has no value: server-side apply takes no null for it"
     refusal = ApiRefusal(
         f"{ref.address}: {error.message}", where=session.where, hint=hint, problems=error.problems
     )
