@@ -31,7 +31,7 @@ COMMANDS = {
     "up": ("bondstone.cli.up", "start the embedded platform and print its URLs"),
     "down": ("bondstone.cli.up", "stop the embedded platform; its data stays"),
     "status": ("bondstone.cli.up", "what runs, where, and is it healthy"),
-    "doctor": ("bondstone.cli.care", "look over the store, keys, ledgers and work that is stuck"),
+    "doctor": ("bondstone.cli.care", "look over the store, keys, access, ledgers and work that is stuck"),
     "backup": ("bondstone.cli.care", "write the embedded platform's data into one file"),
     "restore": ("bondstone.cli.care", "make a data directory of a backup"),
     "setup": (

@@ -76,7 +76,7 @@ def restore(file: File, *, output: Output = OutputFormat.TABLE) -> None:
 
 @app.command(epilog=examples("bond doctor", "bond doctor -o json"))
 def doctor(*, output: Output = OutputFormat.TABLE) -> None:
-    """Look a platform over: its database, disk, store, keys, every ledger, and work that is stuck.
+    """Look a platform over: database, disk, store, keys, access document, every ledger, and work that is stuck.
 
     Changes nothing. Exit code 1 when there is a problem.
     """

@@ -65,7 +65,7 @@ def list_(
         [
             row["name"],
             row["status"],
-            ", ".join(role for grant in row["grants"] for role in grant["roles"]),
+            "; ".join(map(_grant, row["grants"])),
             row["created_by"],
             cell(row["expires_at"] or "never"),
             cell(row["last_used_at"] or "never"),
@@ -91,6 +91,14 @@ def revoke(
 
     answer = with_api(run)
     emit(answer, output, lambda: say(f"revoked API token {answer['name']}"))
+
+
+def _grant(grant: dict[str, Any]) -> str:
+    """Roles and where they hold: `developer in team payments`."""
+    from bondstone.model.identity import Roles  # noqa: PLC0415 - --help is fast
+
+    granted = Roles.model_validate(grant)
+    return f"{', '.join(granted.roles)} {granted.where()}"
 
 
 def _scope(team: list[str], promise: list[str], label: list[str], *, everywhere: bool) -> Any:

@@ -111,6 +111,7 @@ def test_a_token_has_its_roles_is_listed_and_ends(local):
     assert row["status"] == "active"
     assert row["last_used_at"]
     assert "token" not in row
+    assert "developer in team payments" in local.bond("token", "list", "--all").stdout
     assert local.bond("token", "revoke", "ci").stdout == "revoked API token ci\n"
     refused(as_token(local, token, "service", "list", "-o", "json", status=4), "TOKEN_REVOKED")
 

@@ -1,4 +1,4 @@
-"""What `bond doctor` looks at: Temporal, the database, the disk, the store, its keys, every ledger, stuck work.
+"""What `bond doctor` looks at: Temporal, the database, the disk, the store, its keys, access, ledgers, stuck work.
 
 Nothing is changed. Each check stands alone: one that finds a problem, or cannot be made, stops no other.
 """
@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 from bondstone.base import names
 from bondstone.base.errors import BondError
 from bondstone.client.documents.platform import CheckResult
+from bondstone.identity.document import read_access
 from bondstone.model.attestation import PublicKeys
 from bondstone.store import Store, object_keys
 from bondstone.store.backup import DATABASE, check_database
@@ -55,8 +56,9 @@ async def examine(settings: Settings, *, quiet: bool = False) -> list[CheckResul
     store, more = await _store(settings)
     findings += more
     if store is None:
-        findings.append(_skipped("ledger", "the store, or its keys, cannot be read"))
+        findings += [_skipped(check, "the store, or its keys, cannot be read") for check in ("access", "ledger")]
     else:
+        findings += await _guarded("access", lambda: access(store))
         findings += await _guarded("ledger", lambda: _ledgers(store))
     if client is None:
         findings.append(_skipped("operations", "Temporal does not answer"))
@@ -119,6 +121,30 @@ async def _store(settings: Settings) -> tuple[Store | None, list[CheckResult]]:
         return None, [listed, _problem("keys", error)]
     where = f"{settings.key_file} is the key ring of this store, with {store.active_key} active"
     return store, [listed, _ok("keys", where)]
+
+
+async def access(store: Store) -> list[CheckResult]:
+    """Whether the access document in force would be taken today.
+
+    One that was published by an earlier version may say less than it grants: an empty `scope:` held everywhere.
+
+    Args:
+        store: Where it is.
+
+    Raises:
+        BondError: it cannot be read.
+    """
+    published = await store.access.current()
+    if published is None:
+        return [_ok("access", "no access document is published")]
+    document = f"document {published.ref.version}"
+    read = read_access(published.source.encode(), document, needs_admin=False) if published.source else None
+    if read is None or not read.problems:
+        return [_ok("access", f"{document} is in force")]
+    hint = "write its words anew: `bond access show`, correct what that prints, `bond access publish FILE`"
+    return [
+        CheckResult(check="access", status="problem", message=str(problem), hint=hint) for problem in read.problems
+    ]
 
 
 async def _ledgers(store: Store) -> list[CheckResult]:
