@@ -29,8 +29,8 @@ def test_a_backup_of_a_running_platform_is_restored_elsewhere_and_is_well(tmp_pa
         read_json(restored, "backup", "restore", str(file))
         offline = read_json(restored, "doctor", "doctor", status=1)
         assert statuses(offline) == {
-            "database": "ok", "disk": "ok", "temporal": "problem", "store": "ok", "keys": "ok", "ledger": "ok",
-            "operations": "skipped",
+            "database": "ok", "disk": "ok", "temporal": "problem", "store": "ok", "keys": "ok", "access": "ok",
+            "ledger": "ok", "operations": "skipped",
         }  # fmt: skip
     with running(data) as again:
         shown = json.loads(again.bond("service", "show", "care/kept", "-o", "json").stdout)

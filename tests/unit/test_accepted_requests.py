@@ -1,7 +1,7 @@
-"""What a person was attested to ask of one service is no reason to act on another, nor to record that it was done.
+"""What a person was attested to ask of one service is no reason to act on another, or to record that it was done.
 
-Each attack takes the attestation of a request that was accepted for another service. Whatever else is checked fits:
-the person, the kind and its flags, a revision and inputs that the attacked service has had, a number nobody used.
+Each attack takes the attestation of a request that was accepted for another service. All else that is checked
+fits: the person, the kind, a revision and inputs that the attacked service has had, a number nobody used.
 """
 
 from __future__ import annotations
