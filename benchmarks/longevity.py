@@ -17,12 +17,12 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from benchmarks.histories import runs_of
 from benchmarks.report import Report, parser, run, say
-from bondstone import workflows
 from bondstone.base import names
 from bondstone.client import Operation
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationKind
 from bondstone.temporal.connection import DATA_CONVERTER
+from bondstone.workflows import served
 from harness import processes
 
 PROMISE, SERVICE = "noop", "bench/old"
@@ -112,7 +112,7 @@ def _workflow_id(operation: Operation) -> str:
 async def _replayed(history: WorkflowHistory) -> float:
     """Milliseconds of one replay, of many in one worker: its start costs more than they do."""
     replayer = Replayer(
-        workflows=workflows.ALL, data_converter=DATA_CONVERTER, workflow_runner=UnsandboxedWorkflowRunner()
+        workflows=served.ALL, data_converter=DATA_CONVERTER, workflow_runner=UnsandboxedWorkflowRunner()
     )
 
     async def copies() -> AsyncIterator[WorkflowHistory]:

@@ -12,7 +12,6 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 
-from bondstone import workflows
 from bondstone.activities.control import control_activities
 from bondstone.base.names import CONTROL_QUEUE
 from bondstone.base.process_identity import poller_identity
@@ -23,6 +22,7 @@ from bondstone.temporal.sandbox import sandboxed
 from bondstone.workers import attestation, runtime
 from bondstone.workers.build_drain import keep_moving
 from bondstone.workers.refusals import kept_refusals
+from bondstone.workflows import served
 
 MAX_WORKFLOW_TASKS: Final = 8
 """Workflow tasks at once. They are CPU-bound in one thread each; more only wait for the interpreter lock."""
@@ -68,7 +68,7 @@ async def build(client: Client, store: Store, settings: Settings) -> runtime.Ser
         client,
         task_queue=CONTROL_QUEUE,
         identity=poller_identity("control"),
-        workflows=workflows.ALL,
+        workflows=served.ALL,
         activities=control_activities(client, store, settings, signer),
         workflow_runner=workflow_runner(settings),
         interceptors=[*runtime.interceptors(settings), *refusals],

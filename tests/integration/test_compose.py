@@ -22,13 +22,13 @@ from platforms import PROMISES, publish, until
 from temporalio.api.common.v1 import Payloads
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from bondstone import workflows
 from bondstone.base.metrics import METRICS
 from bondstone.base.settings import Settings
 from bondstone.client import Operation
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationStatus, Phase
 from bondstone.temporal.payloads import data_converter
+from bondstone.workflows import served
 from harness.compose import Compose, read_variables
 from harness.pinned import ROOT, ToolMissing
 from harness.servers import composed
@@ -136,7 +136,7 @@ async def test_what_temporal_keeps_is_encrypted_and_the_codec_server_opens_it(bo
     assert marker.encode() in opened.data
     assert marker.encode() not in sealed.data
     replayer = Replayer(
-        workflows=workflows.ALL,
+        workflows=served.ALL,
         data_converter=data_converter(Settings.load()),
         workflow_runner=UnsandboxedWorkflowRunner(),
     )

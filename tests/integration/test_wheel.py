@@ -41,7 +41,7 @@ APPLICATION = {
     "main.py": """
         import asyncio, os, sys
         import activities, workflows
-        import bondstone.activities.control, bondstone.promises, bondstone.workflows
+        import bondstone.activities.control, bondstone.promises, bondstone.workflows.served
         from bondstone.temporal.connection import DATA_CONVERTER
         from temporalio.client import Client
         from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -50,7 +50,7 @@ APPLICATION = {
             client = await Client.connect(address, data_converter=DATA_CONVERTER)
             other = Worker(client, task_queue=queue, workflows=[workflows.Greeting], activities=[activities.greet])
             platform = Worker(
-                client, task_queue=f"{queue}-platform", workflows=bondstone.workflows.ALL,
+                client, task_queue=f"{queue}-platform", workflows=bondstone.workflows.served.ALL,
                 workflow_runner=UnsandboxedWorkflowRunner(),
             )
             async with other, platform:

@@ -10,8 +10,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
-from bondstone import workflows
 from bondstone.temporal.connection import DATA_CONVERTER
+from bondstone.workflows import served
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("*/*.json"))
@@ -23,7 +23,7 @@ def read(file: Path) -> dict:
 
 async def replay(document: dict) -> None:
     replayer = Replayer(
-        workflows=workflows.ALL, data_converter=DATA_CONVERTER, workflow_runner=UnsandboxedWorkflowRunner()
+        workflows=served.ALL, data_converter=DATA_CONVERTER, workflow_runner=UnsandboxedWorkflowRunner()
     )
     await replayer.replay_workflow(WorkflowHistory.from_json(document["id"], document))
 
@@ -38,7 +38,7 @@ def test_every_workflow_type_is_recorded() -> None:
         read(file)["events"][0]["workflowExecutionStartedEventAttributes"]["workflowType"]["name"]
         for file in FILES
     }
-    assert types == {kind.__name__ for kind in workflows.ALL}
+    assert types == {kind.__name__ for kind in served.ALL}
 
 
 @pytest.mark.parametrize("kind", ["service", "provision", "decommission"])

@@ -58,6 +58,13 @@ def test_documents_load_no_transport():
     assert loaded(code, ("temporalio", "bondstone.temporal", "bondstone.store", "bondstone.client.direct")) == []
 
 
+def test_a_workflow_loads_no_workflow_that_it_does_not_stand_on():
+    """The SDK's sandbox imports it, and the package around it, for each run."""
+    others = ("service", "operations", "notification", "served")
+    heavy = tuple(f"bondstone.workflows.{module}" for module in others)
+    assert loaded("import bondstone.workflows.campaign.workflow", heavy) == []
+
+
 def test_promises_load_no_temporal_and_no_keys():
     assert loaded("import bondstone.client.direct.promises", ("temporalio", "cryptography")) == []
 

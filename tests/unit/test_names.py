@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bondstone import workflows
 from bondstone.base import names
 from bondstone.base.errors import InvalidInput
 from bondstone.model.service import OperationKind
+from bondstone.workflows import served
 
 NAME = st.from_regex(names.NAME_PATTERN.replace("^", r"\A").replace("$", r"\Z"))
 
@@ -70,9 +70,9 @@ def test_search_attributes_stay_within_the_budget_of_sql_visibility():
 
 def test_every_operation_kind_has_its_workflow_and_every_workflow_is_served():
     assert set(names.OPERATION_WORKFLOWS) == set(OperationKind)
-    served = {vars(workflow)["__temporal_workflow_definition"].name for workflow in workflows.ALL}
+    are_served = {vars(workflow)["__temporal_workflow_definition"].name for workflow in served.ALL}
     campaigns = {names.CAMPAIGN_WORKFLOW, names.SCHEDULED_CAMPAIGN_WORKFLOW}
     assert (
-        served
+        are_served
         == {names.SERVICE_WORKFLOW, names.NOTIFICATION_WORKFLOW, *names.OPERATION_WORKFLOWS.values()} | campaigns
     )

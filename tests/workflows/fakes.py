@@ -19,7 +19,6 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from bondstone import workflows
 from bondstone.activities.failures import speaks_failures
 from bondstone.base import names
 from bondstone.base.errors import BondError, NotFound, Unreachable
@@ -59,6 +58,7 @@ from bondstone.model.step import (
 )
 from bondstone.temporal import calls
 from bondstone.temporal.sandbox import sandboxed
+from bondstone.workflows import served
 from bondstone.workflows.service import MAX_RUN_EVENTS
 from harness.waiting import until_async
 
@@ -231,7 +231,7 @@ async def serving(
     control = Worker(
         client,
         task_queue=names.CONTROL_QUEUE,
-        workflows=workflows.ALL,
+        workflows=served.ALL,
         activities=platform.activities(),
         workflow_runner=SANDBOX,
     )

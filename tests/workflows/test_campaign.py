@@ -13,7 +13,6 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import SearchAttributeKey
 from temporalio.worker import Replayer
 
-from bondstone import workflows
 from bondstone.base import names
 from bondstone.base.errors import CampaignInvalid
 from bondstone.model.campaign.events import Resume, Retry, Skip
@@ -23,6 +22,7 @@ from bondstone.model.campaign.state import Calendar, CampaignStatus, TargetOutco
 from bondstone.model.plan import ChangeCounts
 from bondstone.model.service import OperationRecord, VoteCall
 from bondstone.temporal.failures import info_of
+from bondstone.workflows import served
 
 
 async def test_a_target_that_waits_for_an_approval_is_what_the_campaign_waits_for(temporal: Client) -> None:
@@ -180,7 +180,7 @@ async def test_every_run_of_a_campaign_replays(temporal: Client) -> None:
         await fleet.result()
         histories = await fleet.histories()
     assert len(histories) > 1
-    replayer = Replayer(workflows=workflows.ALL, data_converter=temporal.data_converter, workflow_runner=SANDBOX)
+    replayer = Replayer(workflows=served.ALL, data_converter=temporal.data_converter, workflow_runner=SANDBOX)
     for history in histories:
         await replayer.replay_workflow(history)
 

@@ -10,10 +10,10 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from bondstone import workflows
 from bondstone.base import names
 from bondstone.model.notification import DeliverCall, Delivered, EventSource
 from bondstone.temporal.announcing import deliver
+from bondstone.workflows import served
 
 
 class Sender:
@@ -46,7 +46,7 @@ async def outcome(client: Client, sender: Sender, call: DeliverCall) -> Delivere
     worker = Worker(
         client,
         task_queue=names.CONTROL_QUEUE,
-        workflows=workflows.ALL,
+        workflows=served.ALL,
         activities=[sender.deliver],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )

@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import BaseModel
 from temporalio import workflow
 
-from bondstone import workflows
 from bondstone.base import names
 from bondstone.model.campaign.run import CampaignInput, LedgerBatch
 from bondstone.model.ledger import LedgerRecord
 from bondstone.model.service import OperationResult
+from bondstone.workflows import served
 from bondstone.workflows.campaign.workflow import Campaign
 from bondstone.workflows.operations import Provision
 from bondstone.workflows.service import Service
@@ -93,7 +93,7 @@ def text() -> str:
 
 
 def _workflows() -> Iterator[str]:
-    for kind in workflows.ALL:
+    for kind in served.ALL:
         pattern = names.service_workflow_id("TEAM", "NAME")
         patterns = {
             names.SERVICE_WORKFLOW: pattern,
@@ -164,7 +164,7 @@ def _kinds() -> list[type]:
     """Every model and enumeration that a client meets, by name."""
     kinds: dict[str, type] = {}
     waiting: list[Any] = [*ALSO]
-    for kind in workflows.ALL:
+    for kind in served.ALL:
         for _, _, function in _defined(kind):
             waiting += typing.get_type_hints(function).values()
     while waiting:
