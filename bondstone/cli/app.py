@@ -6,6 +6,7 @@ module has a `typer.Typer` called `app`. To add one, add one line to `COMMANDS`.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -156,15 +157,21 @@ class _LazyCommand(TyperGroup):
 
     def loaded(self) -> Any:
         """The real command."""
-        typer_app: typer.Typer = importlib.import_module(self._module).app
-        typer_app.rich_markup_mode = None
-        typer_app.pretty_exceptions_enable = False
-        group = typer.main.get_group(typer_app)
-        command = group.commands.get(self.name or "", group)
-        command.name = self.name
-        for each in getattr(command, "commands", {}).values():
-            each.short_help = _first_sentence(each.help or "")  # whole: lists of commands wrap it
-        return command
+        return command_of(self.name or "", self._module)
+
+
+@functools.cache
+def command_of(name: str, module: str) -> Any:
+    """The command of a module; a process that runs several builds it once."""
+    typer_app: typer.Typer = importlib.import_module(module).app
+    typer_app.rich_markup_mode = None
+    typer_app.pretty_exceptions_enable = False
+    group = typer.main.get_group(typer_app)
+    command = group.commands.get(name, group)
+    command.name = name
+    for each in getattr(command, "commands", {}).values():
+        each.short_help = _first_sentence(each.help or "")  # whole: lists of commands wrap it
+    return command
 
 
 def _first_sentence(text: str) -> str:

@@ -48,6 +48,7 @@ def failing(monkeypatch, tmp_path):
         lambda name, *rest: known[name] if name in known else find_spec(name, *rest),
     )
     monkeypatch.setattr(root, "COMMANDS", {"fail": ("failing_command", "fails"), "gone": ("not.there", "is not")})
+    monkeypatch.setattr(root, "command_of", root.command_of.__wrapped__)  # each test has a module of its own
     monkeypatch.setattr(context, "options", context.GlobalOptions())
     monkeypatch.setenv("BOND_DATA", str(tmp_path))
     monkeypatch.delenv("BOND_DEBUG", raising=False)
