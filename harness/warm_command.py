@@ -14,16 +14,19 @@ import importlib
 import json
 import os
 import pkgutil
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bondstone.cli.app import COMMANDS, command_of, run
 from harness.warm_workers import COMMAND, MAX_REQUEST, carry_out, import_all, is_told_the_same
 
 PACKAGES: Final = ("bondstone.cli", "bondstone.client")
@@ -130,38 +133,52 @@ def _outcome(answers: socket.socket, command: Sequence[str], seconds: float) -> 
 
 def _serve(requests: socket.socket) -> None:
     """Fork for each request, until the tests' process is gone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for the commands
-    while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, _MAX_DESCRIPTORS)
-        if not data:
-            return
-        request = json.loads(data)
-        if "module" in request:
-            carry_out(requests, request, descriptors)
-        elif not os.fork():
-            requests.close()
-            _carry_out(request, descriptors)
-            os._exit(0)
-        for descriptor in descriptors:
-            os.close(descriptor)
+    with selectors.DefaultSelector() as selector:
+        selector.register(requests, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is not requests:
+                    _say_how_it_ended(selector, key)
+                    continue
+                data, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, _MAX_DESCRIPTORS)
+                if not data:
+                    return
+                request = json.loads(data)
+                if "module" in request:
+                    carry_out(requests, request, descriptors)
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                else:
+                    _carry_out(selector, request, descriptors)
 
 
-def _carry_out(request: dict[str, Any], descriptors: Sequence[int]) -> None:
-    """Run a command in one more process, and say how it ended.
+def _carry_out(selector: selectors.BaseSelector, request: dict[str, Any], descriptors: list[int]) -> None:
+    """Start a command, say its process id, and wait for its end beside other requests.
 
     Args:
+        selector: What waits for ends.
         request: What `WarmCommand.run` sends.
         descriptors: Standard input, output, errors, and where to say the process id and the exit status.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     *streams, answers = descriptors
     command = os.fork()
     if not command:
-        os.close(answers)
         _become(request, streams)
-    with socket.socket(fileno=answers) as connection, contextlib.suppress(OSError):  # nobody listens any more
+    for stream in streams:
+        os.close(stream)
+    connection = socket.socket(fileno=answers)
+    with contextlib.suppress(OSError):  # nobody listens any more
         connection.send(str(command).encode())
-        _, status = os.waitpid(command, 0)
+    selector.register(os.pidfd_open(command), selectors.EVENT_READ, (command, connection))
+
+
+def _say_how_it_ended(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+    """Answer who has asked for a command."""
+    selector.unregister(key.fileobj)
+    os.close(key.fd)
+    command, connection = key.data
+    _, status = os.waitpid(command, 0)
+    with connection, contextlib.suppress(OSError):  # nobody listens any more
         connection.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
@@ -169,20 +186,25 @@ def _become(request: dict[str, Any], streams: Sequence[int]) -> None:
     """Be the command."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
-        os.close(stream)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what commands that still run are waited for with
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = ["bond", *request["arguments"]]
-    from bondstone.cli.app import run  # noqa: PLC0415 - imported already
-
-    run()
+    try:
+        run()
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        traceback.print_exc()
+    finally:
+        os._exit(1)  # `run` ends the process itself
 
 
 def _main() -> None:
     for package in PACKAGES:
-        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
-            importlib.import_module(module.name)
+        for each in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(each.name)
+    for name, (module, _) in COMMANDS.items():
+        command_of(name, module)  # what each command would build anew
     import_all()
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         _serve(requests)

@@ -211,6 +211,7 @@ def _place(descriptors: Sequence[int], numbers: Sequence[int]) -> None:
     spare = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_SPARE) for descriptor in descriptors]
     for descriptor in descriptors:
         os.close(descriptor)
+    os.closerange(3, _FIRST_SPARE)  # what the process that forks waits with
     for descriptor, number in zip(spare, numbers, strict=True):
         os.dup2(descriptor, number, inheritable=True)
         os.close(descriptor)

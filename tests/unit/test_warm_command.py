@@ -6,22 +6,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from harness.warm_command import WarmCommand
+from harness.warm_command import WARM, WarmCommand
 
 PROMISE = "apiVersion: bondstone.dev/v1\nkind: Promise\n"
 
 
-@pytest.fixture(scope="module")
-def warm() -> Iterator[WarmCommand]:
-    command = WarmCommand()
-    yield command
-    command.close()
+@pytest.fixture
+def warm() -> WarmCommand:
+    """That of all tests of this process: a second one would import everything once more."""
+    return WARM
 
 
 def run(warm: WarmCommand, cwd: Path, *arguments: str, stdin_text: str | None = None, **variables: str):
