@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import bondstone
 from bondstone.base.files import create_private, open_lock, write_private
 
 ROOT = Path(bondstone.__file__).parents[1]
+SPELT = rf"(?i)600|{0o600}|{0o600:x}|{0o600:b}"
+"""The mode, in any base; a module without it is not parsed."""
 PRODUCT = ("bondstone", "activities", "workers", "workflows")
 ALLOWED = {
     "bondstone/base/files.py",
@@ -26,7 +29,7 @@ def sources() -> Iterator[tuple[str, str]]:
 
 def opens_private(source: str) -> bool:
     """Whether a module hands the mode to a call, as to `os.open`; members of archives only have it set."""
-    return any(
+    return bool(re.search(SPELT, source)) and any(
         isinstance(argument, ast.Constant) and argument.value == 0o600
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
@@ -37,6 +40,7 @@ def opens_private(source: str) -> bool:
 def test_no_other_module_opens_a_private_file():
     assert {file for file, source in sources() if opens_private(source)} == ALLOWED
     assert opens_private("os.open(path, flags, 0o600)")
+    assert opens_private("os.open(path, flags, 384)")
     assert not opens_private("member.mode = 0o600")
 
 
