@@ -36,7 +36,7 @@ def run(directory: Path, then: str, *, ignored: bool = False) -> subprocess.Pope
         return subprocess.Popen(
             [*command, "--rootdir", str(directory)],
             cwd=directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
