@@ -25,8 +25,11 @@ from harness.warm_workers import fork_by
 pytest_plugins = ("harness.servers.fixtures", "harness.leftovers", "harness.test_order")
 pytest.register_assert_rewrite("object_store_suite", "operations_walk")
 
-# A slow machine is no defect.
-settings.register_profile("bondstone", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A slow machine is no defect. A long search asks for thousands of examples of each property.
+EXAMPLES = int(os.environ.get("BOND_EXAMPLES", "40"))
+settings.register_profile(
+    "bondstone", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("bondstone")
 
 # Tests say themselves where OPA decides; an `opa` that happens to be on PATH has other words for mistakes.
