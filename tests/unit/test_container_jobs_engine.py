@@ -88,7 +88,7 @@ def refusal(status: int) -> ApiRefusal:
 
 
 def names_of(api: Api, plural: str) -> list[str]:
-    return [path.rpartition("/")[2] for path in api.objects if f"/{plural}/" in path]
+    return [path.rpartition("/")[2] for path in list(api.objects) if f"/{plural}/" in path]
 
 
 def directory_with_input(tmp_path: Path) -> Path:
