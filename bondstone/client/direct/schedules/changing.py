@@ -61,6 +61,8 @@ def backfill_of(
 async def patch(client: Client, name: str, content: schedule_pb.SchedulePatch, request: str) -> None:
     """Trigger or backfill a schedule, once for each request: Temporal drops what it has had before.
 
+    It forgets when the schedule's workflow continues as new: `DirectSchedules.trigger` reads the ledger first.
+
     The SDK's own `ScheduleHandle.trigger` and `backfill` make a new request id each time.
 
     Args:

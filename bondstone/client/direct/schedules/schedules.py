@@ -204,6 +204,9 @@ class DirectSchedules(Schedules):
         earlier = await self._earlier(name, request)
         entries = await self._entries(name, last=0 if earlier else SHOWN)
         before = {entry.campaign for entry in entries if earlier is None or entry.at < earlier.at}
+        for entry in entries:
+            if entry.kind == "run" and entry.campaign not in before:
+                return entry.campaign  # Temporal forgets the request when the schedule's workflow continues as new
         await self._describe(name)
         if earlier is None:
             await self._record(name, "triggered", reason, request)
