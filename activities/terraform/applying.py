@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bondstone.activities.terraform import command, own_backend
-from bondstone.activities.terraform.artefact import locked_providers, unpack
+from bondstone.activities.terraform.artefact import TerraformHeader, locked_providers, unpack
 from bondstone.activities.terraform.masking import state_secrets
 from bondstone.activities.terraform.recovery import dead_attempts, recover
 from bondstone.activities.terraform.session import TerraformSession, outcome_of
@@ -47,7 +47,7 @@ async def apply(session: TerraformSession, artefact: bytes, position: int) -> Ou
         if session.stop.requested:
             await claim.release()
         session.check_stop()
-        return await _apply(session, claim, state, saved, position)
+        return await _apply(session, claim, state, header, saved, position)
 
 
 async def _nothing_to_do(session: TerraformSession, log: StepState, position: int) -> Outcome:
@@ -59,7 +59,12 @@ async def _nothing_to_do(session: TerraformSession, log: StepState, position: in
 
 
 async def _apply(
-    session: TerraformSession, claim: StateClaim, state: TerraformState | None, saved: bytes, position: int
+    session: TerraformSession,
+    claim: StateClaim,
+    state: TerraformState | None,
+    header: TerraformHeader,
+    saved: bytes,
+    position: int,
 ) -> Outcome:
     run = session.run
     run.note(base=position)
@@ -67,7 +72,8 @@ async def _apply(
         session.redact.add(state_secrets(state.content))
         run.write_state(state.raw)
     write_private(run.plan_file, saved)
-    await session.prepare(locked_providers(saved))
+    in_plan = locked_providers(saved)
+    await session.prepare(header.lock_file.encode() or in_plan, in_plan=in_plan)
     # what Terraform has just made may be secret, and the next error may show it
     uploader = Uploader(run, claim, state, on_state=lambda new: session.redact.add(state_secrets(new.content)))
 

@@ -24,6 +24,8 @@ class TerraformHeader:
     destroy: bool
     secrets: tuple[str, ...] = ()
     """Texts to mask while it is applied: Terraform puts command lines into errors as they are."""
+    lock_file: str = ""
+    """The whole dependency lock file, where the one in the plan leaves out checksums; see `provider_packages`."""
 
 
 def pack(header: TerraformHeader, plan: bytes) -> bytes:
@@ -41,7 +43,8 @@ def unpack(artefact: bytes) -> tuple[TerraformHeader, bytes]:
     try:
         content = json.loads(line.removeprefix(_MAGIC) if separator else b"")
         secrets = tuple(map(str, content["secrets"]))
-        return TerraformHeader(bool(content["empty"]), bool(content["destroy"]), secrets), plan
+        lock_file = str(content.get("lock_file", ""))
+        return TerraformHeader(bool(content["empty"]), bool(content["destroy"]), secrets, lock_file), plan
     except (ValueError, KeyError, TypeError) as error:
         raise ObjectCorrupt("the plan artefact is not one of the terraform executor", hint="plan again") from error
 

@@ -21,6 +21,7 @@ from bondstone.executors.protocol import (
 )
 
 if TYPE_CHECKING:
+    from bondstone.activities.terraform.provider_packages import ProviderPackages
     from bondstone.activities.terraform.session import TerraformSession
     from bondstone.activities.terraform.slots import Slots
     from bondstone.activities.tooling.heartbeat import Stop
@@ -40,6 +41,7 @@ class TerraformExecutor(Executor):
 
     def __init__(self) -> None:
         self._slots: Slots | None = None
+        self._packages: ProviderPackages | None = None
         self._labels: dict[str, str] = {}
         self._swept: set[Path] = set()
 
@@ -133,6 +135,7 @@ class TerraformExecutor(Executor):
     @asynccontextmanager
     async def _session(self, context: StepContext, verb: str, stop: Stop) -> AsyncIterator[TerraformSession]:
         from bondstone.activities.terraform.binary import find_tool
+        from bondstone.activities.terraform.provider_packages import ProviderPackages
         from bondstone.activities.terraform.session import TerraformSession
         from bondstone.activities.terraform.slots import Slots
         from bondstone.activities.terraform.step_path import step_path
@@ -143,6 +146,8 @@ class TerraformExecutor(Executor):
         work = await self._work_directory(context.settings)
         if self._slots is None:
             self._slots = Slots(context.settings)
+        if self._packages is None:
+            self._packages = ProviderPackages()
         run = RunDirectory.create(
             work,
             context.service,
@@ -162,6 +167,7 @@ class TerraformExecutor(Executor):
                 pulse=pulse,
                 stop=stop,
                 slots=self._slots,
+                packages=self._packages,
                 redact=context.redact,
             )
             try:

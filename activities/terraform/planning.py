@@ -62,7 +62,9 @@ async def _planned(
     if saved is None:
         raise ToolFailed("terraform plan left no plan", where=session.where, hint="see the log of the step")
     return Planned(
-        artefact=pack(TerraformHeader(empty, mode == "destroy", tuple(sorted(secrets))), saved),
+        artefact=pack(
+            TerraformHeader(empty, mode == "destroy", tuple(sorted(secrets)), session.whole_lock_file), saved
+        ),
         document=document,
         changes=planned_changes(document, session.redact),
         empty=empty,

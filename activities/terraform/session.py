@@ -18,6 +18,7 @@ from bondstone.activities.terraform.checks import state_checks
 from bondstone.activities.terraform.diagnostics import lost_providers, to_error
 from bondstone.activities.terraform.environment import tool_environment
 from bondstone.activities.terraform.module_files import without_nulls
+from bondstone.activities.terraform.provider_packages import ProviderPackages
 from bondstone.activities.terraform.section import TerraformSection
 from bondstone.activities.terraform.slots import Slots
 from bondstone.activities.terraform.state import TerraformState
@@ -27,7 +28,7 @@ from bondstone.activities.tooling.heartbeat import Pulse, Stop
 from bondstone.activities.tooling.process import PATIENT, Exit, Graces, Run, capture
 from bondstone.activities.tooling.sandbox import Sandbox, is_free, sandbox
 from bondstone.activities.tooling.scratch import RUN_MARK
-from bondstone.base.errors import BondError
+from bondstone.base.errors import BondError, ToolUnavailable
 from bondstone.base.redact import Redactor
 from bondstone.executors.protocol import Outcome, StepContext
 
@@ -44,11 +45,18 @@ class TerraformSession:
     pulse: Pulse
     stop: Stop
     slots: Slots
+    packages: ProviderPackages
     redact: Redactor = field(default_factory=Redactor)
     """Masks every secret that is known by now."""
     data: Path = field(default_factory=Path)
     _lock_file: Path | None = None
     """The one that init wrote for all runs of the module."""
+    _whole_lock_file: bytes | None = None
+    """The text of the run's own, with all checksums; None where the module ships it."""
+    _plans_lock_file: bytes | None = None
+    """The one in the plan to be applied."""
+    whole_lock_file: str = ""
+    """The same, once the one that Terraform sees leaves out checksums; else empty."""
     _left: bool = False
 
     @property
@@ -76,12 +84,14 @@ class TerraformSession:
         """Values of the module's variables, as they are written for Terraform."""
         return without_nulls(self.section.variables, self.context.bundle, self.section.module)
 
-    async def prepare(self, locked: bytes | None = None) -> None:
+    async def prepare(self, locked: bytes | None = None, *, in_plan: bytes | None = None) -> None:
         """Have the module ready to be planned and applied, by `init` if nobody on this host has done it yet.
 
         Args:
             locked: The dependency lock file that the plan to be applied was made with.
+            in_plan: The one in that plan, where it leaves out checksums; default: the same.
         """
+        shipped = self.run.lock_file() is not None
         self.data = await modules.prepare(
             self.work,
             self.run,
@@ -94,6 +104,8 @@ class TerraformSession:
         )
         self._lock_file = modules.lock_file_of(self.data)
         self.run.link_data(self.data)
+        self._whole_lock_file = None if shipped else self.run.lock_file()
+        self._plans_lock_file = locked if in_plan is None else in_plan
 
     async def execute(
         self,
@@ -107,6 +119,7 @@ class TerraformSession:
 
         The caller holds a slot for it.
         """
+        await self._leave_out_verified()
         transcript = Transcript()
 
         def on_line(line: str) -> None:
@@ -130,6 +143,24 @@ class TerraformSession:
             raise self.error("show", None, Exit(code, interrupted=False, complaint=err))
         document: dict[str, Any] = await asyncio.to_thread(json.loads, out)
         return document
+
+    async def _leave_out_verified(self) -> None:
+        """Have Terraform not read again the providers that are verified, just before it runs.
+
+        Not where the module ships a lock file, whose text may be anybody's, or has a backend of its own, whose
+        `init` has seen the whole one.
+        """
+        whole = self._whole_lock_file
+        if whole is None or self.has_own_backend:
+            return
+        try:
+            rest = await self.packages.without_verified(whole, self.data, like=self._plans_lock_file)
+        except ToolUnavailable:
+            modules.forget(self.data)
+            raise
+        if rest != whole:
+            self.run.write_lock_file(rest)
+            self.whole_lock_file = whole.decode()
 
     def error(self, verb: str, transcript: Transcript | None, ended: Exit) -> BondError:
         """The typed error for a run that failed, known secrets masked."""

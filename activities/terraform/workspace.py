@@ -180,6 +180,17 @@ class RunDirectory:
         """Put the state there that Terraform shall start from."""
         write_private(self.state_file, raw)
 
+    def lock_file(self) -> bytes | None:
+        """The dependency lock file beside the module; None when there is none."""
+        try:
+            return (self.module / LOCK_FILE).read_bytes()
+        except OSError:
+            return None
+
+    def write_lock_file(self, content: bytes) -> None:
+        """Put a dependency lock file of the run's own beside the module."""
+        write_private(self.module / LOCK_FILE, content)
+
     def newest_state(self) -> TerraformState | None:
         """The newest whole state in the directory, also one that Terraform could not write to its usual place."""
         states = [
