@@ -17,7 +17,6 @@ from bondstone.activities.terraform.uploader import Uploader
 from bondstone.activities.tooling.claims import claimed
 from bondstone.activities.tooling.process import HURRIED, PATIENT, Exit, Graces
 from bondstone.base.errors import Fenced, PlanStale, StoreError, StoreUnavailable
-from bondstone.base.files import write_private
 from bondstone.executors.protocol import Outcome
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ async def _apply(
     if state is not None:
         session.redact.add(state_secrets(state.content))
         run.write_state(state.raw)
-    write_private(run.plan_file, saved)
+    run.write_plan(saved)
     in_plan = locked_providers(saved)
     await session.prepare(header.lock_file.encode() or in_plan, in_plan=in_plan)
     # what Terraform has just made may be secret, and the next error may show it

@@ -50,7 +50,7 @@ async def apply(session: TerraformSession, claim: StateClaim, saved: bytes) -> O
     """Apply the saved plan; Terraform itself says when it is stale."""
     await newest(session, locked_providers(saved))
     session.check_stop()
-    write_private(session.run.plan_file, saved)
+    session.run.write_plan(saved)
 
     def stop() -> Graces | None:
         if claim.lost.is_set():

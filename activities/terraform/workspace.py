@@ -76,6 +76,10 @@ class RunDirectory:
         self._lock = lock
         self._module = module
         self._link: Path | None = None
+        self._noted: tuple[AttemptRecord, bool] | None = None
+        """What is written down, and whether it outlives a power cut."""
+        self.temporary = _temporary(path)
+        """The attempt's own directory for temporary files: of a short name, because sockets go there."""
 
     @classmethod
     def create(
@@ -123,11 +127,6 @@ class RunDirectory:
         return self.path / "plan" / "tfplan"
 
     @property
-    def temporary(self) -> Path:
-        """The attempt's own directory for temporary files: of a short name, because sockets go there."""
-        return _temporary(self.path)
-
-    @property
     def writable(self) -> tuple[Path, ...]:
         """What Terraform and the module may change. The rest of the directory is the worker's, which trusts it."""
         return self.path / "tree", self.plan_file.parent, self.path / "data", self.temporary
@@ -138,7 +137,11 @@ class RunDirectory:
         return self.module / "terraform.tfstate"
 
     def note(self, *, base: int | None = None, pid: int | None = None, keep: bool | None = None) -> None:
-        """Write down what the next attempt must know, before it can matter."""
+        """Write down what the next attempt must know, before it can matter.
+
+        A power cut ends every process: what is left of an apply then is its state and where that came from, and of
+        a plan nothing.
+        """
         now = self.record
         self.record = replace(
             now,
@@ -146,9 +149,13 @@ class RunDirectory:
             pid=now.pid if pid is None else pid,
             keep=now.keep if keep is None else keep,
         )
-        write_private(
-            self.path / "attempt.json", json.dumps({**asdict(self.record), "module": self._module}).encode()
-        )
+        # the first word is said before anything is started
+        flush = self._noted is not None and (now.verb == "apply" or keep is not None)
+        if self._noted in {(self.record, flush), (self.record, True)}:
+            return
+        content = json.dumps({**asdict(self.record), "module": self._module})
+        write_private(self.path / "attempt.json", content.encode(), flush=flush)
+        self._noted = self.record, flush
 
     def link_data(self, data: Path) -> None:
         """Let Terraform find there what `init` has prepared."""
@@ -169,7 +176,7 @@ class RunDirectory:
     def write_variables(self, variables: dict[str, object]) -> Path:
         """Write the values of the module's variables; `drop_variables` removes them."""
         file = self.path / "variables.tfvars.json"
-        write_private(file, json.dumps(variables).encode())
+        write_private(file, json.dumps(variables).encode(), flush=False)
         return file
 
     def drop_variables(self) -> None:
@@ -178,7 +185,7 @@ class RunDirectory:
 
     def write_state(self, raw: bytes) -> None:
         """Put the state there that Terraform shall start from."""
-        write_private(self.state_file, raw)
+        write_private(self.state_file, raw, flush=False)
 
     def lock_file(self) -> bytes | None:
         """The dependency lock file beside the module; None when there is none."""
@@ -189,7 +196,11 @@ class RunDirectory:
 
     def write_lock_file(self, content: bytes) -> None:
         """Put a dependency lock file of the run's own beside the module."""
-        write_private(self.module / LOCK_FILE, content)
+        write_private(self.module / LOCK_FILE, content, flush=False)
+
+    def write_plan(self, saved: bytes) -> None:
+        """Put the plan there that Terraform shall apply."""
+        write_private(self.plan_file, saved, flush=False)
 
     def newest_state(self) -> TerraformState | None:
         """The newest whole state in the directory, also one that Terraform could not write to its usual place."""

@@ -43,13 +43,14 @@ def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def write_private(path: Path, data: bytes, *, create: bool = False) -> bool:
+def write_private(path: Path, data: bytes, *, create: bool = False, flush: bool = True) -> bool:
     """Write a file of mode 0600, at once or not at all, with its content flushed to the disk.
 
     Args:
         path: The file; its directory must exist.
         data: The content.
         create: Leave an existing file alone, and say so.
+        flush: False for what is worth nothing after a power cut: then the file may be empty or the old one.
 
     Returns:
         False when `create` was asked for and the file exists.
@@ -62,8 +63,9 @@ def write_private(path: Path, data: bytes, *, create: bool = False) -> bool:
     try:
         with os.fdopen(create_private(staged), "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         if create:
             try:
                 os.link(staged, path)

@@ -147,6 +147,22 @@ def test_only_a_dead_attempts_directory_can_be_taken_over(tmp_path, bundle):
     assert list(dead_runs(tmp_path / "work", SERVICE, "db")) == []
 
 
+@pytest.mark.parametrize(("verb", "flushed"), [("apply", [1, 1, 2]), ("plan", [0, 0, 0])])
+def test_what_an_apply_started_from_outlives_a_power_cut(tmp_path, bundle, monkeypatch, verb, flushed):
+    """Flushed once before anything is started; of a plan nothing is worth it."""
+    flushes = []
+    monkeypatch.setattr("os.fsync", flushes.append)
+    run = run_directory(tmp_path / "work", bundle, "one", verb)
+    assert flushes == []
+    for word, count in zip(({"base": 0}, {"pid": 0}, {"pid": 5}), flushed, strict=True):
+        run.note(**word)
+        assert len(flushes) == count
+    run.abandon()
+    (dead,) = dead_runs(tmp_path / "work", SERVICE, "db")
+    assert dead.record.pid == 5
+    dead.close()
+
+
 @pytest.mark.parametrize("lost", ["attempt.json", "lock"])
 def test_an_attempt_that_died_before_its_first_word_leaves_nothing(tmp_path, bundle, lost):
     run = run_directory(tmp_path / "work", bundle, "one")
