@@ -46,7 +46,8 @@ async def apply(session: TerraformSession, artefact: bytes, position: int) -> Ou
         if session.stop.requested:
             await claim.release()
         session.check_stop()
-        return await _apply(session, claim, state, header, saved, position)
+        session.run.note(base=position)
+        return await _apply(session, claim, state, header, saved)
 
 
 async def _nothing_to_do(session: TerraformSession, log: StepState, position: int) -> Outcome:
@@ -63,10 +64,8 @@ async def _apply(
     state: TerraformState | None,
     header: TerraformHeader,
     saved: bytes,
-    position: int,
 ) -> Outcome:
     run = session.run
-    run.note(base=position)
     if state is not None:
         session.redact.add(state_secrets(state.content))
         run.write_state(state.raw)

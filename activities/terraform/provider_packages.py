@@ -3,8 +3,8 @@
 Before each command Terraform reads the whole package of each provider that the dependency lock file names, and
 compares it with the checksums there: 700 MB for hashicorp/aws, half a second of CPU for each plan, show and apply.
 A worker does that itself once. Afterwards the kernel tells whether a file of the package has changed since, as it
-does for revisions. The lock file of a run leaves out the checksums of packages that are verified, so Terraform does
-not read them again. What is not verified here, for whatever reason, stays for Terraform to check.
+does for revisions. The lock file of a run leaves out the checksums of packages that are verified, so Terraform
+does not read them again. What is not verified here, for whatever reason, stays for Terraform to check.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from typing import Final
 from bondstone.base.errors import ToolUnavailable
 from bondstone.promise.bundle import folder_stamp
 
-_PROVIDER: Final = re.compile(r'^provider "(?P<source>[^"\n]+)" \{\n(?P<body>(?:.*\n)*?)\}\n', re.MULTILINE)
-_VERSION: Final = re.compile(r'^  version +?= "(?P<version>[^"\n]+)"\n', re.MULTILINE)
+_WORD: Final = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+_SOURCE: Final = rf"[A-Za-z0-9][A-Za-z0-9.:-]*/{_WORD}/{_WORD}"
+_PROVIDER: Final = re.compile(rf'^provider "(?P<source>{_SOURCE})" \{{\n(?P<body>(?:  .*\n)*)\}}\n', re.MULTILINE)
+_VERSION: Final = re.compile(r'^  version +?= "(?P<version>[0-9][A-Za-z0-9.+-]*)"\n', re.MULTILINE)
 _HASHES: Final = re.compile(r'^  hashes = \[\n(?P<hashes>(?:    "[^"\n]+",\n)+)  \]\n', re.MULTILINE)
 
 
@@ -37,7 +39,7 @@ class ProviderPackages:
         """A dependency lock file without the checksums of the packages that are as it says.
 
         Args:
-            lock_file: As Terraform has written it.
+            lock_file: As Terraform has written it; what a person has written in other ways is left as it is.
             data: The `TF_DATA_DIR` that has the packages.
             like: The lock file of the plan to be applied, which Terraform demands again: only what that leaves out
                 is left out.

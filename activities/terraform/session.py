@@ -52,7 +52,7 @@ class TerraformSession:
     _lock_file: Path | None = None
     """The one that init wrote for all runs of the module."""
     _whole_lock_file: bytes | None = None
-    """The text of the run's own, with all checksums; None where the module ships it."""
+    """The text of the run's own, with all checksums."""
     _plans_lock_file: bytes | None = None
     """The one in the plan to be applied."""
     whole_lock_file: str = ""
@@ -91,7 +91,6 @@ class TerraformSession:
             locked: The dependency lock file that the plan to be applied was made with.
             in_plan: The one in that plan, where it leaves out checksums; default: the same.
         """
-        shipped = self.run.lock_file() is not None
         self.data = await modules.prepare(
             self.work,
             self.run,
@@ -104,7 +103,7 @@ class TerraformSession:
         )
         self._lock_file = modules.lock_file_of(self.data)
         self.run.link_data(self.data)
-        self._whole_lock_file = None if shipped else self.run.lock_file()
+        self._whole_lock_file = self.run.lock_file()
         self._plans_lock_file = locked if in_plan is None else in_plan
 
     async def execute(
@@ -147,8 +146,7 @@ class TerraformSession:
     async def _leave_out_verified(self) -> None:
         """Have Terraform not read again the providers that are verified, just before it runs.
 
-        Not where the module ships a lock file, whose text may be anybody's, or has a backend of its own, whose
-        `init` has seen the whole one.
+        Not where the module has a backend of its own, whose `init` has seen the whole lock file.
         """
         whole = self._whole_lock_file
         if whole is None or self.has_own_backend:

@@ -98,11 +98,35 @@ async def test_a_plan_with_all_checksums_is_applied_with_all_of_them(bench, monk
     await bench.apply(planned)
 
 
-async def test_a_module_that_ships_its_lock_file_keeps_it(bench):
+async def test_a_lock_file_that_the_module_ships_is_kept_and_counts(bench):
     await bench.plan()
     (lock,) = bench.settings.work_dir.glob("modules/*/lock.hcl")
     bench.write(lock.read_text(), file=".terraform.lock.hcl")
-    assert "hashes" in lock_file_in((await bench.plan()).artefact)
+    planned = await bench.plan()
+    assert "hashes" not in lock_file_in(planned.artefact)
+    await bench.apply(planned)
+    assert (bench.bundle / "terraform/database/.terraform.lock.hcl").read_text() == lock.read_text()
+    bench.write(lock.read_text().replace("h1:", "h1:x"), file=".terraform.lock.hcl")
+    with pytest.raises(ToolUnavailable, match="does not match any of the checksums"):
+        await bench.plan()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'provider "../../../etc/x" {\n  version = "1.0.0"\n  hashes = [\n    "h1:x",\n  ]\n}\n',
+        'provider "a/b/c" {\n  version = "../1.0.0"\n  hashes = [\n    "h1:x",\n  ]\n}\n',
+        'provider "a/b/c" { version = "1.0.0" }\n',
+        "# nothing\n",
+    ],
+)
+async def test_what_terraform_has_not_written_is_left_to_it(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(provider_packages, "package_checksum", lambda _folder: "h1:x")
+    (tmp_path / "etc/x/1.0.0/linux").mkdir(parents=True)
+    (tmp_path / "1/2/providers/a/b/1.0.0/linux").mkdir(parents=True)
+    (tmp_path / "1/2/providers/a/b/c").mkdir()
+    lock = text.encode()
+    assert await ProviderPackages().without_verified(lock, tmp_path / "1/2") == lock
 
 
 async def test_a_package_is_read_once_until_it_changes(bench, monkeypatch):
