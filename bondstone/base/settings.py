@@ -188,11 +188,11 @@ class Settings(BaseSettings):
         """
         values = {key: value for key, value in overrides.items() if value is not None}
         named = os.environ.get("BOND_CONFIG")
-        if named and not Path(named).is_file():
+        if named and named != os.devnull and not Path(named).is_file():
             raise SettingsInvalid(
                 "there is no file of settings",
                 where=named,
-                hint="BOND_CONFIG names it: correct or unset the variable",
+                hint=f"BOND_CONFIG names it: correct or unset the variable, or set it to {os.devnull} for no file",
             )
         try:
             return cls(**values)

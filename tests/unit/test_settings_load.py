@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from bondstone.base.errors import SettingsInvalid
@@ -35,3 +37,11 @@ def test_a_file_of_settings_that_is_not_there_is_named(monkeypatch, tmp_path):
         Settings.load()
     assert refusal.value.where == str(tmp_path / "none.toml")
     assert "BOND_CONFIG" in refusal.value.hint
+
+
+def test_the_null_device_means_no_file_of_settings(monkeypatch, tmp_path):
+    (tmp_path / "bond.toml").write_text("terraform_slots = 7\n")
+    monkeypatch.chdir(tmp_path)
+    assert Settings.load().terraform_slots == 7
+    monkeypatch.setenv("BOND_CONFIG", os.devnull)
+    assert Settings.load().terraform_slots != 7
