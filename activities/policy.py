@@ -21,6 +21,8 @@ from bondstone.policy import Module, document, evaluate
 from bondstone.policy.plan_secrets import sensitive_values
 from bondstone.promise.approval_rules import approvals
 from bondstone.promise.policies import policy_modules
+from bondstone.rego.choice import engine
+from bondstone.rego.engine import Engine
 from bondstone.store import Store
 
 
@@ -38,6 +40,7 @@ class PolicyActivities:
         self._checks = checks or Checks(store)
         self._settings = settings
         self._modules: dict[str, list[Module]] = {}
+        self._engine: Engine | None = None
 
     @activity.defn(name=names.POLICY_CHECK)
     @speaks_failures
@@ -64,6 +67,8 @@ class PolicyActivities:
         executor = next((step.executor for step in promise.spec.steps if step.id == call.step), "")
         # An empty plan changes nothing that people could be asked about.
         further = () if call.plan.empty else tuple(approvals(promise, call, changes))
+        if self._engine is None:
+            self._engine = await asyncio.to_thread(engine)
         with spans.span("policy.evaluate", {"bond.policy_modules": len(modules)}) as span:
             decision = await asyncio.to_thread(
                 evaluate,
@@ -72,6 +77,7 @@ class PolicyActivities:
                 secrets=secrets,
                 changes=changes,
                 further=further,
+                deciding=self._engine,
             )
             span.set("bond.decision", decision.outcome)
             return decision

@@ -21,7 +21,7 @@ from bondstone.base import names
 from bondstone.client import Operation
 from bondstone.client.direct.client import DirectClient
 from bondstone.model.service import OperationKind
-from bondstone.temporal.connection import DATA_CONVERTER
+from bondstone.temporal.payloads import DATA_CONVERTER
 from bondstone.workflows import served
 from harness import processes
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from temporalio.client import Client
 
 from bondstone.base import names
-from bondstone.temporal.connection import DATA_CONVERTER
+from bondstone.temporal.payloads import DATA_CONVERTER
 from harness.waiting import until_async
 from harness.warm_command import WARM
 from harness.warm_workers import fork_by

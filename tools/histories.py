@@ -27,7 +27,7 @@ import pytest
 from temporalio.client import Client, WorkflowHistory
 
 from bondstone import __version__
-from bondstone.temporal.connection import DATA_CONVERTER
+from bondstone.temporal.payloads import DATA_CONVERTER
 
 ROOT: Final = Path(__file__).parent.parent
 REPLAY: Final = ROOT / "tests" / "replay"

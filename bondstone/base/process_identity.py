@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import cache
 
 from bondstone.base.models import Wire
 from bondstone.base.processes import boot_id, pid_namespace, started
@@ -32,20 +33,24 @@ class Holder(Wire):
             attempt: Unique for this run of this activity.
             by: Who asked for the work.
         """
-        pid = os.getpid()
-        return cls(
-            attempt=attempt,
-            host=socket.gethostname(),
-            boot_id=boot_id(),
-            pid_namespace=pid_namespace(),
-            pid=pid,
-            pid_started=started(pid) or 0,
-            by=by,
-        )
+        return _process(os.getpid()).changed(attempt=attempt, by=by)
 
     def __str__(self) -> str:
         by = f" for {self.by}" if self.by else ""
         return f"attempt {self.attempt} on {self.host or 'an unknown host'} (pid {self.pid}){by}"
+
+
+@cache
+def _process(pid: int) -> Holder:
+    """What is the same for every attempt of this process; read once, and again in a fork."""
+    return Holder(
+        attempt="",
+        host=socket.gethostname(),
+        boot_id=boot_id(),
+        pid_namespace=pid_namespace(),
+        pid=pid,
+        pid_started=started(pid) or 0,
+    )
 
 
 def is_dead(holder: Holder) -> bool:

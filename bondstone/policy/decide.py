@@ -92,6 +92,7 @@ def evaluate(
     secrets: Iterable[str] = (),
     changes: Sequence[Change] = (),
     further: Iterable[Finding] = (),
+    deciding: Engine | None = None,
     timeout_seconds: float = EVALUATION_SECONDS,
 ) -> Decision:
     """Decide. Any denial denies; else any approval asked for is needed; warnings never stop anything.
@@ -112,10 +113,11 @@ def evaluate(
         secrets: Values that no message may show; they are replaced by `(secret)`.
         changes: The change set of the document, with the digests by which a masked value is known again.
         further: Findings that came from elsewhere (the promise's own `approval` rules) and count as much.
+        deciding: The engine; by default it is chosen anew.
         timeout_seconds: For each origin; this call blocks that long at worst.
     """
     redact = Redactor(secrets)
-    deciding = engine()
+    deciding = deciding or engine()
     everything, seeing = list(further), []
     for origin in ORIGINS:
         of_origin = [module for module in modules if module.origin == origin]

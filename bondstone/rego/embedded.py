@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ class Embedded:
         self._idle: list[_Child] = []
         atexit.register(self.close)
 
-    @property
+    @cached_property
     def version(self) -> str:
         """`regorus`, with its version."""
         return f"regorus {version(DISTRIBUTION)}"

@@ -14,7 +14,6 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, RegisterNamespaceRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
@@ -24,9 +23,6 @@ from bondstone.base.names import SEARCH_ATTRIBUTES
 from bondstone.base.settings import Settings
 from bondstone.temporal.patience import make_patient
 from bondstone.temporal.payloads import data_converter
-
-DATA_CONVERTER = pydantic_data_converter
-"""The converter of clients, workers and replayers without encryption; see `bondstone.temporal.payloads`."""
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 

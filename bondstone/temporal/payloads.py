@@ -11,16 +11,18 @@ What arrives in plain passes (histories from before, and what the `temporal` com
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Self
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import (
     ActivitySerializationContext,
+    CompositePayloadConverter,
     DataConverter,
     DefaultFailureConverter,
     DefaultFailureConverterWithEncodedAttributes,
@@ -75,7 +77,8 @@ class SealedPayloads(PayloadCodec, WithSerializationContext):
     def with_context(self, context: SerializationContext) -> SealedPayloads:
         """The same, for the payloads of one workflow and its activities."""
         if (
-            isinstance(context, WorkflowSerializationContext | ActivitySerializationContext)
+            self._keys is not None  # else there is nothing to bind
+            and isinstance(context, WorkflowSerializationContext | ActivitySerializationContext)
             and context.workflow_id
         ):
             return SealedPayloads(self._keys, require=self._require, workflow=context.workflow_id)
@@ -160,6 +163,41 @@ class EncodedFailuresInWords(_InWords, DefaultFailureConverterWithEncodedAttribu
     """With message and stack as a payload, which is encrypted."""
 
 
+_PYDANTIC: Final = tuple(PydanticPayloadConverter().converters.values())
+
+
+class SharedPydantic(CompositePayloadConverter):
+    """The SDK's converters for pydantic, one set for the whole process.
+
+    The SDK makes a converter for each run of a workflow and several for each of its tasks. With a set of its own
+    in each, pydantic would compile the same types again each time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(*_PYDANTIC)
+
+
+class PlatformConverter(DataConverter):
+    """A `DataConverter` of which only the codec knows the context: another one for each payload is cheap."""
+
+    @override
+    def with_context(self, context: SerializationContext) -> Self:
+        """The same with the codec for this context. The SDK's own way makes every converter anew."""
+        codec = self.payload_codec
+        if not isinstance(codec, WithSerializationContext):
+            return self
+        bound = codec.with_context(context)
+        if bound is codec:
+            return self
+        cloned = copy.copy(self)
+        object.__setattr__(cloned, "payload_codec", bound)  # it is frozen; the SDK does it this way too
+        return cloned
+
+
+DATA_CONVERTER: Final = PlatformConverter(payload_converter_class=SharedPydantic)
+"""Without keys and without words of ours for failures."""
+
+
 def data_converter(settings: Settings) -> DataConverter:
     """What clients, workers and replayers of a platform convert with.
 
@@ -176,4 +214,4 @@ def data_converter(settings: Settings) -> DataConverter:
     # Messages and stack traces of failures may quote what they are about.
     failures = FailuresInWords if keys is None else EncodedFailuresInWords
     codec = SealedPayloads(keys, require=settings.payloads_require_sealed)
-    return replace(pydantic_data_converter, payload_codec=codec, failure_converter_class=failures)
+    return replace(DATA_CONVERTER, payload_codec=codec, failure_converter_class=failures)

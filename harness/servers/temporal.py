@@ -19,7 +19,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.base.names import SA_TEAM
-from bondstone.temporal.connection import DATA_CONVERTER, ensure_search_attributes
+from bondstone.temporal.connection import ensure_search_attributes
+from bondstone.temporal.payloads import DATA_CONVERTER
 from harness.pinned import find
 from harness.servers.postgres import USER, Postgres
 from harness.servers.process import LOOPBACK, START_SECONDS, Server, ServerFailed, free_port, listens, low_port

@@ -42,7 +42,7 @@ APPLICATION = {
         import asyncio, os, sys
         import activities, workflows
         import bondstone.activities.control, bondstone.promises, bondstone.workflows.served
-        from bondstone.temporal.connection import DATA_CONVERTER
+        from bondstone.temporal.payloads import DATA_CONVERTER
         from temporalio.client import Client
         from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 

@@ -10,7 +10,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
-from bondstone.temporal.connection import DATA_CONVERTER
+from bondstone.temporal.payloads import DATA_CONVERTER
 from bondstone.workflows import served
 
 HERE = Path(__file__).parent

@@ -10,7 +10,8 @@ from pathlib import Path
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.testing import WorkflowEnvironment
 
-from bondstone.temporal.connection import DATA_CONVERTER, SEARCH_ATTRIBUTE_TYPES
+from bondstone.temporal.connection import SEARCH_ATTRIBUTE_TYPES
+from bondstone.temporal.payloads import DATA_CONVERTER
 
 
 @asynccontextmanager
