@@ -75,6 +75,7 @@ def control_activities(
         campaigns.describe,
         campaigns.probe,
         campaigns.record,
+        campaigns.reply,
         schedules.record,
         notifications.deliver,
     ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import (
     SearchAttributeKey,
@@ -30,6 +30,8 @@ WORKFLOW_QUEUE: Final = "bare-workflows"
 TOOL_QUEUE: Final = "bare-tools"
 NOOP: Final = "noop"
 """The activity that does nothing."""
+TELL_END: Final = "tell-end"
+"""The activity that signals a parent that an operation has ended."""
 
 _PATIENCE: Final = timedelta(seconds=30)
 _PHASE: Final = SearchAttributeKey.for_keyword(names.SA_PHASE)
@@ -68,7 +70,7 @@ class DurableService:
     async def submit(self, reply_to: str, target: int) -> None:
         """A parent requests an operation, and hears when it is accepted and when it has ended."""
         self._repliers[await self._accept()] = reply_to, target
-        await _reply(reply_to, target, finished=False)
+        await workflow.get_external_workflow_handle(reply_to).signal("reply", args=[target, False])
 
     async def _accept(self) -> int:
         await _within_task()
@@ -89,7 +91,7 @@ class DurableService:
         self._ended = number
         _show(_READY)
         if (replier := self._repliers.pop(number, None)) is not None:
-            await _reply(*replier, finished=True)
+            await workflow.execute_local_activity(TELL_END, args=[*replier], start_to_close_timeout=_PATIENCE)
 
 
 @workflow.defn
@@ -103,6 +105,22 @@ class DurableOperation:
         await _within_task()
         await _on(TOOL_QUEUE)
         await _within_task()
+
+
+class Repliers:
+    """What tells parents.
+
+    Args:
+        client: The connection.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @activity.defn(name=TELL_END)
+    async def tell_end(self, parent: str, target: int) -> None:
+        """Signal a parent."""
+        await self._client.get_workflow_handle(parent).signal("reply", args=[target, True])
 
 
 async def operate(client: Client, name: str) -> None:
@@ -146,10 +164,6 @@ async def _on(queue: str) -> None:
 
 async def _within_task() -> None:
     await workflow.execute_local_activity(NOOP, start_to_close_timeout=_PATIENCE)
-
-
-async def _reply(parent: str, target: int, *, finished: bool) -> None:
-    await workflow.get_external_workflow_handle(parent).signal("reply", args=[target, finished])
 
 
 def _show(phase: str) -> None:

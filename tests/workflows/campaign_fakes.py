@@ -163,7 +163,17 @@ class CampaignPlatform(FakePlatform):
                 planned_at=call.planned_at,
             )
 
-        return [*super().activities(), freeze, calendar, probe, describe, record, record_run, real.page]
+        return [
+            *super().activities(),
+            freeze,
+            calendar,
+            probe,
+            describe,
+            record,
+            record_run,
+            real.page,
+            real.reply,
+        ]
 
 
 @dataclass
