@@ -78,12 +78,13 @@ class Serving:
 Build = Callable[[Client, Store, Settings], Awaitable[Serving]]
 
 
-def main(name: str, build: Build) -> int:
+def main(name: str, build: Build, loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> int:
     """Run a worker process until it is told to stop, and return its exit status.
 
     Args:
         name: What logs and Temporal know this kind of process by.
         build: Makes the workers, given the connections.
+        loop: Makes the event loop; by default it is that of asyncio.
     """
     hide_memory()
     allocate_from_one_arena()
@@ -94,7 +95,8 @@ def main(name: str, build: Build) -> int:
         telemetry.start(name, settings.metrics_bind)
         export.start(f"bondstone-{name}")
         try:
-            return asyncio.run(_serve(name, settings, build))
+            with asyncio.Runner(loop_factory=loop) as runner:
+                return runner.run(_serve(name, settings, build))
         finally:
             export.stop()
     except BondError as error:

@@ -9,7 +9,7 @@ from typing import Final
 from bondstone.base.errors import ExtraMissing
 
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
-    "worker": ("aiohttp", "hcl2", "kubernetes", "pygohcl", "python_terraform", "re2", "regorus"),
+    "worker": ("aiohttp", "hcl2", "kubernetes", "pygohcl", "python_terraform", "re2", "regorus", "uvloop"),
     "server": ("fastapi", "jinja2", "mcp", "nh3", "python_multipart", "uvicorn"),
 }
 """Import names by extra; `pyproject.toml` has the distributions. The command and the client need none of them, but
