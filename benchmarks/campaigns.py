@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +41,7 @@ AIM_BARE_RATIO = 1.4
 AIM_STOP_SECONDS = 1.0
 ALONE, REAL, STOPS = "alone", "real", "stops"
 SERVER, CONTROL, EXECUTOR = "temporal", "control", "executor"
+BARE_WORKERS = (SERVER, "bare-control", "bare-executor")
 POLICY = (
     "package campaigns\n\nimport rego.v1\n\n"
     'deny contains "not this one" if {\n'
@@ -156,7 +158,7 @@ async def _patched(
     started: Mapping[str, psutil.Process],
     options: argparse.Namespace,
 ) -> None:
-    """The same campaign at each size, over the first so many services, and the bare SDK beside the first."""
+    """The same campaign at each size, over the first so many services; then the sides of `_beside`."""
     cost: dict[int, float] = {}
     for patch, size in enumerate(options.targets, start=1):
         await processes.publish(settings, runs.promise(directory, patch))
@@ -168,40 +170,75 @@ async def _patched(
         _add_history(report, size, took, grown, CONTROL)
         cost[size] = sum(took.cpu[who] for who in (SERVER, CONTROL, EXECUTOR)) / size
     _add_ratio(report, "real, CPU a target, all", cost, at_most=AIM_COST_RATIO)
-    size = options.targets[0]
-    bare = await Client.connect(settings.temporal_address)
-    work = bare.execute_workflow(
-        BareFleet.run, args=["bare", 0, size, options.at_once], id="bare", task_queue=WORKFLOW_QUEUE
-    )
-    took = await runs.timed(work, started)
-    title = f"bare SDK, {size} children of {len(ON_WORKFLOW_QUEUE)} no-op activities"
-    _add_speed(report, title, size, took, (SERVER, "bare-control", "bare-executor"))
-    bare_cost = sum(took.cpu[who] for who in (SERVER, "bare-control", "bare-executor")) / size
-    report.add("  CPU a target, Bondstone over the bare SDK", "", cost[size] / bare_cost, at_most=AIM_BARE_RATIO)
-    await _floor(report, bare, size, options, started=started, costs=(cost[size], bare_cost))
+    await _beside(report, bond, settings, directory, started=started, options=options)
 
 
-async def _floor(
+async def _beside(
     report: Report,
-    bare: Client,
-    size: int,
-    options: argparse.Namespace,
+    bond: DirectClient,
+    settings: Settings,
+    directory: Path,
     *,
     started: Mapping[str, psutil.Process],
-    costs: tuple[float, float],
+    options: argparse.Namespace,
 ) -> None:
-    """The same durable points by the bare SDK: services that a parent signals, and that answer it twice."""
-    name = "floor"
-    await _gather_some(lambda number: operate(bare, f"bare/{name}/{number}"), size, options.in_flight)
-    job = BareJob(name=name, count=size, at_once=options.at_once)
-    work = bare.execute_workflow(BareParent.run, job, id=name, task_queue=PARENT_QUEUE)
-    took = await runs.timed(work, started)
-    who = (SERVER, "bare-control", "bare-executor", PARENT_QUEUE)
-    _add_speed(report, f"floor: bare SDK, {size} services of the same durable points", size, took, who)
-    floor = sum(took.cpu[process] for process in who) / size
-    ours, plain = costs
-    report.add("  CPU a target, the floor over the bare SDK: at least possible", "", floor / plain)
-    report.add("  CPU a target, Bondstone over the floor", "", ours / floor)
+    """Bondstone, the bare SDK and the floor in turns: a server that holds more costs more."""
+    size = options.targets[0]
+    client = await Client.connect(settings.temporal_address)
+    await _gather_some(lambda number: operate(client, f"bare/floor/{number}"), size, options.in_flight)
+
+    async def ours(turn: int) -> None:
+        patch = len(options.targets) + 1 + turn
+        await processes.publish(settings, runs.promise(directory, patch))
+        name = f"turn-{turn}"
+        document = runs.campaign(name, _first(size), f"1.0.{patch}", options.at_once)
+        await runs.carried_out(bond, document, name, size)
+
+    async def bare(turn: int) -> None:
+        arguments = [f"bare-{turn}", 0, size, options.at_once]
+        await client.execute_workflow(BareFleet.run, args=arguments, id=f"bare-{turn}", task_queue=WORKFLOW_QUEUE)
+
+    async def floor(turn: int) -> None:
+        job = BareJob(name="floor", count=size, at_once=options.at_once)
+        await client.execute_workflow(BareParent.run, job, id=f"floor-{turn}", task_queue=PARENT_QUEUE)
+
+    sides = (
+        _Side(f"Bondstone, {size} targets", ours, (SERVER, CONTROL, EXECUTOR)),
+        _Side(f"bare SDK, {size} children of {len(ON_WORKFLOW_QUEUE)} no-op activities", bare, BARE_WORKERS),
+        _Side(
+            f"floor: bare SDK, {size} services of the same durable points", floor, (*BARE_WORKERS, PARENT_QUEUE)
+        ),
+    )
+    took: dict[str, list[runs.Took]] = {side.title: [] for side in sides}
+    for turn in range(options.turns):
+        for side in sides if turn % 2 == 0 else sides[::-1]:
+            took[side.title].append(await runs.timed(side.run(turn), started))
+            say(f"{side.title}: {size / took[side.title][-1].seconds:.1f} targets/s")
+    cost: list[list[float]] = []
+    for side in sides:
+        each = took[side.title]
+        report.add(f"{side.title}: speed", "targets/s", *(size / one.seconds for one in each))
+        for who in side.who:
+            report.add(f"  CPU a target, {who}", "CPU-ms", *(1000 * one.cpu[who] / size for one in each))
+        cost.append([sum(one.cpu[who] for who in side.who) / size for one in each])
+    for title, above, below, aim in (
+        ("Bondstone over the bare SDK", 0, 1, AIM_BARE_RATIO),
+        ("the floor over the bare SDK: at least possible", 2, 1, None),
+        ("Bondstone over the floor", 0, 2, None),
+    ):
+        ratios = [one / other for one, other in zip(cost[above], cost[below], strict=True)]
+        report.add(f"  CPU a target, {title}", "", *ratios, **({"at_most": aim} if aim else {}))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What is measured turn by turn."""
+
+    title: str
+    run: Callable[[int], Awaitable[None]]
+    """One turn of it, by number."""
+    who: tuple[str, ...]
+    """The processes that work for it."""
 
 
 # How fast they stop -----------------------------------------------------------------------------------------
@@ -324,6 +361,9 @@ def main() -> None:
     )
     options.add_argument(
         "--bare", choices=["first", "all"], default="all", help="bare SDK at the first size, or at all of them"
+    )
+    options.add_argument(
+        "--turns", type=int, default=2, help="of real services and the bare SDK (default: %(default)s)"
     )
     options.add_argument("--at-once", type=int, default=20, help="targets at once (default: %(default)s)")
     options.add_argument("--in-flight", type=int, default=20, help="provisions at once (default: %(default)s)")

@@ -2,14 +2,17 @@
 
 A service that outlives its operations and takes a request by update-with-start; a child workflow for the
 operation; three activities that are durable points (plan, apply, ledger); three more within workflow tasks
-(resolve, policy, outputs); the search attributes that lists and campaigns choose by. The payloads are empty, no
-activity does anything, and nobody is told more than that the operation has ended. Events and workflow tasks are
-as many as a provision of one step has, which `benchmarks.throughput` prints of both.
+(resolve, policy, outputs); the search attributes that lists and campaigns choose by. A plan is kept as one sealed
+file, of which the digest is compared before it is applied, and a record as one file, both flushed to the disk.
+The payloads are nearly empty, nothing else is done, and nobody is told more than that the operation has ended.
+Events and workflow tasks are as many as a provision of one step has, which `benchmarks.throughput` prints of both.
 """
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from temporalio import activity, workflow
@@ -24,15 +27,24 @@ from temporalio.common import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from bondstone.base import names
+from bondstone.base.files import write_durably
+from bondstone.store.crypto import KEY_BYTES, KeyRing
 from harness.waiting import until_async
 
 WORKFLOW_QUEUE: Final = "bare-workflows"
 TOOL_QUEUE: Final = "bare-tools"
 NOOP: Final = "noop"
 """The activity that does nothing."""
+PLAN: Final = "durable-plan"
+"""The activity that keeps a plan."""
+APPLY: Final = "durable-apply"
+"""The activity that reads it again."""
+RECORD: Final = "durable-record"
+"""The activity that keeps a record."""
 TELL_END: Final = "tell-end"
 """The activity that signals a parent that an operation has ended."""
 
+_ARTEFACT: Final = b"-"
 _PATIENCE: Final = timedelta(seconds=30)
 _PHASE: Final = SearchAttributeKey.for_keyword(names.SA_PHASE)
 _READY: Final = "ready"
@@ -87,7 +99,7 @@ class DurableService:
                 [SearchAttributePair(SearchAttributeKey.for_keyword(name), me) for name in _SERVICE_KEYWORDS]
             ),
         )
-        await _on(WORKFLOW_QUEUE)
+        await _on(WORKFLOW_QUEUE, RECORD, f"{me}/{number}")
         self._ended = number
         _show(_READY)
         if (replier := self._repliers.pop(number, None)) is not None:
@@ -101,10 +113,40 @@ class DurableOperation:
     @workflow.run
     async def run(self) -> None:
         """Plan and apply where the tool is, the rest within workflow tasks."""
-        await _on(TOOL_QUEUE)
+        key = f"plans/{workflow.info().workflow_id}"
+        digest = await _on(TOOL_QUEUE, PLAN, key)
         await _within_task()
-        await _on(TOOL_QUEUE)
+        await _on(TOOL_QUEUE, APPLY, key, digest)
         await _within_task()
+
+
+class Kept:
+    """What the rules keep of an operation.
+
+    Args:
+        root: Where it is kept.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._keys = KeyRing(active="floor", keys={"floor": bytes(KEY_BYTES)})  # of all processes that keep here
+
+    @activity.defn(name=PLAN)
+    async def plan(self, key: str) -> str:
+        """Keep a plan; its digest."""
+        write_durably(self._root, key, self._keys.seal(_ARTEFACT, key=key), create=False)
+        return hashlib.sha256(_ARTEFACT).hexdigest()
+
+    @activity.defn(name=APPLY)
+    async def apply(self, key: str, digest: str) -> None:
+        """Read the plan that has this digest."""
+        if hashlib.sha256(self._keys.unseal((self._root / key).read_bytes(), key=key)).hexdigest() != digest:
+            raise ValueError("another plan")
+
+    @activity.defn(name=RECORD)
+    async def record(self, key: str) -> None:
+        """Keep a record."""
+        write_durably(self._root, f"records/{key}", _ARTEFACT, create=True)
 
 
 class Repliers:
@@ -158,8 +200,11 @@ async def _ended(client: Client, operation: str) -> None:
     await until_async(ended, f"the end of {operation}")
 
 
-async def _on(queue: str) -> None:
-    await workflow.execute_activity(NOOP, task_queue=queue, start_to_close_timeout=_PATIENCE)
+async def _on(queue: str, name: str, *arguments: str) -> str:
+    kept: str = await workflow.execute_activity(
+        name, args=arguments, task_queue=queue, start_to_close_timeout=_PATIENCE
+    )
+    return kept
 
 
 async def _within_task() -> None:

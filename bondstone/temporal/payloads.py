@@ -163,7 +163,7 @@ class EncodedFailuresInWords(_InWords, DefaultFailureConverterWithEncodedAttribu
     """With message and stack as a payload, which is encrypted."""
 
 
-_PYDANTIC: Final = tuple(PydanticPayloadConverter().converters.values())
+_PYDANTIC: Final = PydanticPayloadConverter().converters
 
 
 class SharedPydantic(CompositePayloadConverter):
@@ -174,7 +174,7 @@ class SharedPydantic(CompositePayloadConverter):
     """
 
     def __init__(self) -> None:
-        super().__init__(*_PYDANTIC)
+        self.converters = _PYDANTIC
 
 
 class PlatformConverter(DataConverter):

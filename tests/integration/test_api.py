@@ -262,7 +262,9 @@ def test_an_operation_and_its_logs_are_followed_to_their_end_and_resumed(api):
     assert [event["event"] for event in recorded[-2:]] == ["operation", "end"]
     assert json.loads(recorded[-2]["data"])["status"] == "succeeded"
     assert len(recorded) >= 3, "states on the way were told too"
-    assert len({event["id"] for event in recorded}) == len(recorded)
+    ids = [event["id"] for event in recorded]
+    # Once the tool has ended, a step looks as before its first sign of life, until the workflow hears of it.
+    assert all(one != next_one for one, next_one in itertools.pairwise(ids)), "no state is told twice in a row"
 
     last = {"Last-Event-ID": recorded[-1]["id"]}
     assert api.get("/operations/api/followed/op/1/events", headers=last).status_code == 204
