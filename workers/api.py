@@ -32,7 +32,7 @@ from bondstone.backstage.refresh import poll_seconds
 from bondstone.base import logs
 from bondstone.base.errors import BondError, SettingsInvalid, StoreError
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
-from bondstone.base.processes import allocate_from_one_arena, hide_memory, leave
+from bondstone.base.processes import allocate_from_one_arena, give_back_memory, hide_memory, leave
 from bondstone.base.settings import Settings
 from bondstone.base.tracing import export
 from bondstone.console import app as console
@@ -166,6 +166,7 @@ class _Server(uvicorn.Server):
             log.info("ready", bind=f"{self.config.host}:{self.config.port}")
             with ready_pipe() as tell:
                 tell({"ready": True})
+            give_back_memory()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain."""

@@ -28,7 +28,7 @@ from bondstone.base import extras, logs
 from bondstone.base.errors import BondError, Unreachable
 from bondstone.base.platform_file import CREATE_KEYS, ready_pipe
 from bondstone.base.process_identity import poller_identity
-from bondstone.base.processes import allocate_from_one_arena, hide_memory
+from bondstone.base.processes import allocate_from_one_arena, give_back_memory, hide_memory
 from bondstone.base.settings import Settings
 from bondstone.base.tracing import export
 from bondstone.store import Store
@@ -206,6 +206,7 @@ async def _announce(name: str, client: Client, serving: Serving, health_file: Pa
         tell({"ready": True})
         if serving.facts is not None:
             tell({"versions": dict(await serving.facts())})
+    give_back_memory()
     if health_file:
         await keep_beating(health_file)
 
