@@ -22,16 +22,15 @@ from typing import Any
 import httpx2
 import pytest
 from platforms import PROMISES, REQUIRED, LocalPlatform, read_json, running
-from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.client import WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError, RPCStatusCode
 from test_parts import leaf
 from test_temporal_cli import ROOT, commands, run
 
 from bondstone.base import names
 from bondstone.store.crypto import KeyRing
 from bondstone.temporal.connection import connect
-from harness.waiting import until_async, wait_until
+from harness.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -190,7 +189,7 @@ async def test_the_bare_sdk_triggers_what_bond_attest_has_signed(scene: Scene) -
         ),
     )
     assert accepted["number"] == 1
-    await ended(client, f"service/{service}/op/1")
+    await asyncio.to_thread(scene.bond, "operation", "wait", f"{service}/op/1")  # until it is in the ledger
     assert (await asyncio.to_thread(scene.kinds, service))[0][2] == "ada"
 
 
@@ -239,23 +238,6 @@ def test_the_whole_ledger_verifies_in_the_end(scene: Scene) -> None:
     report = json.loads(scene.bond("ledger", "verify", "-o", "json"))
     assert report["breaks"] == []
     assert report["signed"] == report["records"] > 10
-
-
-async def ended(client: Client, workflow: str) -> None:
-    """Wait until a child has ended; its parent accepts the request a moment before the child is there."""
-
-    async def started() -> bool:
-        try:
-            await client.get_workflow_handle(workflow).describe()
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            return False
-        return True
-
-    await until_async(started, f"{workflow} is there")
-    async with asyncio.timeout(120):
-        await client.get_workflow_handle(workflow).result()
 
 
 def temporal(scene: Scene, *arguments: str, status: int = 0) -> str:
