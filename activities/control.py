@@ -75,7 +75,6 @@ def control_activities(
         campaigns.describe,
         campaigns.probe,
         campaigns.record,
-        campaigns.reply,
         schedules.record,
         notifications.deliver,
     ]

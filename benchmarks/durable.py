@@ -41,8 +41,6 @@ APPLY: Final = "durable-apply"
 """The activity that reads it again."""
 RECORD: Final = "durable-record"
 """The activity that keeps a record."""
-TELL_END: Final = "tell-end"
-"""The activity that signals a parent that an operation has ended."""
 
 _ARTEFACT: Final = b"-"
 _PATIENCE: Final = timedelta(seconds=30)
@@ -82,7 +80,7 @@ class DurableService:
     async def submit(self, reply_to: str, target: int) -> None:
         """A parent requests an operation, and hears when it is accepted and when it has ended."""
         self._repliers[await self._accept()] = reply_to, target
-        await workflow.get_external_workflow_handle(reply_to).signal("reply", args=[target, False])
+        await _reply(reply_to, target, finished=False)
 
     async def _accept(self) -> int:
         await _within_task()
@@ -103,7 +101,7 @@ class DurableService:
         self._ended = number
         _show(_READY)
         if (replier := self._repliers.pop(number, None)) is not None:
-            await workflow.execute_local_activity(TELL_END, args=[*replier], start_to_close_timeout=_PATIENCE)
+            await _reply(*replier, finished=True)
 
 
 @workflow.defn
@@ -147,22 +145,6 @@ class Kept:
     async def record(self, key: str) -> None:
         """Keep a record."""
         write_durably(self._root, f"records/{key}", _ARTEFACT, create=True)
-
-
-class Repliers:
-    """What tells parents.
-
-    Args:
-        client: The connection.
-    """
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    @activity.defn(name=TELL_END)
-    async def tell_end(self, parent: str, target: int) -> None:
-        """Signal a parent."""
-        await self._client.get_workflow_handle(parent).signal("reply", args=[target, True])
 
 
 async def operate(client: Client, name: str) -> None:
@@ -209,6 +191,10 @@ async def _on(queue: str, name: str, *arguments: str) -> str:
 
 async def _within_task() -> None:
     await workflow.execute_local_activity(NOOP, start_to_close_timeout=_PATIENCE)
+
+
+async def _reply(parent: str, target: int, *, finished: bool) -> None:
+    await workflow.get_external_workflow_handle(parent).signal("reply", args=[target, finished])
 
 
 def _show(phase: str) -> None:

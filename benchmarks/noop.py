@@ -11,7 +11,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from benchmarks.durable import TOOL_QUEUE, WORKFLOW_QUEUE, DurableOperation, DurableService, Kept, Repliers
+from benchmarks.durable import TOOL_QUEUE, WORKFLOW_QUEUE, DurableOperation, DurableService, Kept
 from bondstone.activities.executors import executor_activities
 from bondstone.base.models import Manifest
 from bondstone.base.names import DEFAULT_POOL, pool_queue
@@ -117,13 +117,12 @@ async def build_executor(client: Client, store: Store, settings: Settings) -> ru
 async def build_bare_control(client: Client, store: Store, settings: Settings) -> runtime.Serving:
     """As `bondstone.workers.control`, with the bare workflow."""
     del store
-    connected = await plain(client)
     worker = Worker(
-        connected,
+        await plain(client),
         task_queue=WORKFLOW_QUEUE,
         identity=poller_identity("bare-control"),
         workflows=[Bare, BareFleet, DurableService, DurableOperation],
-        activities=[noop, Repliers(connected).tell_end, Kept(settings.data / "floor").record],
+        activities=[noop, Kept(settings.data / "floor").record],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=control.MAX_WORKFLOW_TASKS,
         max_concurrent_activities=control.MAX_ACTIVITIES,

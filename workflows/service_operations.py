@@ -80,7 +80,7 @@ class ServiceOperations:
         self._entity.state = self._state.changed(next_due=next_due(self._state, workflow.now()))
         self._entity.show()
         await self._tell_parents(earlier, pending, ended)
-        await self._submissions.ended(record.number, recorded=True)
+        await self._submissions.ended(record.number)
 
     async def _resolved_again(self, pending: PendingOperation) -> PendingOperation:
         """Resolve again what was resolved on the assumption that an operation ahead succeeds, when it did not."""

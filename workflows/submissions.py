@@ -5,18 +5,16 @@ A campaign that is gone costs the service a line in its log, and nothing else.
 
 from __future__ import annotations
 
-from types import NoneType
-
 from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from bondstone.base import names
 from bondstone.base.errors import BondError, Refused, StoreUnavailable, Unreachable
 from bondstone.model.campaign.events import AttemptAccepted, AttemptDeclined
-from bondstone.model.campaign.run import Reply, ReplyCall, SubmitCall, WithdrawCall
+from bondstone.model.campaign.run import Reply, SubmitCall, WithdrawCall
 from bondstone.model.service import CancelCall, OperationRecord, OperationStatus, Request, ServiceState
 from bondstone.temporal.failures import bounded, info_of
-from bondstone.workflows import activity_calls, admission, submitted
+from bondstone.workflows import admission, submitted
 from bondstone.workflows.entity import Entity
 
 _PASSING = frozenset({StoreUnavailable.code, Unreachable.code})
@@ -85,40 +83,15 @@ class Submissions:
         awaiting = record.status is OperationStatus.AWAITING_APPROVAL
         await self._reply(known.reply_to, submitted.last_answer(known).changed(awaiting=awaiting))
 
-    async def ended(self, number: int, *, recorded: bool = False) -> None:
-        """Tell the campaign that asked for the operation.
-
-        Args:
-            number: Of the operation.
-            recorded: The ledger has it, and so has the history. Then the campaign is told within this workflow
-                task: if the task is lost, it is told the same again. What is not in the history yet is told by a
-                signal, which leaves together with the result of the task.
-        """
+    async def ended(self, number: int) -> None:
+        """Tell the campaign that asked for the operation."""
         entity = self.entity
         record = admission.find_record(entity.state, number)
         if record is None:
             return
         entity.state, known = submitted.closed(entity.state, record)
-        if known is None:
-            return
-        answer = submitted.last_answer(known)
-        if recorded and workflow.patched("tell-campaign-within-task"):
-            await self._reply_within_task(known.reply_to, answer)
-        else:
-            await self._reply(known.reply_to, answer)
-
-    async def _reply_within_task(self, campaign: str, answer: submitted.Said) -> None:
-        """A signal of the workflow's own would cost another workflow task when it has arrived."""
-        call = ReplyCall(campaign=campaign, reply=Reply(said=answer))
-        retries = activity_calls.ADMISSION_RETRIES
-        try:
-            await activity_calls.control(
-                names.CAMPAIGN_REPLY, call, NoneType, summary="tell campaign", retries=retries
-            )
-        except FailureError as error:
-            if is_cancelled_exception(error):
-                raise
-            workflow.logger.warning("the campaign was not told", extra={"campaign": campaign})
+        if known is not None:
+            await self._reply(known.reply_to, submitted.last_answer(known))
 
     async def _reply(self, campaign: str, answer: submitted.Said) -> None:
         try:

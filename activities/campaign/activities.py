@@ -27,7 +27,6 @@ from bondstone.model.campaign.run import (
     Frozen,
     LedgerBatch,
     PageCall,
-    ReplyCall,
     Sightings,
     SightingsCall,
     TargetPage,
@@ -170,18 +169,6 @@ class CampaignActivities:
             )
             await self._announcer.announce(ended, "")
         return entry
-
-    @activity.defn(name=names.CAMPAIGN_REPLY)
-    @speaks_failures
-    async def reply(self, call: ReplyCall) -> None:
-        """Tell a campaign what a service says; a campaign that has ended needs no answer."""
-        handle = self._client.get_workflow_handle(call.campaign)
-        try:
-            await handle.signal(names.SIGNAL_REPLY, call.reply)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise calls.as_ours(error, call.campaign) from error
-            activity.logger.warning("the campaign is gone", extra={"campaign": call.campaign})
 
     async def _signed(self, batch: LedgerBatch, signer: Signer) -> LedgerBatch:
         """The batch with our signature; the first one says who started the campaign."""

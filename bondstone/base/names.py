@@ -216,7 +216,6 @@ CAMPAIGN_CALENDAR: Final = "campaign.calendar"
 CAMPAIGN_DESCRIBE: Final = "campaign.describe"
 CAMPAIGN_PROBE: Final = "campaign.probe"
 CAMPAIGN_RECORD: Final = "campaign.record"
-CAMPAIGN_REPLY: Final = "campaign.reply"
 SCHEDULE_RECORD: Final = "schedule.record"
 NOTIFICATION_DELIVER: Final = "notification.deliver"
 

@@ -163,17 +163,7 @@ class CampaignPlatform(FakePlatform):
                 planned_at=call.planned_at,
             )
 
-        return [
-            *super().activities(),
-            freeze,
-            calendar,
-            probe,
-            describe,
-            record,
-            record_run,
-            real.page,
-            real.reply,
-        ]
+        return [*super().activities(), freeze, calendar, probe, describe, record, record_run, real.page]
 
 
 @dataclass

@@ -198,14 +198,6 @@ class Reply(Wire):
     said: AttemptAccepted | AttemptDeclined | AttemptFinished = Field(discriminator="kind")
 
 
-class ReplyCall(Wire):
-    """Argument of `campaign.reply`: what a service tells a campaign."""
-
-    campaign: str
-    """The id of its workflow."""
-    reply: Reply
-
-
 # Out of a campaign ---------------------------------------------------------------------------------------
 
 
