@@ -124,6 +124,8 @@ def emit_text(text: str) -> None:
 
 def note(text: str) -> None:
     """Print a remark that is not part of the result, on standard error."""
+    if sys.stdout is not None:
+        sys.stdout.flush()  # what was printed before comes first where both go to one file
     typer.echo(visible(text), err=True)
 
 

@@ -164,7 +164,7 @@ def test_a_process_without_standard_streams_forks():
     code = """
     text, sys.stdout = sys.stdout, None
     _, reap = start(lambda: 3)
-    print(reap(), file=text)
+    print(reap(), file=text, flush=True)
     """
     assert ran(code) == "3\n"
 
