@@ -37,7 +37,7 @@ def running(directory: Path) -> Iterator[str]:
         except httpx2.HTTPError:
             return False
 
-    command = [str(AWS_MOCK / "bin" / "moto_server"), "-H", LOOPBACK, "-p", str(port)]
+    command = [str(AWS_MOCK / "bin" / "python"), "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)]
     server = Server(name="moto", arguments=command, log=directory / "moto.log", ready=serves)
     server.start()
     try:
