@@ -43,7 +43,7 @@ RECORD: Final = "durable-record"
 """The activity that keeps a record."""
 
 _ARTEFACT: Final = b"-"
-_PATIENCE: Final = timedelta(seconds=30)
+_PATIENCE: Final = timedelta(seconds=300)
 _PHASE: Final = SearchAttributeKey.for_keyword(names.SA_PHASE)
 _READY: Final = "ready"
 _SERVICE_KEYWORDS: Final = (names.SA_TEAM, names.SA_SERVICE, names.SA_PROMISE, names.SA_REVISION, names.SA_HEALTH)

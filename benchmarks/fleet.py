@@ -31,6 +31,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import fleet_floor, stack_providers, stacks
+from benchmarks.durable_stacks import ENVIRONMENT, stack_directory, words
 from benchmarks.histories import WORKFLOW_TASK, Spent, spent_by
 from benchmarks.report import Figure, Report, parser, run, say
 from benchmarks.stack_providers import LARGE, NONE, SMALL, ProviderMissing, StackProvider
@@ -42,7 +43,6 @@ from harness import processes
 SLOW, INSTANT = "two-seconds", "instant"
 AIMS = {NONE: 2.5, SMALL: None, LARGE: 0.8}
 """Of instant resources, by provider."""
-TERRAFORM_ENVIRONMENT = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
 WRAPPER = """\
 #!{python} -IS
 import os, resource, sys, time
@@ -111,10 +111,10 @@ async def _measure(
             for name in names:
                 side = Plain(tool, directory, provider, slow=name == SLOW)
                 beside[name] = await _compare(options, report, name, bond=bond, plain=side, watched=watched)
-                if not side.slow:
-                    pids = {each["name"]: each["pid"] for each in status["processes"]}
-                    server = psutil.Process(pids["temporal"])
-                    await _add_floor(options, report, side, platform.settings, server=server, plain=beside[name])
+                pids = {each["name"]: each["pid"] for each in status["processes"]}
+                server = psutil.Process(pids["temporal"])
+                floor = _add_floor_together if side.slow else _add_floor
+                await floor(options, report, side, platform.settings, server=server, plain=beside[name])
     for name in names:
         look = await _look_inside(options, tool, directory, name, promise=promises[name], environment=environment)
         if name == SLOW:
@@ -204,7 +204,7 @@ async def _add_floor(
             _directories(options, side),
             command(side.tool),
             concurrency=options.concurrency,
-            environment={**TERRAFORM_ENVIRONMENT, **side.provider.environment},
+            environment={**ENVIRONMENT, **side.provider.environment},
         )
     )
     durable = await fleet_floor.durable_points(
@@ -213,16 +213,47 @@ async def _add_floor(
     fleet_floor.add(report, tool, durable, plain=plain, stacks=options.stacks)
 
 
+async def _add_floor_together(
+    options: argparse.Namespace,
+    report: Report,
+    side: Plain,
+    settings: Settings,
+    *,
+    server: psutil.Process,
+    plain: float,
+) -> None:
+    """The least that the rules cost, bare: the durable points with Terraform in them."""
+    settings = settings.model_copy(update={"terraform_slots": options.concurrency})
+
+    def make(services: Sequence[str]) -> None:
+        directories = [stack_directory(settings, service) for service in services]
+        _write(directories, side)
+        fleet_floor.initialise(
+            directories, command(side.tool), concurrency=options.concurrency, environment=ENVIRONMENT
+        )
+
+    part = await fleet_floor.durable_points(
+        settings, server, side.directory / "floor", count=options.stacks, in_flight=options.in_flight, make=make
+    )
+    fleet_floor.add_together(report, part, plain=plain, stacks=options.stacks)
+
+
 def _directories(options: argparse.Namespace, side: Plain) -> list[Path]:
     """New directories of the fleet's stacks."""
     root = side.directory / f"plain-{uuid.uuid4().hex[:8]}"
-    for number in range(options.stacks):
-        (root / f"stack{number}").mkdir(parents=True)
+    directories = [root / f"stack{number}" for number in range(options.stacks)]
+    _write(directories, side)
+    return directories
+
+
+def _write(directories: Sequence[Path], side: Plain) -> None:
+    """Write the stacks into their directories."""
+    for directory in directories:
+        directory.mkdir(parents=True)
         module = stacks.module(slow=side.slow, provider=side.provider)
-        (root / f"stack{number}" / "main.tf").write_text(module, encoding="utf-8")
-        values = stacks.values(f"{root.name}-stack{number}", side.provider)
-        (root / f"stack{number}" / "terraform.tfvars").write_text(values, encoding="utf-8")
-    return [root / f"stack{number}" for number in range(options.stacks)]
+        (directory / "main.tf").write_text(module, encoding="utf-8")
+        values = stacks.values(f"{directory.parent.name}-{directory.name}", side.provider)
+        (directory / "terraform.tfvars").write_text(values, encoding="utf-8")
 
 
 def _through_xargs(options: argparse.Namespace, side: Plain) -> float:
@@ -234,7 +265,7 @@ def _through_xargs(options: argparse.Namespace, side: Plain) -> float:
     subprocess.run(
         ["xargs", "-P", str(options.concurrency), "-I{}", "sh", "-c", script],
         input="\n".join(map(str, directories)),
-        env={**os.environ, **TERRAFORM_ENVIRONMENT, **side.provider.environment},
+        env={**os.environ, **ENVIRONMENT, **side.provider.environment},
         text=True,
         check=True,
     )
@@ -243,11 +274,7 @@ def _through_xargs(options: argparse.Namespace, side: Plain) -> float:
 
 def command(tool: Tool) -> str:
     """The tool as a shell writes it."""
-    return shlex.join(_words(tool))
-
-
-def _words(tool: Tool) -> list[str]:
-    return [tool.path] if tool.mode == "exec" else tool.changing([])
+    return shlex.join(words(tool))
 
 
 @dataclass(frozen=True)
@@ -283,8 +310,8 @@ async def _look_inside(
     noted.mkdir()
     log = noted / "runs.log"
     wrapper = noted / "terraform"
-    words = _words(tool)
-    text = WRAPPER.format(python=sys.executable, program=words[0], command=words, log=str(log))
+    program = words(tool)
+    text = WRAPPER.format(python=sys.executable, program=program[0], command=program, log=str(log))
     wrapper.write_text(text, encoding="utf-8")
     wrapper.chmod(0o755)
     environment = {

@@ -1,4 +1,4 @@
-"""The two sides that `benchmarks.throughput` compares, as worker processes: `python -m benchmarks.noop SIDE`."""
+"""The sides that benchmarks compare and their floors, as worker processes: `python -m benchmarks.noop SIDE`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from benchmarks.durable import TOOL_QUEUE, WORKFLOW_QUEUE, DurableOperation, DurableService, Kept
+from benchmarks.durable_stacks import Stacks
 from bondstone.activities.executors import executor_activities
 from bondstone.base.models import Manifest
 from bondstone.base.names import DEFAULT_POOL, pool_queue
@@ -144,6 +145,20 @@ async def build_bare_executor(client: Client, store: Store, settings: Settings) 
     return runtime.Serving(workers=[worker], queues={TOOL_QUEUE: False})
 
 
+async def build_bare_stacks(client: Client, store: Store, settings: Settings) -> runtime.Serving:
+    """As `build_bare_executor`, with Terraform in its activities."""
+    del store
+    stacks = Stacks(settings)
+    worker = Worker(
+        await plain(client),
+        task_queue=TOOL_QUEUE,
+        identity=poller_identity("bare-stacks"),
+        activities=[noop, stacks.plan, stacks.apply],
+        max_concurrent_activities=executor.MAX_ACTIVITIES,
+    )
+    return runtime.Serving(workers=[worker], queues={TOOL_QUEUE: False})
+
+
 async def plain(client: Client) -> Client:
     """A connection as the SDK makes it when nothing is said about data."""
     return await Client.connect(client.service_client.config.target_host, namespace=client.namespace)
@@ -153,6 +168,7 @@ BUILDS = {
     "executor": build_executor,
     "bare-control": build_bare_control,
     "bare-executor": build_bare_executor,
+    "bare-stacks": build_bare_stacks,
 }
 
 if __name__ == "__main__":

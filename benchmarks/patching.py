@@ -23,7 +23,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks import stacks
-from benchmarks.fleet import TERRAFORM_ENVIRONMENT, command
+from benchmarks.durable_stacks import ENVIRONMENT
+from benchmarks.fleet import command
 from benchmarks.report import Figure, Report, parser, run, say
 from bondstone.activities.terraform.binary import Tool, find_tool
 from bondstone.base import names
@@ -303,7 +304,7 @@ class PlainFleet:
         xargs = subprocess.Popen(
             ["xargs", "-P", str(self._concurrency), "-I{}", "sh", "-c", f"cd {{}} && {script}"],
             stdin=subprocess.PIPE,
-            env={**os.environ, **TERRAFORM_ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT},
             text=True,
         )
         if xargs.stdin is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bondstone.activities.tooling.environment import allowed_environment
 
-_GARBAGE_COLLECTION = {"GOGC": "300"}
+GARBAGE_COLLECTION = {"GOGC": "300"}
 """Terraform and its providers are Go programs that read a schema and end. Collecting garbage less often saves a
 tenth of their CPU time, with a provider as large as AWS a quarter, for a tenth more memory."""
 
@@ -31,7 +31,7 @@ def tool_environment(
         plugins: The provider cache, for `init` only: it is not safe for concurrent use.
         directory: Where it runs, by the name that modules shall see.
     """
-    variables = _GARBAGE_COLLECTION | allowed_environment(worker, ["TF_CLI_CONFIG_FILE", *also])
+    variables = GARBAGE_COLLECTION | allowed_environment(worker, ["TF_CLI_CONFIG_FILE", *also])
     variables |= {**_ALWAYS, "TF_DATA_DIR": str(data)}
     if plugins is not None:
         variables["TF_PLUGIN_CACHE_DIR"] = str(plugins)
