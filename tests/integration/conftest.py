@@ -10,11 +10,13 @@ from platforms import PROMISES, REQUIRED, LocalPlatform, running
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
-    """A platform with the promise `patient`; tests use services of their own and leave the platform running.
+    """A platform with two promises; tests use services of their own and leave the platform running.
 
-    It requires attestations, so that all that is tested there is tested with them.
+    `patient` has two steps, each by Terraform; `plain` runs no tool, for tests of what does not depend on one. The
+    platform requires attestations, so that all that is tested there is tested with them.
     """
     with running(tmp_path_factory.mktemp("platform") / "data", REQUIRED) as local:
-        local.bond("promise", "publish", str(PROMISES / "patient"))
+        for name in ("patient", "plain"):
+            local.bond("promise", "publish", str(PROMISES / name))
         yield local
         local.bond("ledger", "verify")

@@ -121,14 +121,14 @@ kind: Campaign
 metadata: {name: look, reason: "a look", owner: agents}
 spec:
   operation: reconcile
-  promise: patient
+  promise: plain
   select: {where: "true"}
   waves: [{name: all, rest: true}]
 """
 
 
 async def test_an_agent_that_only_reads_previews_a_campaign_and_starts_none(platform):
-    platform.bond("service", "request", "patient", "agents/looked-at", "--set", "seconds=0", "--wait")
+    platform.bond("service", "request", "plain", "agents/looked-at", "--wait")
     async with agent(platform, token(platform, "planner", "viewer")) as client:
         preview = await data(client, "preview_campaign", source=CAMPAIGN)
         assert (preview["name"], [wave["name"] for wave in preview["waves"]]) == ("look", ["all"])
@@ -140,7 +140,7 @@ async def test_an_agent_that_only_reads_previews_a_campaign_and_starts_none(plat
 async def test_a_preview_counts_only_the_services_that_its_caller_may_see(platform):
     """Over the API, for an agent, on the page and at the command line; so do its errors."""
     for service in ("agents/mine", "hidden/theirs"):
-        platform.bond("service", "request", "patient", service, "--set", "seconds=0", "--wait")
+        platform.bond("service", "request", "plain", service, "--wait")
     source = CAMPAIGN.replace('where: "true"', "where: \"id in ['agents/mine', 'hidden/theirs']\"")
     only_theirs = CAMPAIGN.replace('where: "true"', "include: [hidden/theirs]")
     scope = {"teams": ["agents"]}

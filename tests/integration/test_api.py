@@ -53,15 +53,15 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict:
     return problem
 
 
-def requested(api: httpx.Client, service: str, **inputs: object) -> dict:
-    body = {"promise": "patient", "service": service, "inputs": {"seconds": 0, **inputs}}
+def requested(api: httpx.Client, service: str, promise: str = "plain", **inputs: object) -> dict:
+    body = {"promise": promise, "service": service, "inputs": inputs}
     answer = api.post("/services", json=body, params={"wait": 30})
     assert answer.status_code == 202, answer.text
     return answer.json()
 
 
 def test_a_service_from_request_to_decommission(api):
-    operation = requested(api, "api/whole", size="medium")
+    operation = requested(api, "api/whole", "patient", size="medium")
     assert operation["status"] == "succeeded"
     assert operation["id"] == "api/whole/op/1"
 
@@ -90,7 +90,7 @@ def test_a_service_from_request_to_decommission(api):
 
 
 def test_the_same_key_is_the_same_operation_and_with_another_body_is_refused_by_name(api, platform):
-    body = {"promise": "patient", "service": "api/once", "inputs": {"seconds": 0}}
+    body = {"promise": "plain", "service": "api/once", "inputs": {"size": "small"}}
     key = {"Idempotency-Key": "deploy-17"}
     first = api.post("/services", json=body, headers=key, params={"wait": 30})
     again = api.post("/services", json=body, headers=key)
@@ -319,7 +319,7 @@ kind: Campaign
 metadata: {name: followed, owner: ada, reason: to follow it}
 spec:
   operation: reconcile
-  promise: patient
+  promise: plain
   select: {include: [api/in-campaign]}
   waves:
     - {name: rest, rest: true}

@@ -21,7 +21,7 @@ kind: Strategy
 metadata: {name: look, reason: drift is looked for every night}
 spec:
   operation: reconcile
-  promise: patient
+  promise: plain
   select: {include: [night/watched]}
   waves:
     - {name: rest, rest: true}
@@ -39,7 +39,7 @@ def strategy(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def watched(platform: LocalPlatform) -> str:
     """The one service that the strategy is about."""
-    platform.bond("service", "request", "patient", "night/watched", "--wait", seconds=180)
+    platform.bond("service", "request", "plain", "night/watched", "--wait", seconds=180)
     return "night/watched"
 
 

@@ -31,7 +31,7 @@ kind: Campaign
 metadata: {{name: {name}, owner: {team}, reason: drill}}
 spec:
   operation: reconcile
-  promise: patient
+  promise: plain
   select: {{where: "team == '{team}'"}}
   budget: {{max_failures: 0}}
   waves: [{{name: all, rest: true}}]
@@ -137,11 +137,11 @@ async def test_refusals_are_the_same_errors(bond, team):
         await bond.schedules.create(f"{team}-empty", b"", "nightly.yaml", cron="@daily")
     with pytest.raises(CampaignInvalid, match="the file is empty"):
         await bond.campaigns.preview(b"", "patch.yaml")
-    await (await bond.services.request("patient", f"{team}/taken", request_id="r-1")).wait()
-    again = await bond.services.request("patient", f"{team}/taken", request_id="r-1")
+    await (await bond.services.request("plain", f"{team}/taken", request_id="r-1")).wait()
+    again = await bond.services.request("plain", f"{team}/taken", request_id="r-1")
     assert again.id == f"{team}/taken/op/1"
     with pytest.raises(AlreadyExists):
-        await bond.services.request("patient", f"{team}/taken")
+        await bond.services.request("plain", f"{team}/taken")
     refused = await bond.services.request("patient", f"{team}/large", {"size": "large"})
     with pytest.raises(PolicyDenied, match="large is for nobody"):
         await refused.result()
@@ -178,7 +178,7 @@ async def test_a_plan_waits_for_another_person_and_is_approved_by_digest(bond, t
 async def test_a_campaign_is_previewed_run_and_reported(bond, team):
     fleet = f"{team}-fleet"
     for number in range(2):
-        await (await bond.services.request("patient", f"{fleet}/s{number}")).result()
+        await (await bond.services.request("plain", f"{fleet}/s{number}")).result()
     source = CAMPAIGN.format(name=f"{fleet}-look", team=fleet).encode()
     assert (await bond.campaigns.validate(source)).waves == 1
     preview = await bond.campaigns.preview(source)
