@@ -138,5 +138,5 @@ def servers(file: Path) -> frozenset[str]:
     except OSError:
         return frozenset()
     parameters = " ".join(re.findall(_TAKES, text))
-    defined = set(re.findall(r"\bdef (\w+)\(", text))
+    defined = set(re.findall(r"\bdef (\w+)\((?!\1\b)", text))  # one that takes itself takes the session's
     return frozenset(name for name in SERVERS if name not in defined and re.search(rf"\b{name}\b", parameters))

@@ -6,11 +6,11 @@ import json
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from platforms import PROMISES, REQUIRED, LocalPlatform, publish, read_json, running
+from platforms import PROMISES, LocalPlatform, publish, read_json
 
 from bondstone.activities.terraform.binary import find_tool
 from bondstone.base.errors import AlreadyExists, ApprovalRejected, InvalidInput
@@ -25,16 +25,9 @@ pytestmark = pytest.mark.integration
 STEP = "things"
 
 
-@pytest.fixture(scope="module")
-def own_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
-    with running(tmp_path_factory.mktemp("adopting") / "data", REQUIRED) as platform:
-        yield platform
-        platform.bond("ledger", "verify")
-
-
 @pytest.fixture
-async def bond(own_platform: LocalPlatform) -> AsyncIterator[DirectClient]:
-    async with own_platform.client() as bond:
+async def bond(platform: LocalPlatform) -> AsyncIterator[DirectClient]:
+    async with platform.client() as bond:
         await publish(bond, PROMISES / "held")
         yield bond
 
@@ -86,10 +79,10 @@ async def staged(bond: DirectClient, service: str) -> int:
     return len(await (await bond.connection.store()).objects.list(f"adopt/{service}"))
 
 
-async def test_what_terraform_made_becomes_a_service_without_a_change(own_platform, bond, service, stack):
+async def test_what_terraform_made_becomes_a_service_without_a_change(platform, bond, service, stack):
     before = stack.made.read_text()
     state = f"--state={STEP}={stack.directory / 'terraform.tfstate'}"
-    own_platform.bond("service", "adopt", "held", service, state, "--set", f"made={stack.made}", "--wait")
+    platform.bond("service", "adopt", "held", service, state, "--set", f"made={stack.made}", "--wait")
     record = await bond.operations.record(f"{service}/op/1")
     assert (record.status, record.approvals) == (OperationStatus.SUCCEEDED, ()), record.error
     state = await bond.services.get(service)
@@ -100,13 +93,13 @@ async def test_what_terraform_made_becomes_a_service_without_a_change(own_platfo
     assert (await bond.services.get(service)).outputs == {"value": "two"}
 
 
-async def test_an_adoption_that_would_change_something_asks_first(own_platform, bond, service, stack):
+async def test_an_adoption_that_would_change_something_asks_first(platform, bond, service, stack):
     inputs = {"made": str(stack.made), "value": "three"}
     operation = await bond.services.adopt("held", service, {STEP: stack.state}, inputs)
     digest = await at_the_gate(operation)
     [plan] = await operation.plans()
     assert {change.action for change in plan.changes} == {"update"}
-    async with own_platform.client("grace") as somebody_else:
+    async with platform.client("grace") as somebody_else:
         await somebody_else.operation(operation.id).approve(digest, step=STEP)
     record = await operation.wait(through_approvals=True)
     assert record.status is OperationStatus.SUCCEEDED, record.error
@@ -114,12 +107,12 @@ async def test_an_adoption_that_would_change_something_asks_first(own_platform, 
     assert (await bond.services.get(service)).outputs == {"value": "three"}
 
 
-async def test_a_rejected_adoption_can_be_let_go_of_unharmed_and_tried_again(own_platform, bond, service, stack):
+async def test_a_rejected_adoption_can_be_let_go_of_unharmed_and_tried_again(platform, bond, service, stack):
     operation = await bond.services.adopt(
         "held", service, {STEP: stack.state}, {"made": str(stack.made), "value": "x"}
     )
     digest = await at_the_gate(operation)
-    async with own_platform.client("grace") as somebody_else:
+    async with platform.client("grace") as somebody_else:
         await somebody_else.operation(operation.id).reject(digest, step=STEP, reason="not what it was")
     with pytest.raises(ApprovalRejected):
         await operation.result()
@@ -143,15 +136,15 @@ async def test_a_refused_adoption_leaves_nothing_behind(bond, service, stack):
     assert await staged(bond, service) == 0
 
 
-async def test_a_pushed_state_continues_the_one_that_is_there(own_platform, bond, service, tmp_path):
+async def test_a_pushed_state_continues_the_one_that_is_there(platform, bond, service, tmp_path):
     made, file = tmp_path / "made.txt", tmp_path / "out.tfstate"
     await (await bond.services.request("held", service, {"made": str(made)})).result()
-    own_platform.bond("state", "pull", service, "-f", str(file))
+    platform.bond("state", "pull", service, "-f", str(file))
     content = json.loads(file.read_text())
 
     def push(*options: str, status: int = 0, **changes: object) -> str:
         file.write_text(json.dumps(content | changes))
-        ran = own_platform.bond("state", "push", service, str(file), *options, status=status)
+        ran = platform.bond("state", "push", service, str(file), *options, status=status)
         return ran.stdout + ran.stderr
 
     assert "older than" in push(serial=0, status=4)
@@ -171,7 +164,7 @@ async def test_a_pushed_state_continues_the_one_that_is_there(own_platform, bond
     assert "serial 0" in push("--force", serial=0)
 
 
-async def test_what_outlives_a_service_is_put_away_and_listed(own_platform, bond, service, tmp_path):
+async def test_what_outlives_a_service_is_put_away_and_listed(platform, bond, service, tmp_path):
     token = "canary-of-the-archive"
     inputs = {"made": str(tmp_path / "made.txt"), "token": token}
     await (await bond.services.request("held", service, inputs)).result()
@@ -181,13 +174,13 @@ async def test_what_outlives_a_service_is_put_away_and_listed(own_platform, bond
     key = kept.rpartition("(")[2].rstrip(")")
     assert json.loads(await (await bond.connection.store()).sealed.get(key))["resources"] == []
     assert (await bond.services.history(service))[-1].retained == record.retained
-    ran = own_platform.bond("state", "pull", service)
+    ran = platform.bond("state", "pull", service)
     assert json.loads(ran.stdout)["resources"] == [], "of a service that is gone"
     assert "archived as op-2/state/things" in ran.stderr
-    (item,) = read_json(own_platform, "service-archive", "service", "archive", service)
+    (item,) = read_json(platform, "service-archive", "service", "archive", service)
     assert (item["name"], item["kind"]) == ("op-2/state/things", "state")
-    assert own_platform.bond("service", "archive", service, item["name"]).stdout == ran.stdout
-    assert "NOT_FOUND" in own_platform.bond("service", "archive", service, "op-1/state/nope", status=3).stderr
+    assert platform.bond("service", "archive", service, item["name"]).stdout == ran.stdout
+    assert "NOT_FOUND" in platform.bond("service", "archive", service, "op-1/state/nope", status=3).stderr
     left = [
         info.key for info in await (await bond.connection.store()).objects.list("secrets") if service in info.key
     ]

@@ -26,7 +26,7 @@ from attacker import (
     requested,
     state_of,
 )
-from platforms import PROMISES, LocalPlatform, publish, running
+from platforms import PROMISES, LocalPlatform, publish
 from temporalio.client import WorkflowFailureError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -66,19 +66,15 @@ STEP = "things"
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory):
-    data = tmp_path_factory.mktemp("attacks") / "data"
-    writable = tmp_path_factory.mktemp("made")
-    required = {"BOND_ATTESTATION": "required", "BOND_TOOL_WRITABLE_PATHS": json.dumps([str(writable)])}
-    with running(data, required) as platform:
+def local(platform: LocalPlatform) -> LocalPlatform:
+    """The platform that tests share, which requires attestations."""
 
-        async def prepare() -> None:
-            async with platform.client() as bond:
-                await publish(bond, PROMISES / "held")
+    async def prepare() -> None:
+        async with platform.client() as bond:
+            await publish(bond, PROMISES / "held")
 
-        asyncio.run(prepare())
-        platform.made = writable
-        yield platform
+    asyncio.run(prepare())
+    return platform
 
 
 @pytest.fixture
@@ -90,11 +86,9 @@ async def attacker(local: LocalPlatform):
 
 
 @pytest.fixture
-def folder(local: LocalPlatform) -> Path:
-    """Where the promise writes: a directory that tools may change."""
-    made: Path = local.made / uuid.uuid4().hex[:8]
-    made.mkdir()
-    return made
+def folder(tmp_path: Path) -> Path:
+    """Where the promise writes."""
+    return tmp_path
 
 
 @pytest.fixture

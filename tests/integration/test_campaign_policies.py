@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from platforms import PROMISES, publish, running
+from platforms import PROMISES, LocalPlatform, publish
 
 pytestmark = pytest.mark.integration
 
@@ -24,31 +24,30 @@ metadata: {name: new-rules, owner: platform, reason: the rules of 2027}
 spec:
   operation: reconcile
   promise: turning
+  select: {where: "team == 'rules'"}
   waves:
     - {name: all, rest: true}
   on_failure: continue
 """
 
 
-async def test_each_service_is_judged_again_and_nothing_changes(tmp_path: Path) -> None:
+async def test_each_service_is_judged_again_and_nothing_changes(platform: LocalPlatform, tmp_path: Path) -> None:
     rules = tmp_path / "rules"
     rules.mkdir()
     (rules / "lifetimes.rego").write_text(POLICY)
-    with running(tmp_path / "data") as platform:
-        async with platform.client() as bond:
-            await publish(bond, PROMISES / "turning")
-            ages = {"rules/first": "old", "rules/second": "new", "rules/third": "new"}
-            made = [
-                await bond.services.request("turning", service, labels={"age": age})
-                for service, age in ages.items()
-            ]
-            await asyncio.gather(*(operation.result() for operation in made))
-            platform.bond("policy", "publish", str(rules))
-            await bond.campaigns.run(CAMPAIGN, "rules.yaml")
-            async with asyncio.timeout(120):
-                ended = await bond.campaigns.wait("new-rules", through_approvals=True)
-            report = await bond.campaigns.report("new-rules")
-            states = [await bond.services.get(service) for service in ages]
+    async with platform.client() as bond:
+        await publish(bond, PROMISES / "turning")
+        ages = {"rules/first": "old", "rules/second": "new", "rules/third": "new"}
+        made = [
+            await bond.services.request("turning", service, labels={"age": age}) for service, age in ages.items()
+        ]
+        await asyncio.gather(*(operation.result() for operation in made))
+        platform.bond("policy", "publish", str(rules))
+        await bond.campaigns.run(CAMPAIGN, "rules.yaml")
+        async with asyncio.timeout(120):
+            ended = await bond.campaigns.wait("new-rules", through_approvals=True)
+        report = await bond.campaigns.report("new-rules")
+        states = [await bond.services.get(service) for service in ages]
     assert ended.counts == {"succeeded": 2, "failed": 1}
     assert report.compliance is not None
     assert (report.compliance.services, report.compliance.before, report.compliance.after) == (3, 2, 2)

@@ -6,16 +6,15 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from parts_walk import Act, Verb, Walk
-from platforms import REQUIRED, LocalPlatform, read_json, refused, running, until
+from platforms import InProcess, LocalPlatform, read_json, refused, until
 
 pytestmark = pytest.mark.integration
 
@@ -128,28 +127,27 @@ def grand(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+def platform(platform: LocalPlatform, tmp_path_factory: pytest.TempPathFactory) -> LocalPlatform:
+    """The platform that tests share, with promises that require others."""
     folder = tmp_path_factory.mktemp("promises")
-    data = tmp_path_factory.mktemp("parts") / "data"
-    with running(data, REQUIRED | {"BOND_POOLS": '["default","east"]'}) as local:
-        folders = [
-            leaf(folder, "1.0.0"),
-            leaf(folder, "1.0.1", "patched "),
-            leaf(folder, "2.0.0"),
-            tree(folder),
-            tree(folder, name="sharer", bind="shop/shared"),
-            tree(folder, name="drinker", bind="house/well"),
-            tree(folder, name="guest", service="house/${service.name}-part"),
-            tree(folder, name="devourer", adopted="decommission"),
-            tree(folder, name="widening", accepts="=1.0.0"),
-            tree(folder, "1.0.1", name="widening"),
-            pair(folder),
-            grand(folder),
-        ]
-        for each in folders:
-            local.bond("promise", "publish", str(each))
-        yield local
-        local.bond("ledger", "verify")
+    local = InProcess(platform)
+    folders = [
+        leaf(folder, "1.0.0"),
+        leaf(folder, "1.0.1", "patched "),
+        leaf(folder, "2.0.0"),
+        tree(folder),
+        tree(folder, name="sharer", bind="shop/shared"),
+        tree(folder, name="drinker", bind="house/well"),
+        tree(folder, name="guest", service="house/${service.name}-part"),
+        tree(folder, name="devourer", adopted="decommission"),
+        tree(folder, name="widening", accepts="=1.0.0"),
+        tree(folder, "1.0.1", name="widening"),
+        pair(folder),
+        grand(folder),
+    ]
+    for each in folders:
+        local.bond("promise", "publish", str(each))
+    return local
 
 
 def show(platform: LocalPlatform, service: str) -> dict[str, Any]:
@@ -161,9 +159,22 @@ def made(platform: LocalPlatform, service: str, *arguments: str, promise: str = 
     return show(platform, service)
 
 
-def test_a_parent_makes_its_part_first_and_uses_what_it_gives(platform: LocalPlatform) -> None:
-    parent = made(platform, "shop/first", "--set", "text=a")
-    part = show(platform, "shop/first-part")
+class Tree(NamedTuple):
+    """A parent and its part, as they were once both were ready."""
+
+    parent: dict[str, Any]
+    part: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def first(platform: LocalPlatform) -> Tree:
+    """`shop/first`, which each test leaves as it was."""
+    parent = made(platform, "shop/first")
+    return Tree(parent, show(platform, "shop/first-part"))
+
+
+def test_a_parent_makes_its_part_first_and_uses_what_it_gives(first: Tree) -> None:
+    parent, part = first
     assert part["phase"] == "ready"
     assert parent["outputs"]["text"] == f"{part['outputs']['text']}!"
     operation = part["operations"][0]
@@ -171,15 +182,16 @@ def test_a_parent_makes_its_part_first_and_uses_what_it_gives(platform: LocalPla
     assert operation["requested_by"] == parent["operations"][0]["requested_by"]
 
 
+@pytest.mark.usefixtures("first")
 def test_an_update_changes_the_parts_whose_inputs_change_and_a_rollback_takes_them_back(
     platform: LocalPlatform,
 ) -> None:
-    made(platform, "shop/changed", "--set", "text=a")
-    platform.bond("service", "update", "shop/changed", "--set", "text=b", "--wait")
-    assert show(platform, "shop/changed-part")["inputs"]["text"] == "b"
-    platform.bond("service", "rollback", "shop/changed", "--wait")
-    assert show(platform, "shop/changed-part")["inputs"]["text"] == "a"
-    assert show(platform, "shop/changed")["outputs"]["text"].endswith("a!")
+    platform.bond("service", "update", "shop/first", "--set", "text=b", "--wait")
+    assert show(platform, "shop/first-part")["inputs"]["text"] == "b"
+    assert show(platform, "shop/first")["outputs"]["text"].endswith("b!")
+    platform.bond("service", "rollback", "shop/first", "--wait")
+    assert show(platform, "shop/first-part")["inputs"]["text"] == "plain"
+    assert show(platform, "shop/first")["outputs"]["text"].endswith("plain!")
 
 
 async def test_a_patch_of_a_part_reaches_its_parent_by_itself(platform: LocalPlatform) -> None:
@@ -341,14 +353,14 @@ def test_a_part_runs_in_its_own_pool(platform: LocalPlatform) -> None:
     assert parent["outputs"]["text"].endswith("plain!")
 
 
+@pytest.mark.usefixtures("first")
 def test_a_reconcile_of_a_parent_undoes_what_was_changed_in_its_part(platform: LocalPlatform) -> None:
-    made(platform, "shop/drifting")
-    platform.bond("service", "update", "shop/drifting-part", "--set", "ask=true", "--wait")  # changes no output
-    platform.bond("service", "reconcile", "shop/drifting", "--wait")
-    looked = show(platform, "shop/drifting")["operations"][0]
+    platform.bond("service", "update", "shop/first-part", "--set", "ask=true", "--wait")  # changes no output
+    platform.bond("service", "reconcile", "shop/first", "--wait")
+    looked = show(platform, "shop/first")["operations"][0]
     assert (looked["kind"], looked["drift"]) == ("reconcile", 1)
-    platform.bond("service", "reconcile", "shop/drifting", "--repair", "--wait")
-    assert show(platform, "shop/drifting-part")["inputs"]["ask"] is False
+    platform.bond("service", "reconcile", "shop/first", "--repair", "--wait")
+    assert show(platform, "shop/first-part")["inputs"]["ask"] is False
 
 
 POLICY = """package trees
@@ -379,12 +391,12 @@ def test_policies_see_the_tree(platform: LocalPlatform, tmp_path: Path) -> None:
     assert "no judged-too-part here" in ran.stderr
 
 
+@pytest.mark.usefixtures("first")
 async def test_a_compound_adopts_a_state_for_its_own_step_and_makes_its_part(
     platform: LocalPlatform, tmp_path: Path
 ) -> None:
-    made(platform, "shop/before")
     state = tmp_path / "top.tfstate"
-    platform.bond("state", "pull", "shop/before", "--step", "top", "-f", str(state))
+    platform.bond("state", "pull", "shop/first", "--step", "top", "-f", str(state))
     platform.bond("--as", "ada", "service", "adopt", "tree", "shop/adopted", "--state", f"top={state}")
     await until(lambda: _waiting(platform, "shop/adopted"))
     [approval] = _waiting(platform, "shop/adopted")
@@ -512,12 +524,11 @@ def test_any_walk_over_parents_and_parts_keeps_the_invariants(platform: LocalPla
     asyncio.run(walk())
 
 
-def test_the_tree_shows_parts_and_parents(platform: LocalPlatform) -> None:
-    made(platform, "shop/shown")
-    lines = platform.bond("service", "tree", "shop/shown").stdout.splitlines()
-    assert lines[0].startswith("shop/shown  tree@1.0.0  ready")
-    assert lines[1].startswith("└─ part: shop/shown-part  leaf@1.0.")
-    assert show(platform, "shop/shown-part")["parents"] == ["shop/shown"]
+def test_the_tree_shows_parts_and_parents(platform: LocalPlatform, first: Tree) -> None:
+    lines = platform.bond("service", "tree", "shop/first").stdout.splitlines()
+    assert lines[0].startswith("shop/first  tree@1.0.0  ready")
+    assert lines[1].startswith("└─ part: shop/first-part  leaf@1.0.")
+    assert first.part["parents"] == ["shop/first"]
 
 
 def test_a_promise_that_requires_what_is_not_published_is_refused(platform: LocalPlatform, tmp_path: Path) -> None:

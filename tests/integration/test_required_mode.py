@@ -1,7 +1,7 @@
 """What has a way of its own to sign, where attestations are required: the console, `bond attest`, new keys.
 
 The verbs of the command are tested on platforms that require attestations too: the one that tests share
-(`conftest.py`), and those of day two, parts and adoption. What an attacker cannot do is in `test_attacks.py`. In
+(`conftest.py`), and that of day two. What an attacker cannot do is in `test_attacks.py`. In
 the end the whole ledger verifies, offline.
 """
 

@@ -29,5 +29,7 @@ def test_a_server_is_started_a_second_time_only_when_nothing_else_is_left():
 def test_the_servers_of_a_file_are_the_fixtures_that_it_takes():
     assert "control_plane" in servers(ROOT / "tests/integration/test_helm_kinds.py")
     assert "platform" in servers(ROOT / "tests/integration/test_cli_services.py")
+    assert "platform" in servers(ROOT / "tests/integration/test_parts.py"), "its own has the session's"
+    assert "platform" not in servers(ROOT / "tests/integration/test_cli_daily.py"), "its own is another"
     assert "platform" not in servers(ROOT / "tests/integration/test_traces.py")
     assert servers(Path(__file__)) == frozenset()
