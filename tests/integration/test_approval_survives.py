@@ -1,6 +1,6 @@
 """Rule 3: what was approved is what is applied, after any wait and on any worker.
 
-Each operation waits at its gate; the whole platform stops; whatever its workers had on disk is removed; it starts
+Operations wait at their gates; the whole platform stops; whatever its workers had on disk is removed; it starts
 again on other ports, on the same store.
 """
 
@@ -10,7 +10,9 @@ import asyncio
 import json
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from platforms import PROMISES, LocalPlatform, publish, running
@@ -18,7 +20,8 @@ from test_notifications import Receiver, subscribe
 
 from bondstone.base.canonical import digest
 from bondstone.client.direct.client import DirectClient
-from bondstone.model.service import OperationRecord, OperationStatus, ServiceId
+from bondstone.model.service import OperationRecord, OperationStatus
+from bondstone.temporal.announcing import FRESH_SECONDS
 from harness.waiting import until_async
 
 pytestmark = [pytest.mark.integration, pytest.mark.kills]
@@ -48,21 +51,52 @@ def move(platform: LocalPlatform) -> None:
     assert platform.settings.temporal_address != before
 
 
-@pytest.fixture
-def local(tmp_path: Path):
-    with running(tmp_path / "data") as platform:
+class Waits(NamedTuple):
+    """A plan that waits for people while the platform moves."""
+
+    service: str
+    operation: str
+    digest: str
+    made: Path
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    with running(tmp_path_factory.mktemp("survives") / "data") as platform:
+
+        async def prepare() -> None:
+            async with platform.client() as bond:
+                await publish(bond, PROMISES / "held")
+
+        asyncio.run(prepare())
         yield platform
 
 
-@pytest.fixture
-def service() -> ServiceId:
-    return ServiceId(team="payments", name=f"svc-{uuid.uuid4().hex[:8]}")
+@pytest.fixture(scope="module")
+def moved(local: LocalPlatform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Waits]:
+    """A platform that has moved while two plans waited: of a new service, and of an update."""
+
+    async def wait() -> dict[str, Waits]:
+        waiting = {}
+        async with local.client() as bond:
+            for kind, value in (("request", "as approved"), ("update", "two")):
+                service, made = a_service(), tmp_path_factory.mktemp(kind) / "made.txt"
+                first = {"gated": True, "value": value} if kind == "request" else {"gated": False, "value": "one"}
+                operation = await bond.services.request("held", service, {"made": str(made), **first})
+                if kind == "update":
+                    await operation.result()
+                    operation = await bond.services.update(service, {"gated": True, "value": value})
+                plan = await at_the_gate(bond, operation.id)
+                waiting[kind] = Waits(service, operation.id, plan, made)
+        return waiting
+
+    waiting = asyncio.run(wait())
+    move(local)
+    return waiting
 
 
-@pytest.fixture
-async def people(local: LocalPlatform) -> None:
-    async with local.client() as bond:
-        await publish(bond, PROMISES / "held")
+def a_service() -> str:
+    return f"payments/svc-{uuid.uuid4().hex[:8]}"
 
 
 async def approve(local: LocalPlatform, operation: str, plan: str) -> None:
@@ -77,35 +111,13 @@ async def ends(bond: DirectClient, operation: str) -> OperationRecord:
     return record
 
 
-async def test_rule_3_the_approved_plan_is_applied_by_workers_that_never_saw_it(local, people, service, tmp_path):
-    made = tmp_path / "made.txt"
-    async with local.client() as bond:
-        inputs = {"made": str(made), "gated": True, "value": "as approved"}
-        operation = await bond.services.request("held", str(service), inputs)
-        approved = await at_the_gate(bond, operation.id)
-    move(local)
-    assert not made.exists()
-    async with local.client() as bond:
-        await approve(local, operation.id, approved)
-        record = await ends(bond, operation.id)
-        (step,) = record.steps
-        assert step.plan.digest == approved
-        assert [gate.digest for gate in record.approvals] == [approved], "nobody was asked twice"
-        assert digest(await (await bond.connection.store()).sealed.get(f"{step.plan.key}/artefact")) == approved
-        plans = await (await bond.connection.store()).objects.list(f"plans/{service}")
-        assert {info.key.split("/")[-2] for info in plans} == {approved}, "no other plan was made"
-        assert (await bond.services.get(str(service))).outputs == {"value": "as approved"}
-    assert made.read_text().split().count("made") == 3
-
-
-async def test_a_notification_is_delivered_although_everything_was_killed_in_between(
-    local, people, service, tmp_path
-):
+async def test_a_notification_is_delivered_although_everything_was_killed_in_between(local, tmp_path):
     receiver = Receiver(500)
     subscribe(local, "gates", receiver, "--kind", "approval")
+    await asyncio.sleep(FRESH_SECONDS + 0.5)  # until every worker knows of it
     async with local.client() as bond:
         inputs = {"made": str(tmp_path / "made.txt"), "gated": True, "value": "one"}
-        operation = await bond.services.request("held", str(service), inputs)
+        operation = await bond.services.request("held", a_service(), inputs)
         await at_the_gate(bond, operation.id)
 
         async def tried() -> bool:
@@ -125,44 +137,53 @@ async def test_a_notification_is_delivered_although_everything_was_killed_in_bet
     receiver.close()
 
 
-async def test_rule_3_a_state_that_moved_meanwhile_asks_again_unless_it_is_covered(
-    local, people, service, tmp_path
-):
-    made, file = tmp_path / "made.txt", tmp_path / "x.tfstate"
+async def test_rule_3_the_approved_plan_is_applied_by_workers_that_never_saw_it(local, moved):
+    service, operation, approved, made = moved["request"]
+    assert not made.exists()
     async with local.client() as bond:
-        inputs = {"made": str(made), "gated": False, "value": "one"}
-        await (await bond.services.request("held", str(service), inputs)).result()
-        operation = await bond.services.update(str(service), {"gated": True, "value": "two"})
-        approved = await at_the_gate(bond, operation.id)
-    move(local)
-    local.bond("state", "pull", str(service), "-f", str(file))
+        await approve(local, operation, approved)
+        record = await ends(bond, operation)
+        (step,) = record.steps
+        assert step.plan.digest == approved
+        assert [gate.digest for gate in record.approvals] == [approved], "nobody was asked twice"
+        assert digest(await (await bond.connection.store()).sealed.get(f"{step.plan.key}/artefact")) == approved
+        plans = await (await bond.connection.store()).objects.list(f"plans/{service}")
+        assert {info.key.split("/")[-2] for info in plans} == {approved}, "no other plan was made"
+        assert (await bond.services.get(service)).outputs == {"value": "as approved"}
+    assert made.read_text().split().count("made") == 3
+
+
+async def test_rule_3_a_state_that_moved_meanwhile_asks_again_unless_it_is_covered(local, moved, tmp_path):
+    service, operation, approved, made = moved["update"]
+    file = tmp_path / "x.tfstate"
+    local.bond("state", "pull", service, "-f", str(file))
     state = json.loads(file.read_text())
 
     # Nothing that matters has moved: the new plan does what was approved.
     file.write_text(json.dumps(state | {"serial": state["serial"] + 1}))
-    local.bond("state", "push", str(service), str(file))
+    local.bond("state", "push", service, str(file))
     async with local.client() as bond:
-        await approve(local, operation.id, approved)
-        record = await ends(bond, operation.id)
+        await approve(local, operation, approved)
+        record = await ends(bond, operation)
         assert record.steps[0].plan.digest != approved
         assert [gate.digest for gate in record.approvals] == [approved], "covered: nobody was asked twice"
-        operation = await bond.services.update(str(service), {"value": "three"})
-        approved = await at_the_gate(bond, operation.id)
+        operation = (await bond.services.update(service, {"value": "three"})).id
+        approved = await at_the_gate(bond, operation)
 
     # A thing is gone from the state: to make it again was never approved.
-    local.bond("state", "pull", str(service), "-f", str(file))
+    local.bond("state", "pull", service, "-f", str(file))
     state = json.loads(file.read_text())
     left = [item for item in state["resources"] if item["name"] != "thing_2"]
     file.write_text(json.dumps(state | {"serial": state["serial"] + 1, "resources": left}))
-    local.bond("state", "push", str(service), str(file))
+    local.bond("state", "push", service, str(file))
     async with local.client() as bond:
-        await approve(local, operation.id, approved)
-        again = await at_the_gate(bond, operation.id, other_than=approved)
-        assert (await bond.services.get(str(service))).outputs == {"value": "two"}
+        await approve(local, operation, approved)
+        again = await at_the_gate(bond, operation, other_than=approved)
+        assert (await bond.services.get(service)).outputs == {"value": "two"}
         assert made.read_text().count("made thing_2") == 1
-        await approve(local, operation.id, again)
-        record = await ends(bond, operation.id)
+        await approve(local, operation, again)
+        record = await ends(bond, operation)
         assert [gate.status for gate in record.approvals] == ["approved", "approved"]
         assert record.steps[0].plan.digest == again
-        assert (await bond.services.get(str(service))).outputs == {"value": "three"}
+        assert (await bond.services.get(service)).outputs == {"value": "three"}
     assert made.read_text().count("made thing_2") == 2
