@@ -23,7 +23,8 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[Browser]:
-    """It, for one test: a page that stays open follows the platform, and costs both their time."""
+    """It, for one test: a page that stays where it is follows the platform, and costs both their time."""
     yield chromium
     for context in chromium.contexts:
-        context.close()
+        for page in context.pages:
+            page.goto("about:blank")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from console_kit import page_of
 from playwright.sync_api import Browser, Page, expect
 
 from bondstone.base.issuer_settings import IssuerSettings
@@ -52,12 +53,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def page(browser: Browser, platform: Settings) -> Iterator[Page]:
-    context = browser.new_context(base_url=platform.api)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    yield page
-    context.close()
+def page(browser: Browser, platform: Settings) -> Page:
+    return page_of(browser, "somebody", base_url=platform.api)
 
 
 def choose(page: Page, name: str) -> None:
