@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -59,9 +60,13 @@ class Scene:
 
     def everything(self) -> tuple[set[str], str]:
         """Every object that requests leave, and the state of the service."""
-        paths = {str(path.relative_to(self.objects)) for path in self.objects.rglob("*") if path.is_file()}
+        paths = set()
+        for folder, _, names in os.walk(self.objects):  # pathlib would take ten times as long, for each case
+            below = f"{folder}/".removeprefix(f"{self.objects}/")
+            if not below.startswith(NOT_OF_REQUESTS):
+                paths.update(below + name for name in names)
         etag = self.client.get(f"/services/{GATE}", headers=self.api.bearer).headers["ETag"]
-        return {path for path in paths if not path.startswith(NOT_OF_REQUESTS)}, etag
+        return paths, etag
 
 
 @pytest.fixture(scope="module")

@@ -26,12 +26,12 @@ ROOT = Path(__file__).parents[2]
 FIRST = ["changed", "tried", "refused", "patched", "frail", "rising", "denied", "drifting", "resting", "left"]
 """Services at turning@1.0.0, one for each test that changes one."""
 
-WRAPPER = """#!{python}
+WRAPPER = """#!{python} -IS
 # Terraform, but that while a file is there it finds a thing changed by hand; a plan to repair takes the file away.
-import json, os, pathlib, subprocess, sys
-arguments, drifted = sys.argv[1:], pathlib.Path({drifted!r})
-command = {command!r}
-if arguments[0] == "show" and "-json" in arguments and drifted.exists():
+import os, sys
+arguments, drifted, command = sys.argv[1:], {drifted!r}, {command!r}
+if arguments[0] == "show" and "-json" in arguments and os.path.exists(drifted):
+    import json, subprocess
     document = json.loads(subprocess.run([*command, *arguments], check=True, stdout=subprocess.PIPE).stdout)
     values = [{{"input": "as made", "id": "1"}}, {{"input": "by hand", "id": "1"}}]
     document["resource_drift"] = [{{
@@ -41,8 +41,8 @@ if arguments[0] == "show" and "-json" in arguments and drifted.exists():
     }}]
     print(json.dumps(document))
     sys.exit(0)
-if arguments[0] == "plan" and "-refresh-only" not in arguments:
-    drifted.unlink(missing_ok=True)
+if arguments[0] == "plan" and "-refresh-only" not in arguments and os.path.exists(drifted):
+    os.unlink(drifted)
 os.execv(command[0], [*command, *arguments])
 """
 

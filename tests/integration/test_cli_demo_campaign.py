@@ -7,34 +7,23 @@ People see forty services. Twenty, of which the eighteenth fails, take half of t
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from unittest.mock import patch
 
 import pytest
-from platforms import LocalPlatform
+from platforms import InProcess, LocalPlatform
 
 from bondstone.base.platform_file import Platform
 
 pytestmark = pytest.mark.integration
 
 SERVICES = int(os.environ.get("BOND_TOUR_SERVICES", "20"))
-PROGRAM = f"""
-from bondstone.cli.app import run
-from bondstone.cli.demo import campaign
-campaign.SERVICES = {SERVICES}
-run()
-"""
 
 
 def test_the_fleet_stops_at_the_failure_and_is_patched_with_the_fix(tmp_path):
     local = LocalPlatform(tmp_path / "data")
     try:
-        toured = subprocess.run(
-            [sys.executable, "-c", PROGRAM, "--data", str(local.data), "demo", "--campaign"],
-            env=local.environment, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-            timeout=400, check=True,
-        )  # fmt: skip
-        stdout = toured.stdout
+        with patch("bondstone.cli.demo.campaign.SERVICES", SERVICES):
+            stdout = InProcess(local).bond("demo", "--campaign").stdout
         assert "campaign cve-2026-1234 paused" in stdout
         assert "search/web-18 step server" in stdout
         assert "openssl 3.0.8 has no tls12" in stdout

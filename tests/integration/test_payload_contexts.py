@@ -22,13 +22,11 @@ from temporalio.client import (
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from bondstone.base.settings import Settings
 from bondstone.store.crypto import KeyRing
 from bondstone.temporal.payloads import ENCODING, data_converter
-from bondstone.workers import preflight
 from harness.waiting import until_async
 
 pytestmark = pytest.mark.integration
@@ -96,24 +94,22 @@ class Whole:
 
 
 @pytest.fixture
-async def strict(tmp_path) -> AsyncIterator[Client]:
+async def strict(temporal: Client, tmp_path) -> AsyncIterator[Client]:
     """A client whose payloads must be sealed, on a real server, with a worker beside it."""
     ring = tmp_path / "payload-keys.json"
     KeyRing.load_or_create(ring)
     converter = data_converter(Settings(payload_keys=ring, payloads_require_sealed=True))
-    async with (
-        await WorkflowEnvironment.start_local(
-            data_converter=converter, dev_server_existing_path=str(preflight.find_temporal())
-        ) as environment,
-        Worker(
-            environment.client,
-            task_queue=QUEUE,
-            workflows=[Whole, Child],
-            activities=[echo],
-            workflow_runner=UnsandboxedWorkflowRunner(),
-        ),
+    config = temporal.config()
+    config["data_converter"] = converter
+    client = Client(**config)
+    async with Worker(
+        client,
+        task_queue=QUEUE,
+        workflows=[Whole, Child],
+        activities=[echo],
+        workflow_runner=UnsandboxedWorkflowRunner(),
     ):
-        yield environment.client
+        yield client
 
 
 async def test_everything_arrives_where_it_was_sent(strict: Client) -> None:
@@ -150,8 +146,8 @@ async def test_everything_arrives_where_it_was_sent(strict: Client) -> None:
 
 
 async def test_what_a_schedule_starts_opens_its_arguments(strict: Client) -> None:
-    action = ScheduleActionStartWorkflow(Child.run, "scheduled", id="scheduled/nightly", task_queue=QUEUE)
-    schedule = await strict.create_schedule("nightly", Schedule(action=action, spec=ScheduleSpec()))
+    action = ScheduleActionStartWorkflow(Child.run, "scheduled", id="contexts/nightly", task_queue=QUEUE)
+    schedule = await strict.create_schedule("contexts-nightly", Schedule(action=action, spec=ScheduleSpec()))
     await schedule.trigger()
 
     async def recent_actions() -> Any:
@@ -159,7 +155,7 @@ async def test_what_a_schedule_starts_opens_its_arguments(strict: Client) -> Non
 
     recent = await until_async(recent_actions, "it starts something")
     started = recent[0].action.workflow_id  # type: ignore[union-attr] # of a started workflow
-    assert started != "scheduled/nightly"
+    assert started != "contexts/nightly"
     handle = strict.get_workflow_handle_for(Child.run, started)
     await handle.signal(Child.tell, "now")
     assert await handle.result() == "scheduled now"
@@ -168,7 +164,7 @@ async def test_what_a_schedule_starts_opens_its_arguments(strict: Client) -> Non
 async def test_a_copy_and_a_plain_payload_are_refused_and_the_workflow_goes_on(strict: Client) -> None:
     one, other = [
         await strict.start_workflow(Whole.run, args=[name, 0], id=f"{name}/x", task_queue=QUEUE)
-        for name in ("one", "other")
+        for name in ("contexts-one", "contexts-other")
     ]
     await one.execute_update(Whole.change, "for one")
     bare = await Client.connect(strict.service_client.config.target_host)
