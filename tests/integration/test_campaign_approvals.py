@@ -10,6 +10,8 @@ import pytest
 from platforms import PROMISES, LocalPlatform, publish, read_json, refused
 from ruamel.yaml import YAML
 
+from harness.waiting import wait_until
+
 pytestmark = pytest.mark.integration
 
 PROMISE = "replaced"
@@ -88,7 +90,8 @@ def test_targets_that_ask_are_previewed_shown_waited_for_and_approved_together(f
     assert {vote["digest"] for vote in votes} == digests, "each by its own digest"
     assert {vote["approval"]["status"] for vote in votes} == {"approved"}
     bond("campaign", "wait", "disks")
-    assert fleet.bond("service", "list", "--promise", PROMISE).stdout.count("replaced@1.0.1") == 3
+    listed = ("service", "list", "--promise", PROMISE, "--no-headers")  # which follows a moment later
+    wait_until(lambda: fleet.bond(*listed).stdout.count("replaced@1.0.1") == 3, "all three are listed as patched")
     refused(bond(*approve, "-o", "json", status=3), "NOT_FOUND")
 
     again = bond("campaign", "run", "-f", file, "--name", "later", "--supersedes", "disks", "-o", "json", status=4)
