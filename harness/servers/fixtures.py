@@ -30,7 +30,7 @@ _STARTED: Final[dict[str, list[Server]]] = {}
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[kubernetes.ControlPlane]:
-    """A Kubernetes control plane with one fake node; use namespaces of your own."""
+    """A Kubernetes control plane with one fake node; use namespaces of your own, which go with it."""
     with _scratch() as directory, kubernetes.running(directory) as plane:
         _STARTED["control_plane"] = [*plane.servers.values()]
         yield plane

@@ -46,8 +46,7 @@ def namespace(control_plane):
     name = f"jobs-{uuid.uuid4().hex[:8]}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
-    yield name
-    control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
+    return name
 
 
 @pytest.fixture

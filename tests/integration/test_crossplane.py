@@ -27,8 +27,7 @@ def crossplane(control_plane) -> Iterator[Crossplane]:
 def namespace(control_plane):
     name = f"xp-{uuid.uuid4().hex[:8]}"
     control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    yield name
-    control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
+    return name
 
 
 @pytest.fixture

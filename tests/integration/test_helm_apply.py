@@ -7,7 +7,6 @@ import json
 import random
 import urllib.error
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 from helm_kit import CHART, HELMS, ONE_HELM, OUTPUTS, STEADY, Bench, write_chart
@@ -25,11 +24,10 @@ CANARY = "canary-7f3a-secret"
 
 
 @pytest.fixture(params=HELMS)
-async def bench(request, control_plane, tmp_path) -> AsyncIterator[Bench]:
+async def bench(request, control_plane, tmp_path) -> Bench:
     name = f"test-{uuid.uuid4().hex[:8]}"
     control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    yield await Bench.open(tmp_path, control_plane, name, tool=request.param)
-    control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
+    return await Bench.open(tmp_path, control_plane, name, tool=request.param)
 
 
 async def test_a_service_is_installed_updated_and_taken_away(bench):

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.kills]
 
 
 @pytest.fixture(params=HELMS)
-async def bench(request, control_plane, tmp_path) -> AsyncIterator[Bench]:
+async def bench(request, control_plane, tmp_path) -> Bench:
     name = f"test-{uuid.uuid4().hex[:8]}"
     control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    yield await Bench.open(tmp_path, control_plane, name, tool=request.param)
-    control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
+    return await Bench.open(tmp_path, control_plane, name, tool=request.param)
 
 
 def victim(bench: Bench, **values: object) -> subprocess.Popen[bytes]:

@@ -60,8 +60,7 @@ OUTPUTS = {
 def namespace(control_plane):
     name = f"kube-{uuid.uuid4().hex[:8]}"
     control_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    yield name
-    control_plane.call("DELETE", f"/api/v1/namespaces/{name}")
+    return name
 
 
 @pytest.fixture

@@ -155,4 +155,3 @@ async def test_a_killed_worker_is_carried_on_with_the_same_plan(tmp_path, contro
     items = control_plane.call("GET", f"/api/v1/namespaces/{namespace}/configmaps")["items"]
     assert sorted({item["metadata"]["name"] for item in items} - {"kube-root-ca.crt"}) == names
     assert (await bench.plan()).empty
-    control_plane.call("DELETE", f"/api/v1/namespaces/{namespace}")
