@@ -40,9 +40,9 @@ TEARDOWN = """
 """
 WAITING = """
     - name: Wait for a word
-      ansible.builtin.shell: test ! -e ~/begin.txt || while [ ! -e ~/word.txt ]; do sleep 0.1; done
+      ansible.builtin.shell: while [ ! -e ~/word.txt ]; do sleep 0.1; done
       changed_when: false
-      check_mode: false
+      when: not ansible_check_mode
     - name: Be done
       ansible.builtin.copy: {dest: ~/done.txt, content: done}
 """
@@ -171,8 +171,6 @@ async def test_what_cannot_be_predicted_is_said_secrets_are_not_and_what_is_not_
     again = ["web0/Count the runs", "web0/In the background", "web0/Touch it always"]
     assert [item.address for item in later.changes] == again
     assert not later.empty
-    drifted = [item.address for item in (await bench.drift(**section)).changes]
-    assert drifted == ["web0/Touch it always"], "that a command would run again says nothing of the host"
 
     assert outcome.outputs["key"].value == SECRET
     assert outcome.outputs["key"].sensitive
@@ -198,7 +196,7 @@ async def _command_lines() -> AsyncIterator[set[str]]:
                     recorded.add(" ".join(process.cmdline()))
                 except psutil.Error:
                     continue
-            await asyncio.sleep(0.2)  # of tasks that take a second
+            await asyncio.sleep(0.5)  # of tasks that take a second
 
     looking = asyncio.create_task(look())
     yield recorded
@@ -295,8 +293,6 @@ async def test_a_worker_that_is_killed_half_way_is_followed_by_the_same_plan(ben
     )
     command = [sys.executable, str(Path(__file__).with_name("ansible_victim.py")), str(bench.root)]
     victim = await asyncio.create_subprocess_exec(*command, str(planned.position), start_new_session=True)
-    await until(lambda: "apply" in _verbs(bench.root), "the apply")
-    (bench.home() / "begin.txt").write_text("")  # from here on the playbook waits
     await until((bench.home() / "thing.conf").exists, "the first task")
     os.killpg(victim.pid, signal.SIGKILL)
     await victim.wait()
@@ -322,20 +318,6 @@ def _belongs(process: psutil.Process, root: Path) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and str(root) in process.environ().get("BONDSTONE_RUN", "")
     except (psutil.Error, OSError):
         return False
-
-
-def _verbs(root: Path) -> set[str]:
-    """Which kinds of ansible-playbook of this test run now."""
-    collected = set()
-    for process in psutil.process_iter():
-        if _belongs(process, root):
-            try:
-                line = process.cmdline()
-            except psutil.Error:
-                continue
-            if any(part.endswith("ansible-playbook") for part in line):
-                collected.add("check" if "--check" in line else "apply")
-    return collected
 
 
 async def test_a_test_of_a_promise_changes_nothing_on_this_machine(bench: Bench, tmp_path: Path):
