@@ -223,7 +223,7 @@ async def _add_floor_together(
     plain: float,
 ) -> None:
     """The least that the rules cost, bare: the durable points with Terraform in them."""
-    settings = settings.model_copy(update={"terraform_slots": options.concurrency})
+    settings = settings.changed(terraform_slots=options.concurrency)
 
     def make(services: Sequence[str]) -> None:
         directories = [stack_directory(settings, service) for service in services]
