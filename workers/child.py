@@ -29,6 +29,8 @@ LOG_BYTES: Final = 10 * 2**20
 
 FIRST_BACKOFF_SECONDS: Final = 0.2
 MAX_BACKOFF_SECONDS: Final = 30.0
+TRIES: Final = 3
+"""Of a process that could not start for a reason that passes."""
 SETTLED_SECONDS: Final = 30.0
 """A process that lived this long starts over with the first backoff."""
 
@@ -47,6 +49,7 @@ class Command:
         environment: All of its environment.
         private: The files it makes are for this user alone.
         port: A process that says nothing is ready when it listens here; without it, when it says so on `READY_FD`.
+        passing: What the end of its log says when it could not start now, and may at the next try.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Command:
     environment: Mapping[str, str]
     private: bool = False
     port: int | None = None
+    passing: str = ""
 
 
 class Child:
@@ -100,17 +104,23 @@ class Child:
         """Start it, and start it again whenever it ends, until `stop`.
 
         Raises:
-            OperationFailed: it ended before it was ever ready: starting it again would not help.
+            OperationFailed: it ended before it was ever ready, and starting it again would not help.
         """
         backoff = FIRST_BACKOFF_SECONDS
+        tries = 0
         while not self._stopping.is_set():
             began = time.monotonic()
             status = await self._run_once()
             if self._stopping.is_set():
                 return
             if not self.ready.is_set():
+                tries += 1
+                last_words = tail(self.log_file)
+                if tries < TRIES and self.command.passing and self.command.passing in last_words:
+                    log.warning("started again", name=self.command.name, reason=self.command.passing)
+                    continue
                 raise OperationFailed(
-                    f"{self.command.name} did not start: {describe_exit(status)}\n{tail(self.log_file)}",
+                    f"{self.command.name} did not start: {describe_exit(status)}\n{last_words}",
                     where=str(self.log_file),
                     hint="the end of its log is shown above",
                 )

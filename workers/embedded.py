@@ -50,6 +50,8 @@ from bondstone.workers.child import Child, Command
 from bondstone.workers.starting import apart, preload, start
 
 DATABASE: Final = "temporal.db"
+_PORT_TAKEN: Final = "address already in use"
+"""Of an error of Temporal's."""
 SERVICES_DIR: Final = "services"
 SERVICES_VARIABLE: Final = "TF_VAR_services_dir"
 """Where promises that make files on this machine put them; executors and their tools see it."""
@@ -138,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def temporal_command(binary: Path, data: Path, port: int, ui_port: int) -> Command:
     """The Temporal development server on the data directory.
 
-    Its database is synced at every commit, see `SQLITE`.
+    Its database is synced at every commit, see `SQLITE`. For its HTTP API it chooses a free port itself, which
+    another process may take before it listens there.
     """
     arguments = [str(binary), "server", "start-dev", "--ip", preflight.LOOPBACK, "--port", str(port)]
     arguments += ["--ui-port", str(ui_port), "--ui-disable-news-fetch", "--db-filename", str(data / DATABASE)]
@@ -149,7 +152,9 @@ def temporal_command(binary: Path, data: Path, port: int, ui_port: int) -> Comma
         arguments += ["--dynamic-config-value", f"{name}={json.dumps(value)}"]
     for name, value in SQLITE.items():
         arguments += ["--sqlite-pragma", f"{name}={value}"]
-    return Command(preflight.TEMPORAL, tuple(arguments), _clean_environment(), private=True, port=port)
+    return Command(
+        preflight.TEMPORAL, tuple(arguments), _clean_environment(), private=True, port=port, passing=_PORT_TAKEN
+    )
 
 
 def worker_commands(settings: Settings, *, new: bool) -> list[Command]:

@@ -104,6 +104,32 @@ async def test_one_that_was_never_ready_is_not_started_again_but_shown(make):
     assert caught.value.where.endswith("thing.log")
 
 
+async def test_one_that_could_not_start_for_a_passing_reason_is_tried_again(make, tmp_path):
+    tried = tmp_path / "tried"
+    code = f"""
+import pathlib, sys
+tried = pathlib.Path({str(tried)!r})
+if not tried.exists():
+    tried.touch()
+    sys.exit("address already in use")
+"""
+    child = make(code + SLEEP, passing="already in use")
+    task = await running(child)
+    await child.stop(5)
+    await task
+
+
+async def test_a_passing_reason_that_does_not_pass_is_shown(make, tmp_path):
+    began = tmp_path / "began"
+    child = make(
+        f"import sys\nopen({str(began)!r}, 'a').write('.')\nsys.exit('address already in use')",
+        passing="already in use",
+    )
+    with pytest.raises(OperationFailed, match=r"did not start: exit status 1\n.*address already in use"):
+        await child.keep_running()
+    assert began.read_text() == "..."
+
+
 async def test_a_program_that_is_not_there_is_said_in_words(make, tmp_path):
     child = Child(Command("thing", ("/no/such/program",), {}), tmp_path, lambda: None, lambda _text: None)
     with pytest.raises(OperationFailed, match="cannot be started: No such file"):
