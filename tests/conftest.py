@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -51,6 +52,17 @@ if sys.platform.startswith("linux"):
 
 FAST_SERVER = {"history.workflowIdReuseMinimalInterval": '"0s"'}
 """The server slows down what continues as new within a second; a service does, when its tools are instant."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of all later collections of garbage.
+
+    There are a million objects, and one look at all of them on a busy machine takes longer than the two seconds
+    that the Temporal SDK gives a workflow that runs in the same process.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
