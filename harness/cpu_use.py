@@ -54,8 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _began = time.monotonic()
     if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         _used = _joined() or _children
-        with contextlib.suppress(OSError):  # not Linux
-            Path("/proc/self/comm").write_text(_OURS, encoding="ascii")
+        process_accounting.name_this_process(_OURS)
     if config.getoption("--by-program") and not hasattr(config, "workerinput"):
         accounts = contextlib.ExitStack()
         try:

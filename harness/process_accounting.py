@@ -11,7 +11,7 @@ import struct
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,6 +51,12 @@ def accounting() -> Iterator[Path]:
     finally:
         _switch(None)
         Path(name).unlink()
+
+
+def name_this_process(name: str) -> None:
+    """Have the kernel's records, and `ps`, tell this process and its forks by a name, where there is Linux."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name, encoding="ascii")
 
 
 def by_program(records: bytes) -> Mapping[str, Program]:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bondstone.cli.app import COMMANDS, command_of, run
+from harness.process_accounting import name_this_process
 from harness.warm_workers import COMMAND, MAX_REQUEST, carry_out, import_all, is_told_the_same
 
 PACKAGES: Final = ("bondstone.cli", "bondstone.client")
@@ -182,12 +183,6 @@ def _say_how_it_ended(selector: selectors.BaseSelector, key: selectors.SelectorK
         connection.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _call(name: str) -> None:
-    """What `ps` and `harness.cpu_use` call this process."""
-    with contextlib.suppress(OSError):  # not Linux
-        Path("/proc/self/comm").write_text(name, encoding="ascii")
-
-
 def _become(request: dict[str, Any], streams: Sequence[int]) -> None:
     """Be the command."""
     for number, stream in enumerate(streams):
@@ -197,7 +192,7 @@ def _become(request: dict[str, Any], streams: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = ["bond", *request["arguments"]]
-    _call("bond")
+    name_this_process("bond")
     try:
         run()
     except BaseException:  # noqa: BLE001 - as the interpreter does
@@ -207,7 +202,7 @@ def _become(request: dict[str, Any], streams: Sequence[int]) -> None:
 
 
 def _main() -> None:
-    _call("warm")
+    name_this_process("warm")
     for package in PACKAGES:
         for each in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             importlib.import_module(each.name)
